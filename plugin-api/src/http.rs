@@ -1,0 +1,310 @@
+//! HTTP requests and answers as plugins see them; the host does the exchange.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Retry};
+
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A backend's endpoint, to which paths are joined: with and without a trailing slash, with a
+/// sub-path, with a port, all mean what an operator expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    base: String,
+}
+
+impl Endpoint {
+    /// `url` is absolute, with a scheme: the host has seen to that.
+    pub fn new(url: &str) -> Endpoint {
+        Endpoint { base: url.trim_end_matches('/').to_owned() }
+    }
+
+    /// The endpoint's URL and `path` below it. `path` is taken as it is: no leading slash, escaped.
+    pub fn join(&self, path: &str) -> Url {
+        Url(format!("{}/{path}", self.base))
+    }
+}
+
+/// A URL that grows by escaped parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Appends `/` and `segment`, escaped: a slash in it does not part segments.
+    pub fn segment(mut self, segment: &str) -> Url {
+        self.0.push('/');
+        self.0.extend(utf8_percent_encode(segment, RESERVED));
+        self
+    }
+
+    /// Appends `name=value` to the query, the value escaped.
+    pub fn query(mut self, name: &str, value: &str) -> Url {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(name);
+        self.0.push('=');
+        self.0.extend(utf8_percent_encode(value, RESERVED));
+        self
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> String {
+        url.0
+    }
+}
+
+impl From<&str> for Url {
+    fn from(url: &str) -> Url {
+        Url(url.to_owned())
+    }
+}
+
+/// `text` with all but RFC 3986's unreserved characters percent-encoded.
+pub fn escape(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The value of an Authorization header (RFC 7617) for bytes in the server's charset.
+pub fn basic_auth(user: &[u8], password: &[u8]) -> String {
+    let pair = [user, b":", password].concat();
+    format!("Basic {}", STANDARD.encode(pair))
+}
+
+/// One HTTP request.
+#[derive(Clone)]
+pub struct Request {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &str, url: impl Into<String>) -> Request {
+        Request {
+            method: method.to_owned(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn get(url: impl Into<String>) -> Request {
+        Request::new("GET", url)
+    }
+
+    pub fn post(url: impl Into<String>) -> Request {
+        Request::new("POST", url)
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets body and Content-Type.
+    ///
+    /// # Panics
+    /// If `body` can't be JSON (a map with keys that aren't text): a bug in the plugin.
+    pub fn json(mut self, body: &impl Serialize) -> Request {
+        self.body = serde_json::to_vec(body).expect("a plugin's own body can be JSON");
+        self.header("Content-Type", "application/json")
+    }
+
+    /// Whether sending it changes nothing on the server (RFC 9110, 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        is_safe(&self.method)
+    }
+}
+
+/// Whether a method changes nothing on the server (RFC 9110, 9.2.1).
+pub fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+impl std::fmt::Debug for Request {
+    /// Without header values and body: they may hold the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+/// One HTTP answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Whether the request changed nothing; decides what a 5xx leaves unknown.
+    pub(crate) safe: bool,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let name = name.to_ascii_lowercase();
+        let found = self.headers.iter().find(|(n, _)| *n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// A plugin error that says what came instead: an HTML page, nothing, another shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|cause| {
+            let error = Error::plugin(format!(
+                "answered {} with {} instead of the JSON it documents ({cause})",
+                self.status,
+                self.kind_of_body(),
+            ));
+            // A 2xx without its body: what was to be created may be there.
+            if self.safe || self.status >= 300 { error } else { error.retry(Retry::Unknown) }
+        })
+    }
+
+    /// `an HTML page`, `an empty body` or `a body`.
+    pub fn kind_of_body(&self) -> &'static str {
+        let start = String::from_utf8_lossy(&self.body[..self.body.len().min(512)]);
+        let start = start.trim_start().to_ascii_lowercase();
+        if start.is_empty() {
+            "an empty body"
+        } else if start.starts_with("<!doctype html") || start.starts_with("<html") {
+            "an HTML page"
+        } else {
+            "a body"
+        }
+    }
+
+    /// Retry-After in seconds (RFC 9110, 10.2.3); None where it is a date or absent.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// The error that this answer stands for, its kind by the status, `reason` as its message.
+    ///
+    /// | status | kind | may be tried again |
+    /// |---|---|---|
+    /// | 401, 404, 410 | settings | no |
+    /// | 408, 425, 429, 503 | client | later |
+    /// | other 5xx | client | later; unknown after a request that can create |
+    /// | other 4xx | creation | no |
+    /// | anything else | plugin | no |
+    pub fn error(&self, reason: impl Into<String>) -> Error {
+        let (kind, retry) = match self.status {
+            401 | 404 | 410 => (ErrorKind::Settings, Retry::Never),
+            408 | 425 | 429 | 503 => (ErrorKind::Client, Retry::Later),
+            500.. if self.safe => (ErrorKind::Client, Retry::Later),
+            500.. => (ErrorKind::Client, Retry::Unknown),
+            400.. => (ErrorKind::Creation, Retry::Never),
+            _ => (ErrorKind::Plugin, Retry::Never),
+        };
+        Error { kind, message: reason.into(), retry, retry_after: self.retry_after() }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    #[error("{0}")]
+    NotSent(String),
+    /// `safe`: the request was one that changes nothing.
+    #[error("{reason}")]
+    Unknown { reason: String, safe: bool },
+    #[error("{0}")]
+    Denied(String),
+    #[error("a dry run: the request was not sent")]
+    DryRun,
+}
+
+impl From<HttpError> for Error {
+    fn from(cause: HttpError) -> Error {
+        let message = cause.to_string();
+        match cause {
+            HttpError::NotSent(_) | HttpError::DryRun => Error::client(message),
+            HttpError::Unknown { safe: true, .. } => Error::client(message),
+            HttpError::Unknown { safe: false, .. } => Error::client(message).retry(Retry::Unknown),
+            HttpError::Denied(_) => Error::settings(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, safe: bool, body: &str) -> Response {
+        Response {
+            status,
+            headers: vec![("retry-after".into(), "7".into())],
+            body: body.into(),
+            safe,
+        }
+    }
+
+    #[test]
+    fn paths_join_to_an_endpoint_with_or_without_slash_and_sub_path() {
+        for (endpoint, url) in [
+            ("https://rt.example.org", "https://rt.example.org/REST/2.0/queue/A%2FB%20%C3%B8"),
+            ("https://rt.example.org/", "https://rt.example.org/REST/2.0/queue/A%2FB%20%C3%B8"),
+            ("https://x.org:8/noc/rt", "https://x.org:8/noc/rt/REST/2.0/queue/A%2FB%20%C3%B8"),
+            ("https://x.org:8/noc/rt/", "https://x.org:8/noc/rt/REST/2.0/queue/A%2FB%20%C3%B8"),
+        ] {
+            let joined = Endpoint::new(endpoint).join("REST/2.0/queue").segment("A/B ø");
+            assert_eq!(String::from(joined), url);
+        }
+    }
+
+    #[test]
+    fn query_values_are_escaped() {
+        let url = Url::from("https://x/t").query("q", "a='b' & c").query("page", "2");
+        assert_eq!(String::from(url), "https://x/t?q=a%3D%27b%27%20%26%20c&page=2");
+    }
+
+    #[test]
+    fn a_server_error_leaves_unknown_only_what_could_create() {
+        assert_eq!(answer(502, true, "").error("x").retry, Retry::Later);
+        assert_eq!(answer(502, false, "").error("x").retry, Retry::Unknown);
+        assert_eq!(answer(503, false, "").error("x").retry, Retry::Later);
+        let limited = answer(429, false, "").error("x");
+        assert_eq!(limited.kind, ErrorKind::Client);
+        assert_eq!(limited.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn statuses_have_argus_kinds() {
+        for (status, kind) in [
+            (401, ErrorKind::Settings),
+            (403, ErrorKind::Creation),
+            (404, ErrorKind::Settings),
+            (422, ErrorKind::Creation),
+            (500, ErrorKind::Client),
+            (302, ErrorKind::Plugin),
+        ] {
+            assert_eq!(answer(status, false, "").error("x").kind, kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_2xx_without_its_json_may_have_created() {
+        let page = "\n<!DOCTYPE html><html>";
+        let created = answer(201, false, page).json::<u8>().unwrap_err();
+        assert_eq!(created.retry, Retry::Unknown);
+        assert!(created.message.contains("an HTML page"), "{created}");
+        assert_eq!(answer(200, true, page).json::<u8>().unwrap_err().retry, Retry::Never);
+    }
+
+    #[test]
+    fn debug_shows_no_header_and_no_body() {
+        let request =
+            Request::post("https://x/").header("Authorization", "hunter2").json(&"hunter2");
+        assert_eq!(format!("{request:?}"), "POST https://x/");
+    }
+}

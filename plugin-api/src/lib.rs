@@ -1,0 +1,25 @@
+//! The ABI between a ticket host and its plugins, and the SDK to write plugins in Rust.
+//!
+//! A plugin is a type that implements [`TicketPlugin`], exported with [`export_plugin!`] from a
+//! `cdylib`. It does no network of its own: it asks its [`Call`] for HTTP exchanges and for the
+//! rendered title and body. With the feature `testkit`, [`testkit::FakeHost`] runs it without a
+//! host and without a network.
+//!
+//! This crate knows nothing of any host, and does no I/O.
+
+pub mod abi;
+mod error;
+pub mod http;
+mod incident;
+pub mod mapping;
+pub mod message;
+mod plugin;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use abi::plugin_side::{Call, Extra, Format};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use http::{Endpoint, HttpError, Request, Response, Url};
+pub use incident::{Incident, Tag, utc};
+pub use message::{Check, Ticket, TicketRequest};
+pub use plugin::{About, Settings, TicketPlugin};

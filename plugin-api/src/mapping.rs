@@ -1,0 +1,217 @@
+//! Custom fields and labels from settings: constants (`..._set`) and values taken from the
+//! incident (`..._mapping`), as all four Argus ticket plugins have them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::incident::{Incident, is_open_end, plain};
+
+/// Where a mapped value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Origin {
+    /// An incident attribute by name: `description`, `start_time`, `level`, ...
+    Attribute(String),
+    /// A tag's value by the tag's key: `{"tag": "location"}`.
+    Tag { tag: String },
+}
+
+/// What an incident has for an [`Origin`].
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// One value, or one for each tag of that key.
+    Values(Vec<String>),
+    /// An end that has not come: nothing to set, and nothing missing.
+    NotYet,
+    Missing,
+}
+
+impl Origin {
+    fn name(&self) -> &str {
+        match self {
+            Origin::Attribute(name) | Origin::Tag { tag: name } => name,
+        }
+    }
+
+    fn find(&self, incident: &Incident) -> Found {
+        match self {
+            Origin::Attribute(name) => match incident.attributes.get(name) {
+                None | Some(Value::Null) => Found::Missing,
+                Some(Value::String(time)) if name == "end_time" && is_open_end(time) => {
+                    Found::NotYet
+                }
+                Some(value) => Found::Values(vec![plain(value)]),
+            },
+            Origin::Tag { tag } => {
+                let mut values: Vec<String> = Vec::new();
+                for found in incident.tags.iter().filter(|t| t.key == *tag) {
+                    if !values.contains(&found.value) {
+                        values.push(found.value.clone());
+                    }
+                }
+                if values.is_empty() { Found::Missing } else { Found::Values(values) }
+            }
+        }
+    }
+}
+
+/// Custom fields, for systems that have them. Flatten it into a plugin's information.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct FieldMappings {
+    /// Custom fields that every ticket gets: field name to value.
+    #[serde(default)]
+    pub custom_fields_set: BTreeMap<String, Value>,
+    /// Custom fields from the incident: field name to an attribute's name or {"tag": "key"}.
+    #[serde(default)]
+    pub custom_fields_mapping: BTreeMap<String, Origin>,
+}
+
+/// The custom fields of one ticket.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Field name to its values, at least one each.
+    pub fields: BTreeMap<String, Vec<String>>,
+    /// What the incident lacks, by attribute name or tag key.
+    pub missing: Vec<String>,
+}
+
+impl FieldMappings {
+    /// The fields for `incident`. A mapped value wins over a constant of the same field.
+    pub fn resolve(&self, incident: &Incident) -> Fields {
+        let mut out = Fields::default();
+        for (field, value) in &self.custom_fields_set {
+            let values = match value {
+                Value::Array(items) => items.iter().map(plain).collect(),
+                one => vec![plain(one)],
+            };
+            out.fields.insert(field.clone(), values);
+        }
+        for (field, origin) in &self.custom_fields_mapping {
+            match origin.find(incident) {
+                Found::Values(values) => {
+                    out.fields.insert(field.clone(), values);
+                }
+                Found::NotYet => {}
+                Found::Missing => out.missing.push(origin.name().to_owned()),
+            }
+        }
+        out
+    }
+}
+
+/// Labels, for systems that have them. Flatten it into a plugin's information.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct LabelMappings {
+    /// Labels that every ticket gets.
+    #[serde(default)]
+    pub labels_set: Vec<String>,
+    /// Labels from the incident: attributes' names or {"tag": "key"}.
+    #[serde(default)]
+    pub labels_mapping: Vec<Origin>,
+}
+
+/// The labels of one ticket.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// In the order of the settings, each once, none empty.
+    pub labels: Vec<String>,
+    /// What the incident lacks, by attribute name or tag key.
+    pub missing: Vec<String>,
+}
+
+impl LabelMappings {
+    pub fn resolve(&self, incident: &Incident) -> Labels {
+        let mut out = Labels::default();
+        let mut wanted = self.labels_set.clone();
+        for origin in &self.labels_mapping {
+            match origin.find(incident) {
+                Found::Values(values) => wanted.extend(values),
+                Found::NotYet => {}
+                Found::Missing => out.missing.push(origin.name().to_owned()),
+            }
+        }
+        for label in wanted {
+            if !label.is_empty() && !out.labels.contains(&label) {
+                out.labels.push(label);
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn incident() -> Incident {
+        serde_json::from_value(json!({
+            "description": "", "level": 0, "end_time": "infinity", "start_time": null,
+            "source": {"name": "nav"},
+            "tags": [{"tag": "q=a=b"}, {"tag": "host=x"}, {"tag": "host=y"}, {"tag": "host=x"}],
+        }))
+        .unwrap()
+    }
+
+    fn fields(mapping: Value) -> Fields {
+        let mappings: FieldMappings = serde_json::from_value(mapping).unwrap();
+        mappings.resolve(&incident())
+    }
+
+    #[test]
+    fn falsy_values_are_values() {
+        let got = fields(json!({"custom_fields_mapping": {"L": "level", "D": "description"}}));
+        assert_eq!(got.fields["L"], ["0"]);
+        assert_eq!(got.fields["D"], [""]);
+        assert!(got.missing.is_empty());
+    }
+
+    #[test]
+    fn an_open_end_is_left_out_and_not_missing() {
+        let got = fields(json!({"custom_fields_mapping": {"E": "end_time"}}));
+        assert_eq!(got, Fields::default());
+    }
+
+    #[test]
+    fn what_the_incident_lacks_is_missing_by_its_name() {
+        let got = fields(
+            json!({"custom_fields_mapping": {"A": "no_such", "B": {"tag": "nope"}, "C": "start_time"}}),
+        );
+        assert_eq!(got.missing, ["no_such", "nope", "start_time"]);
+        assert!(got.fields.is_empty());
+    }
+
+    #[test]
+    fn a_tag_that_occurs_several_times_gives_each_value_once() {
+        let got =
+            fields(json!({"custom_fields_mapping": {"H": {"tag": "host"}, "Q": {"tag": "q"}}}));
+        assert_eq!(got.fields["H"], ["x", "y"]);
+        assert_eq!(got.fields["Q"], ["a=b"]);
+    }
+
+    #[test]
+    fn a_mapped_value_wins_over_a_constant_and_an_object_goes_by_its_name() {
+        let got = fields(json!({
+            "custom_fields_set": {"S": "constant", "N": 3, "M": ["a", "b"]},
+            "custom_fields_mapping": {"S": "source"},
+        }));
+        assert_eq!(got.fields["S"], ["nav"]);
+        assert_eq!(got.fields["N"], ["3"]);
+        assert_eq!(got.fields["M"], ["a", "b"]);
+    }
+
+    #[test]
+    fn labels_keep_their_order_and_come_once() {
+        let mappings: LabelMappings = serde_json::from_value(json!({
+            "labels_set": ["noc", "x"],
+            "labels_mapping": [{"tag": "host"}, "level", "description", "no_such"],
+        }))
+        .unwrap();
+        let got = mappings.resolve(&incident());
+        assert_eq!(got.labels, ["noc", "x", "y", "0"]);
+        assert_eq!(got.missing, ["no_such"]);
+    }
+}

@@ -1,0 +1,171 @@
+//! The JSON that crosses the ABI: its shapes, once, for hosts and plugins.
+//!
+//! Unknown members are ignored on both sides (rule R3), so both can grow.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::abi::status;
+use crate::error::{Error, ErrorKind, Retry};
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// 1 to 64 of `a-z`, `0-9`, `-`, `_`, beginning with a letter: the name in an operator's config.
+    pub name: String,
+    #[serde(default)]
+    pub version: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub vendor: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub homepage: String,
+    /// Other names that configs may use, such as the Python class that this plugin replaces.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// JSON Schema of the settings' `secret`; anything goes if absent.
+    #[serde(default = "any")]
+    pub secret_schema: Value,
+    /// JSON Schema of the settings' `information`; anything goes if absent.
+    #[serde(default = "any")]
+    pub information_schema: Value,
+    /// What the plugin does beside `http()`.
+    #[serde(default)]
+    pub permissions: Vec<Permission>,
+    /// Whether a plugin with permissions heeds a request's `dry_run`.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+fn any() -> Value {
+    Value::Bool(true)
+}
+
+/// One thing that a plugin needs beside `http()`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permission {
+    /// `read`, `write`, `env`, `exec` or `network`.
+    pub permission: String,
+    /// Which file, directory, variable, program or address.
+    pub what: String,
+    /// Why, for the operator who grants it.
+    pub why: String,
+}
+
+/// The settings of an instance as they cross.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RawSettings {
+    pub endpoint: String,
+    pub secret: Value,
+    pub information: Value,
+}
+
+/// What `create` and `find` get.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TicketRequest<I> {
+    /// The incident as it came in.
+    pub incident: I,
+    /// What identifies the incident's ticket in its backend.
+    pub key: String,
+    /// Whether nothing may be created.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A ticket, as `create` and `find` reply it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Where a person opens the ticket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// The system's own short name of it: `4711`, `NOC-12`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Incident attributes and tags that a mapping wanted and the incident lacks.
+    #[serde(default)]
+    pub missing_fields: Vec<String>,
+    /// What is not on the ticket as it was asked for, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// In a dry run: what would be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+}
+
+/// One line of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    #[serde(default)]
+    pub message: String,
+    /// What a person does about it, if it is not ok.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+}
+
+/// The reply of `check`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Checks {
+    pub checks: Vec<Check>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ErrorReply {
+    message: String,
+    #[serde(default)]
+    retry: Retry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// An error as a status and its JSON reply.
+pub fn error_reply(error: &Error) -> (i32, String) {
+    let code = match error.kind {
+        ErrorKind::Settings => status::SETTINGS_ERROR,
+        ErrorKind::Client => status::CLIENT_ERROR,
+        ErrorKind::Creation => status::CREATION_ERROR,
+        ErrorKind::Plugin => status::PLUGIN_ERROR,
+        ErrorKind::Unsupported => status::UNSUPPORTED,
+    };
+    let reply = ErrorReply {
+        message: error.message.clone(),
+        retry: error.retry,
+        retry_after_ms: error.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let json = serde_json::to_string(&reply).expect("strings and numbers are always JSON");
+    (code, json)
+}
+
+/// The error that a status and its reply stand for. A plugin that breaks the rules
+/// (no reply, not JSON, a status nobody knows) gets a plugin error that says so.
+pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
+    let kind = match code {
+        status::SETTINGS_ERROR => ErrorKind::Settings,
+        status::CLIENT_ERROR => ErrorKind::Client,
+        status::CREATION_ERROR => ErrorKind::Creation,
+        status::PLUGIN_ERROR => ErrorKind::Plugin,
+        status::UNSUPPORTED => return Error::unsupported(),
+        other => return Error::plugin(format!("the plugin returned the unknown status {other}")),
+    };
+    let Some(json) = reply else {
+        return Error::new(kind, "the plugin failed and gave no reason");
+    };
+    match serde_json::from_str::<ErrorReply>(json) {
+        Ok(reply) => Error {
+            kind,
+            message: reply.message,
+            retry: reply.retry,
+            retry_after: reply.retry_after_ms.map(Duration::from_millis),
+        },
+        Err(cause) => Error::new(
+            kind,
+            format!("the plugin failed, and its reason is no error object: {cause}"),
+        ),
+    }
+}

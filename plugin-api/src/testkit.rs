@@ -1,0 +1,202 @@
+//! A fake host with scripted HTTP: a plugin's unit tests need neither a host nor a network.
+//!
+//! The plugin is called through its C table, as a real host calls it.
+//!
+//! ```
+//! # use serde_json::json;
+//! # use ticket_plugin_api::*;
+//! # struct Acme { endpoint: Endpoint }
+//! # impl TicketPlugin for Acme {
+//! #     const ABOUT: About = About { name: "acme", ..About::new("1.0.0") };
+//! #     type Secret = serde_json::Value;
+//! #     type Information = serde_json::Value;
+//! #     fn open(s: Settings<serde_json::Value, serde_json::Value>) -> Result<Self> {
+//! #         Ok(Acme { endpoint: Endpoint::new(&s.endpoint) })
+//! #     }
+//! #     fn check(&mut self, _: &Call) -> Result<Vec<Check>> { Ok(vec![]) }
+//! #     fn create(&mut self, call: &Call, _: &TicketRequest<Incident>) -> Result<Ticket> {
+//! #         let answer = call.http(Request::post(self.endpoint.join("tickets")))?;
+//! #         let id: u64 = answer.json()?;
+//! #         Ok(Ticket { url: self.endpoint.join(&format!("t/{id}")).into(), ..Ticket::default() })
+//! #     }
+//! # }
+//! let mut acme = testkit::open::<Acme>("https://acme.example.org/", json!({}), json!({})).unwrap();
+//! acme.host.answer("POST", "https://acme.example.org/tickets", 201, json!(7));
+//! let ticket = acme.create(json!({"description": "gw1 is down"}), "key").unwrap();
+//! assert_eq!(ticket.url, "https://acme.example.org/t/7");
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::abi::host_side::{Host, HttpAnswer, HttpRequest, Instance, Operation, Table};
+use crate::abi::plugin_side;
+use crate::error::Error;
+use crate::message::{Check, Checks, Manifest, Ticket};
+use crate::plugin::TicketPlugin;
+
+/// The host's side: what it answers, and what it was asked.
+#[derive(Debug)]
+pub struct FakeHost {
+    script: VecDeque<(String, String, HttpAnswer)>,
+    /// Every request so far.
+    pub sent: Vec<HttpRequest>,
+    /// Every log line so far.
+    pub logged: Vec<String>,
+    /// What the calls say is left of their time.
+    pub remaining: Duration,
+    /// What title() gives; None: the incident's description.
+    pub title: Option<String>,
+    incident: Value,
+}
+
+impl FakeHost {
+    /// Scripts the answer to the next request that has none yet. Requests must come in the order
+    /// of the script, with exactly this method and URL; text bodies are given as JSON strings.
+    pub fn answer(&mut self, method: &str, url: &str, status: u16, body: Value) {
+        let body = match body {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            json => json.to_string(),
+        };
+        let answer = HttpAnswer::Answered { status, headers: Vec::new(), body: body.into_bytes() };
+        self.outcome(method, url, answer);
+    }
+
+    /// As [`FakeHost::answer`], for headers, failures and bodies that are not text.
+    pub fn outcome(&mut self, method: &str, url: &str, outcome: HttpAnswer) {
+        self.script.push_back((method.to_owned(), url.to_owned(), outcome));
+    }
+
+    /// The JSON body of the request number `index`.
+    ///
+    /// # Panics
+    /// If there is no such request, or its body is not JSON.
+    pub fn sent_json(&self, index: usize) -> Value {
+        serde_json::from_slice(&self.sent[index].body).expect("the request's body is JSON")
+    }
+}
+
+impl Host for FakeHost {
+    fn http(&mut self, request: HttpRequest) -> HttpAnswer {
+        let asked = (request.method.clone(), request.url.clone());
+        self.sent.push(request);
+        match self.script.pop_front() {
+            Some((method, url, answer)) if (&method, &url) == (&asked.0, &asked.1) => answer,
+            expected => HttpAnswer::NotSent(format!(
+                "the test's script expects {:?}, and the plugin asked for {asked:?}",
+                expected.map(|(method, url, _)| (method, url)),
+            )),
+        }
+    }
+
+    fn render(&mut self, part: &str, format: &str, extra: &str) -> Result<String, String> {
+        let description = self.incident["description"].as_str().unwrap_or_default();
+        Ok(match (part, &self.title) {
+            ("title", Some(title)) => title.clone(),
+            ("title", None) => description.to_owned(),
+            _ => format!("{format} body of {description} {extra}"),
+        })
+    }
+
+    fn log(&mut self, _level: u32, message: &str) {
+        self.logged.push(message.to_owned());
+    }
+
+    fn remaining(&self) -> Duration {
+        self.remaining
+    }
+}
+
+/// An open instance and its host. Dropping it fails the test if scripted answers are left over.
+#[derive(Debug)]
+pub struct Fixture {
+    instance: Instance,
+    pub host: FakeHost,
+}
+
+/// The manifest that `P`'s library would give.
+pub fn manifest<P: TicketPlugin>() -> Manifest {
+    serde_json::from_str(&table::<P>().manifest).expect("the SDK's manifests are manifests")
+}
+
+/// Opens `P` as a host would, with these settings.
+pub fn open<P: TicketPlugin>(
+    endpoint: &str,
+    secret: Value,
+    information: Value,
+) -> Result<Fixture, Error> {
+    let mut host = FakeHost {
+        script: VecDeque::new(),
+        sent: Vec::new(),
+        logged: Vec::new(),
+        remaining: Duration::from_secs(30),
+        title: None,
+        incident: Value::Null,
+    };
+    let settings = json!({"endpoint": endpoint, "secret": secret, "information": information});
+    match table::<P>().open(&settings.to_string(), &mut host) {
+        Ok(instance) => Ok(Fixture { instance, host }),
+        Err(returned) => Err(returned
+            .parse::<Value>()
+            .expect_err("an instance that could not be opened has an error")),
+    }
+}
+
+fn table<P: TicketPlugin>() -> Table {
+    extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin {
+        // One for each call, for ever: as a library's static is, and tests are short.
+        let table: &'static plugin_side::Table<P> = Box::leak(Box::default());
+        table.entry(version)
+    }
+    Table::of_this_program(entry::<P>).expect("the SDK's tables are valid")
+}
+
+impl Fixture {
+    /// The lines of `check`.
+    pub fn check(&mut self) -> Result<Vec<Check>, Error> {
+        let returned = self.instance.call(Operation::Check, "", &mut self.host);
+        Ok(returned.parse::<Checks>()?.unwrap_or_default().checks)
+    }
+
+    /// The ticket that `create` makes.
+    pub fn create(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
+        let ticket = self.ask(Operation::Create, incident, key, false)?;
+        ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
+    }
+
+    /// What `create` does when nothing may be created.
+    pub fn dry_run(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
+        let ticket = self.ask(Operation::Create, incident, key, true)?;
+        ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
+    }
+
+    /// The ticket that `find` finds.
+    pub fn find(&mut self, incident: Value, key: &str) -> Result<Option<Ticket>, Error> {
+        self.ask(Operation::Find, incident, key, false)
+    }
+
+    fn ask(
+        &mut self,
+        operation: Operation,
+        incident: Value,
+        key: &str,
+        dry_run: bool,
+    ) -> Result<Option<Ticket>, Error> {
+        let request = json!({"incident": incident, "key": key, "dry_run": dry_run});
+        self.host.incident = incident;
+        let returned = self.instance.call(operation, &request.to_string(), &mut self.host);
+        returned.parse()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let left = &self.host.script;
+            assert!(left.is_empty(), "scripted and never asked for: {left:?}");
+        }
+    }
+}

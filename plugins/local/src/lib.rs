@@ -1,0 +1,260 @@
+//! Tickets as Markdown files with front matter, in the directory that a `file://` endpoint names.
+//!
+//! Invariant: one file for each key, and a file is there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind::AlreadyExists, Write};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use ticket_plugin_api::{
+    About, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
+    TicketRequest, export_plugin,
+};
+use url::Url;
+
+/// Files don't need a login: `secret = {}`.
+#[derive(Deserialize, JsonSchema)]
+struct Secret {}
+
+/// Nothing to set: `information = {}`.
+#[derive(Deserialize, JsonSchema)]
+struct Information {}
+
+struct Local {
+    directory: PathBuf,
+}
+
+impl TicketPlugin for Local {
+    const ABOUT: About = About {
+        name: "local",
+        license: "MIT OR Apache-2.0",
+        description: "Writes each ticket as a Markdown file into the directory of its endpoint",
+        permissions: &[(
+            "write",
+            "the directory that the endpoint names",
+            "a ticket is a file there",
+        )],
+        dry_run: true,
+        ..About::new(env!("CARGO_PKG_VERSION"))
+    };
+    type Secret = Secret;
+    type Information = Information;
+
+    fn open(settings: Settings<Secret, Information>) -> Result<Local> {
+        let url = Url::parse(&settings.endpoint).ok().filter(|url| url.scheme() == "file");
+        let directory = url.and_then(|url| url.to_file_path().ok()).ok_or_else(|| {
+            Error::settings(
+                "endpoint: must be a file:// URL of a directory, like file:///var/lib/tickets",
+            )
+        })?;
+        Ok(Local { directory })
+    }
+
+    fn check(&mut self, _: &Call) -> Result<Vec<Check>> {
+        let writable = self.make_directory().and_then(|()| {
+            let probe = self.temporary("check");
+            File::create_new(&probe)?;
+            fs::remove_file(&probe)
+        });
+        let shown = self.directory.display();
+        Ok(vec![match writable {
+            Ok(()) => Check {
+                name: "directory".into(),
+                ok: true,
+                message: format!("{shown} can be written to"),
+                help: String::new(),
+            },
+            Err(cause) => Check {
+                name: "directory".into(),
+                ok: false,
+                message: format!("{shown} can't be written to: {cause}"),
+                help: "make the directory, or let the host's user write there".into(),
+            },
+        }])
+    }
+
+    fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
+        let title = call.title()?;
+        let body = call.body(Format::Markdown, &Extra::default())?;
+        let quote = |text: &str| serde_json::Value::from(text).to_string();
+        // Quoted as JSON, which is YAML: nothing in a title can end the front matter.
+        let text = format!(
+            "---\ntitle: {}\nkey: {}\n---\n\n{}\n",
+            quote(&title),
+            quote(&request.key),
+            body.trim_end()
+        );
+        let path = self.path(&request.key);
+        if request.dry_run {
+            return Ok(Ticket {
+                preview: Some(format!("write {}\n\n{text}", path.display())),
+                ..Ticket::default()
+            });
+        }
+        match self.write(&path, &text) {
+            Ok(()) => Ok(self.ticket(&path)),
+            Err(cause) => Err(failed("can't write", &path, &cause)),
+        }
+    }
+
+    fn find(&mut self, _: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
+        let path = self.path(&request.key);
+        match path.try_exists() {
+            Ok(true) => Ok(Some(self.ticket(&path))),
+            Ok(false) => Ok(None),
+            Err(cause) => Err(failed("can't look for", &path, &cause)),
+        }
+    }
+}
+
+export_plugin!(Local);
+
+impl Local {
+    /// The file of a key: readable, and as unique as SHA-256 makes it.
+    fn path(&self, key: &str) -> PathBuf {
+        let name: String =
+            key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name = name.trim_matches('-');
+        let tail = &name[name.len().saturating_sub(40)..];
+        self.directory.join(format!("{}-{}.md", tail.trim_start_matches('-'), digest(key)))
+    }
+
+    fn ticket(&self, path: &Path) -> Ticket {
+        Ticket {
+            // A directory that came from a file:// URL is absolute, and so has one again.
+            url: Url::from_file_path(path).map(String::from).unwrap_or_default(),
+            id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            ..Ticket::default()
+        }
+    }
+
+    fn temporary(&self, what: &str) -> PathBuf {
+        let thread = std::thread::current().id();
+        self.directory.join(format!(".{what}-{}-{thread:?}.tmp", std::process::id()))
+    }
+
+    fn make_directory(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)
+    }
+
+    /// Writes a file unless it is there; either way it is on disk, whole, when this returns.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.make_directory()?;
+        let temporary = self.temporary(&digest(&path.to_string_lossy()));
+        let linked = (|| {
+            let mut file = File::create(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            // Unlike a rename, a link never replaces what is there.
+            match fs::hard_link(&temporary, path) {
+                Err(cause) if cause.kind() == AlreadyExists => Ok(()),
+                linked => linked,
+            }
+        })();
+        let removed = fs::remove_file(&temporary);
+        linked.and(removed)?;
+        sync_directory(&self.directory)
+    }
+}
+
+/// A new name is on disk once its directory is. Windows has no such call, and needs none.
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn digest(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn failed(what: &str, path: &Path, cause: &io::Error) -> Error {
+    Error::creation(format!("{what} {}: {cause}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use ticket_plugin_api::testkit::{self, Fixture};
+
+    fn open(directory: &Path) -> Fixture {
+        let endpoint = Url::from_directory_path(directory).unwrap();
+        testkit::open::<Local>(endpoint.as_str(), json!({}), json!({})).unwrap()
+    }
+
+    fn incident() -> Value {
+        json!({"description": "gw1 is \"down\"\n---"})
+    }
+
+    fn files(directory: &Path) -> Vec<PathBuf> {
+        fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn a_ticket_is_a_file_with_front_matter_and_body() {
+        let dir = tempfile::tempdir().unwrap();
+        let ticket = open(dir.path()).create(incident(), "https://argus/1").unwrap();
+        let path = Url::parse(&ticket.url).unwrap().to_file_path().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let head = "---\ntitle: \"gw1 is \\\"down\\\"\\n---\"\nkey: \"https://argus/1\"\n---\n\nmarkdown body";
+        assert!(text.starts_with(head), "{text}");
+        assert_eq!(files(dir.path()), [path], "and nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_has_one_file_and_find_is_exact() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut local = open(&dir.path().join("made/when/needed"));
+        assert_eq!(local.find(incident(), "argus/12").unwrap(), None);
+        let ticket = local.create(incident(), "argus/12").unwrap();
+        assert_eq!(local.create(incident(), "argus/12").unwrap(), ticket);
+        assert_eq!(local.find(incident(), "argus/12").unwrap(), Some(ticket));
+        assert_eq!(local.find(incident(), "argus/1").unwrap(), None);
+        assert_eq!(local.find(incident(), "argus-12").unwrap(), None);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_file_and_writes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let ticket = open(dir.path()).dry_run(incident(), "k").unwrap();
+        assert!(ticket.preview.unwrap().contains("key: \"k\""));
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_file_url_is_a_settings_error() {
+        for endpoint in ["https://example.org/", "file://host/x", "nonsense"] {
+            let error = testkit::open::<Local>(endpoint, json!({}), json!({})).unwrap_err();
+            assert_eq!(error.kind, ticket_plugin_api::ErrorKind::Settings, "{endpoint}");
+            assert!(error.message.contains("file://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_fails_check_and_create() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a-file");
+        fs::write(&file, "").unwrap();
+        let mut local = open(&file);
+        let checks = local.check().unwrap();
+        assert!(!checks[0].ok && !checks[0].help.is_empty(), "{checks:?}");
+        let error = local.create(incident(), "k").unwrap_err();
+        assert!(error.message.contains("can't write"), "{error}");
+    }
+
+    #[test]
+    fn check_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(open(dir.path()).check().unwrap()[0].ok);
+        assert!(files(dir.path()).is_empty());
+    }
+}
