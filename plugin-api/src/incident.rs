@@ -34,6 +34,8 @@ pub struct Incident {
 /// `key=value`. The key ends at the first `=`; the value may hold more of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
+    /// The tag as it came.
+    pub text: String,
     pub key: String,
     pub value: String,
 }
@@ -69,11 +71,14 @@ impl Tag {
     fn of(value: &Value) -> Option<Tag> {
         let text = match value {
             Value::String(text) => text,
-            Value::Object(tag) => tag.get("tag")?.as_str()?,
+            Value::Object(tag) => match tag.get("tag")? {
+                Value::String(text) => text,
+                _ => return None,
+            },
             _ => return None,
         };
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        Some(Tag { key: key.to_owned(), value: value.to_owned() })
+        Some(Tag { text: text.clone(), key: key.to_owned(), value: value.to_owned() })
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -124,6 +125,11 @@ struct ErrorReply {
     retry_after_ms: Option<u64>,
 }
 
+/// Reads a JSON object. serde alone would take an array of the members' values for one.
+pub fn object<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    serde_json::from_value(Value::Object(serde_json::from_str(json)?))
+}
+
 /// An error as a status and its JSON reply.
 pub fn error_reply(error: &Error) -> (i32, String) {
     let code = match error.kind {
@@ -156,7 +162,7 @@ pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
     let Some(json) = reply else {
         return Error::new(kind, "the plugin failed and gave no reason");
     };
-    match serde_json::from_str::<ErrorReply>(json) {
+    match object::<ErrorReply>(json) {
         Ok(reply) => Error {
             kind,
             message: reply.message,

@@ -12,11 +12,12 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{self as abi, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST, MAX_REPLY, Str};
 use super::{http_status, status};
 use crate::error::{Error, Retry};
-use crate::message::parse_error;
+use crate::message::{object, parse_error};
 
 /// What a running call may ask of its host.
 pub trait Host {
@@ -81,7 +82,7 @@ pub enum TableError {
 }
 
 /// What a plugin replied that no reply may be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum BadReply {
     #[error("a reply of {0} bytes, more than the {MAX_REPLY} that a reply may have")]
     TooLarge(usize),
@@ -109,7 +110,7 @@ impl Returned {
         };
         match (self.status, reply) {
             (status::NOT_FOUND, _) => Ok(None),
-            (status::OK, Some(json)) => serde_json::from_str(&json)
+            (status::OK, Some(json)) => object(&json)
                 .map(Some)
                 .map_err(|cause| useless(status::OK, &format!("a reply that it may not: {cause}"))),
             (status::OK, None) => Err(useless(status::OK, "no reply")),

@@ -1,0 +1,239 @@
+//! The plugins that there are: which libraries lie in the search path, and what each says of itself.
+//!
+//! Invariant: an unknown library is loaded only in a worker, one for each. One that is broken is
+//! an entry with its error; it doesn't keep the others from being found.
+
+use std::collections::BTreeMap;
+use std::env::consts::{DLL_EXTENSION, DLL_SUFFIX};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use ticket_plugin_api::message::{Manifest, object};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+use crate::worker::Worker;
+
+/// In the executable's own directory, among whatever else lies there, plugins are known by this.
+const MARK: &str = "ticket_plugin_";
+/// Manifest names and aliases longer than this are refused.
+const LONGEST_NAME: usize = 200;
+
+/// One place where plugins are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub directory: PathBuf,
+    /// Whether only libraries with `ticket_plugin_` in their name count.
+    pub marked_only: bool,
+    /// Whether somebody named it, so that it should be there.
+    pub named: bool,
+}
+
+/// The search path: what was named (in that order), then the executable's directory, then the
+/// system's places.
+pub fn search_path(named: impl IntoIterator<Item = PathBuf>) -> Vec<Place> {
+    let mut places: Vec<Place> = named
+        .into_iter()
+        .map(|directory| Place { directory, marked_only: false, named: true })
+        .collect();
+    let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    places.extend(own.map(|directory| Place { directory, marked_only: true, named: false }));
+    places.extend(system_directories().into_iter().map(|directory| Place {
+        directory,
+        marked_only: false,
+        named: false,
+    }));
+    places
+}
+
+#[cfg(not(windows))]
+fn system_directories() -> Vec<PathBuf> {
+    let mut directories =
+        vec!["/usr/local/lib/ticket-host/plugins", "/usr/lib/ticket-host/plugins"];
+    if cfg!(target_os = "macos") {
+        directories.push("/opt/homebrew/lib/ticket-host/plugins");
+    }
+    directories.into_iter().map(PathBuf::from).collect()
+}
+
+#[cfg(windows)]
+fn system_directories() -> Vec<PathBuf> {
+    let programs = std::env::var_os("ProgramFiles").map(PathBuf::from);
+    programs.into_iter().map(|p| p.join("ticket-host").join("plugins")).collect()
+}
+
+/// A library in the search path, and what it is.
+#[derive(Debug)]
+pub struct Entry {
+    pub path: PathBuf,
+    pub plugin: Result<Plugin>,
+}
+
+/// What a working library says of itself.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    pub path: PathBuf,
+    pub manifest: Manifest,
+    /// The plugin-api version that a Rust plugin was compiled with; None for any other.
+    pub sdk: Option<String>,
+}
+
+/// All that was found.
+#[derive(Debug)]
+pub struct Catalog {
+    pub entries: Vec<Entry>,
+    /// What is odd about the search path, a sentence each.
+    pub warnings: Vec<String>,
+    pub places: Vec<Place>,
+}
+
+impl Catalog {
+    /// Looks through `places` and asks every library there what it is.
+    pub async fn discover(places: Vec<Place>) -> Catalog {
+        let mut warnings = Vec::new();
+        let mut paths = Vec::new();
+        for place in &places {
+            match libraries(place) {
+                Ok(found) => paths.extend(found),
+                Err(cause) if place.named => warnings.push(format!(
+                    "plugin directory {}: can't be read: {cause}",
+                    place.directory.display()
+                )),
+                Err(_) => {}
+            }
+        }
+        // The same file by two ways is one plugin.
+        let mut seen = Vec::new();
+        paths.retain(|path| {
+            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let new = !seen.contains(&real);
+            seen.push(real);
+            new
+        });
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = Arc::new(Semaphore::new(cores));
+        let mut tasks = JoinSet::new();
+        for (index, path) in paths.iter().cloned().enumerate() {
+            let permits = Arc::clone(&permits);
+            tasks.spawn(async move {
+                let _permit = permits.acquire().await;
+                (index, inspect(&path).await)
+            });
+        }
+        let mut inspected: BTreeMap<usize, Result<Plugin>> =
+            tasks.join_all().await.into_iter().collect();
+        let entries = paths
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, path)| {
+                let plugin = inspected.remove(&index)?;
+                Some(Entry { path, plugin })
+            })
+            .collect();
+        Catalog { entries, warnings, places }
+    }
+
+    /// The one plugin of that name or alias.
+    ///
+    /// # Errors
+    /// An import error: none has it (with the broken libraries, one of which may be it), or two do.
+    pub fn find(&self, name: &str) -> Result<&Plugin> {
+        let mut all = self.plugins().filter(|plugin| answers_to(&plugin.manifest, name));
+        match (all.next(), all.next()) {
+            (Some(plugin), None) => Ok(plugin),
+            (Some(one), Some(other)) => Err(Error::import(format!(
+                "plugin {name}: two libraries have that name: {} and {}",
+                one.path.display(),
+                other.path.display()
+            ))
+            .help("keep one of them in the plugin directories")),
+            (None, _) => Err(self.no_such(name)),
+        }
+    }
+
+    pub fn plugins(&self) -> impl Iterator<Item = &Plugin> {
+        self.entries.iter().filter_map(|entry| entry.plugin.as_ref().ok())
+    }
+
+    fn no_such(&self, name: &str) -> Error {
+        let names: Vec<&str> = self.plugins().map(|p| p.manifest.name.as_str()).collect();
+        let mut message = format!("no plugin {name:?} was found");
+        for entry in &self.entries {
+            if let Err(error) = &entry.plugin {
+                message.push_str(&format!("\n  broken: {error}"));
+            }
+        }
+        let looked: Vec<String> =
+            self.places.iter().map(|p| p.directory.display().to_string()).collect();
+        let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Error::import(message).help(format!(
+            "found: {found}; looked in: {}; name another directory with --plugin-dir",
+            looked.join(", ")
+        ))
+    }
+}
+
+/// Whether `name` is the manifest's name or one of its aliases.
+pub fn answers_to(manifest: &Manifest, name: &str) -> bool {
+    manifest.name == name || manifest.aliases.iter().any(|alias| alias == name)
+}
+
+/// The libraries in a place, by name.
+fn libraries(place: &Place) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(&place.directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let library = path.extension().is_some_and(|e| e.eq_ignore_ascii_case(DLL_EXTENSION));
+        if library && path.is_file() && (!place.marked_only || name.contains(MARK)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+async fn inspect(path: &Path) -> Result<Plugin> {
+    let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
+    let worker = Worker::load(path).await.map_err(|cause| {
+        broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
+    })?;
+    let manifest = read_manifest(&worker.manifest).map_err(broken)?;
+    Ok(Plugin { path: path.to_owned(), manifest, sdk: worker.sdk.clone() })
+}
+
+fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
+    let manifest: Manifest =
+        object(json).map_err(|cause| format!("its manifest is none: {cause}"))?;
+    let name = &manifest.name;
+    let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'));
+    if !valid {
+        return Err(format!(
+            "its manifest's name {name:?} is none: 1 to 64 of a-z, 0-9, - and _, beginning with a letter"
+        ));
+    }
+    let unfit = |text: &String| text.len() > LONGEST_NAME || text.chars().any(char::is_control);
+    if manifest.aliases.iter().any(unfit) || unfit(&manifest.version) {
+        return Err("its manifest has a version or an alias that can't be one".to_owned());
+    }
+    Ok(manifest)
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|cause| {
+        Error::import(format!("{}: can't be read", path.display())).cause(cause)
+    })?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The file name that a plugin's library has here, for help texts.
+pub fn library_name(name: &str) -> String {
+    format!("{}{MARK}{name}{DLL_SUFFIX}", std::env::consts::DLL_PREFIX)
+}

@@ -1,0 +1,68 @@
+//! `ticket-host check`: can tickets be created with these settings?
+
+use std::process::ExitCode;
+
+use super::{print, report};
+use crate::config::Isolation;
+use crate::error::{Kind, Result};
+use crate::terminal::safe;
+
+/// Runs the plugin's check of one backend, or of all. Creates nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Which backend of the config [default: all]
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+}
+
+pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
+    let config = program.load_config()?;
+    let names: Vec<&str> = match &arguments.backend {
+        Some(name) => vec![config.backend(Some(name))?.name.as_str()],
+        // An empty config is an error of backend()'s.
+        None if config.backends.is_empty() => vec![config.backend(None)?.name.as_str()],
+        None => config.backends.keys().map(String::as_str).collect(),
+    };
+    let mut worst = None;
+    for name in names {
+        match check(&config, name, program).await {
+            Ok(true) => {}
+            Ok(false) => worst = worst.or(Some(Kind::Settings)),
+            Err(error) => {
+                print(&format!("{name}: FAILED\n"));
+                report(&error);
+                worst = worst.or(Some(error.kind));
+            }
+        }
+    }
+    Ok(ExitCode::from(worst.map_or(0, Kind::exit_code)))
+}
+
+/// Whether every line of one backend's check is ok.
+async fn check(
+    config: &crate::config::Config,
+    name: &str,
+    program: &super::Arguments,
+) -> Result<bool> {
+    let backend = program.backend(config, Some(name)).await?;
+    let isolation = config.backend(Some(name))?.isolation;
+    let mut out =
+        format!("{name}: plugin {} {}\n", backend.manifest.name, backend.manifest.version);
+    let checks = backend.check().await?;
+    for check in &checks {
+        let mark = if check.ok { "ok    " } else { "FAILED" };
+        out.push_str(&format!("  {mark}  {}: {}\n", check.name, check.message));
+        if !check.ok && !check.help.is_empty() {
+            out.push_str(&format!("          help: {}\n", check.help));
+        }
+    }
+    let contained = match isolation {
+        Isolation::Worker => {
+            "in a worker process: a crash or a hang costs one call; it is not sandboxed"
+        }
+        Isolation::InProcess => "in the host's process: with everything that the host has",
+    };
+    out.push_str(&format!("  note    the plugin runs {contained}\n"));
+    print(&safe(&out));
+    Ok(checks.iter().all(|check| check.ok))
+}

@@ -1,0 +1,98 @@
+//! `ticket-host create`: an incident in, its ticket's URL out.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{print, warn};
+use crate::backend::Request;
+use crate::error::{Error, Result};
+use crate::incident;
+use crate::terminal::safe;
+use crate::tickets::{self, Outcome, Plan};
+
+/// Prints the ticket's URL. Run twice, it gives the same ticket twice: it looks for the ticket
+/// before it creates one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub(super) struct Arguments {
+    /// Which backend of the config [default: default_backend, or the only one]
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// Print each HTTP request that would be sent, without secrets, and send none
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the whole reply as JSON instead of the URL; errors too
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Create a ticket without looking for one first
+    #[arg(long)]
+    force: bool,
+    /// What identifies the incident's ticket [default: its argus_url, else source and pk]
+    #[arg(long)]
+    key: Option<String>,
+    /// The incident's JSON, `-` for standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
+    let config = program.load_config()?;
+    let max = config.max_incident_bytes;
+    let incident = if arguments.file.as_os_str() == "-" {
+        incident::read(std::io::stdin().lock(), "standard input", max)?
+    } else {
+        let name = arguments.file.display().to_string();
+        let file = File::open(&arguments.file)
+            .map_err(|cause| Error::usage(format!("{name}: can't be opened")).cause(cause))?;
+        incident::read(file, &name, max)?
+    };
+    let key = match incident::key(&incident, arguments.key.as_deref()) {
+        Ok(key) => key,
+        // A ticket that the incident carries needs no key to be found.
+        Err(_) if !incident.ticket_url.trim().is_empty() => incident.ticket_url.trim().to_owned(),
+        Err(error) => return Err(error),
+    };
+    let request = Request { incident: Arc::new(incident), key };
+    let backend = program.backend(&config, arguments.backend.as_deref()).await?;
+    if arguments.dry_run {
+        match tickets::plan(&backend, &request, arguments.force).await? {
+            Plan::Existing(ticket) => {
+                print(&format!("nothing: there is the ticket {}\n", safe(&ticket.url)))
+            }
+            Plan::Steps(steps) => print(&format!("{}\n", safe(steps.join("\n").trim_end()))),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = tickets::create(&backend, &request, arguments.force).await?;
+    show(&outcome, arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(outcome: &Outcome, as_json: bool) {
+    let ticket = &outcome.ticket;
+    if !ticket.missing_fields.is_empty() {
+        warn(&format!("the incident lacks: {}", ticket.missing_fields.join(", ")));
+    }
+    ticket.warnings.iter().for_each(|warning| warn(warning));
+    if as_json {
+        print(&format!("{:#}\n", json!(outcome)));
+    } else {
+        print(&format!("{}\n", safe(&ticket.url)));
+    }
+}
+
+/// `{"error": {...}}`, for programs.
+pub(super) fn error_json(error: &Error) -> String {
+    let value = json!({"error": {
+        "kind": error.kind,
+        "message": error.message,
+        "help": error.help,
+        "retry": error.retry,
+        "retry_after_ms": error.retry_after.map(|wait| wait.as_millis() as u64),
+    }});
+    format!("{value:#}\n")
+}

@@ -1,0 +1,151 @@
+//! `ticket-host plugins`: what plugins there are, and what one says of itself.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::print;
+use crate::catalog::{self, Catalog, Entry, Plugin};
+use crate::config::Config;
+use crate::error::Result;
+use crate::schema;
+use crate::terminal::safe;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the plugins in the search path, the broken ones too
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a plugin's manifest, its settings, its file and what it was compiled against
+    Show {
+        /// A name or alias
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
+    // Listing plugins needs no config; but one that is named, or there, has its plugin_dirs.
+    let config = match Config::load(program.config.as_deref()) {
+        Ok(config) => Some(config),
+        Err(error) if program.config.is_some() || error.snippet.is_some() => return Err(error),
+        Err(_) => None,
+    };
+    let catalog = program.discover(config.as_ref()).await;
+    match command {
+        Command::List { json: true } => print(&format!("{:#}\n", list_json(&catalog))),
+        Command::List { json: false } => print(&safe(&list(&catalog))),
+        Command::Show { name, json } => {
+            let plugin = catalog.find(name)?;
+            let sha256 = catalog::sha256(&plugin.path)?;
+            if *json {
+                print(&format!("{:#}\n", show_json(plugin, &sha256)));
+            } else {
+                print(&safe(&show(plugin, &sha256)));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(catalog: &Catalog) -> String {
+    let mut out = String::new();
+    let width = catalog.plugins().map(|p| p.manifest.name.len()).max().unwrap_or(0);
+    for plugin in catalog.plugins() {
+        let m = &plugin.manifest;
+        let double = match catalog.find(&m.name) {
+            Ok(_) => "",
+            Err(_) => "  (two libraries have this name: it can't be used)",
+        };
+        out.push_str(&format!("{:width$}  {:8}  {}{double}\n", m.name, m.version, m.description));
+    }
+    for Entry { path, plugin } in &catalog.entries {
+        if let Err(error) = plugin {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            out.push_str(&format!("broken: {file}\n  {error}\n"));
+        }
+    }
+    if out.is_empty() {
+        let looked: Vec<_> =
+            catalog.places.iter().map(|p| p.directory.display().to_string()).collect();
+        out = format!("no plugins; looked in: {}\n", looked.join(", "));
+    }
+    out
+}
+
+fn list_json(catalog: &Catalog) -> Value {
+    let entries = catalog.entries.iter().map(|Entry { path, plugin }| match plugin {
+        Ok(plugin) => json!({
+            "name": plugin.manifest.name,
+            "version": plugin.manifest.version,
+            "description": plugin.manifest.description,
+            "aliases": plugin.manifest.aliases,
+            "file": path,
+            "usable": catalog.find(&plugin.manifest.name).is_ok(),
+        }),
+        Err(error) => json!({"file": path, "usable": false, "error": error.to_string()}),
+    });
+    entries.collect()
+}
+
+fn show_json(plugin: &Plugin, sha256: &str) -> Value {
+    json!({
+        "manifest": plugin.manifest,
+        "file": plugin.path,
+        "sha256": sha256,
+        "compiled_against": compiled_against(plugin),
+    })
+}
+
+fn compiled_against(plugin: &Plugin) -> String {
+    let abi = ticket_plugin_api::abi::ABI_VERSION;
+    match &plugin.sdk {
+        Some(version) => format!("ABI {abi}, ticket-plugin-api {version} (layout compared)"),
+        None => format!("ABI {abi}, the C header"),
+    }
+}
+
+fn show(plugin: &Plugin, sha256: &str) -> String {
+    let m = &plugin.manifest;
+    let mut out = format!("{} {}\n", m.name, m.version);
+    let facts = [
+        ("description", m.description.clone()),
+        ("aliases", m.aliases.join(", ")),
+        ("vendor", m.vendor.clone()),
+        ("license", m.license.clone()),
+        ("homepage", m.homepage.clone()),
+        ("file", plugin.path.display().to_string()),
+        ("sha256", sha256.to_owned()),
+        ("compiled against", compiled_against(plugin)),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        out.push_str(&format!("  {name:17}{value}\n"));
+    }
+    out.push_str("\nBeside HTTP to its endpoint it needs:\n");
+    if m.permissions.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    for p in &m.permissions {
+        out.push_str(&format!("  {}: {}: {}\n", p.permission, p.what, p.why));
+    }
+    for (title, schema) in [("secret", &m.secret_schema), ("information", &m.information_schema)] {
+        out.push_str(&format!("\n{title}:\n"));
+        let settings = schema::settings(schema);
+        if settings.is_empty() {
+            out.push_str("  nothing\n");
+        }
+        for setting in settings {
+            let required = if setting.required { ", required" } else { "" };
+            out.push_str(&format!("  {} ({}{required})\n", setting.name, setting.kind));
+            if !setting.description.is_empty() {
+                out.push_str(&format!("      {}\n", setting.description));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,145 @@
+//! A backend's secret: its values as text, or where to read them.
+//!
+//! Invariant: no value gets into an error, a warning or Debug.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// A secret as the config has it: `{ token = "..." }`, `{ token = { env = "NAME" } }` or
+/// `{ token = { file = "/path" } }`, at any depth.
+#[derive(Clone)]
+pub struct SecretSource {
+    pub value: Value,
+    /// What relative file names are relative to: the config file's directory.
+    pub base: PathBuf,
+}
+
+/// A secret with every source read.
+pub struct Resolved {
+    pub value: Value,
+    /// What is odd about where it came from.
+    pub warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretSource")
+    }
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolved")
+    }
+}
+
+impl SecretSource {
+    /// Reads the files and environment variables that it names.
+    pub fn resolve(&self) -> Result<Resolved> {
+        let mut warnings = Vec::new();
+        let value = self.read("secret", &self.value, &mut warnings)?;
+        Ok(Resolved { value, warnings })
+    }
+
+    fn read(&self, path: &str, value: &Value, warnings: &mut Vec<String>) -> Result<Value> {
+        let Value::Object(members) = value else { return Ok(value.clone()) };
+        match source(members) {
+            Some(("env", name)) => std::env::var(name).map(Value::String).map_err(|_| {
+                Error::settings(format!("{path}: the environment variable {name} is not set"))
+                    .help(format!("set {name}, or change {path}"))
+            }),
+            Some((_, file)) => read(path, &self.base.join(file), warnings).map(Value::String),
+            None => {
+                let read = members.iter().map(|(name, value)| {
+                    Ok((name.clone(), self.read(&format!("{path}.{name}"), value, warnings)?))
+                });
+                Ok(Value::Object(read.collect::<Result<Map<_, _>>>()?))
+            }
+        }
+    }
+}
+
+/// `("env" or "file", its text)` if the members are just that.
+fn source(members: &Map<String, Value>) -> Option<(&str, &str)> {
+    let mut all = members.iter();
+    match (all.next(), all.next()) {
+        (Some((name, Value::String(text))), None) if name == "env" || name == "file" => {
+            Some((name, text))
+        }
+        _ => None,
+    }
+}
+
+fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
+    let text = fs::read_to_string(file).map_err(|cause| {
+        Error::settings(format!("{path}: the file {} can't be read: {cause}", file.display()))
+            .help("write the secret there, readable by the host's user alone")
+    })?;
+    if readable_by_all(file) {
+        warnings.push(format!(
+            "{path}: the file {} is readable by everybody on this machine; mend it with: chmod 600 {}",
+            file.display(),
+            file.display()
+        ));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Windows has no such bits: who may read a file there stands in lists that this doesn't look at.
+pub(super) fn readable_by_all(file: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o004 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn resolve(value: Value) -> Result<Resolved> {
+        SecretSource { value, base: PathBuf::new() }.resolve()
+    }
+
+    #[test]
+    fn a_secret_is_read_from_a_file_without_its_last_newline() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "hunter2\n").unwrap();
+        let resolved = resolve(json!({"token": {"file": file}, "user": "argus"})).unwrap();
+        assert_eq!(resolved.value, json!({"token": "hunter2", "user": "argus"}));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_all_may_read_is_a_warning_with_its_cure() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "hunter2").unwrap();
+        for (mode, warned) in [(0o644, true), (0o600, false)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let warnings = resolve(json!({"token": {"file": file}})).unwrap().warnings;
+            assert_eq!(warnings.iter().any(|w| w.contains("chmod 600")), warned, "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_setting() {
+        let error = resolve(json!({"token": {"file": "/no/such/file"}})).unwrap_err();
+        assert!(error.message.starts_with("secret.token: the file /no/such/file"), "{error}");
+        let unset = resolve(json!({"token": {"env": "TICKET_HOST_NO_SUCH_VARIABLE"}}));
+        assert!(unset.unwrap_err().message.contains("TICKET_HOST_NO_SUCH_VARIABLE"));
+    }
+}

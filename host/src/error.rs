@@ -1,0 +1,128 @@
+//! What the host reports when something failed: whose problem it is, what failed and where, what to
+//! do, and whether a ticket may exist all the same.
+
+use std::time::Duration;
+
+use ticket_plugin_api::{self as api, Retry};
+
+use crate::config::Snippet;
+
+/// Whose problem an error is. The first four are Argus's own kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The settings are wrong: a person must change them.
+    Settings,
+    /// The ticket system can't be reached, or is overloaded.
+    Client,
+    /// The ticket system refused.
+    Creation,
+    /// A plugin broke, or an answer that nobody understands.
+    Plugin,
+    /// No such plugin, or a library that is none.
+    Import,
+    /// What was asked for makes no sense: the command line, the incident.
+    Usage,
+}
+
+impl Kind {
+    /// The program's exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::Settings => 3,
+            Kind::Client => 4,
+            Kind::Creation => 5,
+            Kind::Plugin => 6,
+            Kind::Import => 7,
+        }
+    }
+}
+
+/// Anything that stops the host from doing what it was asked. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub kind: Kind,
+    /// What failed, and where: backend, plugin, setting.
+    pub message: String,
+    /// What the operator does about it.
+    pub help: Option<String>,
+    /// Whether the same may be tried again, and whether a ticket may exist.
+    pub retry: Retry,
+    /// How long the ticket system asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The place in the config file.
+    pub snippet: Option<Box<Snippet>>,
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error {
+            kind,
+            message: message.into(),
+            help: None,
+            retry: Retry::Never,
+            retry_after: None,
+            snippet: None,
+            cause: None,
+        }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error::new(Kind::Usage, message)
+    }
+
+    pub fn settings(message: impl Into<String>) -> Error {
+        Error::new(Kind::Settings, message)
+    }
+
+    pub fn plugin(message: impl Into<String>) -> Error {
+        Error::new(Kind::Plugin, message)
+    }
+
+    pub fn import(message: impl Into<String>) -> Error {
+        Error::new(Kind::Import, message)
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Error {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub fn retry(mut self, retry: Retry) -> Error {
+        self.retry = retry;
+        self
+    }
+
+    pub fn cause(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// The error with `place` before its message: `backend noc-rt (rt): ...`.
+    pub fn at(mut self, place: &str) -> Error {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+impl From<api::Error> for Error {
+    fn from(error: api::Error) -> Error {
+        let kind = match error.kind {
+            api::ErrorKind::Settings => Kind::Settings,
+            api::ErrorKind::Client => Kind::Client,
+            api::ErrorKind::Creation => Kind::Creation,
+            api::ErrorKind::Plugin | api::ErrorKind::Unsupported => Kind::Plugin,
+        };
+        Error {
+            retry: error.retry,
+            retry_after: error.retry_after,
+            ..Error::new(kind, error.message)
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Where a backend's requests may go: its endpoint's origin, sub-domains of the endpoint's host
+//! over the same scheme and port, and the origins that the operator adds. Nothing else.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+/// Scheme, host and port (RFC 6454).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of an http or https URL.
+    pub fn of(url: &Url) -> Option<Origin> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        Some(Origin {
+            scheme: url.scheme().to_owned(),
+            host: url.host()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
+    }
+
+    /// Whether `other` is below this host. An address and a name without a dot have nothing below.
+    fn has_below(&self, other: &Origin) -> bool {
+        let (Host::Domain(parent), Host::Domain(child)) = (&self.host, &other.host) else {
+            return false;
+        };
+        let same = self.scheme == other.scheme && self.port == other.port;
+        let below = child.strip_suffix(parent.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        same && parent.contains('.') && below
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => Ok(()),
+            (_, port) => write!(f, ":{port}"),
+        }
+    }
+}
+
+/// The origins of one backend.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    /// None for an endpoint that is no web server, such as a directory.
+    endpoint: Option<Origin>,
+    allowed: Vec<Origin>,
+}
+
+impl Fence {
+    pub fn new(endpoint: &Url, allowed: Vec<Origin>) -> Fence {
+        Fence { endpoint: Origin::of(endpoint), allowed }
+    }
+
+    /// # Errors
+    /// Why `url` is outside, in words, with the setting that would let it in.
+    pub(super) fn admit(&self, url: &Url) -> Result<(), String> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("the plugin asked for a URL with a user name in it; \
+                        credentials belong in a header"
+                .to_owned());
+        }
+        let Some(origin) = Origin::of(url) else {
+            return Err(format!(
+                "the plugin asked for a {}: URL; only http and https go out",
+                url.scheme()
+            ));
+        };
+        let inside = self.endpoint.iter().any(|e| *e == origin || e.has_below(&origin))
+            || self.allowed.contains(&origin);
+        if inside {
+            Ok(())
+        } else {
+            Err(format!(
+                "the plugin asked for {origin}, which is not this backend's endpoint; \
+                 if that is meant, add \"{origin}\" to its allow_origins"
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(endpoint: &str, allowed: &[&str], url: &str) -> bool {
+        let parse = |text: &str| Url::parse(text).unwrap();
+        let allowed = allowed.iter().map(|text| Origin::of(&parse(text)).unwrap()).collect();
+        Fence::new(&parse(endpoint), allowed).admit(&parse(url)).is_ok()
+    }
+
+    #[test]
+    fn the_endpoints_origin_and_what_is_below_its_host_are_inside() {
+        for (endpoint, url) in [
+            ("https://rt.example.org/rt", "https://rt.example.org/REST/2.0"),
+            ("https://rt.example.org", "https://RT.example.org:443/x"),
+            ("https://github.com", "https://api.github.com/repos"),
+            ("http://127.0.0.1:8765/", "http://127.0.0.1:8765/x"),
+            ("http://[::1]:80/", "http://[::1]/x"),
+        ] {
+            assert!(admits(endpoint, &[], url), "{endpoint} -> {url}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_outside() {
+        for (endpoint, url) in [
+            ("https://rt.example.org", "http://rt.example.org/"),
+            ("https://rt.example.org", "https://rt.example.org:8443/"),
+            ("https://rt.example.org", "https://example.org/"),
+            ("https://rt.example.org", "https://evilrt.example.org/"),
+            ("https://rt.example.org", "https://rt.example.org.evil.net/"),
+            ("https://rt.example.org", "https://rt.example.org@evil.net/"),
+            ("https://rt.example.org", "https://user:pw@rt.example.org/"),
+            ("https://rt.example.org", "http://api.rt.example.org/"),
+            ("https://rt.example.org", "https://api.rt.example.org:8443/"),
+            ("https://rt.example.org", "https://rt.example.org./"),
+            ("https://rt.example.org", "ftp://rt.example.org/"),
+            ("https://rt.example.org", "file:///etc/passwd"),
+            ("http://localhost", "http://x.localhost/"),
+            ("http://127.0.0.1:8765/", "http://127.0.0.1:8766/"),
+            ("http://127.0.0.1:8765/", "http://localhost:8765/"),
+            ("file:///var/lib/tickets", "http://127.0.0.1/"),
+            ("https://org", "https://example.org/"),
+        ] {
+            assert!(!admits(endpoint, &[], url), "{endpoint} -> {url}");
+        }
+    }
+
+    #[test]
+    fn the_operator_can_add_origins_and_only_those() {
+        let allowed = ["https://api.example.net:8443"];
+        assert!(admits("https://x.org", &allowed, "https://api.example.net:8443/a"));
+        assert!(!admits("https://x.org", &allowed, "https://api.example.net/a"));
+        assert!(!admits("https://x.org", &allowed, "https://a.api.example.net:8443/a"));
+    }
+}

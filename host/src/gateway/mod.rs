@@ -1,0 +1,336 @@
+//! The only way out to the network: a backend's HTTP exchanges, inside its fence and its bounds.
+
+mod fence;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, Method, Proxy, redirect};
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
+use url::Url;
+
+use crate::error::{Error, Result};
+pub use fence::{Fence, Origin};
+
+/// How long reaching a server may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Headers that are the client's own, or could send a request elsewhere than its URL says.
+const FORBIDDEN_HEADERS: [&str; 10] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+];
+
+/// How a backend's requests leave.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub fence: Fence,
+    /// PEM file of certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Instead of the one that the environment names (HTTPS_PROXY and so on).
+    pub proxy: Option<Url>,
+    /// Bytes that an answer's body may have.
+    pub max_response: usize,
+    /// What the requests say that they come from.
+    pub user_agent: String,
+}
+
+/// A backend's way out: one connection pool, made when it is first needed.
+#[derive(Debug)]
+pub struct Gateway {
+    route: Route,
+    client: OnceLock<Client>,
+}
+
+impl Gateway {
+    pub fn new(route: Route) -> Gateway {
+        Gateway { route, client: OnceLock::new() }
+    }
+
+    /// Whether the fence, and the rules for methods and headers, let `request` out.
+    pub fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
+        let url = Url::parse(&request.url).map_err(|cause| {
+            format!("the plugin asked for {:?}, which is no URL: {cause}", request.url)
+        })?;
+        self.route.fence.admit(&url)?;
+        if !matches!(
+            request.method.as_str(),
+            "GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE"
+        ) {
+            return Err(format!("the method {:?} is not one that plugins may use", request.method));
+        }
+        for (name, _) in &request.headers {
+            if FORBIDDEN_HEADERS.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)) {
+                return Err(format!("plugins may not set the header {name}"));
+            }
+        }
+        Ok(url)
+    }
+
+    /// One exchange, done within `time`.
+    pub async fn exchange(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
+        let url = match self.admit(&request) {
+            Ok(url) => url,
+            Err(reason) => return HttpAnswer::Denied(reason),
+        };
+        let headers = match self.headers(&request) {
+            Ok(headers) => headers,
+            Err(reason) => return HttpAnswer::Denied(reason),
+        };
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => return HttpAnswer::Denied(describe(&error)),
+        };
+        if time.is_zero() {
+            return HttpAnswer::NotSent("the call's time was over before the request".to_owned());
+        }
+        let place = origin_of(&url);
+        let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
+        let sent =
+            client.request(method, url).headers(headers).body(request.body).timeout(time).send();
+        let mut response = match sent.await {
+            Ok(response) => response,
+            Err(cause) if cause.is_connect() || cause.is_builder() => {
+                return HttpAnswer::NotSent(format!("{place} can't be reached: {}", root(&cause)));
+            }
+            Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
+        };
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(None) => return HttpAnswer::Answered { status, headers, body },
+                Ok(Some(chunk)) if body.len() + chunk.len() > self.route.max_response => {
+                    return HttpAnswer::Unknown(format!(
+                        "{place} answered {status} with more than the {} bytes that max_response_bytes allows",
+                        self.route.max_response
+                    ));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
+            }
+        }
+    }
+
+    fn headers(&self, request: &HttpRequest) -> std::result::Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &request.headers {
+            let bad = || format!("the plugin set the header {name:?} to what no header may be");
+            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+            // Bytes, not text: a header's value may be Latin-1 on the wire.
+            headers.append(key, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?);
+        }
+        if !headers.contains_key(USER_AGENT) {
+            let agent = HeaderValue::from_str(&self.route.user_agent);
+            headers.insert(USER_AGENT, agent.unwrap_or(HeaderValue::from_static("ticket-host")));
+        }
+        Ok(headers)
+    }
+
+    /// Reads the certificates that the settings name, if any: wrong ones are found before the
+    /// first ticket needs them.
+    pub fn check_settings(&self) -> Result<()> {
+        if self.route.ca_file.is_some() {
+            self.client()?;
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = build(&self.route)?;
+        Ok(self.client.get_or_init(|| made))
+    }
+}
+
+fn build(route: &Route) -> Result<Client> {
+    // Twice is once: another client may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(60));
+    if let Some(path) = &route.ca_file {
+        let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
+            cause: Some(cause),
+            ..Error::settings(format!("ca_file {}: can't be used", path.display()))
+                .help("it must be a PEM file of certificates")
+        };
+        let pem = std::fs::read(path).map_err(|cause| unusable(Box::new(cause)))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|cause| unusable(Box::new(cause)))?;
+        if certificates.is_empty() {
+            return Err(unusable("there is no certificate in it".into()));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    if let Some(url) = &route.proxy {
+        let proxy = Proxy::all(url.clone())
+            .map_err(|_| Error::settings("proxy: not a URL that a proxy can have"))?;
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|cause| {
+        Error::settings("the HTTP client can't be made: are the system's certificates in place?")
+            .help("install the package ca-certificates, or set ca_file")
+            .cause(cause)
+    })
+}
+
+fn lost(place: &str, time: Duration, cause: &reqwest::Error) -> String {
+    if cause.is_timeout() {
+        format!("{place} did not answer within {:.1} s", time.as_secs_f64())
+    } else {
+        format!("the connection to {place} broke before the whole answer came: {}", root(cause))
+    }
+}
+
+/// The innermost cause: "Connection refused", not "error sending request for url (...)".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}
+
+fn describe(error: &Error) -> String {
+    match &error.cause {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn origin_of(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    fn gateway(endpoint: &str) -> Gateway {
+        Gateway::new(Route {
+            fence: Fence::new(&Url::parse(endpoint).unwrap(), Vec::new()),
+            ca_file: None,
+            proxy: None,
+            max_response: 1000,
+            user_agent: "ticket-host/test".to_owned(),
+        })
+    }
+
+    fn request(method: &str, url: &str) -> HttpRequest {
+        HttpRequest {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// What becomes of a POST to a server that reads it, writes `answer` and closes.
+    fn post_to_server_that_says(answer: &'static [u8]) -> HttpAnswer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = [0; 4096];
+            let _ = stream.read(&mut seen).unwrap();
+            stream.write_all(answer).unwrap();
+        });
+        let outcome = run(&gateway(&url), request("POST", &url));
+        server.join().unwrap();
+        outcome
+    }
+
+    fn run(gateway: &Gateway, request: HttpRequest) -> HttpAnswer {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(gateway.exchange(request, Duration::from_secs(20)))
+    }
+
+    #[test]
+    fn an_answer_comes_whole_with_lower_case_headers() {
+        let answer = b"HTTP/1.1 422 No\r\nX-Reason: Why\r\nContent-Length: 2\r\n\r\nno";
+        let HttpAnswer::Answered { status, headers, body } = post_to_server_that_says(answer)
+        else {
+            panic!("an answer came");
+        };
+        assert_eq!((status, body.as_slice()), (422, b"no".as_slice()));
+        assert!(headers.contains(&("x-reason".to_owned(), "Why".to_owned())));
+    }
+
+    #[test]
+    fn a_redirect_is_an_answer_and_is_not_followed() {
+        let answer =
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        assert!(matches!(
+            post_to_server_that_says(answer),
+            HttpAnswer::Answered { status: 302, .. }
+        ));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_after_the_request_leaves_unknown() {
+        let broken = post_to_server_that_says(b"");
+        assert!(matches!(&broken, HttpAnswer::Unknown(why) if why.contains("broke")), "{broken:?}");
+        let half =
+            post_to_server_that_says(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nhal");
+        assert!(matches!(half, HttpAnswer::Unknown(_)), "{half:?}");
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_got_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let outcome = run(&gateway(&url), request("POST", &url));
+        assert!(
+            matches!(&outcome, HttpAnswer::NotSent(why) if why.contains("refused")),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn an_answer_over_the_bound_is_no_answer() {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n";
+        let full: &'static [u8] =
+            Box::leak([answer.as_slice(), &[b'x'; 2000], b"\r\n0\r\n\r\n"].concat().into());
+        let outcome = post_to_server_that_says(full);
+        assert!(
+            matches!(&outcome, HttpAnswer::Unknown(why) if why.contains("1000 bytes")),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn headers_and_methods_that_could_mislead_are_denied() {
+        let gateway = gateway("https://x.org/");
+        let mut host = request("GET", "https://x.org/");
+        host.headers.push(("HOST".to_owned(), "other.org".to_owned()));
+        assert!(gateway.admit(&host).unwrap_err().contains("header HOST"));
+        assert!(
+            gateway.admit(&request("CONNECT", "https://x.org/")).unwrap_err().contains("CONNECT")
+        );
+        assert!(gateway.admit(&request("GET", "nonsense")).unwrap_err().contains("no URL"));
+    }
+}

@@ -1,0 +1,127 @@
+//! An incident as it comes in: bounded, an object with a description, with the key of its ticket.
+
+use std::io::Read;
+
+use serde_json::{Map, Value};
+use ticket_plugin_api::Incident;
+
+use crate::error::{Error, Result};
+
+/// Characters that a key may have.
+const LONGEST_KEY: usize = 1000;
+
+/// Reads one incident of at most `max` bytes from `input`, called `name` in errors.
+///
+/// # Errors
+/// Usage errors: too large, no JSON, no object, no description, can't be read.
+pub fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
+    let refuse = |what: String| Error::usage(format!("{name}: the incident {what}"));
+    let mut bytes = Vec::new();
+    input.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|cause| {
+        Error::usage(format!("{name}: the incident can't be read")).cause(cause)
+    })?;
+    if bytes.len() > max {
+        return Err(refuse(format!("has more than {max} bytes"))
+            .help("raise limits.max_incident_bytes if that is what your incidents are"));
+    }
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|cause| refuse(format!("is no JSON: {cause}")))?;
+    let Value::Object(attributes) = value else {
+        return Err(refuse("is no JSON object".to_owned())
+            .help("give one incident, as Argus serializes it: {\"description\": \"...\", ...}"));
+    };
+    if !attributes.get("description").is_some_and(Value::is_string) {
+        return Err(refuse("has no description (a text, which may be empty)".to_owned()));
+    }
+    Ok(without_nul(attributes).into())
+}
+
+/// NUL ends text in the C libraries and databases of many ticket systems: U+FFFD in its place.
+fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {
+    fn clean(value: Value) -> Value {
+        match value {
+            Value::String(text) if text.contains('\0') => text.replace('\0', "\u{fffd}").into(),
+            Value::Array(items) => items.into_iter().map(clean).collect(),
+            Value::Object(members) => without_nul(members).into(),
+            other => other,
+        }
+    }
+    attributes.into_iter().map(|(name, value)| (name, clean(value))).collect()
+}
+
+/// What identifies the incident's ticket in a backend: its `argus_url`, else its source and number.
+///
+/// # Errors
+/// A usage error where it has neither, or where `given` can't be a key.
+pub fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
+    let key = match given {
+        Some(key) => key.trim().to_owned(),
+        None if !incident.argus_url.trim().is_empty() => incident.argus_url.trim().to_owned(),
+        None if !incident.source.is_empty() && !incident.pk.is_empty() => {
+            format!("{}#{}", incident.source, incident.pk)
+        }
+        None => {
+            return Err(Error::usage(
+                "the incident has neither an argus_url nor a source's name and a pk: \
+                 nothing tells its ticket from another's",
+            )
+            .help("name what does with --key"));
+        }
+    };
+    if key.is_empty() || key.chars().count() > LONGEST_KEY || key.chars().any(char::is_control) {
+        return Err(Error::usage(format!(
+            "the key of an incident's ticket has 1 to {LONGEST_KEY} characters and no control characters"
+        ))
+        .help("name one with --key"));
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refuse(bytes: &[u8]) -> String {
+        read(bytes, "x.json", 1000).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_incident_is_refused_with_its_reason() {
+        assert!(refuse(b"nonsense").contains("x.json: the incident is no JSON: "));
+        assert!(refuse(b"[{}]").contains("no JSON object"));
+        assert!(refuse(b"{}").contains("no description"));
+        assert!(refuse(b"{\"description\": 5}").contains("no description"));
+        assert!(refuse(&[b' '; 1001]).contains("more than 1000 bytes"));
+        assert!(refuse(b"{\"description\": \"\xff\"}").contains("no JSON"));
+        let deep = "[".repeat(900);
+        assert!(refuse(deep.as_bytes()).contains("no JSON"));
+    }
+
+    #[test]
+    fn nuls_are_replaced_at_every_depth() {
+        let json = br#"{"description": "a\u0000b", "metadata": [{"x": "\u0000"}]}"#;
+        let incident = read(json.as_slice(), "x", 1000).unwrap();
+        assert_eq!(incident.description, "a\u{fffd}b");
+        assert_eq!(incident.attributes["metadata"], json!([{"x": "\u{fffd}"}]));
+    }
+
+    #[test]
+    fn the_key_is_the_argus_url_else_source_and_number() {
+        let incident = |value: Value| -> Incident { serde_json::from_value(value).unwrap() };
+        let both =
+            incident(json!({"argus_url": "https://a/1", "pk": 1, "source": {"name": "nav"}}));
+        assert_eq!(key(&both, None).unwrap(), "https://a/1");
+        assert_eq!(key(&both, Some(" mine ")).unwrap(), "mine");
+        assert_eq!(
+            key(&incident(json!({"pk": 1, "source": {"name": "nav"}})), None).unwrap(),
+            "nav#1"
+        );
+        assert!(
+            key(&incident(json!({"pk": 1})), None).unwrap_err().help.unwrap().contains("--key")
+        );
+        for bad in ["", " ", "a\nb", &"x".repeat(1001)] {
+            assert!(key(&both, Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `ticket-host`: creates tickets from incidents, through plugins that are shared libraries.
+//!
+//! Data flows one way: [`cli`] -> [`tickets`] -> [`backend`] -> [`worker`] or [`in_process`] ->
+//! plugin, and from a running call back through [`call`] to [`gateway`] and [`template`].
+
+pub mod backend;
+pub mod call;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod gateway;
+pub mod in_process;
+pub mod incident;
+pub mod library;
+pub mod redact;
+mod schema;
+pub mod template;
+mod terminal;
+pub mod tickets;
+pub mod worker;
+
+pub use error::{Error, Kind, Result};

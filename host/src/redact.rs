@@ -1,0 +1,156 @@
+//! Strikes a backend's secret out of everything that a person or a file gets to see.
+//!
+//! A help against accidents, not a fence against a malicious plugin: that could write the secret
+//! backwards. What the secret can reach is the gateway's concern.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+/// Values shorter than this are left: striking out every "a" would leave nothing to read.
+const SHORTEST: usize = 4;
+const STRUCK_OUT: &str = "***";
+/// A property whose schema has this may be shown: a user name, not a password.
+const PUBLIC: &str = "x-ticket-public";
+
+/// The values to strike out, longest first, in every spelling that crosses.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    needles: Vec<String>,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+impl Redactor {
+    /// Strikes out every text in `secret` but what `schema` marks as public.
+    pub fn new(secret: &Value, schema: &Value) -> Redactor {
+        let mut all = Vec::new();
+        let mut hidden = Vec::new();
+        collect(secret, None, &mut Vec::new(), schema, &mut all, &mut hidden);
+        let mut needles = Vec::new();
+        for text in &hidden {
+            let json = Value::from(text.as_str()).to_string();
+            needles.push(text.clone());
+            needles.push(json.trim_matches('"').to_owned());
+            needles.push(ticket_plugin_api::http::escape(text));
+            needles.push(STANDARD.encode(text));
+        }
+        // Basic authentication, in UTF-8 and in Latin-1.
+        for user in &all {
+            for password in &hidden {
+                let pair = format!("{user}:{password}");
+                needles.push(STANDARD.encode(&pair));
+                let latin1: Option<Vec<u8>> = pair.chars().map(|c| u8::try_from(c).ok()).collect();
+                needles.extend(latin1.map(|bytes| STANDARD.encode(bytes)));
+            }
+        }
+        needles.retain(|needle| needle.len() >= SHORTEST);
+        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        needles.dedup();
+        Redactor { needles }
+    }
+
+    pub fn strike(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for needle in &self.needles {
+            if out.contains(needle.as_str()) {
+                out = out.replace(needle.as_str(), STRUCK_OUT);
+            }
+        }
+        out
+    }
+}
+
+fn collect(
+    value: &Value,
+    member: Option<&str>,
+    public: &mut Vec<String>,
+    schema: &Value,
+    all: &mut Vec<String>,
+    hidden: &mut Vec<String>,
+) {
+    if member.is_none() {
+        public_members(schema, public);
+    }
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                collect(value, Some(name), public, schema, all, hidden);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect(item, Some(member.unwrap_or_default()), public, schema, all, hidden);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+        leaf => {
+            let text = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_owned);
+            if !member.is_some_and(|name| public.iter().any(|p| p == name)) {
+                hidden.push(text.clone());
+            }
+            all.push(text);
+        }
+    }
+}
+
+/// The names of properties that a schema, at any depth (anyOf, $defs), marks as public.
+fn public_members(schema: &Value, names: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Object(properties)) = members.get("properties") {
+                let public = properties.iter().filter(|(_, p)| p[PUBLIC] == Value::Bool(true));
+                names.extend(public.map(|(name, _)| name.clone()));
+            }
+            members.values().for_each(|member| public_members(member, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| public_members(item, names)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn redactor(secret: Value) -> Redactor {
+        let schema = json!({"anyOf": [{"properties": {"username": {"x-ticket-public": true}}}]});
+        Redactor::new(&secret, &schema)
+    }
+
+    #[test]
+    fn a_secret_is_struck_out_in_every_spelling() {
+        let redactor = redactor(json!({"username": "argus", "password": "pä\"ss/wörd"}));
+        for spelling in [
+            "pä\"ss/wörd".to_owned(),
+            r#"pä\"ss/wörd"#.to_owned(),
+            "p%C3%A4%22ss%2Fw%C3%B6rd".to_owned(),
+            STANDARD.encode("argus:pä\"ss/wörd"),
+            STANDARD.encode(b"argus:p\xe4\"ss/w\xf6rd"),
+        ] {
+            assert_eq!(redactor.strike(&format!("<{spelling}>")), "<***>", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_the_schema_calls_public_stays_readable() {
+        let redactor = redactor(json!({"username": "argus", "password": "hunter22"}));
+        assert_eq!(redactor.strike("user argus may not"), "user argus may not");
+    }
+
+    #[test]
+    fn nested_values_and_numbers_are_secret_too() {
+        let redactor = redactor(json!({"a": {"b": ["nested-secret", 123456]}}));
+        assert_eq!(redactor.strike("nested-secret 123456"), "*** ***");
+    }
+
+    #[test]
+    fn a_longer_secret_goes_before_one_that_it_contains() {
+        let redactor = redactor(json!({"a": "secret", "b": "secret-and-more"}));
+        assert_eq!(redactor.strike("secret-and-more secret"), "*** ***");
+    }
+}

@@ -1,0 +1,208 @@
+//! Markdown (CommonMark 0.31): text made harmless in it, and what is made from it.
+
+use std::fmt::Write;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
+
+/// What may not stand in a link's `<destination>`.
+const DESTINATION: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'\\').add(b'`').add(b'"');
+
+const OPTIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH);
+
+/// `text` so that it reads in Markdown as it was written: no markup, no HTML, each line a line of
+/// the same paragraph, indented as it was. Control characters become U+FFFD.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+        if number > 0 {
+            // A hard break; a backslash on a line of its own keeps the paragraph going.
+            out.push_str("\\\n");
+        }
+        escape_line(line.trim_end_matches([' ', '\t']), &mut out);
+    }
+    out
+}
+
+fn escape_line(line: &str, out: &mut String) {
+    let text = line.trim_start_matches([' ', '\t']);
+    for indent in line[..line.len() - text.len()].chars() {
+        // No-break spaces: neither dropped nor the start of a code block.
+        out.push_str(if indent == '\t' { "\u{a0}\u{a0}\u{a0}\u{a0}" } else { "\u{a0}" });
+    }
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let list_marker = text.len() - digits.len();
+    let mut before = None;
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, c)) = rest.next() {
+        let after = rest.peek().map(|&(_, c)| c);
+        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let special = match c {
+            '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
+            '_' => !(word(before) && word(after)),
+            '&' => word(after) || after == Some('#'),
+            '#' | '+' | '-' | '=' | ':' => at == 0,
+            '.' | ')' => at > 0 && at == list_marker,
+            _ => false,
+        };
+        if special {
+            out.push('\\');
+        }
+        out.push(printable(c));
+        before = Some(c);
+    }
+}
+
+/// A link that shows `url` as it was written, if it is an http or https URL; else its text.
+pub(super) fn link(url: &str) -> String {
+    let web = url.starts_with("http://") || url.starts_with("https://");
+    if !web {
+        return escape(url);
+    }
+    let destination = utf8_percent_encode(url, DESTINATION).to_string();
+    if destination == url {
+        format!("<{url}>")
+    } else {
+        format!("[{}](<{destination}>)", escape(&url.replace(['\r', '\n'], " ")))
+    }
+}
+
+/// `text` on one line: runs of white space become a space, other control characters U+FFFD.
+pub(super) fn one_line(text: &str) -> String {
+    let words: Vec<String> =
+        text.split_whitespace().map(|word| word.chars().map(printable).collect()).collect();
+    words.join(" ")
+}
+
+fn printable(c: char) -> char {
+    if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+pub(super) fn to_html(markdown: &str) -> String {
+    let mut out = String::with_capacity(markdown.len() * 3 / 2);
+    html::push_html(&mut out, Parser::new_ext(markdown, OPTIONS));
+    out
+}
+
+/// Plain text: paragraphs and headings apart, items with a dash, a link's target behind its text
+/// where they differ.
+pub(super) fn to_text(markdown: &str) -> String {
+    let mut out = String::with_capacity(markdown.len());
+    let mut link: Option<(String, usize)> = None;
+    for event in Parser::new_ext(markdown, OPTIONS) {
+        match event {
+            Event::Text(text) | Event::Code(text) => out.push_str(&text),
+            Event::SoftBreak | Event::HardBreak => out.push('\n'),
+            Event::Start(Tag::Item) => out.push_str("- "),
+            Event::Start(Tag::Link { dest_url, .. }) => {
+                link = Some((dest_url.into_string(), out.len()));
+            }
+            Event::End(TagEnd::Link) => {
+                if let Some((target, start)) = link.take()
+                    && out[start..] != target
+                {
+                    let _ = write!(out, " <{target}>");
+                }
+            }
+            Event::End(TagEnd::TableCell) => out.push('\t'),
+            Event::End(TagEnd::Item | TagEnd::TableRow | TagEnd::TableHead) => out.push('\n'),
+            Event::End(
+                TagEnd::Paragraph | TagEnd::Heading(_) | TagEnd::List(_) | TagEnd::CodeBlock,
+            ) => {
+                out.push_str("\n\n");
+            }
+            _ => {}
+        }
+    }
+    let mut text = String::with_capacity(out.len());
+    for line in out.trim().lines() {
+        // Nested ends leave more blank lines than one.
+        if !(line.is_empty() && text.ends_with("\n\n")) {
+            text.push_str(line.trim_end_matches('\t'));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reader of the HTML sees: the text without its tags.
+    fn seen(text: &str) -> String {
+        to_text(&escape(text)).trim_end().to_owned()
+    }
+
+    #[test]
+    fn hostile_text_reads_as_it_was_written() {
+        for text in [
+            "<script>alert(1)</script> & <b>bold</b> *md* _md_ [x](http://y) | # | `code`",
+            "# no heading",
+            "- no list",
+            "+ no",
+            "1. no number",
+            "12) no",
+            "> no quote",
+            "=====",
+            "--- \\back",
+            "```rust",
+            "~~~",
+            "a_b_c _d_ &amp; &#35; & alone",
+            "![img](x)",
+            "<https://x.org>",
+            "| a | b |",
+            "\\",
+            "*",
+            "trailing\\",
+            "$math$ {{ x }} {% y %}",
+            "http://x.org/?a=1&b=2",
+            "Strømbrudd på Værøy ☃ 𝄞 \u{202e}rtl \"quoted\" 'single' \\back",
+        ] {
+            assert_eq!(seen(text), text.trim_end(), "{}", escape(text));
+            let html = to_html(&escape(text));
+            assert!(html.starts_with("<p>") && html.trim_end().ends_with("</p>"), "{html}");
+            assert_eq!(html.matches('<').count(), 2, "no tag but the paragraph's: {html}");
+        }
+    }
+
+    #[test]
+    fn lines_stay_lines_and_keep_their_indentation() {
+        assert_eq!(
+            seen("first\nsecond\r\nthird\tline\n\n    code?\n# h"),
+            "first\nsecond\nthird\tline\n\n\u{a0}\u{a0}\u{a0}\u{a0}code?\n# h"
+        );
+        assert_eq!(to_html(&escape("a\n\nb")).matches("<p>").count(), 1);
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        assert_eq!(escape("a\0b\x1b[31mc"), "a\u{fffd}b\u{fffd}\\[31mc");
+        assert_eq!(one_line(" a\n\r\n b\tc\0d "), "a b c\u{fffd}d");
+    }
+
+    #[test]
+    fn a_url_links_to_itself_and_shows_as_it_was_written() {
+        assert_eq!(link("https://x.org/1?a=b"), "<https://x.org/1?a=b>");
+        let html = to_html(&link("https://x.org/?a=1&b=<2>"));
+        assert_eq!(
+            html,
+            "<p><a href=\"https://x.org/?a=1&amp;b=%3C2%3E\">https://x.org/?a=1&amp;b=&lt;2&gt;</a></p>\n"
+        );
+    }
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        for url in ["javascript:alert(1)", "/x/1", "file:///etc/passwd", "data:text/html,x"] {
+            assert!(!to_html(&link(url)).contains("<a "), "{url}");
+        }
+    }
+
+    #[test]
+    fn text_keeps_sections_apart_and_names_link_targets() {
+        let text = to_text("## A\n\nb [c](https://d)\n\n## E\n\n- f\n- g\n");
+        assert_eq!(text, "A\n\nb c <https://d>\n\nE\n\n- f\n- g\n");
+    }
+}

@@ -1,0 +1,38 @@
+//! A worker's frames go over the standard input and output that it was started with. Before any
+//! plugin code runs they are moved out of its way: what a plugin prints goes to standard error, and
+//! what it reads is empty.
+//!
+//! One place for what differs by platform.
+
+use std::fs::File;
+use std::io;
+
+/// The pipes from and to the host; the standard handles are the plugin's from now on.
+#[cfg(unix)]
+pub(super) fn take() -> io::Result<(File, File)> {
+    use rustix::{io::fcntl_dupfd_cloexec, stdio};
+    let input = File::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
+    let output = File::from(fcntl_dupfd_cloexec(stdio::stdout(), 3)?);
+    stdio::dup2_stdin(File::open("/dev/null")?)?;
+    stdio::dup2_stdout(stdio::stderr())?;
+    Ok((input, output))
+}
+
+/// As on Unix, through the C runtime: its descriptors 0 and 1 are what a plugin's printf() uses,
+/// and its dup2() sets the process's standard handles too.
+#[cfg(windows)]
+#[allow(unsafe_code)]
+pub(super) fn take() -> io::Result<(File, File)> {
+    use std::os::windows::io::{AsHandle, AsRawHandle, IntoRawHandle};
+    let input = File::from(io::stdin().as_handle().try_clone_to_owned()?);
+    let output = File::from(io::stdout().as_handle().try_clone_to_owned()?);
+    debug_assert_ne!(input.as_raw_handle(), output.as_raw_handle());
+    let null = File::open("NUL")?.into_raw_handle();
+    // SAFETY: `null` is an open handle that is handed over to the C runtime for good; 0, 1 and 2
+    // are the C runtime's standard descriptors, which dup2() closes and replaces.
+    let done = unsafe {
+        let null = libc::open_osfhandle(null as libc::intptr_t, 0);
+        null >= 0 && libc::dup2(null, 0) >= 0 && libc::dup2(2, 1) >= 0
+    };
+    if done { Ok((input, output)) } else { Err(io::Error::last_os_error()) }
+}
