@@ -216,7 +216,13 @@ impl Backend {
             None => self.open(context).await?,
         };
         let returned = call(instance, operation, request, context).await;
-        let (instance, returned) = returned.map_err(|cause| self.broken(cause, context))?;
+        // Only create() can leave a ticket that nobody has seen.
+        let settled = |error: Error| match error.retry {
+            Retry::Unknown if operation != Operation::Create => error.retry(Retry::Later),
+            _ => error,
+        };
+        let (instance, returned) =
+            returned.map_err(|cause| settled(self.broken(cause, context)))?;
         let parsed = returned.parse::<T>();
         let fit = !matches!(&parsed, Err(error) if error.kind == ErrorKind::Plugin);
         if fit && let Ok(mut idle) = self.idle.lock() {
@@ -224,7 +230,7 @@ impl Backend {
         }
         parsed.map_err(|error| {
             let unsupported = error.kind == ErrorKind::Unsupported;
-            let error = self.error(error.into());
+            let error = settled(self.error(error.into()));
             if unsupported { error.cause(Unsupported) } else { error }
         })
     }

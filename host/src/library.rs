@@ -9,7 +9,10 @@ mod format;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstability, AbiInstabilityError, check_layout_compatibility,
+};
+use abi_stable::type_layout::TLFieldOrFunction;
 use ticket_plugin_api::abi::host_side::{Table, TableError};
 use ticket_plugin_api::abi::{self, ENTRY_SYMBOL, LAYOUT_SYMBOL};
 
@@ -112,12 +115,39 @@ fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadErr
     // SAFETY: as above: it returns a static of the library, which is never unloaded.
     let layout = unsafe { symbol().as_ref::<'static>() };
     let layout = layout.ok_or_else(|| LoadError::Layout("it gives no layout".to_owned()))?;
-    check_layout_compatibility(abi::layout(), layout)
-        .map_err(|errors| LoadError::Layout(differing_field(&errors.to_string())))?;
+    if let Err(found) = check_layout_compatibility(abi::layout(), layout) {
+        let differences: Vec<String> = found.errors.iter().filter_map(difference).collect();
+        if !differences.is_empty() {
+            return Err(LoadError::Layout(differences.join("; ")));
+        }
+    }
     Ok(Some(layout.package_version().to_string()))
 }
 
-/// What differs, out of abi_stable's long report.
-fn differing_field(report: &str) -> String {
-    report.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(600).collect()
+/// The tables that may grow at their end (rule R3), each of which says its size.
+const GROWING: [&str; 4] = ["Plugin", "Call", "HttpRequest", "HttpResponse"];
+
+/// What differs at one place, in words; None for what rule R3 allows: another version of
+/// plugin-api, and a table with more fields or fewer.
+fn difference(error: &AbiInstabilityError) -> Option<String> {
+    let (field, type_name) = match error.stack_trace.last() {
+        None => ("the table", "Plugin"),
+        Some(place) => match place.expected {
+            TLFieldOrFunction::Field(field) => (field.name(), field.layout().name()),
+            TLFieldOrFunction::Function(_) => ("a function", ""),
+        },
+    };
+    let grows = GROWING.contains(&type_name);
+    let what = error.errs.iter().find_map(|what| match what {
+        AbiInstability::PackageVersion(_) => None,
+        AbiInstability::Size(_) | AbiInstability::FieldCountMismatch(_) if grows => None,
+        AbiInstability::Name(v) => {
+            Some(format!("is {} here and {} there", v.expected.name(), v.found.name()))
+        }
+        AbiInstability::UnexpectedField(v) => {
+            Some(format!("has {} here and {} there", v.expected.name(), v.found.name()))
+        }
+        other => Some(format!("{other:?}").chars().take(200).collect()),
+    })?;
+    Some(format!("{field} {what}"))
 }

@@ -106,8 +106,7 @@ fn carried(request: &Request) -> Option<Ticket> {
 
 fn looking(error: Error) -> Error {
     let message = format!("{} (while looking for a ticket; none was created)", error.message);
-    let retry = if error.retry == Retry::Unknown { Retry::Later } else { error.retry };
-    Error { message, retry, ..error }
+    Error { message, ..error }
 }
 
 /// After a call of which nobody knows what it did: asks whether there is a ticket now.

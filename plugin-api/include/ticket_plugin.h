@@ -54,7 +54,8 @@ typedef struct ticket_str {
  * "never":   nothing was created, and the same call would fail again (the default).
  * "later":   nothing was created, and trying again can help (network, 429, 503).
  * "unknown": the ticket MAY exist (the request was sent, its answer was not seen);
- *            the host calls find() before it tries again. */
+ *            the host calls find() before it tries again.
+ * open(), check() and find() create nothing: there "unknown" means "later". */
 enum {
    TICKET_OK             = 0,
    TICKET_SETTINGS_ERROR = 1, /* the settings are wrong: a person must change them      */
@@ -83,12 +84,14 @@ typedef struct ticket_http_response {
    uint32_t             header_count;
    uint32_t             status;       /* 200, 404, ...; 0 if no answer came */
    uint32_t             reserved;     /* 0 */
-   const ticket_header *headers;      /* names in lower case */
-   ticket_str           body;         /* whole; the host bounds its length. If no answer
-                                         came: why not, in words for the error message */
+   const ticket_header *headers;      /* UTF-8; names in lower case */
+   ticket_str           body;         /* bytes, whole; the host bounds their number. If no answer
+                                         came: why not, in UTF-8 for the error message */
 } ticket_http_response;
 
-/* What http() returns. Redirects are not followed: a 3xx is an answer like any other. */
+/* What http() returns; take a value that you don't know for TICKET_HTTP_UNKNOWN. Redirects are
+ * not followed: a 3xx is an answer like any other. Nothing is tried twice: a Retry-After is yours
+ * to pass on as "retry_after_ms". */
 enum {
    TICKET_HTTP_OK       = 0, /* an answer came, whatever its status                        */
    TICKET_HTTP_NOT_SENT = 1, /* refused, resolved or connected badly: nothing reached it   */
@@ -116,7 +119,8 @@ typedef struct ticket_call {
 
    /* Do one HTTP exchange over the host's connection pool, TLS, proxy and limits.
     * Blocks. Returns TICKET_HTTP_*. The response's memory is valid until this
-    * plugin function returns. Denied during open(). */
+    * plugin function returns. Denied during open(). Set response->size and zero the
+    * rest: a call that breaks rule R4 is denied and leaves it as it was. */
    int32_t (*http)(const struct ticket_call *call, const ticket_http_request *request,
                    ticket_http_response *response);
 
@@ -161,6 +165,8 @@ typedef struct ticket_plugin {
    /* Create a ticket. `request`: {"incident": {...}, "key": "...", "dry_run": false}; put
     * `key` where find() can find it. Reply:
     *   {"url": "...", "id": "...", "missing_fields": [], "warnings": []}
+    * The url is absolute, http or https (or of the endpoint's own scheme), and at most 4096
+    * bytes without white space; without one the reply is an error, and the ticket may exist.
     * With "dry_run": true nothing may be created. A plugin that needs only http() gets that
     * for nothing (TICKET_HTTP_DRY_RUN); any other replies {"preview": "what it would make"}. */
    int32_t (*create)(void *instance, const ticket_call *call, ticket_str request);

@@ -42,7 +42,7 @@ fn escape_line(line: &str, out: &mut String) {
         let special = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
             '_' => !(word(before) && word(after)),
-            '&' => word(after) || after == Some('#'),
+            '&' => is_entity(&text[at..]),
             '#' | '+' | '-' | '=' | ':' => at == 0,
             '.' | ')' => at > 0 && at == list_marker,
             _ => false,
@@ -53,6 +53,12 @@ fn escape_line(line: &str, out: &mut String) {
         out.push(printable(c));
         before = Some(c);
     }
+}
+
+/// Whether text begins with what HTML reads as one character: `&amp;`, `&#38;`.
+fn is_entity(text: &str) -> bool {
+    let name = text[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '#');
+    name.starts_with(';')
 }
 
 /// A link that shows `url` as it was written, if it is an http or https URL; else its text.

@@ -398,7 +398,10 @@ unsafe extern "C" fn http(
                 HttpAnswer::NotSent(why) => (http_status::NOT_SENT, 0, vec![], why.into_bytes()),
                 HttpAnswer::Unknown(why) => (http_status::UNKNOWN, 0, vec![], why.into_bytes()),
                 HttpAnswer::Denied(why) => (http_status::DENIED, 0, vec![], why.into_bytes()),
-                HttpAnswer::DryRun => (http_status::DRY_RUN, 0, vec![], vec![]),
+                HttpAnswer::DryRun => {
+                    let why = "a dry run: the request was not sent";
+                    (http_status::DRY_RUN, 0, vec![], why.as_bytes().to_vec())
+                }
             };
             let (headers, body) = inner.hold(headers, body);
             (*response).header_count = headers.len() as u32;

@@ -115,11 +115,13 @@ export_plugin!(Local);
 impl Local {
     /// The file of a key: readable, and as unique as SHA-256 makes it.
     fn path(&self, key: &str) -> PathBuf {
-        let name: String =
-            key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let name = name.trim_matches('-');
-        let tail = &name[name.len().saturating_sub(40)..];
-        self.directory.join(format!("{}-{}.md", tail.trim_start_matches('-'), digest(key)))
+        let words: Vec<&str> = key
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let name = words.join("-");
+        let end = &name[name.len().saturating_sub(40)..];
+        self.directory.join(format!("{}-{}.md", end.trim_start_matches('-'), digest(key)))
     }
 
     fn ticket(&self, path: &Path) -> Ticket {

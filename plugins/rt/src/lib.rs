@@ -1,0 +1,1 @@
+//! Tickets in Request Tracker 5 over its REST 2.0 interface.

@@ -1,0 +1,121 @@
+//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, and the webhook.
+//!
+//! The tests find them in the directory `env!("C_PLUGINS")`. `CC` names another compiler than `cc`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// What `faulty.c` is compiled for; it says what each does.
+const VARIANTS: [&str; 18] = [
+    "no_symbol",
+    "null_table",
+    "other_version",
+    "small_table",
+    "null_create",
+    "null_open",
+    "null_find",
+    "larger_table",
+    "not_json",
+    "no_name",
+    "bad_name",
+    "not_utf8",
+    "huge_manifest",
+    "constructor_segfault",
+    "constructor_prints",
+    "entry_exits",
+    "entry_hangs",
+    "misbehaves",
+];
+
+fn main() {
+    if let Err(message) = build() {
+        // One line for each: that is how cargo takes them.
+        for line in message.lines() {
+            println!("cargo::error={line}");
+        }
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    let tests = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let root = tests.parent().ok_or("the tests lie in no workspace")?;
+    let include = root.join("plugin-api/include");
+    let faulty = tests.join("faulty/faulty.c");
+    let webhook = root.join("plugins/webhook-c/webhook.c");
+    for source in [&faulty, &webhook, &include, &tests.join("build.rs")] {
+        println!("cargo::rerun-if-changed={}", source.display());
+    }
+    println!("cargo::rerun-if-env-changed=CC");
+
+    let plugins = PathBuf::from(variable("OUT_DIR")?).join("plugins");
+    let made_anew =
+        fs::remove_dir_all(&plugins).or(Ok(())).and_then(|()| fs::create_dir_all(&plugins));
+    made_anew.map_err(|cause| format!("can't make {}: {cause}", plugins.display()))?;
+
+    let compiler = Compiler::of_this_target(&include, &plugins)?;
+    compiler.library("webhook", &webhook, &["-pedantic".into()])?;
+    for variant in VARIANTS {
+        let defines =
+            [format!("-DFAULT_{}", variant.to_uppercase()), format!("-DVARIANT=\"{variant}\"")];
+        compiler.library(variant, &faulty, &defines)?;
+    }
+    println!("cargo::rustc-env=C_PLUGINS={}", plugins.display());
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<OsString, String> {
+    env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"))
+}
+
+struct Compiler {
+    /// The program, and arguments that every call begins with.
+    command: Vec<String>,
+    flags: Vec<OsString>,
+    plugins: PathBuf,
+    extension: &'static str,
+}
+
+impl Compiler {
+    fn of_this_target(include: &Path, plugins: &Path) -> Result<Compiler, String> {
+        let from_env = env::var("CC").unwrap_or_default();
+        let mut command: Vec<String> = from_env.split_whitespace().map(str::to_owned).collect();
+        if command.is_empty() {
+            command.push("cc".to_owned());
+        }
+        let target = variable("CARGO_CFG_TARGET_OS")?;
+        let extension = match target.to_str() {
+            Some("windows") => "dll",
+            Some("macos") => "dylib",
+            _ => "so",
+        };
+        let mut flags: Vec<OsString> = Vec::new();
+        flags.extend(["-shared", "-O1", "-std=c99", "-Wall", "-Wextra", "-Werror"].map(Into::into));
+        if extension != "dll" {
+            flags.extend(["-fPIC", "-pthread"].map(Into::into));
+        }
+        flags.extend(["-I".into(), include.into()]);
+        Ok(Compiler { command, flags, plugins: plugins.to_owned(), extension })
+    }
+
+    /// Compiles `source` to the plugin library `name`.
+    fn library(&self, name: &str, source: &Path, defines: &[String]) -> Result<(), String> {
+        let library = self.plugins.join(format!("libticket_plugin_{name}.{}", self.extension));
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).args(&self.flags).args(defines);
+        let output = command.arg("-o").arg(library).arg(source).output().map_err(|cause| {
+            format!(
+                "the tests' plugins are in C, and the C compiler `{}` can't be run: {cause}\n\
+                 Install one (Debian: apt install gcc libc6-dev), or name it in the variable CC.",
+                self.command[0]
+            )
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{} does not compile for {name}: {command:?}\n{said}", source.display()))
+    }
+}

@@ -1,0 +1,221 @@
+//! What lies in a plugin directory: found, named, or refused with its reason while the rest works.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin};
+
+/// An installation whose plugin directory holds this library beside `local`, and its error.
+#[track_caller]
+fn broken(library: &Path) -> String {
+    let installation = Installation::new();
+    installation.add(library).add(&rust_plugin("local"));
+    error_beside_local(&installation)
+}
+
+/// The same for a file with these bytes.
+#[track_caller]
+fn broken_bytes(bytes: &[u8]) -> String {
+    let installation = Installation::new();
+    installation.add(&rust_plugin("local"));
+    fs::write(installation.path("plugins").join(library_name("bytes")), bytes).unwrap();
+    error_beside_local(&installation)
+}
+
+#[track_caller]
+fn error_beside_local(installation: &Installation) -> String {
+    let tickets = installation.path("tickets");
+    installation.config(&format!(
+        "[backends.good]\nplugin = \"local\"\nendpoint = \"file://{}/\"\n\
+         [backends.bad]\nplugin = \"no-such-name\"\nendpoint = \"https://x.org\"\n",
+        tickets.display()
+    ));
+    // The host goes on: the other plugin makes its ticket.
+    installation.create("plugin-closed", &["--backend", "good"]).ended(0);
+    // Who asks for a plugin that isn't there is told what is broken.
+    let run = installation.create("plugin-closed", &["--backend", "bad"]).ended(7);
+    let list = installation.run(&["plugins", "list", "--json"]).ended(0).json();
+    let broken = list.as_array().unwrap().iter().find(|entry| entry["usable"] == false).unwrap();
+    let error = broken["error"].as_str().unwrap().to_owned();
+    assert!(run.stderr.contains(&error), "{error:?} is not in:\n{}", run.stderr);
+    error
+}
+
+#[track_caller]
+fn contains(text: &str, part: &str) {
+    assert!(text.contains(part), "no {part:?} in {text:?}");
+}
+
+#[test]
+fn a_file_that_is_no_library() {
+    contains(&broken_bytes(b"#!/bin/sh\necho nonsense\n"), "is not a library");
+    contains(&broken_bytes(b""), "is not a library");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_truncated_library() {
+    let bytes = fs::read(c_plugin("misbehaves")).unwrap();
+    for length in [100, bytes.len() / 2, bytes.len() - 100] {
+        contains(&broken_bytes(&bytes[..length]), "is a truncated library");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_library_for_another_architecture() {
+    let mut bytes = fs::read(c_plugin("misbehaves")).unwrap();
+    bytes[18..20].copy_from_slice(&0xf3u16.to_le_bytes());
+    contains(&broken_bytes(&bytes), "is for another architecture: riscv64");
+}
+
+#[test]
+fn a_library_without_the_symbol() {
+    contains(&broken(&c_plugin("no_symbol")), "it doesn't export ticket_plugin_entry");
+}
+
+#[test]
+fn tables_that_are_none() {
+    for (variant, why) in [
+        ("null_table", "its entry function returned NULL"),
+        ("other_version", "compiled for ABI version 2, this host speaks 1"),
+        ("small_table", "too few for the functions that every plugin has"),
+        ("null_create", "no function create()"),
+        ("null_open", "no function open()"),
+    ] {
+        contains(&broken(&c_plugin(variant)), why);
+    }
+}
+
+#[test]
+fn manifests_that_are_none() {
+    for (variant, why) in [
+        ("not_json", "its manifest is none: "),
+        ("no_name", "missing field `name`"),
+        ("bad_name", "name \"Bad Name!\" is none"),
+        ("not_utf8", "its manifest is not UTF-8"),
+        ("huge_manifest", "more than the 1048576"),
+    ] {
+        contains(&broken(&c_plugin(variant)), why);
+    }
+}
+
+#[test]
+fn a_library_that_crashes_while_it_is_loaded() {
+    contains(&broken(&c_plugin("constructor_segfault")), "was ended by signal 11 (SIGSEGV)");
+    contains(&broken(&c_plugin("entry_exits")), "exited with code 3");
+}
+
+#[test]
+fn a_library_that_hangs_while_it_is_loaded() {
+    contains(&broken(&c_plugin("entry_hangs")), "did not return in time and was killed");
+}
+
+#[test]
+fn a_rust_plugin_of_an_altered_plugin_api() {
+    contains(&broken(&rust_plugin("altered")), "abi_version is u32 here and u64 there");
+}
+
+#[test]
+fn a_table_that_has_grown_or_lacks_what_is_optional_works() {
+    for variant in ["larger_table", "null_find", "constructor_prints"] {
+        let installation =
+            Installation::with(&c_plugin(variant), "https://tickets.example.org", "");
+        let run = installation.create("plugin-closed", &[]).ended(0);
+        assert_eq!(run.stdout, "https://tickets.example.org/1\n", "{variant}");
+    }
+}
+
+#[test]
+fn a_plugin_that_cannot_look_for_tickets_is_a_warning() {
+    let installation =
+        Installation::with(&c_plugin("null_find"), "https://tickets.example.org", "");
+    installation.create("plugin-closed", &[]).ended(0).says("can't look for tickets");
+}
+
+#[test]
+fn two_plugins_of_one_name() {
+    let installation = Installation::with(&c_plugin("misbehaves"), "https://x.org", "");
+    let copy = installation.path("plugins").join(library_name("copy"));
+    fs::copy(c_plugin("misbehaves"), &copy).unwrap();
+    installation
+        .create("plugin-closed", &[])
+        .ended(7)
+        .says("two libraries have that name")
+        .says("copy")
+        .says(&library_name("misbehaves"));
+    let list = installation.run(&["plugins", "list"]).ended(0).stdout;
+    contains(&list, "two libraries have this name");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_library_by_two_ways_is_one_plugin() {
+    let installation =
+        Installation::with(&c_plugin("misbehaves"), "https://tickets.example.org", "");
+    let link = installation.path("plugins").join(library_name("link"));
+    std::os::unix::fs::symlink(installation.path("plugins").join(library_name("misbehaves")), link)
+        .unwrap();
+    installation.create("plugin-closed", &[]).ended(0);
+}
+
+#[test]
+fn every_way_to_name_a_plugin_directory_is_looked_in() {
+    let installation = Installation::new();
+    let elsewhere = installation.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::copy(c_plugin("misbehaves"), elsewhere.join(library_name("misbehaves"))).unwrap();
+    let listed = |command: std::process::Command| {
+        let run = ticket_host_tests::run(command, b"").ended(0);
+        run.stdout.contains("misbehaves")
+    };
+    assert!(!listed(installation.command(&["plugins", "list"])));
+    let argument = ["plugins", "list", "--plugin-dir", elsewhere.to_str().unwrap()];
+    assert!(listed(installation.command(&argument)));
+    let mut environment = installation.command(&["plugins", "list"]);
+    assert!(listed({
+        environment.env("TICKET_HOST_PLUGIN_PATH", &elsewhere);
+        environment
+    }));
+    // Beside the program, among other things.
+    fs::copy(c_plugin("misbehaves"), installation.path("bin").join(library_name("misbehaves")))
+        .unwrap();
+    assert!(listed(installation.command(&["plugins", "list"])));
+}
+
+#[test]
+fn a_plugin_directory_that_is_named_and_not_there_is_a_warning() {
+    let installation = Installation::new();
+    let run = installation.run(&["plugins", "list", "--plugin-dir", "/no/such/directory"]).ended(0);
+    contains(&run.stderr, "warning: plugin directory /no/such/directory: can't be read");
+}
+
+#[test]
+fn show_documents_a_plugin() {
+    let installation = Installation::new();
+    installation.add(&rust_plugin("rt")).add(&c_plugin("webhook"));
+    let rt = installation
+        .run(&["plugins", "show", "argus_ticket_rt.RequestTrackerPlugin"])
+        .ended(0)
+        .stdout;
+    for part in [
+        "rt 0.",
+        "sha256",
+        "ABI 1, ticket-plugin-api 0.",
+        "queue",
+        ", required)",
+        "username",
+        "custom_fields_mapping",
+    ] {
+        contains(&rt, part);
+    }
+    let webhook = installation.run(&["plugins", "show", "webhook", "--json"]).ended(0).json();
+    assert_eq!(webhook["compiled_against"], "ABI 1, the C header");
+    assert_eq!(webhook["sha256"].as_str().unwrap().len(), 64);
+    installation
+        .run(&["plugins", "show", "nope"])
+        .ended(7)
+        .says("no plugin \"nope\"")
+        .says("found: rt, webhook");
+}

@@ -1,0 +1,411 @@
+/* Plugins that break the rules. Compiled once for each variant, with -DFAULT_<VARIANT> and
+ * -DVARIANT="<variant>" (build.rs has the list): the variants are faulty when they are loaded.
+ *
+ * The variant `misbehaves` is a correct plugin that commits the fault `information.fault` in the
+ * operation `information.in` ("create" if absent; "open", "check", "find"). Every variant that
+ * can be used at all does so too.
+ *
+ * Texts of the settings are taken as they stand in the JSON, escapes and all. */
+#ifndef _WIN32
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include "ticket_plugin.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef _WIN32
+#include <io.h>
+#include <process.h>
+#include <windows.h>
+#define write(file, bytes, len) _write(file, bytes, (unsigned)(len))
+#else
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+#endif
+
+typedef struct plugin {
+   char fault[64], in[16], format[16];
+   char *endpoint, *token;
+   const ticket_call *kept;
+} plugin;
+
+/* A table as a later version may have it: more fields at the end. */
+typedef struct larger_plugin {
+   ticket_plugin v1;
+   int32_t (*update)(void *instance, const ticket_call *call, ticket_str request);
+   uint64_t flags;
+} larger_plugin;
+
+/* ---- Text and JSON ---- */
+
+static ticket_str str(const char *s) { return (ticket_str){(const uint8_t *)s, strlen(s)}; }
+
+static void *sure(void *ptr) {
+   if (ptr == NULL) abort();
+   return ptr;
+}
+
+/* As sprintf(), into memory of its own. */
+static char *format(const char *how, ...) {
+   va_list args, again;
+   va_start(args, how);
+   va_copy(again, args);
+   const size_t size = (size_t)vsnprintf(NULL, 0, how, args) + 1;
+   char *text = sure(malloc(size));
+   vsnprintf(text, size, how, again);
+   va_end(again);
+   va_end(args);
+   return text;
+}
+
+static char *escaped(ticket_str s) {
+   char *text = sure(malloc(6 * s.len + 1)), *end = text;
+   for (size_t i = 0; i < s.len; i++) {
+      if (s.ptr[i] < ' ' || s.ptr[i] == '"' || s.ptr[i] == '\\') end += sprintf(end, "\\u%04x", (unsigned)s.ptr[i]);
+      else *end++ = (char)s.ptr[i];
+   }
+   *end = '\0';
+   return text;
+}
+
+/* An object's own member, and of it what is between the quotes; nothing if it isn't there. */
+static ticket_str member(ticket_str object, const char *name) {
+   size_t value = 0;
+   int depth = 0, named = 0;
+   for (size_t i = 0; i < object.len; i++) {
+      const uint8_t c = object.ptr[i];
+      if (c == '"') {
+         const size_t start = ++i;
+         while (i < object.len && object.ptr[i] != '"') i += object.ptr[i] == '\\' ? 2 : 1;
+         if (i >= object.len) break;
+         named = i - start == strlen(name) && memcmp(object.ptr + start, name, i - start) == 0;
+      }
+      depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+      if (value == 0 && c == ':' && depth == 1 && named) value = i + 1;
+      if (value != 0 && (depth == 0 || (depth == 1 && c == ','))) {
+         while (value < i && object.ptr[value] <= ' ') value++;
+         while (value < i && object.ptr[i - 1] <= ' ') i--;
+         if (i - value >= 2 && object.ptr[value] == '"') { value++; i--; }
+         return (ticket_str){object.ptr + value, i - value};
+      }
+   }
+   return str("");
+}
+
+static void copy(char *to, size_t size, ticket_str from, const char *otherwise) {
+   if (from.len == 0) from = str(otherwise);
+   if (from.len >= size) from.len = size - 1;
+   memcpy(to, from.ptr, from.len);
+   to[from.len] = '\0';
+}
+
+static char *copied(ticket_str from) {
+   char *to = sure(malloc(from.len + 1));
+   copy(to, from.len + 1, from, "");
+   return to;
+}
+
+/* Replies with `json`, frees it, and returns `status`. */
+static int32_t reply(const ticket_call *call, int32_t status, char *json) {
+   call->reply(call, str(json));
+   free(json);
+   return status;
+}
+
+/* What this plugin does when it doesn't misbehave; `warning` goes on a ticket. */
+static int32_t correct(const ticket_call *call, const char *operation, const char *warning) {
+   if (strcmp(operation, "open") == 0) return TICKET_OK;
+   if (strcmp(operation, "find") == 0) return TICKET_NOT_FOUND;
+   if (strcmp(operation, "check") == 0)
+      return reply(call, TICKET_OK, format("{\"checks\":[{\"name\":\"faulty\",\"ok\":true,\"message\":\"%s\"}]}", warning));
+   return reply(call, TICKET_OK, format("{\"url\":\"https://tickets.example.org/1\",\"id\":\"1\",\"warnings\":[%s%s%s]}",
+                                        *warning ? "\"" : "", warning, *warning ? "\"" : ""));
+}
+
+static int32_t http(const ticket_call *call, const char *method, const char *url, ticket_http_response *answer) {
+   const ticket_str body = str(strcmp(method, "POST") == 0 ? "{}" : "");
+   const ticket_http_request request = {sizeof request, 0, str(method), str(url), NULL, body};
+   *answer = (ticket_http_response){.size = sizeof *answer};
+   return call->http(call, &request, answer);
+}
+
+/* ---- Faults ---- */
+
+static void crash(void) {
+   int *volatile nowhere = NULL;
+   *(volatile int *)nowhere = 1;
+   abort(); /* where address 0 can be written to */
+}
+
+/* Waits for ever, or as long as the system lets it: without using a core where that can be had. */
+static void hang(void) {
+   for (;;) {
+#ifdef _WIN32
+      Sleep(1000);
+#else
+      pause();
+#endif
+   }
+}
+
+static void wait_a_little(void) {
+#ifdef _WIN32
+   Sleep(5);
+#else
+   const struct timespec ms5 = {0, 5000000};
+   nanosleep(&ms5, NULL);
+#endif
+}
+
+static volatile int deeper = 1;
+
+static int overflow_the_stack(int depth) {
+   volatile char frame[4096];
+   frame[0] = (char)depth;
+   return deeper ? overflow_the_stack(depth + 1) + frame[0] : depth;
+}
+
+#ifndef _WIN32
+typedef struct elsewhere {
+   const ticket_call *call;
+   const char *url;
+   int32_t sent;
+} elsewhere;
+
+static void *http_elsewhere(void *argument) {
+   elsewhere *e = argument;
+   ticket_http_response answer;
+   e->sent = http(e->call, "GET", e->url, &answer);
+   return NULL;
+}
+#endif
+
+/* Asks for a URL that the host should deny, and returns the host's reason. */
+static int32_t refused(const ticket_call *call, const char *url) {
+   ticket_http_response answer;
+   const int32_t sent = http(call, "GET", url, &answer);
+   char *why = escaped(answer.body);
+   char *json = format("{\"message\":\"http() returned %d: %s\"}", (int)sent, why);
+   free(why);
+   return reply(call, sent == TICKET_HTTP_DENIED ? TICKET_SETTINGS_ERROR : TICKET_CLIENT_ERROR, json);
+}
+
+static int32_t misbehave(plugin *self, const ticket_call *call, const char *operation) {
+   const char *fault = self->fault;
+   ticket_http_response answer;
+#define IF(name) if (strcmp(fault, name) == 0)
+
+   /* It dies, or never returns. */
+   IF("abort") abort();
+   IF("segfault") crash();
+   IF("exit") exit(0);
+   IF("loop") hang();
+   IF("spin") for (;;) deeper = 1;
+   IF("stack_overflow") deeper = overflow_the_stack(0);
+   IF("post_segfault") { http(call, "POST", self->endpoint, &answer); crash(); }
+   IF("get_segfault") { http(call, "GET", self->endpoint, &answer); crash(); }
+   IF("post_loop") { http(call, "POST", self->endpoint, &answer); hang(); }
+
+   /* It writes where it shouldn't. */
+   IF("print") {
+      static const char noise[] = "written to the file, not to the stream\n";
+      printf("printed by the plugin\n");
+      fflush(stdout);
+      if (write(1, noise, sizeof noise - 1) < 0) return correct(call, operation, "write to stdout failed");
+      return correct(call, operation, "");
+   }
+   IF("stderr") {
+      fprintf(stderr, "from the plugin %s\n", self->token);
+      return correct(call, operation, "");
+   }
+   IF("floods_log") {
+      for (int i = 0; i < 100000; i++) call->log(call, TICKET_LOG_INFO, str("one of 100,000 lines from the plugin"));
+      return correct(call, operation, "");
+   }
+
+   /* It replies what no reply may be. */
+   IF("no_reply") return TICKET_OK;
+   IF("not_json") return reply(call, TICKET_OK, format("this is not JSON"));
+   IF("not_utf8") return reply(call, TICKET_OK, format("{\"url\":\"https://tickets.example.org/1\",\"id\":\"\xff\xfe\"}"));
+   IF("array") return reply(call, TICKET_OK, format("[]"));
+   IF("huge_reply") {
+      const size_t len = (size_t)1 << 30;
+      uint8_t *bytes = malloc(len);
+      call->reply(call, (ticket_str){bytes ? bytes : (const uint8_t *)fault, len});
+      free(bytes);
+      return TICKET_OK;
+   }
+   IF("bad_url") return reply(call, TICKET_OK, format("{\"url\":\"not a url\"}"));
+   IF("no_url") return reply(call, TICKET_OK, format("{}"));
+   IF("javascript_url") return reply(call, TICKET_OK, format("{\"url\":\"javascript:alert(1)\"}"));
+   IF("unknown_status") return 99;
+   IF("null_error") return TICKET_CREATION_ERROR;
+   IF("tells_secret") {
+      char *line = format("my token is %s", self->token);
+      call->log(call, TICKET_LOG_ERROR, str(line));
+      free(line);
+      return reply(call, TICKET_CREATION_ERROR, format("{\"message\":\"refused for %s\"}", self->token));
+   }
+
+   /* It asks the host for what it may not have, or at a wrong time. */
+   IF("forbidden_origin") return refused(call, "http://127.0.0.1:1/");
+   IF("userinfo_url") {
+      const char *host = strstr(self->endpoint, "://");
+      host = host ? host + 3 : self->endpoint;
+      char *url = format("%.*suser:pw@%s", (int)(host - self->endpoint), self->endpoint, host);
+      const int32_t status = refused(call, url);
+      free(url);
+      return status;
+   }
+#ifndef _WIN32
+   IF("http_from_thread") {
+      elsewhere e = {call, self->endpoint, -1};
+      pthread_t thread;
+      if (pthread_create(&thread, NULL, http_elsewhere, &e) != 0) return correct(call, operation, "no thread could be made");
+      pthread_join(thread, NULL);
+      char *warning = format("http() in another thread returned %d", (int)e.sent);
+      const int32_t status = correct(call, operation, warning);
+      free(warning);
+      return status;
+   }
+#endif
+   IF("keeps_call") { self->kept = call; return correct(call, operation, ""); }
+   IF("slow") {
+      while (call->remaining_ms(call) > 0) wait_a_little();
+      return reply(call, TICKET_CLIENT_ERROR, format("{\"message\":\"the time is over\",\"retry\":\"later\"}"));
+   }
+
+   /* No fault: it shows what the templates make. */
+   IF("renders") {
+      const ticket_str extra = str("{\"missing_fields\":[\"location\"],\"warnings\":[\"from the plugin\"]}");
+      ticket_str title = str(""), body = str("");
+      int32_t status = call->render(call, str("title"), str("text"), extra, &title);
+      if (status == TICKET_OK) status = call->render(call, str("body"), str(self->format), extra, &body);
+      char *first = escaped(title), *second = escaped(body);
+      char *json = status == TICKET_OK
+         ? format("{\"url\":\"https://tickets.example.org/1\",\"warnings\":[\"%s\",\"%s\"]}", first, second)
+         : format("{\"message\":\"render() returned %d: %s\"}", (int)status, *second ? second : first);
+      free(first);
+      free(second);
+      return reply(call, status, json);
+   }
+   return reply(call, TICKET_PLUGIN_ERROR, format("{\"message\":\"faulty.c knows no fault '%s'\"}", fault));
+}
+
+/* ---- The plugin ---- */
+
+static int32_t operate(plugin *self, const ticket_call *call, const char *operation) {
+   if (*self->fault && strcmp(self->in, operation) == 0) return misbehave(self, call, operation);
+   return correct(call, operation, "");
+}
+
+static void close_it(void *instance) {
+   plugin *self = instance;
+   free(self->endpoint);
+   free(self->token);
+   free(self);
+}
+
+static int32_t open_it(const ticket_call *call, ticket_str settings, void **instance) {
+   plugin *self = sure(calloc(1, sizeof *self));
+   const ticket_str information = member(settings, "information");
+   copy(self->fault, sizeof self->fault, member(information, "fault"), "");
+   copy(self->in, sizeof self->in, member(information, "in"), "create");
+   copy(self->format, sizeof self->format, member(information, "format"), "markdown");
+   self->endpoint = copied(member(settings, "endpoint"));
+   self->token = copied(member(member(settings, "secret"), "token"));
+   *instance = self;
+   const int32_t status = operate(self, call, "open");
+   if (status != TICKET_OK) close_it(self);
+   return status;
+}
+
+static int32_t check_it(void *instance, const ticket_call *call) { return operate(instance, call, "check"); }
+
+static int32_t create_it(void *instance, const ticket_call *call, ticket_str request) {
+   (void)request;
+   return operate(instance, call, "create");
+}
+
+static int32_t find_it(void *instance, const ticket_call *call, ticket_str request) {
+   (void)request;
+   return operate(instance, call, "find");
+}
+
+#if defined FAULT_NOT_JSON
+#define MANIFEST "{\"name\": \"" VARIANT "\","
+#elif defined FAULT_NO_NAME
+#define MANIFEST "{\"version\": \"0.1.0\"}"
+#elif defined FAULT_BAD_NAME
+#define MANIFEST "{\"name\": \"Bad Name!\", \"version\": \"0.1.0\"}"
+#elif defined FAULT_NOT_UTF8
+#define MANIFEST "{\"name\": \"" VARIANT "\", \"description\": \"\xff\xfe\"}"
+#else
+#define MANIFEST "{\"name\": \"" VARIANT "\", \"version\": \"0.1.0\", \"license\": \"MIT OR Apache-2.0\"," \
+                 " \"description\": \"Breaks the rules, for tests\"," \
+                 " \"secret_schema\": true, \"information_schema\": true, \"permissions\": []}"
+#endif
+
+static larger_plugin table = {
+   {sizeof(ticket_plugin), TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)MANIFEST, sizeof MANIFEST - 1},
+    open_it, close_it, check_it, create_it, find_it},
+   create_it,
+   0x7461626c65,
+};
+
+#if defined FAULT_CONSTRUCTOR_SEGFAULT || defined FAULT_CONSTRUCTOR_PRINTS
+__attribute__((constructor)) static void constructor(void) {
+#ifdef FAULT_CONSTRUCTOR_SEGFAULT
+   crash();
+#else
+   for (int i = 0; i < 1 << 14; i++) /* 1 MiB */
+      fwrite("\0\0\0\5{\"ok\":true}\n\xff\xfe GARBAGE from the plugin's constructor ......\n", 1, 64, stdout);
+   fflush(stdout);
+#endif
+}
+#endif
+
+#ifdef FAULT_NO_SYMBOL
+#define ticket_plugin_entry ticket_plugin_another
+TICKET_PLUGIN_EXPORT const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version);
+#endif
+
+const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
+   const ticket_plugin *entry = &table.v1;
+   (void)host_abi_version;
+#if defined FAULT_NULL_TABLE
+   entry = NULL;
+#elif defined FAULT_OTHER_VERSION
+   table.v1.abi_version = 2;
+#elif defined FAULT_SMALL_TABLE
+   table.v1.size = offsetof(ticket_plugin, create);
+#elif defined FAULT_NULL_CREATE
+   table.v1.create = NULL;
+#elif defined FAULT_NULL_OPEN
+   table.v1.open = NULL;
+#elif defined FAULT_NULL_FIND
+   table.v1.find = NULL;
+#elif defined FAULT_LARGER_TABLE
+   table.v1.size = sizeof table;
+#elif defined FAULT_HUGE_MANIFEST
+   static const char begin[] = "{\"name\": \"" VARIANT "\", \"description\": \"", end[] = "\"}";
+   const size_t len = 2 << 20;
+   char *manifest = sure(malloc(len));
+   memset(manifest, 'x', len);
+   memcpy(manifest, begin, sizeof begin - 1);
+   memcpy(manifest + len - (sizeof end - 1), end, sizeof end - 1);
+   table.v1.manifest = (ticket_str){(const uint8_t *)manifest, len};
+#elif defined FAULT_ENTRY_EXITS
+   _exit(3);
+#elif defined FAULT_ENTRY_HANGS
+   hang();
+#elif !defined FAULT_MISBEHAVES && !defined FAULT_NO_SYMBOL && !defined FAULT_NOT_JSON && !defined FAULT_NO_NAME && \
+   !defined FAULT_BAD_NAME && !defined FAULT_NOT_UTF8 && !defined FAULT_CONSTRUCTOR_SEGFAULT && \
+   !defined FAULT_CONSTRUCTOR_PRINTS
+#error "no such variant: see the list in build.rs"
+#endif
+   return entry;
+}

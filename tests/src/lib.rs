@@ -1,0 +1,189 @@
+//! What the end-to-end tests share: the real program in a directory of its own, and a stub server.
+#![allow(clippy::unwrap_used)]
+
+mod stub;
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use stub::{Answer, Seen, Stub};
+
+/// Both ways to run a plugin; what doesn't crash must go the same in both.
+pub const ISOLATIONS: [&str; 2] = ["worker", "in-process"];
+
+/// The directory with the host and the Rust plugins, as `cargo build` leaves them there.
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // target/debug/deps/this-test
+        let own = std::env::current_exe().unwrap();
+        let profile = own.parent().and_then(Path::parent).unwrap().to_owned();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args(["build", "--quiet", "--workspace", "--exclude", env!("CARGO_PKG_NAME")]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(status.success(), "the host and the plugins don't build");
+        profile
+    })
+}
+
+/// The file of a library that is called `ticket_plugin_NAME`.
+pub fn library_name(name: &str) -> String {
+    format!("{DLL_PREFIX}ticket_plugin_{}{DLL_SUFFIX}", name.replace('-', "_"))
+}
+
+/// A plugin that is built with the C compiler: a faulty one by its variant, or `webhook`.
+pub fn c_plugin(name: &str) -> PathBuf {
+    Path::new(env!("C_PLUGINS")).join(library_name(name))
+}
+
+/// A plugin that is built by cargo.
+pub fn rust_plugin(name: &str) -> PathBuf {
+    built().join(library_name(name))
+}
+
+/// A recorded incident.
+pub fn incident(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("incidents").join(format!("{name}.json"));
+    assert!(path.exists(), "{}", path.display());
+    path
+}
+
+/// The program in a directory of its own, with a plugin directory and a config.
+#[derive(Debug)]
+pub struct Installation {
+    root: TempDir,
+}
+
+/// What a run of the program gave.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Installation {
+    /// Without plugins, with an empty config.
+    #[expect(clippy::new_without_default, reason = "it builds the program")]
+    pub fn new() -> Installation {
+        // Beside what is built, so that the program can be linked instead of copied.
+        let root = tempfile::tempdir_in(built()).unwrap();
+        let installation = Installation { root };
+        for directory in ["bin", "plugins", "tickets"] {
+            fs::create_dir(installation.path(directory)).unwrap();
+        }
+        let program = format!("ticket-host{EXE_SUFFIX}");
+        fs::hard_link(built().join(&program), installation.path("bin").join(&program)).unwrap();
+        installation.config("");
+        installation
+    }
+
+    /// With these plugins, and one backend for the last of them.
+    pub fn with(plugin: &Path, endpoint: &str, rest: &str) -> Installation {
+        let installation = Installation::new();
+        installation.add(plugin);
+        let file = plugin.file_name().unwrap().to_string_lossy();
+        let name = file.split("ticket_plugin_").last().unwrap().split('.').next().unwrap();
+        installation.config(&format!(
+            "[backends.b]\nplugin = \"{name}\"\nendpoint = \"{endpoint}\"\n{rest}\n"
+        ));
+        installation
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Drops a library into the plugin directory.
+    pub fn add(&self, library: &Path) -> &Installation {
+        let target = self.path("plugins").join(library.file_name().unwrap());
+        fs::copy(library, target).unwrap();
+        self
+    }
+
+    pub fn config(&self, text: &str) -> &Installation {
+        let text = format!("plugin_dirs = [\"plugins\"]\n{text}");
+        fs::write(self.path("config.toml"), text).unwrap();
+        self
+    }
+
+    /// The program with these arguments, this config and nothing in its environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin").join(format!("ticket-host{EXE_SUFFIX}")));
+        command.env_clear().arg("--config").arg(self.path("config.toml")).args(arguments);
+        if let Some(root) = std::env::var_os("SystemRoot") {
+            command.env("SystemRoot", root);
+        }
+        command.current_dir(self.root.path());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        run(self.command(arguments), b"")
+    }
+
+    /// `create` of a recorded incident.
+    pub fn create(&self, name: &str, arguments: &[&str]) -> Run {
+        let file = incident(name);
+        let mut all = vec!["create", file.to_str().unwrap()];
+        all.extend(arguments);
+        self.run(&all)
+    }
+
+    /// `create` of what stands in `input`.
+    pub fn create_from(&self, input: &[u8], arguments: &[&str]) -> Run {
+        let mut all = vec!["create"];
+        all.extend(arguments);
+        run(self.command(&all), input)
+    }
+}
+
+/// Runs a command to its end, with `input` on its standard input.
+pub fn run(mut command: Command, input: &[u8]) -> Run {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its input before it has read all of it is fine.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Run {
+    /// The run, which must have ended with `code`.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Run {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// The run, on whose standard error `text` must stand.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Run {
+        assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|cause| panic!("{cause}: {self:?}"))
+    }
+}
