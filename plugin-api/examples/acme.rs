@@ -1,8 +1,8 @@
-//! A whole ticket plugin: ACME Desk, whose API takes `POST /tickets` and searches by `external_id`.
+//! A whole ticket plugin: ACME Desk, with `POST /tickets` and a search by `external_id`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
 use ticket_plugin_api::*;
 
 #[derive(Deserialize, JsonSchema)]
@@ -17,50 +17,59 @@ struct Information {
     desk: String,
 }
 
-struct Acme(Endpoint, Secret, Information);
+struct Acme(Settings<Secret, Information>);
+
+#[derive(Deserialize)]
+struct AcmeTicket {
+    number: String,
+    link: String,
+}
 
 impl TicketPlugin for Acme {
     const ABOUT: About = About { name: "acme", description: "ACME Desk", ..About::new("1.0.0") };
     type Secret = Secret;
     type Information = Information;
 
-    fn open(s: Settings<Secret, Information>) -> Result<Acme> {
-        Ok(Acme(Endpoint::new(&s.endpoint), s.secret, s.information))
+    fn open(settings: Settings<Secret, Information>) -> Result<Acme> {
+        Ok(Acme(settings))
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
-        self.ask(call, Request::get(self.0.join("desks").segment(&self.2.desk)))?;
-        Ok(vec![Check { name: "desk".into(), ok: true, message: "exists".into(), help: "".into() }])
+        let desk = self.url("desks").segment(&self.0.information.desk);
+        let _: serde_json::Value = self.ask(call, Request::get(desk))?;
+        Ok(vec![Check::passed("desk", "reachable, authenticated, and the desk exists")])
     }
 
     fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
-        let body = call.body(Format::Markdown, &Extra::default())?;
-        let ticket = json!({ "desk": self.2.desk, "subject": call.title()?, "text": body, "external_id": request.key });
-        Ok(ticket_of(&self.ask(call, Request::post(self.0.join("tickets")).json(&ticket))?))
+        let (title, body) = (call.title()?, call.body(Format::Markdown, &Extra::default())?);
+        let desk = &self.0.information.desk;
+        let ticket =
+            json!({"desk": desk, "subject": title, "text": body, "external_id": request.key});
+        let made: AcmeTicket = self.ask(call, Request::post(self.url("tickets")).json(&ticket))?;
+        Ok(Ticket { url: made.link, id: made.number, ..Ticket::default() })
     }
 
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
-        let found = self
-            .ask(call, Request::get(self.0.join("tickets").query("external_id", &request.key)))?;
-        Ok(found[0].is_object().then(|| ticket_of(&found[0])))
+        let search = self.url("tickets").query("external_id", &request.key);
+        let found: Vec<AcmeTicket> = self.ask(call, Request::get(search))?;
+        let first = found.into_iter().next();
+        Ok(first.map(|t| Ticket { url: t.link, id: t.number, ..Ticket::default() }))
     }
 }
 
 impl Acme {
-    fn ask(&self, call: &Call, request: Request) -> Result<Value> {
-        let answer =
-            call.http(request.header("Authorization", &format!("Bearer {}", self.1.token)))?;
-        if answer.status < 300 {
-            answer.json()
-        } else {
-            Err(answer.error(format!("ACME answered {}", answer.status)))
+    fn url(&self, path: &str) -> Url {
+        Endpoint::new(&self.0.endpoint).join(path)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, call: &Call, request: Request) -> Result<T> {
+        let token = format!("Bearer {}", self.0.secret.token);
+        let answer = call.http(request.header("Authorization", &token))?;
+        match answer.status {
+            200..=299 => answer.json(),
+            status => Err(answer.error(format!("ACME answered {status}"))),
         }
     }
-}
-
-fn ticket_of(json: &Value) -> Ticket {
-    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
-    Ticket { url: text("link"), id: text("number"), ..Ticket::default() }
 }
 
 export_plugin!(Acme);

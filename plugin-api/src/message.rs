@@ -110,6 +110,17 @@ pub struct Check {
     pub help: String,
 }
 
+impl Check {
+    pub fn passed(name: &str, message: impl Into<String>) -> Check {
+        Check { name: name.to_owned(), ok: true, message: message.into(), help: String::new() }
+    }
+
+    /// `help` is what a person does about it.
+    pub fn failed(name: &str, message: impl Into<String>, help: impl Into<String>) -> Check {
+        Check { name: name.to_owned(), ok: false, message: message.into(), help: help.into() }
+    }
+}
+
 /// The reply of `check`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Checks {

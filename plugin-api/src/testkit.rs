@@ -26,7 +26,9 @@
 //! assert_eq!(ticket.url, "https://acme.example.org/t/7");
 //! ```
 
-use std::collections::VecDeque;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -146,12 +148,19 @@ pub fn open<P: TicketPlugin>(
 }
 
 fn table<P: TicketPlugin>() -> Table {
-    extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin {
-        // One for each call, for ever: as a library's static is, and tests are short.
-        let table: &'static plugin_side::Table<P> = Box::leak(Box::default());
-        table.entry(version)
-    }
     Table::of_this_program(entry::<P>).expect("the SDK's tables are valid")
+}
+
+/// What `export_plugin!` makes with a static, which can't be generic: one table for each type,
+/// for ever.
+extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin {
+    static TABLES: Mutex<BTreeMap<TypeId, &(dyn Any + Send + Sync)>> = Mutex::new(BTreeMap::new());
+    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = *tables
+        .entry(TypeId::of::<P>())
+        .or_insert_with(|| Box::leak(Box::new(plugin_side::Table::<P>::new())));
+    let table: Option<&'static plugin_side::Table<P>> = table.downcast_ref();
+    table.expect("the tables are kept by their types").entry(version)
 }
 
 impl Fixture {

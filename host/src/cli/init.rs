@@ -1,13 +1,13 @@
 //! `ticket-host init`: a config file to start from.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use url::Url;
 
-use super::print;
+use super::{print, warn};
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -26,13 +26,18 @@ pub(super) fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
     };
     let failed = |cause: std::io::Error| {
         Error::settings(format!("the config file {} can't be written: {cause}", path.display()))
-            .help("name another with --config, or remove it to start anew")
+            .help("name another with --config")
     };
     let directory = absolute(&path).map_err(failed)?;
     fs::create_dir_all(&directory).map_err(failed)?;
     let text = starter(&directory.join("tickets"));
-    let mut file = options().open(&path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
+    match options().open(&path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map_err(failed)?,
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
+            warn(&format!("{} is there already and is left as it is", path.display()));
+        }
+        Err(cause) => return Err(failed(cause)),
+    }
     print(&format!("{}\n", path.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -119,7 +119,7 @@ impl Config {
     pub fn backend(&self, name: Option<&str>) -> Result<&BackendConfig> {
         let names = || self.backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let mut all = self.backends.values();
-        let found = match (name.or(self.default_backend.as_deref()), all.next(), all.next()) {
+        match (name.or(self.default_backend.as_deref()), all.next(), all.next()) {
             (Some(name), ..) => self.backends.get(name).ok_or_else(|| {
                 Error::usage(format!("there is no backend {name:?}"))
                     .help(format!("there are: {}", names()))
@@ -131,8 +131,7 @@ impl Config {
                 "name one with --backend, or set default_backend; there are: {}",
                 names()
             ))),
-        };
-        found
+        }
     }
 }
 

@@ -61,18 +61,12 @@ impl TicketPlugin for Local {
         });
         let shown = self.directory.display();
         Ok(vec![match writable {
-            Ok(()) => Check {
-                name: "directory".into(),
-                ok: true,
-                message: format!("{shown} can be written to"),
-                help: String::new(),
-            },
-            Err(cause) => Check {
-                name: "directory".into(),
-                ok: false,
-                message: format!("{shown} can't be written to: {cause}"),
-                help: "make the directory, or let the host's user write there".into(),
-            },
+            Ok(()) => Check::passed("directory", format!("{shown} can be written to")),
+            Err(cause) => Check::failed(
+                "directory",
+                format!("{shown} can't be written to: {cause}"),
+                "make the directory, or let the host's user write there",
+            ),
         }])
     }
 

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs both halves of the ABI, in Rust and with the plugin in C, under valgrind.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+command -v valgrind >/dev/null || {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind </dev/null
+}
+# Only lost memory is a fault: what lives until the end (statics, libraries that are never unloaded) isn't.
+check=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
+
+under_valgrind() {
+  local package=$1 test=$2 program
+  program=$(cargo test --quiet --no-run --message-format=json -p "$package" --test "$test" |
+    sed -n 's/.*"executable":"\([^"]*\/'"$test"'-[^"]*\)".*/\1/p')
+  "${check[@]}" "$program" --test-threads=1
+  echo "$test: no invalid access, nothing lost"
+}
+under_valgrind ticket-plugin-api sdk
+under_valgrind ticket-host-tests c_plugin
