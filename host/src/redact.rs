@@ -24,6 +24,12 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
+/// The bytes of a text in UTF-8, and in Latin-1 if it has them.
+fn spellings(text: &str) -> Vec<Vec<u8>> {
+    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    std::iter::once(text.as_bytes().to_vec()).chain(latin1).collect()
+}
+
 impl Redactor {
     /// Strikes out every text in `secret` but what `schema` marks as public.
     pub fn new(secret: &Value, schema: &Value) -> Redactor {
@@ -38,13 +44,12 @@ impl Redactor {
             needles.push(ticket_plugin_api::http::escape(text));
             needles.push(STANDARD.encode(text));
         }
-        // Basic authentication, in UTF-8 and in Latin-1.
-        for user in &all {
-            for password in &hidden {
-                let pair = format!("{user}:{password}");
-                needles.push(STANDARD.encode(&pair));
-                let latin1: Option<Vec<u8>> = pair.chars().map(|c| u8::try_from(c).ok()).collect();
-                needles.extend(latin1.map(|bytes| STANDARD.encode(bytes)));
+        // Basic authentication; servers disagree on the charset, even between name and password.
+        for (user, password) in all.iter().flat_map(|u| hidden.iter().map(move |p| (u, p))) {
+            for user in spellings(user) {
+                for password in spellings(password) {
+                    needles.push(STANDARD.encode([&user, &b":"[..], &password].concat()));
+                }
             }
         }
         needles.retain(|needle| needle.len() >= SHORTEST);

@@ -17,7 +17,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
             let path = error.instance_path().to_string().replace('/', ".");
             let what = match error.kind() {
                 ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
-                    alternatives(schema)
+                    needs(schema)
                 }
                 ValidationErrorKind::Required { property } => {
                     format!("{} is missing", property.as_str().unwrap_or_default())
@@ -36,11 +36,9 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
 }
 
 /// `needs token; or username, password`.
-fn alternatives(schema: &Value) -> String {
-    let shapes = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
-    let shapes: Vec<String> = shapes
+fn needs(schema: &Value) -> String {
+    let shapes: Vec<String> = alternatives(schema)
         .into_iter()
-        .flatten()
         .map(|shape| {
             let required = shape["required"].as_array().into_iter().flatten();
             required.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
@@ -76,43 +74,57 @@ pub(crate) struct Setting {
     pub description: String,
 }
 
-/// The settings that a schema describes, the alternatives of an anyOf one after the other.
-pub(crate) fn settings(schema: &Value) -> Vec<Setting> {
-    let mut out = Vec::new();
-    let empty = Vec::new();
-    let shapes = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
-    for shape in shapes.unwrap_or(&empty).iter().chain(std::iter::once(schema)) {
+/// The settings that a schema describes: a list for each of its alternatives.
+pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
+    let shapes = alternatives(schema).into_iter().chain([schema]).map(|shape| {
         let required = |name: &str| {
             shape["required"].as_array().is_some_and(|r| r.iter().any(|v| v.as_str() == Some(name)))
         };
-        for (name, property) in shape["properties"].as_object().into_iter().flatten() {
-            out.push(Setting {
+        let properties = shape["properties"].as_object().into_iter().flatten();
+        properties
+            .map(|(name, property)| Setting {
                 name: name.clone(),
-                kind: kind(property),
+                kind: kind(schema, property, 4),
                 required: required(name),
                 description: property["description"]
                     .as_str()
                     .unwrap_or_default()
                     .replace('\n', " "),
-            });
-        }
-    }
-    out
+            })
+            .collect()
+    });
+    shapes.filter(|settings: &Vec<Setting>| !settings.is_empty()).collect()
 }
 
-fn kind(property: &Value) -> String {
-    match &property["type"] {
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
-        }
-        _ => {
-            let shapes =
-                property.get("anyOf").or_else(|| property.get("oneOf")).and_then(Value::as_array);
-            let kinds: Vec<String> = shapes.into_iter().flatten().map(kind).collect();
-            if kinds.is_empty() { "any".to_owned() } else { kinds.join(" or ") }
-        }
+/// What `anyOf` or `oneOf` offers.
+fn alternatives(schema: &Value) -> Vec<&Value> {
+    let shapes = schema.get("anyOf").or_else(|| schema.get("oneOf"));
+    shapes.and_then(Value::as_array).into_iter().flatten().collect()
+}
+
+/// The type of a property in words. References go through `root`, `depth` of them: one that
+/// leads to itself has no end.
+fn kind(root: &Value, property: &Value, depth: usize) -> String {
+    let any = || "any".to_owned();
+    if let Some(reference) = property["$ref"].as_str() {
+        let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        return match (target, depth) {
+            (None, _) | (_, 0) => any(),
+            (Some(target), depth) => kind(root, target, depth - 1),
+        };
     }
+    let mut kinds: Vec<String> = match &property["type"] {
+        Value::String(kind) => vec![kind.clone()],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => alternatives(property)
+            .into_iter()
+            .filter(|shape| shape["type"] != "null")
+            .map(|shape| kind(root, shape, depth))
+            .collect(),
+    };
+    // That it may be left out is said by "required".
+    kinds.retain(|kind| kind != "null");
+    if kinds.is_empty() { any() } else { kinds.join(" or ") }
 }
 
 #[cfg(test)]
@@ -139,6 +151,25 @@ mod tests {
         let error = validate("secret", &schema, &json!({"token": "hunter2"}), true).unwrap_err();
         assert!(!error.message.contains("hunter2"), "{error}");
         assert!(error.message.starts_with("secret.token: "), "{error}");
+    }
+
+    #[test]
+    fn settings_are_documented_by_alternative_and_through_references() {
+        let schema = json!({
+            "$defs": {
+                "Queue": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                "Loop": {"anyOf": [{"$ref": "#/$defs/Loop"}]},
+            },
+            "anyOf": [
+                {"required": ["q"], "properties": {"q": {"$ref": "#/$defs/Queue"}}},
+                {"properties": {"r": {"anyOf": [{"$ref": "#/$defs/Queue"}, {"type": "null"}]}}},
+            ],
+            "properties": {"s": {"$ref": "#/$defs/Loop"}},
+        });
+        let shapes = settings(&schema);
+        let kinds = shapes.iter().map(|shape| (shape[0].kind.as_str(), shape[0].required));
+        let expected = [("string or integer", true), ("string or integer", false), ("any", false)];
+        assert_eq!(kinds.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Custom fields and labels from settings: constants (`..._set`) and values taken from the
 //! incident (`..._mapping`), as all four Argus ticket plugins have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,6 +79,12 @@ pub struct Fields {
 }
 
 impl FieldMappings {
+    /// The names of all fields, each once.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let names = self.custom_fields_set.keys().chain(self.custom_fields_mapping.keys());
+        names.map(String::as_str).collect()
+    }
+
     /// The fields for `incident`. A mapped value wins over a constant of the same field.
     pub fn resolve(&self, incident: &Incident) -> Fields {
         let mut out = Fields::default();
@@ -87,7 +93,9 @@ impl FieldMappings {
                 Value::Array(items) => items.iter().map(plain).collect(),
                 one => vec![plain(one)],
             };
-            out.fields.insert(field.clone(), values);
+            if !values.is_empty() {
+                out.fields.insert(field.clone(), values);
+            }
         }
         for (field, origin) in &self.custom_fields_mapping {
             match origin.find(incident) {
@@ -195,12 +203,13 @@ mod tests {
     #[test]
     fn a_mapped_value_wins_over_a_constant_and_an_object_goes_by_its_name() {
         let got = fields(json!({
-            "custom_fields_set": {"S": "constant", "N": 3, "M": ["a", "b"]},
+            "custom_fields_set": {"S": "constant", "N": 3, "M": ["a", "b"], "E": []},
             "custom_fields_mapping": {"S": "source"},
         }));
         assert_eq!(got.fields["S"], ["nav"]);
         assert_eq!(got.fields["N"], ["3"]);
         assert_eq!(got.fields["M"], ["a", "b"]);
+        assert!(!got.fields.contains_key("E"), "no value is nothing to set");
     }
 
     #[test]

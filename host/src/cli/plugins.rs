@@ -135,15 +135,23 @@ fn show(plugin: &Plugin, sha256: &str) -> String {
     }
     for (title, schema) in [("secret", &m.secret_schema), ("information", &m.information_schema)] {
         out.push_str(&format!("\n{title}:\n"));
-        let settings = schema::settings(schema);
-        if settings.is_empty() {
+        let shapes = schema::settings(schema);
+        if shapes.is_empty() {
             out.push_str("  nothing\n");
         }
-        for setting in settings {
-            let required = if setting.required { ", required" } else { "" };
-            out.push_str(&format!("  {} ({}{required})\n", setting.name, setting.kind));
-            if !setting.description.is_empty() {
-                out.push_str(&format!("      {}\n", setting.description));
+        for (nth, settings) in shapes.iter().enumerate() {
+            match (nth, shapes.len()) {
+                (_, 1) => {}
+                (0, _) => out.push_str("  either\n"),
+                _ => out.push_str("  or\n"),
+            }
+            let indent = if shapes.len() > 1 { "  " } else { "" };
+            for setting in settings {
+                let required = if setting.required { ", required" } else { "" };
+                out.push_str(&format!("  {indent}{} ({}{required})\n", setting.name, setting.kind));
+                if !setting.description.is_empty() {
+                    out.push_str(&format!("      {indent}{}\n", setting.description));
+                }
             }
         }
     }

@@ -1,1 +1,229 @@
-//! Tickets in Request Tracker 5 over its REST 2.0 interface.
+//! Tickets in Request Tracker 5, over REST 2.0.
+//!
+//! Once it knows the queue and has seen RT store such values, a ticket takes one request.
+
+mod client;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod ticket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::{
+    About, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings, Ticket,
+    TicketPlugin, TicketRequest, export_plugin, utc,
+};
+
+use client::{Client, CustomField, Seen};
+use settings::{Information, Requestors, Secret};
+use ticket::{Asked, links, marker, subject};
+
+/// How long what RT said of a queue counts.
+const FRESH: Duration = Duration::from_secs(600);
+/// How many values are remembered as stored; those that come again and again are few.
+const REMEMBERED: usize = 1000;
+
+struct Rt {
+    client: Client,
+    information: Information,
+    known: Option<Known>,
+}
+
+/// What RT said of the queue.
+struct Known {
+    since: Instant,
+    /// Empty if this user can't see any.
+    custom_fields: Vec<CustomField>,
+    /// What RT has stored as asked.
+    stored: BTreeSet<String>,
+}
+
+impl TicketPlugin for Rt {
+    const ABOUT: About = About {
+        name: "rt",
+        license: "MIT OR Apache-2.0",
+        description: "Request Tracker 5 (REST 2.0)",
+        aliases: &["argus_ticket_rt.RequestTrackerPlugin"],
+        ..About::new(env!("CARGO_PKG_VERSION"))
+    };
+    type Secret = Secret;
+    type Information = Information;
+
+    fn open(settings: Settings<Secret, Information>) -> Result<Rt> {
+        let Settings { endpoint, secret, information } = settings;
+        Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: None })
+    }
+
+    fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
+        let mut lines = match self.client.system(call) {
+            Ok(rt) => vec![Check::passed("login", format!("RT {} accepts it", rt.version))],
+            Err(error) => return Ok(vec![failed("login", &error)]),
+        };
+        lines.extend(self.check_queue(call));
+        lines.push(match self.client.with_link(call, &marker("")) {
+            Ok(_) => Check::passed("search", "tickets can be searched by their links"),
+            Err(error) => failed("search", &error),
+        });
+        Ok(lines)
+    }
+
+    fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
+        let mut warnings = Vec::new();
+        let mapped = self.information.fields.resolve(&request.incident);
+        let asked = Asked {
+            queue: self.information.queue.text(),
+            subject: subject(&call.title()?, &mut warnings),
+            links: links(&request.incident, &request.key, &mut warnings),
+            requestors: self
+                .information
+                .requestor
+                .as_ref()
+                .map(Requestors::list)
+                .unwrap_or_default(),
+            custom_fields: self.custom_fields(call, mapped.fields, &mut warnings)?,
+        };
+        let extra = Extra { missing_fields: &mapped.missing, warnings: &warnings };
+        let body = call.body(Format::Html, &extra)?;
+        let created = self.client.create(call, &asked.json(&body));
+        // A refusal can mean that the queue isn't any more what it was.
+        let id = created.inspect_err(|_| self.known = None)?;
+        warnings.extend(self.verify(call, &id, &asked));
+        Ok(Ticket { missing_fields: mapped.missing, warnings, ..self.ticket(id) })
+    }
+
+    fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
+        let id = self.client.with_link(call, &marker(&request.key))?;
+        Ok(id.map(|id| self.ticket(id)))
+    }
+}
+
+export_plugin!(Rt);
+
+impl Rt {
+    fn ticket(&self, id: String) -> Ticket {
+        Ticket { url: self.client.page(&id), id, ..Ticket::default() }
+    }
+
+    /// The fields that the queue has, as RT wants them; a warning for each other one.
+    fn custom_fields(
+        &mut self,
+        call: &Call,
+        mapped: BTreeMap<String, Vec<String>>,
+        warnings: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let queue = self.information.queue.text();
+        let known = self.known(call)?;
+        let mut fields = BTreeMap::new();
+        for (name, values) in mapped {
+            if known.is_empty() || known.iter().any(|field| field.is(&name)) {
+                // Any other offset than this one, RT 5.0 stores as midnight.
+                let values = values.into_iter().map(|value| utc(&value).unwrap_or(value));
+                fields.insert(name, values.collect());
+            } else {
+                warnings.push(format!(
+                    "custom field {name}: queue {queue} has none of that name that this user may \
+                     see, so it is not set"
+                ));
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The queue's custom fields: looked up once in a while. Empty if they can't be seen.
+    fn known(&mut self, call: &Call) -> Result<&[CustomField]> {
+        if self.known.as_ref().is_none_or(|known| known.since.elapsed() > FRESH) {
+            let name = self.information.queue.text();
+            let custom_fields = match self.client.queue(call, &name)? {
+                Seen::Queue(queue) if queue.is_disabled() => return Err(disabled(&name)),
+                Seen::Queue(queue) => queue.custom_fields,
+                // Tickets may be created where the queue can't be seen.
+                Seen::Forbidden => Vec::new(),
+                Seen::NotAsked => return Ok(&[]),
+            };
+            self.known =
+                Some(Known { since: Instant::now(), custom_fields, stored: BTreeSet::new() });
+        }
+        Ok(self.known.as_ref().map_or(&[], |known| &known.custom_fields))
+    }
+
+    /// What is not on the ticket as it was asked for, a sentence each.
+    fn verify(&mut self, call: &Call, id: &str, asked: &Asked) -> Vec<String> {
+        let Some(known) = &mut self.known else { return Vec::new() };
+        let doubtful = asked.doubtful();
+        if doubtful.iter().all(|what| known.stored.contains(what)) {
+            return Vec::new();
+        }
+        match self.client.ticket(call, id) {
+            Ok(Some(stored)) => {
+                let differences = stored.differences(asked);
+                if differences.is_empty() && known.stored.len() < REMEMBERED {
+                    known.stored.extend(doubtful);
+                }
+                differences
+            }
+            Ok(None) => vec![
+                "this user may not see the ticket that it created (right ShowTicket): what RT left \
+                 out of it can't be told, and it won't be found again, so that a second create \
+                 makes a second ticket"
+                    .to_owned(),
+            ],
+            Err(error) => vec![format!("what RT left out of the ticket can't be told: {error}")],
+        }
+    }
+
+    fn check_queue(&self, call: &Call) -> Vec<Check> {
+        let name = self.information.queue.text();
+        let queue = match self.client.queue(call, &name) {
+            Ok(Seen::Queue(queue)) => queue,
+            Ok(Seen::Forbidden | Seen::NotAsked) => {
+                return vec![Check::failed(
+                    "queue",
+                    format!("{name} can't be seen by this user, or is not there"),
+                    "check its name and give the user the right SeeQueue; tickets may be \
+                     created without it, but nothing can be said of them before",
+                )];
+            }
+            Err(error) => return vec![failed("queue", &error)],
+        };
+        if queue.is_disabled() {
+            return vec![failed("queue", &disabled(&name))];
+        }
+        let mut lines = vec![if queue.may_create() {
+            Check::passed("queue", format!("tickets can be created in {name}"))
+        } else {
+            Check::failed(
+                "queue",
+                format!("this user may not create tickets in {name}"),
+                "give it the right CreateTicket there",
+            )
+        }];
+        for field in self.information.fields.names() {
+            let line = format!("custom field {field}");
+            lines.push(if queue.custom_fields.iter().any(|known| known.is(field)) {
+                Check::passed(&line, format!("{name} has it"))
+            } else {
+                Check::failed(
+                    &line,
+                    format!("{name} has none of that name that this user may see"),
+                    "apply the field to the queue, and give the user SeeCustomField and \
+                     ModifyCustomField",
+                )
+            });
+        }
+        lines
+    }
+}
+
+fn disabled(queue: &str) -> Error {
+    Error::settings(format!("information: RT's queue {queue:?} is disabled"))
+}
+
+fn failed(line: &str, error: &Error) -> Check {
+    let help = match error.kind {
+        ErrorKind::Client => "is RT up, and is the endpoint its URL?",
+        _ => "correct the backend's settings",
+    };
+    Check::failed(line, error.message.clone(), help)
+}

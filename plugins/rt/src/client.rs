@@ -1,0 +1,248 @@
+//! RT's REST 2.0 over the host's HTTP: requests with the login, answers and refusals as types.
+//!
+//! Source: <https://docs.bestpractical.com/rt/5.0/RT/REST2.html>, and what RT 5.0.3 really answers.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ticket_plugin_api::{Call, Endpoint, Error, HttpError, Request, Response, Result, Retry, Url};
+
+use crate::settings::Secret;
+use crate::ticket::Stored;
+
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    authorization: String,
+    login: &'static str,
+}
+
+/// A queue, as far as its user may see it.
+#[derive(Deserialize)]
+pub(crate) struct Queue {
+    #[serde(rename = "Disabled", default)]
+    disabled: Value,
+    #[serde(rename = "TicketCustomFields", default)]
+    pub(crate) custom_fields: Vec<CustomField>,
+    #[serde(rename = "_hyperlinks", default)]
+    links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct CustomField {
+    #[serde(default)]
+    name: String,
+    /// On a ticket: what it has there.
+    #[serde(default)]
+    pub(crate) values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Link {
+    #[serde(rename = "ref", default)]
+    kind: String,
+    #[serde(rename = "_url", default)]
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+/// What RT says of a record where it says nothing but which one it is.
+#[derive(Deserialize)]
+struct Record {
+    id: Value,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    id: Value,
+    #[serde(rename = "_hyperlinks", default)]
+    links: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct System {
+    #[serde(rename = "Version", default)]
+    pub(crate) version: String,
+}
+
+/// What a look-up of the queue came to.
+pub(crate) enum Seen {
+    Queue(Queue),
+    /// Without the right SeeQueue a queue can't be seen, and tickets may still be created in it.
+    Forbidden,
+    /// A dry run: nobody asked.
+    NotAsked,
+}
+
+impl Queue {
+    pub(crate) fn is_disabled(&self) -> bool {
+        number(&self.disabled) == "1"
+    }
+
+    /// RT links to the creation of a ticket only for who may create one.
+    pub(crate) fn may_create(&self) -> bool {
+        self.links.iter().any(|link| link.kind == "create")
+    }
+}
+
+impl Link {
+    pub(crate) fn refers_to(&self, url: &str) -> bool {
+        self.kind == "refers-to" && self.url == url
+    }
+}
+
+impl CustomField {
+    /// RT knows a field by its name in any case.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.to_lowercase() == name.to_lowercase()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(endpoint: &str, secret: &Secret) -> Result<Client> {
+        Ok(Client {
+            endpoint: Endpoint::new(endpoint),
+            authorization: secret.authorization()?,
+            login: secret.what(),
+        })
+    }
+
+    /// The page of a ticket, for people.
+    pub(crate) fn page(&self, id: &str) -> String {
+        self.endpoint.join("Ticket/Display.html").query("id", id).into()
+    }
+
+    pub(crate) fn system(&self, call: &Call) -> Result<System> {
+        self.read(&self.send(call, Request::get(self.rest("rt")))?, "RT")
+    }
+
+    /// The queue of that name or number.
+    pub(crate) fn queue(&self, call: &Call, name: &str) -> Result<Seen> {
+        let what = format!("queue {name:?}");
+        let mut asked = name.to_owned();
+        if name.contains('/') {
+            // RT never finds such a name in a path; its number does.
+            let query = serde_json::json!([{"field": "Name", "value": name}]).to_string();
+            let found = self.send(call, Request::get(self.rest("queues").query("query", &query)));
+            let page: Page<Record> = match found {
+                Err(HttpError::DryRun) => return Ok(Seen::NotAsked),
+                answer => self.read(&answer?, &what)?,
+            };
+            match page.items.first() {
+                Some(queue) => asked = number(&queue.id),
+                // Not there, or not to be seen: this list doesn't tell.
+                None => return Ok(Seen::Forbidden),
+            }
+        }
+        match self.send(call, Request::get(self.rest("queue").segment(&asked))) {
+            Err(HttpError::DryRun) => Ok(Seen::NotAsked),
+            Ok(answer) if answer.status == 403 => Ok(Seen::Forbidden),
+            Ok(answer) if answer.status == 404 && answer.json::<Refusal>().is_ok() => {
+                Err(Error::settings(format!("information: RT has no queue {name:?} (404)")))
+            }
+            answer => self.read(&answer?, &what).map(Seen::Queue),
+        }
+    }
+
+    /// Creates a ticket and gives its number.
+    pub(crate) fn create(&self, call: &Call, ticket: &Value) -> Result<String> {
+        let answer = self.send(call, Request::post(self.rest("ticket")).json(ticket))?;
+        if answer.status != 201 {
+            let mut error = self.refusal(&answer, "the ticket");
+            if answer.status == 403 {
+                error.message += "; RT says the same of a queue that is missing or disabled";
+            }
+            // Not what RT does; if something else says "done", something may have been done.
+            let done = (200..300).contains(&answer.status);
+            return Err(if done { error.retry(Retry::Unknown) } else { error });
+        }
+        let created: Record = answer.json().map_err(|mut error| {
+            error.message = format!("the ticket: RT {}", error.message);
+            error
+        })?;
+        Ok(number(&created.id))
+    }
+
+    /// The ticket of that number; None without the right ShowTicket.
+    pub(crate) fn ticket(&self, call: &Call, id: &str) -> Result<Option<Stored>> {
+        let answer = self.send(call, Request::get(self.rest("ticket").segment(id)))?;
+        if answer.status == 403 {
+            return Ok(None);
+        }
+        self.read(&answer, &format!("ticket {id}")).map(Some)
+    }
+
+    /// The number of the oldest ticket that refers to `link`.
+    pub(crate) fn with_link(&self, call: &Call, link: &str) -> Result<Option<String>> {
+        let url = self
+            .rest("tickets")
+            .query("query", &format!("RefersTo = '{link}'"))
+            .query("fields", "_hyperlinks")
+            .query("orderby", "id")
+            .query("order", "ASC")
+            .query("per_page", "100");
+        let what = "the search for the ticket";
+        let page: Page<Found> = self.read(&self.send(call, Request::get(url))?, what)?;
+        // RT's search takes any case; the link itself decides.
+        let mut found = page.items.iter();
+        let ours = found.find(|found| found.links.iter().any(|has| has.refers_to(link)));
+        Ok(ours.map(|found| number(&found.id)))
+    }
+
+    fn rest(&self, resource: &str) -> Url {
+        self.endpoint.join(&format!("REST/2.0/{resource}"))
+    }
+
+    fn send(&self, call: &Call, request: Request) -> std::result::Result<Response, HttpError> {
+        let request = request.header("Accept", "application/json");
+        call.http(request.header("Authorization", &self.authorization))
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
+        match answer.status {
+            200 if answer.kind_of_body() != "an HTML page" => answer.json().map_err(|mut error| {
+                error.message = format!("{what}: RT {}", error.message);
+                error
+            }),
+            _ => Err(self.refusal(answer, what)),
+        }
+    }
+
+    /// The error that an answer other than the wanted one is, with RT's own reason.
+    fn refusal(&self, answer: &Response, what: &str) -> Error {
+        let status = answer.status;
+        match (status, answer.json::<Refusal>()) {
+            (401, _) => Error::settings(format!(
+                "RT refuses the login (401 Unauthorized): check {} in the secret",
+                self.login
+            )),
+            (_, Ok(refusal)) => answer.error(format!("{what}: {} ({status})", refusal.message)),
+            (200..=399 | 404, Err(_)) => Error::settings(format!(
+                "{what}: answered {status} with {}, so the endpoint isn't an RT with REST 2.0: \
+                 it must be the URL of RT's start page, as https://rt.example.org/",
+                answer.kind_of_body()
+            )),
+            (_, Err(_)) => answer.error(format!(
+                "{what}: answered {status} with {} and no reason of RT's; what stands between \
+                 the host and RT?",
+                answer.kind_of_body()
+            )),
+        }
+    }
+}
+
+/// RT writes a number as a number here and as text there.
+fn number(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

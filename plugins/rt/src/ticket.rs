@@ -1,0 +1,158 @@
+//! A ticket as RT is asked to store it, and as it stored it: RT answers 201 and leaves things out
+//! without a word.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use ticket_plugin_api::{Incident, utc};
+
+use crate::client::{CustomField, Link};
+
+/// RT cuts a subject off after so many bytes, inside a character if need be.
+const SUBJECT: usize = 200;
+/// RT cuts a link off after so many bytes.
+const LINK: usize = 240;
+
+/// The link that a key's ticket has, and no other: RT finds links at once and exactly, and
+/// no person is bothered by it.
+pub(crate) fn marker(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("urn:ticket-host:sha256:{hex}")
+}
+
+/// What a ticket is asked to have, beside its body.
+pub(crate) struct Asked {
+    pub(crate) queue: String,
+    pub(crate) subject: String,
+    pub(crate) links: Vec<String>,
+    pub(crate) requestors: Vec<String>,
+    pub(crate) custom_fields: BTreeMap<String, Vec<String>>,
+}
+
+impl Asked {
+    /// The body of RT's request.
+    pub(crate) fn json(&self, html: &str) -> Value {
+        let fields = self.custom_fields.iter().map(|(name, values)| match &values[..] {
+            [one] => (name.clone(), json!(one)),
+            several => (name.clone(), json!(several)),
+        });
+        let fields: serde_json::Map<String, Value> = fields.collect();
+        json!({
+            "Queue": self.queue,
+            "Subject": self.subject,
+            "Content": html,
+            "ContentType": "text/html",
+            "RefersTo": self.links,
+            "Requestor": self.requestors,
+            "CustomFields": fields,
+        })
+    }
+
+    /// What RT may leave out: if it once did not, it won't the next time.
+    pub(crate) fn doubtful(&self) -> Vec<String> {
+        let fields = self.custom_fields.iter().map(|(name, values)| {
+            let alike: Vec<&str> =
+                values.iter().map(|v| if utc(v).is_some() { "a time" } else { v }).collect();
+            format!("{name}: {alike:?}")
+        });
+        fields.chain([format!("{:?}", self.requestors), "links".to_owned()]).collect()
+    }
+}
+
+/// The title as a subject; RT would join lines without a space.
+pub(crate) fn subject(title: &str, warnings: &mut Vec<String>) -> String {
+    let title =
+        title.split(['\r', '\n']).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    if title.len() <= SUBJECT {
+        return title;
+    }
+    warnings.push(format!("the title was shortened to RT's {SUBJECT} bytes"));
+    format!("{}…", &title[..title.floor_char_boundary(SUBJECT - "…".len())])
+}
+
+/// The links of an incident and its marker. RT would drop one that is not absolute.
+pub(crate) fn links(incident: &Incident, key: &str, warnings: &mut Vec<String>) -> Vec<String> {
+    let mut links: Vec<String> = Vec::new();
+    for url in [&incident.details_url, &incident.argus_url] {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if !matches!(scheme.as_deref(), Some("http" | "https")) || links.contains(url) {
+            continue;
+        }
+        if url.len() > LINK {
+            warnings.push(format!("a link is longer than RT's {LINK} bytes, and not set: {url}"));
+        } else {
+            links.push(url.clone());
+        }
+    }
+    links.push(marker(key));
+    links
+}
+
+/// A ticket as it is in RT.
+#[derive(Deserialize)]
+pub(crate) struct Stored {
+    #[serde(rename = "Subject", default)]
+    subject: String,
+    #[serde(rename = "Requestor", default)]
+    requestors: Vec<Value>,
+    #[serde(rename = "CustomFields", default)]
+    custom_fields: Vec<CustomField>,
+    #[serde(rename = "_hyperlinks", default)]
+    links: Vec<Link>,
+}
+
+impl Stored {
+    /// What is not as it was asked for, a sentence each.
+    pub(crate) fn differences(&self, asked: &Asked) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.subject != asked.subject {
+            out.push(format!("RT changed the subject to {:?}", self.subject));
+        }
+        for link in &asked.links {
+            if !self.links.iter().any(|has| has.refers_to(link)) {
+                out.push(format!("RT did not store the link {link}"));
+            }
+        }
+        if self.requestors.len() < asked.requestors.len() {
+            out.push(format!(
+                "RT took {} of the requestors {:?}: are they email addresses or its users?",
+                self.requestors.len(),
+                asked.requestors
+            ));
+        }
+        for (name, values) in &asked.custom_fields {
+            let field = self.custom_fields.iter().find(|field| field.is(name));
+            let has = field.map_or(&[][..], |field| &field.values);
+            if !same(values, has) {
+                out.push(format!(
+                    "custom field {name}: RT stored {has:?} and not {values:?}; does the queue \
+                     have the field, does it take such a value, may this user set it?"
+                ));
+            }
+        }
+        out
+    }
+}
+
+/// Whether RT stored these values; in an order of its own.
+fn same(asked: &[String], has: &[String]) -> bool {
+    asked.len() == has.len()
+        && asked.iter().all(|value| has.iter().any(|stored| means(value, stored)))
+}
+
+/// Whether RT's way to write a value means the value. A time comes back as `...Z`, in a field
+/// for dates as its date, an IPv6 address with all its zeros, text without the spaces around it.
+fn means(asked: &str, stored: &str) -> bool {
+    let (asked, stored) = (asked.trim(), stored.trim());
+    let time = utc(asked);
+    let address = asked.parse::<IpAddr>();
+    asked == stored
+        || time.is_some_and(|time| {
+            utc(stored).as_ref() == Some(&time) || time.split('T').next() == Some(stored)
+        })
+        || address.is_ok_and(|address| stored.parse() == Ok(address))
+}
