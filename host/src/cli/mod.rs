@@ -85,14 +85,14 @@ pub fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(cause) => {
-                eprintln!("error: the program can't start its threads: {cause}");
-                return ExitCode::FAILURE;
-            }
-        };
+    // One thread is enough to wait for plugins, and hears of them without waking another.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("error: the program can't wait for its plugins: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
     let json = matches!(&arguments.command, Command::Create(create) if create.json);
     let result = runtime.block_on(run(&arguments));
     // An in-process plugin that doesn't return must not keep the program.

@@ -127,7 +127,8 @@ impl Stored {
         for (name, values) in &asked.custom_fields {
             let field = self.custom_fields.iter().find(|field| field.is(name));
             let has = field.map_or(&[][..], |field| &field.values);
-            if !same(values, has) {
+            // RT has them in an order of its own, and may add a default.
+            if !values.iter().all(|value| has.iter().any(|stored| means(value, stored))) {
                 out.push(format!(
                     "custom field {name}: RT stored {has:?} and not {values:?}; does the queue \
                      have the field, does it take such a value, may this user set it?"
@@ -136,12 +137,6 @@ impl Stored {
         }
         out
     }
-}
-
-/// Whether RT stored these values; in an order of its own.
-fn same(asked: &[String], has: &[String]) -> bool {
-    asked.len() == has.len()
-        && asked.iter().all(|value| has.iter().any(|stored| means(value, stored)))
 }
 
 /// Whether RT's way to write a value means the value. A time comes back as `...Z`, in a field
