@@ -59,7 +59,7 @@ fn build() -> Result<(), String> {
     compiler.library("webhook", &webhook, &["-pedantic".into()])?;
     for variant in VARIANTS {
         let defines =
-            [format!("-DFAULT_{}", variant.to_uppercase()), format!("-DVARIANT=\"{variant}\"")];
+            [format!("-DFAULT_{}", variant.to_uppercase()), format!("-DPLUGIN_NAME=\"{variant}\"")];
         compiler.library(variant, &faulty, &defines)?;
     }
     println!("cargo::rustc-env=C_PLUGINS={}", plugins.display());

@@ -1,6 +1,6 @@
 //! HTTP requests and answers as plugins see them; the host does the exchange.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -182,10 +182,38 @@ impl Response {
         }
     }
 
-    /// Retry-After in seconds (RFC 9110, 10.2.3); None where it is a date or absent.
+    /// How long the server asks to be left alone: Retry-After in seconds (RFC 9110, 10.2.3), or
+    /// when a rate limit that is used up starts anew: RateLimit-Reset (GitLab), X-RateLimit-Reset
+    /// (GitHub, Jira), as seconds, as a Unix time or as RFC 3339.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header("retry-after")?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
+        self.retry_after_at(SystemTime::now())
+    }
+
+    fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
+        /// More seconds than anyone waits: a time since 1970.
+        const UNIX_TIME: u64 = 1_000_000_000;
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+        let read = |text: &str| {
+            let text = text.trim();
+            let time = || crate::incident::unix_time(text).and_then(|t| u64::try_from(t).ok());
+            Some(match text.parse().ok().or_else(time)? {
+                time @ UNIX_TIME.. => time.saturating_sub(since_1970),
+                seconds => seconds,
+            })
+        };
+        let reset = || {
+            let used_up = ["ratelimit-remaining", "x-ratelimit-remaining"]
+                .iter()
+                .any(|name| self.header(name).is_some_and(|left| left.trim() == "0"));
+            let names = ["ratelimit-reset", "x-ratelimit-reset"];
+            used_up.then(|| names.iter().find_map(|name| read(self.header(name)?)))?
+        };
+        self.header("retry-after").and_then(read).or_else(reset).map(Duration::from_secs)
+    }
+
+    /// Whether another page follows (Link with rel="next", RFC 8288).
+    pub fn has_next_page(&self) -> bool {
+        self.header("link").is_some_and(|link| link.contains("rel=\"next\""))
     }
 
     /// The error that this answer stands for, its kind by the status, `reason` as its message.
@@ -193,12 +221,14 @@ impl Response {
     /// | status | kind | may be tried again |
     /// |---|---|---|
     /// | 401, 404, 410 | settings | no |
-    /// | 408, 425, 429, 503 | client | later |
+    /// | 408, 425, 429, 503, and 403 for a rate limit | client | later |
     /// | other 5xx | client | later; unknown after a request that can create |
     /// | other 4xx | creation | no |
     /// | anything else | plugin | no |
     pub fn error(&self, reason: impl Into<String>) -> Error {
         let (kind, retry) = match self.status {
+            // GitHub says so of its rate limits.
+            403 if self.retry_after().is_some() => (ErrorKind::Client, Retry::Later),
             401 | 404 | 410 => (ErrorKind::Settings, Retry::Never),
             408 | 425 | 429 | 503 => (ErrorKind::Client, Retry::Later),
             500.. if self.safe => (ErrorKind::Client, Retry::Later),
@@ -243,7 +273,7 @@ mod tests {
     fn answer(status: u16, safe: bool, body: &str) -> Response {
         Response {
             status,
-            headers: vec![("retry-after".into(), "7".into())],
+            headers: if status == 429 { vec![("retry-after".into(), "7".into())] } else { vec![] },
             body: body.into(),
             safe,
         }
@@ -276,6 +306,41 @@ mod tests {
         let limited = answer(429, false, "").error("x");
         assert_eq!(limited.kind, ErrorKind::Client);
         assert_eq!(limited.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    fn limited(status: u16, headers: &[(&str, &str)]) -> Response {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Response { status, headers, body: Vec::new(), safe: true }
+    }
+
+    #[test]
+    fn rate_limits_are_client_errors_and_say_when() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let used_up = ("x-ratelimit-remaining", "0");
+        for (headers, seconds) in [
+            (&[("retry-after", "60")][..], Some(60)),
+            (&[used_up, ("x-ratelimit-reset", "1800000090")], Some(90)),
+            (&[("ratelimit-remaining", "0"), ("ratelimit-reset", "1800000030")], Some(30)),
+            (&[used_up, ("x-ratelimit-reset", "2027-01-15T08:00:10Z")], Some(10)),
+            (&[used_up, ("x-ratelimit-reset", "7")], Some(7)),
+            (&[used_up, ("x-ratelimit-reset", "1700000000")], Some(0)),
+            (&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1800000090")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ] {
+            let wait = limited(429, headers).retry_after_at(now);
+            assert_eq!(wait, seconds.map(Duration::from_secs), "{headers:?}");
+        }
+        assert_eq!(limited(403, &[("retry-after", "1")]).error("x").kind, ErrorKind::Client);
+        assert_eq!(limited(403, &[]).error("x").kind, ErrorKind::Creation);
+    }
+
+    #[test]
+    fn a_next_page_is_told_by_link() {
+        let next = "<https://x/?page=2>; rel=\"next\", <https://x/?page=9>; rel=\"last\"";
+        assert!(limited(200, &[("link", next)]).has_next_page());
+        assert!(!limited(200, &[("link", "<https://x/>; rel=\"first\"")]).has_next_page());
+        assert!(!limited(200, &[]).has_next_page());
     }
 
     #[test]

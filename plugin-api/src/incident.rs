@@ -99,6 +99,12 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// Seconds since 1970 of a time (RFC 3339).
+pub(crate) fn unix_time(time: &str) -> Option<i64> {
+    use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+    OffsetDateTime::parse(time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
 /// A time (RFC 3339) in UTC, as `2026-11-23T06:00:00+00:00`; None if it is not one.
 pub fn utc(time: &str) -> Option<String> {
     use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};

@@ -8,6 +8,7 @@
 //! This crate knows nothing of any host, and does no I/O.
 
 pub mod abi;
+mod cache;
 mod error;
 pub mod http;
 mod incident;
@@ -16,8 +17,10 @@ pub mod message;
 mod plugin;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod text;
 
 pub use abi::plugin_side::{Call, Extra, Format};
+pub use cache::Cached;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use http::{Endpoint, HttpError, Request, Response, Url};
 pub use incident::{Incident, Tag, utc};

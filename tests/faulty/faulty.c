@@ -1,5 +1,5 @@
-/* Plugins that break the rules. Compiled once for each variant, with -DFAULT_<VARIANT> and
- * -DVARIANT="<variant>" (build.rs has the list): the variants are faulty when they are loaded.
+/* Plugins that break the rules. Compiled once for each variant, with -DFAULT_<PLUGIN_NAME> and
+ * -DPLUGIN_NAME="<variant>" (build.rs has the list): the variants are faulty when they are loaded.
  *
  * The variant `misbehaves` is a correct plugin that commits the fault `information.fault` in the
  * operation `information.in` ("create" if absent; "open", "check", "find"). Every variant that
@@ -336,15 +336,15 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
 }
 
 #if defined FAULT_NOT_JSON
-#define MANIFEST "{\"name\": \"" VARIANT "\","
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\","
 #elif defined FAULT_NO_NAME
 #define MANIFEST "{\"version\": \"0.1.0\"}"
 #elif defined FAULT_BAD_NAME
 #define MANIFEST "{\"name\": \"Bad Name!\", \"version\": \"0.1.0\"}"
 #elif defined FAULT_NOT_UTF8
-#define MANIFEST "{\"name\": \"" VARIANT "\", \"description\": \"\xff\xfe\"}"
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"description\": \"\xff\xfe\"}"
 #else
-#define MANIFEST "{\"name\": \"" VARIANT "\", \"version\": \"0.1.0\", \"license\": \"MIT OR Apache-2.0\"," \
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"version\": \"0.1.0\", \"license\": \"MIT OR Apache-2.0\"," \
                  " \"description\": \"Breaks the rules, for tests\"," \
                  " \"secret_schema\": true, \"information_schema\": true, \"permissions\": []}"
 #endif
@@ -391,7 +391,7 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
 #elif defined FAULT_LARGER_TABLE
    table.v1.size = sizeof table;
 #elif defined FAULT_HUGE_MANIFEST
-   static const char begin[] = "{\"name\": \"" VARIANT "\", \"description\": \"", end[] = "\"}";
+   static const char begin[] = "{\"name\": \"" PLUGIN_NAME "\", \"description\": \"", end[] = "\"}";
    const size_t len = 2 << 20;
    char *manifest = sure(malloc(len));
    memset(manifest, 'x', len);

@@ -42,8 +42,12 @@ fn escape_line(line: &str, out: &mut String) {
         let special = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
             '_' => !(word(before) && word(after)),
-            '&' => is_entity(&text[at..]),
-            '#' | '+' | '-' | '=' | ':' => at == 0,
+            // Nothing in Markdown, and a mention or a reference to a forge: a plugin can tell by
+            // the backslash that it stands in the incident.
+            '@' | '#' | '!' | '%' | '^' => true,
+            '&' => is_entity(&text[at..]) || word(after),
+            // A slash begins a command in GitLab.
+            '+' | '-' | '=' | ':' | '/' => at == 0,
             '.' | ')' => at > 0 && at == list_marker,
             _ => false,
         };
@@ -164,6 +168,8 @@ mod tests {
             "*",
             "trailing\\",
             "$math$ {{ x }} {% y %}",
+            "@channel mail@x.org #123 o/r#1 !45 %12 &7 ^x",
+            "/close",
             "http://x.org/?a=1&b=2",
             "Strømbrudd på Værøy ☃ 𝄞 \u{202e}rtl \"quoted\" 'single' \\back",
         ] {
@@ -172,6 +178,11 @@ mod tests {
             assert!(html.starts_with("<p>") && html.trim_end().ends_with("</p>"), "{html}");
             assert_eq!(html.matches('<').count(), 2, "no tag but the paragraph's: {html}");
         }
+    }
+
+    #[test]
+    fn what_a_forge_reads_as_a_reference_or_a_command_is_escaped() {
+        assert_eq!(escape("@a #1 !2 %3\n/close a/b"), "\\@a \\#1 \\!2 \\%3\\\n\\/close a/b");
     }
 
     #[test]

@@ -9,31 +9,27 @@ mod tests;
 mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use ticket_plugin_api::{
-    About, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest, export_plugin, utc,
+    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
+    Ticket, TicketPlugin, TicketRequest, export_plugin, text, utc,
 };
 
 use client::{Client, CustomField, Seen};
 use settings::{Information, Requestors, Secret};
-use ticket::{Asked, links, marker, subject};
+use ticket::{Asked, SUBJECT, links, marker};
 
-/// How long what RT said of a queue counts.
-const FRESH: Duration = Duration::from_secs(600);
 /// How many values are remembered as stored; those that come again and again are few.
 const REMEMBERED: usize = 1000;
 
 struct Rt {
     client: Client,
     information: Information,
-    known: Option<Known>,
+    known: Cached<Known>,
 }
 
 /// What RT said of the queue.
 struct Known {
-    since: Instant,
     /// Empty if this user can't see any.
     custom_fields: Vec<CustomField>,
     /// What RT has stored as asked.
@@ -53,7 +49,7 @@ impl TicketPlugin for Rt {
 
     fn open(settings: Settings<Secret, Information>) -> Result<Rt> {
         let Settings { endpoint, secret, information } = settings;
-        Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: None })
+        Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: Cached::default() })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -74,7 +70,13 @@ impl TicketPlugin for Rt {
         let mapped = self.information.fields.resolve(&request.incident);
         let asked = Asked {
             queue: self.information.queue.text(),
-            subject: subject(&call.title()?, &mut warnings),
+            subject: text::title(
+                &call.title()?,
+                SUBJECT,
+                char::len_utf8,
+                &request.incident.description,
+                &mut warnings,
+            ),
             links: links(&request.incident, &request.key, &mut warnings),
             requestors: self
                 .information
@@ -88,7 +90,7 @@ impl TicketPlugin for Rt {
         let body = call.body(Format::Html, &extra)?;
         let created = self.client.create(call, &asked.json(&body));
         // A refusal can mean that the queue isn't any more what it was.
-        let id = created.inspect_err(|_| self.known = None)?;
+        let id = created.inspect_err(|_| self.known.clear())?;
         warnings.extend(self.verify(call, &id, &asked));
         Ok(Ticket { missing_fields: mapped.missing, warnings, ..self.ticket(id) })
     }
@@ -114,7 +116,7 @@ impl Rt {
         warnings: &mut Vec<String>,
     ) -> Result<BTreeMap<String, Vec<String>>> {
         let queue = self.information.queue.text();
-        let known = self.known(call)?;
+        let known = self.known(call)?.map_or(&[][..], |known| &known.custom_fields);
         let mut fields = BTreeMap::new();
         for (name, values) in mapped {
             if known.is_empty() || known.iter().any(|field| field.is(&name)) {
@@ -131,26 +133,29 @@ impl Rt {
         Ok(fields)
     }
 
-    /// The queue's custom fields: looked up once in a while. Empty if they can't be seen.
-    fn known(&mut self, call: &Call) -> Result<&[CustomField]> {
-        if self.known.as_ref().is_none_or(|known| known.since.elapsed() > FRESH) {
-            let name = self.information.queue.text();
-            let custom_fields = match self.client.queue(call, &name)? {
-                Seen::Queue(queue) if queue.is_disabled() => return Err(disabled(&name)),
+    /// What RT says of the queue; None in a dry run.
+    fn known(&mut self, call: &Call) -> Result<Option<&Known>> {
+        let (client, name) = (&self.client, self.information.queue.text());
+        let looked_up = self.known.get(|| {
+            let custom_fields = match client.queue(call, &name).map_err(Some)? {
+                Seen::Queue(queue) if queue.is_disabled() => return Err(Some(disabled(&name))),
                 Seen::Queue(queue) => queue.custom_fields,
                 // Tickets may be created where the queue can't be seen.
                 Seen::Forbidden => Vec::new(),
-                Seen::NotAsked => return Ok(&[]),
+                Seen::NotAsked => return Err(None),
             };
-            self.known =
-                Some(Known { since: Instant::now(), custom_fields, stored: BTreeSet::new() });
+            Ok(Known { custom_fields, stored: BTreeSet::new() })
+        });
+        match looked_up {
+            Ok(known) => Ok(Some(known)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
         }
-        Ok(self.known.as_ref().map_or(&[], |known| &known.custom_fields))
     }
 
     /// What is not on the ticket as it was asked for, a sentence each.
     fn verify(&mut self, call: &Call, id: &str, asked: &Asked) -> Vec<String> {
-        let Some(known) = &mut self.known else { return Vec::new() };
+        let Some(known) = self.known.last() else { return Vec::new() };
         let doubtful = asked.doubtful();
         if doubtful.iter().all(|what| known.stored.contains(what)) {
             return Vec::new();

@@ -12,7 +12,7 @@ use ticket_plugin_api::{Incident, utc};
 use crate::client::{CustomField, Link};
 
 /// RT cuts a subject off after so many bytes, inside a character if need be.
-const SUBJECT: usize = 200;
+pub(crate) const SUBJECT: usize = 200;
 /// RT cuts a link off after so many bytes.
 const LINK: usize = 240;
 
@@ -61,17 +61,6 @@ impl Asked {
         });
         fields.chain([format!("{:?}", self.requestors), "links".to_owned()]).collect()
     }
-}
-
-/// The title as a subject; RT would join lines without a space.
-pub(crate) fn subject(title: &str, warnings: &mut Vec<String>) -> String {
-    let title =
-        title.split(['\r', '\n']).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    if title.len() <= SUBJECT {
-        return title;
-    }
-    warnings.push(format!("the title was shortened to RT's {SUBJECT} bytes"));
-    format!("{}…", &title[..title.floor_char_boundary(SUBJECT - "…".len())])
 }
 
 /// The links of an incident and its marker. RT would drop one that is not absolute.

@@ -1,0 +1,88 @@
+//! Titles and bodies as ticket systems take them.
+
+/// `text` where it is at most `limit` long, else its beginning and `…`, which are; `width` is how
+/// a system counts a character (`char::len_utf8`, `char::len_utf16`, or 1 for each).
+pub fn cut(text: &str, limit: usize, width: impl Fn(char) -> usize) -> Option<String> {
+    let length: usize = text.chars().map(&width).sum();
+    if length <= limit {
+        return None;
+    }
+    let mut left = limit - width('…');
+    let fits = |c: &char| {
+        let fits = width(*c) <= left;
+        left = left.saturating_sub(width(*c));
+        fits
+    };
+    Some(text.chars().take_while(fits).collect::<String>() + "…")
+}
+
+/// A title of at most `limit`. Where it is cut, a warning says so, and has the whole title unless
+/// that is the incident's description, which the body has.
+pub fn title(
+    title: &str,
+    limit: usize,
+    width: impl Fn(char) -> usize,
+    description: &str,
+    warnings: &mut Vec<String>,
+) -> String {
+    let Some(short) = cut(title, limit, width) else { return title.to_owned() };
+    let mut warning = format!("the title was cut to {limit}, which is all that the system takes");
+    if !title.split_whitespace().eq(description.split_whitespace()) {
+        warning.push_str(&format!("; the whole title: {title}"));
+    }
+    warnings.push(warning);
+    short
+}
+
+/// Markdown in which no text of the incident mentions a person or refers to another ticket.
+///
+/// A body's text from the incident has its signs escaped (`\@`, `\#`); a forge looks for mentions
+/// after that. So a zero-width space goes behind each escaped sign that is one of `signs`, where
+/// what follows could be a name or a number. What the operator's template says itself isn't
+/// escaped, and still works.
+pub fn without_references(markdown: &str, signs: &str) -> String {
+    let mut out = String::with_capacity(markdown.len() + 16);
+    let mut rest = markdown.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        if c != '\\' {
+            continue;
+        }
+        let Some(escaped) = rest.next() else { break };
+        out.push(escaped);
+        if signs.contains(escaped) && rest.peek().is_some_and(|next| !next.is_whitespace()) {
+            out.push_str("&#8203;");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_cut_at_a_character_by_the_systems_own_measure() {
+        assert_eq!(cut("ååå", 3, |_| 1), None);
+        assert_eq!(cut("åååå", 3, |_| 1).unwrap(), "åå…");
+        assert_eq!(cut("åååå", 7, char::len_utf8).unwrap(), "åå…");
+        assert_eq!(cut("𝄞𝄞𝄞", 5, char::len_utf16).unwrap(), "𝄞𝄞…");
+    }
+
+    #[test]
+    fn a_cut_title_is_whole_in_the_body() {
+        let mut warnings = Vec::new();
+        assert_eq!(title("a b c", 4, |_| 1, "a\nb c", &mut warnings), "a b…");
+        assert!(!warnings[0].contains("the whole title"), "{warnings:?}");
+        title("a b c", 4, |_| 1, "other", &mut warnings);
+        assert!(warnings[1].ends_with("the whole title: a b c"), "{warnings:?}");
+    }
+
+    #[test]
+    fn escaped_signs_refer_to_nothing_and_the_templates_own_do() {
+        assert_eq!(
+            without_references(r"@noc: \@all \# \#12 \!3 \\@x a\@b", "@#"),
+            r"@noc: \@&#8203;all \# \#&#8203;12 \!3 \\@x a\@&#8203;b"
+        );
+    }
+}
