@@ -107,10 +107,15 @@ pub(crate) fn unix_time(time: &str) -> Option<i64> {
 
 /// A time (RFC 3339) in UTC, as `2026-11-23T06:00:00+00:00`; None if it is not one.
 pub fn utc(time: &str) -> Option<String> {
+    utc_before(time, std::time::Duration::ZERO)
+}
+
+/// As [`utc`], so much earlier: to look for what was made since, though clocks differ.
+pub fn utc_before(time: &str, earlier: std::time::Duration) -> Option<String> {
     use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    let utc = time.checked_to_offset(UtcOffset::UTC)?;
-    let text = utc.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()?;
+    let time = time.checked_to_offset(UtcOffset::UTC)?.checked_sub(earlier.try_into().ok()?)?;
+    let text = time.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()?;
     Some(text.trim_end_matches('Z').to_owned() + "+00:00")
 }
 
@@ -157,6 +162,14 @@ mod tests {
     fn a_source_is_known_by_its_name() {
         assert_eq!(incident(json!({"source": {"name": "nav", "pk": 1}})).source, "nav");
         assert_eq!(incident(json!({"source": "nav"})).source, "nav");
+    }
+
+    #[test]
+    fn a_time_before_another_crosses_days() {
+        let day = std::time::Duration::from_secs(86400);
+        let before = utc_before("2026-03-01T00:30:00+01:00", day);
+        assert_eq!(before.unwrap(), "2026-02-27T23:30:00+00:00");
+        assert_eq!(utc_before("infinity", day), None);
     }
 
     #[test]

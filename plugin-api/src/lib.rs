@@ -23,6 +23,6 @@ pub use abi::plugin_side::{Call, Extra, Format};
 pub use cache::Cached;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use http::{Endpoint, HttpError, Request, Response, Url};
-pub use incident::{Incident, Tag, utc};
-pub use message::{Check, Ticket, TicketRequest};
+pub use incident::{Incident, Tag, utc, utc_before};
+pub use message::{Check, Ticket, TicketRequest, fingerprint};
 pub use plugin::{About, Settings, TicketPlugin};

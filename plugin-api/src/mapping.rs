@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::incident::{Incident, is_open_end, plain};
+use crate::message::Check;
+use crate::text;
 
 /// Where a mapped value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -150,6 +152,41 @@ impl LabelMappings {
     }
 }
 
+/// Which of `wanted` are among `known`, in the spelling that they have there, and which are not.
+/// The same spelling goes first, then one that differs in case.
+pub fn part_labels(wanted: Vec<String>, known: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut present, mut absent) = (Vec::new(), Vec::new());
+    for label in wanted {
+        let lower = label.to_lowercase();
+        let alike = || known.iter().find(|known| known.to_lowercase() == lower);
+        match known.iter().find(|known| **known == label).or_else(alike) {
+            Some(known) if present.contains(known) => {}
+            Some(known) => present.push(known.clone()),
+            None => absent.push(label),
+        }
+    }
+    (present, absent)
+}
+
+/// A line of a check for each label that the settings set.
+pub fn check_labels(wanted: &[String], known: &[String]) -> Vec<Check> {
+    let (present, absent) = part_labels(wanted.to_vec(), known);
+    let present =
+        present.iter().map(|label| Check::passed(&format!("label {label}"), "it is there"));
+    let absent = absent.iter().map(|label| {
+        let help = "make it, or set create_missing_labels = true";
+        Check::failed(&format!("label {label}"), "there is none of that name", help)
+    });
+    present.chain(absent).collect()
+}
+
+/// The warning that a label is not set because the system has none of that name.
+pub fn no_such_label(label: &str) -> String {
+    let shown = text::cut(label, 60, |_| 1);
+    let shown = shown.as_deref().unwrap_or(label);
+    format!("label {shown}: there is none of that name, so it is not set")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +247,15 @@ mod tests {
         assert_eq!(got.fields["N"], ["3"]);
         assert_eq!(got.fields["M"], ["a", "b"]);
         assert!(!got.fields.contains_key("E"), "no value is nothing to set");
+    }
+
+    #[test]
+    fn labels_are_known_by_their_spelling_and_else_in_any_case() {
+        let text = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let known = text(&["Bug", "bug", "Æ"]);
+        let (present, absent) = part_labels(text(&["bug", "BUG", "æ", "new"]), &known);
+        assert_eq!(present, ["bug", "Bug", "Æ"]);
+        assert_eq!(absent, ["new"]);
     }
 
     #[test]

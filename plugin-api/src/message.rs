@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::abi::status;
 use crate::error::{Error, ErrorKind, Retry};
@@ -76,6 +77,12 @@ pub struct TicketRequest<I> {
     /// Whether nothing may be created.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// 64 hexadecimal digits that stand for a key (its SHA-256): what a ticket can carry where the
+/// key itself would be too long, or seen, or read as something else.
+pub fn fingerprint(key: &str) -> String {
+    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A ticket, as `create` and `find` reply it.

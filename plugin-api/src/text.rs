@@ -34,6 +34,20 @@ pub fn title(
     short
 }
 
+/// A Markdown body of at most `limit` bytes. One that is cut ends with a line that says so.
+pub fn body(markdown: String, limit: usize, warnings: &mut Vec<String>) -> String {
+    if markdown.len() <= limit {
+        return markdown;
+    }
+    let warning = format!("the body was cut to {limit} bytes, which is all that the system takes");
+    let end = format!("\n\n*{warning}*\n");
+    let start = &markdown[..markdown.floor_char_boundary(limit.saturating_sub(end.len()))];
+    // Whole lines: half of one could be half of an escape or of a link.
+    let lines = start.rfind('\n').map_or(start, |at| &start[..at]);
+    warnings.push(warning);
+    format!("{}{end}", lines.trim_end_matches('\\'))
+}
+
 /// Markdown in which no text of the incident mentions a person or refers to another ticket.
 ///
 /// A body's text from the incident has its signs escaped (`\@`, `\#`); a forge looks for mentions
@@ -76,6 +90,22 @@ mod tests {
         assert!(!warnings[0].contains("the whole title"), "{warnings:?}");
         title("a b c", 4, |_| 1, "other", &mut warnings);
         assert!(warnings[1].ends_with("the whole title: a b c"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_body_is_cut_at_a_line_and_says_so() {
+        let mut warnings = Vec::new();
+        assert_eq!(body("short\n".into(), 100, &mut warnings), "short\n");
+        assert!(warnings.is_empty());
+        let cut = body("first line\\\nå\n".repeat(20), 100, &mut warnings);
+        assert!(cut.len() <= 100 && cut.starts_with("first line"), "{cut}");
+        assert!(
+            cut.ends_with(
+                "\n\n*the body was cut to 100 bytes, which is all that the system takes*\n"
+            ),
+            "{cut}"
+        );
+        assert_eq!(warnings.len(), 1);
     }
 
     #[test]

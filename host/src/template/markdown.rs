@@ -35,19 +35,30 @@ fn escape_line(line: &str, out: &mut String) {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let list_marker = text.len() - digits.len();
     let mut before = None;
+    let mut in_url = false;
     let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
         let after = rest.peek().map(|&(_, c)| c);
         let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        in_url = match c {
+            ' ' | '\t' | '<' | '>' | '"' => false,
+            'h' => {
+                in_url || text[at..].starts_with("http://") || text[at..].starts_with("https://")
+            }
+            _ => in_url,
+        };
         let special = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
             '_' => !(word(before) && word(after)),
             // Nothing in Markdown, and a mention or a reference to a forge: a plugin can tell by
             // the backslash that it stands in the incident.
-            '@' | '#' | '!' | '%' | '^' => true,
-            '&' => is_entity(&text[at..]) || word(after),
+            '#' | '!' | '%' | '^' => !in_url,
+            // An address is no mention.
+            '@' => !in_url && !word(before),
+            ':' => at == 0 || !in_url && is_shortcode(&text[at..]),
+            '&' => is_entity(&text[at..]) || !in_url && word(after),
             // A slash begins a command in GitLab.
-            '+' | '-' | '=' | ':' | '/' => at == 0,
+            '+' | '-' | '=' | '/' => at == 0,
             '.' | ')' => at > 0 && at == list_marker,
             _ => false,
         };
@@ -63,6 +74,16 @@ fn escape_line(line: &str, out: &mut String) {
 fn is_entity(text: &str) -> bool {
     let name = text[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '#');
     name.starts_with(';')
+}
+
+/// Whether text begins with what forges read as an emoji: `:smile:`. Not if it could be a part of
+/// a time or of a hardware or IPv6 address, which people copy.
+fn is_shortcode(text: &str) -> bool {
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');
+    let end = text[1..].trim_start_matches(name);
+    let name = &text[1..text.len() - end.len()];
+    let letter = |c: char| c.is_ascii_alphabetic() && !c.is_ascii_hexdigit();
+    end.starts_with(':') && (name.contains(letter) || matches!(name, "+1" | "-1"))
 }
 
 /// A link that shows `url` as it was written, if it is an http or https URL; else its text.
@@ -183,6 +204,7 @@ mod tests {
     #[test]
     fn what_a_forge_reads_as_a_reference_or_a_command_is_escaped() {
         assert_eq!(escape("@a #1 !2 %3\n/close a/b"), "\\@a \\#1 \\!2 \\%3\\\n\\/close a/b");
+        assert_eq!(escape("so :smile: a :b"), "so \\:smile: a :b");
     }
 
     #[test]
@@ -192,6 +214,20 @@ mod tests {
             "first\nsecond\nthird\tline\n\n\u{a0}\u{a0}\u{a0}\u{a0}code?\n# h"
         );
         assert_eq!(to_html(&escape("a\n\nb")).matches("<p>").count(), 1);
+    }
+
+    #[test]
+    fn what_people_copy_has_no_escape_in_it() {
+        for text in [
+            "noc@example.org",
+            "2001:db8::1",
+            "00:1a:2b:3c",
+            "12:34:56",
+            "gw1:/var/log",
+            "at http://x.org/@a/%20?b=1&c=!2:x:y#d",
+        ] {
+            assert_eq!(escape(text), text);
+        }
     }
 
     #[test]

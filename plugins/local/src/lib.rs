@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use ticket_plugin_api::{
     About, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, export_plugin,
+    TicketRequest, export_plugin, fingerprint,
 };
 use url::Url;
 
@@ -115,7 +114,11 @@ impl Local {
             .collect();
         let name = words.join("-");
         let end = &name[name.len().saturating_sub(40)..];
-        self.directory.join(format!("{}-{}.md", end.trim_start_matches('-'), digest(key)))
+        self.directory.join(format!(
+            "{}-{}.md",
+            end.trim_start_matches('-'),
+            &fingerprint(key)[..32]
+        ))
     }
 
     fn ticket(&self, path: &Path) -> Ticket {
@@ -139,7 +142,7 @@ impl Local {
     /// Writes a file unless it is there; either way it is on disk, whole, when this returns.
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         self.make_directory()?;
-        let temporary = self.temporary(&digest(&path.to_string_lossy()));
+        let temporary = self.temporary(&fingerprint(&path.to_string_lossy()));
         let linked = (|| {
             let mut file = File::create(&temporary)?;
             file.write_all(text.as_bytes())?;
@@ -165,11 +168,6 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
-}
-
-fn digest(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(what: &str, path: &Path, cause: &io::Error) -> Error {

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use ticket_plugin_api::{Incident, utc};
+use ticket_plugin_api::{Incident, fingerprint, utc};
 
 use crate::client::{CustomField, Link};
 
@@ -19,9 +18,7 @@ const LINK: usize = 240;
 /// The link that a key's ticket has, and no other: RT finds links at once and exactly, and
 /// no person is bothered by it.
 pub(crate) fn marker(key: &str) -> String {
-    let digest = Sha256::digest(key.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("urn:ticket-host:sha256:{hex}")
+    format!("urn:ticket-host:sha256:{}", fingerprint(key))
 }
 
 /// What a ticket is asked to have, beside its body.

@@ -1,0 +1,452 @@
+//! Tickets on GitHub and GitLab, through the real host, against servers that behave as their REST
+//! references say: authentication, paging, validation, rate limits, error bodies.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Answer, ISOLATIONS, Installation, Seen, Stub, incident, rust_plugin};
+
+const TOKEN: &str = "hunter2-token";
+
+/// Which of the two: they differ in their words, and not in what the host makes of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Forge {
+    GitHub,
+    GitLab,
+}
+use Forge::{GitHub, GitLab};
+
+const FORGES: [Forge; 2] = [GitHub, GitLab];
+
+/// What a server does beside its work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mood {
+    Well,
+    /// Makes the issue and closes the connection.
+    LosesTheAnswer,
+    /// Answers the creation with a used-up rate limit.
+    Limits,
+}
+
+/// A server, and its issues.
+struct Server {
+    forge: Forge,
+    stub: Stub,
+    issues: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Forge {
+    fn name(self) -> &'static str {
+        match self {
+            GitHub => "github",
+            GitLab => "gitlab",
+        }
+    }
+
+    fn alias(self) -> &'static str {
+        match self {
+            GitHub => "argus_ticket_github.GithubPlugin",
+            GitLab => "argus_ticket_gitlab.GitlabPlugin",
+        }
+    }
+
+    fn project(self) -> &'static str {
+        match self {
+            GitHub => "/api/v3/repos/noc/tickets",
+            GitLab => "/api/v4/projects/noc%2Ftickets",
+        }
+    }
+
+    fn is_ours(self, seen: &Seen) -> bool {
+        match self {
+            GitHub => {
+                seen.header("authorization") == Some(&format!("Bearer {TOKEN}"))
+                    && seen.header("x-github-api-version") == Some("2022-11-28")
+            }
+            GitLab => seen.header("private-token") == Some(TOKEN),
+        }
+    }
+
+    fn body_of(self, issue: &Value) -> &str {
+        let name = if self == GitHub { "body" } else { "description" };
+        issue[name].as_str().unwrap()
+    }
+}
+
+/// The labels of every server: more than a page of them.
+fn labels() -> Vec<String> {
+    let mut labels: Vec<String> = (0..130).map(|n| format!("label-{n}")).collect();
+    labels.extend(["argus", "critical", "Trondheim"].map(str::to_owned));
+    labels
+}
+
+impl Server {
+    fn new(forge: Forge, mood: Mood) -> Server {
+        let issues = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&issues);
+        let url = Arc::new(Mutex::new(String::new()));
+        let own_url = Arc::clone(&url);
+        let stub = Stub::new(move |seen| {
+            let url = own_url.lock().unwrap().clone();
+            answer(forge, mood, &url, &mut kept.lock().unwrap(), seen)
+        });
+        url.lock().unwrap().push_str(&stub.url);
+        Server { forge, stub, issues }
+    }
+
+    fn host_with(&self, isolation: &str, token: &str, information: &str) -> Installation {
+        let rest = format!(
+            "isolation = \"{isolation}\"\nsecret = {{ token = \"{token}\" }}\n\
+             [backends.b.information]\nproject_namespace_and_name = \"noc/tickets\"\n{information}"
+        );
+        Installation::with(&rust_plugin(self.forge.name()), &self.stub.url, &rest)
+    }
+
+    fn host(&self, information: &str) -> Installation {
+        self.host_with("worker", TOKEN, information)
+    }
+
+    fn issues(&self) -> Vec<Value> {
+        self.issues.lock().unwrap().clone()
+    }
+
+    fn posts(&self) -> usize {
+        self.stub.seen().iter().filter(|seen| seen.method == "POST").count()
+    }
+}
+
+fn said(status: u16, message: &Value) -> Answer {
+    Answer::status(status).body(&json!({"message": message}).to_string())
+}
+
+fn answer(forge: Forge, mood: Mood, url: &str, issues: &mut Vec<Value>, seen: &Seen) -> Answer {
+    if !forge.is_ours(seen) {
+        return match forge {
+            GitHub => said(401, &json!("Bad credentials")),
+            GitLab => said(401, &json!("401 Unauthorized")),
+        };
+    }
+    let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    let Some(below) = path.strip_prefix(forge.project()) else {
+        if matches!(path, "/api/v3/rate_limit" | "/api/v4/user") {
+            return Answer::status(200).body("{\"username\": \"argus\"}");
+        }
+        let message = if forge == GitHub { "Not Found" } else { "404 Project Not Found" };
+        return said(404, &json!(message));
+    };
+    match (seen.method.as_str(), below) {
+        ("GET", "") => {
+            let project = json!({
+                "has_issues": true, "issues_enabled": true, "archived": false,
+                "permissions": {"push": true, "triage": true, "project_access": {"access_level": 20}},
+            });
+            Answer::status(200).body(&project.to_string())
+        }
+        ("GET", "/labels") => {
+            let all: Vec<Value> = labels().iter().map(|name| json!({"name": name})).collect();
+            page(forge, &all, query)
+        }
+        ("GET", "/issues") => page(forge, issues, query),
+        ("POST", "/issues") if mood == Mood::Limits => match forge {
+            GitHub => said(403, &json!("API rate limit exceeded"))
+                .header("x-ratelimit-remaining", "0")
+                .header("x-ratelimit-reset", "4102444800"),
+            GitLab => Answer::status(429).header("retry-after", "60").body("Retry later\n"),
+        },
+        ("POST", "/issues") => {
+            let made = create(forge, url, issues, seen);
+            if mood == Mood::LosesTheAnswer { Answer::HangUp } else { made }
+        }
+        _ => said(404, &json!("Not Found")),
+    }
+}
+
+/// One page of at most 100, and where the next one is.
+fn page(forge: Forge, all: &[Value], query: &str) -> Answer {
+    let number = |name: &str| {
+        let found = query.split('&').find_map(|part| part.strip_prefix(&format!("{name}=")));
+        found.map_or(1, |value| value.parse::<usize>().unwrap())
+    };
+    let (size, page) = (number("per_page"), number("page"));
+    assert!(size <= 100, "no server gives more");
+    let start = ((page - 1) * size).min(all.len());
+    let end = (start + size).min(all.len());
+    let answer = Answer::status(200).body(&json!(all[start..end]).to_string());
+    let more = end < all.len();
+    match forge {
+        GitHub if more => answer
+            .header("link", "<https://api.github.com/x>; rel=\"next\", <https://y>; rel=\"last\""),
+        GitHub => answer,
+        GitLab if more => answer.header("x-next-page", &(page + 1).to_string()),
+        GitLab => answer.header("x-next-page", ""),
+    }
+}
+
+fn create(forge: Forge, url: &str, issues: &mut Vec<Value>, seen: &Seen) -> Answer {
+    let mut issue: Value = serde_json::from_str(&seen.body).unwrap();
+    let title = issue["title"].as_str().unwrap_or_default().to_owned();
+    let longest = if forge == GitHub { 256 } else { 255 };
+    let problem = if title.trim().is_empty() {
+        Some("can't be blank".to_owned())
+    } else if title.chars().count() > longest || title.contains('\n') {
+        Some(format!("is too long (maximum is {longest} characters)"))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return match forge {
+            GitHub => Answer::status(422).body(
+                &json!({"message": "Validation Failed", "errors": [{"message": format!("title {problem}")}]})
+                    .to_string(),
+            ),
+            GitLab => said(400, &json!({"title": [problem]})),
+        };
+    }
+    let number = issues.len() + 1;
+    let page = format!("{url}noc/tickets/issues/{number}");
+    let names = issue["labels"].as_array().cloned().unwrap_or_default();
+    match forge {
+        GitHub => {
+            issue["number"] = json!(number);
+            issue["html_url"] = json!(page);
+            issue["labels"] = names.iter().map(|name| json!({"name": name})).collect();
+            issue["assignees"] = json!([]);
+        }
+        GitLab => {
+            issue["iid"] = json!(number);
+            issue["web_url"] = json!(page);
+        }
+    }
+    issues.push(issue.clone());
+    Answer::status(201).body(&issue.to_string())
+}
+
+/// The settings and the labels that the Python plugins were recorded with.
+const PYTHONS: &str = r#"
+labels_set = ["argus", "does-not-exist"]
+labels_mapping = ["level", "description", { tag = "severity" }, { tag = "location" }, { tag = "missing_tag" }, "no_such_field"]
+"#;
+
+#[test]
+fn an_issue_has_what_the_python_plugins_gave_it() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let host = server.host(PYTHONS);
+        for (name, title, labels, missing) in [
+            (
+                "plugin-open-infinity",
+                "trd-gw1 is down",
+                &["argus", "critical", "Trondheim"][..],
+                &["missing_tag", "no_such_field"][..],
+            ),
+            (
+                "plugin-closed-micros",
+                "closed, summer time, microseconds",
+                &["argus"],
+                &["severity", "location", "missing_tag", "no_such_field"],
+            ),
+            (
+                "plugin-stateless",
+                "stateless (end_time null), no details url",
+                &["argus"],
+                &["severity", "location", "missing_tag", "no_such_field"],
+            ),
+            (
+                "plugin-newlines",
+                "first line second line third line",
+                &["argus"],
+                &["severity", "location", "missing_tag", "no_such_field"],
+            ),
+        ] {
+            let reply = host.create(name, &["--json"]).ended(0).json();
+            assert_eq!(reply["missing_fields"], json!(missing), "{name}");
+            let issue = server.issues().pop().unwrap();
+            assert_eq!(issue["title"], title);
+            let set: Vec<&str> = issue["labels"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|label| label["name"].as_str().or(label.as_str()).unwrap())
+                .collect();
+            assert_eq!(set, labels, "{name}");
+            let body = forge.body_of(&issue);
+            let mut sections = vec![
+                "Description",
+                "Start time",
+                "Source",
+                "Argus URL",
+                "Tags",
+                "Argus User",
+                "Missing fields/tags",
+            ];
+            if name == "plugin-closed-micros" {
+                sections.insert(2, "End time");
+            }
+            let headings: Vec<&str> = body.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+            let ours = ["Details URL", "Not as asked for"];
+            assert_eq!(
+                headings.into_iter().filter(|h| !ours.contains(h)).collect::<Vec<_>>(),
+                sections
+            );
+            assert!(body.contains("label does-not-exist"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_ticket_is_found_again_on_whichever_page_and_by_its_whole_key() {
+    for (forge, isolation) in FORGES.into_iter().flat_map(|f| ISOLATIONS.map(|i| (f, i))) {
+        let server = Server::new(forge, Mood::Well);
+        // Of other people, over more than one page.
+        for n in 0..150 {
+            let text = json!("<!-- ticket-host sha256:0000 --> https://argus.example.org/12");
+            server.issues.lock().unwrap().push(match forge {
+                GitHub => json!({"number": n, "html_url": "https://x.org", "body": text}),
+                GitLab => json!({"iid": n, "web_url": "https://x.org", "description": text}),
+            });
+        }
+        let host = server.host_with(isolation, TOKEN, "");
+        let create =
+            |key: &str| host.create("plugin-closed", &["--json", "--key", key]).ended(0).json();
+        let first = create("https://argus.example.org/12");
+        assert_eq!(first["created"], true);
+        assert_eq!(create("https://argus.example.org/12")["url"], first["url"]);
+        assert_ne!(create("https://argus.example.org/123")["url"], first["url"]);
+        assert_eq!(server.posts(), 2);
+    }
+}
+
+#[test]
+fn text_of_the_incident_reads_as_written_and_does_nothing() {
+    let description =
+        "Netbox 11 <12345> down. @channel see #123 and !45\n/close\n<img src=x> **b**";
+    let incident = json!({"description": description, "pk": 1, "source": {"name": "nav"}});
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        server.host("").create_from(incident.to_string().as_bytes(), &[]).ended(0);
+        let issue = server.issues().pop().unwrap();
+        assert_eq!(issue["title"], description.replace('\n', " "), "a title is plain text");
+        let body = forge.body_of(&issue);
+        assert!(body.contains(r"Netbox 11 \<12345\> down."), "{body}");
+        assert!(body.contains(r"\@&#8203;channel see \#&#8203;123"), "{body}");
+        assert!(body.contains("\n\\/close\\\n") && body.contains(r"\<img"), "{body}");
+        assert!(body.contains(r"\*\*b\*\*"), "{body}");
+        assert_eq!(body.contains(r"\!&#8203;45"), forge == GitLab, "{body}");
+    }
+}
+
+#[test]
+fn the_python_class_is_a_name_of_the_plugin() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let host = Installation::new();
+        host.add(&rust_plugin(forge.name()));
+        let file = incident("plugin-closed");
+        // Without --config, in a home that has none: Argus's own variables.
+        let mut command = Command::new(host.command(&[]).get_program());
+        command.env_clear().env("HOME", host.path("tickets")).arg("create").arg(file);
+        command.env("TICKET_HOST_PLUGIN_PATH", host.path("plugins"));
+        command.env("TICKET_PLUGIN", forge.alias()).env("TICKET_ENDPOINT", &server.stub.url);
+        command.env("TICKET_AUTHENTICATION_SECRET", json!({"token": TOKEN}).to_string());
+        let information = json!({"project_namespace_and_name": "noc/tickets"});
+        command.env("TICKET_INFORMATION", information.to_string());
+        let run = ticket_host_tests::run(command, b"").ended(0);
+        assert_eq!(run.stdout, format!("{}noc/tickets/issues/1\n", server.stub.url));
+    }
+}
+
+#[test]
+fn a_lost_answer_is_settled_by_looking() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::LosesTheAnswer);
+        let run = server.host("").create("plugin-closed", &[]).ended(0);
+        assert_eq!(run.stdout, format!("{}noc/tickets/issues/1\n", server.stub.url));
+        assert_eq!(server.posts(), 1);
+    }
+}
+
+#[test]
+fn a_rate_limit_is_a_client_error_that_says_when_to_come_back() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Limits);
+        let run = server.host("").create("plugin-closed", &["--json"]).ended(4);
+        let error = run.json();
+        assert_eq!(error["error"]["retry"], "later", "{error}");
+        assert!(error["error"]["retry_after_ms"].as_u64().unwrap() >= 60_000, "{error}");
+        assert!(server.issues().is_empty());
+    }
+}
+
+#[test]
+fn refusals_have_their_exit_code_and_the_servers_reason_without_the_token() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let unauthorized = match forge {
+            GitHub => "GitHub refuses the token (401 Bad credentials)",
+            GitLab => "GitLab refuses the token (401 Unauthorized)",
+        };
+        server
+            .host_with("worker", "wrong-token", "")
+            .create("plugin-closed", &[])
+            .ended(3)
+            .says(unauthorized);
+        let rest = format!(
+            "secret = {{ token = \"{TOKEN}\" }}\n\
+             information = {{ project_namespace_and_name = \"noc/nope\" }}"
+        );
+        let plugin = rust_plugin(forge.name());
+        let run = Installation::with(&plugin, &server.stub.url, &rest).create("plugin-closed", &[]);
+        let run = run.ended(3).says("noc/nope right");
+        assert!(!run.stderr.contains(TOKEN), "{}", run.stderr);
+        // A page in front of it.
+        let portal = Stub::new(|_| Answer::status(200).body("<!DOCTYPE html><html>Log in</html>"));
+        let run = Installation::with(&plugin, &portal.url, &rest).create("plugin-closed", &[]);
+        run.ended(3).says("200 with an HTML page");
+        assert!(server.issues().is_empty());
+    }
+}
+
+#[test]
+fn check_prints_a_line_for_each_and_creates_nothing() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let run = server.host("labels_set = [\"Argus\", \"nope\"]").run(&["check"]).ended(3);
+        for line in [
+            "ok      login",
+            "ok      issues",
+            "ok      permission",
+            "ok      label argus",
+            "FAILED  label nope",
+        ] {
+            assert!(run.stdout.contains(line), "no {line}: {}", run.stdout);
+        }
+        server.host("labels_set = [\"argus\"]").run(&["check"]).ended(0);
+        assert_eq!(server.posts(), 0);
+    }
+}
+
+#[test]
+fn a_dry_run_shows_every_request_without_the_token_and_sends_none() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let run = server.host(PYTHONS).create("plugin-closed", &["--dry-run"]).ended(0);
+        assert!(server.stub.seen().is_empty());
+        let shown: BTreeSet<&str> = run
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("GET ") || line.starts_with("POST "))
+            .filter_map(|l| l.split('?').next())
+            .collect();
+        let base = format!("{}{}", server.stub.url.trim_end_matches('/'), forge.project());
+        let expected = [
+            format!("GET {base}/issues"),
+            format!("GET {base}/labels"),
+            format!("POST {base}/issues"),
+        ];
+        assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected);
+        assert!(!run.stdout.contains(TOKEN), "{}", run.stdout);
+    }
+}
