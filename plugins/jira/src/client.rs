@@ -1,0 +1,323 @@
+//! Jira's REST API over the host's HTTP: requests with the login, answers and refusals as types.
+//!
+//! Source: <https://developer.atlassian.com/cloud/jira/platform/rest/v3/> and
+//! <https://developer.atlassian.com/server/jira/platform/rest/>.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ticket_plugin_api::{Call, Endpoint, Error, HttpError, Request, Response, Result, Retry, Url};
+
+use crate::fields::Field;
+use crate::settings::Secret;
+
+/// The property of an issue that holds its key.
+pub(crate) const PROPERTY: &str = "ticket-host";
+/// The most that Jira gives on one page.
+const PAGE: usize = 100;
+
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    authorization: String,
+    pub(crate) cloud: bool,
+    pub(crate) version: u8,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Myself {
+    #[serde(rename = "displayName", default)]
+    pub(crate) name: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Project {
+    pub(crate) key: String,
+    #[serde(rename = "issueTypes", default)]
+    pub(crate) kinds: Vec<Kind>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Kind {
+    pub(crate) name: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Issue {
+    pub(crate) key: String,
+    #[serde(default)]
+    fields: Fields,
+    #[serde(default)]
+    properties: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize, Default)]
+struct Fields {
+    #[serde(default)]
+    description: Value,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    issues: Vec<Issue>,
+    /// Data Center: of how many.
+    total: Option<usize>,
+    /// Cloud: what to ask the next page with; absent on the last one.
+    #[serde(rename = "nextPageToken")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Permissions {
+    permissions: BTreeMap<String, Permission>,
+}
+
+#[derive(Deserialize)]
+struct Permission {
+    #[serde(rename = "havePermission", default)]
+    have: bool,
+}
+
+/// What Jira says when it refuses.
+#[derive(Deserialize, Default)]
+struct Reason {
+    #[serde(rename = "errorMessages", default)]
+    messages: Vec<String>,
+    #[serde(default)]
+    errors: BTreeMap<String, String>,
+    /// Instead of both, from what stands before the API.
+    #[serde(default)]
+    message: String,
+}
+
+/// A creation that Jira refused.
+pub(crate) struct Refused {
+    pub(crate) error: Error,
+    /// Why, by the field's id; empty unless it is certain that nothing was created, and that
+    /// the fields are all that is wrong.
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused { error, fields: BTreeMap::new() }
+    }
+}
+
+impl Issue {
+    /// Whether the issue carries this fingerprint: as its property, or in its description.
+    pub(crate) fn carries(&self, fingerprint: &str) -> bool {
+        let property = self.properties.get(PROPERTY).and_then(|value| value["key"].as_str());
+        let in_text = || {
+            let text = self.fields.description.as_str().unwrap_or_default();
+            text.contains(&anchor(fingerprint))
+        };
+        property == Some(fingerprint) || in_text()
+    }
+
+    /// The number in the key of an issue of this project.
+    pub(crate) fn number(&self, project: &str) -> Option<u64> {
+        self.key.strip_prefix(project)?.strip_prefix('-')?.parse().ok()
+    }
+}
+
+/// A place in wiki markup that no reader sees.
+pub(crate) fn anchor(fingerprint: &str) -> String {
+    format!("{{anchor:ticket-host-{fingerprint}}}")
+}
+
+impl Client {
+    pub(crate) fn new(endpoint: &str, secret: &Secret, version: Option<u8>) -> Result<Client> {
+        let cloud = secret.is_cloud();
+        let version = version.unwrap_or(if cloud { 3 } else { 2 });
+        if !(2..=3).contains(&version) {
+            return Err(Error::settings("information: api_version must be 2 or 3"));
+        }
+        let authorization = secret.authorization()?;
+        Ok(Client { endpoint: Endpoint::new(endpoint), authorization, cloud, version })
+    }
+
+    /// The page of an issue, for people.
+    pub(crate) fn page(&self, key: &str) -> String {
+        self.endpoint.join("browse").segment(key).into()
+    }
+
+    pub(crate) fn myself(&self, call: &Call) -> Result<Myself> {
+        self.get(call, self.rest("myself"), "the login")
+    }
+
+    pub(crate) fn project(&self, call: &Call, project: &str) -> Result<Project> {
+        self.get(call, self.rest("project").segment(project), &format!("project {project}"))
+    }
+
+    /// Whether issues can be created in the project of this key.
+    pub(crate) fn may_create(&self, call: &Call, key: &str) -> Result<bool> {
+        let url = self.rest("mypermissions").query("projectKey", key);
+        let url = url.query("permissions", "CREATE_ISSUES");
+        let mine: Permissions = self.get(call, url, "the permissions")?;
+        Ok(mine.permissions.get("CREATE_ISSUES").is_some_and(|permission| permission.have))
+    }
+
+    /// All fields; None in a dry run.
+    pub(crate) fn fields(&self, call: &Call) -> Result<Option<Vec<Field>>> {
+        match self.send(call, Request::get(self.rest("field"))) {
+            Err(HttpError::DryRun) => Ok(None),
+            answer => self.read(&answer?, "the fields").map(Some),
+        }
+    }
+
+    /// Creates an issue and gives its key. `names` are the fields of the request, by id.
+    pub(crate) fn create(
+        &self,
+        call: &Call,
+        issue: &Value,
+        names: &BTreeMap<String, String>,
+    ) -> std::result::Result<String, Refused> {
+        let answer = self.send(call, Request::post(self.rest("issue")).json(issue));
+        let answer = answer.map_err(Error::from)?;
+        if answer.status == 201 && answer.kind_of_body() != "an HTML page" {
+            let created: Issue = answer.json().map_err(|mut error| {
+                error.message = format!("the issue: Jira {}", error.message);
+                error
+            })?;
+            return Ok(created.key);
+        }
+        let mut error = self.refusal(&answer, "the issue", names);
+        if (200..300).contains(&answer.status) {
+            // Not what Jira does; if something else says "done", something may have been done.
+            error = error.retry(Retry::Unknown);
+        }
+        let reason: Reason = answer.json().unwrap_or_default();
+        let settings = ["project", "issuetype"];
+        if answer.status == 400 && reason.errors.keys().any(|f| settings.contains(&f.as_str())) {
+            error = Error::settings(error.message);
+        }
+        let ours = reason.errors.keys().all(|field| names.contains_key(field));
+        let only = answer.status == 400 && reason.messages.is_empty() && ours;
+        Err(Refused { error, fields: if only { reason.errors } else { BTreeMap::new() } })
+    }
+
+    /// All issues that a query finds, in its order; or the first `limit`.
+    pub(crate) fn search(
+        &self,
+        call: &Call,
+        jql: &str,
+        limit: Option<usize>,
+    ) -> Result<Vec<Issue>> {
+        let mut issues = Vec::new();
+        let mut next: Option<String> = None;
+        let size = limit.unwrap_or(PAGE).to_string();
+        loop {
+            let resource = if self.cloud { "search/jql" } else { "search" };
+            let url = self.rest(resource).query("jql", jql).query("fields", "description");
+            let mut url = url.query("maxResults", &size);
+            if self.cloud {
+                url = url.query("properties", PROPERTY);
+                if let Some(token) = &next {
+                    url = url.query("nextPageToken", token);
+                }
+            } else {
+                url = url.query("startAt", &issues.len().to_string());
+            }
+            let answer = self.send(call, Request::get(url))?;
+            let page: Page = self.read(&answer, "the search for the issue").map_err(|error| {
+                // The query is ours, all but the project.
+                if answer.status == 400 { Error::settings(error.message) } else { error }
+            })?;
+            let got = page.issues.len();
+            issues.extend(page.issues);
+            let more = match (self.cloud, page.total) {
+                (false, Some(total)) => issues.len() < total,
+                _ => page.next.is_some(),
+            };
+            if !more || limit.is_some() {
+                return Ok(issues);
+            }
+            if got == 0 {
+                // Between two pages issues can go; then this wasn't all.
+                return Err(Error::client("the search for the issue: Jira's pages don't add up"));
+            }
+            next = page.next;
+        }
+    }
+
+    /// The issue of that key; None if there is none, or none that may be seen.
+    pub(crate) fn issue(&self, call: &Call, key: &str) -> Result<Option<Issue>> {
+        let url = self.rest("issue").segment(key).query("fields", "description");
+        let answer = self.send(call, Request::get(url.query("properties", PROPERTY)))?;
+        if answer.status == 404 && answer.json::<Reason>().is_ok() {
+            return Ok(None);
+        }
+        self.read(&answer, &format!("issue {key}")).map(Some)
+    }
+
+    fn rest(&self, resource: &str) -> Url {
+        self.endpoint.join(&format!("rest/api/{}/{resource}", self.version))
+    }
+
+    fn get<T: DeserializeOwned>(&self, call: &Call, url: Url, what: &str) -> Result<T> {
+        self.read(&self.send(call, Request::get(url))?, what)
+    }
+
+    fn send(&self, call: &Call, request: Request) -> std::result::Result<Response, HttpError> {
+        let request = request
+            .header("Accept", "application/json")
+            // Jira refuses a POST that a browser could have been tricked into.
+            .header("X-Atlassian-Token", "no-check")
+            .header("Authorization", &self.authorization);
+        call.http(request)
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
+        if answer.status != 200 || answer.kind_of_body() == "an HTML page" {
+            return Err(self.refusal(answer, what, &BTreeMap::new()));
+        }
+        answer.json().map_err(|mut error| {
+            error.message = format!("{what}: Jira {}", error.message);
+            error
+        })
+    }
+
+    /// The error that an answer other than the wanted one is, with Jira's own reason.
+    fn refusal(&self, answer: &Response, what: &str, names: &BTreeMap<String, String>) -> Error {
+        let status = answer.status;
+        let said = answer.json::<Reason>().ok().map(|reason| reason.text(names));
+        let said = said.filter(|said| !said.is_empty());
+        let captcha = answer.header("x-authentication-denied-reason");
+        match (status, said) {
+            (401 | 403, _) if captcha.is_some() => Error::settings(
+                "Jira refuses the login until somebody logs in with a browser and solves its \
+                 CAPTCHA; a token instead of a password never needs that",
+            ),
+            (401, said) => Error::settings(format!(
+                "Jira refuses the login (401{}): check {} in the secret",
+                said.map(|said| format!(" {said}")).unwrap_or_default(),
+                if self.cloud { "email and token" } else { "the token" }
+            )),
+            (200..=399 | 404, None) => Error::settings(format!(
+                "{what}: answered {status} with {}, so this isn't Jira's REST API: the endpoint \
+                 must be Jira's base URL, as https://jira.example.org or https://NAME.atlassian.net",
+                answer.kind_of_body()
+            )),
+            (_, Some(said)) => answer.error(format!("{what}: {said} ({status})")),
+            (_, None) => answer.error(format!(
+                "{what}: answered {status} with {} and no reason of Jira's",
+                answer.kind_of_body()
+            )),
+        }
+    }
+}
+
+impl Reason {
+    /// All that Jira says, fields by the names that people know.
+    fn text(&self, names: &BTreeMap<String, String>) -> String {
+        let fields = self.errors.iter().map(|(id, why)| {
+            let name = names.get(id).unwrap_or(id);
+            format!("{name}: {}", why.trim_end_matches('.'))
+        });
+        let messages = self.messages.iter().chain([&self.message]).filter(|m| !m.is_empty());
+        let messages = messages.map(|message| message.trim_end_matches('.').to_owned());
+        messages.chain(fields).collect::<Vec<_>>().join("; ")
+    }
+}

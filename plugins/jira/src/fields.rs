@@ -1,0 +1,253 @@
+//! Values as Jira's fields take them, by the type that each field has.
+//!
+//! Source: <https://developer.atlassian.com/server/jira/platform/jira-rest-api-examples/>, "Setting
+//! custom field data", and the `schema` of GET field.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ticket_plugin_api::{Error, Result, utc};
+
+use crate::adf;
+
+/// What a ticket has in any case.
+const RESERVED: [&str; 4] = ["summary", "description", "project", "issuetype"];
+
+/// A field as GET field describes it.
+#[derive(Deserialize)]
+pub(crate) struct Field {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default)]
+    schema: Schema,
+}
+
+#[derive(Deserialize, Default)]
+struct Schema {
+    #[serde(rename = "type", default)]
+    kind: String,
+    /// What an array holds.
+    #[serde(default)]
+    items: String,
+    /// Which kind of custom field it is.
+    #[serde(default)]
+    custom: String,
+}
+
+/// Which dialect of Jira a value is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) cloud: bool,
+    /// API version 3: long texts are documents.
+    pub(crate) documents: bool,
+}
+
+/// The field that `name` means: an id, or a name in any case. None if there is none.
+///
+/// # Errors
+/// Where two fields have that name, or where it is one that every ticket has anyhow.
+pub(crate) fn named<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a Field>> {
+    let by_id = fields.iter().find(|field| field.id == name);
+    let lower = name.to_lowercase();
+    let alike: Vec<&Field> = match by_id {
+        Some(field) => vec![field],
+        None => fields.iter().filter(|field| field.name.to_lowercase() == lower).collect(),
+    };
+    match alike[..] {
+        [] => Ok(None),
+        [field] if RESERVED.contains(&field.id.as_str()) => Err(Error::settings(format!(
+            "information: the field {name} can't be set this way; the templates and the other \
+             settings make it"
+        ))),
+        [field] => Ok(Some(field)),
+        [..] => {
+            let ids: Vec<&str> = alike.iter().map(|field| field.id.as_str()).collect();
+            Err(Error::settings(format!(
+                "information: Jira has {} fields of the name {name}; name one by its id: {}",
+                ids.len(),
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+impl Field {
+    /// `values` (at least one) as this field takes them, and a sentence if not all could be taken.
+    ///
+    /// # Errors
+    /// A sentence that says why none could.
+    pub(crate) fn value(
+        &self,
+        values: &[String],
+        dialect: Dialect,
+    ) -> std::result::Result<(Value, Option<String>), String> {
+        let Some(first) = values.first() else { return Err("there is no value".to_owned()) };
+        let all = |one: &dyn Fn(&String) -> Value| Ok((values.iter().map(one).collect(), None));
+        let user = |name: &String| match dialect.cloud {
+            true => json!({"accountId": name}),
+            false => json!({"name": name}),
+        };
+        let by_name = |name: &String| json!({"name": name});
+        let option = |value: &String| json!({"value": value});
+        let one = |value: Value| {
+            let rest = values.len() > 1;
+            let warning = rest.then(|| format!("it takes one value, and of {values:?} the first"));
+            Ok((value, warning))
+        };
+        match (self.schema.kind.as_str(), self.schema.items.as_str()) {
+            ("array", "option") => all(&option),
+            ("array", "user") => all(&user),
+            // A label with a space in it would be two.
+            ("array", "string") => all(&|label| json!(label.replace(char::is_whitespace, "_"))),
+            ("array", _) => all(&by_name),
+            ("option", _) => one(option(first)),
+            ("option-with-child", _) => Ok((cascade(values), None)),
+            ("user", _) => one(user(first)),
+            ("group" | "priority" | "version" | "resolution" | "securitylevel", _) => {
+                one(by_name(first))
+            }
+            ("number", _) => one(number(first).ok_or_else(|| format!("{first:?} is no number"))?),
+            ("date", _) => one(date(first).ok_or_else(|| format!("{first:?} is no date"))?),
+            ("datetime", _) => one(time(first).ok_or_else(|| format!("{first:?} is no time"))?),
+            _ if dialect.documents && self.schema.custom.ends_with(":textarea") => {
+                Ok((adf::from_text(&values.join("\n")), None))
+            }
+            _ => Ok((json!(values.join(", ")), None)),
+        }
+    }
+}
+
+/// A value and the one below it: two values, or one written `A / B`.
+fn cascade(values: &[String]) -> Value {
+    let parts: Vec<&str> = match values {
+        [one] => one.splitn(2, " / ").collect(),
+        several => several.iter().map(String::as_str).collect(),
+    };
+    match parts[..] {
+        [parent, child, ..] => json!({"value": parent, "child": {"value": child}}),
+        [parent] => json!({"value": parent}),
+        [] => Value::Null,
+    }
+}
+
+fn number(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let whole = text.parse::<i64>().ok().map(Value::from);
+    whole.or_else(|| {
+        text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::from)
+    })
+}
+
+/// `2026-11-23`, of a date or of a time in its own zone.
+fn date(text: &str) -> Option<Value> {
+    let day = text.trim().get(..10)?;
+    utc(&format!("{day}T00:00:00Z"))?;
+    (text.trim().len() == 10 || utc(text.trim()).is_some()).then(|| json!(day))
+}
+
+/// `2026-11-23T06:00:00.000+0000`: Jira takes no other form.
+fn time(text: &str) -> Option<Value> {
+    let utc = utc(text.trim())?;
+    Some(json!(utc.replace("+00:00", ".000+0000")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(schema: Value) -> Field {
+        serde_json::from_value(json!({"id": "customfield_1", "name": "F", "schema": schema}))
+            .unwrap()
+    }
+
+    const SERVER: Dialect = Dialect { cloud: false, documents: false };
+    const CLOUD: Dialect = Dialect { cloud: true, documents: true };
+
+    fn value(schema: Value, values: &[&str], dialect: Dialect) -> Value {
+        let values: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
+        field(schema).value(&values, dialect).unwrap().0
+    }
+
+    #[test]
+    fn each_type_of_field_gets_its_shape() {
+        let array = |items: &str| json!({"type": "array", "items": items});
+        for (schema, values, expected) in [
+            (json!({"type": "string"}), &["a", "b"][..], json!("a, b")),
+            (json!({"type": "any"}), &["a"], json!("a")),
+            (json!({"type": "number"}), &[" 5 "], json!(5)),
+            (json!({"type": "number"}), &["0.5"], json!(0.5)),
+            (json!({"type": "date"}), &["2026-11-23T00:30:00+01:00"], json!("2026-11-23")),
+            (json!({"type": "date"}), &["2026-11-23"], json!("2026-11-23")),
+            (
+                json!({"type": "datetime"}),
+                &["2026-11-23T08:00:00.5+01:00"],
+                json!("2026-11-23T07:00:00.000+0000"),
+            ),
+            (json!({"type": "option"}), &["High"], json!({"value": "High"})),
+            (array("option"), &["a", "b"], json!([{"value": "a"}, {"value": "b"}])),
+            (array("string"), &["two words", "x"], json!(["two_words", "x"])),
+            (array("version"), &["1.0"], json!([{"name": "1.0"}])),
+            (array("component"), &["net"], json!([{"name": "net"}])),
+            (array("user"), &["ada"], json!([{"name": "ada"}])),
+            (json!({"type": "user"}), &["ada"], json!({"name": "ada"})),
+            (json!({"type": "priority"}), &["High"], json!({"name": "High"})),
+            (
+                json!({"type": "option-with-child"}),
+                &["EU / Oslo"],
+                json!({"value": "EU", "child": {"value": "Oslo"}}),
+            ),
+            (
+                json!({"type": "option-with-child"}),
+                &["EU", "Oslo"],
+                json!({"value": "EU", "child": {"value": "Oslo"}}),
+            ),
+            (json!({"type": "option-with-child"}), &["EU"], json!({"value": "EU"})),
+        ] {
+            assert_eq!(value(schema.clone(), values, SERVER), expected, "{schema}");
+        }
+        assert_eq!(value(json!({"type": "user"}), &["5b1"], CLOUD), json!({"accountId": "5b1"}));
+    }
+
+    #[test]
+    fn a_long_text_is_a_document_in_version_3() {
+        let schema = json!({"type": "string", "custom": "com.atlassian.jira.plugin.system.customfieldtypes:textarea"});
+        assert_eq!(value(schema.clone(), &["a"], CLOUD)["type"], "doc");
+        assert_eq!(value(schema, &["a"], SERVER), "a");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        for (kind, text) in [
+            ("number", "five"),
+            ("number", "NaN"),
+            ("date", "2026-13-01"),
+            ("date", "2026-11-23 or so"),
+            ("datetime", "yesterday"),
+        ] {
+            let refused = field(json!({"type": kind})).value(&[text.to_owned()], SERVER);
+            assert!(refused.unwrap_err().starts_with(&format!("{text:?} is no ")), "{kind}");
+        }
+        let several = ["a".to_owned(), "b".to_owned()];
+        let (value, warning) = field(json!({"type": "option"})).value(&several, SERVER).unwrap();
+        assert_eq!(value, json!({"value": "a"}));
+        assert!(warning.unwrap().contains("the first"));
+    }
+
+    #[test]
+    fn a_field_goes_by_name_in_any_case_or_by_id_and_two_of_a_name_are_told() {
+        let all = json!([
+            {"id": "summary", "name": "Summary"},
+            {"id": "customfield_1", "name": "Twice"},
+            {"id": "customfield_2", "name": "twice"},
+            {"id": "customfield_3", "name": "Once"},
+        ]);
+        let all: Vec<Field> = serde_json::from_value(all).unwrap();
+        let id = |name: &str| named(&all, name).map(|found| found.map(|f| f.id.as_str()));
+        assert_eq!(id("ONCE").unwrap(), Some("customfield_3"));
+        assert_eq!(id("customfield_2").unwrap(), Some("customfield_2"));
+        assert_eq!(id("nope").unwrap(), None);
+        let twice = id("Twice").unwrap_err().message;
+        assert!(twice.ends_with("name one by its id: customfield_1, customfield_2"), "{twice}");
+        assert!(id("Summary").unwrap_err().message.contains("can't be set this way"));
+    }
+}

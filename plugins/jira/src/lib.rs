@@ -1,0 +1,319 @@
+//! Tickets as Jira issues: Data Center (API version 2) and Cloud (version 3).
+//!
+//! An issue carries its key as a property, and in wiki markup as an anchor as well; no reader sees
+//! either. Once the fields are known, a ticket takes one request.
+
+mod adf;
+mod client;
+mod fields;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod wiki;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use ticket_plugin_api::{
+    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
+    Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+};
+
+use client::{Client, Issue, PROPERTY, anchor};
+use fields::{Dialect, Field};
+use settings::{Information, Secret};
+
+/// Jira takes so many UTF-16 units in a summary,
+const SUMMARY: usize = 255;
+/// and so many in a description.
+const DESCRIPTION: usize = 32_767;
+/// By how much the clocks and time zones of those who see incidents, of Jira and of its user may
+/// differ.
+const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// So many numbers in a row without an issue mean that no later one is there.
+const GAP: u32 = 2;
+
+struct Jira {
+    client: Client,
+    information: Information,
+    fields: Cached<Vec<Field>>,
+}
+
+/// Custom fields as Jira takes them.
+#[derive(Default)]
+struct Custom {
+    /// By id.
+    values: Map<String, Value>,
+    /// Each id's name.
+    names: BTreeMap<String, String>,
+}
+
+impl TicketPlugin for Jira {
+    const ABOUT: About = About {
+        name: "jira",
+        license: "MIT OR Apache-2.0",
+        description: "Jira issues: Data Center and Cloud",
+        aliases: &["argus_ticket_jira.JiraPlugin"],
+        ..About::new(env!("CARGO_PKG_VERSION"))
+    };
+    type Secret = Secret;
+    type Information = Information;
+
+    fn open(settings: Settings<Secret, Information>) -> Result<Jira> {
+        let Settings { endpoint, secret, information } = settings;
+        if information.project_key_or_id.text().is_empty() {
+            return Err(Error::settings("information: project_key_or_id is empty"));
+        }
+        let client = Client::new(&endpoint, &secret, information.api_version)?;
+        Ok(Jira { client, information, fields: Cached::default() })
+    }
+
+    fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
+        let mut lines = match self.client.myself(call) {
+            Ok(me) => vec![Check::passed("login", format!("Jira knows us as {}", me.name))],
+            Err(error) => return Ok(vec![failed("login", &error)]),
+        };
+        lines.extend(self.check_project(call));
+        lines.extend(self.check_fields(call));
+        Ok(lines)
+    }
+
+    fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
+        let mut warnings = Vec::new();
+        let mapped = self.information.fields.resolve(&request.incident);
+        let mut custom = self.custom(call, mapped.fields, &mut warnings)?;
+        let description = &request.incident.description;
+        let title = call.title()?;
+        let summary = text::title(&title, SUMMARY, char::len_utf16, description, &mut warnings);
+        let created = loop {
+            let extra = Extra { missing_fields: &mapped.missing, warnings: &warnings };
+            let body = call.body(Format::Markdown, &extra)?;
+            let mut cut = Vec::new();
+            let issue = self.issue(&summary, &body, &custom, &request.key, &mut cut);
+            match self.client.create(call, &issue, &custom.names) {
+                Ok(key) => {
+                    warnings.extend(cut);
+                    break key;
+                }
+                // Nothing was created, for the sake of some fields: a ticket without them is
+                // better than none. Each round drops some, so that there is a last one.
+                Err(refused) if !refused.fields.is_empty() => {
+                    self.fields.clear();
+                    for (id, why) in refused.fields {
+                        let name = custom.names.remove(&id).unwrap_or_default();
+                        custom.values.remove(&id);
+                        warnings.push(format!("custom field {name} is not set: {why}"));
+                    }
+                }
+                Err(refused) => {
+                    self.fields.clear();
+                    return Err(refused.error);
+                }
+            }
+        };
+        Ok(Ticket { missing_fields: mapped.missing, warnings, ..self.ticket(&created) })
+    }
+
+    fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
+        let fingerprint = fingerprint(&request.key);
+        let since = utc_before(&request.incident.start_time, CLOCKS);
+        let recent = self.client.search(call, &self.jql(since.as_deref(), "ASC"), None)?;
+        if let Some(found) = recent.iter().find(|issue| issue.carries(&fingerprint)) {
+            return Ok(Some(self.ticket(&found.key)));
+        }
+        let found = self.beyond_the_index(call, recent, &fingerprint)?;
+        Ok(found.map(|issue| self.ticket(&issue.key)))
+    }
+}
+
+export_plugin!(Jira);
+
+impl Jira {
+    fn ticket(&self, key: &str) -> Ticket {
+        Ticket { url: self.client.page(key), id: key.to_owned(), ..Ticket::default() }
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect { cloud: self.client.cloud, documents: self.client.version == 3 }
+    }
+
+    /// The body of the request that creates an issue.
+    fn issue(
+        &self,
+        summary: &str,
+        markdown: &str,
+        custom: &Custom,
+        key: &str,
+        warnings: &mut Vec<String>,
+    ) -> Value {
+        let fingerprint = fingerprint(key);
+        let project = self.information.project_key_or_id.text();
+        let is_number = project.chars().all(|c| c.is_ascii_digit());
+        let mut fields = custom.values.clone();
+        fields.insert("project".into(), json!({if is_number { "id" } else { "key" }: project}));
+        fields.insert("issuetype".into(), json!({"name": self.information.kind}));
+        fields.insert("summary".into(), json!(summary));
+        fields.insert("description".into(), self.description(markdown, &fingerprint, warnings));
+        json!({"fields": fields, "properties": [{"key": PROPERTY, "value": {"key": fingerprint}}]})
+    }
+
+    /// A body in the markup that this Jira takes, and no longer than it takes it.
+    fn description(&self, markdown: &str, fingerprint: &str, warnings: &mut Vec<String>) -> Value {
+        let mut limit = DESCRIPTION;
+        loop {
+            let mut cut = Vec::new();
+            let markdown = text::body(markdown.to_owned(), limit, &mut cut);
+            let wiki = format!("{}\n{}", wiki::from_markdown(&markdown), anchor(fingerprint));
+            // Jira measures a document by its text as well. Escaping makes text longer, a few
+            // times at most.
+            if wiki.encode_utf16().count() > DESCRIPTION && limit > DESCRIPTION / 16 {
+                limit /= 2;
+                continue;
+            }
+            warnings.extend(cut);
+            return if self.dialect().documents {
+                adf::from_markdown(&markdown)
+            } else {
+                json!(wiki)
+            };
+        }
+    }
+
+    /// The fields that Jira has, as it takes them; a warning for each other one.
+    fn custom(
+        &mut self,
+        call: &Call,
+        mapped: BTreeMap<String, Vec<String>>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Custom> {
+        let mut custom = Custom::default();
+        if mapped.is_empty() {
+            return Ok(custom);
+        }
+        let (client, dialect) = (&self.client, self.dialect());
+        let known = match self.fields.get(|| client.fields(call).map_err(Some)?.ok_or(None)) {
+            Ok(known) => known,
+            Err(Some(error)) => return Err(error),
+            // A dry run: nobody knows their ids and types.
+            Err(None) => {
+                let values = mapped.into_iter().map(|(name, values)| (name, json!(values)));
+                return Ok(Custom { values: values.collect(), names: BTreeMap::new() });
+            }
+        };
+        for (name, values) in mapped {
+            let Some(field) = fields::named(known, &name)? else {
+                warnings.push(format!(
+                    "custom field {name}: Jira has none of that name, so it is not set"
+                ));
+                continue;
+            };
+            match field.value(&values, dialect) {
+                Ok((value, warning)) => {
+                    warnings.extend(warning.map(|why| format!("custom field {name}: {why}")));
+                    custom.values.insert(field.id.clone(), value);
+                    custom.names.insert(field.id.clone(), name);
+                }
+                Err(why) => warnings.push(format!("custom field {name} is not set: {why}")),
+            }
+        }
+        Ok(custom)
+    }
+
+    /// The project's issues since a time (UTC), by their creation.
+    fn jql(&self, since: Option<&str>, direction: &str) -> String {
+        let project = self.information.project_key_or_id.text().replace(['"', '\\'], "");
+        let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
+        let since = since.map(|time| format!(" AND created >= \"{time}\"")).unwrap_or_default();
+        format!("project = \"{project}\"{since} ORDER BY created {direction}")
+    }
+
+    /// The issue among those that Jira's index doesn't know yet: it lags behind what is created.
+    fn beyond_the_index(
+        &self,
+        call: &Call,
+        mut known: Vec<Issue>,
+        fingerprint: &str,
+    ) -> Result<Option<Issue>> {
+        if known.is_empty() {
+            known = self.client.search(call, &self.jql(None, "DESC"), Some(1))?;
+        }
+        let project = match known.last().and_then(|issue| issue.key.rsplit_once('-')) {
+            Some((project, _)) => project.to_owned(),
+            None => self.client.project(call, &self.information.project_key_or_id.text())?.key,
+        };
+        let mut number = known.iter().filter_map(|issue| issue.number(&project)).max().unwrap_or(0);
+        let mut missing = 0;
+        while missing < GAP {
+            number += 1;
+            match self.client.issue(call, &format!("{project}-{number}"))? {
+                Some(issue) if issue.carries(fingerprint) => return Ok(Some(issue)),
+                Some(_) => missing = 0,
+                None => missing += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_project(&self, call: &Call) -> Vec<Check> {
+        let name = self.information.project_key_or_id.text();
+        let project = match self.client.project(call, &name) {
+            Ok(project) => project,
+            Err(error) => return vec![failed("project", &error)],
+        };
+        let kind = &self.information.kind;
+        let kinds: Vec<&str> = project.kinds.iter().map(|kind| kind.name.as_str()).collect();
+        let has = kinds.iter().any(|has| has.to_lowercase() == kind.to_lowercase());
+        vec![
+            Check::passed("project", format!("{} can be seen", project.key)),
+            if has {
+                Check::passed("issue type", format!("{} has {kind}", project.key))
+            } else {
+                let has = kinds.join(", ");
+                let message = format!("{} has no issue type {kind}", project.key);
+                Check::failed("issue type", message, format!("set type to one of: {has}"))
+            },
+            match self.client.may_create(call, &project.key) {
+                Ok(true) => Check::passed("permission", "issues may be created"),
+                Ok(false) => Check::failed(
+                    "permission",
+                    format!("issues may not be created in {}", project.key),
+                    "give the token's user Create Issues and Browse Projects there",
+                ),
+                Err(error) => failed("permission", &error),
+            },
+        ]
+    }
+
+    fn check_fields(&self, call: &Call) -> Vec<Check> {
+        let names = self.information.fields.names();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let known = match self.client.fields(call) {
+            Ok(known) => known.unwrap_or_default(),
+            Err(error) => return vec![failed("custom fields", &error)],
+        };
+        let line = |name: &str| {
+            let line = format!("custom field {name}");
+            match fields::named(&known, name) {
+                Ok(Some(field)) => Check::passed(&line, format!("it is {}", field.id)),
+                Ok(None) => Check::failed(
+                    &line,
+                    "Jira has none of that name",
+                    "correct the name, or give the token's user a look at the field",
+                ),
+                Err(error) => failed(&line, &error),
+            }
+        };
+        names.into_iter().map(line).collect()
+    }
+}
+
+fn failed(line: &str, error: &Error) -> Check {
+    let help = match error.kind {
+        ErrorKind::Client => "is Jira up, is the endpoint right, is the rate limit used up?",
+        _ => "correct the backend's settings",
+    };
+    Check::failed(line, error.message.clone(), help)
+}

@@ -1,0 +1,564 @@
+//! What the plugin asks of Jira and makes of its answers, as the REST references have them.
+
+use serde_json::{Value, json};
+use ticket_plugin_api::abi::host_side::HttpAnswer;
+use ticket_plugin_api::testkit::{self, Fixture};
+use ticket_plugin_api::{Error, ErrorKind, Retry, fingerprint};
+
+use crate::Jira;
+use crate::client::anchor;
+
+const KEY: &str = "https://argus.example.org/incidents/4";
+const FIELDS: &str = "https://jira.example.org/rest/api/2/field";
+const ISSUE: &str = "https://jira.example.org/rest/api/2/issue";
+const CLOUD: &str = "https://noc.atlassian.net/rest/api/3";
+
+fn server(information: Value) -> Fixture {
+    open("https://jira.example.org", json!({"token": "pat-secret"}), information)
+}
+
+fn cloud(information: Value) -> Fixture {
+    let secret = json!({"email": "me@example.org", "token": "api-secret"});
+    open("https://noc.atlassian.net/", secret, information)
+}
+
+fn open(endpoint: &str, secret: Value, mut information: Value) -> Fixture {
+    if information.get("project_key_or_id").is_none() {
+        information["project_key_or_id"] = json!("NOC");
+    }
+    testkit::open::<Jira>(endpoint, secret, information).unwrap()
+}
+
+fn mapped() -> Value {
+    json!({
+        "type": "Bug",
+        "custom_fields_set": {"source": "Argus", "No Such Field": "x"},
+        "custom_fields_mapping": {
+            "Start": "start_time", "End": "end_time", "Level": "level",
+            "Severity": {"tag": "severity"}, "Location": {"tag": "missing_tag"},
+        },
+    })
+}
+
+fn incident() -> Value {
+    json!({
+        "description": "gw1 is down", "level": 1, "start_time": "2026-11-23T07:00:00+01:00",
+        "end_time": "infinity", "tags": [{"tag": "severity=critical"}],
+    })
+}
+
+fn fields() -> Value {
+    let custom = |id: u32, name: &str, kind: &str| json!({"id": format!("customfield_{id}"), "name": name, "schema": {"type": kind}});
+    json!([
+        {"id": "summary", "name": "Summary", "schema": {"type": "string"}},
+        custom(1, "Source", "string"),
+        custom(2, "Severity", "option"),
+        custom(3, "Start", "datetime"),
+        custom(4, "End", "datetime"),
+        custom(5, "Level", "number"),
+        custom(6, "Location", "string"),
+    ])
+}
+
+fn created() -> Value {
+    json!({"id": "10000", "key": "NOC-47", "self": "https://jira.example.org/rest/api/2/issue/10000"})
+}
+
+#[test]
+fn an_issue_on_data_center_has_wiki_markup_and_fields_by_their_types() {
+    let mut jira = server(mapped());
+    jira.host.answer("GET", FIELDS, 200, fields());
+    jira.host.answer("POST", ISSUE, 201, created());
+    let ticket = jira.create(incident(), KEY).unwrap();
+    assert_eq!(ticket.url, "https://jira.example.org/browse/NOC-47");
+    assert_eq!(ticket.id, "NOC-47");
+    assert_eq!(ticket.missing_fields, ["missing_tag"]);
+    let lacking = "custom field No Such Field: Jira has none of that name, so it is not set";
+    assert_eq!(ticket.warnings, [lacking]);
+    let sent = jira.host.sent_json(1);
+    let description = sent["fields"]["description"].as_str().unwrap();
+    assert!(description.starts_with("markdown body of gw1 is down"), "{description}");
+    assert!(description.contains("missing") && description.contains("No Such Field"));
+    assert!(description.ends_with(&anchor(&fingerprint(KEY))), "{description}");
+    let mut rest = sent["fields"].clone();
+    rest.as_object_mut().unwrap().remove("description");
+    assert_eq!(
+        rest,
+        json!({
+            "project": {"key": "NOC"}, "issuetype": {"name": "Bug"}, "summary": "gw1 is down",
+            "customfield_1": "Argus", "customfield_2": {"value": "critical"},
+            "customfield_3": "2026-11-23T06:00:00.000+0000", "customfield_5": 1,
+        })
+    );
+    assert_eq!(
+        sent["properties"],
+        json!([{"key": "ticket-host", "value": {"key": fingerprint(KEY)}}])
+    );
+    let mut headers = jira.host.sent[0].headers.iter();
+    assert!(headers.any(|(n, v)| n == "Authorization" && v == "Bearer pat-secret"));
+}
+
+#[test]
+fn an_issue_on_cloud_has_a_document_and_its_login_is_basic() {
+    let mut jira = cloud(json!({"project_key_or_id": 10100}));
+    jira.host.answer("POST", &format!("{CLOUD}/issue"), 201, created());
+    jira.create(incident(), KEY).unwrap();
+    let sent = jira.host.sent_json(0);
+    assert_eq!(sent["fields"]["description"]["type"], "doc");
+    assert_eq!(sent["fields"]["project"], json!({"id": "10100"}));
+    assert_eq!(sent["fields"]["issuetype"], json!({"name": "Task"}));
+    let basic = "Basic bWVAZXhhbXBsZS5vcmc6YXBpLXNlY3JldA==";
+    let mut headers = jira.host.sent[0].headers.iter();
+    assert!(headers.any(|(n, v)| n == "Authorization" && v == basic));
+}
+
+#[test]
+fn the_version_of_the_api_can_be_set() {
+    let mut jira = cloud(json!({"api_version": 2}));
+    jira.host.answer("POST", "https://noc.atlassian.net/rest/api/2/issue", 201, created());
+    jira.create(incident(), KEY).unwrap();
+    assert!(jira.host.sent_json(0)["fields"]["description"].is_string());
+}
+
+#[test]
+fn once_warm_a_ticket_takes_one_request() {
+    let mut jira = server(mapped());
+    jira.host.answer("GET", FIELDS, 200, fields());
+    for key in ["1", "2", "3"] {
+        jira.host.answer("POST", ISSUE, 201, created());
+        jira.create(incident(), key).unwrap();
+    }
+    assert_eq!(jira.host.sent.len(), 4);
+}
+
+#[test]
+fn an_endpoint_may_have_a_sub_path_and_a_port() {
+    for endpoint in ["https://x.org:8443/jira", "https://x.org:8443/jira/"] {
+        let mut jira = open(endpoint, json!({"token": "t"}), json!({}));
+        jira.host.answer("POST", "https://x.org:8443/jira/rest/api/2/issue", 201, created());
+        let ticket = jira.create(incident(), KEY).unwrap();
+        assert_eq!(ticket.url, "https://x.org:8443/jira/browse/NOC-47");
+    }
+}
+
+#[test]
+fn fields_that_jira_refuses_are_left_out_with_its_reason_and_the_rest_is_a_ticket() {
+    let mut jira = server(mapped());
+    jira.host.answer("GET", FIELDS, 200, fields());
+    let errors = json!({"customfield_2": "Option value 'critical' is not valid", "customfield_5": "not on the screen"});
+    jira.host.answer("POST", ISSUE, 400, json!({"errorMessages": [], "errors": errors}));
+    jira.host.answer("POST", ISSUE, 201, created());
+    let warnings = jira.create(incident(), KEY).unwrap().warnings;
+    assert_eq!(
+        warnings[1..],
+        [
+            "custom field Severity is not set: Option value 'critical' is not valid",
+            "custom field Level is not set: not on the screen",
+        ]
+    );
+    let sent = jira.host.sent_json(2);
+    assert!(
+        sent["fields"].get("customfield_2").is_none() && sent["fields"]["customfield_1"] == "Argus"
+    );
+    assert!(sent["fields"]["description"].as_str().unwrap().contains("not on the screen"));
+    // What was known of the fields is asked for again.
+    jira.host.answer("GET", FIELDS, 200, fields());
+    jira.host.answer("POST", ISSUE, 201, created());
+    jira.create(incident(), "2").unwrap();
+}
+
+#[test]
+fn a_refusal_of_more_than_our_fields_is_one() {
+    for reason in [
+        json!({"errorMessages": ["x"], "errors": {"customfield_2": "y"}}),
+        json!({"errorMessages": [], "errors": {"customfield_2": "y", "customfield_99": "is required"}}),
+    ] {
+        let mut jira = server(mapped());
+        jira.host.answer("GET", FIELDS, 200, fields());
+        jira.host.answer("POST", ISSUE, 400, reason);
+        let error = jira.create(incident(), KEY).unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Creation, Retry::Never));
+        assert!(error.message.contains("Severity: y"), "{error}");
+    }
+}
+
+#[test]
+fn two_fields_of_a_name_are_a_settings_error() {
+    let mut jira = server(json!({"custom_fields_set": {"Twice": "x"}}));
+    let twice =
+        json!([{"id": "customfield_1", "name": "Twice"}, {"id": "customfield_2", "name": "Twice"}]);
+    jira.host.answer("GET", FIELDS, 200, twice);
+    let error = jira.create(incident(), KEY).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Settings);
+    assert!(error.message.contains("customfield_1, customfield_2"), "{error}");
+}
+
+#[test]
+fn a_value_that_its_field_cannot_take_is_a_warning() {
+    let mut jira = server(json!({"custom_fields_mapping": {"Level": "description"}}));
+    jira.host.answer("GET", FIELDS, 200, fields());
+    jira.host.answer("POST", ISSUE, 201, created());
+    let warnings = jira.create(incident(), KEY).unwrap().warnings;
+    assert_eq!(warnings, ["custom field Level is not set: \"gw1 is down\" is no number"]);
+}
+
+#[test]
+fn a_summary_over_255_and_a_description_over_the_limit_are_cut() {
+    let mut jira = server(json!({}));
+    // Each of them counts twice in Jira.
+    jira.host.title = Some("𝄞".repeat(200));
+    let mut incident = incident();
+    incident["description"] =
+        json!(r"\[a\]".repeat(20) + "\n").as_str().unwrap().repeat(500).into();
+    jira.host.answer("POST", ISSUE, 201, created());
+    let warnings = jira.create(incident, KEY).unwrap().warnings;
+    assert!(warnings[0].starts_with("the title was cut to 255"), "{}", &warnings[0][..60]);
+    assert!(warnings[1].starts_with("the body was cut"), "{}", warnings[1]);
+    assert_eq!(warnings.len(), 2);
+    let sent = jira.host.sent_json(0);
+    assert_eq!(sent["fields"]["summary"].as_str().unwrap(), "𝄞".repeat(127) + "…");
+    let description = sent["fields"]["description"].as_str().unwrap();
+    assert!(description.encode_utf16().count() <= 32_767);
+    assert!(description.ends_with(&anchor(&fingerprint(KEY))));
+}
+
+const JQL: &str = "project%20%3D%20%22NOC%22%20AND%20created%20%3E%3D%20%222026-11-21%2006%3A00%22%20ORDER%20BY%20created%20ASC";
+const NEWEST: &str = "project%20%3D%20%22NOC%22%20ORDER%20BY%20created%20DESC";
+
+fn search(jql: &str, size: u32, start: u32) -> String {
+    format!(
+        "https://jira.example.org/rest/api/2/search?jql={jql}&fields=description&maxResults={size}&startAt={start}"
+    )
+}
+
+fn cloud_search(token: &str) -> String {
+    format!(
+        "{CLOUD}/search/jql?jql={JQL}&fields=description&maxResults=100&properties=ticket-host{token}"
+    )
+}
+
+fn probe(number: u32) -> String {
+    format!("{ISSUE}/NOC-{number}?fields=description&properties=ticket-host")
+}
+
+fn issue(number: u32, description: &str) -> Value {
+    json!({"key": format!("NOC-{number}"), "fields": {"description": description}})
+}
+
+fn ours(number: u32, key: &str) -> Value {
+    issue(number, &format!("text\n{}", anchor(&fingerprint(key))))
+}
+
+fn none() -> Value {
+    json!({"errorMessages": ["Issue Does Not Exist"], "errors": {}})
+}
+
+#[test]
+fn find_reads_every_page_since_the_incident_and_compares_the_whole_key() {
+    let mut jira = server(json!({}));
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 0),
+        200,
+        json!({"total": 3, "issues": [ours(5, "123"), issue(6, "")]}),
+    );
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 2),
+        200,
+        json!({"total": 3, "issues": [ours(7, KEY)]}),
+    );
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-7");
+
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 0),
+        200,
+        json!({"total": 1, "issues": [ours(5, "123")]}),
+    );
+    jira.host.answer("GET", &probe(6), 404, none());
+    jira.host.answer("GET", &probe(7), 404, none());
+    assert_eq!(jira.find(incident(), "12").unwrap(), None);
+}
+
+#[test]
+fn find_on_cloud_goes_by_the_property() {
+    let mut jira = cloud(json!({}));
+    let with = |key: &str| json!({"key": "NOC-9", "fields": {"description": {"type": "doc"}}, "properties": {"ticket-host": {"key": fingerprint(key)}}});
+    jira.host.answer(
+        "GET",
+        &cloud_search(""),
+        200,
+        json!({"issues": [with("x")], "nextPageToken": "t/1"}),
+    );
+    jira.host.answer(
+        "GET",
+        &cloud_search("&nextPageToken=t%2F1"),
+        200,
+        json!({"issues": [with(KEY)], "isLast": true}),
+    );
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-9");
+}
+
+#[test]
+fn find_sees_what_the_index_does_not_know_yet() {
+    let mut jira = server(json!({}));
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 0),
+        200,
+        json!({"total": 1, "issues": [issue(5, "")]}),
+    );
+    jira.host.answer("GET", &probe(6), 200, issue(6, ""));
+    // One was deleted.
+    jira.host.answer("GET", &probe(7), 404, none());
+    jira.host.answer("GET", &probe(8), 200, ours(8, KEY));
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-8");
+}
+
+#[test]
+fn find_begins_at_the_newest_issue_where_the_incident_is_newer() {
+    let mut jira = server(json!({}));
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
+    jira.host.answer(
+        "GET",
+        &search(NEWEST, 1, 0),
+        200,
+        json!({"total": 40, "issues": [issue(41, "")]}),
+    );
+    jira.host.answer("GET", &probe(42), 200, ours(42, KEY));
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-42");
+    // A project without any issue.
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
+    jira.host.answer("GET", &search(NEWEST, 1, 0), 200, json!({"total": 0, "issues": []}));
+    jira.host.answer(
+        "GET",
+        "https://jira.example.org/rest/api/2/project/NOC",
+        200,
+        json!({"key": "NOC"}),
+    );
+    jira.host.answer("GET", &probe(1), 404, none());
+    jira.host.answer("GET", &probe(2), 404, none());
+    assert_eq!(jira.find(incident(), KEY).unwrap(), None);
+}
+
+#[test]
+fn find_that_could_not_find_out_is_an_error() {
+    let empty = json!({"total": 2, "issues": []});
+    for (status, body) in [
+        (
+            400,
+            json!({"errorMessages": ["The value 'NOC' does not exist for the field 'project'."]}),
+        ),
+        (401, json!("")),
+        (500, json!("")),
+        (200, json!("<html>login</html>")),
+        (200, json!({"total": 0})),
+        (200, empty),
+    ] {
+        let mut jira = server(json!({}));
+        jira.host.answer("GET", &search(JQL, 100, 0), status, body);
+        jira.find(incident(), KEY).unwrap_err();
+    }
+    for (status, body) in [(404, json!("<html>proxy</html>")), (403, none()), (502, json!(""))] {
+        let mut jira = server(json!({}));
+        jira.host.answer(
+            "GET",
+            &search(JQL, 100, 0),
+            200,
+            json!({"total": 1, "issues": [issue(5, "")]}),
+        );
+        jira.host.answer("GET", &probe(6), status, body);
+        jira.find(incident(), KEY).unwrap_err();
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_without_the_token() {
+    for (secret, information) in [
+        (json!({"token": " "}), json!({"project_key_or_id": "NOC"})),
+        (json!({"email": "", "token": "api-secret"}), json!({"project_key_or_id": "NOC"})),
+        (json!({"token": "api-secret"}), json!({"project_key_or_id": " "})),
+        (json!({"token": "api-secret"}), json!({"project_key_or_id": "NOC", "api_version": 4})),
+    ] {
+        let error =
+            testkit::open::<Jira>("https://jira.example.org", secret, information).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Settings);
+        assert!(!error.message.contains("api-secret"), "{error}");
+    }
+}
+
+fn refused(status: u16, headers: &[(&str, &str)], body: &Value) -> Error {
+    let mut jira = server(json!({}));
+    let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+    let answer = HttpAnswer::Answered { status, headers, body: text.into_bytes() };
+    jira.host.outcome("POST", ISSUE, answer);
+    jira.create(incident(), KEY).unwrap_err()
+}
+
+#[test]
+fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
+    use ErrorKind::{Client, Creation, Plugin, Settings};
+    let said = |message: &str| json!({"errorMessages": [message], "errors": {}});
+    let errors = |field: &str, why: &str| json!({"errorMessages": [], "errors": {field: why}});
+    let html = json!("<!DOCTYPE html><html>");
+    for (status, body, kind, retry, text) in [
+        (
+            400,
+            errors("summary", "You must specify a summary of the issue."),
+            Creation,
+            Retry::Never,
+            "summary: You must specify a summary of the issue (400)",
+        ),
+        (
+            400,
+            errors("project", "valid project is required"),
+            Settings,
+            Retry::Never,
+            "project: valid project is required",
+        ),
+        (
+            400,
+            errors("issuetype", "Specify a valid issue type"),
+            Settings,
+            Retry::Never,
+            "issuetype: Specify a valid",
+        ),
+        (
+            400,
+            json!({"errorMessages": ["one.", "two"], "errors": {"x": "three"}}),
+            Creation,
+            Retry::Never,
+            "one; two; x: three (400)",
+        ),
+        (
+            401,
+            said("You are not authenticated."),
+            Settings,
+            Retry::Never,
+            "Jira refuses the login (401 You are not authenticated): check the token",
+        ),
+        (
+            403,
+            said("You do not have permission to create issues in this project."),
+            Creation,
+            Retry::Never,
+            "permission to create issues in this project (403)",
+        ),
+        (
+            404,
+            json!({"message": "null for uri: x", "status-code": 404}),
+            Settings,
+            Retry::Never,
+            "null for uri: x (404)",
+        ),
+        (410, said("gone"), Settings, Retry::Never, "gone (410)"),
+        (422, said("no"), Creation, Retry::Never, "no (422)"),
+        (429, json!(""), Client, Retry::Later, "429 with an empty body"),
+        (
+            302,
+            json!(""),
+            Settings,
+            Retry::Never,
+            "302 with an empty body, so this isn't Jira's REST API",
+        ),
+        (500, said("Internal server error"), Client, Retry::Unknown, "Internal server error (500)"),
+        (502, html.clone(), Client, Retry::Unknown, "502 with an HTML page"),
+        (503, json!(""), Client, Retry::Later, "503 with an empty body"),
+        (404, html.clone(), Settings, Retry::Never, "404 with an HTML page"),
+        (200, html.clone(), Settings, Retry::Unknown, "200 with an HTML page"),
+        (201, html, Settings, Retry::Unknown, "201 with an HTML page"),
+        (201, json!({}), Plugin, Retry::Unknown, "instead of the JSON"),
+    ] {
+        let error = refused(status, &[], &body);
+        assert_eq!((error.kind, error.retry), (kind, retry), "{status} {error}");
+        assert!(error.message.contains(text), "{error}");
+        assert!(!error.message.contains("pat-secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_captcha_and_a_rate_limit_are_told() {
+    let captcha = [("x-authentication-denied-reason", "CAPTCHA_CHALLENGE; login-url=https://x")];
+    let error = refused(403, &captcha, &json!("<html>"));
+    assert_eq!(error.kind, ErrorKind::Settings);
+    assert!(error.message.contains("CAPTCHA"), "{error}");
+    let error = refused(429, &[("retry-after", "17")], &json!("Rate limit exceeded."));
+    assert_eq!((error.kind, error.retry), (ErrorKind::Client, Retry::Later));
+    assert_eq!(error.retry_after.unwrap().as_secs(), 17);
+}
+
+#[test]
+fn a_creation_without_an_answer_may_have_created() {
+    let mut jira = server(json!({}));
+    jira.host.outcome("POST", ISSUE, HttpAnswer::Unknown("timed out".into()));
+    assert_eq!(jira.create(incident(), KEY).unwrap_err().retry, Retry::Unknown);
+}
+
+#[test]
+fn a_dry_run_shows_the_look_up_and_the_issue() {
+    let mut jira = server(mapped());
+    jira.host.outcome("GET", FIELDS, HttpAnswer::DryRun);
+    jira.host.outcome("POST", ISSUE, HttpAnswer::DryRun);
+    jira.dry_run(incident(), KEY).unwrap_err();
+    assert_eq!(jira.host.sent_json(1)["fields"]["Severity"], json!(["critical"]));
+}
+
+fn check(jira: &mut Fixture) -> Vec<(String, bool)> {
+    let lines = jira.check().unwrap();
+    assert!(lines.iter().all(|line| line.ok || !line.help.is_empty()), "{lines:?}");
+    lines.into_iter().map(|line| (line.name, line.ok)).collect()
+}
+
+const API: &str = "https://jira.example.org/rest/api/2";
+
+#[test]
+fn check_has_a_line_for_each_thing_and_creates_nothing() {
+    let mut jira =
+        server(json!({"type": "Bug", "custom_fields_set": {"Severity": "x", "Nope": "x"}}));
+    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({"displayName": "Argus"}));
+    let project = json!({"key": "NOC", "issueTypes": [{"name": "Task"}, {"name": "bug"}]});
+    jira.host.answer("GET", &format!("{API}/project/NOC"), 200, project);
+    let may = json!({"permissions": {"CREATE_ISSUES": {"havePermission": true}}});
+    jira.host.answer(
+        "GET",
+        &format!("{API}/mypermissions?projectKey=NOC&permissions=CREATE_ISSUES"),
+        200,
+        may,
+    );
+    jira.host.answer("GET", FIELDS, 200, fields());
+    let expected = [
+        ("login", true),
+        ("project", true),
+        ("issue type", true),
+        ("permission", true),
+        ("custom field Nope", false),
+        ("custom field Severity", true),
+    ];
+    assert_eq!(check(&mut jira), expected.map(|(name, ok)| (name.to_owned(), ok)));
+}
+
+#[test]
+fn check_fails_where_no_ticket_can_be_made() {
+    let mut jira = server(json!({}));
+    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({"displayName": "Argus"}));
+    let project = json!({"key": "NOC", "issueTypes": [{"name": "Bug"}]});
+    jira.host.answer("GET", &format!("{API}/project/NOC"), 200, project);
+    let may = json!({"permissions": {"CREATE_ISSUES": {"havePermission": false}}});
+    jira.host.answer(
+        "GET",
+        &format!("{API}/mypermissions?projectKey=NOC&permissions=CREATE_ISSUES"),
+        200,
+        may,
+    );
+    let failed: Vec<String> =
+        check(&mut jira).into_iter().filter(|(_, ok)| !ok).map(|(name, _)| name).collect();
+    assert_eq!(failed, ["issue type", "permission"]);
+
+    jira.host.answer("GET", &format!("{API}/myself"), 401, json!(""));
+    assert_eq!(check(&mut jira), [("login".to_owned(), false)]);
+    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({}));
+    jira.host.answer("GET", &format!("{API}/project/NOC"), 404, none());
+    assert_eq!(check(&mut jira)[1], ("project".to_owned(), false));
+}
