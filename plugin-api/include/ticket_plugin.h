@@ -126,7 +126,8 @@ typedef struct ticket_call {
 
    /* Render the operator's ticket template ("title" or "body") for the incident of
     * this call. A body is made in `format` ("markdown", "html" or "text"); a title is
-    * always one line of plain text. `extra` is a JSON object that the template sees
+    * always one line of plain text. In Markdown, what stands in the incident has a
+    * backslash before each sign that could mean something. `extra` is a JSON object that the template sees
     * too, for example {"missing_fields": ["location"], "warnings": ["..."]}.
     * Returns TICKET_OK and sets *out, valid until this plugin function returns; else
     * *out says why not. Only create() and find() have an incident to render. */

@@ -40,6 +40,7 @@ fn escape_line(line: &str, out: &mut String) {
     while let Some((at, c)) = rest.next() {
         let after = rest.peek().map(|&(_, c)| c);
         let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         in_url = match c {
             ' ' | '\t' | '<' | '>' | '"' => false,
             'h' => {
@@ -50,13 +51,14 @@ fn escape_line(line: &str, out: &mut String) {
         let special = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
             '_' => !(word(before) && word(after)),
-            // Nothing in Markdown, and a mention or a reference to a forge: a plugin can tell by
-            // the backslash that it stands in the incident.
-            '#' | '!' | '%' | '^' => !in_url,
-            // An address is no mention.
+            // Nothing in Markdown, and a mention, a reference or an emoji to a forge: a plugin can
+            // tell by the backslash that it stands in the incident. An address is no mention.
             '@' => !in_url && !word(before),
+            '#' => at == 0 || !in_url && digit(after),
+            '!' => !in_url && (digit(after) || after == Some('[')),
+            '%' | '^' => !in_url && (word(after) || after == Some('"')),
+            '&' => is_entity(&text[at..]) || !in_url && digit(after),
             ':' => at == 0 || !in_url && is_shortcode(&text[at..]),
-            '&' => is_entity(&text[at..]) || !in_url && word(after),
             // A slash begins a command in GitLab.
             '+' | '-' | '=' | '/' => at == 0,
             '.' | ')' => at > 0 && at == list_marker,

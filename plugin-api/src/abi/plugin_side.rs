@@ -31,6 +31,8 @@ pub struct Call<'a> {
 /// In which form a ticket system wants a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// CommonMark with tables. What stands in the incident has a backslash before each sign that
+    /// could mean something, to Markdown or to a forge: see [`crate::text::without_references`].
     Markdown,
     Html,
     Text,
