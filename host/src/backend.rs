@@ -109,6 +109,7 @@ impl Backend {
         gateway.check_settings().map_err(pointing(Setting::CaFile))?;
         let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
             .map_err(pointing(Setting::Template))?;
+        warnings.extend(templates.warnings.iter().cloned());
         let settings = json!({
             "endpoint": config.endpoint.as_str(),
             "secret": resolved.value,
@@ -140,9 +141,9 @@ impl Backend {
             .into_iter()
             .map(|check| Check {
                 name: strike(check.name),
-                ok: check.ok,
                 message: strike(check.message),
                 help: strike(check.help),
+                ..check
             })
             .collect())
     }

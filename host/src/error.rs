@@ -111,14 +111,20 @@ impl Error {
     }
 }
 
-impl From<api::Error> for Error {
-    fn from(error: api::Error) -> Error {
-        let kind = match error.kind {
+impl From<api::ErrorKind> for Kind {
+    fn from(kind: api::ErrorKind) -> Kind {
+        match kind {
             api::ErrorKind::Settings => Kind::Settings,
             api::ErrorKind::Client => Kind::Client,
             api::ErrorKind::Creation => Kind::Creation,
             api::ErrorKind::Plugin | api::ErrorKind::Unsupported => Kind::Plugin,
-        };
+        }
+    }
+}
+
+impl From<api::Error> for Error {
+    fn from(error: api::Error) -> Error {
+        let kind = Kind::from(error.kind);
         Error {
             retry: error.retry,
             retry_after: error.retry_after,

@@ -24,6 +24,10 @@ pub fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
         return Err(refuse(format!("has more than {max} bytes"))
             .help("raise limits.max_incident_bytes if that is what your incidents are"));
     }
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::usage(format!("{name} is empty"))
+            .help("give a FILE with an incident, or pipe one in"));
+    }
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|cause| refuse(format!("is no JSON: {cause}")))?;
     let Value::Object(attributes) = value else {
@@ -65,7 +69,7 @@ pub fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
                 "the incident has neither an argus_url nor a source's name and a pk: \
                  nothing tells its ticket from another's",
             )
-            .help("name what does with --key"));
+            .help("give --key KEY: the same key finds the same ticket again"));
         }
     };
     if key.is_empty() || key.chars().count() > LONGEST_KEY || key.chars().any(char::is_control) {

@@ -32,7 +32,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
         return Ok(());
     }
     Err(Error::settings(problems.join("; "))
-        .help("`ticket-host plugins show` documents the settings of each plugin"))
+        .help("`ticket-host plugins show NAME` documents a plugin's settings"))
 }
 
 /// `needs token; or username, password`.

@@ -19,10 +19,33 @@ pub const DEFAULT_TITLE: &str = include_str!("template/title.txt");
 /// The body if the operator says nothing: the sections of Argus's own plugins, the empty ones left out.
 pub const DEFAULT_BODY: &str = include_str!("template/body.md");
 
+/// What an incident of Argus's has (API v2 and v3, and what Argus adds for ticket plugins).
+const ATTRIBUTES: [&str; 17] = [
+    "pk",
+    "start_time",
+    "end_time",
+    "source",
+    "source_incident_id",
+    "details_url",
+    "description",
+    "level",
+    "ticket_url",
+    "tags",
+    "metadata",
+    "stateful",
+    "open",
+    "acked",
+    "argus_url",
+    "user",
+    "closed_by",
+];
+
 /// A title and a body, compiled.
 #[derive(Debug, Clone)]
 pub struct Templates {
     environment: Environment<'static>,
+    /// What they name and Argus's incidents don't have: misspelt, most likely.
+    pub warnings: Vec<String>,
 }
 
 impl Templates {
@@ -67,7 +90,11 @@ impl Templates {
                     .cause(cause)
             })?;
         }
-        Ok(Templates { environment })
+        let mut warnings = Vec::new();
+        for name in ["title", "body"] {
+            check(&environment, name, &mut warnings)?;
+        }
+        Ok(Templates { environment, warnings })
     }
 
     /// One line of plain text, never empty.
@@ -115,5 +142,51 @@ impl Templates {
                 Error::settings(format!("template.{name}: can't be filled in for this incident"))
                     .cause(cause)
             })
+    }
+}
+
+/// Looks for what would only show when a ticket is made: filters that there are not, and names
+/// that mean nothing.
+fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> Result<()> {
+    let failed = |cause: minijinja::Error| {
+        let line = cause.line().map(|l| format!(", line {l}")).unwrap_or_default();
+        Error::settings(format!("template.{name}{line}: can't be filled in"))
+            .help("the syntax is Jinja's; see the README's section on templates")
+            .cause(cause)
+    };
+    let template = environment.get_template(name).map_err(failed)?;
+    let mut unknown: Vec<String> = template.undeclared_variables(true).into_iter().collect();
+    unknown.sort();
+    for variable in unknown {
+        let mut parts = variable.split('.');
+        let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+        let known = match (first, second) {
+            ("incident", Some(attribute)) => ATTRIBUTES.contains(&attribute),
+            ("incident" | "source" | "end_time" | "tags" | "missing_fields" | "warnings", _) => {
+                true
+            }
+            _ => environment.globals().any(|(global, _)| global == first),
+        };
+        if !known {
+            warnings.push(format!(
+                "template.{name}: {variable} is nothing that Argus's incidents have; empty text \
+                 stands for it"
+            ));
+        }
+    }
+    use minijinja::ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+    let sample: Map<String, serde_json::Value> =
+        ATTRIBUTES.iter().map(|name| ((*name).to_owned(), json!("text"))).collect();
+    match template.render(Serde(json!({"incident": sample, "tags": ["key=value"]}))) {
+        Err(cause)
+            if matches!(
+                cause.kind(),
+                UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest
+            ) =>
+        {
+            Err(failed(cause))
+        }
+        // Other failures can be the sample's.
+        _ => Ok(()),
     }
 }

@@ -62,7 +62,8 @@ pub async fn create(backend: &Backend, request: &Request, force: bool) -> Result
 }
 
 /// What `create` would do, without doing it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Plan {
     /// Nothing: there is a ticket.
     Existing(Ticket),
@@ -105,7 +106,9 @@ fn carried(request: &Request) -> Option<Ticket> {
 }
 
 fn looking(error: Error) -> Error {
-    let message = format!("{} (while looking for a ticket; none was created)", error.message);
+    let said = error.retry == Retry::Later && error.kind == Kind::Client;
+    let none = if said { "" } else { "; none was created" };
+    let message = format!("{} (while looking for a ticket{none})", error.message);
     Error { message, ..error }
 }
 
@@ -124,8 +127,9 @@ async fn settle(
             Ok(outcome(true, ticket))
         }
         Ok(None) => Err(Error {
-            message: format!("{} (looked for it: no ticket was created)", error.message),
-            retry: Retry::Later,
+            // The ticket system may still be at work on it.
+            message: format!("{} (looked for it: there is no ticket yet)", error.message),
+            retry: Retry::Unknown,
             ..error
         }),
         Err(cause) => {

@@ -115,16 +115,31 @@ pub struct Check {
     /// What a person does about it, if it is not ok.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// Whose problem it is, if it is not ok; the operator's if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ErrorKind>,
 }
 
 impl Check {
     pub fn passed(name: &str, message: impl Into<String>) -> Check {
-        Check { name: name.to_owned(), ok: true, message: message.into(), help: String::new() }
+        Check { ok: true, ..Check::failed(name, message, "") }
     }
 
     /// `help` is what a person does about it.
     pub fn failed(name: &str, message: impl Into<String>, help: impl Into<String>) -> Check {
-        Check { name: name.to_owned(), ok: false, message: message.into(), help: help.into() }
+        let (name, message) = (name.to_owned(), message.into());
+        Check { name, ok: false, message, help: help.into(), kind: None }
+    }
+
+    /// What could not be looked at because of `error`.
+    pub fn error(name: &str, error: &Error) -> Check {
+        let help = match error.kind {
+            ErrorKind::Client => {
+                "is it up, is the endpoint its URL, is a rate limit used up? then try again"
+            }
+            _ => "correct the backend's settings, or what they name",
+        };
+        Check { kind: Some(error.kind), ..Check::failed(name, error.message.clone(), help) }
     }
 }
 

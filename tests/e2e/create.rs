@@ -112,7 +112,7 @@ fn incidents_that_are_none_are_refused() {
         (b"[]", "is no JSON object"),
         (b"{\"pk\": 1}", "has no description"),
         (large.as_bytes(), "more than 1048576 bytes"),
-        (b"", "is no JSON"),
+        (b"", "standard input is empty"),
     ] {
         installation.create_from(input, &[]).ended(2).says(why);
     }
@@ -232,7 +232,7 @@ fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
         (422, 5, "never"),
         (429, 4, "later"),
         (503, 4, "later"),
-        (500, 4, "later"),
+        (500, 4, "unknown"),
     ] {
         let stub = Stub::new(move |seen| match seen.method.as_str() {
             "GET" => Answer::status(204),
@@ -241,7 +241,7 @@ fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
         let run = hooked(&stub, "worker", "hunter2-token").create("plugin-closed", &["--json"]);
         assert_eq!(run.code, code, "{status}: {run:?}");
         assert!(run.stderr.contains("the reason of the server"), "{run:?}");
-        // A 500 was settled: find says that there is no ticket.
+        // After a 500 find says that there is no ticket; there may be one yet.
         assert_eq!(run.json()["error"]["retry"], retry, "{status}");
     }
 }
@@ -281,12 +281,31 @@ fn a_lost_answer_is_settled_by_looking() {
 }
 
 #[test]
+fn a_plan_can_be_json() {
+    let stub = webhook();
+    let installation = hooked(&stub, "worker", "hunter2-token");
+    let plan = installation.create("plugin-closed", &["--dry-run", "--json"]).ended(0).json();
+    assert!(plan["steps"][1].as_str().unwrap().starts_with("POST "), "{plan}");
+}
+
+#[test]
+fn a_check_of_what_is_down_ends_as_a_creation_would() {
+    let rest = "secret = { token = \"1-14-hunter2\" }\ninformation = { queue = \"NOC\" }";
+    // Nobody listens there any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}/");
+    let installation = Installation::with(&rust_plugin("rt"), &endpoint, rest);
+    assert!(installation.run(&["check"]).ended(4).stdout.contains("FAILED  login"));
+    installation.create("plugin-closed", &[]).ended(4);
+}
+
+#[test]
 fn a_search_that_fails_is_not_taken_for_none() {
     let stub = Stub::new(|_| Answer::status(502));
     hooked(&stub, "worker", "hunter2-token")
         .create("plugin-closed", &[])
         .ended(4)
-        .says("while looking for a ticket; none was created");
+        .says("(while looking for a ticket)");
     assert!(stub.seen().iter().all(|seen| seen.method == "GET"));
 }
 

@@ -191,10 +191,10 @@ fn a_crash_after_a_request_that_creates_leaves_unknown_what_find_then_settles() 
     create_at(&stub.url, "post_segfault", "worker")
         .ended(6)
         .says("SIGSEGV")
-        .says("looked for it: no ticket was created");
+        .says("looked for it: there is no ticket yet");
     create_at(&stub.url, "post_loop", "worker")
         .ended(6)
-        .says("looked for it: no ticket was created");
+        .says("looked for it: there is no ticket yet");
     assert_eq!(
         stub.seen().iter().filter(|seen| seen.method == "POST").count(),
         2,

@@ -38,6 +38,28 @@ fn a_secret_that_the_schema_refuses_is_not_shown() {
 }
 
 #[test]
+fn credentials_in_an_endpoint_are_not_shown() {
+    for endpoint in ["https://u:p4ssw0rd@x.org/", "https://x.org/?token=p4ssw0rd"] {
+        let text = format!("[backends.a]\nplugin = \"webhook\"\nendpoint = \"{endpoint}\"\n");
+        let installation = Installation::new();
+        let run = installation.config(&text).run(&["check"]).ended(3).says("endpoint: h");
+        assert!(!run.stderr.contains("p4ssw0rd"), "{}", run.stderr);
+        // Nor where another line is at fault.
+        let run = installation.config(&format!("{text}concurency = 1\n")).run(&["check"]).ended(3);
+        assert!(!run.stderr.contains("p4ssw0rd"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_empty_secret_file_is_named() {
+    let installation = webhook("secret = { token = { file = \"empty\" } }");
+    fs::write(installation.path("empty"), "\n").unwrap();
+    let run =
+        installation.run(&["check"]).ended(3).says("empty is empty").says("{ file = \"empty\" }");
+    run.says("   ╭─[");
+}
+
+#[test]
 fn a_missing_secret_file_is_a_settings_error() {
     let run =
         webhook("secret = { token = { file = \"no-such-file\" } }").create("plugin-closed", &[]);
@@ -130,6 +152,15 @@ fn a_template_of_the_operators_own_makes_title_and_body() {
         .ended(3)
         .says("template.body, line 1: can't be read")
         .says("config.toml:");
+    template("title = \"{{ incident.descripton }} {{ nothing }}\"")
+        .ended(0)
+        .says("template.title: incident.descripton is nothing that Argus's incidents have")
+        .says("template.title: nothing is nothing");
+    template("body = \"{{ incident.level | nosuch }}\"").ended(3).says("unknown filter");
+    let good = template(
+        r#"body = "{% for tag in tags %}{{ loop.index }}{{ tag }}{% endfor %}{{ range(2) }}""#,
+    );
+    assert!(!good.ended(0).stderr.contains("template"), "names that Jinja has are no mistakes");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::terminal::safe;
 
 /// Runs the plugin's check of one backend, or of all. Creates nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
 pub(super) struct Arguments {
     /// Which backend of the config [default: all]
     #[arg(long, value_name = "NAME")]
@@ -26,8 +27,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     let mut worst = None;
     for name in names {
         match check(&config, name, program).await {
-            Ok(true) => {}
-            Ok(false) => worst = worst.or(Some(Kind::Settings)),
+            Ok(failed) => worst = worst.or(failed),
             Err(error) => {
                 print(&format!("{name}: FAILED\n"));
                 report(&error);
@@ -38,12 +38,12 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     Ok(ExitCode::from(worst.map_or(0, Kind::exit_code)))
 }
 
-/// Whether every line of one backend's check is ok.
+/// Whose problem the first line is that is not ok, of one backend's check.
 async fn check(
     config: &crate::config::Config,
     name: &str,
     program: &super::Arguments,
-) -> Result<bool> {
+) -> Result<Option<Kind>> {
     let backend = program.backend(config, Some(name)).await?;
     let isolation = config.backend(Some(name))?.isolation;
     let mut out =
@@ -64,5 +64,6 @@ async fn check(
     };
     out.push_str(&format!("  note    the plugin runs {contained}\n"));
     print(&safe(&out));
-    Ok(checks.iter().all(|check| check.ok))
+    let failed = checks.into_iter().find(|check| !check.ok);
+    Ok(failed.map(|check| check.kind.map_or(Kind::Settings, Kind::from)))
 }

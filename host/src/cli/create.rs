@@ -60,6 +60,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     let backend = program.backend(&config, arguments.backend.as_deref()).await?;
     if arguments.dry_run {
         match tickets::plan(&backend, &request, arguments.force).await? {
+            plan if arguments.json => print(&format!("{:#}\n", json!(plan))),
             Plan::Existing(ticket) => {
                 print(&format!("nothing: there is the ticket {}\n", safe(&ticket.url)))
             }

@@ -44,10 +44,12 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
-    /// The config file [default: the user's own, then /etc/ticket-host/config.toml]
+    /// The config file [default: ~/.config/ticket-host/config.toml, or what the platform has
+    /// instead, then /etc/ticket-host/config.toml]
     #[arg(long, global = true, value_name = "FILE", env = "TICKET_HOST_CONFIG")]
     config: Option<PathBuf>,
-    /// Look for plugins here first; may be given several times
+    /// Look for plugins here first; may be given several times. Then: the config's plugin_dirs,
+    /// TICKET_HOST_PLUGIN_PATH, beside the program (only *ticket_plugin_*), the system's places
     #[arg(long = "plugin-dir", global = true, value_name = "DIR")]
     plugin_dirs: Vec<PathBuf>,
     /// Say more on standard error; twice: every request
@@ -183,7 +185,9 @@ fn report(error: &Error) {
         let mut shown = String::new();
         let handler = GraphicalReportHandler::new_themed(theme);
         if handler.render_report(&mut shown, report.as_ref()).is_ok() {
-            out.push_str(shown.trim_start_matches([' ', '\n', '×', 'x']));
+            // Without the line of miette's own that has no message in it.
+            let frame = shown.lines().skip_while(|line| !line.contains('╭'));
+            frame.for_each(|line| out.push_str(&format!("{line}\n")));
         }
     }
     let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
@@ -193,12 +197,13 @@ fn report(error: &Error) {
     }
     if error.retry == Retry::Unknown {
         out.push_str(
-            "  the ticket may exist: run the same command again; it looks for the ticket before it creates one\n",
+            "  the ticket may exist: wait a little and run the same command again; it looks for the ticket before it creates one\n",
         );
-    } else if let Some(wait) = error.retry_after {
-        out.push_str(&format!("  the ticket system asks to wait for {} s\n", wait.as_secs()));
     } else if error.retry == Retry::Later && error.kind == Kind::Client {
         out.push_str("  no ticket was created; trying again can help\n");
+    }
+    if let Some(wait) = error.retry_after {
+        out.push_str(&format!("  the ticket system asks to wait for {} s\n", wait.as_secs()));
     }
     if let Some(help) = &error.help {
         out.push_str(&format!("  help: {}\n", safe(help)));

@@ -116,7 +116,10 @@ struct RawTemplate {
 pub(super) fn load(path: &Path) -> Result<Config> {
     let text = fs::read_to_string(path).map_err(|cause| {
         Error::settings(format!("the config file {} can't be read", path.display()))
-            .help("`ticket-host init` writes one to start from")
+            .help(format!(
+                "`ticket-host --config {} init` writes one to start from",
+                path.display()
+            ))
             .cause(cause)
     })?;
     let mut config = parse(path, &text)?;
@@ -358,7 +361,8 @@ fn json(value: toml::Value) -> Value {
 fn find_secrets(table: &toml::de::DeTable<'_>, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let name: &str = key.get_ref();
-        if name == "secret" || name == "proxy" {
+        let url = value.get_ref().as_str().unwrap_or_default();
+        if name == "secret" || name == "proxy" || name == "endpoint" && url.contains(['@', '?']) {
             leaves(value, spans);
         } else if let Some(table) = value.get_ref().as_table() {
             find_secrets(table, spans);
@@ -368,10 +372,19 @@ fn find_secrets(table: &toml::de::DeTable<'_>, spans: &mut Vec<Range<usize>>) {
 
 fn leaves(value: &Spanned<toml::de::DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
     match value.get_ref() {
+        // Where a secret is to be read is none.
+        toml::de::DeValue::Table(members) if is_source(members) => {}
         toml::de::DeValue::Table(members) => members.values().for_each(|v| leaves(v, spans)),
         toml::de::DeValue::Array(items) => items.iter().for_each(|v| leaves(v, spans)),
         _ => spans.push(value.span()),
     }
+}
+
+/// Whether a table is `{ env = "..." }` or `{ file = "..." }`.
+fn is_source(members: &toml::de::DeTable<'_>) -> bool {
+    let mut names = members.iter().map(|(name, value)| (name.get_ref(), value.get_ref()));
+    matches!((names.next(), names.next()), (Some((name, value)), None)
+        if (name == "env" || name == "file") && value.is_str())
 }
 
 /// `text` with the letters and digits in `spans` as stars: as long as before, so that spans still fit.

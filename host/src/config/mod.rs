@@ -127,7 +127,11 @@ impl Config {
             (None, Some(only), None) => Ok(only),
             (None, None, _) => Err(Error::settings("there is no backend in the config")
                 .help("add one: [backends.NAME] with plugin, endpoint, secret and information")),
-            (None, ..) => Err(Error::usage("which backend?").help(format!(
+            (None, ..) => Err(Error::usage(format!(
+                "which backend? the config has {}, and no default_backend",
+                self.backends.len()
+            ))
+            .help(format!(
                 "name one with --backend, or set default_backend; there are: {}",
                 names()
             ))),
@@ -180,7 +184,7 @@ pub(crate) fn endpoint(text: &str) -> std::result::Result<Url, (String, String)>
         ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err((format!("endpoint {text:?} has a query or a fragment"), example));
+        return Err(("endpoint: has a query or a fragment".to_owned(), example));
     }
     Ok(url)
 }

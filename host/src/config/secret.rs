@@ -86,7 +86,12 @@ fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
             file.display()
         ));
     }
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(Error::settings(format!("{path}: the file {} is empty", file.display()))
+            .help("write the secret there, readable by the host's user alone"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Windows has no such bits: who may read a file there stands in lists that this doesn't look at.

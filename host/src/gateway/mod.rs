@@ -132,7 +132,12 @@ impl Gateway {
     fn headers(&self, request: &HttpRequest) -> std::result::Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
-            let bad = || format!("the plugin set the header {name:?} to what no header may be");
+            let bad = || {
+                format!(
+                    "the plugin set the header {name:?} to what no header may be; is there a line \
+                     break in the secret?"
+                )
+            };
             let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
             // Bytes, not text: a header's value may be Latin-1 on the wire.
             headers.append(key, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::json;
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
-    Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+    About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
+    TicketRequest, export_plugin, fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue};
@@ -56,12 +56,12 @@ impl TicketPlugin for GitHub {
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
         let name = &self.information.project_namespace_and_name;
         if let Err(error) = self.client.login(call) {
-            return Ok(vec![failed("login", &error)]);
+            return Ok(vec![Check::error("login", &error)]);
         }
         let login = Check::passed("login", "GitHub accepts the token");
         let repository = match self.client.repository(call) {
             Ok(repository) => repository,
-            Err(error) => return Ok(vec![login, failed("repository", &error)]),
+            Err(error) => return Ok(vec![login, Check::error("repository", &error)]),
         };
         let mut lines = vec![
             login,
@@ -94,7 +94,7 @@ impl TicketPlugin for GitHub {
                 Ok(known) => {
                     check_labels(&self.information.labels.labels_set, &known.unwrap_or_default())
                 }
-                Err(error) => vec![failed("labels", &error)],
+                Err(error) => vec![Check::error("labels", &error)],
             });
         }
         Ok(lines)
@@ -225,12 +225,4 @@ fn marker(key: &str) -> String {
 
 fn ticket(issue: &Issue) -> Ticket {
     Ticket { url: issue.html_url.clone(), id: issue.number.to_string(), ..Ticket::default() }
-}
-
-fn failed(line: &str, error: &Error) -> Check {
-    let help = match error.kind {
-        ErrorKind::Client => "is GitHub up, is the endpoint right, is the rate limit used up?",
-        _ => "correct the backend's settings",
-    };
-    Check::failed(line, error.message.clone(), help)
 }

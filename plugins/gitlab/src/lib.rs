@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::json;
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
-    Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+    About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
+    TicketRequest, export_plugin, fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue};
@@ -61,12 +61,12 @@ impl TicketPlugin for GitLab {
             Ok(user) => {
                 vec![Check::passed("login", format!("GitLab knows us as {}", user.username))]
             }
-            Err(error) => return Ok(vec![failed("login", &error)]),
+            Err(error) => return Ok(vec![Check::error("login", &error)]),
         };
         let project = match self.client.project(call) {
             Ok(project) => project,
             Err(error) => {
-                lines.push(failed("project", &error));
+                lines.push(Check::error("project", &error));
                 return Ok(lines);
             }
         };
@@ -92,7 +92,7 @@ impl TicketPlugin for GitLab {
         if !self.information.create_missing_labels && !set.is_empty() {
             lines.extend(match self.client.labels(call) {
                 Ok(known) => check_labels(set, &known.unwrap_or_default()),
-                Err(error) => vec![failed("labels", &error)],
+                Err(error) => vec![Check::error("labels", &error)],
             });
         }
         Ok(lines)
@@ -216,12 +216,4 @@ fn marker(key: &str) -> String {
 
 fn ticket(issue: &Issue) -> Ticket {
     Ticket { url: issue.web_url.clone(), id: issue.iid.to_string(), ..Ticket::default() }
-}
-
-fn failed(line: &str, error: &Error) -> Check {
-    let help = match error.kind {
-        ErrorKind::Client => "is GitLab up, is the endpoint right, is the rate limit used up?",
-        _ => "correct the backend's settings",
-    };
-    Check::failed(line, error.message.clone(), help)
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
-    Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+    About, Cached, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
+    TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue, PROPERTY, anchor};
@@ -72,7 +72,7 @@ impl TicketPlugin for Jira {
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
         let mut lines = match self.client.myself(call) {
             Ok(me) => vec![Check::passed("login", format!("Jira knows us as {}", me.name))],
-            Err(error) => return Ok(vec![failed("login", &error)]),
+            Err(error) => return Ok(vec![Check::error("login", &error)]),
         };
         lines.extend(self.check_project(call));
         lines.extend(self.check_fields(call));
@@ -259,7 +259,7 @@ impl Jira {
         let name = self.information.project_key_or_id.text();
         let project = match self.client.project(call, &name) {
             Ok(project) => project,
-            Err(error) => return vec![failed("project", &error)],
+            Err(error) => return vec![Check::error("project", &error)],
         };
         let kind = &self.information.kind;
         let kinds: Vec<&str> = project.kinds.iter().map(|kind| kind.name.as_str()).collect();
@@ -280,7 +280,7 @@ impl Jira {
                     format!("issues may not be created in {}", project.key),
                     "give the token's user Create Issues and Browse Projects there",
                 ),
-                Err(error) => failed("permission", &error),
+                Err(error) => Check::error("permission", &error),
             },
         ]
     }
@@ -292,7 +292,7 @@ impl Jira {
         }
         let known = match self.client.fields(call) {
             Ok(known) => known.unwrap_or_default(),
-            Err(error) => return vec![failed("custom fields", &error)],
+            Err(error) => return vec![Check::error("custom fields", &error)],
         };
         let line = |name: &str| {
             let line = format!("custom field {name}");
@@ -303,17 +303,9 @@ impl Jira {
                     "Jira has none of that name",
                     "correct the name, or give the token's user a look at the field",
                 ),
-                Err(error) => failed(&line, &error),
+                Err(error) => Check::error(&line, &error),
             }
         };
         names.into_iter().map(line).collect()
     }
-}
-
-fn failed(line: &str, error: &Error) -> Check {
-    let help = match error.kind {
-        ErrorKind::Client => "is Jira up, is the endpoint right, is the rate limit used up?",
-        _ => "correct the backend's settings",
-    };
-    Check::failed(line, error.message.clone(), help)
 }

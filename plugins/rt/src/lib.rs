@@ -11,8 +11,8 @@ mod ticket;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, ErrorKind, Extra, Format, Incident, Result, Settings,
-    Ticket, TicketPlugin, TicketRequest, export_plugin, text, utc,
+    About, Cached, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
+    TicketPlugin, TicketRequest, export_plugin, text, utc,
 };
 
 use client::{Client, CustomField, Seen};
@@ -55,12 +55,12 @@ impl TicketPlugin for Rt {
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
         let mut lines = match self.client.system(call) {
             Ok(rt) => vec![Check::passed("login", format!("RT {} accepts it", rt.version))],
-            Err(error) => return Ok(vec![failed("login", &error)]),
+            Err(error) => return Ok(vec![Check::error("login", &error)]),
         };
         lines.extend(self.check_queue(call));
         lines.push(match self.client.with_link(call, &marker("")) {
             Ok(_) => Check::passed("search", "tickets can be searched by their links"),
-            Err(error) => failed("search", &error),
+            Err(error) => Check::error("search", &error),
         });
         Ok(lines)
     }
@@ -190,10 +190,10 @@ impl Rt {
                      created without it, but nothing can be said of them before",
                 )];
             }
-            Err(error) => return vec![failed("queue", &error)],
+            Err(error) => return vec![Check::error("queue", &error)],
         };
         if queue.is_disabled() {
-            return vec![failed("queue", &disabled(&name))];
+            return vec![Check::error("queue", &disabled(&name))];
         }
         let mut lines = vec![if queue.may_create() {
             Check::passed("queue", format!("tickets can be created in {name}"))
@@ -223,12 +223,4 @@ impl Rt {
 
 fn disabled(queue: &str) -> Error {
     Error::settings(format!("information: RT's queue {queue:?} is disabled"))
-}
-
-fn failed(line: &str, error: &Error) -> Check {
-    let help = match error.kind {
-        ErrorKind::Client => "is RT up, and is the endpoint its URL?",
-        _ => "correct the backend's settings",
-    };
-    Check::failed(line, error.message.clone(), help)
 }
