@@ -169,6 +169,20 @@ impl Response {
         })
     }
 
+    /// The JSON of an answer that must have the status `wanted`; `refusal` makes the error of any
+    /// other, and of an HTML page, which no API means. `what` begins a message: `the issue: Jira`.
+    pub fn read<T: DeserializeOwned>(
+        &self,
+        wanted: u16,
+        what: &str,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<T, Error> {
+        if self.status != wanted || self.kind_of_body() == "an HTML page" {
+            return Err(refusal());
+        }
+        self.json().map_err(|error| Error { message: format!("{what} {}", error.message), ..error })
+    }
+
     /// `an HTML page`, `an empty body` or `a body`.
     pub fn kind_of_body(&self) -> &'static str {
         let start = String::from_utf8_lossy(&self.body[..self.body.len().min(512)]);
@@ -364,6 +378,18 @@ mod tests {
         assert_eq!(created.retry, Retry::Unknown);
         assert!(created.message.contains("an HTML page"), "{created}");
         assert_eq!(answer(200, true, page).json::<u8>().unwrap_err().retry, Retry::Never);
+    }
+
+    #[test]
+    fn what_is_not_the_wanted_answer_is_a_refusal() {
+        let refusal = || Error::settings("refused");
+        assert_eq!(answer(200, true, "7").read(200, "the x: Y", refusal), Ok(7));
+        for (status, body) in [(201, "7"), (200, "<html>")] {
+            let error = answer(status, true, body).read::<u8>(200, "x", refusal).unwrap_err();
+            assert_eq!(error.message, "refused");
+        }
+        let error = answer(200, true, "x").read::<u8>(200, "the x: Y", refusal).unwrap_err();
+        assert!(error.message.starts_with("the x: Y answered 200 with a body"), "{error}");
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl FieldMappings {
         names.map(String::as_str).collect()
     }
 
-    /// The fields for `incident`. A mapped value wins over a constant of the same field.
+    /// The fields for `incident`. A mapped value wins over a constant of the same field, whose
+    /// name may be written in another case.
     pub fn resolve(&self, incident: &Incident) -> Fields {
         let mut out = Fields::default();
         for (field, value) in &self.custom_fields_set {
@@ -102,6 +103,7 @@ impl FieldMappings {
         for (field, origin) in &self.custom_fields_mapping {
             match origin.find(incident) {
                 Found::Values(values) => {
+                    out.fields.retain(|known, _| known.to_lowercase() != field.to_lowercase());
                     out.fields.insert(field.clone(), values);
                 }
                 Found::NotYet => {}
@@ -241,10 +243,11 @@ mod tests {
     fn a_mapped_value_wins_over_a_constant_and_an_object_goes_by_its_name() {
         let got = fields(json!({
             "custom_fields_set": {"S": "constant", "N": 3, "M": ["a", "b"], "E": []},
-            "custom_fields_mapping": {"S": "source"},
+            "custom_fields_mapping": {"S": "source", "n": "level"},
         }));
         assert_eq!(got.fields["S"], ["nav"]);
-        assert_eq!(got.fields["N"], ["3"]);
+        assert_eq!(got.fields.get("N"), None, "n is the same field");
+        assert_eq!(got.fields["n"], ["0"]);
         assert_eq!(got.fields["M"], ["a", "b"]);
         assert!(!got.fields.contains_key("E"), "no value is nothing to set");
     }

@@ -1,5 +1,7 @@
 //! Titles and bodies as ticket systems take them.
 
+use crate::message::fingerprint;
+
 /// `text` where it is at most `limit` long, else its beginning and `…`, which are; `width` is how
 /// a system counts a character (`char::len_utf8`, `char::len_utf16`, or 1 for each).
 pub fn cut(text: &str, limit: usize, width: impl Fn(char) -> usize) -> Option<String> {
@@ -46,6 +48,12 @@ pub fn body(markdown: String, limit: usize, warnings: &mut Vec<String>) -> Strin
     let lines = start.rfind('\n').map_or(start, |at| &start[..at]);
     warnings.push(warning);
     format!("{}{end}", lines.trim_end_matches('\\'))
+}
+
+/// A comment that stands for a key: for the end of a Markdown body, where no reader sees it. Text of
+/// an incident can't say it, since its `<` is escaped.
+pub fn marker(key: &str) -> String {
+    format!("<!-- ticket-host sha256:{} -->", fingerprint(key))
 }
 
 /// Markdown in which no text of the incident mentions a person or refers to another ticket.

@@ -433,3 +433,39 @@ fn a_dry_run_shows_every_request_without_the_token_and_sends_none() {
         assert!(!run.stdout.contains(TOKEN) && !run.stdout.contains(BASIC), "{}", run.stdout);
     }
 }
+
+#[test]
+fn each_kind_of_refusal_of_the_creation_has_its_exit_code_and_reason() {
+    let no = json!({"errorMessages": ["You may not create issues."], "errors": {}}).to_string();
+    for (status, body, code, reason) in [
+        (403, no.as_str(), 5, "You may not create issues (403)"),
+        (422, &no, 5, "You may not create issues (422)"),
+        (404, &no, 3, "You may not create issues (404)"),
+        (410, &no, 3, "You may not create issues (410)"),
+        (500, &no, 4, "You may not create issues (500)"),
+        (503, "", 4, "503 with an empty body"),
+        (302, "", 3, "302 with an empty body, so this isn't Jira's REST API"),
+        (404, "<!DOCTYPE html>", 3, "404 with an HTML page, so this isn't Jira's REST API"),
+        (201, "{}", 6, "instead of the JSON it documents"),
+    ] {
+        let body = body.to_owned();
+        let stub = Stub::new(move |seen| match (seen.method.as_str(), seen.target.as_str()) {
+            ("POST", _) => Answer::status(status).body(&body),
+            (_, search) if search.contains("/search?") => {
+                Answer::status(200).body(r#"{"total": 0, "issues": []}"#)
+            }
+            (_, project) if project.ends_with("project/AT") => {
+                Answer::status(200).body(r#"{"key": "AT"}"#)
+            }
+            _ => said(404, "Issue Does Not Exist"),
+        });
+        let rest = format!(
+            "secret = {{ token = \"{TOKEN}\" }}\ninformation = {{ project_key_or_id = \"AT\" }}"
+        );
+        let run = Installation::with(&rust_plugin("jira"), &stub.url, &rest)
+            .create("plugin-closed", &[])
+            .ended(code)
+            .says(reason);
+        assert!(!run.stderr.contains(TOKEN), "{}", run.stderr);
+    }
+}

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::{self, Fixture};
+use ticket_plugin_api::text::marker;
 use ticket_plugin_api::{Error, ErrorKind, Retry};
 
-use crate::{GitHub, marker};
+use crate::GitHub;
 
 const KEY: &str = "https://argus.example.org/incidents/4";
 const REPO: &str = "https://api.github.com/repos/noc/tickets";

@@ -172,13 +172,7 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Response, wanted: u16, what: &str) -> Result<T> {
-        if answer.status != wanted || answer.kind_of_body() == "an HTML page" {
-            return Err(self.refusal(answer, what));
-        }
-        answer.json().map_err(|mut error| {
-            error.message = format!("{what}: GitLab {}", error.message);
-            error
-        })
+        answer.read(wanted, &format!("{what}: GitLab"), || self.refusal(answer, what))
     }
 
     /// The error that an answer other than the wanted one is, with GitLab's own reason.

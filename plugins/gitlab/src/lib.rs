@@ -14,7 +14,7 @@ use serde_json::json;
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
     About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, export_plugin, fingerprint, text, utc_before,
+    TicketRequest, export_plugin, text, utc_before,
 };
 
 use client::{Client, Issue};
@@ -106,7 +106,7 @@ impl TicketPlugin for GitLab {
             text::title(&call.title()?, TITLE, |_| 1, &request.incident.description, &mut warnings);
         let extra = Extra { missing_fields: &wanted.missing, warnings: &warnings };
         let body = text::without_references(&call.body(Format::Markdown, &extra)?, SIGNS);
-        let marker = marker(&request.key);
+        let marker = text::marker(&request.key);
         let body = text::body(body, DESCRIPTION - marker.len() - 1, &mut warnings);
         let mut issue =
             json!({"title": title, "description": format!("{body}\n{marker}"), "labels": labels});
@@ -137,7 +137,7 @@ impl TicketPlugin for GitLab {
         // A ticket is never older than its incident.
         let since = utc_before(&request.incident.start_time, CLOCKS);
         let since = since.map(|time| time.replace("+00:00", "Z"));
-        let found = self.client.with_marker(call, &marker(&request.key), since.as_deref())?;
+        let found = self.client.with_marker(call, &text::marker(&request.key), since.as_deref())?;
         Ok(found.as_ref().map(ticket))
     }
 }
@@ -206,12 +206,6 @@ impl GitLab {
         let why = "GitLab did not set it; has the token's user the role Planner or Reporter?";
         out.into_iter().map(|what| format!("{what}: {why}")).collect()
     }
-}
-
-/// What is in the description of a key's issue, and of no other. A reader doesn't see it, and text
-/// of an incident can't say it: its `<` is escaped.
-fn marker(key: &str) -> String {
-    format!("<!-- ticket-host sha256:{} -->", fingerprint(key))
 }
 
 fn ticket(issue: &Issue) -> Ticket {

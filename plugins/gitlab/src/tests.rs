@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::{self, Fixture};
+use ticket_plugin_api::text::marker;
 use ticket_plugin_api::{Error, ErrorKind, Retry};
 
-use crate::{GitLab, marker};
+use crate::GitLab;
 
 const KEY: &str = "https://argus.example.org/incidents/4";
 const PROJECT: &str = "https://gitlab.com/api/v4/projects/noc%2Fnet%2Ftickets";

@@ -66,6 +66,9 @@ struct Page {
     /// Cloud: what to ask the next page with; absent on the last one.
     #[serde(rename = "nextPageToken")]
     next: Option<String>,
+    /// Cloud: whether there is no next page.
+    #[serde(rename = "isLast")]
+    last: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +137,11 @@ impl Client {
         if !(2..=3).contains(&version) {
             return Err(Error::settings("information: api_version must be 2 or 3"));
         }
+        if version == 3 && !cloud {
+            return Err(Error::settings(
+                "information: api_version 3 is Cloud's, and the secret has no email",
+            ));
+        }
         let authorization = secret.authorization()?;
         Ok(Client { endpoint: Endpoint::new(endpoint), authorization, cloud, version })
     }
@@ -176,11 +184,9 @@ impl Client {
     ) -> std::result::Result<String, Refused> {
         let answer = self.send(call, Request::post(self.rest("issue")).json(issue));
         let answer = answer.map_err(Error::from)?;
-        if answer.status == 201 && answer.kind_of_body() != "an HTML page" {
-            let created: Issue = answer.json().map_err(|mut error| {
-                error.message = format!("the issue: Jira {}", error.message);
-                error
-            })?;
+        if answer.status == 201 {
+            let refusal = || self.refusal(&answer, "the issue", names).retry(Retry::Unknown);
+            let created: Issue = answer.read(201, "the issue: Jira", refusal)?;
             return Ok(created.key);
         }
         let mut error = self.refusal(&answer, "the issue", names);
@@ -227,15 +233,21 @@ impl Client {
             })?;
             let got = page.issues.len();
             issues.extend(page.issues);
-            let more = match (self.cloud, page.total) {
-                (false, Some(total)) => issues.len() < total,
-                _ => page.next.is_some(),
+            let more = if self.cloud {
+                page.next.is_some() || page.last == Some(false)
+            } else {
+                page.total.is_none_or(|total| issues.len() < total)
             };
             if !more || limit.is_some() {
                 return Ok(issues);
             }
-            if got == 0 {
-                // Between two pages issues can go; then this wasn't all.
+            // Between two pages issues can go, and a page that comes again would come for ever:
+            // then this wasn't all.
+            let goes_on = match self.cloud {
+                true => page.next.is_some() && page.next != next,
+                false => page.total.is_some() && got > 0,
+            };
+            if !goes_on {
                 return Err(Error::client("the search for the issue: Jira's pages don't add up"));
             }
             next = page.next;
@@ -246,7 +258,10 @@ impl Client {
     pub(crate) fn issue(&self, call: &Call, key: &str) -> Result<Option<Issue>> {
         let url = self.rest("issue").segment(key).query("fields", "description");
         let answer = self.send(call, Request::get(url.query("properties", PROPERTY)))?;
-        if answer.status == 404 && answer.json::<Reason>().is_ok() {
+        // A proxy has a 404 of its own.
+        let said =
+            |answer: &Response| answer.json::<Reason>().is_ok_and(|r| !r.messages.is_empty());
+        if answer.status == 404 && !is_anonymous(&answer) && said(&answer) {
             return Ok(None);
         }
         self.read(&answer, &format!("issue {key}")).map(Some)
@@ -270,13 +285,11 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
-        if answer.status != 200 || answer.kind_of_body() == "an HTML page" {
-            return Err(self.refusal(answer, what, &BTreeMap::new()));
+        let refusal = || self.refusal(answer, what, &BTreeMap::new());
+        if is_anonymous(answer) {
+            return Err(refusal());
         }
-        answer.json().map_err(|mut error| {
-            error.message = format!("{what}: Jira {}", error.message);
-            error
-        })
+        answer.read(200, &format!("{what}: Jira"), refusal)
     }
 
     /// The error that an answer other than the wanted one is, with Jira's own reason.
@@ -290,11 +303,13 @@ impl Client {
                 "Jira refuses the login until somebody logs in with a browser and solves its \
                  CAPTCHA; a token instead of a password never needs that",
             ),
-            (401, said) => Error::settings(format!(
-                "Jira refuses the login (401{}): check {} in the secret",
-                said.map(|said| format!(" {said}")).unwrap_or_default(),
-                if self.cloud { "email and token" } else { "the token" }
-            )),
+            (_, said) if status == 401 || status < 429 && is_anonymous(answer) => {
+                Error::settings(format!(
+                    "Jira refuses the login ({status}{}): check {} in the secret",
+                    said.map(|said| format!(" {said}")).unwrap_or_default(),
+                    if self.cloud { "email and token" } else { "the token" }
+                ))
+            }
             (200..=399 | 404, None) => Error::settings(format!(
                 "{what}: answered {status} with {}, so this isn't Jira's REST API: the endpoint \
                  must be Jira's base URL, as https://jira.example.org or https://NAME.atlassian.net",
@@ -307,6 +322,13 @@ impl Client {
             )),
         }
     }
+}
+
+/// Whether Jira answered as it answers anybody, because the login failed: Cloud then says 200 with
+/// what is public, or 404.
+fn is_anonymous(answer: &Response) -> bool {
+    let reason = answer.header("x-seraph-loginreason").unwrap_or_default();
+    ["AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED"].iter().any(|failed| reason.contains(failed))
 }
 
 impl Reason {

@@ -380,6 +380,7 @@ fn settings_that_cannot_work_are_refused_without_the_token() {
         (json!({"email": "", "token": "api-secret"}), json!({"project_key_or_id": "NOC"})),
         (json!({"token": "api-secret"}), json!({"project_key_or_id": " "})),
         (json!({"token": "api-secret"}), json!({"project_key_or_id": "NOC", "api_version": 4})),
+        (json!({"token": "api-secret"}), json!({"project_key_or_id": "NOC", "api_version": 3})),
     ] {
         let error =
             testkit::open::<Jira>("https://jira.example.org", secret, information).unwrap_err();
@@ -561,4 +562,89 @@ fn check_fails_where_no_ticket_can_be_made() {
     jira.host.answer("GET", &format!("{API}/myself"), 200, json!({}));
     jira.host.answer("GET", &format!("{API}/project/NOC"), 404, none());
     assert_eq!(check(&mut jira)[1], ("project".to_owned(), false));
+}
+
+fn outcome(status: u16, headers: &[(&str, &str)], body: &Value) -> HttpAnswer {
+    let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    HttpAnswer::Answered { status, headers, body: body.to_string().into_bytes() }
+}
+
+const FAILED: [(&str, &str); 1] = [("x-seraph-loginreason", "AUTHENTICATED_FAILED")];
+
+#[test]
+fn only_jiras_own_404_means_that_there_is_no_such_issue() {
+    for body in [json!({}), json!([]), json!({"message": "no route"})] {
+        let mut jira = server(json!({}));
+        let page = json!({"total": 1, "issues": [issue(5, "")]});
+        jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
+        jira.host.answer("GET", &probe(6), 404, body.clone());
+        let error = jira.find(incident(), KEY).expect_err(&body.to_string());
+        assert_eq!(error.kind, ErrorKind::Settings, "{error}");
+    }
+}
+
+#[test]
+fn pages_that_do_not_say_whether_they_are_all_are_an_error() {
+    let mut jira = server(json!({}));
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"issues": [issue(5, "")]}));
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("don't add up"), "{error}");
+
+    let page = json!({"issues": [{"key": "NOC-1"}], "nextPageToken": "t"});
+    let mut jira = cloud(json!({}));
+    jira.host.answer("GET", &cloud_search(""), 200, page.clone());
+    jira.host.answer("GET", &cloud_search("&nextPageToken=t"), 200, page);
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("don't add up"), "{error}");
+
+    let mut jira = cloud(json!({}));
+    let page = json!({"issues": [{"key": "NOC-1"}], "isLast": false});
+    jira.host.answer("GET", &cloud_search(""), 200, page);
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("don't add up"), "{error}");
+}
+
+#[test]
+fn an_answer_for_anybody_after_a_failed_login_is_not_taken_for_ours() {
+    // Cloud answers who it doesn't know as it answers everybody: 200 with nothing in it, or 404.
+    let mut jira = cloud(json!({}));
+    let nothing = json!({"issues": [], "isLast": true});
+    jira.host.outcome("GET", &cloud_search(""), outcome(200, &FAILED, &nothing));
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Settings);
+    assert!(error.message.contains("check email and token"), "{error}");
+
+    let mut jira = server(json!({}));
+    let page = json!({"total": 1, "issues": [issue(5, "")]});
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
+    jira.host.outcome("GET", &probe(6), outcome(404, &FAILED, &none()));
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("check the token"), "{error}");
+
+    // What was created is created, whoever did it.
+    let mut jira = cloud(json!({}));
+    jira.host.outcome("POST", &format!("{CLOUD}/issue"), outcome(201, &FAILED, &created()));
+    assert_eq!(jira.create(incident(), KEY).unwrap().id, "NOC-47");
+}
+
+#[test]
+fn deleted_issues_one_at_a_time_do_not_end_the_search() {
+    let mut jira = server(json!({}));
+    let page = json!({"total": 1, "issues": [issue(5, "")]});
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
+    jira.host.answer("GET", &probe(6), 404, none());
+    jira.host.answer("GET", &probe(7), 200, issue(7, ""));
+    jira.host.answer("GET", &probe(8), 404, none());
+    jira.host.answer("GET", &probe(9), 200, ours(9, KEY));
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-9");
+}
+
+#[test]
+fn a_refusal_has_the_fields_looked_up_anew() {
+    let mut jira = server(mapped());
+    for _ in 0..2 {
+        jira.host.answer("GET", FIELDS, 200, fields());
+        jira.host.answer("POST", ISSUE, 403, none());
+        jira.create(incident(), KEY).unwrap_err();
+    }
 }

@@ -155,19 +155,16 @@ impl Client {
     /// Creates a ticket and gives its number.
     pub(crate) fn create(&self, call: &Call, ticket: &Value) -> Result<String> {
         let answer = self.send(call, Request::post(self.rest("ticket")).json(ticket))?;
-        if answer.status != 201 {
+        let refused = || {
             let mut error = self.refusal(&answer, "the ticket");
             if answer.status == 403 {
                 error.message += "; RT says the same of a queue that is missing or disabled";
             }
             // Not what RT does; if something else says "done", something may have been done.
             let done = (200..300).contains(&answer.status);
-            return Err(if done { error.retry(Retry::Unknown) } else { error });
-        }
-        let created: Record = answer.json().map_err(|mut error| {
-            error.message = format!("the ticket: RT {}", error.message);
-            error
-        })?;
+            if done { error.retry(Retry::Unknown) } else { error }
+        };
+        let created: Record = answer.read(201, "the ticket: RT", refused)?;
         Ok(number(&created.id))
     }
 
@@ -207,13 +204,7 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
-        match answer.status {
-            200 if answer.kind_of_body() != "an HTML page" => answer.json().map_err(|mut error| {
-                error.message = format!("{what}: RT {}", error.message);
-                error
-            }),
-            _ => Err(self.refusal(answer, what)),
-        }
+        answer.read(200, &format!("{what}: RT"), || self.refusal(answer, what))
     }
 
     /// The error that an answer other than the wanted one is, with RT's own reason.
