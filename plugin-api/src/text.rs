@@ -79,6 +79,31 @@ pub fn without_references(markdown: &str, signs: &str) -> String {
     out
 }
 
+/// Plain text, as a title is, in which nothing mentions a person or refers to another ticket: a
+/// zero-width space behind each of `signs` that a name or a number follows. Not in a URL or an
+/// address, which people copy.
+pub fn plain_without_references(text: &str, signs: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        if word.contains("://") {
+            return word.to_owned();
+        }
+        let mut out = String::with_capacity(word.len() + 3);
+        let mut before = None;
+        let mut rest = word.chars().peekable();
+        while let Some(c) = rest.next() {
+            out.push(c);
+            let named = rest.peek().is_some_and(|next| next.is_alphanumeric() || *next == '"');
+            let address = c == '@' && before.is_some_and(char::is_alphanumeric);
+            if signs.contains(c) && named && !address {
+                out.push('\u{200b}');
+            }
+            before = Some(c);
+        }
+        out
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +139,14 @@ mod tests {
             "{cut}"
         );
         assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn plain_text_refers_to_nothing_and_keeps_what_people_copy() {
+        assert_eq!(
+            plain_without_references("@all see g/p#1 !2: noc@x.org http://x/#1 # 1", "@#!"),
+            "@\u{200b}all see g/p#\u{200b}1 !\u{200b}2: noc@x.org http://x/#1 # 1"
+        );
     }
 
     #[test]

@@ -328,7 +328,9 @@ fn text_of_the_incident_reads_as_written_and_does_nothing() {
         let server = Server::new(forge, Mood::Well);
         server.host("").create_from(incident.to_string().as_bytes(), &[]).ended(0);
         let issue = server.issues().pop().unwrap();
-        assert_eq!(issue["title"], description.replace('\n', " "), "a title is plain text");
+        let title = issue["title"].as_str().unwrap();
+        assert_eq!(title.replace('\u{200b}', ""), description.replace('\n', " "), "plain text");
+        assert_eq!(title.contains("@\u{200b}channel see #\u{200b}123"), forge == GitLab, "{title}");
         let body = forge.body_of(&issue);
         assert!(body.contains(r"Netbox 11 \<12345\> down."), "{body}");
         assert!(body.contains(r"\@&#8203;channel see \#&#8203;123"), "{body}");

@@ -24,7 +24,9 @@ use settings::{Information, Secret};
 const TITLE: usize = 255;
 /// and at least so many bytes in a description (its limit is in characters).
 const DESCRIPTION: usize = 1_048_576;
-/// What GitLab reads as a mention, a reference or an emoji.
+/// What GitLab reads as a mention or a reference,
+const REFERENCES: &str = "@#!%&~$^";
+/// and in a description as an emoji or a reference to a vulnerability as well.
 const SIGNS: &str = "@#!%&~$^:[";
 /// By how much the clocks of those who see incidents and of GitLab may differ.
 const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -102,8 +104,9 @@ impl TicketPlugin for GitLab {
         let mut warnings = Vec::new();
         let wanted = self.information.labels.resolve(&request.incident);
         let labels = self.existing(call, wanted.labels, &mut warnings)?;
-        let title =
-            text::title(&call.title()?, TITLE, |_| 1, &request.incident.description, &mut warnings);
+        // GitLab looks for references in titles as well.
+        let title = text::plain_without_references(&call.title()?, REFERENCES);
+        let title = text::title(&title, TITLE, |_| 1, &request.incident.description, &mut warnings);
         let extra = Extra { missing_fields: &wanted.missing, warnings: &warnings };
         let body = text::without_references(&call.body(Format::Markdown, &extra)?, SIGNS);
         let marker = text::marker(&request.key);

@@ -170,9 +170,12 @@ fn mentions_references_and_emoji_of_the_incident_do_nothing() {
     gitlab.host.answer("POST", ISSUES, 201, created(&[]));
     let mut hostile = incident();
     // The host escapes what stands in the incident; the fake one passes it on.
+    gitlab.host.title = Some("@all #1 !45 &2 mail@x.org 12:30".into());
     hostile["description"] = json!(r"\@all \#1 g/p\!45 \%1 \&2 \~3 \$4 \^alert \:smile:");
     gitlab.create(hostile, KEY).unwrap();
     let sent = gitlab.host.sent_json(0);
+    let title = "@\u{200b}all #\u{200b}1 !\u{200b}45 &\u{200b}2 mail@x.org 12:30";
+    assert_eq!(sent["title"], title);
     let text = sent["description"].as_str().unwrap();
     let zero = "&#8203;";
     let expected = format!(
