@@ -166,7 +166,7 @@ fn whole_runs() {
 }
 
 fn sizes() {
-    for plugin in ["local", "rt"] {
+    for plugin in ["github", "gitlab", "jira", "local", "rt"] {
         let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(library_name(plugin));
         fs::copy(rust_plugin(plugin), &stripped).unwrap();
         let _ = Command::new("strip").arg(&stripped).status();
