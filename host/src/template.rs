@@ -169,8 +169,7 @@ fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> R
         };
         if !known {
             warnings.push(format!(
-                "template.{name}: {variable} is nothing that Argus's incidents have; empty text \
-                 stands for it"
+                "template.{name}: {variable} is nothing that Argus's incidents have; is it misspelt?"
             ));
         }
     }
