@@ -333,7 +333,7 @@ fn text_of_the_incident_reads_as_written_and_does_nothing() {
         wiki.contains("Netbox 11 <12345> down. &#123;code&#125; &#91;&#126;admin&#93;"),
         "{wiki}"
     );
-    assert!(wiki.contains("&#33;x.png&#33; &#42;b* h1. <img src=x>\n&#35; no"), "{wiki}");
+    assert!(wiki.contains("&#33;x.png&#33; &#42;b&#42; h1&#46; <img src=x>\n&#35; no"), "{wiki}");
     let document = made(Cloud);
     let paragraph = document["content"][1]["content"].as_array().unwrap();
     let text: Vec<&str> =

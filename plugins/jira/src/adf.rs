@@ -1,25 +1,27 @@
-//! Markdown as Atlassian Document Format, which API version 3 takes.
+//! Markdown as Atlassian Document Format.
 //!
 //! Source: <https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/>
 
-use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd, TextMergeStream};
+use pulldown_cmark::{
+    CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeStream,
+};
 use serde_json::{Value, json};
 
-use crate::wiki::{OPTIONS, target};
+/// How deep lists nest. Deeper ones become paragraphs: nobody reads them, and whoever walks the
+/// document recursively would overflow.
+const MAX_LISTS: usize = 10;
 
-/// Lists in lists, no deeper than anyone reads.
-const DEPTH: usize = 20;
+/// Where links may lead.
+const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
 pub(crate) fn from_markdown(markdown: &str) -> Value {
-    let mut builder =
-        Builder { open: vec![json!({"type": "doc", "version": 1})], marks: Vec::new() };
-    for event in TextMergeStream::new(Parser::new_ext(markdown, OPTIONS)) {
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    let events = Parser::new_ext(markdown, options).map(as_text);
+    let mut builder = Builder::default();
+    for event in TextMergeStream::new(events) {
         builder.event(event);
     }
-    while builder.open.len() > 1 {
-        builder.close();
-    }
-    builder.open.pop().unwrap_or_default()
+    builder.finish()
 }
 
 /// Plain text: a paragraph for each line.
@@ -34,219 +36,275 @@ pub(crate) fn from_text(text: &str) -> Value {
     json!({"type": "doc", "version": 1, "content": paragraphs})
 }
 
-struct Builder {
-    /// The nodes that we are in, the document first.
-    open: Vec<Value>,
-    /// The marks that text gets. One for a link that may not be followed is null.
-    marks: Vec<Value>,
+/// HTML is shown, not interpreted, and line ends in the source mean nothing.
+fn as_text(event: Event) -> Event {
+    match event {
+        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
+        Event::SoftBreak => Event::Text(CowStr::Borrowed(" ")),
+        event => event,
+    }
 }
 
-impl Builder {
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                let marks = self.marks.clone();
-                self.text(&text, marks);
-            }
-            Event::Code(text) => {
-                // Beside code, text can only be a link.
-                let link = |mark: &&Value| mark["type"] == "link";
-                let mut marks: Vec<Value> = self.marks.iter().filter(link).cloned().collect();
-                marks.push(json!({"type": "code"}));
-                self.text(&text, marks);
-            }
-            Event::SoftBreak => {
-                let marks = self.marks.clone();
-                self.text(" ", marks);
-            }
-            Event::HardBreak => self.inline(json!({"type": "hardBreak"})),
-            Event::Rule => self.place(json!({"type": "rule"})),
-            Event::Start(tag) => self.start(tag),
-            Event::End(tag) => self.end(tag),
-            _ => {}
-        }
+struct Node {
+    kind: &'static str,
+    attrs: Option<Value>,
+    content: Vec<Value>,
+    /// Opened here, for text that has no paragraph in Markdown.
+    implicit: bool,
+}
+
+impl Node {
+    fn new(kind: &'static str) -> Self {
+        Self { kind, attrs: None, content: Vec::new(), implicit: false }
     }
 
-    fn start(&mut self, tag: Tag) {
-        let node = match tag {
-            Tag::Paragraph => json!({"type": "paragraph"}),
-            Tag::Heading { level, .. } => {
-                json!({"type": "heading", "attrs": {"level": level as u8}})
-            }
-            Tag::BlockQuote(_) => json!({"type": "blockquote"}),
-            Tag::CodeBlock(kind) => match kind {
-                CodeBlockKind::Fenced(info) if !info.is_empty() => {
-                    let language = info.split_whitespace().next();
-                    json!({"type": "codeBlock", "attrs": {"language": language}})
-                }
-                _ => json!({"type": "codeBlock"}),
-            },
-            Tag::List(Some(first)) => json!({"type": "orderedList", "attrs": {"order": first}}),
-            Tag::List(None) => json!({"type": "bulletList"}),
-            Tag::Item => json!({"type": "listItem"}),
-            Tag::Table(_) => json!({"type": "table"}),
-            Tag::TableHead | Tag::TableRow => json!({"type": "tableRow"}),
-            Tag::TableCell => {
-                // The first row of a table is its head.
-                let table = self.open.iter().rev().nth(1);
-                let in_head = table.is_some_and(|table| table.get("content").is_none());
-                json!({"type": if in_head { "tableHeader" } else { "tableCell" }})
-            }
-            Tag::Strong => return self.marks.push(json!({"type": "strong"})),
-            Tag::Emphasis => return self.marks.push(json!({"type": "em"})),
-            Tag::Strikethrough => return self.marks.push(json!({"type": "strike"})),
-            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                let link = target(&dest_url);
-                let mark = link.map(|url| json!({"type": "link", "attrs": {"href": url}}));
-                return self.marks.push(mark.unwrap_or_default());
-            }
-            _ => return,
+    fn with(kind: &'static str, attrs: Value) -> Self {
+        Self { attrs: Some(attrs), ..Self::new(kind) }
+    }
+
+    fn holds_text(&self) -> bool {
+        matches!(self.kind, "paragraph" | "heading" | "codeBlock")
+    }
+
+    /// The node as JSON, unless it must have content and has none.
+    fn into_value(mut self) -> Option<Value> {
+        let first = self.content.first().map_or(&Value::Null, |first| &first["type"]);
+        let needs_paragraph = match self.kind {
+            "listItem" => first != "paragraph" && first != "codeBlock",
+            "tableHeader" | "tableCell" => first.is_null(),
+            _ => false,
         };
-        self.open.push(node);
-    }
-
-    fn end(&mut self, tag: TagEnd) {
-        match tag {
-            TagEnd::Paragraph
-            | TagEnd::Heading(_)
-            | TagEnd::BlockQuote(_)
-            | TagEnd::CodeBlock
-            | TagEnd::List(_)
-            | TagEnd::Item
-            | TagEnd::Table
-            | TagEnd::TableHead
-            | TagEnd::TableRow
-            | TagEnd::TableCell => self.close(),
-            TagEnd::Strong
-            | TagEnd::Emphasis
-            | TagEnd::Strikethrough
-            | TagEnd::Link
-            | TagEnd::Image => {
-                self.marks.pop();
-            }
-            _ => {}
+        if needs_paragraph {
+            self.content.insert(0, json!({"type": "paragraph"}));
         }
-    }
-
-    fn text(&mut self, text: &str, marks: Vec<Value>) {
-        let in_code = self.open.last().is_some_and(|node| node["type"] == "codeBlock");
-        let text = if in_code { text } else { text.trim_end_matches('\n') };
-        // The format has no empty text.
-        if text.is_empty() {
-            return;
+        if self.content.is_empty() && !self.holds_text() {
+            return None;
         }
-        let mut node = json!({"type": "text", "text": text});
-        let mut kept: Vec<Value> = Vec::new();
-        for mark in marks {
-            if !in_code && !mark.is_null() && !kept.iter().any(|k| k["type"] == mark["type"]) {
-                kept.push(mark);
-            }
+        let mut value = json!({"type": self.kind});
+        if let Some(attrs) = self.attrs {
+            value["attrs"] = attrs;
         }
-        if !kept.is_empty() {
-            node["marks"] = json!(kept);
+        if !self.content.is_empty() {
+            value["content"] = Value::Array(self.content);
         }
-        self.inline(node);
-    }
-
-    /// Puts what stands in a line where we are: in a paragraph, if need be in one of its own.
-    fn inline(&mut self, node: Value) {
-        let Some(parent) = self.open.last_mut() else { return };
-        if is_line(parent) {
-            return push(parent, node);
-        }
-        let last = parent["content"].as_array_mut().and_then(|content| content.last_mut());
-        match last {
-            Some(paragraph) if paragraph["type"] == "paragraph" => push(paragraph, node),
-            _ => push(parent, json!({"type": "paragraph", "content": [node]})),
-        }
-    }
-
-    /// Ends the innermost node and puts it into the one around it.
-    fn close(&mut self) {
-        let Some(mut node) = self.open.pop() else { return };
-        let empty = node.get("content").is_none();
-        match node["type"].as_str().unwrap_or_default() {
-            "blockquote" | "bulletList" | "orderedList" | "table" | "tableRow" if empty => return,
-            "tableCell" | "tableHeader" if empty => push(&mut node, json!({"type": "paragraph"})),
-            "listItem" => begin_with_a_paragraph(&mut node),
-            "codeBlock" => trim_code(&mut node),
-            _ => {}
-        }
-        self.place(node);
-    }
-
-    /// Puts a block where we are; where the format doesn't allow it, its text as a paragraph.
-    fn place(&mut self, node: Value) {
-        let depth = self.open.len();
-        let Some(parent) = self.open.last_mut() else { return };
-        if allowed(parent, &node) && depth <= DEPTH {
-            return push(parent, node);
-        }
-        let mut lines = Vec::new();
-        collect(&node, &mut lines);
-        if !lines.is_empty() {
-            push(parent, json!({"type": "paragraph", "content": lines}));
-        }
+        Some(value)
     }
 }
 
-fn push(parent: &mut Value, node: Value) {
-    match parent["content"].as_array_mut() {
-        Some(content) => content.push(node),
-        None => parent["content"] = json!([node]),
-    }
-}
-
-/// Whether a node holds text, not blocks.
-fn is_line(node: &Value) -> bool {
-    matches!(node["type"].as_str(), Some("paragraph" | "heading" | "codeBlock"))
-}
-
-fn allowed(parent: &Value, child: &Value) -> bool {
-    let child = child["type"].as_str().unwrap_or_default();
-    match parent["type"].as_str().unwrap_or_default() {
+fn allows(parent: &str, child: &str) -> bool {
+    match parent {
+        "doc" => !matches!(child, "listItem" | "tableRow" | "tableHeader" | "tableCell"),
         "blockquote" | "listItem" => {
             matches!(child, "paragraph" | "bulletList" | "orderedList" | "codeBlock")
         }
         "bulletList" | "orderedList" => child == "listItem",
         "table" => child == "tableRow",
-        "tableRow" => matches!(child, "tableCell" | "tableHeader"),
-        "paragraph" | "heading" | "codeBlock" => false,
-        _ => true,
+        "tableRow" => matches!(child, "tableHeader" | "tableCell"),
+        "tableHeader" | "tableCell" => child == "paragraph",
+        _ => false,
     }
 }
 
-fn begin_with_a_paragraph(item: &mut Value) {
-    let fits = matches!(item["content"][0]["type"].as_str(), Some("paragraph" | "codeBlock"));
-    if fits {
-        return;
-    }
-    match item["content"].as_array_mut() {
-        Some(content) => content.insert(0, json!({"type": "paragraph"})),
-        None => push(item, json!({"type": "paragraph"})),
-    }
+#[derive(Default)]
+struct Builder {
+    /// The blocks of the document that are complete.
+    document: Vec<Value>,
+    /// The nodes within the document that are not, the outermost first.
+    open: Vec<Node>,
+    /// For each open block of the Markdown, whether it has a node.
+    blocks: Vec<bool>,
+    marks: Vec<&'static str>,
+    /// The targets of the open links and images, unless they may not be followed.
+    links: Vec<Option<String>>,
 }
 
-/// Without the line feed that ends the last line of every block of code.
-fn trim_code(block: &mut Value) {
-    let Some(Value::Array(content)) = block.get_mut("content") else { return };
-    if let Some(last) = content.last_mut() {
-        let text = last["text"].as_str().unwrap_or_default().trim_end_matches('\n').to_owned();
-        last["text"] = json!(text);
-    }
-    content.retain(|text| text["text"] != "");
-}
-
-/// The lines of a node and of all in it, apart by breaks.
-fn collect(node: &Value, lines: &mut Vec<Value>) {
-    let content = node["content"].as_array().into_iter().flatten();
-    if is_line(node) {
-        if !lines.is_empty() {
-            lines.push(json!({"type": "hardBreak"}));
+impl Builder {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Start(tag) => self.start(tag),
+            Event::End(tag) => self.end(tag),
+            Event::Text(code) if self.innermost() == "codeBlock" => self.code_block(&code),
+            Event::Text(text) => self.text(&text, &["strong", "em", "strike"]),
+            Event::Code(code) => {
+                // Beside code, text may be a link, and nothing else.
+                self.marks.push("code");
+                self.text(&code, &["code"]);
+                self.marks.pop();
+            }
+            Event::HardBreak => self.inline(json!({"type": "hardBreak"})),
+            Event::Rule => {
+                self.close_implicit();
+                if allows(self.innermost(), "rule") {
+                    self.add(json!({"type": "rule"}));
+                }
+            }
+            _ => {}
         }
-        lines.extend(content.cloned());
+    }
+
+    fn start(&mut self, tag: Tag) {
+        match tag {
+            Tag::Strong => self.marks.push("strong"),
+            Tag::Emphasis => self.marks.push("em"),
+            Tag::Strikethrough => self.marks.push("strike"),
+            Tag::Link { link_type, dest_url, .. } | Tag::Image { link_type, dest_url, .. } => {
+                self.links.push(target(link_type, &dest_url));
+            }
+            Tag::TableCell if self.innermost() == "paragraph" => self.start_cell_as_text(),
+            tag => self.start_block(self.node(&tag)),
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        match tag {
+            TagEnd::Strong | TagEnd::Emphasis | TagEnd::Strikethrough => {
+                self.marks.pop();
+            }
+            TagEnd::Link | TagEnd::Image => {
+                self.links.pop();
+            }
+            _ => {
+                self.close_implicit();
+                if self.blocks.pop() == Some(true) {
+                    self.close();
+                }
+            }
+        }
+    }
+
+    fn node(&self, tag: &Tag) -> Option<Node> {
+        Some(match tag {
+            Tag::Paragraph | Tag::HtmlBlock => Node::new("paragraph"),
+            Tag::Heading { level, .. } => Node::with("heading", json!({"level": *level as u8})),
+            Tag::BlockQuote(_) => Node::new("blockquote"),
+            Tag::CodeBlock(kind) => code_block(kind),
+            Tag::List(_) if self.lists() == MAX_LISTS => return None,
+            Tag::List(Some(first)) => Node::with("orderedList", json!({"order": first})),
+            Tag::List(None) => Node::new("bulletList"),
+            Tag::Item => Node::new("listItem"),
+            Tag::Table(_) => Node::new("table"),
+            Tag::TableHead | Tag::TableRow => Node::new("tableRow"),
+            Tag::TableCell if self.in_table_head() => Node::new("tableHeader"),
+            Tag::TableCell => Node::new("tableCell"),
+            _ => return None,
+        })
+    }
+
+    /// The head is the first row: the table around it has no other yet.
+    fn in_table_head(&self) -> bool {
+        self.open.iter().nth_back(1).is_some_and(|table| table.content.is_empty())
+    }
+
+    /// Opens a block. Where the format doesn't allow it, its text stands in a paragraph, and its
+    /// blocks in the one around it.
+    fn start_block(&mut self, node: Option<Node>) {
+        self.close_implicit();
+        let node = node.and_then(|node| match node.kind {
+            kind if allows(self.innermost(), kind) => Some(node),
+            "heading" | "tableRow" => Some(Node::new("paragraph")),
+            _ => None,
+        });
+        self.blocks.push(node.is_some());
+        self.open.extend(node);
+    }
+
+    /// For a row that became a paragraph.
+    fn start_cell_as_text(&mut self) {
+        self.blocks.push(false);
+        if self.open.last().is_some_and(|row| !row.content.is_empty()) {
+            self.text(" | ", &[]);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(value) = self.open.pop().and_then(Node::into_value) {
+            self.add(value);
+        }
+    }
+
+    fn close_implicit(&mut self) {
+        if self.open.last().is_some_and(|node| node.implicit) {
+            self.close();
+        }
+    }
+
+    fn add(&mut self, value: Value) {
+        self.open.last_mut().map_or(&mut self.document, |parent| &mut parent.content).push(value);
+    }
+
+    fn lists(&self) -> usize {
+        self.open.iter().filter(|node| matches!(node.kind, "bulletList" | "orderedList")).count()
+    }
+
+    fn innermost(&self) -> &'static str {
+        self.open.last().map_or("doc", |node| node.kind)
+    }
+
+    fn text(&mut self, text: &str, allowed: &[&str]) {
+        let marks = allowed.iter().filter(|mark| self.marks.contains(mark));
+        let mut marks: Vec<Value> = marks.map(|mark| json!({"type": mark})).collect();
+        // Links don't nest: an image in a link is its text.
+        let link = self.links.iter().flatten().next();
+        marks.extend(link.map(|href| json!({"type": "link", "attrs": {"href": href}})));
+        for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+            if number > 0 {
+                self.inline(json!({"type": "hardBreak"}));
+            }
+            let line = line.replace(char::is_control, " ");
+            // The format has neither empty text nor empty marks.
+            match (line.is_empty(), marks.is_empty()) {
+                (true, _) => {}
+                (_, true) => self.inline(json!({"type": "text", "text": line})),
+                _ => self.inline(json!({"type": "text", "text": line, "marks": marks})),
+            }
+        }
+    }
+
+    /// The line feed that ends a block isn't part of its code.
+    fn code_block(&mut self, code: &str) {
+        let code = code.strip_suffix('\n').unwrap_or(code);
+        if !code.is_empty() {
+            self.add(json!({"type": "text", "text": code}));
+        }
+    }
+
+    fn inline(&mut self, node: Value) {
+        if !self.open.last().is_some_and(Node::holds_text) {
+            self.open.push(Node { implicit: true, ..Node::new("paragraph") });
+        }
+        self.add(node);
+    }
+
+    fn finish(mut self) -> Value {
+        while !self.open.is_empty() {
+            self.close();
+        }
+        json!({"version": 1, "type": "doc", "content": self.document})
+    }
+}
+
+fn code_block(kind: &CodeBlockKind) -> Node {
+    let CodeBlockKind::Fenced(info) = kind else { return Node::new("codeBlock") };
+    match info.split_whitespace().next() {
+        Some(language) => Node::with("codeBlock", json!({"language": language})),
+        None => Node::new("codeBlock"),
+    }
+}
+
+/// Where a link leads, if that is the web or a mailbox.
+fn target(link_type: LinkType, url: &str) -> Option<String> {
+    let url = if link_type == LinkType::Email { &format!("mailto:{url}") } else { url };
+    let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty()).then(|| url.chars().map(encode).collect())
+}
+
+/// A URL has no spaces, but in `<...>` Markdown allows them.
+fn encode(c: char) -> String {
+    let text = String::from(c);
+    if c.is_whitespace() || c.is_control() {
+        text.bytes().map(|byte| format!("%{byte:02X}")).collect()
     } else {
-        content.for_each(|child| collect(child, lines));
+        text
     }
 }
 
@@ -254,126 +312,307 @@ fn collect(node: &Value, lines: &mut Vec<Value>) {
 mod tests {
     use super::*;
 
+    #[track_caller]
     fn content(markdown: &str) -> Value {
-        let doc = from_markdown(markdown);
-        assert_eq!((&doc["type"], &doc["version"]), (&json!("doc"), &json!(1)));
-        valid(&doc);
-        doc["content"].clone()
+        let document = from_markdown(markdown);
+        assert_eq!((&document["version"], &document["type"]), (&json!(1), &json!("doc")));
+        assert_valid(&document);
+        document["content"].clone()
     }
 
-    /// No empty text, no empty content, nothing where it may not be.
-    fn valid(node: &Value) {
-        assert_ne!(node["text"], "", "{node}");
-        if let Some(children) = node.get("content") {
-            let children = children.as_array().unwrap();
-            assert!(!children.is_empty(), "{node}");
-            for child in children {
-                let line = matches!(child["type"].as_str(), Some("text" | "hardBreak"));
-                assert_eq!(line, is_line(node), "{child} in {node}");
-                assert!(line || allowed(node, child), "{child} in {node}");
-                valid(child);
-            }
+    /// As the schema has it.
+    #[track_caller]
+    fn assert_valid(node: &Value) {
+        let kind = node["type"].as_str().unwrap();
+        let empty = Vec::new();
+        let children = node["content"].as_array().unwrap_or(&empty);
+        match kind {
+            "text" => return assert_valid_text(node),
+            "hardBreak" | "rule" => return assert!(node.get("content").is_none()),
+            "doc" | "paragraph" | "heading" | "codeBlock" => {}
+            _ => assert!(!children.is_empty(), "{node}"),
         }
+        for child in children {
+            let child_kind = child["type"].as_str().unwrap();
+            let allowed = match kind {
+                "codeBlock" => child_kind == "text" && child.get("marks").is_none(),
+                "paragraph" | "heading" => matches!(child_kind, "text" | "hardBreak"),
+                _ => allows(kind, child_kind) && child_kind != "text" && child_kind != "hardBreak",
+            };
+            assert!(allowed, "{child_kind} in {node}");
+            assert_valid(child);
+        }
+        if kind == "listItem" {
+            assert!(matches!(children[0]["type"].as_str(), Some("paragraph" | "codeBlock")));
+        }
+    }
+
+    #[track_caller]
+    fn assert_valid_text(node: &Value) {
+        assert_ne!(node["text"], "");
+        let Some(marks) = node.get("marks") else { return };
+        let kinds = marks.as_array().unwrap().iter().map(|mark| mark["type"].as_str().unwrap());
+        let kinds: Vec<&str> = kinds.collect();
+        assert!(!kinds.is_empty());
+        let distinct: std::collections::BTreeSet<&&str> = kinds.iter().collect();
+        assert_eq!(distinct.len(), kinds.len(), "{node}");
+        assert!(!kinds.contains(&"code") || kinds.iter().all(|k| matches!(*k, "code" | "link")));
     }
 
     fn text(text: &str) -> Value {
         json!({"type": "text", "text": text})
     }
 
-    fn marked(words: &str, mark: &str) -> Value {
-        json!({"type": "text", "text": words, "marks": [{"type": mark}]})
+    fn marked(text: &str, marks: &[&str]) -> Value {
+        let marks: Vec<Value> = marks.iter().map(|mark| json!({"type": mark})).collect();
+        json!({"type": "text", "text": text, "marks": marks})
     }
 
-    fn paragraph(content: &[Value]) -> Value {
-        json!({"type": "paragraph", "content": content})
+    fn linked(text: &str, href: &str) -> Value {
+        json!({"type": "text", "text": text, "marks": [{"type": "link", "attrs": {"href": href}}]})
+    }
+
+    fn hard_break() -> Value {
+        json!({"type": "hardBreak"})
+    }
+
+    fn node(kind: &str, content: Value) -> Value {
+        json!({"type": kind, "content": content})
+    }
+
+    fn paragraph(words: &str) -> Value {
+        node("paragraph", json!([text(words)]))
     }
 
     #[test]
-    fn headings_paragraphs_and_breaks() {
-        let expected = json!([
-            {"type": "heading", "attrs": {"level": 2}, "content": [text("Tags")]},
-            paragraph(&[text("a"), json!({"type": "hardBreak"}), text("b"), text(" "), text("c")]),
-            {"type": "rule"},
+    fn untrusted_text_is_text() {
+        let words = "{code} [~a] *b* _c_ <b>d</b> @e :) h1. | & &amp; https://x.org";
+        let escape = |c: char| if c.is_ascii_punctuation() { format!("\\{c}") } else { c.into() };
+        let markdown: String = words.chars().map(escape).collect();
+        assert_eq!(content(&markdown), json!([paragraph(words)]));
+    }
+
+    #[test]
+    fn headings_have_their_level() {
+        let heading = |level: u8| json!({"type": "heading", "attrs": {"level": level}, "content": [text("a")]});
+        assert_eq!(content("## a\n\n###### a"), json!([heading(2), heading(6)]));
+    }
+
+    #[test]
+    fn a_soft_break_is_a_space_and_a_hard_one_a_break() {
+        let line = json!([text("a b"), hard_break(), text("c")]);
+        assert_eq!(content("a\nb\\\nc"), json!([node("paragraph", line)]));
+    }
+
+    #[test]
+    fn styles_are_marks() {
+        let line = json!([
+            marked("b", &["strong"]),
+            marked("i", &["em"]),
+            marked("s", &["strike"]),
+            marked("c", &["code"])
         ]);
-        assert_eq!(content("## Tags\n\na\\\nb\nc\n\n---"), expected);
+        assert_eq!(content("**b***i*~~s~~`c`"), json!([node("paragraph", line)]));
     }
 
     #[test]
-    fn marks_and_links() {
-        let link = json!({"type": "link", "attrs": {"href": "https://x.org/?a=b"}});
-        let expected = json!([paragraph(&[
-            marked("b", "strong"),
-            marked("i", "em"),
-            marked("s", "strike"),
-            marked("c", "code"),
-            json!({"type": "text", "text": "l", "marks": [link]}),
-            json!({"type": "text", "text": "m", "marks": [link, {"type": "code"}]}),
-        ])]);
-        let markdown = "**b***i*~~s~~`c`[l](https://x.org/?a=b)[**`m`**](https://x.org/?a=b)";
-        assert_eq!(content(markdown), expected);
+    fn styles_combine_once_each() {
+        let line = json!([marked("a ", &["strong"]), marked("b", &["strong", "em"])]);
+        assert_eq!(content("**a __*b*__**"), json!([node("paragraph", line)]));
     }
 
     #[test]
-    fn lists_in_lists_and_empty_items() {
-        let item = |content: Value| json!({"type": "listItem", "content": content});
-        let inner = json!({"type": "orderedList", "attrs": {"order": 1}, "content": [
-            item(json!([paragraph(&[text("b")])])),
-        ]});
-        let expected = json!([{"type": "bulletList", "content": [
-            item(json!([paragraph(&[text("a")]), inner])),
-            item(json!([{"type": "paragraph"}])),
-        ]}]);
-        assert_eq!(content("- a\n  1. b\n-"), expected);
-    }
-
-    #[test]
-    fn code_quotes_and_tables() {
-        let cell =
-            |kind: &str, words: &str| json!({"type": kind, "content": [paragraph(&[text(words)])]});
-        let empty = json!({"type": "tableCell", "content": [{"type": "paragraph"}]});
-        let expected = json!([
-            {"type": "codeBlock", "attrs": {"language": "sh"}, "content": [text("a\n\n*b*")]},
-            {"type": "blockquote", "content": [paragraph(&[text("q")])]},
-            {"type": "table", "content": [
-                {"type": "tableRow", "content": [cell("tableHeader", "h"), cell("tableHeader", "i")]},
-                {"type": "tableRow", "content": [cell("tableCell", "1"), empty]},
-            ]},
-        ]);
+    fn code_has_no_other_style() {
         assert_eq!(
-            content("```sh\na\n\n*b*\n```\n\n> q\n\n| h | i |\n|---|---|\n| 1 |  |"),
-            expected
+            content("***`c`***"),
+            json!([node("paragraph", json!([marked("c", &["code"])]))])
         );
     }
 
     #[test]
-    fn what_the_format_forbids_keeps_its_text() {
-        let quote = content("> ## h\n> > inner\n>\n> ---\n>\n> - x");
-        assert_eq!(quote[0]["content"][0], paragraph(&[text("h")]));
-        assert_eq!(quote[0]["content"][1], paragraph(&[text("inner")]));
-        content("- # h\n- > q\n- | a |\n  |---|\n  | b |\n");
-        content("```\n```\n\n>\n\n-");
+    fn code_may_be_a_link() {
+        let link = json!({"type": "link", "attrs": {"href": "https://x.org"}});
+        let code = json!({"type": "text", "text": "c", "marks": [{"type": "code"}, link]});
+        assert_eq!(content("[**`c`**](https://x.org)"), json!([node("paragraph", json!([code]))]));
     }
 
     #[test]
-    fn lists_without_end_do_not_overflow() {
-        let deep = content(&"- ".repeat(10_000));
-        assert!(deep.to_string().len() < 100_000);
+    fn links_have_their_target() {
+        for (markdown, expected) in [
+            (
+                "<https://x.org/?a=b&c=d>",
+                linked("https://x.org/?a=b&c=d", "https://x.org/?a=b&c=d"),
+            ),
+            ("[t](<https://x.org/a|b]c d>)", linked("t", "https://x.org/a|b]c%20d")),
+            ("[t](mailto:a@b.org)", linked("t", "mailto:a@b.org")),
+            ("<a@b.org>", linked("a@b.org", "mailto:a@b.org")),
+        ] {
+            assert_eq!(content(markdown), json!([node("paragraph", json!([expected]))]));
+        }
     }
 
     #[test]
-    fn text_of_the_incident_is_text() {
-        let markdown = r"\<b\>x\</b\> \@channel \{code\} [a](<javascript:alert(1)>) <i>raw</i>";
-        let all = content(markdown);
-        let texts = all[0]["content"].as_array().unwrap().iter();
-        let shown: String = texts.map(|node| node["text"].as_str().unwrap()).collect();
-        assert_eq!(shown, "<b>x</b> @channel {code} a <i>raw</i>");
-        assert!(!all.to_string().contains("marks"), "{all}");
+    fn other_targets_are_not_linked() {
+        for url in ["javascript:alert(1)", "file:///etc/passwd", "/a", "#a", "https://", ""] {
+            assert_eq!(content(&format!("[text](<{url}>)")), json!([paragraph("text")]));
+        }
     }
 
     #[test]
-    fn plain_text_has_a_paragraph_for_each_line() {
-        let expected =
-            json!([paragraph(&[text("a")]), {"type": "paragraph"}, paragraph(&[text("b")])]);
-        assert_eq!(from_text("a\n\nb")["content"], expected);
+    fn images_are_links_and_links_do_not_nest() {
+        for (markdown, href) in [
+            ("![alt](https://x.org/a.png)", "https://x.org/a.png"),
+            ("[![alt](https://x.org/a.png)](https://y.org)", "https://y.org"),
+            ("[![alt](https://x.org/a.png)](javascript:a)", "https://x.org/a.png"),
+        ] {
+            assert_eq!(content(markdown), json!([node("paragraph", json!([linked("alt", href)]))]));
+        }
+    }
+
+    #[test]
+    fn text_behind_a_link_is_not_linked() {
+        let line = json!([linked("a", "https://x.org"), text(" b")]);
+        assert_eq!(content("[a](https://x.org) b"), json!([node("paragraph", line)]));
+    }
+
+    #[test]
+    fn lists_nest() {
+        let c = node("listItem", json!([paragraph("b")]));
+        let ordered = json!({"type": "orderedList", "attrs": {"order": 3}, "content": [c]});
+        let items = json!([
+            node("listItem", json!([paragraph("a"), ordered])),
+            node("listItem", json!([paragraph("c"), paragraph("d")])),
+        ]);
+        assert_eq!(content("- a\n\n  3. b\n- c\n\n  d"), json!([node("bulletList", items)]));
+    }
+
+    #[test]
+    fn items_start_with_a_paragraph() {
+        let empty = json!({"type": "paragraph"});
+        let inner = node("bulletList", json!([node("listItem", json!([paragraph("a")]))]));
+        let outer =
+            json!([node("listItem", json!([empty, inner])), node("listItem", json!([empty]))]);
+        assert_eq!(content("- - a\n-"), json!([node("bulletList", outer)]));
+    }
+
+    #[test]
+    fn items_may_start_with_code() {
+        let code = node("codeBlock", json!([text("a")]));
+        let items = json!([node("listItem", json!([code, paragraph("b")]))]);
+        assert_eq!(content("- ```\n  a\n  ```\n  b"), json!([node("bulletList", items)]));
+    }
+
+    #[test]
+    fn code_has_its_language_and_no_marks() {
+        let code = json!({"type": "codeBlock", "attrs": {"language": "sql"}, "content": [text("*a*\n\n b")]});
+        assert_eq!(content("```sql x\n*a*\n\n b\n```"), json!([code]));
+    }
+
+    #[test]
+    fn empty_code_has_no_text() {
+        assert_eq!(content("```\n```"), json!([{"type": "codeBlock"}]));
+        assert_eq!(content("```\n\n```"), json!([{"type": "codeBlock"}]));
+    }
+
+    #[test]
+    fn quotes_hold_what_the_format_allows() {
+        let list = node("bulletList", json!([node("listItem", json!([paragraph("b")]))]));
+        let code = node("codeBlock", json!([text("c")]));
+        let quote = node("blockquote", json!([paragraph("a"), list, code]));
+        assert_eq!(content("> a\n>\n> - b\n>\n> ```\n> c\n> ```"), json!([quote]));
+    }
+
+    #[test]
+    fn what_a_quote_may_not_hold_keeps_its_text() {
+        let row = |a, b| node("paragraph", json!([text(a), text(" | "), text(b)]));
+        let quote = json!([paragraph("a"), paragraph("b"), row("c", "d"), row("e", "f")]);
+        assert_eq!(
+            content("> # a\n> > b\n>\n> ---\n>\n> | c | d |\n> |---|---|\n> | e | f |"),
+            json!([node("blockquote", quote)])
+        );
+    }
+
+    #[test]
+    fn what_an_item_may_not_hold_keeps_its_text() {
+        let items =
+            json!([node("listItem", json!([paragraph("a"), paragraph("b"), paragraph("c")]))]);
+        assert_eq!(content("- # a\n  > b\n\n  c"), json!([node("bulletList", items)]));
+    }
+
+    #[test]
+    fn an_empty_quote_is_none() {
+        assert_eq!(content(">\n\na"), json!([paragraph("a")]));
+    }
+
+    #[test]
+    fn rules_stand_alone() {
+        assert_eq!(content("a\n\n---"), json!([paragraph("a"), {"type": "rule"}]));
+    }
+
+    #[test]
+    fn tables_have_a_head_and_empty_cells() {
+        let row = |kind: &str, first: Value, second: Value| {
+            let cell = |content: Value| node(kind, json!([content]));
+            node("tableRow", json!([cell(first), cell(second)]))
+        };
+        let rows = json!([
+            row("tableHeader", paragraph("a"), paragraph("b")),
+            row("tableCell", paragraph("c"), json!({"type": "paragraph"})),
+        ]);
+        assert_eq!(content("| a | b |\n|---|---|\n| c | |"), json!([node("table", rows)]));
+    }
+
+    #[test]
+    fn html_is_shown() {
+        let block = node("paragraph", json!([text("<div>"), hard_break(), text("a </div>")]));
+        assert_eq!(
+            content("<div>\na </div>\n\nb <i>c</i>"),
+            json!([block, paragraph("b <i>c</i>")])
+        );
+    }
+
+    #[test]
+    fn empty_lines_are_breaks_only() {
+        let lines = json!([text("<!--"), hard_break(), hard_break(), text("-->")]);
+        assert_eq!(content("<!--\n\n-->"), json!([node("paragraph", lines)]));
+    }
+
+    #[test]
+    fn a_rule_in_an_item_separates_paragraphs() {
+        let items = json!([node("listItem", json!([paragraph("a"), paragraph("b")]))]);
+        assert_eq!(content("- a\n  ***\n  b"), json!([node("bulletList", items)]));
+    }
+
+    #[test]
+    fn control_characters_become_spaces() {
+        assert_eq!(content("a&#7;b"), json!([paragraph("a b")]));
+    }
+
+    #[test]
+    fn nothing_is_an_empty_document() {
+        assert_eq!(from_markdown(""), json!({"version": 1, "type": "doc", "content": []}));
+    }
+
+    #[test]
+    fn text_without_content_is_no_node() {
+        assert_eq!(content("[](https://x.org)"), json!([{"type": "paragraph"}]));
+    }
+
+    #[test]
+    fn deep_lists_go_on_as_paragraphs() {
+        let depth = MAX_LISTS + 2;
+        let lines = (0..depth).map(|level| format!("{}- {level}\n", "  ".repeat(level)));
+        let document = content(&lines.collect::<String>()).to_string();
+        assert_eq!(document.matches("bulletList").count(), MAX_LISTS);
+        for level in 0..depth {
+            assert!(document.contains(&format!("\"text\":\"{level}\"")), "{level} in {document}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_does_not_overflow() {
+        for opening in ["> ", "- ", "*a ", "[", "![", "**a "] {
+            content(&format!("{}x", opening.repeat(20_000)));
+        }
     }
 }

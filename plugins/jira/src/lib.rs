@@ -164,7 +164,7 @@ impl Jira {
         loop {
             let mut cut = Vec::new();
             let markdown = text::body(markdown.to_owned(), limit, &mut cut);
-            let wiki = format!("{}\n{}", wiki::from_markdown(&markdown), anchor(fingerprint));
+            let wiki = format!("{}\n\n{}", wiki::from_markdown(&markdown), anchor(fingerprint));
             // Jira measures a document by its text as well. Escaping makes text longer, a few
             // times at most.
             if wiki.encode_utf16().count() > DESCRIPTION && limit > DESCRIPTION / 16 {
