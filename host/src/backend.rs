@@ -19,12 +19,13 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::call::{CallContext, Mode, Services};
-use crate::catalog::Plugin;
+use crate::catalog::{Plugin, Stamp};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::gateway::{Fence, Gateway, Route};
 use crate::in_process::{self, InProcess};
 use crate::library::LoadError;
+use crate::metrics::Metrics;
 use crate::redact::Redactor;
 use crate::schema;
 use crate::template::Templates;
@@ -47,16 +48,22 @@ pub struct Backend {
     pub manifest: Manifest,
     /// What is odd about the settings, a sentence each.
     pub warnings: Vec<String>,
+    /// The settings that it was made of.
+    config: BackendConfig,
     services: Arc<Services>,
     library: PathBuf,
+    stamp: Stamp,
     /// The endpoint's, which tickets may have beside http and https.
     scheme: String,
     /// The JSON that open() gets.
     settings: SecretString,
     isolation: Isolation,
-    call_timeout: Duration,
+    pub call_timeout: Duration,
+    /// Calls at once.
+    pub concurrency: usize,
     permits: Semaphore,
     idle: Mutex<Vec<Instance>>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -80,14 +87,14 @@ enum Broken {
 
 impl Backend {
     /// Checks a backend's settings against its plugin's schemas. Starts nothing yet.
-    pub fn new(config: &BackendConfig, plugin: &Plugin) -> Result<Backend> {
+    pub fn new(config: &BackendConfig, plugin: &Plugin, metrics: &Arc<Metrics>) -> Result<Backend> {
         let manifest = plugin.manifest.clone();
         let place = format!("backend {} ({})", config.name, manifest.name);
         let pointing = |setting| {
             let place = place.clone();
             move |error: Error| config.pointing(setting, error.at(&place))
         };
-        let resolved = config.secret.resolve().map_err(pointing(Setting::Secret))?;
+        let resolved = config.secret.resolve("secret").map_err(pointing(Setting::Secret))?;
         let mut warnings = resolved.warnings;
         schema::validate("secret", &manifest.secret_schema, &resolved.value, true)
             .map_err(pointing(Setting::Secret))?;
@@ -105,6 +112,9 @@ impl Backend {
             proxy: config.proxy.clone(),
             max_response: config.max_response_bytes,
             user_agent: format!("ticket-host/{} ({})", env!("CARGO_PKG_VERSION"), manifest.name),
+            requests_per_second: config.requests_per_second,
+            backend: config.name.clone(),
+            metrics: Arc::clone(metrics),
         });
         gateway.check_settings().map_err(pointing(Setting::CaFile))?;
         let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
@@ -120,14 +130,30 @@ impl Backend {
             manifest,
             warnings,
             services: Arc::new(Services { place, gateway, templates, redactor }),
+            config: config.clone(),
             library: plugin.path.clone(),
+            stamp: plugin.stamp,
             scheme: config.endpoint.scheme().to_owned(),
             settings: settings.to_string().into(),
             isolation: config.isolation,
             call_timeout: config.call_timeout,
+            concurrency: config.concurrency,
+            metrics: Arc::clone(metrics),
             permits: Semaphore::new(config.concurrency),
             idle: Mutex::new(Vec::new()),
         })
+    }
+
+    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    pub fn next_turn(&self) -> Instant {
+        self.services.gateway.next_turn()
+    }
+
+    /// Whether `other` would do just the same, so that this one, with its open instances, can stay.
+    pub fn is_same(&self, other: &Backend) -> bool {
+        self.settings.expose_secret() == other.settings.expose_secret()
+            && self.config == other.config
+            && (&self.library, self.stamp) == (&other.library, other.stamp)
     }
 
     /// The lines of the plugin's check.
@@ -216,7 +242,9 @@ impl Backend {
             Some(instance) => instance,
             None => self.open(context).await?,
         };
+        let started = Instant::now();
         let returned = call(instance, operation, request, context).await;
+        self.metrics.call(&self.name, operation.name(), started.elapsed());
         // Only create() can leave a ticket that nobody has seen.
         let settled = |error: Error| match error.retry {
             Retry::Unknown if operation != Operation::Create => error.retry(Retry::Later),
@@ -289,6 +317,9 @@ impl Backend {
         let unseen = !self.manifest.permissions.is_empty() && context.mode == Mode::Normal;
         let retry =
             if context.may_have_created() || unseen { Retry::Unknown } else { Retry::Never };
+        if matches!(cause, Broken::Worker(_)) {
+            self.metrics.worker_restart(&self.name);
+        }
         let kind = match &cause {
             Broken::Load(_) | Broken::Worker(WorkerError::NotLoaded(_)) => Kind::Import,
             _ => Kind::Plugin,

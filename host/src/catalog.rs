@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use ticket_plugin_api::message::{Manifest, object};
@@ -77,9 +78,30 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Plugin {
     pub path: PathBuf,
+    /// Which version of the file this is about.
+    pub stamp: Stamp,
     pub manifest: Manifest,
     /// The plugin-api version that a Rust plugin was compiled with; None for any other.
     pub sdk: Option<String>,
+}
+
+/// Tells a file from what replaces it, or what is written over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Stamp> {
+        let metadata = fs::metadata(path)?;
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Ok(Stamp { inode, length: metadata.len(), modified: metadata.modified().ok() })
+    }
 }
 
 /// All that was found.
@@ -188,8 +210,7 @@ fn libraries(place: &Place) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(&place.directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let library = path.extension().is_some_and(|e| e.eq_ignore_ascii_case(DLL_EXTENSION));
-        if library && path.is_file() && (!place.marked_only || name.contains(MARK)) {
+        if is_library(&path) && path.is_file() && (!place.marked_only || name.contains(MARK)) {
             paths.push(path);
         }
     }
@@ -197,13 +218,20 @@ fn libraries(place: &Place) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Whether a file's name is that of a library.
+pub(crate) fn is_library(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(DLL_EXTENSION))
+}
+
 async fn inspect(path: &Path) -> Result<Plugin> {
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
+    // Before it is loaded: if it changes in between, this is about the older one.
+    let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
     let worker = Worker::load(path).await.map_err(|cause| {
         broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
     })?;
     let manifest = read_manifest(&worker.manifest).map_err(broken)?;
-    Ok(Plugin { path: path.to_owned(), manifest, sdk: worker.sdk.clone() })
+    Ok(Plugin { path: path.to_owned(), stamp, manifest, sdk: worker.sdk.clone() })
 }
 
 fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {

@@ -8,7 +8,9 @@ use ticket_plugin_api::{self as api, Retry};
 use crate::config::Snippet;
 
 /// Whose problem an error is. The first four are Argus's own kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The settings are wrong: a person must change them.

@@ -30,12 +30,21 @@ pub fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
     }
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|cause| refuse(format!("is no JSON: {cause}")))?;
+    of(value, name)
+}
+
+/// The incident that a JSON value is, called `name` in errors.
+///
+/// # Errors
+/// Usage errors: no object, no description.
+pub fn of(value: Value, name: &str) -> Result<Incident> {
+    let refuse = |what: &str| Error::usage(format!("{name}: the incident {what}"));
     let Value::Object(attributes) = value else {
-        return Err(refuse("is no JSON object".to_owned())
+        return Err(refuse("is no JSON object")
             .help("give one incident, as Argus serializes it: {\"description\": \"...\", ...}"));
     };
     if !attributes.get("description").is_some_and(Value::is_string) {
-        return Err(refuse("has no description (a text, which may be empty)".to_owned()));
+        return Err(refuse("has no description (a text, which may be empty)"));
     }
     Ok(without_nul(attributes).into())
 }
@@ -53,7 +62,8 @@ fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {
     attributes.into_iter().map(|(name, value)| (name, clean(value))).collect()
 }
 
-/// What identifies the incident's ticket in a backend: its `argus_url`, else its source and number.
+/// What identifies the incident's ticket in a backend: its `argus_url`, else its source and number,
+/// else the ticket that it says it has.
 ///
 /// # Errors
 /// A usage error where it has neither, or where `given` can't be a key.
@@ -64,6 +74,8 @@ pub fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
         None if !incident.source.is_empty() && !incident.pk.is_empty() => {
             format!("{}#{}", incident.source, incident.pk)
         }
+        // A ticket that the incident carries needs no key to be found.
+        None if !incident.ticket_url.trim().is_empty() => incident.ticket_url.trim().to_owned(),
         None => {
             return Err(Error::usage(
                 "the incident has neither an argus_url nor a source's name and a pk: \

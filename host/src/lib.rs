@@ -3,6 +3,7 @@
 //! Data flows one way: [`cli`] -> [`tickets`] -> [`backend`] -> [`worker`] or [`in_process`] ->
 //! plugin, and from a running call back through [`call`] to [`gateway`] and [`template`].
 
+pub mod argus;
 pub mod backend;
 pub mod call;
 pub mod catalog;
@@ -13,8 +14,14 @@ pub mod gateway;
 pub mod in_process;
 pub mod incident;
 pub mod library;
+pub mod metrics;
+pub mod queue;
 pub mod redact;
+mod report;
 mod schema;
+pub mod serve;
+pub mod setup;
+pub mod store;
 pub mod template;
 mod terminal;
 pub mod tickets;

@@ -196,33 +196,9 @@ impl Response {
         }
     }
 
-    /// How long the server asks to be left alone: Retry-After in seconds (RFC 9110, 10.2.3), or
-    /// when a rate limit that is used up starts anew: RateLimit-Reset (GitLab), X-RateLimit-Reset
-    /// (GitHub, Jira), as seconds, as a Unix time or as RFC 3339.
+    /// See [`retry_after`].
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after_at(SystemTime::now())
-    }
-
-    fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
-        /// More seconds than anyone waits: a time since 1970.
-        const UNIX_TIME: u64 = 1_000_000_000;
-        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        let read = |text: &str| {
-            let text = text.trim();
-            let time = || crate::incident::unix_time(text).and_then(|t| u64::try_from(t).ok());
-            Some(match text.parse().ok().or_else(time)? {
-                time @ UNIX_TIME.. => time.saturating_sub(since_1970),
-                seconds => seconds,
-            })
-        };
-        let reset = || {
-            let used_up = ["ratelimit-remaining", "x-ratelimit-remaining"]
-                .iter()
-                .any(|name| self.header(name).is_some_and(|left| left.trim() == "0"));
-            let names = ["ratelimit-reset", "x-ratelimit-reset"];
-            used_up.then(|| names.iter().find_map(|name| read(self.header(name)?)))?
-        };
-        self.header("retry-after").and_then(read).or_else(reset).map(Duration::from_secs)
+        retry_after(&self.headers)
     }
 
     /// Whether another page follows (Link with rel="next", RFC 8288).
@@ -252,6 +228,37 @@ impl Response {
         };
         Error { kind, message: reason.into(), retry, retry_after: self.retry_after() }
     }
+}
+
+/// How long the server that answered with these headers asks to be left alone: Retry-After (RFC
+/// 9110, 10.2.3), or when a rate limit that is used up starts anew: RateLimit-Reset (GitLab),
+/// X-RateLimit-Reset (GitHub, Jira), as seconds, as a Unix time or as RFC 3339. Names of headers
+/// are in lower case.
+pub fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
+    retry_after_at(headers, SystemTime::now())
+}
+
+fn retry_after_at(headers: &[(String, String)], now: SystemTime) -> Option<Duration> {
+    /// More seconds than anyone waits: a time since 1970.
+    const UNIX_TIME: u64 = 1_000_000_000;
+    let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let read = |text: &str| {
+        let text = text.trim();
+        let time = || crate::incident::unix_time(text).and_then(|t| u64::try_from(t).ok());
+        Some(match text.parse().ok().or_else(time)? {
+            time @ UNIX_TIME.. => time.saturating_sub(since_1970),
+            seconds => seconds,
+        })
+    };
+    let reset = || {
+        let used_up = ["ratelimit-remaining", "x-ratelimit-remaining"]
+            .iter()
+            .any(|name| header(name).is_some_and(|left| left.trim() == "0"));
+        let names = ["ratelimit-reset", "x-ratelimit-reset"];
+        used_up.then(|| names.iter().find_map(|name| read(header(name)?)))?
+    };
+    header("retry-after").and_then(read).or_else(reset).map(Duration::from_secs)
 }
 
 /// Why a request has no answer.
@@ -333,6 +340,7 @@ mod tests {
         let used_up = ("x-ratelimit-remaining", "0");
         for (headers, seconds) in [
             (&[("retry-after", "60")][..], Some(60)),
+            (&[("retry-after", "Fri, 15 Jan 2027 08:00:20 GMT")], Some(20)),
             (&[used_up, ("x-ratelimit-reset", "1800000090")], Some(90)),
             (&[("ratelimit-remaining", "0"), ("ratelimit-reset", "1800000030")], Some(30)),
             (&[used_up, ("x-ratelimit-reset", "2027-01-15T08:00:10Z")], Some(10)),
@@ -342,7 +350,7 @@ mod tests {
             (&[("retry-after", "soon")], None),
             (&[], None),
         ] {
-            let wait = limited(429, headers).retry_after_at(now);
+            let wait = retry_after_at(&limited(429, headers).headers, now);
             assert_eq!(wait, seconds.map(Duration::from_secs), "{headers:?}");
         }
         assert_eq!(limited(403, &[("retry-after", "1")]).error("x").kind, ErrorKind::Client);

@@ -99,10 +99,13 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// Seconds since 1970 of a time (RFC 3339).
+/// Seconds since 1970 of a time: RFC 3339, or as HTTP has it (RFC 9110, 5.6.7).
 pub(crate) fn unix_time(time: &str) -> Option<i64> {
-    use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-    OffsetDateTime::parse(time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+    use time::OffsetDateTime;
+    use time::format_description::well_known::{Rfc2822, Rfc3339};
+    let parsed = OffsetDateTime::parse(time, &Rfc3339);
+    let parsed = parsed.or_else(|_| OffsetDateTime::parse(time, &Rfc2822));
+    parsed.ok().map(OffsetDateTime::unix_timestamp)
 }
 
 /// A time (RFC 3339) in UTC, as `2026-11-23T06:00:00+00:00`; None if it is not one.

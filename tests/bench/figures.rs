@@ -118,7 +118,11 @@ async fn backend(isolation: &str) -> Backend {
     // The build's own directory outlives the installation.
     let places = vec![Place { directory: plugin_directory(), marked_only: false, named: true }];
     let catalog = Catalog::discover(places).await;
-    let backend = Backend::new(config.backend(None).unwrap(), catalog.find("panics").unwrap());
+    let backend = Backend::new(
+        config.backend(None).unwrap(),
+        catalog.find("panics").unwrap(),
+        &Arc::default(),
+    );
     backend.unwrap()
 }
 

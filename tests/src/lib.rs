@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the real program in a directory of its own, and a stub server.
 #![allow(clippy::unwrap_used)]
 
+mod desk;
+mod service;
 mod stub;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
@@ -13,6 +15,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use desk::{desk, key_of, ticket_of};
+pub use service::{Reply, Service, agent, post, wait_for};
 pub use stub::{Answer, Seen, Stub};
 
 /// Both ways to run a plugin; what doesn't crash must go the same in both.

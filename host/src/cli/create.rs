@@ -50,12 +50,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
             .map_err(|cause| Error::usage(format!("{name}: can't be opened")).cause(cause))?;
         incident::read(file, &name, max)?
     };
-    let key = match incident::key(&incident, arguments.key.as_deref()) {
-        Ok(key) => key,
-        // A ticket that the incident carries needs no key to be found.
-        Err(_) if !incident.ticket_url.trim().is_empty() => incident.ticket_url.trim().to_owned(),
-        Err(error) => return Err(error),
-    };
+    let key = incident::key(&incident, arguments.key.as_deref())?;
     let request = Request { incident: Arc::new(incident), key };
     let backend = program.backend(&config, arguments.backend.as_deref()).await?;
     if arguments.dry_run {

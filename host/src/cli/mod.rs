@@ -6,21 +6,23 @@ mod check;
 mod create;
 mod init;
 mod plugins;
+mod queue;
+mod serve;
 
-use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
-use ticket_plugin_api::Retry;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog};
-use crate::config::{Config, Setting};
-use crate::error::{Error, Kind, Result};
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::report::{self, colour};
+use crate::setup::{self, Sources};
 use crate::terminal::safe;
 
 const EXIT_CODES: &str = "\
@@ -38,6 +40,8 @@ Examples:
   ticket-host create incident.json
   curl -s https://argus.example.org/... | ticket-host create --backend noc-rt -
   ticket-host check
+  ticket-host serve
+  ticket-host queue retry --state failed
   ticket-host plugins show rt";
 
 /// Creates tickets from incidents, through plugins that are shared libraries.
@@ -67,6 +71,11 @@ enum Command {
     Create(create::Arguments),
     /// Find out whether tickets can be created, without creating one
     Check(check::Arguments),
+    /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
+    Serve(serve::Arguments),
+    /// What `serve` accepted, and what became of it
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// What plugins there are
     #[command(subcommand)]
     Plugins(plugins::Command),
@@ -87,8 +96,12 @@ pub fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    // One thread is enough to wait for plugins, and hears of them without waking another.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // One thread is enough to wait for one ticket's plugin, and hears of it without waking another.
+    let mut builder = match &arguments.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
             eprintln!("error: the program can't wait for its plugins: {cause}");
@@ -116,6 +129,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Init(init) => init::run(init, arguments.config.as_deref()),
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
+        Command::Serve(serve) => serve::run(serve, arguments).await,
+        Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
     }
 }
@@ -127,15 +142,12 @@ impl Arguments {
         Ok(config)
     }
 
-    /// The plugins in the search path: named directories, the config's, the environment's, then
-    /// the usual ones.
+    fn sources(&self) -> Sources {
+        Sources { config: self.config.clone(), plugin_dirs: self.plugin_dirs.clone() }
+    }
+
     async fn discover(&self, config: Option<&Config>) -> Catalog {
-        let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
-        let named = self.plugin_dirs.iter().cloned();
-        let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
-        let named =
-            named.chain(std::env::split_paths(&environment).filter(|p| !p.as_os_str().is_empty()));
-        let catalog = Catalog::discover(catalog::search_path(named)).await;
+        let catalog = self.sources().discover(config).await;
         catalog.warnings.iter().for_each(|warning| warn(warning));
         catalog
     }
@@ -144,20 +156,12 @@ impl Arguments {
     async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
         let settings = config.backend(name)?;
         let catalog = self.discover(Some(config)).await;
-        let plugin = catalog.find(&settings.plugin).map_err(|error| {
-            settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
-        })?;
-        let backend = Backend::new(settings, plugin)?;
+        let backend = setup::backend(settings, &catalog, &Arc::default())?;
         for warning in &backend.warnings {
             warn(&format!("backend {}: {warning}", backend.name));
         }
         Ok(backend)
     }
-}
-
-/// Whether standard error may have colours (https://no-color.org).
-fn colour() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// Prints to standard output. A reader that went away is not an error worth a panic.
@@ -171,43 +175,7 @@ fn warn(text: &str) {
     let _ = writeln!(out, "warning: {}", safe(text));
 }
 
-/// An error on standard error: what, where in the config file, why, whether there may be a ticket,
-/// and what to do.
 fn report(error: &Error) {
-    let mut out = format!("error: {}\n", safe(&error.message));
-    if let Some(snippet) = &error.snippet {
-        let theme =
-            if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let diagnostic = miette::MietteDiagnostic::new("")
-            .with_label(LabeledSpan::underline(snippet.span.clone()));
-        let source = NamedSource::new(&snippet.file, snippet.text.to_string());
-        let report = miette::Report::new(diagnostic).with_source_code(source);
-        let mut shown = String::new();
-        let handler = GraphicalReportHandler::new_themed(theme);
-        if handler.render_report(&mut shown, report.as_ref()).is_ok() {
-            // Without the line of miette's own that has no message in it.
-            let frame = shown.lines().skip_while(|line| !line.contains('╭'));
-            frame.for_each(|line| out.push_str(&format!("{line}\n")));
-        }
-    }
-    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
-    while let Some(why) = cause {
-        out.push_str(&format!("  because: {}\n", safe(&why.to_string())));
-        cause = why.source();
-    }
-    if error.retry == Retry::Unknown {
-        out.push_str(
-            "  the ticket may exist: wait a little and run the same command again; it looks for the ticket before it creates one\n",
-        );
-    } else if error.retry == Retry::Later && error.kind == Kind::Client {
-        out.push_str("  no ticket was created; trying again can help\n");
-    }
-    if let Some(wait) = error.retry_after {
-        out.push_str(&format!("  the ticket system asks to wait for {} s\n", wait.as_secs()));
-    }
-    if let Some(help) = &error.help {
-        out.push_str(&format!("  help: {}\n", safe(help)));
-    }
     let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(out.as_bytes());
+    let _ = stderr.write_all(report::text(error).as_bytes());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::secret::SecretSource;
+use super::service::{self, ServeConfig};
 use super::{BackendConfig, Config, Isolation, Limits, endpoint};
 use crate::error::{Error, Result};
 
@@ -48,9 +49,17 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> 
         call_timeout: Duration::from_secs(limits.call_timeout_seconds),
         max_response_bytes: limits.max_response_bytes,
         concurrency: limits.concurrency,
+        requests_per_second: None,
         places: None,
     };
     Ok(Config {
+        serve: ServeConfig {
+            listen: service::default_listen(),
+            tokens: Vec::new(),
+            shutdown: Duration::from_secs(30),
+        },
+        queue: service::default_queue(None),
+        argus: None,
         file: None,
         default_backend: None,
         plugin_dirs: Vec::new(),
@@ -91,7 +100,7 @@ mod tests {
         let backend = config.backend(None).unwrap();
         assert_eq!((backend.name.as_str(), backend.plugin.as_str()), ("default", ALL[0].1));
         assert_eq!(backend.information["queue"], "NOC");
-        assert_eq!(backend.secret.resolve().unwrap().value["token"], "1-14-abc");
+        assert_eq!(backend.secret.resolve("secret").unwrap().value["token"], "1-14-abc");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::secret::{SecretSource, readable_by_all};
+use super::service::{self, RawArgus, RawQueue, RawServe};
 use super::{BackendConfig, Config, Isolation, Limits, endpoint, origin};
 use crate::error::{Error, Result};
 
@@ -48,6 +49,13 @@ pub(crate) struct Places {
     ca_file: Option<Range<usize>>,
 }
 
+/// Where settings stand doesn't make them others.
+impl PartialEq for Places {
+    fn eq(&self, _: &Places) -> bool {
+        true
+    }
+}
+
 impl Places {
     /// The setting, or, where it is absent, the backend's plugin.
     pub(crate) fn snippet(&self, setting: Setting) -> Snippet {
@@ -74,6 +82,11 @@ struct RawConfig {
     plugin_dirs: Vec<PathBuf>,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    serve: RawServe,
+    #[serde(default)]
+    queue: RawQueue,
+    argus: Option<RawArgus>,
     #[serde(default)]
     backends: BTreeMap<String, RawBackend>,
 }
@@ -104,6 +117,7 @@ struct RawBackend {
     call_timeout_seconds: Option<Spanned<u64>>,
     max_response_bytes: Option<Spanned<u64>>,
     concurrency: Option<Spanned<u64>>,
+    requests_per_second: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -152,13 +166,13 @@ fn has_text(secret: &Value) -> bool {
 }
 
 /// A config file's text while it is read.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     masked: Arc<str>,
 }
 
 impl Source<'_> {
-    fn error(
+    pub(super) fn error(
         &self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -300,6 +314,14 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
                 concurrency,
                 CONCURRENCY,
             )? as usize,
+            requests_per_second: match &raw.requests_per_second {
+                Some(rate) if !(0.001..=10_000.0).contains(rate.get_ref()) => {
+                    let message =
+                        format!("requests_per_second: {} is out of bounds", rate.get_ref());
+                    return Err(source.error(rate.span(), message, "from 0.001 to 10000"));
+                }
+                rate => rate.as_ref().map(|rate| *rate.get_ref()),
+            },
             places: Some(places),
             name: name.clone(),
         };
@@ -312,7 +334,12 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
         let message = format!("default_backend: there is no backend {:?}", default.get_ref());
         return Err(source.error(default.span(), message, format!("there are: {names}")));
     }
+    let names: Vec<&str> = backends.keys().map(String::as_str).collect();
+    let argus = raw.argus.map(|argus| service::argus(&source, &base, argus, &names)).transpose()?;
     Ok(Config {
+        serve: service::serve(&source, &base, raw.serve)?,
+        queue: service::queue(&source, path, raw.queue)?,
+        argus,
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
         plugin_dirs: raw.plugin_dirs.into_iter().map(|dir| base.join(dir)).collect(),
@@ -325,7 +352,7 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
 const RESPONSE: std::ops::RangeInclusive<u64> = 1 << 10..=32 << 20;
 const CONCURRENCY: std::ops::RangeInclusive<u64> = 1..=256;
 
-fn bounded(
+pub(super) fn bounded(
     source: &Source,
     name: &str,
     value: &Option<Spanned<u64>>,
@@ -343,7 +370,7 @@ fn bounded(
     }
 }
 
-fn json(value: toml::Value) -> Value {
+pub(super) fn json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),
@@ -362,7 +389,9 @@ fn find_secrets(table: &toml::de::DeTable<'_>, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let name: &str = key.get_ref();
         let url = value.get_ref().as_str().unwrap_or_default();
-        if name == "secret" || name == "proxy" || name == "endpoint" && url.contains(['@', '?']) {
+        if matches!(name, "secret" | "proxy" | "token")
+            || name == "endpoint" && url.contains(['@', '?'])
+        {
             leaves(value, spans);
         } else if let Some(table) = value.get_ref().as_table() {
             find_secrets(table, spans);

@@ -5,6 +5,7 @@
 mod environment;
 mod file;
 mod secret;
+mod service;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::gateway::Origin;
 pub use file::{Setting, Snippet};
 pub use secret::SecretSource;
+pub use service::{ArgusConfig, QueueConfig, Scope, ServeConfig, TokenConfig, TokenSource};
 
 /// Where a config file is looked for if none is named, after the user's own.
 const SYSTEM_FILE: &str = "/etc/ticket-host/config.toml";
@@ -33,12 +35,15 @@ pub struct Config {
     /// Bytes that an incident may have.
     pub max_incident_bytes: usize,
     pub backends: BTreeMap<String, BackendConfig>,
+    pub serve: ServeConfig,
+    pub queue: QueueConfig,
+    pub argus: Option<ArgusConfig>,
     /// What is odd, a sentence each.
     pub warnings: Vec<String>,
 }
 
 /// One backend's settings, as they stand in the config.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackendConfig {
     pub name: String,
     /// A manifest's name or alias.
@@ -59,6 +64,8 @@ pub struct BackendConfig {
     pub max_response_bytes: usize,
     /// Calls at once.
     pub concurrency: usize,
+    /// HTTP requests that may leave in a second.
+    pub requests_per_second: Option<f64>,
     /// Where the settings stand in the config file; None if they came from the environment.
     pub(crate) places: Option<file::Places>,
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// A secret as the config has it: `{ token = "..." }`, `{ token = { env = "NAME" } }` or
 /// `{ token = { file = "/path" } }`, at any depth.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct SecretSource {
     pub value: Value,
     /// What relative file names are relative to: the config file's directory.
@@ -38,10 +38,10 @@ impl std::fmt::Debug for Resolved {
 }
 
 impl SecretSource {
-    /// Reads the files and environment variables that it names.
-    pub fn resolve(&self) -> Result<Resolved> {
+    /// Reads the files and environment variables that it names. `name` is the setting's, for errors.
+    pub fn resolve(&self, name: &str) -> Result<Resolved> {
         let mut warnings = Vec::new();
-        let value = self.read("secret", &self.value, &mut warnings)?;
+        let value = self.read(name, &self.value, &mut warnings)?;
         Ok(Resolved { value, warnings })
     }
 
@@ -114,7 +114,7 @@ mod tests {
     use serde_json::json;
 
     fn resolve(value: Value) -> Result<Resolved> {
-        SecretSource { value, base: PathBuf::new() }.resolve()
+        SecretSource { value, base: PathBuf::new() }.resolve("secret")
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! The only way out to the network: a backend's HTTP exchanges, inside its fence and its bounds.
 
 mod fence;
+mod pace;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, Method, Proxy, redirect};
+use reqwest::{Client, ClientBuilder, Method, Proxy, redirect};
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
+use ticket_plugin_api::http::retry_after;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, Status};
 pub use fence::{Fence, Origin};
+use pace::Pace;
 
 /// How long reaching a server may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -43,18 +47,30 @@ pub struct Route {
     pub max_response: usize,
     /// What the requests say that they come from.
     pub user_agent: String,
+    /// Requests that may leave in a second.
+    pub requests_per_second: Option<f64>,
+    /// The backend's name, by which its exchanges are counted.
+    pub backend: String,
+    pub metrics: Arc<Metrics>,
 }
 
 /// A backend's way out: one connection pool, made when it is first needed.
 #[derive(Debug)]
 pub struct Gateway {
     route: Route,
+    pace: Pace,
     client: OnceLock<Client>,
 }
 
 impl Gateway {
     pub fn new(route: Route) -> Gateway {
-        Gateway { route, client: OnceLock::new() }
+        let pace = Pace::new(route.requests_per_second);
+        Gateway { route, pace, client: OnceLock::new() }
+    }
+
+    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    pub fn next_turn(&self) -> Instant {
+        self.pace.next()
     }
 
     /// Whether the fence, and the rules for methods and headers, let `request` out.
@@ -77,8 +93,22 @@ impl Gateway {
         Ok(url)
     }
 
-    /// One exchange, done within `time`.
+    /// One exchange, done within `time`, with the wait for its turn.
     pub async fn exchange(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
+        let answer = self.exchange_in_turn(request, time).await;
+        let status = match &answer {
+            HttpAnswer::Answered { status, .. } => Status::Code(*status),
+            HttpAnswer::NotSent(_) => Status::None("not sent"),
+            HttpAnswer::Unknown(_) => Status::None("unknown"),
+            HttpAnswer::Denied(_) => Status::None("denied"),
+            HttpAnswer::DryRun => Status::None("dry run"),
+        };
+        self.route.metrics.response(&self.route.backend, status);
+        answer
+    }
+
+    async fn exchange_in_turn(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
+        let deadline = Instant::now() + time;
         let url = match self.admit(&request) {
             Ok(url) => url,
             Err(reason) => return HttpAnswer::Denied(reason),
@@ -91,6 +121,21 @@ impl Gateway {
             Ok(client) => client,
             Err(error) => return HttpAnswer::Denied(describe(&error)),
         };
+        let wait = match self.pace.turn(deadline) {
+            Some(turn) => turn.saturating_duration_since(Instant::now()),
+            None => {
+                return HttpAnswer::NotSent(
+                    "the call's time was over before the request's turn came (a rate limit, or a \
+                     pause that the ticket system asked for)"
+                        .to_owned(),
+                );
+            }
+        };
+        if !wait.is_zero() {
+            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
+            tokio::time::sleep(wait).await;
+        }
+        let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
             return HttpAnswer::NotSent("the call's time was over before the request".to_owned());
         }
@@ -106,13 +151,18 @@ impl Gateway {
             Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
         };
         let status = response.status().as_u16();
-        let headers = response
+        let headers: Vec<(String, String)> = response
             .headers()
             .iter()
             .map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
             .collect();
+        match (status, retry_after(&headers)) {
+            (429, asked) => self.pace.pause(asked),
+            (403 | 503, asked @ Some(_)) => self.pace.pause(asked),
+            _ => {}
+        }
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
@@ -167,13 +217,30 @@ impl Gateway {
     }
 }
 
-fn build(route: &Route) -> Result<Client> {
+/// A client for what the host itself asks: the environment's proxy, the system's certificates.
+pub(crate) fn plain_client() -> Result<Client> {
+    finish(builder())
+}
+
+fn builder() -> ClientBuilder {
     // Twice is once: another client may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
+    Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT)
-        .pool_idle_timeout(Duration::from_secs(60));
+        .pool_idle_timeout(Duration::from_secs(60))
+}
+
+fn finish(builder: ClientBuilder) -> Result<Client> {
+    builder.build().map_err(|cause| {
+        Error::settings("the HTTP client can't be made: are the system's certificates in place?")
+            .help("install the package ca-certificates, or set ca_file")
+            .cause(cause)
+    })
+}
+
+fn build(route: &Route) -> Result<Client> {
+    let mut builder = builder();
     if let Some(path) = &route.ca_file {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
             cause: Some(cause),
@@ -193,11 +260,7 @@ fn build(route: &Route) -> Result<Client> {
             .map_err(|_| Error::settings("proxy: not a URL that a proxy can have"))?;
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|cause| {
-        Error::settings("the HTTP client can't be made: are the system's certificates in place?")
-            .help("install the package ca-certificates, or set ca_file")
-            .cause(cause)
-    })
+    finish(builder)
 }
 
 fn lost(place: &str, time: Duration, cause: &reqwest::Error) -> String {
@@ -209,7 +272,7 @@ fn lost(place: &str, time: Duration, cause: &reqwest::Error) -> String {
 }
 
 /// The innermost cause: "Connection refused", not "error sending request for url (...)".
-fn root(error: &dyn std::error::Error) -> String {
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;
@@ -241,6 +304,9 @@ mod tests {
             proxy: None,
             max_response: 1000,
             user_agent: "ticket-host/test".to_owned(),
+            requests_per_second: None,
+            backend: "test".to_owned(),
+            metrics: Arc::default(),
         })
     }
 

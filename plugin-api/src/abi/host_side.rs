@@ -132,6 +132,16 @@ pub enum Operation {
     Find,
 }
 
+impl Operation {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Operation::Check => "check",
+            Operation::Create => "create",
+            Operation::Find => "find",
+        }
+    }
+}
+
 /// A plugin's table, checked, and its manifest, copied.
 #[derive(Debug, Clone)]
 pub struct Table {

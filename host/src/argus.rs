@@ -1,0 +1,209 @@
+//! The Argus whose incidents are filed without being asked to, and which hears of their tickets.
+//!
+//! Source: Argus's API v2, https://argus-server.readthedocs.io/en/latest/reference/api.html
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use ticket_plugin_api::Incident;
+use url::Url;
+
+use crate::config::ArgusConfig;
+use crate::error::{Error, Kind, Result};
+use crate::queue::{self, Queue};
+use crate::store::{Job, State};
+use crate::{gateway, incident};
+
+/// Looks that often whether there is an Argus to watch now.
+const LOOK: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(30);
+/// Incidents that Argus is asked for at once.
+const PAGE: u32 = 100;
+/// Bytes that a page of them may have.
+const LARGEST_PAGE: usize = 64 << 20;
+/// Tickets that Argus is told of in one go.
+const TOLD_AT_ONCE: i64 = 100;
+
+/// The incident's number, if it is the configured Argus's.
+pub fn number(config: Option<&ArgusConfig>, incident: &Incident) -> Option<i64> {
+    let page = incident.argus_url.trim().strip_prefix(config?.frontend_url.as_str())?;
+    page.strip_prefix("incidents/")?.trim_end_matches('/').parse().ok()
+}
+
+/// Files Argus's incidents and tells it of their tickets, again and again.
+pub async fn watch(queue: Arc<Queue>) {
+    let mut client = None;
+    let mut failing = false;
+    loop {
+        let setup = queue.setup();
+        let Some(config) = &setup.config.argus else {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        let interval = config.interval;
+        let round = async {
+            let client = match &mut client {
+                Some(client) => client,
+                none => none.insert(gateway::plain_client()?),
+            };
+            let argus = Argus { client, config, token: config.token()? };
+            // What it is told doesn't have to wait for what it tells.
+            let told = argus.tell_all(&queue).await;
+            argus.file_all(&queue).await.and(told)
+        };
+        match round.await {
+            Ok(()) => {
+                if std::mem::replace(&mut failing, false) {
+                    tracing::info!("Argus answers again");
+                }
+            }
+            Err(error) => {
+                // Once, not at each round.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!("{}", crate::report::text(&error));
+                }
+            }
+        }
+        drop(setup);
+        tokio::time::sleep(interval).await;
+    }
+}
+
+struct Argus<'a> {
+    client: &'a Client,
+    config: &'a ArgusConfig,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+    results: Vec<Map<String, Value>>,
+}
+
+impl Argus<'_> {
+    /// Files all incidents of the filter that have no ticket.
+    async fn file_all(&self, queue: &Queue) -> Result<()> {
+        let mut url = self.url("incidents/")?;
+        let filter = format!("open=true&ticket=false&page_size={PAGE}&{}", self.config.filter);
+        url.set_query(Some(filter.trim_end_matches('&')));
+        loop {
+            let page: Page = self.ask(Method::GET, url.clone(), None).await?.ok_or_else(|| {
+                Error::settings("argus.url: there is no Argus API (404)")
+                    .help("argus.url is the base of its API, like https://argus.example.org/")
+            })?;
+            for attributes in page.results {
+                if let Err(error) = self.file(queue, attributes).await {
+                    if error.kind != Kind::Usage {
+                        return Err(error);
+                    }
+                    tracing::warn!("{error}");
+                }
+            }
+            let Some(next) = page.next else { return Ok(()) };
+            let next = Url::parse(&next).ok().filter(|next| next.path() == url.path());
+            // Behind a proxy Argus may call itself otherwise: only its cursor counts.
+            let query = next.as_ref().and_then(Url::query).ok_or_else(|| {
+                Error::new(Kind::Client, "Argus's next page has an address that is none")
+            })?;
+            url.set_query(Some(query));
+        }
+    }
+
+    async fn file(&self, queue: &Queue, mut attributes: Map<String, Value>) -> Result<()> {
+        let pk = attributes.get("pk").and_then(Value::as_i64).ok_or_else(|| {
+            Error::usage("Argus listed an incident without a number; it is not filed")
+        })?;
+        // As Argus itself names it to a ticket plugin: a press of its button gives the same key.
+        let page = format!("{}incidents/{pk}", self.config.frontend_url);
+        attributes.insert("argus_url".to_owned(), page.into());
+        let incident = incident::of(attributes.into(), &format!("Argus's incident {pk}"))?;
+        let setup = queue.setup();
+        let mut new = queue::new(&setup, &incident, None, self.config.backend.as_deref())?;
+        new.tell_argus = Some(pk);
+        // A person has to look at what failed; Argus will list it again and again.
+        new.reopen = false;
+        let job = queue.file(new, Duration::ZERO).await?.job;
+        if job.state == State::Created {
+            self.tell(queue, &job, pk).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells of all tickets of which Argus has not been told.
+    async fn tell_all(&self, queue: &Queue) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let jobs = queue.store.to_tell(after, TOLD_AT_ONCE).await?;
+            let Some(last) = jobs.last() else { return Ok(()) };
+            after = last.id;
+            for job in &jobs {
+                if let Some(pk) = job.tell_argus {
+                    self.tell(queue, job, pk).await?;
+                }
+            }
+        }
+    }
+
+    /// Tells of one ticket, unless the incident has one: a person's stays.
+    async fn tell(&self, queue: &Queue, job: &Job, pk: i64) -> Result<()> {
+        let Some(ticket) = &job.ticket else { return Ok(()) };
+        let incident: Option<Map<String, Value>> =
+            self.ask(Method::GET, self.url(&format!("incidents/{pk}/"))?, None).await?;
+        let has = |incident: &Map<String, Value>| {
+            incident.get("ticket_url").and_then(Value::as_str).is_some_and(|url| !url.is_empty())
+        };
+        // An incident that is gone needs no URL.
+        if incident.is_some_and(|incident| !has(&incident)) {
+            let place = self.url(&format!("incidents/{pk}/ticket_url/"))?;
+            let url = json!({"ticket_url": ticket.url});
+            let _: Option<Value> = self.ask(Method::PUT, place, Some(url)).await?;
+            tracing::info!("Argus's incident {pk} has the ticket {}", ticket.url);
+        }
+        Ok(queue.store.told(job.id).await?)
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        let joined = self.config.url.join(&format!("api/v2/{path}"));
+        joined.map_err(|cause| Error::settings("argus.url: can't be used").cause(cause))
+    }
+
+    /// One exchange; None is a 404.
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Value>,
+    ) -> Result<Option<T>> {
+        let place = format!("Argus ({method} {})", url.path());
+        let failed = |what: &str| Error::new(Kind::Client, format!("{place}: {what}"));
+        let mut request: RequestBuilder = self.client.request(method, url).timeout(TIME);
+        request = request.header("Authorization", format!("Token {}", self.token));
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        let broken = |cause: reqwest::Error| failed(&gateway::root(&cause));
+        let mut response = request.send().await.map_err(broken)?;
+        match response.status().as_u16() {
+            200..=299 => {}
+            404 => return Ok(None),
+            status @ (401 | 403) => {
+                return Err(Error::settings(format!("{place}: answered {status}"))
+                    .help("is argus.token a token of a user who may see and change incidents?"));
+            }
+            status => return Err(failed(&format!("answered {status}"))),
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if bytes.len() + chunk.len() > LARGEST_PAGE {
+                return Err(failed("answered more than can be read"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|cause| failed("answered what is no Argus's JSON").cause(cause))
+    }
+}

@@ -1,0 +1,163 @@
+//! `ticket-host queue`: what was accepted and what became of it, on the store itself.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::print;
+use crate::error::{Error, Result};
+use crate::serve::JobView;
+use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, millis, now};
+use crate::terminal::safe;
+
+/// Rows that are read at a time.
+const PAGE: i64 = 500;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List tickets, oldest first
+    #[command(after_help = super::EXIT_CODES)]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one ticket with all its tries, as JSON
+    Show { id: i64 },
+    /// Try tickets now: also what failed or was cancelled
+    Retry {
+        #[command(flatten)]
+        which: Several,
+    },
+    /// Never try tickets again, until somebody says otherwise
+    Cancel {
+        #[command(flatten)]
+        which: Several,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Of this backend
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// In this state: queued, creating, unknown, created, failed or cancelled
+    #[arg(long, value_parser = state)]
+    state: Option<State>,
+    /// With this key
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Some by number, or all of a kind.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub(super) struct Several {
+    /// Their numbers
+    #[arg(required_unless_present_any = ["backend", "state", "key"])]
+    ids: Vec<i64>,
+    #[command(flatten)]
+    which: Which,
+}
+
+fn state(name: &str) -> std::result::Result<State, String> {
+    State::of(name).ok_or_else(|| {
+        let all: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
+        format!("a state is one of {}", all.join(", "))
+    })
+}
+
+pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
+    let settings = program.load_config()?.queue;
+    let store = Sqlite::open(&settings.path, settings.max_bytes).await?;
+    match command {
+        Command::List { which, limit, json } => {
+            let jobs = some(&store, which, *limit).await?;
+            if *json {
+                let views: Vec<JobView> = jobs.into_iter().map(JobView::from).collect();
+                print(&format!("{:#}\n", json!(views)));
+            } else {
+                print(&safe(&table(&jobs)));
+            }
+        }
+        Command::Show { id } => {
+            let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
+            let view = JobView::with(job, store.attempts(*id).await?);
+            print(&format!("{:#}\n", json!(view)));
+        }
+        Command::Retry { which } => {
+            let order = Order::Retry { until: now() + millis(settings.retry_for) };
+            all(&store, which, order, &[State::Queued, State::Unknown, State::Failed]).await?;
+        }
+        Command::Cancel { which } => {
+            let states = [State::Queued, State::Unknown, State::Failed];
+            all(&store, which, Order::Cancel, &states).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn some(store: &Sqlite, which: &Which, most: usize) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    let mut filter = Filter {
+        backend: which.backend.clone(),
+        state: which.state,
+        key: which.key.clone(),
+        after: 0,
+        most: PAGE,
+    };
+    while jobs.len() < most {
+        let page = store.list(&filter).await?;
+        let Some(last) = page.last() else { break };
+        filter.after = last.id;
+        jobs.extend(page);
+    }
+    jobs.truncate(most);
+    Ok(jobs)
+}
+
+/// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
+/// unless the kind says another one.
+async fn all(store: &Sqlite, which: &Several, order: Order, states: &[State]) -> Result<()> {
+    let mut ids = which.ids.clone();
+    if ids.is_empty() {
+        let fits = |job: &Job| which.which.state.is_some() || states.contains(&job.state);
+        let jobs = some(store, &which.which, usize::MAX).await?;
+        ids = jobs.iter().filter(|job| fits(job)).map(|job| job.id).collect();
+    }
+    let mut refused = None;
+    for id in ids {
+        match store.order(id, order).await {
+            Ok(job) => print(&format!("{id}: {}\n", job.state.name())),
+            Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
+                let error = Error::from(error);
+                super::report(&error);
+                refused = refused.or(Some(error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match refused {
+        None => Ok(()),
+        Some(_) => Err(Error::usage("not all of that could be done; see above")),
+    }
+}
+
+fn table(jobs: &[Job]) -> String {
+    let mut out = String::new();
+    for job in jobs {
+        let view = match (&job.ticket, &job.failure) {
+            (Some(ticket), _) => ticket.url.clone(),
+            (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
+            (None, None) => String::new(),
+        };
+        let state = job.state.name();
+        out.push_str(&format!("{:>6}  {state:<9}  {}  {}  {view}\n", job.id, job.backend, job.key));
+    }
+    if jobs.is_empty() { "nothing\n".to_owned() } else { out }
+}

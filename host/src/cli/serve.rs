@@ -1,0 +1,25 @@
+//! `ticket-host serve`: the service, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use super::print;
+use crate::error::Result;
+
+/// Accepts incidents over HTTP, keeps them on disk, and sees to it that each gets its ticket.
+/// Reads the config and the plugins again when they change, and on SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub(super) struct Arguments {
+    /// Where to listen [default: the config's serve.listen, else 127.0.0.1:8620]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
+    crate::serve::run(program.sources(), arguments.listen, |address| {
+        print(&format!("listening on http://{address}\n"));
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

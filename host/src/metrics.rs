@@ -1,0 +1,188 @@
+//! What the host counts, in Prometheus's form (https://prometheus.io/docs/practices/naming/).
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::{Count, Millis};
+
+/// Upper bounds of the buckets of a call's time, in seconds.
+const BUCKETS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfBackend {
+    backend: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    backend: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    backend: String,
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Response {
+    backend: String,
+    status: Status,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InState {
+    backend: String,
+    state: &'static str,
+}
+
+/// What an HTTP exchange ended with: a status code, or why there is none.
+#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq)]
+pub enum Status {
+    Code(u16),
+    None(&'static str),
+}
+
+impl EncodeLabelValue for Status {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Status::Code(code) => EncodeLabelValue::encode(code, encoder),
+            Status::None(why) => EncodeLabelValue::encode(why, encoder),
+        }
+    }
+}
+
+/// See the module. Counts from the start of the program.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    tickets: Family<Outcome, Counter>,
+    calls: Family<Operation, Histogram, fn() -> Histogram>,
+    responses: Family<Response, Counter>,
+    restarts: Family<OfBackend, Counter>,
+    waits: Family<OfBackend, Counter>,
+    waited: Family<OfBackend, Counter<f64, AtomicU64>>,
+    refused_reloads: Counter,
+    rows: Family<InState, Gauge>,
+    oldest: Family<OfBackend, Gauge<f64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("ticket_host");
+        let calls: Family<Operation, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let metrics = Metrics {
+            tickets: Family::default(),
+            calls,
+            responses: Family::default(),
+            restarts: Family::default(),
+            waits: Family::default(),
+            waited: Family::default(),
+            refused_reloads: Counter::default(),
+            rows: Family::default(),
+            oldest: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
+        registry.register_with_unit(
+            "call",
+            "Time of calls to plugins, with what they wait for",
+            Unit::Seconds,
+            metrics.calls.clone(),
+        );
+        registry.register(
+            "gateway_responses",
+            "Answers of ticket systems by status, or why there was none",
+            metrics.responses.clone(),
+        );
+        registry.register(
+            "worker_restarts",
+            "Workers that broke and were replaced",
+            metrics.restarts.clone(),
+        );
+        registry.register(
+            "rate_limit_waits",
+            "Requests that waited for a rate limit, or a pause that a ticket system asked for",
+            metrics.waits.clone(),
+        );
+        registry.register_with_unit(
+            "rate_limit_wait",
+            "Time of those waits",
+            Unit::Seconds,
+            metrics.waited.clone(),
+        );
+        registry.register(
+            "refused_reloads",
+            "Changed configs that were refused",
+            metrics.refused_reloads.clone(),
+        );
+        registry.register("queue_tickets", "Tickets in the store, by state", metrics.rows.clone());
+        registry.register_with_unit(
+            "queue_oldest",
+            "Age of the oldest ticket that is not made yet",
+            Unit::Seconds,
+            metrics.oldest.clone(),
+        );
+        Metrics { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub fn ticket(&self, backend: &str, outcome: &'static str) {
+        let labels = Outcome { backend: backend.to_owned(), outcome };
+        self.tickets.get_or_create(&labels).inc();
+    }
+
+    pub fn call(&self, backend: &str, operation: &'static str, time: Duration) {
+        let labels = Operation { backend: backend.to_owned(), operation };
+        self.calls.get_or_create(&labels).observe(time.as_secs_f64());
+    }
+
+    pub fn response(&self, backend: &str, status: Status) {
+        let labels = Response { backend: backend.to_owned(), status };
+        self.responses.get_or_create(&labels).inc();
+    }
+
+    pub fn worker_restart(&self, backend: &str) {
+        self.restarts.get_or_create(&OfBackend { backend: backend.to_owned() }).inc();
+    }
+
+    pub fn rate_limit_wait(&self, backend: &str, time: Duration) {
+        let labels = OfBackend { backend: backend.to_owned() };
+        self.waits.get_or_create(&labels).inc();
+        self.waited.get_or_create(&labels).inc_by(time.as_secs_f64());
+    }
+
+    pub fn refused_reload(&self) {
+        self.refused_reloads.inc();
+    }
+
+    /// All of it as text, with the store's counts as they are at `now`.
+    pub fn text(&self, counts: &[Count], now: Millis) -> String {
+        self.rows.clear();
+        self.oldest.clear();
+        for count in counts {
+            let backend = count.backend.clone();
+            let labels = InState { backend: backend.clone(), state: count.state.name() };
+            self.rows.get_or_create(&labels).set(count.rows);
+            if !count.state.is_final() {
+                let age = (now - count.oldest).max(0) as f64 / 1000.0;
+                let oldest = self.oldest.get_or_create(&OfBackend { backend });
+                oldest.set(oldest.get().max(age));
+            }
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes all that is written to it");
+        text
+    }
+}

@@ -1,0 +1,310 @@
+//! From an accepted incident to its ticket, however long that takes: the store's rows at work.
+//!
+//! Invariant: what `accept` returned Ok for gets exactly one ticket, or stays where a person sees it.
+
+mod retry;
+mod runner;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::Incident;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::QueueConfig;
+use crate::error::{Error, Kind, Result};
+use crate::metrics::Metrics;
+use crate::setup::Setup;
+use crate::store::{self, Accepted, Job, Millis, New, Order, State, Store, millis, now};
+
+/// Looks at least that often what time has made due.
+const TICK: Duration = Duration::from_millis(500);
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
+const NO_LEVEL: i64 = 6;
+
+/// A backend and a key.
+type Place = (String, String);
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// What is under way ends, nothing new begins.
+    Stopping,
+    /// What is under way is given up.
+    Killed,
+    /// Nothing is under way any more.
+    Over,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Queue {
+    pub store: Arc<dyn Store>,
+    pub metrics: Arc<Metrics>,
+    setup: RwLock<Arc<Setup>>,
+    phase: watch::Sender<Phase>,
+    /// Rises when there is something to claim, or backends changed.
+    changes: watch::Sender<u64>,
+    /// Who waits for which (backend, key).
+    waiting: Mutex<HashMap<Place, watch::Sender<Option<Job>>>>,
+}
+
+/// What came of an incident within the time that somebody waited.
+#[derive(Debug)]
+pub struct Filed {
+    pub job: Job,
+    /// Whether this request put it in the queue.
+    pub new: bool,
+}
+
+impl Queue {
+    pub fn new(store: Arc<dyn Store>, setup: Setup, metrics: Arc<Metrics>) -> Arc<Queue> {
+        Arc::new(Queue {
+            store,
+            metrics,
+            setup: RwLock::new(Arc::new(setup)),
+            phase: watch::Sender::new(Phase::Running),
+            changes: watch::Sender::new(0),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Works until [`Queue::stop`]; returns when all that was under way has ended.
+    pub async fn run(self: &Arc<Queue>) {
+        let mut runners = JoinSet::new();
+        let mut names = HashSet::new();
+        let mut phase = self.phase();
+        let mut pruned = None::<Instant>;
+        let mut failing = false;
+        while *phase.borrow_and_update() == Phase::Running {
+            // A backend that the config no longer has keeps its runner, which finds nothing to do.
+            for name in self.setup().backends.keys() {
+                if names.insert(name.clone()) {
+                    runners.spawn(runner::run(Arc::clone(self), name.clone()));
+                }
+            }
+            let mut changed = self.changed();
+            changed.borrow_and_update();
+            let mut pause = TICK;
+            match self.store.advance(self.policy().settle).await {
+                Ok((failed, next)) => {
+                    failing = false;
+                    for job in failed {
+                        self.metrics.ticket(&job.backend, "failed");
+                        tracing::warn!("ticket {} ({}): given up", job.id, job.key);
+                        self.settled(job);
+                    }
+                    if let Some(next) = next {
+                        let until = u64::try_from(next - now()).unwrap_or(0);
+                        pause = pause.min(Duration::from_millis(until.max(1)));
+                    }
+                    self.wake();
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!("{error}");
+                    }
+                }
+            }
+            if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
+                pruned = Some(Instant::now());
+                let before = now() - millis(self.policy().keep_for);
+                while let Ok(1..) = self.store.prune(before).await {}
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = phase.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        while runners.join_next().await.is_some() {}
+        self.phase.send_replace(Phase::Over);
+    }
+
+    /// Begins nothing new, and gives up what is still under way after `deadline`.
+    pub fn stop(self: &Arc<Queue>, deadline: Duration) {
+        self.phase.send_replace(Phase::Stopping);
+        let queue = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(deadline).await;
+            queue.phase.send_if_modified(|phase| {
+                let stopping = *phase == Phase::Stopping;
+                if stopping {
+                    *phase = Phase::Killed;
+                }
+                stopping
+            });
+        });
+    }
+
+    pub fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read().expect("nobody panics with this lock"))
+    }
+
+    /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
+    pub async fn replace(&self, setup: Setup) -> store::Result<()> {
+        let setup = Arc::new(setup);
+        *self.setup.write().expect("nobody panics with this lock") = Arc::clone(&setup);
+        let mut reopened = 0;
+        for name in setup.backends.keys() {
+            let kinds = [Kind::Settings, Kind::Import];
+            reopened += self.store.reopen(name, &kinds, self.until()).await?;
+        }
+        if reopened > 0 {
+            tracing::info!("{reopened} tickets that failed for their settings are tried again");
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Keeps an incident and waits at most `wait` for its ticket.
+    ///
+    /// # Errors
+    /// It is not kept: the store can't.
+    pub async fn file(&self, new: New, wait: Duration) -> store::Result<Filed> {
+        let deadline = Instant::now() + wait;
+        let place = (new.backend.clone(), new.key.clone());
+        // Before it is accepted: nothing that happens to it is missed.
+        let mut phase = self.phase();
+        let mut watched = (!wait.is_zero()).then(|| Watched::new(self, place));
+        let Accepted { mut job, new } = self.store.accept(new).await?;
+        if new {
+            self.wake();
+        }
+        if let Some(watched) = &mut watched {
+            while !job.state.is_final() {
+                if self.rests_until(&job) > Some(deadline) {
+                    break;
+                }
+                tokio::select! {
+                    Some(later) = watched.changed() => job = later,
+                    () = reached(&mut phase, Phase::Over) => break,
+                    () = tokio::time::sleep_until(deadline.into()) => {
+                        // Somebody else may have changed it.
+                        job = self.store.get(job.id).await?.unwrap_or(job);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Filed { job, new })
+    }
+
+    /// Before this nothing will happen to a ticket, if that is known.
+    fn rests_until(&self, job: &Job) -> Option<Instant> {
+        if job.state == State::Creating {
+            return None;
+        }
+        let due = u64::try_from(job.due_at? - now()).unwrap_or(0);
+        let due = Instant::now() + Duration::from_millis(due);
+        let setup = self.setup();
+        let paused = setup.backends.get(&job.backend)?.as_ref().ok()?.next_turn();
+        Some(due.max(paused))
+    }
+
+    /// Does what a person wants of a ticket.
+    pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
+        let job = self.store.order(id, order).await?;
+        self.settled(job.clone());
+        self.wake();
+        Ok(job)
+    }
+
+    /// Until when a ticket is tried that is accepted, or tried anew, now.
+    pub fn until(&self) -> Millis {
+        now() + millis(self.policy().retry_for)
+    }
+
+    fn policy(&self) -> QueueConfig {
+        self.setup().config.queue.clone()
+    }
+
+    fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn wake(&self) {
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Tells who waits for a ticket what became of it.
+    fn settled(&self, job: Job) {
+        let waiting = self.waiting.lock().expect("nobody panics with this lock");
+        if let Some(sender) = waiting.get(&(job.backend.clone(), job.key.clone())) {
+            sender.send_replace(Some(job));
+        }
+    }
+}
+
+/// Waits until the queue is in that phase.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // An error: there is no queue any more, which is beyond any phase.
+    let _ = phase.wait_for(|phase| *phase == wanted).await;
+}
+
+/// Somebody who waits for a ticket.
+#[derive(Debug)]
+struct Watched<'a> {
+    queue: &'a Queue,
+    place: Place,
+    receiver: watch::Receiver<Option<Job>>,
+}
+
+impl Watched<'_> {
+    fn new(queue: &Queue, place: Place) -> Watched<'_> {
+        let mut waiting = queue.waiting.lock().expect("nobody panics with this lock");
+        let sender = waiting.entry(place.clone()).or_insert_with(|| watch::Sender::new(None));
+        let receiver = sender.subscribe();
+        drop(waiting);
+        Watched { queue, place, receiver }
+    }
+
+    /// The next change; None: nobody will tell any more.
+    async fn changed(&mut self) -> Option<Job> {
+        self.receiver.changed().await.ok()?;
+        self.receiver.borrow_and_update().clone()
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut waiting) = self.queue.waiting.lock()
+            && waiting.get(&self.place).is_some_and(|sender| sender.receiver_count() <= 1)
+        {
+            waiting.remove(&self.place);
+        }
+    }
+}
+
+/// An incident as the store keeps it.
+///
+/// # Errors
+/// A usage error: nothing identifies its ticket, or there is no such backend.
+pub fn new(
+    setup: &Setup,
+    incident: &Incident,
+    key: Option<&str>,
+    backend: Option<&str>,
+) -> Result<New> {
+    let backend = setup.config.backend(backend)?;
+    let key = crate::incident::key(incident, key)?;
+    let json = serde_json::to_string(&incident.attributes)
+        .map_err(|cause| Error::usage("the incident can't be kept").cause(cause))?;
+    Ok(New {
+        backend: backend.name.clone(),
+        key,
+        level: incident.level.unwrap_or(NO_LEVEL),
+        incident: json,
+        expires_at: now() + millis(setup.config.queue.retry_for),
+        tell_argus: None,
+        reopen: true,
+    })
+}

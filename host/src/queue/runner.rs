@@ -1,0 +1,218 @@
+//! One backend's queue at work: claims what is due, has it made, records what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::{Incident, Retry};
+use tokio::task::JoinSet;
+
+use super::retry::{self, Breaker};
+use super::{Phase, Queue, reached};
+use crate::backend::{Backend, Request, is_unsupported};
+use crate::error::{Error, Kind};
+use crate::store::{Claim, Failure, Outcome, millis, now};
+use crate::tickets;
+
+/// Looks that often whether somebody else, such as the command line, changed the store.
+const LOOK: Duration = Duration::from_secs(1);
+/// After the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Tries of a ticket whose plugin breaks each time.
+const BROKEN_TRIES: i64 = 5;
+/// What a claim may take beside its calls.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// What a call told about the ticket system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Up,
+    Down,
+    Unsaid,
+}
+
+/// Runs until the queue stops and what was under way has ended.
+pub(super) async fn run(queue: Arc<Queue>, name: String) {
+    let mut breaker = Breaker::default();
+    let mut calls: JoinSet<Health> = JoinSet::new();
+    let mut phase = queue.phase();
+    let mut changed = queue.changed();
+    let mut store_failed = false;
+    loop {
+        if *phase.borrow_and_update() != Phase::Running {
+            while calls.join_next().await.is_some() {}
+            return;
+        }
+        changed.borrow_and_update();
+        let mut pause = LOOK;
+        if let Some(Ok(backend)) = queue.setup().backends.get(&name) {
+            let hold = breaker.until().map_or(backend.next_turn(), |u| u.max(backend.next_turn()));
+            let held = hold.saturating_duration_since(Instant::now());
+            let free = breaker.most(backend.concurrency).saturating_sub(calls.len());
+            if !held.is_zero() {
+                pause = held;
+            } else if free > 0 {
+                // find, create, find: each with the backend's time.
+                let lease = 3 * backend.call_timeout + MARGIN;
+                match queue.store.claim(&name, free, lease).await {
+                    Ok(claims) => {
+                        store_failed = false;
+                        for claim in claims {
+                            calls.spawn(attempt(Arc::clone(&queue), Arc::clone(backend), claim));
+                        }
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut store_failed, true) {
+                            tracing::error!("{name}: {}", describe(&error));
+                        }
+                        pause = STORE_PAUSE;
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            Some(ended) = calls.join_next() => match ended {
+                Ok(Health::Up) => breaker.up(),
+                Ok(Health::Down) => if breaker.down() {
+                    tracing::warn!("{name}: the ticket system is down; one call at a time finds out when it is back");
+                },
+                Ok(Health::Unsaid) | Err(_) => {}
+            },
+            _ = changed.changed() => {}
+            _ = phase.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One try of one ticket, and its record.
+async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Health {
+    let started = now();
+    let mut phase = queue.phase();
+    let (outcome, health) = tokio::select! {
+        done = try_once(&queue, &backend, &claim) => done,
+        () = reached(&mut phase, Phase::Killed) => {
+            let failure = Failure {
+                kind: Kind::Plugin,
+                message: "the host was stopped during the call; there may be a ticket".to_owned(),
+                help: None,
+            };
+            (Outcome::Unknown { at: now() + millis(queue.policy().settle), failure }, Health::Unsaid)
+        }
+    };
+    let (said, failure) = match &outcome {
+        Outcome::Created { made: true, .. } => ("created", None),
+        Outcome::Created { made: false, .. } => ("existing", None),
+        Outcome::Again { failure, .. } => ("retried", Some(failure)),
+        Outcome::Unknown { failure, .. } => ("unknown", Some(failure)),
+        Outcome::NoTicket => ("none", None),
+        Outcome::Failed(failure) => ("failed", Some(failure)),
+    };
+    queue.metrics.ticket(&backend.name, said);
+    let (id, key) = (claim.job.id, &claim.job.key);
+    match failure {
+        Some(failure) => tracing::warn!("ticket {id} ({key}): {said}: {}", failure.message),
+        None => tracing::info!("ticket {id} ({key}): {said}"),
+    }
+    let mut failed = false;
+    loop {
+        match queue.store.settle(&claim, started, outcome.clone()).await {
+            Ok(Some(job)) => {
+                queue.settled(job);
+                return health;
+            }
+            Ok(None) => {
+                tracing::warn!("ticket {id}: its lease was over before its call");
+                return health;
+            }
+            // What happened must not be forgotten: the ticket would be looked for only after the
+            // lease. If the host is killed meanwhile, it will be.
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::error!("ticket {id} can't be recorded yet: {}", describe(&error));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(STORE_PAUSE) => {}
+                    () = reached(&mut phase, Phase::Killed) => return health,
+                }
+            }
+        }
+    }
+}
+
+async fn try_once(queue: &Queue, backend: &Backend, claim: &Claim) -> (Outcome, Health) {
+    let incident: Incident = match serde_json::from_str(&claim.incident) {
+        Ok(incident) => incident,
+        Err(cause) => {
+            let error = Error::usage(format!("the stored incident can't be read: {cause}"));
+            return (Outcome::Failed(Failure::from(&error)), Health::Unsaid);
+        }
+    };
+    let request = Request { incident: Arc::new(incident), key: claim.job.key.clone() };
+    let made = if claim.unknown {
+        match backend.find(&request).await {
+            Ok(Some(ticket)) => Ok((ticket, true)),
+            Ok(None) => return (Outcome::NoTicket, Health::Up),
+            Err(error) if is_unsupported(&error) => return (lost(claim), Health::Unsaid),
+            Err(error) => Err(error.retry(Retry::Unknown)),
+        }
+    } else {
+        let outcome = tickets::create(backend, &request, false).await;
+        outcome.map(|outcome| (outcome.ticket, outcome.created))
+    };
+    match made {
+        Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
+        Err(error) => failed(queue, backend, &error, claim),
+    }
+}
+
+/// A ticket that may be there, of a plugin that can't look for it.
+fn lost(claim: &Claim) -> Outcome {
+    let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    Outcome::Failed(Failure {
+        kind: Kind::Plugin,
+        message: format!("there may be a ticket, and the plugin can't look for it: {last}"),
+        help: Some(
+            "look for it in the ticket system: if there is none, `queue retry` makes one; else \
+             `queue cancel`"
+                .to_owned(),
+        ),
+    })
+}
+
+/// What becomes of a ticket whose try failed.
+fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Outcome, Health) {
+    let failure = Failure::from(error);
+    let health = match (error.kind, error.retry_after) {
+        // It said when to come back: the gateway holds all calls until then.
+        (Kind::Client, Some(_)) => Health::Unsaid,
+        (Kind::Client, None) => Health::Down,
+        (Kind::Settings | Kind::Creation, _) => Health::Up,
+        _ => Health::Unsaid,
+    };
+    let again = || {
+        // What the ticket system asked for, though its plugin may not have said so.
+        let paused = backend.next_turn().saturating_duration_since(Instant::now());
+        let asked = error.retry_after.unwrap_or_default().max(paused);
+        now() + millis(retry::wait(claim.job.attempts, queue.policy().longest_wait).max(asked))
+    };
+    let outcome = match (error.retry, error.kind) {
+        (Retry::Unknown, Kind::Settings | Kind::Creation) if claim.unknown => {
+            Outcome::Failed(failure)
+        }
+        (Retry::Unknown, _) => {
+            let settle = millis(queue.policy().settle);
+            Outcome::Unknown { at: (now() + settle).max(again()), failure }
+        }
+        (Retry::Later, _) | (_, Kind::Client) => Outcome::Again { at: again(), failure },
+        (Retry::Never, Kind::Plugin | Kind::Import) if claim.job.attempts < BROKEN_TRIES => {
+            Outcome::Again { at: again(), failure }
+        }
+        (Retry::Never, _) => Outcome::Failed(failure),
+    };
+    (outcome, health)
+}
+
+fn describe(error: &crate::store::StoreError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}

@@ -1,0 +1,54 @@
+//! Errors as people read them: with the lines of the config file that they are about.
+
+use std::io::IsTerminal;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use ticket_plugin_api::Retry;
+
+use crate::error::{Error, Kind};
+use crate::terminal::safe;
+
+/// Whether standard error may have colours (https://no-color.org).
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// An error for a person: what, where in the config file, why, whether there may be a ticket,
+/// and what to do.
+pub(crate) fn text(error: &Error) -> String {
+    let mut out = format!("error: {}\n", safe(&error.message));
+    if let Some(snippet) = &error.snippet {
+        let theme =
+            if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let diagnostic = miette::MietteDiagnostic::new("")
+            .with_label(LabeledSpan::underline(snippet.span.clone()));
+        let source = NamedSource::new(&snippet.file, snippet.text.to_string());
+        let report = miette::Report::new(diagnostic).with_source_code(source);
+        let mut shown = String::new();
+        let handler = GraphicalReportHandler::new_themed(theme);
+        if handler.render_report(&mut shown, report.as_ref()).is_ok() {
+            // Without the line of miette's own that has no message in it.
+            let frame = shown.lines().skip_while(|line| !line.contains('╭'));
+            frame.for_each(|line| out.push_str(&format!("{line}\n")));
+        }
+    }
+    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+    while let Some(why) = cause {
+        out.push_str(&format!("  because: {}\n", safe(&why.to_string())));
+        cause = why.source();
+    }
+    if error.retry == Retry::Unknown {
+        out.push_str(
+            "  the ticket may exist: wait a little and run the same command again; it looks for the ticket before it creates one\n",
+        );
+    } else if error.retry == Retry::Later && error.kind == Kind::Client {
+        out.push_str("  no ticket was created; trying again can help\n");
+    }
+    if let Some(wait) = error.retry_after {
+        out.push_str(&format!("  the ticket system asks to wait for {} s\n", wait.as_secs()));
+    }
+    if let Some(help) = &error.help {
+        out.push_str(&format!("  help: {}\n", safe(help)));
+    }
+    out
+}

@@ -1,0 +1,495 @@
+//! What can be asked of the service: its routes, and what they take and give.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ticket_plugin_api::Ticket;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Service;
+use super::problem::Problem;
+use crate::config::Scope;
+use crate::error::Error;
+use crate::queue;
+use crate::store::{self, Attempt, Failure, Filter, Job, Millis, Order, State, now};
+use crate::{argus, incident};
+
+/// Bytes of a request beside its incident.
+const BESIDE: usize = 16 << 10;
+/// How long a request's body may take to come.
+const BODY: Duration = Duration::from_secs(20);
+/// Bytes of a body that is too large that are read before the answer.
+const DROPPED: usize = 16 << 20;
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const DEFAULT_PAGE: i64 = 100;
+const LARGEST_PAGE: i64 = 1000;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "ticket-host",
+    description = "Every incident gets exactly one ticket, whatever breaks."
+))]
+struct Document;
+
+/// All routes. A route's scope is that of the group it stands in.
+pub(super) fn router(service: Arc<Service>) -> axum::Router {
+    let guarded = |routes: OpenApiRouter<Arc<Service>>, scope: Scope| {
+        routes.layer(middleware::from_fn_with_state((Arc::clone(&service), scope), guard))
+    };
+    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(guarded(OpenApiRouter::new().routes(routes!(create)), Scope::Create))
+        .merge(guarded(
+            OpenApiRouter::new()
+                .routes(routes!(list))
+                .routes(routes!(show))
+                .routes(routes!(backends))
+                .routes(routes!(plugins))
+                .routes(routes!(metrics)),
+            Scope::Read,
+        ))
+        .merge(guarded(
+            OpenApiRouter::new().routes(routes!(retry)).routes(routes!(cancel)),
+            Scope::Admin,
+        ))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .split_for_parts();
+    let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let openapi = move || {
+        let document = Arc::clone(&document);
+        async move { ([(header::CONTENT_TYPE, "application/json")], document.to_string()) }
+    };
+    routes
+        .route("/openapi.json", axum::routing::get(openapi))
+        .fallback(|| async { Problem::not_found("there is nothing here; see /openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "not with this method")
+        })
+        .with_state(service)
+}
+
+async fn guard(
+    Shared((service, scope)): Shared<(Arc<Service>, Scope)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match service.auth().check(request.headers(), scope) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// An incident to be made a ticket of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    /// As Argus serializes it; at least `description`
+    #[schema(value_type = Object)]
+    incident: Value,
+    /// Which backend of the config; the default one if none is named
+    backend: Option<String>,
+    /// What identifies the incident's ticket; its argus_url, else its source and pk
+    key: Option<String>,
+    /// How long to wait for the ticket: 0 to 300000, 30000 if nothing is said
+    wait_ms: Option<u64>,
+}
+
+/// An incident that was accepted, and what became of it so far.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobView {
+    id: i64,
+    backend: String,
+    /// What identifies the incident's ticket in the backend
+    key: String,
+    state: State,
+    /// The incident's: 1 is the worst
+    level: i64,
+    /// RFC 3339, as all times
+    accepted_at: String,
+    changed_at: String,
+    /// When it is tried again, or looked for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<String>,
+    attempts: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TicketSchema>)]
+    ticket: Option<Ticket>,
+    /// Why the last try gave no ticket
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+    /// Every try; only where one job is shown
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<AttemptView>>,
+}
+
+/// A ticket as its plugin replied it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of ticket_plugin_api::Ticket")]
+struct TicketSchema {
+    /// Where a person opens it
+    url: String,
+    /// The system's own short name of it
+    id: Option<String>,
+    /// What a mapping wanted and the incident lacks
+    missing_fields: Vec<String>,
+    /// What is not on the ticket as it was asked for
+    warnings: Vec<String>,
+}
+
+/// One try.
+#[derive(Debug, Serialize, ToSchema)]
+struct AttemptView {
+    number: i64,
+    started_at: String,
+    ended_at: String,
+    /// The state that it led to
+    outcome: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> JobView {
+        let due_at = job.due_at.filter(|_| job.state != State::Creating);
+        JobView {
+            id: job.id,
+            backend: job.backend,
+            key: job.key,
+            state: job.state,
+            level: job.level,
+            accepted_at: time(job.accepted_at),
+            changed_at: time(job.changed_at),
+            due_at: due_at.map(|at| time(if at == 0 { now() } else { at })),
+            attempts: job.attempts,
+            ticket: job.ticket,
+            error: job.failure,
+            history: None,
+        }
+    }
+}
+
+impl JobView {
+    pub(crate) fn with(job: Job, attempts: Vec<Attempt>) -> JobView {
+        let history = attempts.into_iter().map(|attempt| AttemptView {
+            number: attempt.number,
+            started_at: time(attempt.started_at),
+            ended_at: time(attempt.ended_at),
+            outcome: attempt.outcome,
+            error: attempt.failure,
+        });
+        JobView { history: Some(history.collect()), ..JobView::from(job) }
+    }
+}
+
+fn time(at: Millis) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000);
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// File an incident and wait for its ticket.
+#[utoipa::path(
+    post, path = "/v1/tickets", request_body = Create,
+    responses(
+        (status = 201, body = JobView, description = "The ticket was made"),
+        (status = 200, body = JobView, description = "The incident had its ticket already"),
+        (status = 202, body = JobView, description = "It is kept, and will be made"),
+        (status = 400, body = Problem, description = "The request, or (kind settings) the backend's settings"),
+        (status = 401, body = Problem), (status = 403, body = Problem, description = "The ticket system refused (kind creation), or the token may not do this"),
+        (status = 408, body = Problem), (status = 409, body = Problem, description = "A person cancelled it"),
+        (status = 413, body = Problem), (status = 415, body = Problem),
+        (status = 500, body = Problem, description = "The plugin broke, or there is none"),
+        (status = 503, body = Problem, description = "Given up since the ticket system was down (kind client), or nothing can be stored"),
+    )
+)]
+async fn create(
+    Shared(service): Shared<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let setup = service.queue.setup();
+    let body = read(request, setup.config.max_incident_bytes + BESIDE).await?;
+    let asked: Create = serde_json::from_slice(&body).map_err(|cause| {
+        Error::usage(format!("the request's body is not as it should be: {cause}"))
+    })?;
+    let incident = incident::of(asked.incident, "the request")?;
+    let mut new = queue::new(&setup, &incident, asked.key.as_deref(), asked.backend.as_deref())?;
+    new.tell_argus = argus::number(setup.config.argus.as_ref(), &incident);
+    let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+    let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
+    let wait = if unready.is_some() { Duration::ZERO } else { wait };
+    let filed = service.queue.file(new, wait).await?;
+    let job = filed.job;
+    match (job.state, unready) {
+        (State::Created, _) => {
+            let status = if filed.new && job.made { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(answer(status, job))
+        }
+        (State::Cancelled, _) => {
+            Err(Problem::new(StatusCode::CONFLICT, "conflict", "a person cancelled this ticket")
+                .help(format!("POST /v1/tickets/{}/retry makes it all the same", job.id))
+                .job(job.id))
+        }
+        (_, Some(failure)) => {
+            let message = format!("{}; the incident is kept and waits for that", failure.message);
+            Err(Problem::of_failure(Failure { message, ..failure.clone() }).job(job.id))
+        }
+        (State::Failed, None) => {
+            let failure = job.failure.clone().unwrap_or_else(|| {
+                Failure::from(&Error::plugin("it failed, and nobody knows why"))
+            });
+            Err(Problem::of_failure(failure).job(job.id))
+        }
+        (State::Queued | State::Creating | State::Unknown, None) => {
+            Ok(answer(StatusCode::ACCEPTED, job))
+        }
+    }
+}
+
+fn answer(status: StatusCode, job: Job) -> Response {
+    let place = format!("/v1/tickets/{}", job.id);
+    (status, [(header::LOCATION, place)], Json(JobView::from(job))).into_response()
+}
+
+/// The body of a request that says it is JSON, within its bounds.
+async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "the request's Content-Type must be application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "usage", detail));
+    }
+    let too_large = || {
+        let detail = format!("the request's body has more than {most} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+            .help("raise limits.max_incident_bytes if that is what your incidents are")
+    };
+    match tokio::time::timeout(BODY, collect(request.into_body(), most)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(cause)) => {
+            let detail = format!("the request's body broke off: {cause}");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "usage", detail))
+        }
+        Err(_) => {
+            let detail = format!("the request's body did not come within {} s", BODY.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+        }
+    }
+}
+
+/// All of a body; None: it has more than `most` bytes. What is too much is read on for a while, and
+/// dropped: many clients hear an answer only when they have sent all.
+async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len();
+        if length <= most {
+            bytes.extend_from_slice(&data);
+        } else if length > most + DROPPED {
+            break;
+        }
+    }
+    Ok((length <= most).then_some(bytes))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// Of this backend
+    backend: Option<String>,
+    /// In this state
+    state: Option<State>,
+    /// With this key
+    key: Option<String>,
+    /// From where the last page ended: its `next`
+    cursor: Option<i64>,
+    /// How many: 1 to 1000, 100 if nothing is said
+    limit: Option<i64>,
+}
+
+/// Jobs in the order in which they were accepted.
+#[derive(Debug, Serialize, ToSchema)]
+struct Jobs {
+    tickets: Vec<JobView>,
+    /// The cursor of the next page, if there is one
+    next: Option<i64>,
+}
+
+/// What was accepted, oldest first.
+#[utoipa::path(get, path = "/v1/tickets", params(Page), responses((status = 200, body = Jobs), (status = 400, body = Problem)))]
+async fn list(
+    Shared(service): Shared<Arc<Service>>,
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Jobs>, Problem> {
+    let Query(page) = page.map_err(|cause| Error::usage(cause.body_text()))?;
+    let most = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE);
+    let filter = Filter {
+        backend: page.backend,
+        state: page.state,
+        key: page.key,
+        after: page.cursor.unwrap_or(0),
+        most: most + 1,
+    };
+    let mut jobs = service.queue.store.list(&filter).await?;
+    let more = jobs.len() as i64 > most;
+    jobs.truncate(most as usize);
+    let next = jobs.last().filter(|_| more).map(|job| job.id);
+    Ok(Json(Jobs { tickets: jobs.into_iter().map(JobView::from).collect(), next }))
+}
+
+/// One job with all its tries.
+#[utoipa::path(get, path = "/v1/tickets/{id}", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+async fn show(
+    Shared(service): Shared<Arc<Service>>,
+    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<JobView>, Problem> {
+    let id = number(id)?;
+    let store = &service.queue.store;
+    let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
+    Ok(Json(JobView::with(job, store.attempts(id).await?)))
+}
+
+/// Try it now, also what failed or was cancelled.
+#[utoipa::path(post, path = "/v1/tickets/{id}/retry", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn retry(
+    Shared(service): Shared<Arc<Service>>,
+    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<JobView>, Problem> {
+    let order = Order::Retry { until: service.queue.until() };
+    Ok(Json(service.queue.order(number(id)?, order).await?.into()))
+}
+
+/// Never try it again, until somebody says otherwise.
+#[utoipa::path(post, path = "/v1/tickets/{id}/cancel", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn cancel(
+    Shared(service): Shared<Arc<Service>>,
+    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<JobView>, Problem> {
+    Ok(Json(service.queue.order(number(id)?, Order::Cancel).await?.into()))
+}
+
+fn number(id: Result<Path<i64>, axum::extract::rejection::PathRejection>) -> Result<i64, Problem> {
+    id.map(|Path(id)| id).map_err(|_| Problem::not_found("a ticket's id is a number"))
+}
+
+/// A backend of the config.
+#[derive(Debug, Serialize, ToSchema)]
+struct BackendView {
+    name: String,
+    /// As the config has it
+    plugin: String,
+    endpoint: String,
+    ready: bool,
+    /// The version of the plugin
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+/// The backends of the config, and whether they are ready.
+#[utoipa::path(get, path = "/v1/backends", responses((status = 200, body = Vec<BackendView>)))]
+async fn backends(Shared(service): Shared<Arc<Service>>) -> Json<Vec<BackendView>> {
+    let setup = service.queue.setup();
+    let view = |(name, backend): (&String, &Result<_, Failure>)| {
+        let config = setup.config.backends.get(name)?;
+        let backend =
+            backend.as_ref().map(|b: &Arc<crate::backend::Backend>| b.manifest.version.clone());
+        Some(BackendView {
+            name: name.clone(),
+            plugin: config.plugin.clone(),
+            endpoint: config.endpoint.to_string(),
+            ready: backend.is_ok(),
+            error: backend.as_ref().err().map(|failure| (*failure).clone()),
+            version: backend.ok(),
+        })
+    };
+    Json(setup.backends.iter().filter_map(view).collect())
+}
+
+/// A library in the plugin directories.
+#[derive(Debug, Serialize, ToSchema)]
+struct PluginView {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+/// The plugins that were found, broken ones too.
+#[utoipa::path(get, path = "/v1/plugins", responses((status = 200, body = Vec<PluginView>)))]
+async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>> {
+    let setup = service.queue.setup();
+    let view = |entry: &crate::catalog::Entry| {
+        let manifest = entry.plugin.as_ref().ok().map(|plugin| &plugin.manifest);
+        PluginView {
+            file: entry.path.display().to_string(),
+            name: manifest.map(|manifest| manifest.name.clone()),
+            version: manifest.map(|manifest| manifest.version.clone()),
+            description: manifest.map(|manifest| manifest.description.clone()),
+            error: entry.plugin.as_ref().err().map(Failure::from),
+        }
+    };
+    Json(setup.catalog.entries.iter().map(view).collect())
+}
+
+/// Counts, for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
+    let counts = service.queue.store.counts().await?;
+    let text = service.queue.metrics.text(&counts, now());
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String)))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether incidents can be accepted and made tickets of.
+#[derive(Debug, Serialize, ToSchema)]
+struct Ready {
+    ready: bool,
+    /// Whether the store can be written to; else why not
+    store: String,
+    /// Backends that are ready
+    backends: usize,
+    /// Backends that are not; see /v1/backends
+    unready: usize,
+}
+
+/// The store can be written to, and a backend is ready.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+async fn readyz(Shared(service): Shared<Arc<Service>>) -> Response {
+    let store = service.queue.store.probe().await;
+    let setup = service.queue.setup();
+    let backends = setup.backends.values().filter(|backend| backend.is_ok()).count();
+    let ready = store.is_ok() && backends > 0;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let unready = setup.backends.len() - backends;
+    let store = store.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+    (status, Json(Ready { ready, store, backends, unready })).into_response()
+}

@@ -1,0 +1,177 @@
+//! Who may ask for what: bearer tokens (RFC 6750), or, without any, this machine alone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, StatusCode, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::config::{Scope, ServeConfig};
+use crate::error::{Error, Result};
+
+/// The tokens, as digests.
+#[derive(Debug)]
+pub(super) struct Auth {
+    tokens: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    digest: [u8; 32],
+    scopes: Vec<Scope>,
+}
+
+impl Auth {
+    /// # Errors
+    /// A settings error: a token can't be read.
+    pub(super) fn new(config: &ServeConfig) -> Result<Auth> {
+        let known = |token: &crate::config::TokenConfig| {
+            Ok(Known { digest: token.digest()?, scopes: token.scopes.clone() })
+        };
+        Ok(Auth { tokens: config.tokens.iter().map(known).collect::<Result<_>>()? })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// # Errors
+    /// Without tokens, only this machine may be listened on.
+    pub(super) fn may_listen(&self, address: SocketAddr) -> Result<()> {
+        if self.is_open() && !address.ip().is_loopback() {
+            return Err(Error::settings(format!(
+                "listening on {address} without tokens would let everybody make tickets"
+            ))
+            .help("add [serve.tokens.NAME] with a token and its scopes, or listen on 127.0.0.1"));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// 401: no token or an unknown one; 403: it may not do this.
+    pub(super) fn check(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+    ) -> std::result::Result<(), Problem> {
+        if self.is_open() {
+            return from_this_machine(headers);
+        }
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = given.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let unauthorized = |detail: &str| {
+            Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+                .help("send `Authorization: Bearer TOKEN` with a token of [serve.tokens] in the host's config")
+        };
+        let Some(token) = token else { return Err(unauthorized("a token is needed")) };
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        // All are compared, each in constant time: how long it takes tells nothing.
+        let mut found = None;
+        for known in &self.tokens {
+            if bool::from(known.digest.ct_eq(&digest)) {
+                found = Some(known);
+            }
+        }
+        match found {
+            None => Err(unauthorized("the token is unknown")),
+            Some(known) if known.scopes.contains(&scope) => Ok(()),
+            Some(_) => {
+                let detail = format!("the token lacks the scope {scope:?}").to_lowercase();
+                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+                    .help("add the scope to the token in the host's config"))
+            }
+        }
+    }
+}
+
+/// A web page whose name was pointed at this machine (DNS rebinding) sends its own name as Host.
+fn from_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        format!("without tokens, only this machine is served, not the name {host:?}"),
+    )
+    .help("add [serve.tokens.NAME] to the host's config"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SecretSource, TokenConfig, TokenSource};
+
+    fn auth(tokens: &[(&str, Scope)]) -> Auth {
+        let tokens = tokens.iter().map(|(token, scope)| TokenConfig {
+            name: "t".to_owned(),
+            token: TokenSource::Text(SecretSource {
+                value: (*token).into(),
+                base: std::path::PathBuf::new(),
+            }),
+            scopes: vec![*scope],
+        });
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let shutdown = std::time::Duration::ZERO;
+        Auth::new(&ServeConfig { listen, tokens: tokens.collect(), shutdown }).unwrap()
+    }
+
+    fn with(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_token_may_do_what_its_scopes_say() {
+        let auth = auth(&[("one", Scope::Create), ("two", Scope::Read)]);
+        let bearer = |token: &str| with(header::AUTHORIZATION, token);
+        assert!(auth.check(&bearer("Bearer one"), Scope::Create).is_ok());
+        assert!(auth.check(&bearer("bearer two"), Scope::Read).is_ok());
+        for (value, scope, why) in [
+            ("Bearer one", Scope::Read, "lacks the scope read"),
+            ("Bearer on", Scope::Create, "unknown"),
+            ("Bearer", Scope::Create, "needed"),
+            ("Basic one", Scope::Create, "needed"),
+        ] {
+            let problem = auth.check(&bearer(value), scope).unwrap_err();
+            let shown = format!("{problem:?}");
+            assert!(shown.contains(why), "{shown}");
+        }
+        assert!(auth.check(&HeaderMap::new(), Scope::Create).is_err());
+    }
+
+    #[test]
+    fn a_digest_stands_for_its_token() {
+        let digest = Sha256::digest(b"one").iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = TokenConfig {
+            name: "t".to_owned(),
+            token: TokenSource::Sha256(digest),
+            scopes: vec![Scope::Admin],
+        };
+        assert_eq!(token.digest().unwrap(), <[u8; 32]>::from(Sha256::digest(b"one")));
+    }
+
+    #[test]
+    fn without_tokens_only_this_machine_is_served() {
+        let auth = auth(&[]);
+        assert!(auth.may_listen("127.0.0.1:1".parse().unwrap()).is_ok());
+        assert!(auth.may_listen("[::1]:1".parse().unwrap()).is_ok());
+        let error = auth.may_listen("0.0.0.0:1".parse().unwrap()).unwrap_err();
+        assert!(error.help.unwrap().contains("[serve.tokens.NAME]"));
+        for host in ["localhost:8620", "127.0.0.1", "[::1]:8620", "127.9.9.9:1"] {
+            assert!(auth.check(&with(header::HOST, host), Scope::Admin).is_ok(), "{host}");
+        }
+        for host in ["evil.example.org:8620", "192.0.2.1", "", "localhost.evil.org"] {
+            assert!(auth.check(&with(header::HOST, host), Scope::Admin).is_err(), "{host}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Config and plugin directories as they change: read again, and used if they can be.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::{Service, systemd};
+use crate::catalog::is_library;
+use crate::report;
+use crate::setup::{Setup, Sources};
+
+/// A change is done when nothing more changed for so long: files are written in pieces.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Reads again at each change of the files, and at each of `asked`.
+pub(super) async fn watch(
+    service: Arc<Service>,
+    sources: Sources,
+    listen: Option<SocketAddr>,
+    mut asked: mpsc::Receiver<()>,
+) {
+    let (changes, mut changed) = mpsc::channel(1);
+    let mut _watched = listen_to(&service.queue.setup(), changes.clone());
+    loop {
+        let told = tokio::select! {
+            told = asked.recv() => told,
+            change = changed.recv() => change,
+        };
+        if told.is_none() {
+            return;
+        }
+        while let Ok(Some(())) = tokio::time::timeout(QUIET, changed.recv()).await {}
+        systemd::reloading();
+        let loaded = sources.load(&service.queue.metrics).await;
+        let replaced = match loaded {
+            Ok(mut setup) => {
+                if let Some(listen) = listen {
+                    setup.config.serve.listen = listen;
+                }
+                service.replace(setup).await
+            }
+            Err(error) => Err(error),
+        };
+        match replaced {
+            Ok(()) => {
+                tracing::info!("config and plugins were read again");
+                _watched = listen_to(&service.queue.setup(), changes.clone());
+            }
+            Err(error) => {
+                service.queue.metrics.refused_reload();
+                let text = report::text(&error);
+                tracing::error!("the changed config is refused, the old one stays\n{text}");
+            }
+        }
+        systemd::ready();
+    }
+}
+
+/// Hears of changes for as long as it lives. None: it can't.
+fn listen_to(setup: &Setup, changes: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let file = setup.config.file.clone();
+    let of_interest = file.clone();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let matters = match event {
+            Ok(event) => {
+                is_change(event.kind)
+                    && event.paths.iter().any(|path| matters(path, of_interest.as_deref()))
+            }
+            // Events were lost: anything may have changed.
+            Err(_) => true,
+        };
+        if matters {
+            // One that waits already is enough.
+            let _ = changes.try_send(());
+        }
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(cause) => {
+            tracing::warn!("files can't be watched ({cause}): changes are read on SIGHUP only");
+            return None;
+        }
+    };
+    // The directory, not the file: editors and package managers put a new file in its place.
+    let beside = file.as_deref().and_then(Path::parent).map(|directory| match directory {
+        bare if bare.as_os_str().is_empty() => PathBuf::from("."),
+        directory => directory.to_owned(),
+    });
+    let plugins = setup.catalog.places.iter().map(|place| place.directory.clone());
+    for directory in beside.into_iter().chain(plugins).filter(|directory| directory.is_dir()) {
+        if let Err(cause) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+            tracing::warn!("{} can't be watched: {cause}", directory.display());
+        }
+    }
+    Some(watcher)
+}
+
+/// Reading a file is an event too.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+fn matters(path: &Path, config: Option<&Path>) -> bool {
+    // Kubernetes swaps the link `..data` when a mounted config changes.
+    let name = path.file_name();
+    is_library(path)
+        || name.is_some_and(|name| name == "..data")
+        || name.is_some() && name == config.and_then(Path::file_name)
+}

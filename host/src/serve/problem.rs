@@ -1,0 +1,119 @@
+//! Errors as HTTP says them (RFC 9457), with Argus's kinds.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Kind};
+use crate::store::{Failure, StoreError};
+
+/// Why a request was not done.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// `urn:ticket-host:problem:` and a word: a kind, or `unauthorized`, `forbidden`, `not-found`,
+    /// `conflict`, `too-large`, `timeout`, `store`
+    #[serde(rename = "type")]
+    name: String,
+    title: &'static str,
+    status: u16,
+    /// What failed, and where
+    detail: String,
+    /// Whose problem it is, if an incident's ticket could not be made
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
+    /// What to do about it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    /// The job that this is about: see `/v1/tickets/{id}`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<i64>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, name: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            name: format!("urn:ticket-host:problem:{name}"),
+            title: status.canonical_reason().unwrap_or("Problem"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            kind: None,
+            help: None,
+            job: None,
+        }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Problem {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// As Argus answers errors of its ticket plugins.
+    pub(super) fn of_failure(failure: Failure) -> Problem {
+        let (status, name) = match failure.kind {
+            Kind::Settings => (StatusCode::BAD_REQUEST, "settings"),
+            Kind::Usage => (StatusCode::BAD_REQUEST, "usage"),
+            Kind::Client => (StatusCode::SERVICE_UNAVAILABLE, "client"),
+            Kind::Creation => (StatusCode::FORBIDDEN, "creation"),
+            Kind::Plugin => (StatusCode::INTERNAL_SERVER_ERROR, "plugin"),
+            Kind::Import => (StatusCode::INTERNAL_SERVER_ERROR, "import"),
+        };
+        Problem {
+            kind: Some(failure.kind),
+            help: failure.help,
+            ..Problem::new(status, name, failure.message)
+        }
+    }
+
+    pub(super) fn job(mut self, id: i64) -> Problem {
+        self.job = Some(id);
+        self
+    }
+
+    pub(super) fn not_found(what: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not-found", what)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::of_failure(Failure::from(&error))
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let said = error.to_string();
+        match error {
+            StoreError::NoSuch(_) => Problem::not_found(said),
+            StoreError::Conflict { id, .. } => {
+                Problem::new(StatusCode::CONFLICT, "conflict", said).job(id)
+            }
+            StoreError::Broken { .. } => {
+                let failure = Failure::from(&Error::from(error));
+                // The log says why; who asks over the network needn't know.
+                tracing::error!("{}", failure.message);
+                let detail = format!("{said}; nothing was accepted");
+                Problem {
+                    help: failure.help,
+                    ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail)
+                }
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = header::HeaderValue::from_static("Bearer realm=\"ticket-host\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        let kind = header::HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}

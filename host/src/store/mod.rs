@@ -1,0 +1,305 @@
+//! What was accepted and what became of it, on disk: the one trait that a store is used by.
+//!
+//! Invariants: there is one row for each (backend, key). What a method has returned Ok for is on
+//! disk. A row is worked on only by who holds its newest claim, and that until its lease ends: then
+//! the row is `unknown`, since nobody knows what that claim led to.
+
+mod sqlite;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use ticket_plugin_api::Ticket;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Kind};
+pub use sqlite::Sqlite;
+
+/// Milliseconds since 1970, or of a duration.
+pub type Millis = i64;
+
+pub fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+pub fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// What became of an accepted incident so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for its turn, or for its next try.
+    Queued,
+    /// A plugin is at work on it.
+    Creating,
+    /// There may be a ticket: it will be looked for.
+    Unknown,
+    /// It has its ticket.
+    Created,
+    /// A person is needed.
+    Failed,
+    /// A person said that it needs none.
+    Cancelled,
+}
+
+impl State {
+    pub const ALL: [State; 6] = [
+        State::Queued,
+        State::Creating,
+        State::Unknown,
+        State::Created,
+        State::Failed,
+        State::Cancelled,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Creating => "creating",
+            State::Unknown => "unknown",
+            State::Created => "created",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, State::Created | State::Failed | State::Cancelled)
+    }
+}
+
+/// Why a try did not give a ticket. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    /// What the operator does about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Failure {
+        let mut message = error.message.clone();
+        let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+        while let Some(why) = cause {
+            message.push_str(&format!(": {why}"));
+            cause = why.source();
+        }
+        Failure { kind: error.kind, message, help: error.help.clone() }
+    }
+}
+
+/// An incident to be accepted.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub backend: String,
+    pub key: String,
+    /// 1 is the worst; what has none comes last.
+    pub level: i64,
+    /// The incident's JSON.
+    pub incident: String,
+    /// Until when a ticket is tried to be made.
+    pub expires_at: Millis,
+    /// The incident's number in the Argus that is to hear of the ticket.
+    pub tell_argus: Option<i64>,
+    /// Whether one that failed is tried again.
+    pub reopen: bool,
+}
+
+/// What a row says, without its incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub id: i64,
+    pub backend: String,
+    pub key: String,
+    pub state: State,
+    pub level: i64,
+    pub accepted_at: Millis,
+    pub changed_at: Millis,
+    /// When it is tried again: 0 is now, None never.
+    pub due_at: Option<Millis>,
+    pub expires_at: Millis,
+    pub attempts: i64,
+    pub ticket: Option<Ticket>,
+    /// Whether the host made the ticket; else it was there.
+    pub made: bool,
+    pub failure: Option<Failure>,
+    pub tell_argus: Option<i64>,
+}
+
+/// The answer to an accepted incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    pub job: Job,
+    /// Whether this put it in the queue; else it was known.
+    pub new: bool,
+}
+
+/// A row that is this caller's until its lease ends.
+#[derive(Debug)]
+pub struct Claim {
+    pub job: Job,
+    /// Which claim of the row this is.
+    pub lease: i64,
+    /// Whether there may be a ticket already.
+    pub unknown: bool,
+    pub incident: String,
+}
+
+/// What a claim led to.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Created {
+        ticket: Ticket,
+        made: bool,
+    },
+    /// There is certainly no ticket yet: again at that time.
+    Again {
+        at: Millis,
+        failure: Failure,
+    },
+    /// There may be a ticket: to be looked for at that time.
+    Unknown {
+        at: Millis,
+        failure: Failure,
+    },
+    /// It was looked for, and there is none: to be made now.
+    NoTicket,
+    Failed(Failure),
+}
+
+/// One try, as it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    pub number: i64,
+    pub started_at: Millis,
+    pub ended_at: Millis,
+    /// The state that it led to.
+    pub outcome: State,
+    pub failure: Option<Failure>,
+}
+
+/// Which rows a list has, in the order of their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub backend: Option<String>,
+    pub state: Option<State>,
+    pub key: Option<String>,
+    /// Rows behind this one.
+    pub after: i64,
+    pub most: i64,
+}
+
+/// How many rows a backend has in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub backend: String,
+    pub state: State,
+    pub rows: i64,
+    /// When the oldest of them was accepted.
+    pub oldest: Millis,
+}
+
+/// What a person wants of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Try it now, until that time.
+    Retry {
+        until: Millis,
+    },
+    Cancel,
+}
+
+/// The store can't do what it was asked. Nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store {} {what}", path.display())]
+    Broken {
+        path: PathBuf,
+        what: &'static str,
+        help: String,
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    #[error("there is no ticket {0} in the store")]
+    NoSuch(i64),
+    /// What was wanted can't be had in that state.
+    #[error("ticket {id} can't be {wanted}: it is {}", state.name())]
+    Conflict { id: i64, wanted: &'static str, state: State },
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        let message = error.to_string();
+        match error {
+            StoreError::Broken { help, cause, .. } => {
+                Error { cause, ..Error::settings(message).help(help) }
+            }
+            StoreError::NoSuch(_) => {
+                Error::usage(message).help("`ticket-host queue list` shows what there is")
+            }
+            StoreError::Conflict { .. } => Error::usage(message),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Where accepted incidents are kept. Several hosts may share one.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// Keeps an incident, or says what is kept of its (backend, key).
+    async fn accept(&self, new: New) -> Result<Accepted>;
+
+    /// At most `most` rows of a backend that are due, by level, then age; now `creating`.
+    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>>;
+
+    /// Ends a claim. None: it was somebody else's by now, and nothing was changed.
+    async fn settle(
+        &self,
+        claim: &Claim,
+        started_at: Millis,
+        outcome: Outcome,
+    ) -> Result<Option<Job>>;
+
+    /// Does what time has made due: rows become claimable, leases end, what is too old fails. A row
+    /// whose lease ended is looked for after `settle`. Returns those that failed, and when the next
+    /// will be due.
+    async fn advance(&self, settle: Duration) -> Result<(Vec<Job>, Option<Millis>)>;
+
+    /// A person's order. Returns the row as it is then.
+    async fn order(&self, id: i64, order: Order) -> Result<Job>;
+
+    /// Puts what failed for one of the reasons back in the queue of a backend; how many.
+    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64>;
+
+    async fn get(&self, id: i64) -> Result<Option<Job>>;
+
+    async fn attempts(&self, id: i64) -> Result<Vec<Attempt>>;
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Job>>;
+
+    async fn counts(&self) -> Result<Vec<Count>>;
+
+    /// At most `most` created rows, behind `after`, of which Argus has not been told.
+    async fn to_tell(&self, after: i64, most: i64) -> Result<Vec<Job>>;
+
+    /// Argus knows it.
+    async fn told(&self, id: i64) -> Result<()>;
+
+    /// Removes what was finished before that time; how many.
+    async fn prune(&self, before: Millis) -> Result<u64>;
+
+    /// Whether it can be written to.
+    async fn probe(&self) -> Result<()>;
+}

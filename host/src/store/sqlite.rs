@@ -1,0 +1,681 @@
+//! The store in one SQLite file: a single writer that commits in groups, and readers beside it.
+//!
+//! Invariant: what was answered is on disk: WAL with synchronous = FULL, answers after the commit.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, QueryBuilder, Row};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Accepted, Attempt, Claim, Count, Failure, Filter, Job, Millis, New, Order, Outcome, Result,
+    State, Store, StoreError, millis, now,
+};
+use crate::error::Kind;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
+
+/// Writes that share a commit, at most.
+const GROUP: usize = 256;
+/// Writes that wait for their turn, at most; who comes then waits to get in.
+const WAITING: usize = 1024;
+/// How long to wait for another host to let go of the store.
+const LOCK: Duration = Duration::from_secs(2);
+const PAGE: u64 = 4096;
+/// Rows that one prune removes, so that nobody waits long behind it.
+const PRUNED_AT_ONCE: i64 = 1000;
+
+const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
+
+macro_rules! columns {
+    () => {
+        "id, backend, key, state, level, accepted_at, changed_at, due_at, expires_at, attempts, \
+         ticket, made, failure, tell_argus"
+    };
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    readers: SqlitePool,
+    writes: mpsc::Sender<Submitted>,
+}
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+enum Write {
+    Accept(New),
+    Claim {
+        backend: String,
+        most: usize,
+        lease: Duration,
+    },
+    Settle {
+        id: i64,
+        lease: i64,
+        number: i64,
+        started_at: Millis,
+        outcome: Outcome,
+    },
+    /// What time has made due; with `all_leases`, leases end whenever they would.
+    Advance {
+        settle: Duration,
+        all_leases: bool,
+    },
+    Order(i64, Order),
+    Reopen {
+        backend: String,
+        kinds: Vec<Kind>,
+        until: Millis,
+    },
+    Told(i64),
+    Prune {
+        before: Millis,
+    },
+    Probe,
+}
+
+#[derive(Debug)]
+enum Done {
+    Accepted(Box<Accepted>),
+    Claims(Vec<Claim>),
+    Job(Box<Option<Job>>),
+    Jobs(Vec<Job>),
+    Rows(u64),
+}
+
+#[derive(Debug)]
+struct Submitted {
+    write: Write,
+    reply: oneshot::Sender<Result<Done>>,
+}
+
+impl Sqlite {
+    /// Opens the store that is there.
+    pub async fn open(path: &Path, max_bytes: u64) -> Result<Sqlite> {
+        if !path.exists() {
+            let help = "`ticket-host serve` makes it; is queue.path right?".to_owned();
+            return Err(broken(path, "does not exist", help, None));
+        }
+        Sqlite::connect(path, max_bytes, None).await
+    }
+
+    /// Opens the store, or makes it, as the only host that works on it. What an earlier host left
+    /// under way is unknown now.
+    pub async fn open_alone(path: &Path, max_bytes: u64, settle: Duration) -> Result<Sqlite> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let lock = make_private(directory).and_then(|()| {
+            let file = path.with_added_extension("lock");
+            File::options().create(true).append(true).open(file)
+        });
+        let lock = lock.map_err(|cause| {
+            let help = format!("let the host's user write to {}", directory.display());
+            broken(path, "can't be opened", help, Some(Box::new(cause)))
+        })?;
+        let started = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // One that is just ending, or was killed while it started a worker.
+                Err(TryLockError::WouldBlock) if started.elapsed() < LOCK => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let help = "only one `ticket-host serve` at a time can work on a SQLite store";
+                    return Err(broken(path, "is used by another host", help.to_owned(), None));
+                }
+                Err(TryLockError::Error(cause)) => {
+                    let help = "is it on a file system that has no locks?".to_owned();
+                    return Err(broken(path, "can't be locked", help, Some(Box::new(cause))));
+                }
+            }
+        }
+        let store = Sqlite::connect(path, max_bytes, Some(lock)).await?;
+        store.write(Write::Advance { settle, all_leases: true }).await?;
+        Ok(store)
+    }
+
+    async fn connect(path: &Path, max_bytes: u64, lock: Option<File>) -> Result<Sqlite> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(lock.is_some())
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("max_page_count", (max_bytes / PAGE).max(1).to_string())
+            .disable_statement_logging();
+        let failed = |cause| describe(path, cause);
+        let mut writer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        MIGRATIONS.run(&mut writer).await.map_err(|cause| match cause {
+            sqlx::migrate::MigrateError::Execute(cause) => failed(cause),
+            sqlx::migrate::MigrateError::ExecuteMigration(cause, _) => failed(cause),
+            other => {
+                let help = "was it made by a newer ticket-host? run that one".to_owned();
+                broken(path, "has a form that this version doesn't know", help, Some(other.into()))
+            }
+        })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(options.pragma("query_only", "on").create_if_missing(false));
+        let (writes, queue) = mpsc::channel(WAITING);
+        tokio::spawn(write_all(writer, queue, path.to_owned(), lock));
+        Ok(Sqlite { path: path.to_owned(), readers, writes })
+    }
+
+    async fn write(&self, write: Write) -> Result<Done> {
+        let ended = || {
+            let help = "start the host again".to_owned();
+            broken(&self.path, "is closed", help, None)
+        };
+        let (reply, answer) = oneshot::channel();
+        self.writes.send(Submitted { write, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    fn failed(&self, cause: sqlx::Error) -> StoreError {
+        describe(&self.path, cause)
+    }
+}
+
+/// Makes a directory that only its owner may look into; one that is there stays as it is.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn accept(&self, new: New) -> Result<Accepted> {
+        match self.write(Write::Accept(new)).await? {
+            Done::Accepted(accepted) => Ok(*accepted),
+            other => unreachable!("accept gave {other:?}"),
+        }
+    }
+
+    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>> {
+        match self.write(Write::Claim { backend: backend.to_owned(), most, lease }).await? {
+            Done::Claims(claims) => Ok(claims),
+            other => unreachable!("claim gave {other:?}"),
+        }
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        started_at: Millis,
+        outcome: Outcome,
+    ) -> Result<Option<Job>> {
+        let (id, lease, number) = (claim.job.id, claim.lease, claim.job.attempts);
+        match self.write(Write::Settle { id, lease, number, started_at, outcome }).await? {
+            Done::Job(job) => Ok(*job),
+            other => unreachable!("settle gave {other:?}"),
+        }
+    }
+
+    async fn advance(&self, settle: Duration) -> Result<(Vec<Job>, Option<Millis>)> {
+        const NEXT: &str = "SELECT min(at) FROM ( \
+            SELECT min(due_at) AS at FROM tickets WHERE due_at > 0 UNION ALL \
+            SELECT min(expires_at) FROM tickets WHERE due_at IS NOT NULL AND state <> 'creating')";
+        let next = || async {
+            let row = sqlx::query(NEXT).fetch_one(&self.readers).await;
+            row.and_then(|row| row.try_get::<Option<Millis>, _>(0)).map_err(|e| self.failed(e))
+        };
+        let at = next().await?;
+        if at.is_none_or(|at| at > now()) {
+            return Ok((Vec::new(), at));
+        }
+        match self.write(Write::Advance { settle, all_leases: false }).await? {
+            Done::Jobs(jobs) => Ok((jobs, next().await?)),
+            other => unreachable!("advance gave {other:?}"),
+        }
+    }
+
+    async fn order(&self, id: i64, order: Order) -> Result<Job> {
+        match self.write(Write::Order(id, order)).await? {
+            Done::Job(job) => job.ok_or(StoreError::NoSuch(id)),
+            other => unreachable!("order gave {other:?}"),
+        }
+    }
+
+    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64> {
+        let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
+        rows(self.write(Write::Reopen { backend, kinds, until }).await?)
+    }
+
+    async fn get(&self, id: i64) -> Result<Option<Job>> {
+        const GET: &str = concat!("SELECT ", columns!(), " FROM tickets WHERE id = ?");
+        let row = sqlx::query(GET).bind(id).fetch_optional(&self.readers).await;
+        row.and_then(|row| row.map(|row| job(&row)).transpose()).map_err(|e| self.failed(e))
+    }
+
+    async fn attempts(&self, id: i64) -> Result<Vec<Attempt>> {
+        const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure \
+            FROM attempts WHERE ticket = ? ORDER BY number";
+        let rows = sqlx::query(ATTEMPTS).bind(id).fetch_all(&self.readers).await;
+        rows.and_then(|rows| rows.iter().map(attempt).collect()).map_err(|e| self.failed(e))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
+        let mut query =
+            QueryBuilder::new(concat!("SELECT ", columns!(), " FROM tickets WHERE id > "));
+        query.push_bind(filter.after);
+        if let Some(backend) = &filter.backend {
+            query.push(" AND backend = ").push_bind(backend);
+        }
+        if let Some(state) = filter.state {
+            query.push(" AND state = ").push_bind(state.name());
+        }
+        if let Some(key) = &filter.key {
+            query.push(" AND key = ").push_bind(key);
+        }
+        query.push(" ORDER BY id LIMIT ").push_bind(filter.most);
+        let rows = query.build().fetch_all(&self.readers).await;
+        rows.and_then(|rows| rows.iter().map(job).collect()).map_err(|e| self.failed(e))
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>> {
+        // The oldest is the one with the smallest id.
+        const COUNTS: &str = "SELECT state, backend, n, \
+            (SELECT accepted_at FROM tickets WHERE id = first) AS oldest FROM ( \
+            SELECT state, backend, count(*) AS n, min(id) AS first FROM tickets GROUP BY state, backend)";
+        let rows = sqlx::query(COUNTS).fetch_all(&self.readers).await;
+        let count = |row: &SqliteRow| {
+            Ok(Count {
+                backend: row.try_get("backend")?,
+                state: state(row, "state")?,
+                rows: row.try_get("n")?,
+                oldest: row.try_get("oldest")?,
+            })
+        };
+        rows.and_then(|rows| rows.iter().map(count).collect()).map_err(|e| self.failed(e))
+    }
+
+    async fn to_tell(&self, after: i64, most: i64) -> Result<Vec<Job>> {
+        const TO_TELL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM tickets WHERE tell_argus IS NOT NULL AND state = 'created' AND id > ? \
+              ORDER BY id LIMIT ?"
+        );
+        let rows = sqlx::query(TO_TELL).bind(after).bind(most).fetch_all(&self.readers).await;
+        rows.and_then(|rows| rows.iter().map(job).collect()).map_err(|e| self.failed(e))
+    }
+
+    async fn told(&self, id: i64) -> Result<()> {
+        self.write(Write::Told(id)).await.map(drop)
+    }
+
+    async fn prune(&self, before: Millis) -> Result<u64> {
+        rows(self.write(Write::Prune { before }).await?)
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.write(Write::Probe).await.map(drop)
+    }
+}
+
+fn rows(done: Done) -> Result<u64> {
+    match done {
+        Done::Rows(rows) => Ok(rows),
+        other => unreachable!("a count was asked for, not {other:?}"),
+    }
+}
+
+/// The writer: takes what waits, does it in one transaction, answers when that is on disk. It
+/// holds the lock of the store for as long as it runs.
+async fn write_all(
+    mut connection: SqliteConnection,
+    mut queue: mpsc::Receiver<Submitted>,
+    path: PathBuf,
+    lock: Option<File>,
+) {
+    let mut group = Vec::new();
+    while queue.recv_many(&mut group, GROUP).await > 0 {
+        let (writes, replies): (Vec<Write>, Vec<_>) =
+            group.drain(..).map(|submitted| (submitted.write, submitted.reply)).unzip();
+        match together(&mut connection, &writes).await {
+            Ok(done) => {
+                replies.into_iter().zip(done).for_each(|(reply, done)| drop(reply.send(done)));
+            }
+            // One that can't be done must not keep the others from it.
+            Err(_) => {
+                for (reply, write) in replies.into_iter().zip(&writes) {
+                    let done = together(&mut connection, std::slice::from_ref(write)).await;
+                    let done = done.map(|mut done| done.pop());
+                    let _ = reply.send(match done {
+                        Ok(Some(done)) => done,
+                        Ok(None) => unreachable!("one write has one result"),
+                        Err(cause) => Err(describe(&path, cause)),
+                    });
+                }
+            }
+        }
+    }
+    let _ = connection.close().await;
+    drop(lock);
+}
+
+/// All of `writes` in one transaction, or none. The inner errors are refusals, which change nothing.
+async fn together(db: &mut SqliteConnection, writes: &[Write]) -> sqlx::Result<Vec<Result<Done>>> {
+    // By hand: SQLite itself rolls back when the disk is full, of which sqlx's transactions don't
+    // know; a connection of theirs could begin no other one.
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+    let mut done = Vec::with_capacity(writes.len());
+    let mut failed = None;
+    for write in writes {
+        match one(db, write).await {
+            Ok(result) => done.push(result),
+            Err(cause) => {
+                failed = Some(cause);
+                break;
+            }
+        }
+    }
+    if failed.is_none() {
+        failed = sqlx::query("COMMIT").execute(&mut *db).await.err();
+    }
+    let Some(cause) = failed else { return Ok(done) };
+    // An error: it is rolled back already.
+    let _ = sqlx::query("ROLLBACK").execute(db).await;
+    Err(cause)
+}
+
+async fn one(db: &mut SqliteConnection, write: &Write) -> sqlx::Result<Result<Done>> {
+    Ok(Ok(match write {
+        Write::Accept(new) => Done::Accepted(Box::new(accept(db, new).await?)),
+        Write::Claim { backend, most, lease } => {
+            Done::Claims(claim(db, backend, *most, *lease).await?)
+        }
+        Write::Settle { id, lease, number, started_at, outcome } => {
+            Done::Job(Box::new(settle(db, *id, *lease, *number, *started_at, outcome).await?))
+        }
+        Write::Advance { settle, all_leases } => {
+            Done::Jobs(advance(db, *settle, *all_leases).await?)
+        }
+        Write::Order(id, order) => return order_row(db, *id, *order).await,
+        Write::Reopen { backend, kinds, until } => {
+            let done = sqlx::query(
+                "UPDATE tickets SET state = 'queued', due_at = 0, expires_at = ?, changed_at = ? \
+                 WHERE state = 'failed' AND backend = ? \
+                 AND failure ->> 'kind' IN (SELECT value FROM json_each(?))",
+            );
+            let done = done.bind(until).bind(now()).bind(backend).bind(text(kinds));
+            let done = done.execute(db).await?;
+            Done::Rows(done.rows_affected())
+        }
+        Write::Told(id) => {
+            let told = sqlx::query("UPDATE tickets SET tell_argus = NULL WHERE id = ?");
+            Done::Rows(told.bind(id).execute(db).await?.rows_affected())
+        }
+        Write::Prune { before } => {
+            let prune = sqlx::query(
+                "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets \
+                 WHERE due_at IS NULL AND changed_at < ? LIMIT ?)",
+            );
+            let done = prune.bind(before).bind(PRUNED_AT_ONCE).execute(db).await?;
+            Done::Rows(done.rows_affected())
+        }
+        Write::Probe => {
+            // A write of nothing new, which must reach the disk all the same.
+            sqlx::query("PRAGMA user_version = 1").execute(db).await?;
+            Done::Rows(0)
+        }
+    }))
+}
+
+async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> {
+    const INSERT: &str = concat!(
+        "INSERT INTO tickets (backend, key, state, level, incident, accepted_at, changed_at, due_at, \
+         expires_at, tell_argus) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?5, 0, ?6, ?7) \
+         ON CONFLICT (backend, key) DO UPDATE SET state = 'queued', level = excluded.level, \
+         incident = excluded.incident, changed_at = excluded.changed_at, due_at = 0, \
+         expires_at = excluded.expires_at WHERE ?8 AND tickets.state = 'failed' RETURNING ",
+        columns!()
+    );
+    let insert = sqlx::query(INSERT).bind(&new.backend).bind(&new.key).bind(new.level);
+    let insert = insert.bind(&new.incident).bind(now()).bind(new.expires_at);
+    let insert = insert.bind(new.tell_argus).bind(new.reopen);
+    if let Some(row) = insert.fetch_optional(&mut *db).await? {
+        return Ok(Accepted { job: job(&row)?, new: true });
+    }
+    const KNOWN: &str =
+        concat!("SELECT ", columns!(), " FROM tickets WHERE backend = ? AND key = ?");
+    let row = sqlx::query(KNOWN).bind(&new.backend).bind(&new.key).fetch_one(db).await?;
+    Ok(Accepted { job: job(&row)?, new: false })
+}
+
+async fn claim(
+    db: &mut SqliteConnection,
+    backend: &str,
+    most: usize,
+    lease: Duration,
+) -> sqlx::Result<Vec<Claim>> {
+    const READY: &str = concat!(
+        "SELECT lease, incident, ",
+        columns!(),
+        " FROM tickets WHERE due_at = 0 AND backend = ? ORDER BY level, id LIMIT ?"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = sqlx::query(READY).bind(backend).bind(most).fetch_all(&mut *db).await?;
+    let mut claims = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut job = job(&row)?;
+        let until = now() + millis(lease);
+        sqlx::query(
+            "UPDATE tickets SET state = 'creating', due_at = ?, lease = lease + 1, \
+             attempts = attempts + 1, changed_at = ? WHERE id = ?",
+        )
+        .bind(until)
+        .bind(now())
+        .bind(job.id)
+        .execute(&mut *db)
+        .await?;
+        let unknown = job.state == State::Unknown;
+        job.attempts += 1;
+        (job.state, job.due_at) = (State::Creating, Some(until));
+        let lease = row.try_get::<i64, _>("lease")? + 1;
+        claims.push(Claim { job, lease, unknown, incident: row.try_get("incident")? });
+    }
+    Ok(claims)
+}
+
+async fn settle(
+    db: &mut SqliteConnection,
+    id: i64,
+    lease: i64,
+    number: i64,
+    started_at: Millis,
+    outcome: &Outcome,
+) -> sqlx::Result<Option<Job>> {
+    const SETTLE: &str = concat!(
+        "UPDATE tickets SET state = ?1, due_at = ?2, ticket = ?3, made = ?4, failure = ?5, \
+         changed_at = ?6 WHERE id = ?7 AND lease = ?8 AND state = 'creating' RETURNING ",
+        columns!()
+    );
+    let (state, due_at, ticket, made, failure) = match outcome {
+        Outcome::Created { ticket, made } => (State::Created, None, Some(ticket), *made, None),
+        Outcome::Again { at, failure } => (State::Queued, Some(*at), None, false, Some(failure)),
+        Outcome::Unknown { at, failure } => (State::Unknown, Some(*at), None, false, Some(failure)),
+        Outcome::NoTicket => (State::Queued, Some(0), None, false, None),
+        Outcome::Failed(failure) => (State::Failed, None, None, false, Some(failure)),
+    };
+    let failure = failure.map(text);
+    let query = sqlx::query(SETTLE).bind(state.name()).bind(due_at).bind(ticket.map(text));
+    let query = query.bind(made).bind(&failure).bind(now()).bind(id).bind(lease);
+    let Some(row) = query.fetch_optional(&mut *db).await? else { return Ok(None) };
+    let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
+    let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now()).bind(state.name());
+    attempt.bind(&failure).execute(db).await?;
+    Ok(Some(job(&row)?))
+}
+
+async fn advance(
+    db: &mut SqliteConnection,
+    settle: Duration,
+    all_leases: bool,
+) -> sqlx::Result<Vec<Job>> {
+    let left = text(&Failure { kind: Kind::Plugin, message: LEFT.to_owned(), help: None });
+    let lease_end = if all_leases { Millis::MAX } else { now() };
+    sqlx::query(
+        "INSERT OR REPLACE INTO attempts SELECT id, attempts, changed_at, ?1, 'unknown', ?2 \
+         FROM tickets WHERE due_at > 0 AND due_at <= ?3 AND state = 'creating'",
+    )
+    .bind(now())
+    .bind(&left)
+    .bind(lease_end)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "UPDATE tickets SET state = 'unknown', due_at = ?1 + ?4, changed_at = ?1, failure = ?2 \
+         WHERE due_at > 0 AND due_at <= ?3 AND state = 'creating'",
+    )
+    .bind(now())
+    .bind(&left)
+    .bind(lease_end)
+    .bind(millis(settle))
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "UPDATE tickets SET due_at = 0 WHERE due_at > 0 AND due_at <= ? AND state <> 'creating'",
+    )
+    .bind(now())
+    .execute(&mut *db)
+    .await?;
+    const EXPIRE: &str = concat!(
+        "UPDATE tickets SET state = 'failed', due_at = NULL, changed_at = ?1, failure = json_object( \
+         'kind', coalesce(failure ->> 'kind', 'client'), 'help', failure ->> 'help', 'message', \
+         'given up after ' || attempts || ' tries' \
+         || CASE state WHEN 'unknown' THEN ' (there may be a ticket): ' ELSE ': ' END \
+         || coalesce(failure ->> 'message', 'its turn never came')) \
+         WHERE due_at IS NOT NULL AND state <> 'creating' AND expires_at <= ?1 RETURNING ",
+        columns!()
+    );
+    let expired = sqlx::query(EXPIRE).bind(now()).fetch_all(db).await?;
+    expired.iter().map(job).collect()
+}
+
+async fn order_row(db: &mut SqliteConnection, id: i64, order: Order) -> sqlx::Result<Result<Done>> {
+    const RETRY: &str = concat!(
+        "UPDATE tickets SET state = CASE state WHEN 'unknown' THEN 'unknown' ELSE 'queued' END, \
+         due_at = 0, expires_at = ?, changed_at = ? \
+         WHERE id = ? AND state IN ('queued', 'unknown', 'failed', 'cancelled') RETURNING ",
+        columns!()
+    );
+    const CANCEL: &str = concat!(
+        "UPDATE tickets SET state = 'cancelled', due_at = NULL, changed_at = ? \
+         WHERE id = ? AND state IN ('queued', 'unknown', 'failed') RETURNING ",
+        columns!()
+    );
+    let (wanted, query) = match order {
+        Order::Retry { until } => ("retried", sqlx::query(RETRY).bind(until)),
+        Order::Cancel => ("cancelled", sqlx::query(CANCEL)),
+    };
+    if let Some(row) = query.bind(now()).bind(id).fetch_optional(&mut *db).await? {
+        return Ok(Ok(Done::Job(Box::new(Some(job(&row)?)))));
+    }
+    let row = sqlx::query("SELECT state FROM tickets WHERE id = ?").bind(id);
+    Ok(match row.fetch_optional(db).await? {
+        Some(row) => Err(StoreError::Conflict { id, wanted, state: state(&row, "state")? }),
+        None => Err(StoreError::NoSuch(id)),
+    })
+}
+
+fn text<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists of them are always JSON")
+}
+
+fn state(row: &SqliteRow, column: &str) -> sqlx::Result<State> {
+    let name: &str = row.try_get(column)?;
+    State::of(name).ok_or_else(|| sqlx::Error::Decode(format!("no state is {name:?}").into()))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> sqlx::Result<Option<T>> {
+    let json: Option<&str> = row.try_get(column)?;
+    let parsed = json.map(serde_json::from_str).transpose();
+    parsed.map_err(|cause| sqlx::Error::Decode(Box::new(cause)))
+}
+
+fn job(row: &SqliteRow) -> sqlx::Result<Job> {
+    Ok(Job {
+        id: row.try_get("id")?,
+        backend: row.try_get("backend")?,
+        key: row.try_get("key")?,
+        state: state(row, "state")?,
+        level: row.try_get("level")?,
+        accepted_at: row.try_get("accepted_at")?,
+        changed_at: row.try_get("changed_at")?,
+        due_at: row.try_get("due_at")?,
+        expires_at: row.try_get("expires_at")?,
+        attempts: row.try_get("attempts")?,
+        ticket: parsed(row, "ticket")?,
+        made: row.try_get("made")?,
+        failure: parsed(row, "failure")?,
+        tell_argus: row.try_get("tell_argus")?,
+    })
+}
+
+fn attempt(row: &SqliteRow) -> sqlx::Result<Attempt> {
+    Ok(Attempt {
+        number: row.try_get("number")?,
+        started_at: row.try_get("started_at")?,
+        ended_at: row.try_get("ended_at")?,
+        outcome: state(row, "outcome")?,
+        failure: parsed(row, "failure")?,
+    })
+}
+
+fn broken(
+    path: &Path,
+    what: &'static str,
+    help: String,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::Broken { path: path.to_owned(), what, help, cause }
+}
+
+/// What SQLite's error means for the operator (https://www.sqlite.org/rescode.html).
+fn describe(path: &Path, cause: sqlx::Error) -> StoreError {
+    let code = match &cause {
+        sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
+        _ => None,
+    };
+    let file = path.display();
+    let (what, help) = match code.map(|code| code & 0xff) {
+        Some(5 | 6) => ("is busy", "another program holds it; is a backup running?".to_owned()),
+        Some(8) => (
+            "can't be written to",
+            format!("let the host's user write to {file} and its directory"),
+        ),
+        Some(11 | 26) => (
+            "is corrupt",
+            format!(
+                "stop the host, keep {file} and its -wal file, and restore a backup, or move them \
+                 away to begin anew: tickets that exist are found again by their keys"
+            ),
+        ),
+        Some(13) => ("is full", "free space on its disk, or raise queue.max_megabytes".to_owned()),
+        Some(14) => (
+            "can't be opened",
+            format!("let the host's user read and write {file} and its directory"),
+        ),
+        _ => ("can't be read or written", "is its disk in order?".to_owned()),
+    };
+    broken(path, what, help, Some(Box::new(cause)))
+}
+
+#[cfg(test)]
+mod tests;

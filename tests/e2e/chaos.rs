@@ -1,0 +1,195 @@
+//! Every incident gets exactly one ticket, though the ticket system fails in every way that it can
+//! and the host is killed again and again.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use ticket_host_tests::{
+    Answer, Installation, Seen, Stub, c_plugin, key_of, post, ticket_of, wait_for,
+};
+
+const INCIDENTS: usize = 1000;
+const KILLS: usize = 20;
+/// What asks at once.
+const CLIENTS: usize = 16;
+
+/// Longer than a call may take (1 s), and shorter than that and the time after which "there is no
+/// ticket" is believed (2 s).
+const LATE: Duration = Duration::from_millis(1600);
+
+/// A ticket system that fails as often as it works: how many tickets each key has.
+struct System {
+    tickets: Mutex<HashMap<String, usize>>,
+    random: Mutex<fastrand::Rng>,
+    /// How often it went which way.
+    ways: Mutex<HashMap<&'static str, usize>>,
+}
+
+impl System {
+    fn roll(&self) -> u32 {
+        self.random.lock().unwrap().u32(0..1000)
+    }
+
+    fn went(&self, way: &'static str) {
+        *self.ways.lock().unwrap().entry(way).or_default() += 1;
+    }
+
+    fn make(&self, key: &str) -> Answer {
+        *self.tickets.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+        Answer::status(201).header("Location", &ticket_of(key))
+    }
+
+    fn answer(&self, seen: &Seen) -> Answer {
+        let way = self.roll();
+        let limited = || Answer::status(429).header("Retry-After", "1");
+        let key = key_of(seen);
+        if seen.method == "GET" {
+            return match way {
+                0..40 => Answer::status(500),
+                40..70 => Answer::HangUp,
+                70..75 => {
+                    thread::sleep(LATE);
+                    Answer::HangUp
+                }
+                75..77 => limited(),
+                _ if self.tickets.lock().unwrap().contains_key(&key) => {
+                    self.went("found");
+                    Answer::status(200).header("Location", &ticket_of(&key))
+                }
+                _ => Answer::status(204),
+            };
+        }
+        match way {
+            0..60 => {
+                self.went("5xx");
+                Answer::status([500, 502, 503, 504][way as usize % 4])
+            }
+            60..90 => {
+                self.went("5xx, and made it");
+                self.make(&key);
+                Answer::status(500)
+            }
+            90..94 => {
+                self.went("429");
+                limited()
+            }
+            94..160 => {
+                self.went("reset");
+                Answer::HangUp
+            }
+            160..240 => {
+                self.went("made it, answer lost");
+                self.make(&key);
+                Answer::HangUp
+            }
+            240..250 => {
+                self.went("time-out");
+                thread::sleep(LATE);
+                Answer::HangUp
+            }
+            250..260 => {
+                self.went("time-out, and made it late");
+                thread::sleep(LATE);
+                self.make(&key)
+            }
+            _ => self.make(&key),
+        }
+    }
+}
+
+/// `at_once` requests for each incident, while the host is killed.
+fn chaos(at_once: usize) {
+    let seed = match std::env::var("CHAOS_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => fastrand::u64(..),
+    };
+    println!("CHAOS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let system = Arc::new(System {
+        tickets: Mutex::default(),
+        random: Mutex::new(random.fork()),
+        ways: Mutex::default(),
+    });
+    let answers = Arc::clone(&system);
+    let stub = Stub::new(move |seen| answers.answer(seen));
+    let rest = "secret = { token = \"t\" }\ncall_timeout_seconds = 1\nconcurrency = 32\n\
+                [queue]\npath = \"queue.db\"\nsettle_seconds = 2\nlongest_wait_seconds = 4\n";
+    let host = Installation::with(&c_plugin("webhook"), &stub.url, rest);
+
+    let url = Mutex::new(String::new());
+    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let file = |number: usize, wait: usize| {
+        let incident = json!({"description": "gw1 is down", "pk": number, "level": number % 5 + 1,
+            "source": {"name": "nav"}});
+        let body = json!({"incident": incident, "key": format!("k{number}"), "wait_ms": wait});
+        // Whoever files an incident does so until the host says that it has it.
+        wait_for("the host to take an incident", || {
+            let url = url.lock().unwrap().clone();
+            !url.is_empty()
+                && post(&url, "/v1/tickets", &body).is_ok_and(|r| (200..300).contains(&r.status))
+        });
+    };
+    let last = thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= INCIDENTS {
+                        return;
+                    }
+                    thread::scope(|scope| {
+                        for _ in 0..at_once {
+                            scope.spawn(|| file(number, 100));
+                        }
+                    });
+                }
+            });
+        }
+        let killer = scope.spawn(|| {
+            let mut random = random.fork();
+            for _ in 0..KILLS {
+                let service = host.serve();
+                *url.lock().unwrap() = service.url.clone();
+                // Not a wait for anything: the moment of the kill is what is random.
+                thread::sleep(Duration::from_millis(random.u64(0..700)));
+                service.kill();
+            }
+            let service = host.serve();
+            *url.lock().unwrap() = service.url.clone();
+            over.store(true, Ordering::Relaxed);
+            service
+        });
+        killer.join().unwrap()
+    });
+
+    wait_for("every row to be created", || {
+        let text = last.get("/metrics").text;
+        let created = format!("queue_tickets{{backend=\"b\",state=\"created\"}} {INCIDENTS}\n");
+        text.contains(&created)
+    });
+    let tickets = system.tickets.lock().unwrap();
+    let twice: Vec<_> = tickets.iter().filter(|(_, made)| **made != 1).collect();
+    println!("{:?}", system.ways.lock().unwrap());
+    assert!(twice.is_empty(), "made more than once: {twice:?}");
+    assert_eq!(tickets.len(), INCIDENTS);
+    let rows = last.get("/v1/tickets?state=created&limit=1000").json();
+    assert_eq!(rows["tickets"].as_array().unwrap().len(), INCIDENTS);
+    for way in ["5xx", "429", "reset", "made it, answer lost", "found"] {
+        assert!(system.ways.lock().unwrap().contains_key(way), "it never went {way:?}");
+    }
+}
+
+#[test]
+fn a_thousand_incidents_get_a_ticket_each_though_the_host_is_killed_twenty_times() {
+    chaos(1);
+}
+
+#[test]
+fn two_requests_at_once_for_each_incident_make_one_ticket() {
+    chaos(2);
+}

@@ -1,0 +1,463 @@
+//! The service: what it answers, what it keeps, and what becomes of what it keeps.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{
+    Answer, Installation, Service, Stub, c_plugin, desk, key_of, library_name, post, rust_plugin,
+    ticket_of, wait_for,
+};
+
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
+
+/// A host with a backend at a desk.
+fn host_at(desk: &Stub, backend: &str) -> Installation {
+    let rest = format!("secret = {{ token = \"t\" }}\n{backend}\n{QUEUE}");
+    Installation::with(&c_plugin("webhook"), &desk.url, &rest)
+}
+
+fn numbered(number: usize) -> Value {
+    json!({"description": "gw1 is down", "pk": number, "level": 3, "source": {"name": "nav"}})
+}
+
+fn state(service: &Service, id: i64) -> Value {
+    service.get(&format!("/v1/tickets/{id}")).is(200).json()
+}
+
+fn wait_for_state(service: &Service, id: i64, wanted: &str) -> Value {
+    wait_for(&format!("ticket {id} to be {wanted}"), || state(service, id)["state"] == wanted);
+    state(service, id)
+}
+
+/// A door that is shut until it is opened.
+#[derive(Default)]
+struct Door(Mutex<bool>, Condvar);
+
+impl Door {
+    fn pass(&self) {
+        let open = self.0.lock().unwrap();
+        drop(self.1.wait_while(open, |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+#[test]
+fn an_incident_gets_its_ticket_and_the_same_again_the_next_time() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let made = service.file(&numbered(1), 30_000).is(201);
+    let job = made.json();
+    assert_eq!(job["ticket"]["url"], ticket_of("nav#1"), "{job}");
+    assert_eq!((job["state"].as_str(), job["backend"].as_str()), (Some("created"), Some("b")));
+    let place = made.header("location").unwrap();
+    assert_eq!(service.get(place).is(200).json()["history"][0]["outcome"], "created");
+    let again = service.file(&numbered(1), 30_000).is(200).json();
+    assert_eq!(again["id"], job["id"]);
+    assert_eq!(desk.posted(), ["nav#1"]);
+}
+
+#[test]
+fn a_ticket_that_was_there_before_is_found_and_is_a_200() {
+    let desk = desk(|seen| {
+        (seen.method == "GET").then(|| Answer::status(200).header("Location", "https://t.org/7"))
+    });
+    let host = host_at(&desk, "");
+    let job = host.serve().file(&numbered(1), 30_000).is(200).json();
+    assert_eq!(job["ticket"]["url"], "https://t.org/7");
+    assert_eq!(desk.posted(), [""; 0]);
+}
+
+#[test]
+fn what_takes_longer_than_the_wait_is_a_202_and_is_made_all_the_same() {
+    let door = Arc::new(Door::default());
+    let shut = Arc::clone(&door);
+    let desk = desk(move |seen| {
+        if seen.method == "POST" {
+            shut.pass();
+        }
+        None
+    });
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let kept = service.file(&numbered(1), 0).is(202);
+    let id = kept.json()["id"].as_i64().unwrap();
+    assert_eq!(kept.header("location").unwrap(), format!("/v1/tickets/{id}"));
+    wait_for_state(&service, id, "creating");
+    service.post(&format!("/v1/tickets/{id}/cancel"), &json!({})).is(409);
+    door.open();
+    wait_for_state(&service, id, "created");
+}
+
+#[test]
+fn errors_have_arguss_kinds_and_their_statuses() {
+    let answers = [
+        (401, "settings", 400, "failed"),
+        (422, "creation", 403, "failed"),
+        // Ticket systems that are down come back.
+        (503, "client", 202, "queued"),
+    ];
+    for (answer, kind, status, state) in answers {
+        let desk = desk(move |seen| {
+            (seen.method == "POST")
+                .then(|| Answer::status(answer).header("Retry-After", "600").body("no"))
+        });
+        let host = host_at(&desk, "");
+        let service = host.serve();
+        let reply = service.file(&numbered(1), 30_000).is(status);
+        let (error, id) = match status {
+            202 => (reply.json()["error"].clone(), reply.json()["id"].as_i64()),
+            _ => {
+                assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+                assert_eq!(reply.json()["status"], status);
+                (reply.json(), reply.json()["job"].as_i64())
+            }
+        };
+        assert_eq!(error["kind"], kind, "{error}");
+        assert_eq!(self::state(&service, id.unwrap())["state"], state);
+    }
+}
+
+#[test]
+fn a_plugin_that_breaks_is_tried_some_times_and_then_a_500() {
+    let rest =
+        format!("secret = {{ token = \"t\" }}\ninformation = {{ fault = \"segfault\" }}\n{QUEUE}");
+    let host = Installation::with(&c_plugin("misbehaves"), "http://127.0.0.1:1", &rest);
+    let service = host.serve();
+    let problem = service.file(&numbered(1), 30_000).is(500).json();
+    assert_eq!(problem["kind"], "plugin");
+    assert!(problem["detail"].as_str().unwrap().contains("SIGSEGV"), "{problem}");
+    let job = state(&service, problem["job"].as_i64().unwrap());
+    assert_eq!(job["history"].as_array().unwrap().len(), 5);
+    assert!(service.get("/metrics").text.contains("worker_restarts_total{backend=\"b\"} 5"));
+}
+
+#[test]
+fn a_backend_whose_plugin_is_missing_keeps_its_incidents_and_says_500_import() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, "");
+    fs::remove_file(host.path("plugins").join(library_name("webhook"))).unwrap();
+    let service = host.serve();
+    let problem = service.file(&numbered(1), 30_000).is(500).json();
+    assert_eq!(problem["kind"], "import");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("no plugin \"webhook\" was found") && detail.contains("kept"));
+    service.get("/readyz").is(503);
+    assert_eq!(service.get("/v1/backends").json()[0]["error"]["kind"], "import");
+    host.add(&c_plugin("webhook"));
+    wait_for_state(&service, problem["job"].as_i64().unwrap(), "created");
+    service.get("/readyz").is(200);
+}
+
+#[test]
+fn a_crash_between_the_request_and_its_record_makes_no_second_ticket() {
+    let door = Arc::new(Door::default());
+    let (shut, posts) = (Arc::clone(&door), Arc::new(AtomicUsize::new(0)));
+    let seen_posts = Arc::clone(&posts);
+    // The ticket is made; its answer comes only when the host is gone.
+    let made = Arc::new(AtomicBool::new(false));
+    let desk = desk(move |seen| match seen.method.as_str() {
+        "POST" => {
+            made.store(true, Ordering::Relaxed);
+            seen_posts.fetch_add(1, Ordering::Relaxed);
+            shut.pass();
+            None
+        }
+        _ if made.load(Ordering::Relaxed) => {
+            Some(Answer::status(200).header("Location", &ticket_of("1")))
+        }
+        _ => None,
+    });
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let id = service.file(&numbered(1), 0).is(202).json()["id"].as_i64().unwrap();
+    wait_for("the request", || posts.load(Ordering::Relaxed) == 1);
+    service.kill();
+    door.open();
+    let service = host.serve();
+    let job = wait_for_state(&service, id, "created");
+    assert_eq!(job["ticket"]["url"], ticket_of("1"));
+    assert_eq!(job["history"][0]["outcome"], "unknown");
+    let why = job["history"][0]["error"]["message"].as_str().unwrap();
+    assert!(why.contains("there may be a ticket"), "{why}");
+    assert_eq!(posts.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_unknown_outcome_of_a_plugin_that_cannot_search_waits_for_a_person() {
+    let hang_up = Stub::new(|_| Answer::HangUp);
+    let rest = format!(
+        "secret = {{ token = \"t\" }}\ninformation = {{ fault = \"post_segfault\" }}\n{QUEUE}"
+    );
+    let host = Installation::with(&c_plugin("null_find"), &hang_up.url, &rest);
+    let service = host.serve();
+    let problem = service.file(&numbered(1), 30_000).is(500).json();
+    assert!(problem["detail"].as_str().unwrap().contains("can't look for it"), "{problem}");
+    assert!(problem["help"].as_str().unwrap().contains("queue retry"), "{problem}");
+    assert_eq!(hang_up.seen().len(), 1, "nothing is tried again blindly");
+}
+
+#[test]
+fn a_stop_lets_calls_end_and_answers_who_waits() {
+    let door = Arc::new(Door::default());
+    let shut = Arc::clone(&door);
+    let (inside, within) = std::sync::mpsc::channel();
+    let desk = desk(move |seen| {
+        if seen.method == "POST" {
+            inside.send(()).unwrap();
+            shut.pass();
+        }
+        None
+    });
+    let host = host_at(&desk, "concurrency = 1");
+    let service = host.serve();
+    let url = service.url.clone();
+    let asked = |number: usize| {
+        let url = url.clone();
+        let body = json!({"incident": numbered(number), "wait_ms": 30_000});
+        std::thread::spawn(move || post(&url, "/v1/tickets", &body).unwrap())
+    };
+    let first = asked(1);
+    within.recv().unwrap();
+    let second = asked(2);
+    wait_for("both to be kept", || {
+        service.get("/v1/tickets").json()["tickets"].as_array().unwrap().len() == 2
+    });
+    service.signal("TERM");
+    host.logged("stopping", 1);
+    door.open();
+    assert_eq!(service.wait(), 0);
+    first.join().unwrap().is(201);
+    second.join().unwrap().is(202);
+    let service = host.serve();
+    wait_for_state(&service, 2, "created");
+    assert_eq!(desk.posted().len(), 2);
+}
+
+#[test]
+fn a_stop_gives_up_calls_that_do_not_end_and_the_next_start_looks_for_their_tickets() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let hanging = Arc::clone(&hangs);
+    let (inside, within) = std::sync::mpsc::channel();
+    let never = Door::default();
+    let desk = desk(move |seen| {
+        if seen.method == "POST" && hanging.load(Ordering::Relaxed) {
+            inside.send(()).unwrap();
+            never.pass();
+        }
+        None
+    });
+    let host = host_at(&desk, "[serve]\nshutdown_seconds = 0");
+    let service = host.serve();
+    service.file(&numbered(1), 0).is(202);
+    within.recv().unwrap();
+    hangs.store(false, Ordering::Relaxed);
+    assert_eq!(service.stop(), 0);
+    let list = host.run(&["queue", "list"]).ended(0).stdout;
+    assert!(list.contains("unknown") && list.contains("the host was stopped"), "{list}");
+    let service = host.serve();
+    wait_for_state(&service, 1, "created");
+}
+
+#[test]
+fn the_worst_goes_first_and_then_the_oldest() {
+    let door = Arc::new(Door::default());
+    let shut = Arc::clone(&door);
+    let desk = desk(move |_| {
+        shut.pass();
+        None
+    });
+    let host = host_at(&desk, "concurrency = 1");
+    let service = host.serve();
+    let level = |number: usize, level: i64| {
+        let mut incident = numbered(number);
+        incident["level"] = level.into();
+        service.file(&incident, 0).is(202);
+    };
+    level(1, 5);
+    wait_for("the first to be under way", || desk.seen().len() == 1);
+    for (number, of) in [(2, 3), (3, 1), (4, 5), (5, 1)] {
+        level(number, of);
+    }
+    service.post(
+        "/v1/tickets",
+        &json!({"incident": {"description": ""}, "key": "none", "wait_ms": 0}),
+    );
+    door.open();
+    wait_for("all", || desk.posted().len() == 6);
+    assert_eq!(desk.posted(), ["nav#1", "nav#3", "nav#5", "nav#2", "nav#4", "none"]);
+}
+
+#[test]
+fn a_ticket_system_that_is_down_gets_one_probe_and_not_everything() {
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let desk = desk(move |_| is_down.load(Ordering::Relaxed).then(|| Answer::status(500)));
+    let host = host_at(&desk, "concurrency = 4");
+    let service = host.serve();
+    for number in 0..200 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    host.logged("the ticket system is down", 1);
+    let before = desk.seen().len();
+    // It took at most this many to find that out: 5 in a row, and what was under way then.
+    assert!(before <= 12, "{before}");
+    let text = service.get("/metrics").text;
+    assert!(text.contains("queue_tickets{backend=\"b\",state=\"queued\"} "), "{text}");
+    down.store(false, Ordering::Relaxed);
+    wait_for("all tickets", || desk.posted().len() == 200);
+}
+
+#[test]
+fn a_pause_that_the_ticket_system_asks_for_is_kept_also_over_a_restart() {
+    let desk = desk(|_| Some(Answer::status(429).header("Retry-After", "600")));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let job = service.file(&numbered(1), 30_000).is(202).json();
+    let due = job["due_at"].as_str().unwrap().to_owned();
+    assert!(due.as_str() > job["changed_at"].as_str().unwrap());
+    assert!(
+        service.get("/metrics").text.contains("responses_total{backend=\"b\",status=\"429\"} 1")
+    );
+    service.file(&numbered(2), 300).is(202);
+    assert_eq!(desk.seen().len(), 1, "the second waits for the same pause");
+    service.kill();
+    let service = host.serve();
+    assert_eq!(state(&service, 1)["due_at"], due);
+}
+
+#[test]
+fn requests_per_second_is_kept() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, "requests_per_second = 20\nconcurrency = 16");
+    let service = host.serve();
+    let started = Instant::now();
+    for number in 0..10 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    wait_for("all", || desk.posted().len() == 10);
+    // A find and a create each, a twentieth of a second apart.
+    assert!(started.elapsed() >= Duration::from_millis(19 * 50), "{:?}", started.elapsed());
+    assert!(service.get("/metrics").text.contains("rate_limit_waits_total{backend=\"b\"} 1"));
+}
+
+#[test]
+fn a_list_has_filters_and_pages() {
+    let desk = desk(|seen| (key_of(seen) == "nav#3").then(|| Answer::status(422)));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    for number in 1..=5 {
+        service.file(&numbered(number), 30_000);
+    }
+    let ids = |query: &str| {
+        let page = service.get(&format!("/v1/tickets?{query}")).is(200).json();
+        let ids: Vec<i64> =
+            page["tickets"].as_array().unwrap().iter().map(|t| t["id"].as_i64().unwrap()).collect();
+        (ids, page["next"].as_i64())
+    };
+    let (first, next) = ids("limit=2");
+    assert_eq!((first.len(), next), (2, Some(first[1])));
+    let (second, next) = ids(&format!("limit=2&cursor={}", first[1]));
+    let (third, last) = ids(&format!("limit=2&cursor={}", next.unwrap()));
+    assert_eq!((second.len(), third.len(), last), (2, 1, None));
+    assert_eq!(ids("state=created").0.len(), 4);
+    assert_eq!(ids("state=created&backend=other").0.len(), 0);
+    assert_eq!(ids("key=nav%232").0, [first[1]]);
+    let refused = service.get("/v1/tickets?state=nonsense").is(400).json();
+    assert!(refused["detail"].as_str().unwrap().contains("unknown variant"), "{refused}");
+    service.get("/v1/tickets?sort=id").is(400);
+    service.get("/v1/tickets/99").is(404);
+    service.get("/v1/tickets/x").is(404);
+    service.get("/nowhere").is(404);
+}
+
+#[test]
+fn a_person_retries_and_cancels_over_http_and_on_the_command_line() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let desk =
+        desk(move |_| refusing.load(Ordering::Relaxed).then(|| Answer::status(422).body("no")));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    for number in 1..=3 {
+        service.file(&numbered(number), 30_000).is(403);
+    }
+    let list = host.run(&["queue", "list", "--state", "failed"]).ended(0).stdout;
+    assert_eq!(list.lines().count(), 3, "{list}");
+    let cancelled = host.run(&["queue", "cancel", "1"]).ended(0);
+    assert_eq!(cancelled.stdout, "1: cancelled\n");
+    let conflict = service.file(&numbered(1), 30_000).is(409).json();
+    assert!(conflict["help"].as_str().unwrap().contains("/v1/tickets/1/retry"), "{conflict}");
+    refuses.store(false, Ordering::Relaxed);
+    host.run(&["queue", "retry", "--state", "failed"]).ended(0);
+    wait_for_state(&service, 2, "created");
+    wait_for_state(&service, 3, "created");
+    service.post("/v1/tickets/1/retry", &json!({})).is(200);
+    wait_for_state(&service, 1, "created");
+    host.run(&["queue", "cancel", "1"]).ended(2).says("can't be cancelled: it is created");
+    host.run(&["queue", "show", "99"]).ended(2).says("there is no ticket 99");
+    drop(service);
+    let shown = host.run(&["queue", "show", "2"]).ended(0).json();
+    assert_eq!(shown["history"].as_array().unwrap().len(), 2);
+    assert_eq!(shown["history"][0]["error"]["kind"], "creation");
+}
+
+#[test]
+fn plugins_that_hang_and_panic_do_not_keep_others_from_their_tickets() {
+    let desk = desk(|_| None);
+    let host = Installation::new();
+    for plugin in [c_plugin("webhook"), c_plugin("misbehaves"), rust_plugin("panics")] {
+        host.add(&plugin);
+    }
+    host.config(&format!(
+        "default_backend = \"good\"\n{QUEUE}\
+         [backends.good]\nplugin = \"webhook\"\nendpoint = \"{0}\"\nsecret = {{ token = \"t\" }}\n\
+         [backends.hangs]\nplugin = \"misbehaves\"\nendpoint = \"{0}\"\nsecret = {{ token = \"t\" }}\n\
+         information = {{ fault = \"spin\" }}\ncall_timeout_seconds = 1\n\
+         [backends.panics]\nplugin = \"panics\"\nendpoint = \"{0}\"\ninformation = {{ in = \"create\" }}\n",
+        desk.url
+    ));
+    let service = host.serve();
+    for backend in ["hangs", "panics"] {
+        let body = json!({"incident": numbered(1), "backend": backend, "wait_ms": 0});
+        service.post("/v1/tickets", &body).is(202);
+    }
+    service.file(&numbered(1), 30_000).is(201);
+    host.logged("was told to panic", 1);
+    host.logged("did not return in time", 1);
+}
+
+#[test]
+fn the_document_says_what_there_is() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let document = service.get("/openapi.json").is(200).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "/healthz",
+            "/metrics",
+            "/readyz",
+            "/v1/backends",
+            "/v1/plugins",
+            "/v1/tickets",
+            "/v1/tickets/{id}",
+            "/v1/tickets/{id}/cancel",
+            "/v1/tickets/{id}/retry"
+        ]
+    );
+    let plugins = service.get("/v1/plugins").is(200).json();
+    assert_eq!(plugins[0]["name"], "webhook");
+    assert_eq!(service.get("/healthz").is(200).text, "ok\n");
+}

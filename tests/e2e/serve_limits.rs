@@ -1,0 +1,348 @@
+//! The service against bad tokens, bad requests, slow senders and full disks.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Installation, Reply, Service, agent, run, rust_plugin, wait_for};
+
+/// A host whose tickets are files.
+fn local(more: &str) -> Installation {
+    let host = Installation::new();
+    host.add(&rust_plugin("local"));
+    let tickets = host.path("tickets");
+    host.config(&format!(
+        "{more}\n[backends.b]\nplugin = \"local\"\nendpoint = \"file://{}\"\n",
+        tickets.display()
+    ));
+    host
+}
+
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\n";
+
+fn numbered(number: usize) -> Value {
+    json!({"description": "gw1 is down", "pk": number, "source": {"name": "nav"}})
+}
+
+/// Sends bytes as they are, and reads until the service closes.
+fn raw(service: &Service, bytes: &[u8]) -> String {
+    let mut stream = connect(service);
+    stream.write_all(bytes).unwrap();
+    let mut answer = String::new();
+    // It may close before it has read all.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+fn connect(service: &Service) -> TcpStream {
+    let stream = TcpStream::connect(service.url.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+fn send(service: &Service, body: &[u8]) -> Reply {
+    let sent = agent()
+        .post(format!("{}/v1/tickets", service.url))
+        .header("Content-Type", "application/json")
+        .send(body);
+    let mut response = sent.unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    Reply { status: response.status().as_u16(), headers: Vec::new(), text }
+}
+
+#[test]
+fn tokens_may_do_what_their_scopes_say_and_no_more() {
+    let digest = "9f735e0df9a1ddc702bf0a1a7b83033f9f7153a00c29de82cedadc9957289b05"; // testpassword
+    let host = local(&format!(
+        "{QUEUE}[serve.tokens.argus]\ntoken = {{ file = \"token\" }}\nscopes = [\"create\"]\n\
+         [serve.tokens.noc]\nsha256 = \"{digest}\"\nscopes = [\"read\", \"admin\"]\n"
+    ));
+    fs::write(host.path("token"), "argus-token\n").unwrap();
+    let service = host.serve();
+    let ask = |method: &str, path: &str, token: &str| {
+        let url = format!("{}{path}", service.url);
+        let bearer = format!("Bearer {token}");
+        let body = json!({"incident": numbered(1), "wait_ms": 0});
+        let sent = match method {
+            "GET" => agent().get(url).header("Authorization", bearer).call(),
+            _ => agent().post(url).header("Authorization", bearer).send_json(body),
+        };
+        let mut response = sent.unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    assert_eq!(ask("POST", "/v1/tickets", "argus-token").0, 202);
+    for (method, path, token, status, name) in [
+        ("POST", "/v1/tickets", "testpassword", 403, "forbidden"),
+        ("POST", "/v1/tickets", "argus-toke", 401, "unauthorized"),
+        ("POST", "/v1/tickets", "", 401, "unauthorized"),
+        ("GET", "/v1/tickets", "argus-token", 403, "forbidden"),
+        ("GET", "/metrics", "argus-token", 403, "forbidden"),
+        ("POST", "/v1/tickets/1/retry", "argus-token", 403, "forbidden"),
+        ("POST", "/v1/tickets/1/cancel", "wrong", 401, "unauthorized"),
+    ] {
+        let (got, text) = ask(method, path, token);
+        assert_eq!(got, status, "{method} {path} {token:?}: {text}");
+        let problem: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(problem["type"], format!("urn:ticket-host:problem:{name}"));
+    }
+    for (path, status) in [("/v1/tickets", 200), ("/metrics", 200), ("/v1/backends", 200)] {
+        assert_eq!(ask("GET", path, "testpassword").0, status);
+    }
+    for open in ["/healthz", "/readyz", "/openapi.json"] {
+        service.get(open).is(200);
+    }
+    let without = service.get("/v1/tickets").is(401);
+    assert_eq!(without.header("www-authenticate"), Some("Bearer realm=\"ticket-host\""));
+    let log = host.log();
+    assert!(!log.contains("argus-token") && !log.contains("no tokens"), "{log}");
+}
+
+#[test]
+fn without_tokens_it_listens_on_this_machine_only_and_says_so() {
+    let host = local(QUEUE);
+    let elsewhere = host.run(&["serve", "--listen", "0.0.0.0:0"]).ended(3);
+    elsewhere.says("would let everybody make tickets").says("[serve.tokens.NAME]");
+    let service = host.serve();
+    host.logged("there are no tokens", 1);
+    let rebound = "POST /v1/tickets HTTP/1.1\r\nHost: evil.example.org\r\nConnection: close\r\n\
+                   Content-Length: 0\r\n\r\n";
+    assert!(raw(&service, rebound.as_bytes()).starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn bad_requests_are_refused_with_their_reason_and_keep_nothing() {
+    let host = local(QUEUE);
+    let service = host.serve();
+    let deep = format!("{{\"incident\": {}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    for (body, status, why) in [
+        (b"".as_slice(), 400, "EOF"),
+        (b"{", 400, "EOF"),
+        (b"nonsense", 400, "expected"),
+        (b"[]", 400, "not as it should be"),
+        (b"{}", 400, "missing field `incident`"),
+        (b"{\"incident\": []}", 400, "no JSON object"),
+        (b"{\"incident\": {}}", 400, "no description"),
+        (b"{\"incident\": {\"description\": \"x\"}}", 400, "neither an argus_url"),
+        (b"{\"incident\": {\"description\": \"x\"}, \"key\": \"\"}", 400, "1 to 1000"),
+        (b"{\"incident\": {\"description\": \"x\"}, \"key\": \"k\", \"wait\": 1}", 400, "`wait`"),
+        (
+            b"{\"incident\": {\"description\": \"x\"}, \"key\": \"k\", \"backend\": \"c\"}",
+            400,
+            "no backend \"c\"",
+        ),
+        (
+            b"{\"incident\": {\"description\": \"\xff\"}, \"key\": \"k\"}",
+            400,
+            "not as it should be",
+        ),
+        (deep.as_bytes(), 400, "recursion limit"),
+        (&[b' '; 2 << 20], 413, "more than"),
+    ] {
+        let reply = send(&service, body).is(status);
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(why), "{shown}: {detail}");
+    }
+    let plain = agent().post(format!("{}/v1/tickets", service.url)).send("{}").unwrap();
+    assert_eq!(plain.status(), 415);
+    // Without a length, the bound holds as well.
+    let head = "POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20)).repeat(2);
+    let answer = raw(&service, format!("{head}{chunk}0\r\n\r\n").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(service.get("/v1/tickets").json()["tickets"], json!([]));
+    service.file(&numbered(1), 30_000).is(201);
+}
+
+#[test]
+fn a_thousand_idle_connections_and_slow_senders_cost_little_and_end() {
+    let host = local(QUEUE);
+    let service = host.serve();
+    service.file(&numbered(0), 30_000).is(201);
+    let before = service.memory();
+    let started = Instant::now();
+    let idle: Vec<TcpStream> = (0..1000).map(|_| connect(&service)).collect();
+    let mut slow = connect(&service);
+    slow.write_all(b"POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Ty").unwrap();
+    let mut slower = connect(&service);
+    slower
+        .write_all(
+            b"POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+              Content-Length: 1000\r\n\r\n{\"inc",
+        )
+        .unwrap();
+    service.file(&numbered(1), 30_000).is(201);
+    let grown = service.memory().saturating_sub(before);
+    assert!(grown < 20_000, "{grown} KB for 1,000 connections");
+    // Each of them is closed by the service, which goes on.
+    for mut stream in idle {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+    }
+    let mut answer = String::new();
+    let _ = slow.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let mut answer = [0; 12];
+    slower.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
+    service.file(&numbered(2), 30_000).is(201);
+}
+
+#[test]
+fn many_large_incidents_at_once_leave_memory_flat() {
+    let host = local(&format!("{QUEUE}max_megabytes = 1000\n"));
+    let service = host.serve();
+    let mut incident = numbered(0);
+    incident["metadata"] = json!({"padding": "x".repeat(900_000)});
+    let fill = |from: usize| {
+        std::thread::scope(|scope| {
+            for client in 0..8 {
+                let (service, mut incident) = (&service, incident.clone());
+                scope.spawn(move || {
+                    for number in 0..5 {
+                        incident["pk"] = (from + client * 5 + number).into();
+                        service.file(&incident, 30_000).is(201);
+                    }
+                });
+            }
+        });
+    };
+    fill(100);
+    let before = service.memory();
+    fill(200);
+    fill(300);
+    let grown = service.memory().saturating_sub(before);
+    assert!(grown < 40_000, "{grown} KB more after 80 more incidents of 900 KB");
+}
+
+#[test]
+fn a_full_store_acknowledges_nothing_that_it_does_not_keep() {
+    let host = local("[queue]\npath = \"queue.db\"\nmax_megabytes = 1\n");
+    let service = host.serve();
+    fill_up(&host, service);
+}
+
+/// Files incidents until the store is full; then exactly what was acknowledged is there.
+fn fill_up(host: &Installation, service: Service) -> Service {
+    let mut incident = numbered(0);
+    incident["metadata"] = json!({"padding": "x".repeat(100_000)});
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        let number = acknowledged.len();
+        incident["pk"] = number.into();
+        let reply = service.file(&incident, 0);
+        if reply.status != 202 {
+            break reply.is(503).json();
+        }
+        acknowledged.push(format!("nav#{number}"));
+        assert!(number < 1000, "it never fills up");
+    };
+    let said = refused["detail"].as_str().unwrap();
+    assert!(said.contains("is full; nothing was accepted"), "{refused}\n{}", host.log());
+    assert!(refused["help"].as_str().unwrap().contains("free space on its disk"), "{refused}");
+    // Reading goes on.
+    let page = service.get("/v1/tickets?limit=1000").is(200).json();
+    let kept: Vec<&str> =
+        page["tickets"].as_array().unwrap().iter().map(|t| t["key"].as_str().unwrap()).collect();
+    assert_eq!(kept, acknowledged);
+    assert!(host.log().contains("is full"), "{}", host.log());
+    service
+}
+
+/// A file system of its own that is really full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_acknowledges_nothing_that_it_does_not_keep() {
+    let host = local("[queue]\npath = \"disk/queue.db\"\n");
+    let disk = host.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Mount::new(&disk);
+    let Some(mounted) = mounted else {
+        println!("not tried: mounting a file system needs root");
+        return;
+    };
+    let service = fill_up(&host, host.serve());
+    mounted.grow();
+    // What was kept goes on by itself.
+    wait_for("the tickets that were kept", || {
+        service.get("/v1/tickets?state=queued").json()["tickets"] == json!([])
+    });
+    service.file(&numbered(5000), 30_000).is(201);
+}
+
+/// 2 MB of memory, mounted for as long as this lives.
+#[cfg(target_os = "linux")]
+struct Mount<'a>(&'a Path);
+
+#[cfg(target_os = "linux")]
+impl Mount<'_> {
+    fn new(place: &Path) -> Option<Mount<'_>> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(place);
+        mount.status().is_ok_and(|status| status.success()).then_some(Mount(place))
+    }
+
+    fn grow(&self) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "remount,size=20m"]).arg(self.0);
+        assert!(mount.status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_used_keeps_the_service_from_starting_with_what_to_do() {
+    let host = local(QUEUE);
+    fs::write(host.path("queue.db"), "this is no database at all".repeat(100)).unwrap();
+    let refused = host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3);
+    refused.says("queue.db is corrupt").says("help: stop the host, keep");
+    fs::remove_file(host.path("queue.db")).unwrap();
+    host.run(&["queue", "list"]).ended(3).says("queue.db does not exist");
+
+    let service = host.serve();
+    let second = host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3);
+    second.says("queue.db is used by another host");
+    drop(service);
+}
+
+/// As a user who may not write there: root may write everywhere.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_cannot_be_written_to_keeps_the_service_from_starting() {
+    let host = local("[queue]\npath = \"store/queue.db\"\n");
+    fs::create_dir(host.path("store")).unwrap();
+    drop(host.serve());
+    let nobody = |command: &Command| {
+        let mut dropped = Command::new("setpriv");
+        dropped.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+        dropped.arg(command.get_program()).args(command.get_args()).env_clear();
+        dropped
+    };
+    let mut probe = nobody(&Command::new("true"));
+    if !probe.status().is_ok_and(|status| status.success()) {
+        println!("not tried: becoming another user needs root");
+        return;
+    }
+    // The tests may stand in a home that others can't look into.
+    let mut look = Command::new("cat");
+    look.arg(host.path("config.toml"));
+    if !nobody(&look).output().is_ok_and(|output| output.status.success()) {
+        println!("not tried: another user can't read {}", host.path("").display());
+        return;
+    }
+    let refused = run(nobody(&host.command(&["serve", "--listen", "127.0.0.1:0"])), b"").ended(3);
+    refused.says("queue.db can't be").says("let the host's user");
+}

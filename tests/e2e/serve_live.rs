@@ -1,0 +1,183 @@
+//! Config and plugins that change while the service runs.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{
+    Answer, Installation, Service, Stub, c_plugin, desk, library_name, ticket_of, wait_for,
+};
+
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
+
+fn numbered(number: usize) -> Value {
+    json!({"description": "gw1 is down", "pk": number, "source": {"name": "nav"}})
+}
+
+fn backend(endpoint: &str, more: &str) -> String {
+    format!(
+        "{QUEUE}[backends.b]\nplugin = \"webhook\"\nendpoint = \"{endpoint}\"\n\
+         secret = {{ token = \"t\" }}\n{more}\n"
+    )
+}
+
+fn host_at(desk: &Stub) -> Installation {
+    let host = Installation::new();
+    host.add(&c_plugin("webhook"));
+    host.config(&backend(&desk.url, ""));
+    host
+}
+
+fn version(service: &Service) -> Value {
+    service.get("/v1/backends").json()[0]["version"].clone()
+}
+
+fn created(service: &Service, rows: usize) {
+    wait_for("all tickets", || {
+        let page = service.get("/v1/tickets?state=created&limit=1000").json();
+        page["tickets"].as_array().unwrap().len() == rows
+    });
+}
+
+/// The webhook plugin as a later version, put in the place of the one that is there.
+fn upgrade(host: &Installation) {
+    let library = fs::read(c_plugin("webhook")).unwrap();
+    let (old, new) = (b"\"version\": \"0.1.0\"", b"\"version\": \"0.2.0\"");
+    let at = library.windows(old.len()).position(|window| window == old).unwrap();
+    let mut later = library;
+    later[at..at + new.len()].copy_from_slice(new);
+    let place = host.path("plugins").join(library_name("webhook"));
+    fs::write(place.with_extension("new"), later).unwrap();
+    fs::rename(place.with_extension("new"), place).unwrap();
+}
+
+#[test]
+fn a_new_library_appears_and_a_removed_ones_backends_say_import() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let service = host.serve();
+    service.file(&numbered(1), 30_000).is(201);
+    host.add(&c_plugin("null_find"));
+    wait_for("the new plugin", || service.get("/v1/plugins").text.contains("null_find"));
+    fs::remove_file(host.path("plugins").join(library_name("webhook"))).unwrap();
+    wait_for("the removal", || service.get("/v1/backends").json()[0]["ready"] == false);
+    assert_eq!(service.file(&numbered(2), 30_000).is(500).json()["kind"], "import");
+    host.add(&c_plugin("webhook"));
+    created(&service, 2);
+}
+
+#[test]
+fn a_changed_library_takes_over_call_by_call() {
+    let (inside, within) = mpsc::channel();
+    let (open, door) = mpsc::channel::<()>();
+    let door = Mutex::new(door);
+    let desk = desk(move |seen| {
+        if seen.method == "POST" && seen.body.contains("nav#1\"") {
+            inside.send(()).unwrap();
+            door.lock().unwrap().recv().unwrap();
+        }
+        None
+    });
+    let host = host_at(&desk);
+    let service = host.serve();
+    service.file(&numbered(1), 0).is(202);
+    within.recv().unwrap();
+    assert_eq!(version(&service), "0.1.0");
+    upgrade(&host);
+    wait_for("the later version", || version(&service) == "0.2.0");
+    // The new one works while the old one's call goes on, which then ends well.
+    service.file(&numbered(2), 30_000).is(201);
+    assert_eq!(service.get("/v1/tickets/1").json()["state"], "creating");
+    open.send(()).unwrap();
+    created(&service, 2);
+    assert_eq!(desk.posted().len(), 2);
+}
+
+#[test]
+fn a_broken_config_is_refused_with_its_diagnostic_and_the_old_one_stays() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let service = host.serve();
+    for (times, (broken, why)) in [
+        ("[backends.b]\nplugin = ", "config.toml:3"),
+        ("[backends.b]\nplugin = \"webhook\"\nendpoint = \"nonsense\"\n", "no URL"),
+        // Only the plugin's schema knows that this is wrong.
+        (
+            "[backends.b]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\nsecret = { tok = \"1\" }\n",
+            "secret",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        host.config(broken);
+        host.logged("the changed config is refused, the old one stays", times + 1);
+        let log = host.log();
+        let last = log.rsplit("the changed config is refused").next().unwrap();
+        assert!(last.contains(why) && last.contains("help:"), "{last}");
+        service.file(&numbered(times), 30_000).is(201);
+    }
+    assert!(service.get("/metrics").text.contains("refused_reloads_total 3"));
+    host.config(&backend(&desk.url, "concurrency = 2"));
+    service.signal("HUP");
+    service.file(&numbered(9), 30_000).is(201);
+}
+
+#[test]
+fn swapping_the_ticket_system_drops_no_incident() {
+    let broken = desk(|_| Some(Answer::status(500)));
+    let other = desk(|_| None);
+    let host = host_at(&broken);
+    let service = host.serve();
+    for number in 0..20 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    wait_for("a try", || !broken.seen().is_empty());
+    host.config(&backend(&other.url, ""));
+    for number in 20..40 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    created(&service, 40);
+    assert_eq!(other.posted().len(), 40);
+    assert!(broken.posted().is_empty());
+}
+
+#[test]
+fn what_failed_for_its_settings_is_tried_again_when_they_are_read_anew() {
+    let token = Arc::new(Mutex::new("good"));
+    let wanted = Arc::clone(&token);
+    let desk = desk(move |seen| {
+        let expected = format!("Bearer {}", wanted.lock().unwrap());
+        (seen.header("authorization") != Some(&expected)).then(|| Answer::status(401))
+    });
+    let host = host_at(&desk);
+    fs::write(host.path("token"), "stale").unwrap();
+    let from_file = backend(&desk.url, "").replace("\"t\"", "{ file = \"token\" }");
+    host.config(&from_file);
+    let service = host.serve();
+    let problem = service.file(&numbered(1), 30_000).is(400).json();
+    assert_eq!(problem["kind"], "settings", "{problem}");
+    // Nobody watches secrets' files: a person says that they changed.
+    fs::write(host.path("token"), "good").unwrap();
+    service.signal("HUP");
+    created(&service, 1);
+    let again = service.file(&numbered(1), 30_000).is(200).json();
+    assert_eq!(again["ticket"]["url"], ticket_of("nav#1"));
+}
+
+#[test]
+fn what_the_queue_holds_of_a_backend_that_is_gone_waits_for_it() {
+    let down = desk(|_| Some(Answer::status(500)));
+    let up = desk(|_| None);
+    let host = host_at(&down);
+    let service = host.serve();
+    service.file(&numbered(1), 0).is(202);
+    wait_for("a try", || !down.seen().is_empty());
+    host.config(&backend(&up.url, "").replace("backends.b", "backends.other"));
+    wait_for("the change", || service.get("/v1/backends").json()[0]["name"] == "other");
+    service.file(&numbered(2), 30_000).is(201);
+    host.config(&backend(&up.url, ""));
+    created(&service, 2);
+}

@@ -1,0 +1,52 @@
+//! A ticket system for the webhook plugin.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::{Answer, Seen, Stub};
+
+/// The key that a request of the webhook plugin's is about.
+pub fn key_of(seen: &Seen) -> String {
+    match seen.target.split_once("key=") {
+        Some((_, key)) => key.to_owned(),
+        None => {
+            let request: Value = serde_json::from_str(&seen.body).unwrap();
+            request["key"].as_str().unwrap().to_owned()
+        }
+    }
+}
+
+/// The URL of a key's ticket.
+pub fn ticket_of(key: &str) -> String {
+    format!("https://tickets.example.org/{key}")
+}
+
+/// Makes tickets and finds them again, where `instead` says nothing else.
+pub fn desk(instead: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Stub {
+    let tickets = Mutex::new(BTreeSet::new());
+    Stub::new(move |seen| {
+        if let Some(answer) = instead(seen) {
+            return answer;
+        }
+        let key = key_of(seen);
+        let mut tickets = tickets.lock().unwrap();
+        let status = match seen.method.as_str() {
+            "POST" => {
+                tickets.insert(key.clone());
+                201
+            }
+            _ if tickets.contains(&key) => 200,
+            _ => return Answer::status(204),
+        };
+        Answer::status(status).header("Location", &ticket_of(&key))
+    })
+}
+
+impl Stub {
+    /// The keys of the tickets that were asked for, in that order.
+    pub fn posted(&self) -> Vec<String> {
+        self.seen().iter().filter(|seen| seen.method == "POST").map(key_of).collect()
+    }
+}

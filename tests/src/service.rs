@@ -1,0 +1,184 @@
+//! The running service, asked over HTTP.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Installation;
+
+/// What waits for something gives up after this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `ticket-host serve`; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    /// Without a slash at its end.
+    pub url: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+/// An answer of the service's.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|cause| panic!("{cause}: {self:?}"))
+    }
+
+    /// The reply, which must have this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Reply {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Installation {
+    /// Starts the service on a free port and waits until it listens.
+    pub fn serve(&self) -> Service {
+        self.try_serve(&["serve", "--listen", "127.0.0.1:0"])
+            .unwrap_or_else(|| panic!("it does not start:\n{}", self.log()))
+    }
+
+    /// As [`Installation::serve`]; None: it ended before it listened.
+    pub fn try_serve(&self, arguments: &[&str]) -> Option<Service> {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        match line.trim().strip_prefix("listening on ") {
+            Some(url) => Some(Service { child, url: url.to_owned(), _stdout: stdout }),
+            None => {
+                child.wait().unwrap();
+                None
+            }
+        }
+    }
+
+    /// What the service wrote to standard error so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Waits until the service has logged `text` so many times.
+    #[track_caller]
+    pub fn logged(&self, text: &str, times: usize) {
+        wait_for(&format!("{text:?} in the log"), || self.log().matches(text).count() >= times);
+    }
+}
+
+impl Service {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.try_get(path).unwrap()
+    }
+
+    pub fn try_get(&self, path: &str) -> Result<Reply, ureq::Error> {
+        reply(agent().get(format!("{}{path}", self.url)).call()?)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.try_post(path, body).unwrap()
+    }
+
+    pub fn try_post(&self, path: &str, body: &Value) -> Result<Reply, ureq::Error> {
+        post(&self.url, path, body)
+    }
+
+    /// Files an incident.
+    pub fn file(&self, incident: &Value, wait_ms: u64) -> Reply {
+        self.post("/v1/tickets", &serde_json::json!({"incident": incident, "wait_ms": wait_ms}))
+    }
+
+    /// Kilobytes of memory that the service has of its own (VmRSS).
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let mut kill = std::process::Command::new("kill");
+        assert!(
+            kill.arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap().success()
+        );
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(self) -> i32 {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// The exit code, when it has ended.
+    pub fn wait(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // An error: it ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Files an incident at a service that may be gone.
+pub fn post(url: &str, path: &str, body: &Value) -> Result<Reply, ureq::Error> {
+    reply(agent().post(format!("{url}{path}")).send_json(body)?)
+}
+
+/// A client that takes every status for an answer, and no proxy.
+pub fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE));
+    ureq::Agent::new_with_config(config.build())
+}
+
+fn reply(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::Error> {
+    let headers = response.headers().iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    let headers = headers.collect();
+    let status = response.status().as_u16();
+    Ok(Reply { status, headers, text: response.body_mut().read_to_string()? })
+}
+
+/// Waits until `done` says so.
+#[track_caller]
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
