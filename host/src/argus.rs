@@ -2,6 +2,7 @@
 //!
 //! Source: Argus's API v2, https://argus-server.readthedocs.io/en/latest/reference/api.html
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{gateway, incident};
 const LOOK: Duration = Duration::from_secs(5);
 const TIME: Duration = Duration::from_secs(30);
 /// Incidents that Argus is asked for at once.
-const PAGE: u32 = 100;
+const PAGE: u32 = 1000;
 /// Bytes that a page of them may have.
 const LARGEST_PAGE: usize = 64 << 20;
 /// Tickets that Argus is told of in one go.
@@ -29,8 +30,14 @@ const TOLD_AT_ONCE: i64 = 100;
 
 /// The incident's number, if it is the configured Argus's.
 pub fn number(config: Option<&ArgusConfig>, incident: &Incident) -> Option<i64> {
-    let page = incident.argus_url.trim().strip_prefix(config?.frontend_url.as_str())?;
-    page.strip_prefix("incidents/")?.trim_end_matches('/').parse().ok()
+    let number = incident.argus_url.rsplit('/').next()?.parse().ok()?;
+    (page(config?, number).as_deref() == Some(&incident.argus_url)).then_some(number)
+}
+
+/// The incident's argus_url as Argus itself gives it to ticket plugins (argus/incident/ticket/utils.py):
+/// so the watcher and the button in Argus's pages have one key for an incident.
+fn page(config: &ArgusConfig, number: i64) -> Option<String> {
+    config.frontend_url.join(&format!("incidents/{number}")).ok().map(String::from)
 }
 
 /// Files Argus's incidents and tells it of their tickets, again and again.
@@ -90,12 +97,15 @@ impl Argus<'_> {
         let mut url = self.url("incidents/")?;
         let filter = format!("open=true&ticket=false&page_size={PAGE}&{}", self.config.filter);
         url.set_query(Some(filter.trim_end_matches('&')));
+        let mut seen = HashSet::new();
         loop {
             let page: Page = self.ask(Method::GET, url.clone(), None).await?.ok_or_else(|| {
                 Error::settings("argus.url: there is no Argus API (404)")
                     .help("argus.url is the base of its API, like https://argus.example.org/")
             })?;
+            let before = seen.len();
             for attributes in page.results {
+                seen.insert(attributes.get("pk").and_then(Value::as_i64));
                 if let Err(error) = self.file(queue, attributes).await {
                     if error.kind != Kind::Usage {
                         return Err(error);
@@ -104,6 +114,11 @@ impl Argus<'_> {
                 }
             }
             let Some(next) = page.next else { return Ok(()) };
+            // Among incidents that began at the same time Argus's cursor comes to a standstill; the
+            // next round sees the others, when these have their tickets.
+            if seen.len() == before {
+                return Ok(());
+            }
             let next = Url::parse(&next).ok().filter(|next| next.path() == url.path());
             // Behind a proxy Argus may call itself otherwise: only its cursor counts.
             let query = next.as_ref().and_then(Url::query).ok_or_else(|| {
@@ -117,9 +132,7 @@ impl Argus<'_> {
         let pk = attributes.get("pk").and_then(Value::as_i64).ok_or_else(|| {
             Error::usage("Argus listed an incident without a number; it is not filed")
         })?;
-        // As Argus itself names it to a ticket plugin: a press of its button gives the same key.
-        let page = format!("{}incidents/{pk}", self.config.frontend_url);
-        attributes.insert("argus_url".to_owned(), page.into());
+        attributes.insert("argus_url".to_owned(), page(self.config, pk).into());
         let incident = incident::of(attributes.into(), &format!("Argus's incident {pk}"))?;
         let setup = queue.setup();
         let mut new = queue::new(&setup, &incident, None, self.config.backend.as_deref())?;
@@ -205,5 +218,47 @@ impl Argus<'_> {
         }
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|cause| failed("answered what is no Argus's JSON").cause(cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(frontend: &str) -> ArgusConfig {
+        ArgusConfig {
+            url: Url::parse("https://api.example.org/").unwrap(),
+            frontend_url: Url::parse(frontend).unwrap(),
+            token: crate::config::SecretSource { value: "t".into(), base: Default::default() },
+            filter: String::new(),
+            interval: TIME,
+            backend: None,
+        }
+    }
+
+    /// What Python's urljoin makes of them, which Argus uses.
+    #[test]
+    fn an_incidents_page_is_the_one_that_argus_gives_to_its_plugins() {
+        for (frontend, expected) in [
+            ("https://argus.example.org", "https://argus.example.org/incidents/16"),
+            ("https://argus.example.org/", "https://argus.example.org/incidents/16"),
+            ("https://argus.example.org/sub/", "https://argus.example.org/sub/incidents/16"),
+            ("https://argus.example.org/sub", "https://argus.example.org/incidents/16"),
+        ] {
+            let config = config(frontend);
+            assert_eq!(page(&config, 16).as_deref(), Some(expected));
+            let incident =
+                |url: &str| Incident { argus_url: url.to_owned(), ..Incident::default() };
+            assert_eq!(number(Some(&config), &incident(expected)), Some(16));
+            for other in [
+                "https://other.example.org/incidents/16",
+                "16",
+                "",
+                expected.trim_end_matches("16"),
+            ] {
+                assert_eq!(number(Some(&config), &incident(other)), None, "{other}");
+            }
+            assert_eq!(number(None, &incident(expected)), None);
+        }
     }
 }

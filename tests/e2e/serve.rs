@@ -232,7 +232,7 @@ fn a_stop_lets_calls_end_and_answers_who_waits() {
         service.get("/v1/tickets").json()["tickets"].as_array().unwrap().len() == 2
     });
     service.signal("TERM");
-    host.logged("stopping", 1);
+    host.logged("stopping; what is under way", 1);
     door.open();
     assert_eq!(service.wait(), 0);
     first.join().unwrap().is(201);

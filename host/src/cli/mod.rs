@@ -84,7 +84,9 @@ enum Command {
 /// Runs the program's command line.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let level = match arguments.verbose {
+    // Nobody sits before the service: its log is all there is to read.
+    let serves = matches!(arguments.command, Command::Serve(_));
+    let level = match arguments.verbose.saturating_add(u8::from(serves)) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
@@ -97,9 +99,10 @@ pub fn main() -> ExitCode {
         .with_target(false)
         .init();
     // One thread is enough to wait for one ticket's plugin, and hears of it without waking another.
-    let mut builder = match &arguments.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
+    let mut builder = if serves {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
     };
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,

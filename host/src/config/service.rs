@@ -77,7 +77,7 @@ pub struct QueueConfig {
 pub struct ArgusConfig {
     /// Its API's base URL.
     pub url: Url,
-    /// The base of its pages, as its own FRONTEND_URL.
+    /// The base of its pages, as its own FRONTEND_URL; paths join it as they do there.
     pub frontend_url: Url,
     pub token: SecretSource,
     /// Argus's own query parameters: which incidents get tickets.
@@ -225,12 +225,11 @@ pub(super) fn argus(
     backends: &[&str],
 ) -> Result<ArgusConfig> {
     let url = |name: &str, text: &Spanned<String>| {
-        let parsed = super::endpoint(text.get_ref()).map(below);
-        parsed.map_err(|(message, help)| {
+        super::endpoint(text.get_ref()).map_err(|(message, help)| {
             source.error(text.span(), message.replacen("endpoint", name, 1), help)
         })
     };
-    let api = url("url", &raw.url)?;
+    let api = below(url("url", &raw.url)?);
     if let Some(name) = &raw.backend
         && !backends.contains(&name.get_ref().as_str())
     {

@@ -139,7 +139,9 @@ pub async fn run(
     for task in [live, argus, watchdog] {
         task.abort();
     }
-    queue.stop(queue.setup().config.serve.shutdown);
+    let deadline = queue.setup().config.serve.shutdown;
+    queue.stop(deadline);
+    tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
     let _ = stop.send(true);
     // Errors: they panicked; there is nothing left to wait for.
     let _ = working.await;

@@ -1,0 +1,179 @@
+//! The watcher: an Argus's incidents get their tickets, and Argus hears of them.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Answer, Installation, Seen, Stub, c_plugin, desk, ticket_of, wait_for};
+
+/// An Argus with these incidents: what each has for a ticket_url, and whether it is open.
+#[derive(Clone, Default)]
+struct Argus {
+    incidents: Arc<Mutex<BTreeMap<i64, (String, bool)>>>,
+    /// Status that is answered instead.
+    broken: Arc<Mutex<Option<u16>>>,
+}
+
+impl Argus {
+    fn with(count: i64) -> Argus {
+        let argus = Argus::default();
+        for pk in 1..=count {
+            argus.incidents.lock().unwrap().insert(pk, (String::new(), true));
+        }
+        argus
+    }
+
+    fn serve(&self) -> Stub {
+        let argus = self.clone();
+        Stub::new(move |seen| argus.answer(seen))
+    }
+
+    fn url(&self, pk: i64) -> String {
+        self.incidents.lock().unwrap()[&pk].0.clone()
+    }
+
+    fn answer(&self, seen: &Seen) -> Answer {
+        if let Some(status) = *self.broken.lock().unwrap() {
+            return Answer::status(status);
+        }
+        if seen.header("authorization") != Some("Token argus-token") {
+            return Answer::status(401);
+        }
+        let incident = |pk: i64, url: &str| {
+            json!({"pk": pk, "description": "gw1 is down", "level": 3, "ticket_url": url,
+                "source": {"pk": 1, "name": "nav"}, "end_time": "infinity", "tags": []})
+        };
+        let mut incidents = self.incidents.lock().unwrap();
+        let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (seen.method.as_str(), parts.as_slice()) {
+            ("GET", ["api", "v2", "incidents"]) => {
+                assert!(query.starts_with("open=true&ticket=false&page_size=1000&level__lte=3"));
+                let from: i64 =
+                    query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
+                let open: Vec<i64> = incidents
+                    .iter()
+                    .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
+                    .map(|(pk, _)| *pk)
+                    .collect();
+                // Pages of three, and a host that Argus has by another name behind its proxy. Far into
+                // incidents of one start_time a real Argus's cursor stands still.
+                let filter = query.split("&cursor=").next().unwrap();
+                let cursor = if from < 6 { open.get(2).copied() } else { Some(from) };
+                let next = cursor.filter(|_| open.len() > 3);
+                let next = next.map(|at| format!("http://inside{path}?{filter}&cursor={at}"));
+                let results: Vec<Value> = open.iter().take(3).map(|pk| incident(*pk, "")).collect();
+                Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
+            }
+            ("GET", ["api", "v2", "incidents", pk]) => match incidents.get(&pk.parse().unwrap()) {
+                Some((url, _)) => {
+                    Answer::status(200).body(&incident(pk.parse().unwrap(), url).to_string())
+                }
+                None => Answer::status(404),
+            },
+            ("PUT", ["api", "v2", "incidents", pk, "ticket_url"]) => {
+                let body: Value = serde_json::from_str(&seen.body).unwrap();
+                let url = body["ticket_url"].as_str().unwrap().to_owned();
+                incidents.get_mut(&pk.parse().unwrap()).unwrap().0 = url;
+                Answer::status(200).body(&seen.body)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn host(desk: &Stub, argus: &Stub) -> Installation {
+    let rest = format!(
+        "secret = {{ token = \"t\" }}\n[queue]\npath = \"queue.db\"\nsettle_seconds = 0\n\
+         longest_wait_seconds = 1\n[argus]\nurl = \"{}\"\nfrontend_url = \"https://argus.example.org\"\n\
+         token = \"argus-token\"\nfilter = \"level__lte=3\"\ninterval_seconds = 1\n",
+        argus.url
+    );
+    Installation::with(&c_plugin("webhook"), &desk.url, &rest)
+}
+
+/// The key that Argus's own button gives to the same incident.
+fn key(pk: i64) -> String {
+    format!("https://argus.example.org/incidents/{pk}")
+}
+
+#[test]
+fn incidents_of_all_pages_get_their_tickets_and_argus_their_urls() {
+    let argus = Argus::with(12);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    wait_for("all URLs", || (1..=12).all(|pk| argus.url(pk) == ticket_of(&key(pk))));
+    // The button finds the ticket that the watcher had made.
+    let pressed = json!({"description": "gw1 is down", "argus_url": key(5)});
+    service.file(&pressed, 30_000).is(200);
+    assert_eq!(desk.posted().len(), 12);
+}
+
+#[test]
+fn a_late_success_is_told_though_the_incident_is_closed_by_then() {
+    let argus = Argus::with(1);
+    let down = Arc::new(Mutex::new(true));
+    let is_down = Arc::clone(&down);
+    let desk = desk(move |_| is_down.lock().unwrap().then(|| Answer::status(500)));
+    let server = argus.serve();
+    let host = host(&desk, &server);
+    let _service = host.serve();
+    wait_for("a try", || !desk.seen().is_empty());
+    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    *down.lock().unwrap() = false;
+    wait_for("the URL", || argus.url(1) == ticket_of(&key(1)));
+}
+
+#[test]
+fn an_url_that_a_person_set_stays() {
+    let argus = Argus::with(2);
+    let down = Arc::new(Mutex::new(true));
+    let is_down = Arc::clone(&down);
+    let desk = desk(move |_| is_down.lock().unwrap().then(|| Answer::status(500)));
+    let server = argus.serve();
+    let host = host(&desk, &server);
+    let _service = host.serve();
+    wait_for("a try", || !desk.seen().is_empty());
+    argus.incidents.lock().unwrap().get_mut(&1).unwrap().0 = "https://a.person/set".to_owned();
+    *down.lock().unwrap() = false;
+    wait_for("the other URL", || argus.url(2) == ticket_of(&key(2)));
+    wait_for("the first to be looked at", || {
+        let seen = server.seen();
+        let at = seen.iter().position(|s| s.target == "/api/v2/incidents/1/");
+        // And a round after that.
+        at.is_some_and(|at| seen[at..].iter().any(|s| s.target.contains("page_size")))
+    });
+    assert_eq!(argus.url(1), "https://a.person/set");
+}
+
+#[test]
+fn an_argus_that_is_down_or_refuses_is_asked_again_and_said_once() {
+    let argus = Argus::with(1);
+    *argus.broken.lock().unwrap() = Some(503);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let _service = host.serve();
+    wait_for("three rounds", || server.seen().len() >= 3);
+    assert_eq!(host.log().matches("answered 503").count(), 1, "{}", host.log());
+    *argus.broken.lock().unwrap() = None;
+    wait_for("the URL", || argus.url(1) == ticket_of(&key(1)));
+    *argus.broken.lock().unwrap() = Some(403);
+    host.logged("is argus.token a token of a user who may see and change incidents?", 1);
+    assert!(!host.log().contains("argus-token"), "{}", host.log());
+}
+
+#[test]
+fn settings_of_argus_that_are_wrong_are_pointed_at() {
+    let host = Installation::new();
+    for (argus, why) in [
+        ("url = \"nonsense\"\ntoken = \"t\"\n", "url \"nonsense\" is no URL"),
+        ("url = \"https://a.org\"\n", "missing field `token`"),
+        ("url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n", "no backend \"x\""),
+        ("url = \"https://a.org\"\ntoken = \"t\"\ninterval_seconds = 0\n", "out of bounds"),
+    ] {
+        host.config(&format!("[argus]\n{argus}"));
+        host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3).says(why).says("help:");
+    }
+}

@@ -1,0 +1,159 @@
+//! Tickets for a real Argus in a real Request Tracker: the button's and the watcher's.
+//! `tests/real/argus.sh` installs both and runs this.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Installation, agent, rust_plugin, wait_for};
+
+const FILED: usize = 20;
+
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("no {name}: run tests/real/argus.sh"))
+}
+
+/// A running Argus; it is stopped when this is dropped.
+struct Argus(BTreeMap<String, String>);
+
+impl Argus {
+    /// With the host as its ticket plugin's endpoint.
+    fn start(endpoint: &str) -> Argus {
+        let state = PathBuf::from(env("ARGUS_STATE"));
+        let up = concat!(env!("CARGO_MANIFEST_DIR"), "/real/argus/up.sh");
+        let mut command = Command::new("bash");
+        command.arg(up).env("STATE", &state).env("TICKET_ENDPOINT", endpoint);
+        command.env("TICKET_AUTHENTICATION_SECRET", r#"{"token": "service-token"}"#);
+        command.env("TICKET_INFORMATION", r#"{"backend": "b", "timeout": 30}"#);
+        assert!(command.status().unwrap().success());
+        let described = fs::read_to_string(state.join("argus.env")).unwrap();
+        let pairs = described.lines().filter_map(|line| line.split_once('='));
+        Argus(pairs.map(|(n, v)| (n.to_owned(), v.trim_matches('\'').to_owned())).collect())
+    }
+
+    fn ask(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+        let url = format!("{}/api/v2/incidents/{path}", self.0["ARGUS_URL"]);
+        let token = format!("Token {}", self.0[token]);
+        let agent = agent();
+        let sent = match method {
+            "GET" => agent.get(url).header("Authorization", token).call(),
+            "PUT" => agent.put(url).header("Authorization", token).send_json(body),
+            _ => agent.post(url).header("Authorization", token).send_json(body),
+        };
+        let mut response = sent.unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A new incident's number.
+    fn incident(&self, description: &str) -> i64 {
+        let incident = json!({"start_time": "2026-11-23T07:00:00Z", "end_time": "infinity",
+            "source_incident_id": description, "description": description, "level": 2,
+            "details_url": "https://nav.example.org/1", "tags": [{"tag": "severity=major"}]});
+        let (status, made) = self.ask("POST", "", "ARGUS_SOURCE_TOKEN", incident);
+        assert_eq!(status, 201, "{made}");
+        made["pk"].as_i64().unwrap()
+    }
+
+    fn press_the_button(&self, pk: i64) -> (u16, Value) {
+        self.ask("PUT", &format!("{pk}/automatic-ticket/"), "ARGUS_TOKEN", json!({}))
+    }
+
+    fn ticket_url(&self, pk: i64) -> String {
+        let (_, incident) = self.ask("GET", &format!("{pk}/"), "ARGUS_TOKEN", Value::Null);
+        incident["ticket_url"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Argus {
+    fn drop(&mut self) {
+        for (name, signal) in [("ARGUS_PID", "-TERM"), ("PG_PID", "-INT")] {
+            let _ = Command::new("kill").arg(signal).arg(&self.0[name]).status();
+        }
+    }
+}
+
+/// The subject of a ticket of RT's.
+fn subject(url: &str) -> String {
+    let id = url.strip_prefix(&format!("{}/Ticket/Display.html?id=", env("RT_URL"))).unwrap();
+    let mut answer = agent()
+        .get(format!("{}/REST/2.0/ticket/{id}", env("RT_URL")))
+        .header("Authorization", format!("token {}", env("RT_TOKEN_ROOT")))
+        .call()
+        .unwrap();
+    let ticket: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    ticket["Subject"].as_str().unwrap().to_owned()
+}
+
+#[test]
+#[ignore = "needs a real Argus and a real RT: run tests/real/argus.sh"]
+fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
+    let config = |token: &str, more: &str| {
+        format!(
+            "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
+             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\n\
+             [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
+             secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
+            env("RT_URL"),
+            env("RT_TOKEN_ARGUS")
+        )
+    };
+    let host = Installation::new();
+    host.add(&rust_plugin("rt")).config(&config("service-token", ""));
+    let service = host.serve();
+    let argus = Argus::start(&service.url);
+
+    // The button.
+    let pk = argus.incident("pressed");
+    let (status, answer) = argus.press_the_button(pk);
+    assert_eq!(status, 200, "{answer}");
+    let url = argus.ticket_url(pk);
+    assert_eq!(subject(&url), "pressed");
+    assert_eq!(argus.press_the_button(pk).0, 200);
+    assert_eq!(argus.ticket_url(pk), url, "the same ticket");
+
+    // Its errors are Argus's.
+    host.config(&config("another-token", ""));
+    host.logged("config and plugins were read again", 1);
+    let refused = argus.incident("refused");
+    let (status, answer) = argus.press_the_button(refused);
+    let said = answer.to_string();
+    assert!(status == 400 && said.contains("refused the token"), "{status} {said}");
+    assert!(!said.contains("service-token"), "{said}");
+
+    // The watcher, which also sees the one that the button could not help.
+    let by_hand = argus.incident("a person's");
+    let set = json!({"ticket_url": "https://a.person/set"});
+    assert_eq!(argus.ask("PUT", &format!("{by_hand}/ticket_url/"), "ARGUS_TOKEN", set).0, 200);
+    let filed: Vec<i64> = (0..FILED).map(|n| argus.incident(&format!("filed {n}"))).collect();
+    host.config(&config(
+        "service-token",
+        &format!(
+            "[argus]\nurl = \"{}\"\nfrontend_url = \"{}\"\ntoken = \"{}\"\ninterval_seconds = 1",
+            argus.0["ARGUS_URL"], argus.0["ARGUS_FRONTEND_URL"], argus.0["ARGUS_TOKEN"]
+        ),
+    ));
+    wait_for("all URLs", || {
+        filed.iter().chain([&refused]).all(|pk| !argus.ticket_url(*pk).is_empty())
+    });
+    let urls: BTreeSet<String> = filed.iter().map(|pk| argus.ticket_url(*pk)).collect();
+    assert_eq!(urls.len(), FILED, "a ticket each");
+    for (n, pk) in filed.iter().enumerate() {
+        assert_eq!(subject(&argus.ticket_url(*pk)), format!("filed {n}"));
+    }
+    assert_eq!(argus.ticket_url(by_hand), "https://a.person/set");
+
+    // Whoever asks the host for an incident of Argus's gets the ticket that Argus knows.
+    let page = format!("{}incidents/{}", argus.0["ARGUS_FRONTEND_URL"], filed[0]);
+    let body = json!({"incident": {"description": "x", "argus_url": page}});
+    let mut again = agent()
+        .post(format!("{}/v1/tickets", service.url))
+        .header("Authorization", "Bearer service-token")
+        .send_json(body)
+        .unwrap();
+    let job: Value = serde_json::from_str(&again.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!(job["ticket"]["url"], argus.ticket_url(filed[0]));
+}
