@@ -461,3 +461,36 @@ fn the_document_says_what_there_is() {
     assert_eq!(plugins[0]["name"], "webhook");
     assert_eq!(service.get("/healthz").is(200).text, "ok\n");
 }
+
+/// sd_notify(3): what systemd's `Type=notify` and `WatchdogSec` need.
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_hears_that_it_is_ready_reloads_lives_and_stops() {
+    use std::os::unix::net::UnixDatagram;
+    let desk = desk(|_| None);
+    let host = host_at(&desk, "");
+    let socket = UnixDatagram::bind(host.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let hear = |wanted: &str| {
+        let mut buffer = [0; 1000];
+        loop {
+            let length = socket.recv(&mut buffer).unwrap();
+            let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if said.lines().any(|line| line == wanted) {
+                return;
+            }
+        }
+    };
+    let notify = host.path("notify");
+    let environment = [("NOTIFY_SOCKET", notify.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let service = host.serve_with(&environment);
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    service.signal("HUP");
+    hear("RELOADING=1");
+    hear("READY=1");
+    service.signal("TERM");
+    hear("STOPPING=1");
+    assert_eq!(service.wait(), 0);
+}

@@ -50,26 +50,22 @@ impl Reply {
 impl Installation {
     /// Starts the service on a free port and waits until it listens.
     pub fn serve(&self) -> Service {
-        self.try_serve(&["serve", "--listen", "127.0.0.1:0"])
-            .unwrap_or_else(|| panic!("it does not start:\n{}", self.log()))
+        self.serve_with(&[])
     }
 
-    /// As [`Installation::serve`]; None: it ended before it listened.
-    pub fn try_serve(&self, arguments: &[&str]) -> Option<Service> {
+    /// As [`Installation::serve`], with this in its environment.
+    pub fn serve_with(&self, environment: &[(&str, &str)]) -> Service {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut command = self.command(arguments);
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.envs(environment.iter().copied());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        match line.trim().strip_prefix("listening on ") {
-            Some(url) => Some(Service { child, url: url.to_owned(), _stdout: stdout }),
-            None => {
-                child.wait().unwrap();
-                None
-            }
-        }
+        let url = line.trim().strip_prefix("listening on ");
+        let url = url.unwrap_or_else(|| panic!("it does not start:\n{}", self.log())).to_owned();
+        Service { child, url, _stdout: stdout }
     }
 
     /// What the service wrote to standard error so far.

@@ -51,6 +51,8 @@ pub struct Queue {
     changes: watch::Sender<u64>,
     /// Who waits for which (backend, key).
     waiting: Mutex<HashMap<Place, watch::Sender<Option<Job>>>>,
+    /// Which rows calls of this process are at work on.
+    under_way: Mutex<HashSet<i64>>,
 }
 
 /// What came of an incident within the time that somebody waited.
@@ -70,6 +72,7 @@ impl Queue {
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
             waiting: Mutex::default(),
+            under_way: Mutex::default(),
         })
     }
 

@@ -88,8 +88,18 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
 async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Health {
     let started = now();
     let mut phase = queue.phase();
+    let under_way = UnderWay::begin(&queue, claim.job.id);
     let (outcome, health) = tokio::select! {
-        done = try_once(&queue, &backend, &claim) => done,
+        done = try_once(&queue, &backend, &claim), if under_way.is_some() => done,
+        // Its lease ended while its call went on: the machine slept, or its clock was set. Nothing
+        // may be done for it before that call has ended.
+        () = std::future::ready(()), if under_way.is_none() => {
+            let failure = claim.job.failure.clone().unwrap_or_else(|| {
+                Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
+            });
+            let settle = millis(queue.policy().settle.max(STORE_PAUSE));
+            (Outcome::Unknown { at: now() + settle, failure }, Health::Unsaid)
+        }
         () = reached(&mut phase, Phase::Killed) => {
             let failure = Failure {
                 kind: Kind::Plugin,
@@ -135,6 +145,28 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
                     () = reached(&mut phase, Phase::Killed) => return health,
                 }
             }
+        }
+    }
+}
+
+/// A ticket that a call of this process is at work on.
+struct UnderWay<'a> {
+    queue: &'a Queue,
+    id: i64,
+}
+
+impl UnderWay<'_> {
+    /// None: another call is.
+    fn begin(queue: &Queue, id: i64) -> Option<UnderWay<'_>> {
+        let mut ids = queue.under_way.lock().expect("nobody panics with this lock");
+        ids.insert(id).then(|| UnderWay { queue, id })
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut ids) = self.queue.under_way.lock() {
+            ids.remove(&self.id);
         }
     }
 }
@@ -190,10 +222,10 @@ fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Ou
         _ => Health::Unsaid,
     };
     let again = || {
+        let own = || retry::wait(claim.job.attempts, queue.policy().longest_wait);
         // What the ticket system asked for, though its plugin may not have said so.
         let paused = backend.next_turn().saturating_duration_since(Instant::now());
-        let asked = error.retry_after.unwrap_or_default().max(paused);
-        now() + millis(retry::wait(claim.job.attempts, queue.policy().longest_wait).max(asked))
+        now() + millis(error.retry_after.unwrap_or_else(own).max(paused))
     };
     let outcome = match (error.retry, error.kind) {
         (Retry::Unknown, Kind::Settings | Kind::Creation) if claim.unknown => {
@@ -215,4 +247,40 @@ fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Ou
 fn describe(error: &crate::store::StoreError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::config::Config;
+    use crate::setup::Setup;
+    use crate::store::Sqlite;
+
+    async fn queue(directory: &std::path::Path) -> Arc<Queue> {
+        let config = directory.join("config.toml");
+        std::fs::write(&config, "").unwrap();
+        let setup = Setup {
+            config: Config::load(Some(&config)).unwrap(),
+            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
+            backends: BTreeMap::new(),
+            errors: Vec::new(),
+        };
+        let path = directory.join("queue.db");
+        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
+        Queue::new(Arc::new(store), setup, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_for_a_ticket_while_an_earlier_call_for_it_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(directory.path()).await;
+        let earlier = UnderWay::begin(&queue, 7).unwrap();
+        assert!(UnderWay::begin(&queue, 7).is_none());
+        assert!(UnderWay::begin(&queue, 8).is_some());
+        drop(earlier);
+        assert!(UnderWay::begin(&queue, 7).is_some());
+    }
 }
