@@ -139,6 +139,10 @@ impl Sqlite {
                 }
             }
         }
+        make_private_file(path).map_err(|cause| {
+            let help = format!("let the host's user read and write {}", path.display());
+            broken(path, "can't be opened", help, Some(Box::new(cause)))
+        })?;
         let store = Sqlite::connect(path, max_bytes, Some(lock)).await?;
         store.write(Write::Advance { settle, all_leases: true }).await?;
         Ok(store)
@@ -192,6 +196,14 @@ fn make_private(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(directory)
+}
+
+/// As [`make_private`], for a file; SQLite makes those beside it alike.
+fn make_private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).append(true).open(path).map(drop)
 }
 
 #[async_trait]

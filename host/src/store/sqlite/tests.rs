@@ -382,11 +382,13 @@ async fn a_store_of_a_newer_version_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_on_the_machine_may_look_into_the_directory_that_it_makes() {
+async fn nobody_else_on_the_machine_may_look_into_what_it_makes() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("made").join("queue.db");
     Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();
-    let mode = fs::metadata(directory.path().join("made")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
 }
