@@ -17,7 +17,7 @@ use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Job, Millis, New, Order, State, Store, millis, now};
+use crate::store::{self, Accepted, Failure, Job, Millis, New, Order, State, Store, millis, now};
 
 /// Looks at least that often what time has made due.
 const TICK: Duration = Duration::from_millis(500);
@@ -90,26 +90,26 @@ impl Queue {
                     runners.spawn(runner::run(Arc::clone(self), name.clone()));
                 }
             }
-            let mut changed = self.changed();
-            changed.borrow_and_update();
             let mut pause = TICK;
             match self.store.advance(self.policy().settle).await {
-                Ok((failed, next)) => {
+                Ok(advanced) => {
                     failing = false;
-                    for job in failed {
+                    for job in advanced.failed {
                         self.metrics.ticket(&job.backend, "failed");
                         tracing::warn!("ticket {} ({}): given up", job.id, job.key);
                         self.settled(job);
                     }
-                    if let Some(next) = next {
+                    if advanced.changed {
+                        self.wake();
+                    }
+                    if let Some(next) = advanced.next {
                         let until = u64::try_from(next - now()).unwrap_or(0);
                         pause = pause.min(Duration::from_millis(until.max(1)));
                     }
-                    self.wake();
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::error!("{error}");
+                        tracing::error!("{}", Failure::from(&Error::from(error)).message);
                     }
                 }
             }
@@ -119,7 +119,6 @@ impl Queue {
                 while let Ok(1..) = self.store.prune(before).await {}
             }
             tokio::select! {
-                _ = changed.changed() => {}
                 _ = phase.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -149,19 +148,22 @@ impl Queue {
     }
 
     /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
-    pub async fn replace(&self, setup: Setup) -> store::Result<()> {
+    pub async fn replace(&self, setup: Setup) {
         let setup = Arc::new(setup);
         *self.setup.write().expect("nobody panics with this lock") = Arc::clone(&setup);
-        let mut reopened = 0;
         for name in setup.backends.keys() {
-            let kinds = [Kind::Settings, Kind::Import];
-            reopened += self.store.reopen(name, &kinds, self.until()).await?;
-        }
-        if reopened > 0 {
-            tracing::info!("{reopened} tickets that failed for their settings are tried again");
+            match self.store.reopen(name, &[Kind::Settings, Kind::Import], self.until()).await {
+                Ok(0) => {}
+                Ok(reopened) => tracing::info!(
+                    "{name}: {reopened} tickets that failed for their settings are tried again"
+                ),
+                Err(error) => tracing::error!(
+                    "{name}: what failed for its settings is not tried again: {}",
+                    Failure::from(&Error::from(error)).message
+                ),
+            }
         }
         self.wake();
-        Ok(())
     }
 
     /// Keeps an incident and waits at most `wait` for its ticket.

@@ -62,7 +62,10 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut store_failed, true) {
-                            tracing::error!("{name}: {}", describe(&error));
+                            tracing::error!(
+                                "{name}: {}",
+                                Failure::from(&Error::from(error)).message
+                            );
                         }
                         pause = STORE_PAUSE;
                     }
@@ -138,7 +141,8 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
             // lease. If the host is killed meanwhile, it will be.
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::error!("ticket {id} can't be recorded yet: {}", describe(&error));
+                    let why = Failure::from(&Error::from(error)).message;
+                    tracing::error!("ticket {id} can't be recorded yet: {why}");
                 }
                 tokio::select! {
                     () = tokio::time::sleep(STORE_PAUSE) => {}
@@ -242,11 +246,6 @@ fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Ou
         (Retry::Never, _) => Outcome::Failed(failure),
     };
     (outcome, health)
-}
-
-fn describe(error: &crate::store::StoreError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -69,7 +69,8 @@ impl Service {
         }
         say(&setup);
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
-        Ok(self.queue.replace(setup).await?)
+        self.queue.replace(setup).await;
+        Ok(())
     }
 }
 
@@ -132,10 +133,6 @@ pub async fn run(
         let _ = reloads.try_send(());
     }
     systemd::stopping();
-    tracing::warn!(
-        "stopping; what is under way may take {:?}",
-        queue.setup().config.serve.shutdown
-    );
     for task in [live, argus, watchdog] {
         task.abort();
     }

@@ -178,6 +178,17 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// What time has made due.
+#[derive(Debug, Default)]
+pub struct Advanced {
+    /// Whether there is more to claim than before.
+    pub changed: bool,
+    /// What was given up.
+    pub failed: Vec<Job>,
+    /// When the next row will be due.
+    pub next: Option<Millis>,
+}
+
 /// One try, as it ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
@@ -273,9 +284,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ) -> Result<Option<Job>>;
 
     /// Does what time has made due: rows become claimable, leases end, what is too old fails. A row
-    /// whose lease ended is looked for after `settle`. Returns those that failed, and when the next
-    /// will be due.
-    async fn advance(&self, settle: Duration) -> Result<(Vec<Job>, Option<Millis>)>;
+    /// whose lease ended is looked for after `settle`.
+    async fn advance(&self, settle: Duration) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.
     async fn order(&self, id: i64, order: Order) -> Result<Job>;

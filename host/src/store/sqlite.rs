@@ -16,8 +16,8 @@ use sqlx::{ConnectOptions, Connection, QueryBuilder, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Accepted, Attempt, Claim, Count, Failure, Filter, Job, Millis, New, Order, Outcome, Result,
-    State, Store, StoreError, millis, now,
+    Accepted, Advanced, Attempt, Claim, Count, Failure, Filter, Job, Millis, New, Order, Outcome,
+    Result, State, Store, StoreError, millis, now,
 };
 use crate::error::Kind;
 
@@ -235,7 +235,7 @@ impl Store for Sqlite {
         }
     }
 
-    async fn advance(&self, settle: Duration) -> Result<(Vec<Job>, Option<Millis>)> {
+    async fn advance(&self, settle: Duration) -> Result<Advanced> {
         const NEXT: &str = "SELECT min(at) FROM ( \
             SELECT min(due_at) AS at FROM tickets WHERE due_at > 0 UNION ALL \
             SELECT min(expires_at) FROM tickets WHERE due_at IS NOT NULL AND state <> 'creating')";
@@ -245,10 +245,10 @@ impl Store for Sqlite {
         };
         let at = next().await?;
         if at.is_none_or(|at| at > now()) {
-            return Ok((Vec::new(), at));
+            return Ok(Advanced { next: at, ..Advanced::default() });
         }
         match self.write(Write::Advance { settle, all_leases: false }).await? {
-            Done::Jobs(jobs) => Ok((jobs, next().await?)),
+            Done::Jobs(failed) => Ok(Advanced { changed: true, failed, next: next().await? }),
             other => unreachable!("advance gave {other:?}"),
         }
     }

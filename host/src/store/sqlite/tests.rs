@@ -109,7 +109,7 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     let again = |at| Outcome::Again { at, failure: failure(Kind::Client) };
     let job = store.settle(&claim, now(), again(now() + 60_000)).await.unwrap().unwrap();
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
-    let (_, next) = store.advance(Duration::ZERO).await.unwrap();
+    let next = store.advance(Duration::ZERO).await.unwrap().next;
     assert!(next.is_some_and(|next| next > now() + 50_000));
     assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
     store.order(job.id, Order::Retry { until: NEVER }).await.unwrap();
@@ -164,13 +164,13 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 async fn what_is_too_old_fails_with_its_last_reason() {
     let (_directory, store) = store().await;
     store.accept(New { expires_at: now(), ..new("never") }).await.unwrap();
-    let (failed, _) = store.advance(Duration::ZERO).await.unwrap();
+    let failed = store.advance(Duration::ZERO).await.unwrap().failed;
     let message = &failed[0].failure.as_ref().unwrap().message;
     assert_eq!(message, "given up after 0 tries: its turn never came");
 
     let id = in_state(&store, "lost", State::Unknown).await;
     store.order(id, Order::Retry { until: now() }).await.unwrap();
-    let (failed, _) = store.advance(Duration::ZERO).await.unwrap();
+    let failed = store.advance(Duration::ZERO).await.unwrap().failed;
     assert_eq!(failed[0].state, State::Failed);
     let message = &failed[0].failure.as_ref().unwrap().message;
     assert_eq!(message, "given up after 1 tries (there may be a ticket): the reason");
