@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use ticket_plugin_api::Incident;
+use ticket_plugin_api::Retry;
 use url::Url;
 
 use crate::config::ArgusConfig;
@@ -28,10 +28,10 @@ const LARGEST_PAGE: usize = 64 << 20;
 /// Tickets that Argus is told of in one go.
 const TOLD_AT_ONCE: i64 = 100;
 
-/// The incident's number, if it is the configured Argus's.
-pub fn number(config: Option<&ArgusConfig>, incident: &Incident) -> Option<i64> {
-    let number = incident.argus_url.rsplit('/').next()?.parse().ok()?;
-    (page(config?, number).as_deref() == Some(&incident.argus_url)).then_some(number)
+/// The number of an incident of the configured Argus's, by its argus_url.
+pub fn number(config: Option<&ArgusConfig>, argus_url: &str) -> Option<i64> {
+    let number = argus_url.rsplit('/').next()?.parse().ok()?;
+    (page(config?, number).as_deref() == Some(argus_url)).then_some(number)
 }
 
 /// The incident's argus_url as Argus itself gives it to ticket plugins (argus/incident/ticket/utils.py):
@@ -57,9 +57,9 @@ pub async fn watch(queue: Arc<Queue>) {
                 none => none.insert(gateway::plain_client()?),
             };
             let argus = Argus { client, config, token: config.token()? };
-            // What it is told doesn't have to wait for what it tells.
-            let told = argus.tell_all(&queue).await;
-            argus.file_all(&queue).await.and(told)
+            // Once it has answered what it was asked, it is Argus that says what it doesn't know.
+            argus.file_all(&queue).await?;
+            argus.tell_all(&queue).await
         };
         match round.await {
             Ok(()) => {
@@ -93,11 +93,14 @@ struct Page {
 
 impl Argus<'_> {
     /// Files all incidents of the filter that have no ticket.
+    ///
+    /// # Errors
+    /// Argus can't be asked; or the last one's of those that could not be filed, after the others were.
     async fn file_all(&self, queue: &Queue) -> Result<()> {
         let mut url = self.url("incidents/")?;
         let filter = format!("open=true&ticket=false&page_size={PAGE}&{}", self.config.filter);
         url.set_query(Some(filter.trim_end_matches('&')));
-        let mut seen = HashSet::new();
+        let (mut seen, mut failed) = (HashSet::new(), Ok(()));
         loop {
             let page: Page = self.ask(Method::GET, url.clone(), None).await?.ok_or_else(|| {
                 Error::settings("argus.url: there is no Argus API (404)")
@@ -107,17 +110,18 @@ impl Argus<'_> {
             for attributes in page.results {
                 seen.insert(attributes.get("pk").and_then(Value::as_i64));
                 if let Err(error) = self.file(queue, attributes).await {
-                    if error.kind != Kind::Usage {
+                    if error.kind == Kind::Client && error.retry == Retry::Later {
                         return Err(error);
                     }
-                    tracing::warn!("{error}");
+                    // One incident's trouble is not the others'.
+                    failed = Err(error);
                 }
             }
-            let Some(next) = page.next else { return Ok(()) };
+            let Some(next) = page.next else { return failed };
             // Among incidents that began at the same time Argus's cursor comes to a standstill; the
             // next round sees the others, when these have their tickets.
             if seen.len() == before {
-                return Ok(());
+                return failed;
             }
             let next = Url::parse(&next).ok().filter(|next| next.path() == url.path());
             // Behind a proxy Argus may call itself otherwise: only its cursor counts.
@@ -132,30 +136,42 @@ impl Argus<'_> {
         let pk = attributes.get("pk").and_then(Value::as_i64).ok_or_else(|| {
             Error::usage("Argus listed an incident without a number; it is not filed")
         })?;
-        attributes.insert("argus_url".to_owned(), page(self.config, pk).into());
+        let argus_url = page(self.config, pk);
+        attributes.insert("argus_url".to_owned(), argus_url.clone().into());
         let incident = incident::of(attributes.into(), &format!("Argus's incident {pk}"))?;
         let setup = queue.setup();
         let mut new = queue::new(&setup, &incident, None, self.config.backend.as_deref())?;
-        new.tell_argus = Some(pk);
+        new.tell_argus = argus_url;
         // A person has to look at what failed; Argus will list it again and again.
         new.reopen = false;
         let job = queue.file(new, Duration::ZERO).await?.job;
-        if job.state == State::Created {
+        // One that it was told of, and has no more.
+        if job.state == State::Created && job.tell_argus.is_none() {
             self.tell(queue, &job, pk).await?;
         }
         Ok(())
     }
 
     /// Tells of all tickets of which Argus has not been told.
+    ///
+    /// # Errors
+    /// The last one. What Argus refuses for one incident doesn't keep the others from it.
     async fn tell_all(&self, queue: &Queue) -> Result<()> {
-        let mut after = 0;
+        let (mut after, mut failed) = (0, Ok(()));
         loop {
             let jobs = queue.store.to_tell(after, TOLD_AT_ONCE).await?;
-            let Some(last) = jobs.last() else { return Ok(()) };
+            let Some(last) = jobs.last() else { return failed };
             after = last.id;
             for job in &jobs {
-                if let Some(pk) = job.tell_argus {
-                    self.tell(queue, job, pk).await?;
+                // Another Argus's, which the config had before, are none of this one's.
+                let pk = job.tell_argus.as_deref().and_then(|url| number(Some(self.config), url));
+                if let Some(pk) = pk
+                    && let Err(error) = self.tell(queue, job, pk).await
+                {
+                    if error.kind == Kind::Client && error.retry == Retry::Later {
+                        return Err(error);
+                    }
+                    failed = Err(error);
                 }
             }
         }
@@ -173,8 +189,9 @@ impl Argus<'_> {
         if incident.is_some_and(|incident| !has(&incident)) {
             let place = self.url(&format!("incidents/{pk}/ticket_url/"))?;
             let url = json!({"ticket_url": ticket.url});
-            let _: Option<Value> = self.ask(Method::PUT, place, Some(url)).await?;
-            tracing::info!("Argus's incident {pk} has the ticket {}", ticket.url);
+            if self.ask::<Value>(Method::PUT, place, Some(url)).await?.is_some() {
+                tracing::info!("Argus's incident {pk} has the ticket {}", ticket.url);
+            }
         }
         Ok(queue.store.told(job.id).await?)
     }
@@ -185,6 +202,9 @@ impl Argus<'_> {
     }
 
     /// One exchange; None is a 404.
+    ///
+    /// # Errors
+    /// Those whose `retry` is [`Retry::Later`] are about all incidents: Argus can't be reached.
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
@@ -198,7 +218,7 @@ impl Argus<'_> {
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body.to_string());
         }
-        let broken = |cause: reqwest::Error| failed(&gateway::root(&cause));
+        let broken = |cause: reqwest::Error| failed(&gateway::root(&cause)).retry(Retry::Later);
         let mut response = request.send().await.map_err(broken)?;
         match response.status().as_u16() {
             200..=299 => {}
@@ -206,6 +226,9 @@ impl Argus<'_> {
             status @ (401 | 403) => {
                 return Err(Error::settings(format!("{place}: answered {status}"))
                     .help("is argus.token a token of a user who may see and change incidents?"));
+            }
+            status @ 502..=504 => {
+                return Err(failed(&format!("answered {status}")).retry(Retry::Later));
             }
             status => return Err(failed(&format!("answered {status}"))),
         }
@@ -247,18 +270,16 @@ mod tests {
         ] {
             let config = config(frontend);
             assert_eq!(page(&config, 16).as_deref(), Some(expected));
-            let incident =
-                |url: &str| Incident { argus_url: url.to_owned(), ..Incident::default() };
-            assert_eq!(number(Some(&config), &incident(expected)), Some(16));
+            assert_eq!(number(Some(&config), expected), Some(16));
             for other in [
                 "https://other.example.org/incidents/16",
                 "16",
                 "",
                 expected.trim_end_matches("16"),
             ] {
-                assert_eq!(number(Some(&config), &incident(other)), None, "{other}");
+                assert_eq!(number(Some(&config), other), None, "{other}");
             }
-            assert_eq!(number(None, &incident(expected)), None);
+            assert_eq!(number(None, expected), None);
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::call::{CallContext, Mode, Services};
-use crate::catalog::{Plugin, Stamp};
+use crate::catalog::{Plugin, Stamp, sha256};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::gateway::{Fence, Gateway, Route};
@@ -53,6 +53,8 @@ pub struct Backend {
     services: Arc<Services>,
     library: PathBuf,
     stamp: Stamp,
+    /// The SHA-256 of its ca_file, which may change while its name stays.
+    authorities: Option<String>,
     /// The endpoint's, which tickets may have beside http and https.
     scheme: String,
     /// The JSON that open() gets.
@@ -133,6 +135,7 @@ impl Backend {
             config: config.clone(),
             library: plugin.path.clone(),
             stamp: plugin.stamp,
+            authorities: config.ca_file.as_deref().and_then(|file| sha256(file).ok()),
             scheme: config.endpoint.scheme().to_owned(),
             settings: settings.to_string().into(),
             isolation: config.isolation,
@@ -154,6 +157,7 @@ impl Backend {
         self.settings.expose_secret() == other.settings.expose_secret()
             && self.config == other.config
             && (&self.library, self.stamp) == (&other.library, other.stamp)
+            && self.authorities == other.authorities
     }
 
     /// The lines of the plugin's check.

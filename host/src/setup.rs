@@ -31,7 +31,7 @@ pub struct Setup {
     /// Every backend of the config: ready, or why it is not.
     pub backends: BTreeMap<String, std::result::Result<Arc<Backend>, Failure>>,
     /// Why backends are not ready, with the places in the config.
-    pub errors: Vec<Error>,
+    pub errors: Vec<(String, Error)>,
 }
 
 impl Sources {
@@ -56,7 +56,7 @@ impl Sources {
         for (name, settings) in &config.backends {
             let made = backend(settings, &catalog, metrics).map(Arc::new).map_err(|error| {
                 let failure = Failure::from(&error);
-                errors.push(error);
+                errors.push((name.clone(), error));
                 failure
             });
             backends.insert(name.clone(), made);
@@ -69,11 +69,14 @@ impl Setup {
     /// This setup with the backends of an older one that would do just the same.
     ///
     /// # Errors
-    /// The first backend whose settings are wrong: then the older setup should stay.
+    /// The first backend that was ready and whose settings are wrong now: then the older setup
+    /// should stay.
     pub fn after(mut self, older: &Setup) -> Result<Setup> {
-        let wrong = self.errors.iter().position(|error| error.kind == Kind::Settings);
+        let wrong = self.errors.iter().position(|(name, error)| {
+            error.kind == Kind::Settings && older.backends.get(name).is_none_or(|old| old.is_ok())
+        });
         if let Some(wrong) = wrong {
-            return Err(self.errors.swap_remove(wrong));
+            return Err(self.errors.swap_remove(wrong).1);
         }
         for (name, backend) in &mut self.backends {
             if let (Ok(new), Some(Ok(old))) = (&*backend, older.backends.get(name))

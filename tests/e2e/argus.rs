@@ -13,6 +13,8 @@ struct Argus {
     incidents: Arc<Mutex<BTreeMap<i64, (String, bool)>>>,
     /// Status that is answered instead.
     broken: Arc<Mutex<Option<u16>>>,
+    /// Incident whose ticket_url can't be written.
+    refusing: Arc<Mutex<Option<i64>>>,
 }
 
 impl Argus {
@@ -72,6 +74,11 @@ impl Argus {
                 }
                 None => Answer::status(404),
             },
+            ("PUT", ["api", "v2", "incidents", pk, "ticket_url"])
+                if pk.parse().ok() == *self.refusing.lock().unwrap() =>
+            {
+                Answer::status(400)
+            }
             ("PUT", ["api", "v2", "incidents", pk, "ticket_url"]) => {
                 let body: Value = serde_json::from_str(&seen.body).unwrap();
                 let url = body["ticket_url"].as_str().unwrap().to_owned();
@@ -162,6 +169,21 @@ fn an_argus_that_is_down_or_refuses_is_asked_again_and_said_once() {
     *argus.broken.lock().unwrap() = Some(403);
     host.logged("is argus.token a token of a user who may see and change incidents?", 1);
     assert!(!host.log().contains("argus-token"), "{}", host.log());
+}
+
+#[test]
+fn what_argus_refuses_for_one_incident_does_not_keep_the_others_from_it() {
+    let argus = Argus::with(5);
+    *argus.refusing.lock().unwrap() = Some(1);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let _service = host.serve();
+    wait_for("the others' URLs", || (2..=5).all(|pk| argus.url(pk) == ticket_of(&key(pk))));
+    host.logged("answered 400", 1);
+    assert_eq!(argus.url(1), "");
+    *argus.refusing.lock().unwrap() = None;
+    wait_for("its URL", || argus.url(1) == ticket_of(&key(1)));
+    assert_eq!(desk.posted().len(), 5);
 }
 
 #[test]

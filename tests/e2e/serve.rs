@@ -308,8 +308,8 @@ fn a_ticket_system_that_is_down_gets_one_probe_and_not_everything() {
     }
     host.logged("the ticket system is down", 1);
     let before = desk.seen().len();
-    // It took at most this many to find that out: 5 in a row, and what was under way then.
-    assert!(before <= 12, "{before}");
+    // Five in a row, what was under way then, and a probe now and then: far from all 200.
+    assert!(before <= 40, "{before}");
     let text = service.get("/metrics").text;
     assert!(text.contains("queue_tickets{backend=\"b\",state=\"queued\"} "), "{text}");
     down.store(false, Ordering::Relaxed);

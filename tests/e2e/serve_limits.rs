@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use ticket_host_tests::{Installation, Reply, Service, agent, run, rust_plugin, wait_for};
@@ -166,7 +166,6 @@ fn a_thousand_idle_connections_and_slow_senders_cost_little_and_end() {
     let service = host.serve();
     service.file(&numbered(0), 30_000).is(201);
     let before = service.memory();
-    let started = Instant::now();
     let idle: Vec<TcpStream> = (0..1000).map(|_| connect(&service)).collect();
     let mut slow = connect(&service);
     slow.write_all(b"POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Ty").unwrap();
@@ -191,7 +190,6 @@ fn a_thousand_idle_connections_and_slow_senders_cost_little_and_end() {
     let mut answer = [0; 12];
     slower.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
-    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
     service.file(&numbered(2), 30_000).is(201);
 }
 

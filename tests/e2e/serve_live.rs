@@ -165,6 +165,12 @@ fn what_failed_for_its_settings_is_tried_again_when_they_are_read_anew() {
     created(&service, 1);
     let again = service.file(&numbered(1), 30_000).is(200).json();
     assert_eq!(again["ticket"]["url"], ticket_of("nav#1"));
+    // A host that is started reads them anew, too.
+    *token.lock().unwrap() = "better";
+    service.file(&numbered(2), 30_000).is(400);
+    assert_eq!(service.stop(), 0);
+    fs::write(host.path("token"), "better").unwrap();
+    created(&host.serve(), 2);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Installation;
 
 /// What waits for something gives up after this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running `ticket-host serve`; it is killed when this is dropped.
 #[derive(Debug)]

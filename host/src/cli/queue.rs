@@ -77,7 +77,8 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let store = Sqlite::open(&settings.path, settings.max_bytes).await?;
     match command {
         Command::List { which, limit, json } => {
-            let jobs = some(&store, which, *limit).await?;
+            let most = i64::try_from(*limit).unwrap_or(i64::MAX);
+            let jobs = store.list(&Filter { most, ..which.filter() }).await?;
             if *json {
                 let views: Vec<JobView> = jobs.into_iter().map(JobView::from).collect();
                 print(&format!("{:#}\n", json!(views)));
@@ -91,7 +92,8 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             print(&format!("{:#}\n", json!(view)));
         }
         Command::Retry { which } => {
-            let order = Order::Retry { until: now() + millis(settings.retry_for) };
+            let until = now() + millis(settings.retry_for);
+            let order = Order::Retry { until, settle: settings.settle };
             all(&store, which, order, &[State::Queued, State::Unknown, State::Failed]).await?;
         }
         Command::Cancel { which } => {
@@ -102,49 +104,54 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-async fn some(store: &Sqlite, which: &Which, most: usize) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    let mut filter = Filter {
-        backend: which.backend.clone(),
-        state: which.state,
-        key: which.key.clone(),
-        after: 0,
-        most: PAGE,
-    };
-    while jobs.len() < most {
-        let page = store.list(&filter).await?;
-        let Some(last) = page.last() else { break };
-        filter.after = last.id;
-        jobs.extend(page);
+impl Which {
+    fn filter(&self) -> Filter {
+        Filter {
+            backend: self.backend.clone(),
+            state: self.state,
+            key: self.key.clone(),
+            after: 0,
+            most: PAGE,
+        }
     }
-    jobs.truncate(most);
-    Ok(jobs)
 }
 
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
 /// unless the kind says another one.
 async fn all(store: &Sqlite, which: &Several, order: Order, states: &[State]) -> Result<()> {
-    let mut ids = which.ids.clone();
-    if ids.is_empty() {
-        let fits = |job: &Job| which.which.state.is_some() || states.contains(&job.state);
-        let jobs = some(store, &which.which, usize::MAX).await?;
-        ids = jobs.iter().filter(|job| fits(job)).map(|job| job.id).collect();
+    let mut refused = false;
+    for id in &which.ids {
+        refused |= !one(store, *id, order).await?;
     }
-    let mut refused = None;
-    for id in ids {
-        match store.order(id, order).await {
-            Ok(job) => print(&format!("{id}: {}\n", job.state.name())),
-            Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
-                let error = Error::from(error);
-                super::report(&error);
-                refused = refused.or(Some(error));
+    let mut filter = which.which.filter();
+    while which.ids.is_empty() {
+        let page = store.list(&filter).await?;
+        let Some(last) = page.last() else { break };
+        filter.after = last.id;
+        for job in &page {
+            if filter.state.is_some() || states.contains(&job.state) {
+                refused |= !one(store, job.id, order).await?;
             }
-            Err(error) => return Err(error.into()),
         }
     }
-    match refused {
-        None => Ok(()),
-        Some(_) => Err(Error::usage("not all of that could be done; see above")),
+    if refused {
+        return Err(Error::usage("not all of that could be done; see above"));
+    }
+    Ok(())
+}
+
+/// Whether it could be done.
+async fn one(store: &Sqlite, id: i64, order: Order) -> Result<bool> {
+    match store.order(id, order).await {
+        Ok(job) => {
+            print(&format!("{id}: {}\n", job.state.name()));
+            Ok(true)
+        }
+        Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
+            super::report(&Error::from(error));
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -16,6 +16,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Status};
 pub use fence::{Fence, Origin};
+pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
 
 /// How long reaching a server may take.

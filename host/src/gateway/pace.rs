@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A ticket system that asks for more is asked again after this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// After a 429 that doesn't say for how long.
 const UNSAID_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,8 @@ impl Pace {
 
     /// Nothing leaves for so long: the ticket system said so, or said 429 without a time.
     pub(super) fn pause(&self, asked: Option<Duration>) {
-        let until = Instant::now() + asked.unwrap_or(UNSAID_PAUSE).min(LONGEST_PAUSE);
+        let asked = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNSAID_PAUSE);
+        let until = Instant::now() + asked.min(LONGEST_PAUSE);
         let mut next = self.next.lock().expect("nobody panics with this lock");
         *next = (*next).max(until);
     }

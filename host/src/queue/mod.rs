@@ -83,6 +83,7 @@ impl Queue {
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
         let mut failing = false;
+        self.reopen().await;
         while *phase.borrow_and_update() == Phase::Running {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
             for name in self.setup().backends.keys() {
@@ -133,13 +134,7 @@ impl Queue {
         let queue = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(deadline).await;
-            queue.phase.send_if_modified(|phase| {
-                let stopping = *phase == Phase::Stopping;
-                if stopping {
-                    *phase = Phase::Killed;
-                }
-                stopping
-            });
+            queue.kill();
         });
     }
 
@@ -149,9 +144,13 @@ impl Queue {
 
     /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
     pub async fn replace(&self, setup: Setup) {
-        let setup = Arc::new(setup);
-        *self.setup.write().expect("nobody panics with this lock") = Arc::clone(&setup);
-        for name in setup.backends.keys() {
+        *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
+        self.reopen().await;
+    }
+
+    /// What failed for reasons that lie in the setup is tried again with this one.
+    async fn reopen(&self) {
+        for name in self.setup().backends.keys() {
             match self.store.reopen(name, &[Kind::Settings, Kind::Import], self.until()).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
@@ -189,8 +188,8 @@ impl Queue {
                     Some(later) = watched.changed() => job = later,
                     () = reached(&mut phase, Phase::Over) => break,
                     () = tokio::time::sleep_until(deadline.into()) => {
-                        // Somebody else may have changed it.
-                        job = self.store.get(job.id).await?.unwrap_or(job);
+                        // Somebody else may have changed it. It is kept, whether this can be read or not.
+                        job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
                         break;
                     }
                 }
@@ -219,9 +218,25 @@ impl Queue {
         Ok(job)
     }
 
-    /// Until when a ticket is tried that is accepted, or tried anew, now.
-    pub fn until(&self) -> Millis {
+    /// What a person's retry is.
+    pub fn retry(&self) -> Order {
+        Order::Retry { until: self.until(), settle: self.policy().settle }
+    }
+
+    /// Until when a ticket is tried that is tried anew now.
+    fn until(&self) -> Millis {
         now() + millis(self.policy().retry_for)
+    }
+
+    /// What is under way is given up now.
+    pub fn kill(&self) {
+        self.phase.send_if_modified(|phase| {
+            let stopping = *phase == Phase::Stopping;
+            if stopping {
+                *phase = Phase::Killed;
+            }
+            stopping
+        });
     }
 
     fn policy(&self) -> QueueConfig {

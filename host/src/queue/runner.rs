@@ -10,15 +10,17 @@ use super::retry::{self, Breaker};
 use super::{Phase, Queue, reached};
 use crate::backend::{Backend, Request, is_unsupported};
 use crate::error::{Error, Kind};
+use crate::gateway::LONGEST_PAUSE;
 use crate::store::{Claim, Failure, Outcome, millis, now};
+use crate::terminal::safe;
 use crate::tickets;
 
 /// Looks that often whether somebody else, such as the command line, changed the store.
 const LOOK: Duration = Duration::from_secs(1);
 /// After the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Tries of a ticket whose plugin breaks each time.
-const BROKEN_TRIES: i64 = 5;
+/// Tries more of a ticket whose plugin breaks each time.
+const BROKEN_TRIES: usize = 4;
 /// What a claim may take beside its calls.
 const MARGIN: Duration = Duration::from_secs(60);
 
@@ -112,19 +114,19 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
             (Outcome::Unknown { at: now() + millis(queue.policy().settle), failure }, Health::Unsaid)
         }
     };
-    let (said, failure) = match &outcome {
-        Outcome::Created { made: true, .. } => ("created", None),
-        Outcome::Created { made: false, .. } => ("existing", None),
-        Outcome::Again { failure, .. } => ("retried", Some(failure)),
-        Outcome::Unknown { failure, .. } => ("unknown", Some(failure)),
-        Outcome::NoTicket => ("none", None),
-        Outcome::Failed(failure) => ("failed", Some(failure)),
+    let (said, more) = match &outcome {
+        Outcome::Created { made: true, ticket } => ("created", Ok(&ticket.url)),
+        Outcome::Created { made: false, ticket } => ("existing", Ok(&ticket.url)),
+        Outcome::Again { failure, .. } => ("retried", Err(&failure.message)),
+        Outcome::Unknown { failure, .. } => ("unknown", Err(&failure.message)),
+        Outcome::NoTicket => ("none", Ok(&claim.job.backend)),
+        Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", Err(&failure.message)),
     };
     queue.metrics.ticket(&backend.name, said);
     let (id, key) = (claim.job.id, &claim.job.key);
-    match failure {
-        Some(failure) => tracing::warn!("ticket {id} ({key}): {said}: {}", failure.message),
-        None => tracing::info!("ticket {id} ({key}): {said}"),
+    match more {
+        Ok(more) => tracing::info!("ticket {id} ({}): {said}: {}", safe(key), safe(more)),
+        Err(why) => tracing::warn!("ticket {id} ({}): {said}: {}", safe(key), safe(why)),
     }
     let mut failed = false;
     loop {
@@ -175,7 +177,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-async fn try_once(queue: &Queue, backend: &Backend, claim: &Claim) -> (Outcome, Health) {
+async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outcome, Health) {
     let incident: Incident = match serde_json::from_str(&claim.incident) {
         Ok(incident) => incident,
         Err(cause) => {
@@ -197,14 +199,14 @@ async fn try_once(queue: &Queue, backend: &Backend, claim: &Claim) -> (Outcome, 
     };
     match made {
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
-        Err(error) => failed(queue, backend, &error, claim),
+        Err(error) => failed(queue, backend, &error, claim).await,
     }
 }
 
 /// A ticket that may be there, of a plugin that can't look for it.
 fn lost(claim: &Claim) -> Outcome {
     let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
-    Outcome::Failed(Failure {
+    Outcome::Lost(Failure {
         kind: Kind::Plugin,
         message: format!("there may be a ticket, and the plugin can't look for it: {last}"),
         help: Some(
@@ -216,7 +218,12 @@ fn lost(claim: &Claim) -> Outcome {
 }
 
 /// What becomes of a ticket whose try failed.
-fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Outcome, Health) {
+async fn failed(
+    queue: &Queue,
+    backend: &Arc<Backend>,
+    error: &Error,
+    claim: &Claim,
+) -> (Outcome, Health) {
     let failure = Failure::from(error);
     let health = match (error.kind, error.retry_after) {
         // It said when to come back: the gateway holds all calls until then.
@@ -226,10 +233,14 @@ fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Ou
         _ => Health::Unsaid,
     };
     let again = || {
-        let own = || retry::wait(claim.job.attempts, queue.policy().longest_wait);
         // What the ticket system asked for, though its plugin may not have said so.
         let paused = backend.next_turn().saturating_duration_since(Instant::now());
-        now() + millis(error.retry_after.unwrap_or_else(own).max(paused))
+        let asked = error.retry_after.filter(|asked| !asked.is_zero());
+        let wait = asked.map_or_else(
+            || retry::wait(claim.job.attempts, queue.policy().longest_wait),
+            |asked| asked.min(LONGEST_PAUSE),
+        );
+        now() + millis(wait.max(paused))
     };
     let outcome = match (error.retry, error.kind) {
         (Retry::Unknown, Kind::Settings | Kind::Creation) if claim.unknown => {
@@ -240,12 +251,33 @@ fn failed(queue: &Queue, backend: &Backend, error: &Error, claim: &Claim) -> (Ou
             Outcome::Unknown { at: (now() + settle).max(again()), failure }
         }
         (Retry::Later, _) | (_, Kind::Client) => Outcome::Again { at: again(), failure },
-        (Retry::Never, Kind::Plugin | Kind::Import) if claim.job.attempts < BROKEN_TRIES => {
+        (Retry::Never, Kind::Settings | Kind::Import) if is_replaced(queue, backend) => {
+            Outcome::Again { at: now(), failure }
+        }
+        (Retry::Never, Kind::Plugin | Kind::Import)
+            if breaks_before(queue, claim).await < BROKEN_TRIES =>
+        {
             Outcome::Again { at: again(), failure }
         }
         (Retry::Never, _) => Outcome::Failed(failure),
     };
     (outcome, health)
+}
+
+/// Whether the settings that a call failed with are no longer those of its backend.
+fn is_replaced(queue: &Queue, backend: &Arc<Backend>) -> bool {
+    match queue.setup().backends.get(&backend.name) {
+        Some(Ok(current)) => !Arc::ptr_eq(current, backend),
+        _ => false,
+    }
+}
+
+/// How many tries in a row before this one ended with a broken plugin.
+async fn breaks_before(queue: &Queue, claim: &Claim) -> usize {
+    // A store that can't say doesn't keep it from being tried again.
+    let tries = queue.store.attempts(claim.job.id).await.unwrap_or_default();
+    let broke = |failure: &Failure| matches!(failure.kind, Kind::Plugin | Kind::Import);
+    tries.iter().rev().take_while(|t| t.failure.as_ref().is_some_and(broke)).count()
 }
 
 #[cfg(test)]

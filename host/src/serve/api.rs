@@ -226,11 +226,13 @@ async fn create(
     })?;
     let incident = incident::of(asked.incident, "the request")?;
     let mut new = queue::new(&setup, &incident, asked.key.as_deref(), asked.backend.as_deref())?;
-    new.tell_argus = argus::number(setup.config.argus.as_ref(), &incident);
+    let of_argus = argus::number(setup.config.argus.as_ref(), &incident.argus_url).is_some();
+    new.tell_argus = of_argus.then(|| incident.argus_url.clone());
     let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
-    let filed = service.queue.file(new, wait).await?;
+    let filed = service.queue.file(new, wait).await;
+    let filed = filed.map_err(|error| Problem::from(error).adding("nothing was accepted"))?;
     let job = filed.job;
     match (job.state, unready) {
         (State::Created, _) => {
@@ -371,7 +373,7 @@ async fn retry(
     Shared(service): Shared<Arc<Service>>,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
 ) -> Result<Json<JobView>, Problem> {
-    let order = Order::Retry { until: service.queue.until() };
+    let order = service.queue.retry();
     Ok(Json(service.queue.order(number(id)?, order).await?.into()))
 }
 
@@ -473,8 +475,8 @@ async fn healthz() -> &'static str {
 #[derive(Debug, Serialize, ToSchema)]
 struct Ready {
     ready: bool,
-    /// Whether the store can be written to; else why not
-    store: String,
+    /// Whether the store can be written to; the log says why not
+    store: bool,
     /// Backends that are ready
     backends: usize,
     /// Backends that are not; see /v1/backends
@@ -484,12 +486,11 @@ struct Ready {
 /// The store can be written to, and a backend is ready.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 async fn readyz(Shared(service): Shared<Arc<Service>>) -> Response {
-    let store = service.queue.store.probe().await;
+    let store = service.store_works().await;
     let setup = service.queue.setup();
     let backends = setup.backends.values().filter(|backend| backend.is_ok()).count();
-    let ready = store.is_ok() && backends > 0;
+    let ready = store && backends > 0;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let unready = setup.backends.len() - backends;
-    let store = store.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
     (status, Json(Ready { ready, store, backends, unready })).into_response()
 }

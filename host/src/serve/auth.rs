@@ -88,8 +88,14 @@ impl Auth {
     }
 }
 
-/// A web page whose name was pointed at this machine (DNS rebinding) sends its own name as Host.
+/// A web page in a browser on this machine is not this machine: it sends an Origin, or, where its name
+/// was pointed at this machine (DNS rebinding), its own name as Host.
 fn from_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        let detail = "without tokens, web pages are not served";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+            .help("add [serve.tokens.NAME] to the host's config"));
+    }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -170,6 +176,9 @@ mod tests {
         for host in ["localhost:8620", "127.0.0.1", "[::1]:8620", "127.9.9.9:1"] {
             assert!(auth.check(&with(header::HOST, host), Scope::Admin).is_ok(), "{host}");
         }
+        let mut page = with(header::HOST, "localhost");
+        page.insert(header::ORIGIN, "http://localhost:3000".parse().unwrap());
+        assert!(auth.check(&page, Scope::Admin).is_err());
         for host in ["evil.example.org:8620", "192.0.2.1", "", "localhost.evil.org"] {
             assert!(auth.check(&with(header::HOST, host), Scope::Admin).is_err(), "{host}");
         }

@@ -8,7 +8,7 @@ mod systemd;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -32,6 +32,8 @@ use auth::Auth;
 const HEAD: Duration = Duration::from_secs(15);
 /// Connections at once; who comes then waits.
 const CONNECTIONS: usize = 8192;
+/// A probe of the store writes to its disk.
+const PROBE: Duration = Duration::from_secs(1);
 /// How long answers may take to leave when the service stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -40,11 +42,31 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Service {
     queue: Arc<Queue>,
     auth: RwLock<Arc<Auth>>,
+    /// Where it listens, whatever the config says by now.
+    address: SocketAddr,
+    /// What the last probe of the store gave, and when.
+    probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Service {
     fn auth(&self) -> Arc<Auth> {
         Arc::clone(&self.auth.read().expect("nobody panics with this lock"))
+    }
+
+    /// Whether the store can be written to. Looks once a second, however many ask.
+    async fn store_works(&self) -> bool {
+        let mut probed = self.probed.lock().await;
+        match *probed {
+            Some((at, works)) if at.elapsed() < PROBE => works,
+            _ => {
+                let result = self.queue.store.probe().await;
+                if let Err(error) = &result {
+                    tracing::error!("{error}");
+                }
+                *probed = Some((Instant::now(), result.is_ok()));
+                result.is_ok()
+            }
+        }
     }
 
     /// Goes on with another config and other plugins.
@@ -54,7 +76,7 @@ impl Service {
     async fn replace(&self, setup: Setup) -> Result<()> {
         let auth = Auth::new(&setup.config.serve)?;
         let older = self.queue.setup();
-        auth.may_listen(older.config.serve.listen)?;
+        auth.may_listen(self.address)?;
         let setup = setup.after(&older)?;
         for fixed in [
             (setup.config.serve.listen != older.config.serve.listen).then_some("serve.listen"),
@@ -77,7 +99,7 @@ impl Service {
 /// What is odd about a setup, in the log.
 fn say(setup: &Setup) {
     setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    for error in &setup.errors {
+    for (_, error) in &setup.errors {
         tracing::error!("a backend is not ready; its incidents wait\n{}", report::text(error));
     }
 }
@@ -118,8 +140,12 @@ pub async fn run(
         let queue = Arc::clone(&queue);
         async move { queue.run().await }
     });
-    let service =
-        Arc::new(Service { queue: Arc::clone(&queue), auth: RwLock::new(Arc::new(auth)) });
+    let service = Arc::new(Service {
+        queue: Arc::clone(&queue),
+        auth: RwLock::new(Arc::new(auth)),
+        address,
+        probed: tokio::sync::Mutex::default(),
+    });
     let (reloads, reload) = tokio::sync::mpsc::channel(1);
     let live = tokio::spawn(live::watch(Arc::clone(&service), sources, listen, reload));
     let argus = tokio::spawn(argus::watch(Arc::clone(&queue)));
@@ -140,8 +166,16 @@ pub async fn run(
     queue.stop(deadline);
     tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
     let _ = stop.send(true);
-    // Errors: they panicked; there is nothing left to wait for.
-    let _ = working.await;
+    tokio::pin!(working);
+    loop {
+        tokio::select! {
+            // An error: it panicked; there is nothing left to wait for.
+            _ = &mut working => break,
+            signal = signals.next() => if signal == systemd::Signal::Stop {
+                queue.kill();
+            },
+        }
+    }
     if let Ok(connections) = accepting.await {
         let _ = tokio::time::timeout(FAREWELL, connections.shutdown()).await;
     }
@@ -157,9 +191,12 @@ async fn accept(
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let open = GracefulShutdown::new();
     loop {
-        let permit = Arc::clone(&permits).acquire_owned().await;
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => next,
             _ = stopped.changed() => return open,
         };
         match accepted {

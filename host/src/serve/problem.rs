@@ -44,6 +44,12 @@ impl Problem {
         }
     }
 
+    /// Says one thing more about what failed.
+    pub(super) fn adding(mut self, text: &str) -> Problem {
+        self.detail = format!("{}; {text}", self.detail);
+        self
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
         self
@@ -94,10 +100,9 @@ impl From<StoreError> for Problem {
                 let failure = Failure::from(&Error::from(error));
                 // The log says why; who asks over the network needn't know.
                 tracing::error!("{}", failure.message);
-                let detail = format!("{said}; nothing was accepted");
                 Problem {
                     help: failure.help,
-                    ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail)
+                    ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", said)
                 }
             }
         }

@@ -110,8 +110,8 @@ pub struct New {
     pub incident: String,
     /// Until when a ticket is tried to be made.
     pub expires_at: Millis,
-    /// The incident's number in the Argus that is to hear of the ticket.
-    pub tell_argus: Option<i64>,
+    /// The incident's argus_url, if Argus is to hear of the ticket.
+    pub tell_argus: Option<String>,
     /// Whether one that failed is tried again.
     pub reopen: bool,
 }
@@ -134,7 +134,7 @@ pub struct Job {
     /// Whether the host made the ticket; else it was there.
     pub made: bool,
     pub failure: Option<Failure>,
-    pub tell_argus: Option<i64>,
+    pub tell_argus: Option<String>,
 }
 
 /// The answer to an accepted incident.
@@ -176,6 +176,8 @@ pub enum Outcome {
     /// It was looked for, and there is none: to be made now.
     NoTicket,
     Failed(Failure),
+    /// There may be a ticket, and only a person can look for it.
+    Lost(Failure),
 }
 
 /// What time has made due.
@@ -224,9 +226,11 @@ pub struct Count {
 /// What a person wants of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Try it now, until that time.
+    /// Try it now, until that time. What may have a ticket is looked for, at the earliest `settle`
+    /// after that became unknown.
     Retry {
         until: Millis,
+        settle: Duration,
     },
     Cancel,
 }
@@ -307,7 +311,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Argus knows it.
     async fn told(&self, id: i64) -> Result<()>;
 
-    /// Removes what was finished before that time; how many.
+    /// Removes what was finished, and last asked for before that time; how many.
     async fn prune(&self, before: Millis) -> Result<u64>;
 
     /// Whether it can be written to.

@@ -30,9 +30,16 @@ const WAITING: usize = 1024;
 /// How long to wait for another host to let go of the store.
 const LOCK: Duration = Duration::from_secs(2);
 const PAGE: u64 = 4096;
+/// The part of the store that only settles what is in it: a tenth.
+const RESERVE: i64 = 10;
+const DAY: Millis = 24 * 60 * 60 * 1000;
+/// Tries of a ticket that are kept.
+const TRIES: i64 = 1000;
 /// Rows that one prune removes, so that nobody waits long behind it.
 const PRUNED_AT_ONCE: i64 = 1000;
 
+const FULL: &str = "is full";
+const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
 const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
 
 macro_rules! columns {
@@ -283,7 +290,11 @@ impl Store for Sqlite {
             QueryBuilder::new(concat!("SELECT ", columns!(), " FROM tickets WHERE id > "));
         query.push_bind(filter.after);
         if let Some(backend) = &filter.backend {
-            query.push(" AND backend = ").push_bind(backend);
+            // Rows of a backend lie close together: no index is better than their order, unless one
+            // for the state or the key narrows them down.
+            let narrowed = filter.state.is_some() || filter.key.is_some();
+            query.push(if narrowed { " AND backend = " } else { " AND +backend = " });
+            query.push_bind(backend);
         }
         if let Some(state) = filter.state {
             query.push(" AND state = ").push_bind(state.name());
@@ -317,7 +328,8 @@ impl Store for Sqlite {
         const TO_TELL: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM tickets WHERE tell_argus IS NOT NULL AND state = 'created' AND id > ? \
+            " FROM tickets INDEXED BY tickets_to_tell \
+              WHERE tell_argus IS NOT NULL AND state = 'created' AND id > ? \
               ORDER BY id LIMIT ?"
         );
         let rows = sqlx::query(TO_TELL).bind(after).bind(most).fetch_all(&self.readers).await;
@@ -356,14 +368,15 @@ async fn write_all(
     while queue.recv_many(&mut group, GROUP).await > 0 {
         let (writes, replies): (Vec<Write>, Vec<_>) =
             group.drain(..).map(|submitted| (submitted.write, submitted.reply)).unzip();
-        match together(&mut connection, &writes).await {
+        match together(&mut connection, &writes, &path).await {
             Ok(done) => {
                 replies.into_iter().zip(done).for_each(|(reply, done)| drop(reply.send(done)));
             }
             // One that can't be done must not keep the others from it.
             Err(_) => {
                 for (reply, write) in replies.into_iter().zip(&writes) {
-                    let done = together(&mut connection, std::slice::from_ref(write)).await;
+                    let alone = std::slice::from_ref(write);
+                    let done = together(&mut connection, alone, &path).await;
                     let done = done.map(|mut done| done.pop());
                     let _ = reply.send(match done {
                         Ok(Some(done)) => done,
@@ -379,14 +392,19 @@ async fn write_all(
 }
 
 /// All of `writes` in one transaction, or none. The inner errors are refusals, which change nothing.
-async fn together(db: &mut SqliteConnection, writes: &[Write]) -> sqlx::Result<Vec<Result<Done>>> {
+async fn together(
+    db: &mut SqliteConnection,
+    writes: &[Write],
+    path: &Path,
+) -> sqlx::Result<Vec<Result<Done>>> {
     // By hand: SQLite itself rolls back when the disk is full, of which sqlx's transactions don't
     // know; a connection of theirs could begin no other one.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+    let mut left = None;
     let mut done = Vec::with_capacity(writes.len());
     let mut failed = None;
     for write in writes {
-        match one(db, write).await {
+        match one(db, write, &mut left, path).await {
             Ok(result) => done.push(result),
             Err(cause) => {
                 failed = Some(cause);
@@ -403,9 +421,15 @@ async fn together(db: &mut SqliteConnection, writes: &[Write]) -> sqlx::Result<V
     Err(cause)
 }
 
-async fn one(db: &mut SqliteConnection, write: &Write) -> sqlx::Result<Result<Done>> {
+/// `left`: what may still come in, once that is known for the group.
+async fn one(
+    db: &mut SqliteConnection,
+    write: &Write,
+    left: &mut Option<i64>,
+    path: &Path,
+) -> sqlx::Result<Result<Done>> {
     Ok(Ok(match write {
-        Write::Accept(new) => Done::Accepted(Box::new(accept(db, new).await?)),
+        Write::Accept(new) => return accept_unless_full(db, new, left, path).await,
         Write::Claim { backend, most, lease } => {
             Done::Claims(claim(db, backend, *most, *lease).await?)
         }
@@ -418,8 +442,9 @@ async fn one(db: &mut SqliteConnection, write: &Write) -> sqlx::Result<Result<Do
         Write::Order(id, order) => return order_row(db, *id, *order).await,
         Write::Reopen { backend, kinds, until } => {
             let done = sqlx::query(
-                "UPDATE tickets SET state = 'queued', due_at = 0, expires_at = ?, changed_at = ? \
-                 WHERE state = 'failed' AND backend = ? \
+                "UPDATE tickets SET state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, \
+                 due_at = 0, expires_at = ?, changed_at = ? \
+                 WHERE state = 'failed' AND backend = ? AND maybe < 2 \
                  AND failure ->> 'kind' IN (SELECT value FROM json_each(?))",
             );
             let done = done.bind(until).bind(now()).bind(backend).bind(text(kinds));
@@ -433,7 +458,8 @@ async fn one(db: &mut SqliteConnection, write: &Write) -> sqlx::Result<Result<Do
         Write::Prune { before } => {
             let prune = sqlx::query(
                 "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets \
-                 WHERE due_at IS NULL AND changed_at < ? LIMIT ?)",
+                 WHERE due_at IS NULL AND seen_at < ? \
+                 AND (tell_argus IS NULL OR state <> 'created') LIMIT ?)",
             );
             let done = prune.bind(before).bind(PRUNED_AT_ONCE).execute(db).await?;
             Done::Rows(done.rows_affected())
@@ -446,25 +472,62 @@ async fn one(db: &mut SqliteConnection, write: &Write) -> sqlx::Result<Result<Do
     }))
 }
 
+/// How many bytes may still come in: what is in the store must be settled though nothing else fits.
+async fn room(db: &mut SqliteConnection) -> sqlx::Result<i64> {
+    const PAGES: &str = "SELECT (SELECT page_count FROM pragma_page_count) \
+        - (SELECT freelist_count FROM pragma_freelist_count) AS used, \
+        (SELECT max_page_count FROM pragma_max_page_count) AS most, \
+        (SELECT page_size FROM pragma_page_size) AS size";
+    let row = sqlx::query(PAGES).fetch_one(db).await?;
+    let (used, most): (i64, i64) = (row.try_get("used")?, row.try_get("most")?);
+    Ok((most - most / RESERVE - used).saturating_mul(row.try_get("size")?))
+}
+
+async fn accept_unless_full(
+    db: &mut SqliteConnection,
+    new: &New,
+    left: &mut Option<i64>,
+    path: &Path,
+) -> sqlx::Result<Result<Done>> {
+    let left = match left {
+        Some(left) => left,
+        unknown => unknown.insert(room(db).await?),
+    };
+    if *left < 0 {
+        return Ok(Err(broken(path, FULL, FULL_HELP.to_owned(), None)));
+    }
+    // At most: a row fills pages of its own, and its indexes' entries may begin new ones.
+    *left -= 2 * new.incident.len() as i64 + 4096;
+    Ok(Ok(Done::Accepted(Box::new(accept(db, new).await?))))
+}
+
 async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> {
     const INSERT: &str = concat!(
         "INSERT INTO tickets (backend, key, state, level, incident, accepted_at, changed_at, due_at, \
-         expires_at, tell_argus) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?5, 0, ?6, ?7) \
-         ON CONFLICT (backend, key) DO UPDATE SET state = 'queued', level = excluded.level, \
+         seen_at, expires_at, tell_argus) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?5, 0, ?5, ?6, ?7) \
+         ON CONFLICT (backend, key) DO UPDATE SET \
+         state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, level = excluded.level, \
          incident = excluded.incident, changed_at = excluded.changed_at, due_at = 0, \
-         expires_at = excluded.expires_at WHERE ?8 AND tickets.state = 'failed' RETURNING ",
+         seen_at = excluded.seen_at, expires_at = excluded.expires_at \
+         WHERE ?8 AND tickets.state = 'failed' AND maybe < 2 RETURNING ",
         columns!()
     );
     let insert = sqlx::query(INSERT).bind(&new.backend).bind(&new.key).bind(new.level);
     let insert = insert.bind(&new.incident).bind(now()).bind(new.expires_at);
-    let insert = insert.bind(new.tell_argus).bind(new.reopen);
+    let insert = insert.bind(&new.tell_argus).bind(new.reopen);
     if let Some(row) = insert.fetch_optional(&mut *db).await? {
         return Ok(Accepted { job: job(&row)?, new: true });
     }
     const KNOWN: &str =
-        concat!("SELECT ", columns!(), " FROM tickets WHERE backend = ? AND key = ?");
-    let row = sqlx::query(KNOWN).bind(&new.backend).bind(&new.key).fetch_one(db).await?;
-    Ok(Accepted { job: job(&row)?, new: false })
+        concat!("SELECT seen_at, ", columns!(), " FROM tickets WHERE backend = ? AND key = ?");
+    let row = sqlx::query(KNOWN).bind(&new.backend).bind(&new.key).fetch_one(&mut *db).await?;
+    let job = job(&row)?;
+    // Once a day is enough to know what is asked for.
+    if job.state.is_final() && row.try_get::<Millis, _>("seen_at")? < now() - DAY {
+        let seen = sqlx::query("UPDATE tickets SET seen_at = ? WHERE id = ?");
+        seen.bind(now()).bind(job.id).execute(db).await?;
+    }
+    Ok(Accepted { job, new: false })
 }
 
 async fn claim(
@@ -512,23 +575,31 @@ async fn settle(
 ) -> sqlx::Result<Option<Job>> {
     const SETTLE: &str = concat!(
         "UPDATE tickets SET state = ?1, due_at = ?2, ticket = ?3, made = ?4, failure = ?5, \
-         changed_at = ?6 WHERE id = ?7 AND lease = ?8 AND state = 'creating' RETURNING ",
+         changed_at = ?6, seen_at = ?6, maybe = coalesce(?9, maybe) \
+         WHERE id = ?7 AND lease = ?8 AND state = 'creating' RETURNING ",
         columns!()
     );
-    let (state, due_at, ticket, made, failure) = match outcome {
-        Outcome::Created { ticket, made } => (State::Created, None, Some(ticket), *made, None),
-        Outcome::Again { at, failure } => (State::Queued, Some(*at), None, false, Some(failure)),
-        Outcome::Unknown { at, failure } => (State::Unknown, Some(*at), None, false, Some(failure)),
-        Outcome::NoTicket => (State::Queued, Some(0), None, false, None),
-        Outcome::Failed(failure) => (State::Failed, None, None, false, Some(failure)),
+    let (state, due_at, maybe, failure) = match outcome {
+        Outcome::Created { .. } => (State::Created, None, Some(0), None),
+        Outcome::Again { at, failure } => (State::Queued, Some(*at), None, Some(failure)),
+        Outcome::Unknown { at, failure } => (State::Unknown, Some(*at), Some(1), Some(failure)),
+        Outcome::NoTicket => (State::Queued, Some(0), Some(0), None),
+        Outcome::Failed(failure) => (State::Failed, None, None, Some(failure)),
+        Outcome::Lost(failure) => (State::Failed, None, Some(2), Some(failure)),
+    };
+    let (ticket, made) = match outcome {
+        Outcome::Created { ticket, made } => (Some(ticket), *made),
+        _ => (None, false),
     };
     let failure = failure.map(text);
     let query = sqlx::query(SETTLE).bind(state.name()).bind(due_at).bind(ticket.map(text));
-    let query = query.bind(made).bind(&failure).bind(now()).bind(id).bind(lease);
+    let query = query.bind(made).bind(&failure).bind(now()).bind(id).bind(lease).bind(maybe);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return Ok(None) };
     let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
     let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now()).bind(state.name());
-    attempt.bind(&failure).execute(db).await?;
+    attempt.bind(&failure).execute(&mut *db).await?;
+    let old = sqlx::query("DELETE FROM attempts WHERE ticket = ? AND number <= ?");
+    old.bind(id).bind(number - TRIES).execute(db).await?;
     Ok(Some(job(&row)?))
 }
 
@@ -549,7 +620,8 @@ async fn advance(
     .execute(&mut *db)
     .await?;
     sqlx::query(
-        "UPDATE tickets SET state = 'unknown', due_at = ?1 + ?4, changed_at = ?1, failure = ?2 \
+        "UPDATE tickets SET state = 'unknown', maybe = 1, due_at = ?1 + ?4, changed_at = ?1, \
+         failure = ?2 \
          WHERE due_at > 0 AND due_at <= ?3 AND state = 'creating'",
     )
     .bind(now())
@@ -565,7 +637,8 @@ async fn advance(
     .execute(&mut *db)
     .await?;
     const EXPIRE: &str = concat!(
-        "UPDATE tickets SET state = 'failed', due_at = NULL, changed_at = ?1, failure = json_object( \
+        "UPDATE tickets SET state = 'failed', due_at = NULL, changed_at = ?1, seen_at = ?1, \
+         failure = json_object( \
          'kind', coalesce(failure ->> 'kind', 'client'), 'help', failure ->> 'help', 'message', \
          'given up after ' || attempts || ' tries' \
          || CASE state WHEN 'unknown' THEN ' (there may be a ticket): ' ELSE ': ' END \
@@ -579,21 +652,26 @@ async fn advance(
 
 async fn order_row(db: &mut SqliteConnection, id: i64, order: Order) -> sqlx::Result<Result<Done>> {
     const RETRY: &str = concat!(
-        "UPDATE tickets SET state = CASE state WHEN 'unknown' THEN 'unknown' ELSE 'queued' END, \
-         due_at = 0, expires_at = ?, changed_at = ? \
-         WHERE id = ? AND state IN ('queued', 'unknown', 'failed', 'cancelled') RETURNING ",
+        "UPDATE tickets SET state = CASE maybe WHEN 1 THEN 'unknown' ELSE 'queued' END, \
+         due_at = CASE maybe WHEN 1 THEN changed_at + ?1 ELSE 0 END, maybe = maybe & 1, \
+         changed_at = CASE state WHEN 'unknown' THEN changed_at ELSE ?2 END, seen_at = ?2, \
+         expires_at = ?4 \
+         WHERE id = ?3 AND state IN ('queued', 'unknown', 'failed', 'cancelled') RETURNING ",
         columns!()
     );
     const CANCEL: &str = concat!(
-        "UPDATE tickets SET state = 'cancelled', due_at = NULL, changed_at = ? \
-         WHERE id = ? AND state IN ('queued', 'unknown', 'failed') RETURNING ",
+        "UPDATE tickets SET state = 'cancelled', due_at = NULL, changed_at = ?1, seen_at = ?1 \
+         WHERE id = ?2 AND state IN ('queued', 'unknown', 'failed') RETURNING ",
         columns!()
     );
     let (wanted, query) = match order {
-        Order::Retry { until } => ("retried", sqlx::query(RETRY).bind(until)),
-        Order::Cancel => ("cancelled", sqlx::query(CANCEL)),
+        Order::Retry { until, settle } => {
+            let query = sqlx::query(RETRY).bind(millis(settle)).bind(now()).bind(id).bind(until);
+            ("retried", query)
+        }
+        Order::Cancel => ("cancelled", sqlx::query(CANCEL).bind(now()).bind(id)),
     };
-    if let Some(row) = query.bind(now()).bind(id).fetch_optional(&mut *db).await? {
+    if let Some(row) = query.fetch_optional(&mut *db).await? {
         return Ok(Ok(Done::Job(Box::new(Some(job(&row)?)))));
     }
     let row = sqlx::query("SELECT state FROM tickets WHERE id = ?").bind(id);
@@ -679,7 +757,7 @@ fn describe(path: &Path, cause: sqlx::Error) -> StoreError {
                  away to begin anew: tickets that exist are found again by their keys"
             ),
         ),
-        Some(13) => ("is full", "free space on its disk, or raise queue.max_megabytes".to_owned()),
+        Some(13) => (FULL, FULL_HELP.to_owned()),
         Some(14) => (
             "can't be opened",
             format!("let the host's user read and write {file} and its directory"),

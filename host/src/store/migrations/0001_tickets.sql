@@ -16,14 +16,18 @@ CREATE TABLE tickets (
     -- Counts claims: only who holds the last one may settle it.
     lease       INTEGER NOT NULL DEFAULT 0,
     attempts    INTEGER NOT NULL DEFAULT 0,
+    -- 1: there may be a ticket, which must be looked for; 2: nothing can look for it but a person.
+    maybe       INTEGER NOT NULL DEFAULT 0,
+    -- When it changed or was asked for: what nobody asks for any more is removed some day.
+    seen_at     INTEGER NOT NULL,
     -- The ticket as the plugin replied it (JSON).
     ticket      TEXT,
     -- Whether the host made that ticket; else it was there.
     made        INTEGER NOT NULL DEFAULT 0,
     -- The last failure (JSON).
     failure     TEXT,
-    -- The incident's number in the Argus that is to hear of the ticket, until it has.
-    tell_argus  INTEGER,
+    -- The incident's argus_url, if Argus is to hear of the ticket, until it has.
+    tell_argus  TEXT,
     UNIQUE (backend, key)
 );
 -- What can be claimed, in the order in which it is.
@@ -32,7 +36,8 @@ CREATE INDEX tickets_ready ON tickets (backend, level, id) WHERE due_at = 0;
 CREATE INDEX tickets_due ON tickets (due_at) WHERE due_at > 0;
 CREATE INDEX tickets_expiring ON tickets (expires_at) WHERE due_at IS NOT NULL AND state <> 'creating';
 CREATE INDEX tickets_by_state ON tickets (state, backend, id);
-CREATE INDEX tickets_finished ON tickets (changed_at) WHERE due_at IS NULL;
+CREATE INDEX tickets_by_key ON tickets (key);
+CREATE INDEX tickets_finished ON tickets (seen_at) WHERE due_at IS NULL;
 CREATE INDEX tickets_to_tell ON tickets (id) WHERE tell_argus IS NOT NULL AND state = 'created';
 
 CREATE TABLE attempts (

@@ -8,6 +8,7 @@ use super::*;
 const LEASE: Duration = Duration::from_secs(60);
 const MAX: u64 = 1 << 30;
 const NEVER: Millis = Millis::MAX;
+const RETRY: Order = Order::Retry { until: NEVER, settle: Duration::ZERO };
 
 /// A store in a directory of its own.
 async fn store() -> (TempDir, Sqlite) {
@@ -112,7 +113,7 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     let next = store.advance(Duration::ZERO).await.unwrap().next;
     assert!(next.is_some_and(|next| next > now() + 50_000));
     assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
-    store.order(job.id, Order::Retry { until: NEVER }).await.unwrap();
+    store.order(job.id, RETRY).await.unwrap();
     let claim = claim_one(&store).await;
     store.settle(&claim, now(), again(now())).await.unwrap();
     store.advance(Duration::ZERO).await.unwrap();
@@ -169,7 +170,7 @@ async fn what_is_too_old_fails_with_its_last_reason() {
     assert_eq!(message, "given up after 0 tries: its turn never came");
 
     let id = in_state(&store, "lost", State::Unknown).await;
-    store.order(id, Order::Retry { until: now() }).await.unwrap();
+    store.order(id, Order::Retry { until: now(), settle: Duration::ZERO }).await.unwrap();
     let failed = store.advance(Duration::ZERO).await.unwrap().failed;
     assert_eq!(failed[0].state, State::Failed);
     let message = &failed[0].failure.as_ref().unwrap().message;
@@ -179,15 +180,14 @@ async fn what_is_too_old_fails_with_its_last_reason() {
 #[tokio::test]
 async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
     let (_directory, store) = store().await;
-    let retry = Order::Retry { until: NEVER };
     for (state, order, expected) in [
-        (State::Queued, retry, Some(State::Queued)),
-        (State::Failed, retry, Some(State::Queued)),
-        (State::Cancelled, retry, Some(State::Queued)),
+        (State::Queued, RETRY, Some(State::Queued)),
+        (State::Failed, RETRY, Some(State::Queued)),
+        (State::Cancelled, RETRY, Some(State::Queued)),
         // It is looked for first, now as ever.
-        (State::Unknown, retry, Some(State::Unknown)),
-        (State::Created, retry, None),
-        (State::Creating, retry, None),
+        (State::Unknown, RETRY, Some(State::Unknown)),
+        (State::Created, RETRY, None),
+        (State::Creating, RETRY, None),
         (State::Queued, Order::Cancel, Some(State::Cancelled)),
         (State::Failed, Order::Cancel, Some(State::Cancelled)),
         (State::Unknown, Order::Cancel, Some(State::Cancelled)),
@@ -207,7 +207,63 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
             store.settle(&claim, now(), created()).await.unwrap();
         }
     }
-    assert!(matches!(store.order(99, retry).await, Err(StoreError::NoSuch(99))));
+    assert!(matches!(store.order(99, RETRY).await, Err(StoreError::NoSuch(99))));
+}
+
+#[tokio::test]
+async fn a_retry_of_what_may_be_there_looks_for_it_first_and_not_too_soon() {
+    let (_directory, store) = store().await;
+    let id = in_state(&store, "k", State::Unknown).await;
+    let settle = Duration::from_secs(60);
+    let changed_at = store.get(id).await.unwrap().unwrap().changed_at;
+    for _ in 0..2 {
+        let job = store.order(id, Order::Retry { until: NEVER, settle }).await.unwrap();
+        assert_eq!(job.state, State::Unknown);
+        let next = store.advance(Duration::ZERO).await.unwrap().next;
+        assert_eq!(next, Some(changed_at + 60_000), "counted from when it was tried");
+        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_there_stays_so_until_somebody_has_looked() {
+    for order in [None, Some(Order::Cancel)] {
+        let (_directory, store) = store().await;
+        let id = in_state(&store, "k", State::Unknown).await;
+        match order {
+            Some(order) => drop(store.order(id, order).await.unwrap()),
+            // It is too old, and fails.
+            None => {
+                let retry = Order::Retry { until: now(), settle: Duration::ZERO };
+                store.order(id, retry).await.unwrap();
+                store.advance(Duration::ZERO).await.unwrap();
+                let job = store.accept(new("k")).await.unwrap().job;
+                assert_eq!(job.state, State::Unknown, "to who asks again");
+            }
+        }
+        assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Unknown);
+        store.advance(Duration::ZERO).await.unwrap();
+        let claim = claim_one(&store).await;
+        assert!(claim.unknown);
+        let job = store.settle(&claim, now(), Outcome::NoTicket).await.unwrap().unwrap();
+        assert_eq!(job.state, State::Queued);
+        assert!(!claim_one(&store).await.unknown, "somebody has looked");
+    }
+}
+
+#[tokio::test]
+async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
+    let (_directory, store) = store().await;
+    let id = in_state(&store, "k", State::Unknown).await;
+    store.order(id, RETRY).await.unwrap();
+    store.advance(Duration::ZERO).await.unwrap();
+    let claim = claim_one(&store).await;
+    let lost = Outcome::Lost(failure(Kind::Settings));
+    assert_eq!(store.settle(&claim, now(), lost).await.unwrap().unwrap().state, State::Failed);
+    assert!(!store.accept(new("k")).await.unwrap().new);
+    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER).await.unwrap(), 0);
+    assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Queued);
+    assert!(!claim_one(&store).await.unknown);
 }
 
 #[tokio::test]
@@ -251,14 +307,48 @@ async fn pruning_removes_what_is_finished_and_old_with_its_tries() {
 }
 
 #[tokio::test]
-async fn what_argus_is_to_hear_waits_until_it_was_told() {
+async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let (_directory, store) = store().await;
-    store.accept(New { tell_argus: Some(7), ..new("k") }).await.unwrap();
+    let tell_argus = Some("https://argus/incidents/7".to_owned());
+    store.accept(New { tell_argus, ..new("untold") }).await.unwrap();
+    let claim = claim_one(&store).await;
+    store.settle(&claim, now(), created()).await.unwrap();
+    let asked = in_state(&store, "asked for", State::Created).await;
+    in_state(&store, "forgotten", State::Created).await;
+    let options = SqliteConnectOptions::new().filename(&store.path);
+    let mut db = SqliteConnection::connect_with(&options).await.unwrap();
+    let week = sqlx::query("UPDATE tickets SET seen_at = seen_at - 7 * 24 * 3600 * 1000");
+    week.execute(&mut db).await.unwrap();
+    store.accept(new("asked for")).await.unwrap();
+    assert_eq!(store.prune(now() - 60_000).await.unwrap(), 1);
+    assert!(store.get(claim.job.id).await.unwrap().is_some());
+    assert!(store.get(asked).await.unwrap().is_some());
+    store.told(claim.job.id).await.unwrap();
+    assert_eq!(store.prune(now() - 60_000).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn only_the_last_thousand_tries_are_kept() {
+    let (_directory, store) = store().await;
+    let id = store.accept(new("k")).await.unwrap().job.id;
+    for _ in 0..=1000 {
+        let claim = claim_one(&store).await;
+        store.settle(&claim, now(), Outcome::NoTicket).await.unwrap();
+    }
+    let tries = store.attempts(id).await.unwrap();
+    assert_eq!((tries.len(), tries[0].number), (1000, 2));
+}
+
+#[tokio::test]
+async fn what_argus_is_to_hear_waits_until_it_was_told() {
+    const URL: &str = "https://argus/incidents/7";
+    let (_directory, store) = store().await;
+    store.accept(New { tell_argus: Some(URL.to_owned()), ..new("k") }).await.unwrap();
     assert!(store.to_tell(0, 10).await.unwrap().is_empty(), "there is no ticket yet");
     let claim = claim_one(&store).await;
     store.settle(&claim, now(), created()).await.unwrap();
     let job = store.to_tell(0, 10).await.unwrap().remove(0);
-    assert_eq!(job.tell_argus, Some(7));
+    assert_eq!(job.tell_argus.as_deref(), Some(URL));
     assert!(store.to_tell(job.id, 10).await.unwrap().is_empty());
     store.told(job.id).await.unwrap();
     assert!(store.to_tell(0, 10).await.unwrap().is_empty());
@@ -291,6 +381,11 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     assert!(refused.to_string().ends_with("queue.db is full"), "{refused}");
     let help = crate::Error::from(refused).help.unwrap();
     assert!(help.contains("queue.max_megabytes"), "{help}");
+    // What it has taken in, it can carry to its end.
+    for claim in store.claim("b", 1000, LEASE).await.unwrap() {
+        let failure = Failure { message: "z".repeat(1000), ..failure(Kind::Creation) };
+        store.settle(&claim, now(), Outcome::Failed(failure)).await.unwrap().unwrap();
+    }
     drop(store);
     let store = Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();
     assert!(kept > 10, "{kept}");
