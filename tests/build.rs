@@ -1,4 +1,5 @@
-//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, and the webhook.
+//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, and
+//! the webhook.
 //!
 //! The tests find them in the directory `env!("C_PLUGINS")`. `CC` names another compiler than `cc`.
 
@@ -45,7 +46,8 @@ fn build() -> Result<(), String> {
     let include = root.join("plugin-api/include");
     let faulty = tests.join("faulty/faulty.c");
     let webhook = root.join("plugins/webhook-c/webhook.c");
-    for source in [&faulty, &webhook, &include, &tests.join("build.rs")] {
+    let hostile = tests.join("faulty/hostile.c");
+    for source in [&faulty, &hostile, &webhook, &include, &tests.join("build.rs")] {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -57,6 +59,10 @@ fn build() -> Result<(), String> {
 
     let compiler = Compiler::of_this_target(&include, &plugins)?;
     compiler.library("webhook", &webhook, &["-pedantic".into()])?;
+    // What it tries is Linux's.
+    if compiler.extension == "so" {
+        compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
+    }
     for variant in VARIANTS {
         let defines =
             [format!("-DFAULT_{}", variant.to_uppercase()), format!("-DPLUGIN_NAME=\"{variant}\"")];

@@ -3,7 +3,7 @@
 //! Invariant: at most `concurrency` calls at once, each on an instance of its own. An instance that
 //! broke the rules, or whose plugin reported a bug, is not used again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,16 +19,18 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::call::{CallContext, Mode, Services};
-use crate::catalog::{Plugin, Stamp, sha256};
+use crate::catalog::{Plugin, Stamp};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::gateway::{Fence, Gateway, Route};
 use crate::in_process::{self, InProcess};
 use crate::library::LoadError;
 use crate::metrics::Metrics;
+use crate::permissions;
 use crate::redact::Redactor;
 use crate::schema;
 use crate::template::Templates;
+use crate::trust::sha256;
 use crate::worker::{Worker, WorkerError};
 
 /// Characters that a ticket's URL may have.
@@ -48,10 +50,14 @@ pub struct Backend {
     pub manifest: Manifest,
     /// What is odd about the settings, a sentence each.
     pub warnings: Vec<String>,
+    /// What the sandbox doesn't keep the plugin from on this machine, a sentence each.
+    pub unconfined: Vec<String>,
     /// The settings that it was made of.
     config: BackendConfig,
     services: Arc<Services>,
     library: PathBuf,
+    /// The digest of the library's bytes, if somebody vouched for them.
+    sha256: Option<String>,
     stamp: Stamp,
     /// The SHA-256 of its ca_file, which may change while its name stays.
     authorities: Option<String>,
@@ -107,9 +113,26 @@ impl Backend {
             &manifest.information_schema,
             &config.information,
         ));
+        if let Some(pin) = &config.sha256
+            && plugin.sha256.as_ref() != Some(pin)
+        {
+            let found = plugin.sha256.as_deref().unwrap_or("not known");
+            let error = Error::import(format!(
+                "the library {} is not the one that sha256 pins: its SHA-256 is {found}",
+                plugin.path.display()
+            ));
+            let error = error.help("put the pinned version back, or pin this one if you trust it");
+            return Err(pointing(Setting::Sha256)(error));
+        }
+        warnings.extend(plugin.unsigned.as_ref().filter(|_| config.sha256.is_none()).map(|why| {
+            format!("{}: {why}, and signatures = \"warn\" lets it run", plugin.path.display())
+        }));
+        if config.isolation == Isolation::Worker {
+            granted(config, &manifest).map_err(pointing(Setting::Permissions))?;
+        }
         let redactor = Redactor::new(&resolved.value, &manifest.secret_schema);
         let gateway = Gateway::new(Route {
-            fence: Fence::new(&config.endpoint, config.allow_origins.clone()),
+            fence: Arc::new(Fence::new(&config.endpoint, config.allow_origins.clone())),
             ca_file: config.ca_file.clone(),
             proxy: config.proxy.clone(),
             max_response: config.max_response_bytes,
@@ -131,9 +154,11 @@ impl Backend {
             name: config.name.clone(),
             manifest,
             warnings,
+            unconfined: plugin.unconfined.clone(),
             services: Arc::new(Services { place, gateway, templates, redactor }),
             config: config.clone(),
             library: plugin.path.clone(),
+            sha256: plugin.sha256.clone(),
             stamp: plugin.stamp,
             authorities: config.ca_file.as_deref().and_then(|file| sha256(file).ok()),
             scheme: config.endpoint.scheme().to_owned(),
@@ -157,6 +182,7 @@ impl Backend {
         self.settings.expose_secret() == other.settings.expose_secret()
             && self.config == other.config
             && (&self.library, self.stamp) == (&other.library, other.stamp)
+            && self.sha256 == other.sha256
             && self.authorities == other.authorities
     }
 
@@ -291,7 +317,8 @@ impl Backend {
         &self,
         context: &CallContext,
     ) -> std::result::Result<std::result::Result<Instance, Returned>, Broken> {
-        let mut worker = Worker::load(&self.library).await?;
+        let mut worker =
+            Worker::load(&self.library, self.sha256.as_deref(), &self.config.permissions).await?;
         let returned = worker.open(self.settings.expose_secret(), context).await?;
         Ok(if returned.status == ticket_plugin_api::abi::status::OK {
             Ok(Instance::Worker(Box::new(worker)))
@@ -304,10 +331,11 @@ impl Backend {
         &self,
         context: &Arc<CallContext>,
     ) -> std::result::Result<std::result::Result<Instance, Returned>, Broken> {
-        let (library, settings) = (self.library.clone(), self.settings.clone());
-        let shared = Arc::clone(context);
-        let opening =
-            spawn_blocking(move || in_process::open(&library, settings.expose_secret(), &shared));
+        let (library, sha256) = (self.library.clone(), self.sha256.clone());
+        let (settings, shared) = (self.settings.clone(), Arc::clone(context));
+        let opening = spawn_blocking(move || {
+            in_process::open(&library, sha256.as_deref(), settings.expose_secret(), &shared)
+        });
         match timeout(context.remaining(), opening).await {
             Ok(Ok(opened)) => Ok(opened?.map(Instance::InProcess)),
             Ok(Err(_)) => Err(Broken::Lost),
@@ -372,6 +400,43 @@ impl Backend {
         ticket.warnings = ticket.warnings.iter().map(strike).collect();
         Ok(ticket)
     }
+}
+
+/// Whether the plugin has what it asks for, and what is granted is there.
+fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
+    let directory = config.endpoint.to_file_path().ok();
+    let directory = directory.as_deref().and_then(Path::to_str);
+    let (mut lacking, mut settings) = (Vec::new(), Vec::new());
+    for asked in config.permissions.lacking(manifest) {
+        lacking.push(format!("{} ({}: {})", asked.permission, asked.what, asked.why));
+        settings.extend(permissions::setting(&asked.permission, directory));
+    }
+    if !lacking.is_empty() {
+        let error = Error::settings(format!(
+            "the plugin needs what is not granted: {}",
+            lacking.join("; ")
+        ));
+        return Err(if settings.len() == lacking.len() {
+            let settings = settings.join(", ");
+            error.help(format!("if that is meant: permissions = {{ {settings} }} in the backend"))
+        } else {
+            error.help("no setting of this host's grants that: it needs a newer host")
+        });
+    }
+    for path in &config.permissions.write {
+        std::fs::create_dir_all(path).map_err(|cause| {
+            let path = path.display();
+            Error::settings(format!("permissions.write: {path} can't be made: {cause}"))
+                .help("name a directory, and let the host's user write to where it is to lie")
+        })?;
+    }
+    for path in &config.permissions.read {
+        std::fs::metadata(path).map_err(|cause| {
+            Error::settings(format!("permissions.read: {}: {cause}", path.display()))
+                .help("name a file or a directory that is there")
+        })?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
 use ticket_plugin_api::message::{Manifest, object};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
+use crate::permissions::Permissions;
+use crate::trust::{self, Trust};
 use crate::worker::Worker;
 
 /// In the executable's own directory, among whatever else lies there, plugins are known by this.
@@ -83,6 +84,15 @@ pub struct Plugin {
     pub manifest: Manifest,
     /// The plugin-api version that a Rust plugin was compiled with; None for any other.
     pub sdk: Option<String>,
+    /// What this machine's sandbox can't enforce, a sentence each.
+    pub unconfined: Vec<String>,
+    /// The digest of the bytes that this is about, if signatures or digests matter: no others are
+    /// loaded.
+    pub sha256: Option<String>,
+    /// The trusted key that signed it.
+    pub signed_by: Option<String>,
+    /// Why nobody vouches for it, if somebody should.
+    pub unsigned: Option<String>,
 }
 
 /// Tells a file from what replaces it, or what is written over it.
@@ -114,8 +124,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Looks through `places` and asks every library there what it is.
-    pub async fn discover(places: Vec<Place>) -> Catalog {
+    /// Looks through `places` and asks every library there what it is, if `trust` lets it be loaded.
+    pub async fn discover(places: Vec<Place>, trust: &Trust) -> Catalog {
         let mut warnings = Vec::new();
         let mut paths = Vec::new();
         for place in &places {
@@ -138,12 +148,13 @@ impl Catalog {
         });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = Arc::new(Semaphore::new(cores));
+        let trust = Arc::new(trust.clone());
         let mut tasks = JoinSet::new();
         for (index, path) in paths.iter().cloned().enumerate() {
-            let permits = Arc::clone(&permits);
+            let (permits, trust) = (Arc::clone(&permits), Arc::clone(&trust));
             tasks.spawn(async move {
                 let _permit = permits.acquire().await;
-                (index, inspect(&path).await)
+                (index, inspect(&path, &trust).await)
             });
         }
         let mut inspected: BTreeMap<usize, Result<Plugin>> =
@@ -187,6 +198,9 @@ impl Catalog {
         for entry in &self.entries {
             if let Err(error) = &entry.plugin {
                 message.push_str(&format!("\n  broken: {error}"));
+                if let Some(help) = &error.help {
+                    message.push_str(&format!("\n    help: {help}"));
+                }
             }
         }
         let looked: Vec<String> =
@@ -223,15 +237,32 @@ pub(crate) fn is_library(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(DLL_EXTENSION))
 }
 
-async fn inspect(path: &Path) -> Result<Plugin> {
+/// What the library says of itself, if `trust` lets it be loaded.
+pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
+    trust::only_ours(path)?;
+    let examined = if trust.is_off() { None } else { Some(trust.examine(path)?) };
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
     // Before it is loaded: if it changes in between, this is about the older one.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
-    let worker = Worker::load(path).await.map_err(|cause| {
+    let sha256 = examined.as_ref().map(|examined| examined.sha256.as_str());
+    let worker = Worker::load(path, sha256, &Permissions::default()).await.map_err(|cause| {
         broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
     })?;
     let manifest = read_manifest(&worker.manifest).map_err(broken)?;
-    Ok(Plugin { path: path.to_owned(), stamp, manifest, sdk: worker.sdk.clone() })
+    let key = examined.as_ref().and_then(|examined| examined.key);
+    if let Some(key) = key {
+        key.may_sign(&manifest).map_err(|error| error.at(&path.display().to_string()))?;
+    }
+    Ok(Plugin {
+        path: path.to_owned(),
+        stamp,
+        manifest,
+        sdk: worker.sdk.clone(),
+        unconfined: worker.unconfined.clone(),
+        signed_by: key.map(|key| key.name.clone()),
+        unsigned: examined.as_ref().and_then(|examined| examined.unsigned.clone()),
+        sha256: examined.map(|examined| examined.sha256),
+    })
 }
 
 fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
@@ -251,14 +282,6 @@ fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
         return Err("its manifest has a version or an alias that can't be one".to_owned());
     }
     Ok(manifest)
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-pub fn sha256(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|cause| {
-        Error::import(format!("{}: can't be read", path.display())).cause(cause)
-    })?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The file name that a plugin's library has here, for help texts.

@@ -20,13 +20,15 @@ pub struct InProcess {
     instance: Instance,
 }
 
-/// Loads `library` and opens an instance; Err is what open() returned instead.
+/// Loads `library`, whose bytes have that digest if one is given, and opens an instance; Err is what
+/// open() returned instead.
 pub fn open(
     library: &Path,
+    sha256: Option<&str>,
     settings: &str,
     context: &CallContext,
 ) -> Result<Result<InProcess, Returned>, LoadError> {
-    let library = library::load(library)?;
+    let library = library::load(&library::prepare(library, sha256)?)?;
     let mut host = Direct { context, runtime: Handle::current() };
     Ok(library.table.open(settings, &mut host).map(|instance| InProcess { instance }))
 }

@@ -6,16 +6,19 @@
 
 mod format;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use abi_stable::abi_stability::abi_checking::{
     AbiInstability, AbiInstabilityError, check_layout_compatibility,
 };
 use abi_stable::type_layout::TLFieldOrFunction;
+use sha2::{Digest, Sha256};
 use ticket_plugin_api::abi::host_side::{Table, TableError};
 use ticket_plugin_api::abi::{self, ENTRY_SYMBOL, LAYOUT_SYMBOL};
 
+use crate::trust;
 pub use format::NotLoadable;
 
 /// A library that is a plugin.
@@ -33,6 +36,8 @@ pub enum LoadError {
     Read(#[source] io::Error),
     #[error(transparent)]
     NotLoadable(#[from] NotLoadable),
+    #[error("is not the file that was checked: its SHA-256 is {found} now, and was {expected}")]
+    Changed { expected: String, found: String },
     #[error("can't be loaded: {0}")]
     Load(String),
     #[error("is a library, and no ticket plugin: it doesn't export {ENTRY_SYMBOL}")]
@@ -43,12 +48,71 @@ pub enum LoadError {
     Layout(String),
 }
 
-/// Loads `path` and asks it for its table. Runs the library's constructors: do it in a worker
-/// unless the operator trusts the library with the whole process.
-pub fn load(path: &Path) -> Result<Library, LoadError> {
+/// A library whose bytes are what somebody vouched for, or which nobody looked at: ready to be loaded.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    /// Keeps the checked bytes in place until they are loaded.
+    _held: Option<File>,
+}
+
+/// Reads the library, if `sha256` says what its bytes must be. Runs nothing of it.
+pub fn prepare(path: &Path, sha256: Option<&str>) -> Result<Prepared, LoadError> {
     let path = absolute(path).map_err(LoadError::Read)?;
-    format::check(&path)?;
-    let library = open(&path)?;
+    let Some(expected) = sha256 else {
+        return Ok(Prepared { path, _held: None });
+    };
+    let mut file = open_held(&path).map_err(LoadError::Read)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(LoadError::Read)?;
+    let found = trust::hexadecimal(&Sha256::digest(&bytes));
+    if found != expected {
+        return Err(LoadError::Changed { expected: expected.to_owned(), found });
+    }
+    hold(path, file, &bytes).map_err(LoadError::Read)
+}
+
+/// A sealed copy in memory, which nobody can change; it is loaded instead of the file.
+#[cfg(target_os = "linux")]
+fn hold(path: PathBuf, _: File, bytes: &[u8]) -> io::Result<Prepared> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    use std::os::fd::AsRawFd;
+    let name = path.file_name().unwrap_or_default();
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut copy = File::from(memfd_create(name, flags)?);
+    io::Write::write_all(&mut copy, bytes)?;
+    fcntl_add_seals(
+        &copy,
+        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd()));
+    Ok(Prepared { path, _held: Some(copy) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold(path: PathBuf, file: File, _: &[u8]) -> io::Result<Prepared> {
+    Ok(Prepared { path, _held: Some(file) })
+}
+
+/// While this is open, Windows lets nobody write to the file, remove or rename it.
+#[cfg(windows)]
+fn open_held(path: &Path) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt;
+    const FILE_SHARE_READ: u32 = 1;
+    File::options().read(true).share_mode(FILE_SHARE_READ).open(path)
+}
+
+#[cfg(not(windows))]
+fn open_held(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Loads the library and asks it for its table. Runs its constructors: do it in a worker unless
+/// the operator trusts it with the whole process.
+pub fn load(prepared: &Prepared) -> Result<Library, LoadError> {
+    let path = &prepared.path;
+    format::check(path)?;
+    let library = open(path)?;
     // SAFETY: the symbol has this type by the contract of the header; a library that lies about
     // it is what workers are for.
     let entry: abi::Entry =

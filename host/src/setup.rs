@@ -13,6 +13,7 @@ use crate::config::{BackendConfig, Config, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::store::Failure;
+use crate::trust::Trust;
 
 /// Where a setup comes from.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +44,9 @@ impl Sources {
         let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
         let named =
             named.chain(std::env::split_paths(&environment).filter(|p| !p.as_os_str().is_empty()));
-        Catalog::discover(catalog::search_path(named)).await
+        let none = Trust::default();
+        let trust = config.map_or(&none, |config| &config.trust);
+        Catalog::discover(catalog::search_path(named), trust).await
     }
 
     /// # Errors
@@ -94,8 +97,14 @@ impl Setup {
         let of_backends = backends.flat_map(|backend| {
             backend.warnings.iter().map(|warning| format!("backend {}: {warning}", backend.name))
         });
+        let mut unconfined: Vec<&String> =
+            self.catalog.plugins().flat_map(|plugin| &plugin.unconfined).collect();
+        unconfined.sort();
+        unconfined.dedup();
+        let unconfined =
+            unconfined.into_iter().map(|lack| format!("the sandbox is not whole: {lack}"));
         let all = self.config.warnings.iter().chain(&self.catalog.warnings).cloned();
-        all.chain(of_backends).collect()
+        all.chain(of_backends).chain(unconfined).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use ticket_host::backend::{Backend, Request};
 use ticket_host::catalog::{Catalog, Place};
 use ticket_host::config::Config;
+use ticket_host::trust::Trust;
 use ticket_host::{library, worker};
 use ticket_host_tests::{Installation, c_plugin, incident, library_name, rust_plugin};
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
@@ -67,7 +68,8 @@ fn two_kilobytes() -> serde_json::Value {
 fn calls() {
     let incident = two_kilobytes();
     let request = json!({"incident": incident, "key": "k", "dry_run": false}).to_string();
-    let plugin = library::load(&rust_plugin("panics")).unwrap().table;
+    let plugin =
+        library::load(&library::prepare(&rust_plugin("panics"), None).unwrap()).unwrap().table;
     let settings = json!({"endpoint": "https://x.org", "secret": {}, "information": {"in": ""}});
     let mut instance = plugin.open(&settings.to_string(), &mut Silent).unwrap();
 
@@ -117,7 +119,7 @@ async fn backend(isolation: &str) -> Backend {
     let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
     // The build's own directory outlives the installation.
     let places = vec![Place { directory: plugin_directory(), marked_only: false, named: true }];
-    let catalog = Catalog::discover(places).await;
+    let catalog = Catalog::discover(places, &Trust::default()).await;
     let backend = Backend::new(
         config.backend(None).unwrap(),
         catalog.find("panics").unwrap(),
@@ -135,16 +137,12 @@ fn plugin_directory() -> PathBuf {
 
 fn whole_runs() {
     let installation = Installation::new();
-    let tickets = installation.path("tickets");
     for plugin in
         [rust_plugin("local"), rust_plugin("rt"), rust_plugin("panics"), c_plugin("webhook")]
     {
         installation.add(&plugin);
     }
-    installation.config(&format!(
-        "[backends.b]\nplugin = \"local\"\nendpoint = \"file://{}/\"\n",
-        tickets.display()
-    ));
+    installation.config(&installation.local("b"));
     let file = incident("plugin-open-infinity");
     let file = file.to_str().unwrap().to_owned();
     let mut number = 0;

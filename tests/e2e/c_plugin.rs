@@ -49,7 +49,7 @@ impl Host for OneAnswer {
 }
 
 fn open(settings: &str) -> Result<Instance, Returned> {
-    let library = library::load(&c_plugin("webhook")).unwrap();
+    let library = library::load(&library::prepare(&c_plugin("webhook"), None).unwrap()).unwrap();
     library.table.open(settings, &mut OneAnswer::status(500, None, b""))
 }
 

@@ -14,11 +14,8 @@ use ticket_host_tests::{
 fn local(isolation: &str) -> Installation {
     let installation = Installation::new();
     installation.add(&rust_plugin("local"));
-    let tickets = installation.path("tickets");
-    installation.config(&format!(
-        "[backends.here]\nplugin = \"local\"\nendpoint = \"file://{}\"\nisolation = \"{isolation}\"\n",
-        tickets.display()
-    ));
+    let backend = installation.local("here");
+    installation.config(&format!("{backend}isolation = \"{isolation}\"\n"));
     installation
 }
 

@@ -25,11 +25,9 @@ fn broken_bytes(bytes: &[u8]) -> String {
 
 #[track_caller]
 fn error_beside_local(installation: &Installation) -> String {
-    let tickets = installation.path("tickets");
+    let good = installation.local("good");
     installation.config(&format!(
-        "[backends.good]\nplugin = \"local\"\nendpoint = \"file://{}/\"\n\
-         [backends.bad]\nplugin = \"no-such-name\"\nendpoint = \"https://x.org\"\n",
-        tickets.display()
+        "{good}[backends.bad]\nplugin = \"no-such-name\"\nendpoint = \"https://x.org\"\n"
     ));
     // The host goes on: the other plugin makes its ticket.
     installation.create("plugin-closed", &["--backend", "good"]).ended(0);

@@ -15,11 +15,7 @@ use ticket_host_tests::{Installation, Reply, Service, agent, run, rust_plugin, w
 fn local(more: &str) -> Installation {
     let host = Installation::new();
     host.add(&rust_plugin("local"));
-    let tickets = host.path("tickets");
-    host.config(&format!(
-        "{more}\n[backends.b]\nplugin = \"local\"\nendpoint = \"file://{}\"\n",
-        tickets.display()
-    ));
+    host.config(&format!("{more}\n{}", host.local("b")));
     host
 }
 

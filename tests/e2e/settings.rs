@@ -134,12 +134,9 @@ fn arguss_own_variables_make_a_backend() {
 fn a_template_of_the_operators_own_makes_title_and_body() {
     let installation = Installation::new();
     installation.add(&rust_plugin("local"));
-    let tickets = installation.path("tickets");
+    let backend = installation.local("a");
     let template = |template: &str| {
-        installation.config(&format!(
-            "[backends.a]\nplugin = \"local\"\nendpoint = \"file://{}/\"\n[backends.a.template]\n{template}\n",
-            tickets.display()
-        ));
+        installation.config(&format!("{backend}[backends.a.template]\n{template}\n"));
         installation.create("plugin-html", &["--dry-run"])
     };
     let run = template(

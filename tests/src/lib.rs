@@ -19,6 +19,8 @@ pub use desk::{desk, key_of, ticket_of};
 pub use service::{Reply, Service, agent, post, wait_for};
 pub use stub::{Answer, Seen, Stub};
 
+const WINDOWS_PROGRAM: &str = "ticket-host.exe";
+
 /// Both ways to run a plugin; what doesn't crash must go the same in both.
 pub const ISOLATIONS: [&str; 2] = ["worker", "in-process"];
 
@@ -67,6 +69,8 @@ pub fn incident(name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Installation {
     root: TempDir,
+    /// Whether the program is Windows's, and runs under wine.
+    wine: bool,
 }
 
 /// What a run of the program gave.
@@ -83,12 +87,29 @@ impl Installation {
     pub fn new() -> Installation {
         // Beside what is built, so that the program can be linked instead of copied.
         let root = tempfile::tempdir_in(built()).unwrap();
-        let installation = Installation { root };
+        let installation = Installation { root, wine: false };
         for directory in ["bin", "plugins", "tickets"] {
             fs::create_dir(installation.path(directory)).unwrap();
         }
         let program = format!("ticket-host{EXE_SUFFIX}");
         fs::hard_link(built().join(&program), installation.path("bin").join(&program)).unwrap();
+        installation.config("");
+        installation
+    }
+
+    /// Windows's program, from the directory that `WINDOWS_BUILD` names, under wine; else as
+    /// [`Installation::new`].
+    ///
+    /// # Panics
+    /// Outside of tests/real/windows.sh.
+    pub fn for_windows() -> Installation {
+        let build = PathBuf::from(std::env::var_os("WINDOWS_BUILD").unwrap());
+        let installation = Installation { root: tempfile::tempdir().unwrap(), wine: true };
+        for directory in ["bin", "plugins", "tickets"] {
+            fs::create_dir(installation.path(directory)).unwrap();
+        }
+        fs::copy(build.join(WINDOWS_PROGRAM), installation.path("bin").join(WINDOWS_PROGRAM))
+            .unwrap();
         installation.config("");
         installation
     }
@@ -103,6 +124,16 @@ impl Installation {
             "[backends.b]\nplugin = \"{name}\"\nendpoint = \"{endpoint}\"\n{rest}\n"
         ));
         installation
+    }
+
+    /// The config of a backend whose tickets are files in `tickets`.
+    pub fn local(&self, backend: &str) -> String {
+        let tickets = self.path("tickets");
+        let endpoint = url::Url::from_directory_path(&tickets).unwrap();
+        format!(
+            "[backends.{backend}]\nplugin = \"local\"\nendpoint = \"{endpoint}\"\n\
+             permissions = {{ write = [{tickets:?}] }}\n"
+        )
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -124,8 +155,20 @@ impl Installation {
 
     /// The program with these arguments, this config and nothing in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bin").join(format!("ticket-host{EXE_SUFFIX}")));
-        command.env_clear().arg("--config").arg(self.path("config.toml")).args(arguments);
+        let mut command = if self.wine {
+            let mut wine = Command::new("/usr/lib/wine/wine64");
+            wine.arg(self.path("bin").join(WINDOWS_PROGRAM)).env_clear();
+            wine.envs(std::env::vars_os().filter(|(name, _)| {
+                name.to_string_lossy().starts_with("WINE") || name == "HOME" || name == "LC_ALL"
+            }));
+            wine
+        } else {
+            let program = self.path("bin").join(format!("ticket-host{EXE_SUFFIX}"));
+            let mut command = Command::new(program);
+            command.env_clear();
+            command
+        };
+        command.arg("--config").arg(self.path("config.toml")).args(arguments);
         if let Some(root) = std::env::var_os("SystemRoot") {
             command.env("SystemRoot", root);
         }

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::{print, report};
-use crate::config::Isolation;
+use crate::backend::Backend;
+use crate::config::{BackendConfig, Isolation};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
 
@@ -45,7 +46,7 @@ async fn check(
     program: &super::Arguments,
 ) -> Result<Option<Kind>> {
     let backend = program.backend(config, Some(name)).await?;
-    let isolation = config.backend(Some(name))?.isolation;
+    let settings = config.backend(Some(name))?;
     let mut out =
         format!("{name}: plugin {} {}\n", backend.manifest.name, backend.manifest.version);
     let checks = backend.check().await?;
@@ -56,14 +57,32 @@ async fn check(
             out.push_str(&format!("          help: {}\n", check.help));
         }
     }
-    let contained = match isolation {
-        Isolation::Worker => {
-            "in a worker process: a crash or a hang costs one call; it is not sandboxed"
-        }
-        Isolation::InProcess => "in the host's process: with everything that the host has",
-    };
-    out.push_str(&format!("  note    the plugin runs {contained}\n"));
+    out.push_str(&contained(settings, &backend));
     print(&safe(&out));
     let failed = checks.into_iter().find(|check| !check.ok);
     Ok(failed.map(|check| check.kind.map_or(Kind::Settings, Kind::from)))
+}
+
+/// What the plugin can do to the host, and what it was granted.
+fn contained(settings: &BackendConfig, backend: &Backend) -> String {
+    if settings.isolation == Isolation::InProcess {
+        return "  note    the plugin runs in the host's process, with everything that the host has\n"
+            .to_owned();
+    }
+    let granted = settings.permissions.granted();
+    let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
+    let asked: Vec<&str> =
+        backend.manifest.permissions.iter().map(|asked| asked.permission.as_str()).collect();
+    let asked = if asked.is_empty() { "nothing".to_owned() } else { asked.join(", ") };
+    let mut out = format!(
+        "  note    the plugin runs in a worker process; beside HTTP to its endpoint it asks for {asked}; \
+         granted: {granted}\n"
+    );
+    if backend.unconfined.is_empty() {
+        out.push_str("  note    the sandbox keeps it from everything else\n");
+    }
+    for lack in &backend.unconfined {
+        out.push_str(&format!("  NOTE    the sandbox is not whole: {lack}\n"));
+    }
+    out
 }

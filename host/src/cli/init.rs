@@ -60,5 +60,6 @@ fn options() -> OpenOptions {
 fn starter(tickets: &Path) -> String {
     let endpoint = Url::from_directory_path(tickets)
         .map_or_else(|()| "file:///tmp/tickets/".to_owned(), String::from);
-    include_str!("starter.toml").replace("{endpoint}", &endpoint)
+    let directory = format!("{tickets:?}");
+    include_str!("starter.toml").replace("{endpoint}", &endpoint).replace("{directory}", &directory)
 }

@@ -1,5 +1,6 @@
 //! `ticket-host plugins`: what plugins there are, and what one says of itself.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::schema;
 use crate::terminal::safe;
+use crate::trust::{self, Signatures, Trust};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -27,6 +29,11 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell who vouches for a library, and whether others could change it
+    Verify {
+        /// A library; its signature is beside it, with .minisig after its name
+        file: PathBuf,
+    },
 }
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
@@ -36,21 +43,44 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         Err(error) if program.config.is_some() || error.snippet.is_some() => return Err(error),
         Err(_) => None,
     };
-    let catalog = program.discover(config.as_ref()).await;
+    let trust = config.as_ref().map(|config| config.trust.clone()).unwrap_or_default();
     match command {
-        Command::List { json: true } => print(&format!("{:#}\n", list_json(&catalog))),
-        Command::List { json: false } => print(&safe(&list(&catalog))),
+        Command::Verify { file } => print(&safe(&verify(file, trust).await?)),
+        Command::List { json } => {
+            let catalog = program.discover(config.as_ref()).await;
+            if *json {
+                print(&format!("{:#}\n", list_json(&catalog)));
+            } else {
+                print(&safe(&list(&catalog)));
+            }
+        }
         Command::Show { name, json } => {
+            let catalog = program.discover(config.as_ref()).await;
             let plugin = catalog.find(name)?;
-            let sha256 = catalog::sha256(&plugin.path)?;
+            let sha256 = trust::sha256(&plugin.path)?;
             if *json {
                 print(&format!("{:#}\n", show_json(plugin, &sha256)));
             } else {
-                print(&safe(&show(plugin, &sha256)));
+                print(&safe(&show(plugin, &sha256, config.as_ref())));
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+/// Whatever keeps the library from being loaded where signatures are required.
+async fn verify(file: &Path, trust: Trust) -> Result<String> {
+    trust::only_ours(file)?;
+    let trust = Trust { signatures: Signatures::Require, ..trust };
+    let plugin = catalog::inspect(file, &trust).await?;
+    let by = match (&plugin.signed_by, &plugin.sha256) {
+        (Some(key), _) => format!("signed by the key {key}"),
+        (None, _) => "pinned by a backend".to_owned(),
+    };
+    let sha256 = plugin.sha256.unwrap_or_default();
+    let (name, version) = (plugin.manifest.name, plugin.manifest.version);
+    Ok(format!("{name} {version}: {by}; nobody else can write to it; its SHA-256 is {sha256}\n"))
 }
 
 fn list(catalog: &Catalog) -> String {
@@ -110,7 +140,7 @@ fn compiled_against(plugin: &Plugin) -> String {
     }
 }
 
-fn show(plugin: &Plugin, sha256: &str) -> String {
+fn show(plugin: &Plugin, sha256: &str, config: Option<&Config>) -> String {
     let m = &plugin.manifest;
     let mut out = format!("{} {}\n", m.name, m.version);
     let facts = [
@@ -132,6 +162,12 @@ fn show(plugin: &Plugin, sha256: &str) -> String {
     }
     for p in &m.permissions {
         out.push_str(&format!("  {}: {}: {}\n", p.permission, p.what, p.why));
+    }
+    let backends = config.into_iter().flat_map(|config| config.backends.values());
+    for backend in backends.filter(|backend| catalog::answers_to(m, &backend.plugin)) {
+        let granted = backend.permissions.granted();
+        let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
+        out.push_str(&format!("  granted to {}: {granted}\n", backend.name));
     }
     for (title, schema) in [("secret", &m.secret_schema), ("information", &m.information_schema)] {
         out.push_str(&format!("\n{title}:\n"));

@@ -10,6 +10,8 @@ use super::secret::SecretSource;
 use super::service::{self, ServeConfig};
 use super::{BackendConfig, Config, Isolation, Limits, endpoint};
 use crate::error::{Error, Result};
+use crate::permissions::Permissions;
+use crate::trust::Trust;
 
 const PLUGIN: &str = "TICKET_PLUGIN";
 const ENDPOINT: &str = "TICKET_ENDPOINT";
@@ -41,6 +43,8 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> 
         },
         information: object(INFORMATION, &required(INFORMATION)?)?.into(),
         isolation: Isolation::default(),
+        permissions: Permissions::default(),
+        sha256: None,
         allow_origins: Vec::new(),
         ca_file: None,
         proxy: None,
@@ -63,6 +67,7 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> 
         file: None,
         default_backend: None,
         plugin_dirs: Vec::new(),
+        trust: Trust::default(),
         max_incident_bytes: limits.max_incident_bytes,
         backends: BTreeMap::from([(backend.name.clone(), backend)]),
         warnings: Vec::new(),

@@ -2,13 +2,14 @@
 //!
 //! Invariant: a shown line has no secret in it; values that may be one are masked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
@@ -17,6 +18,8 @@ use super::secret::{SecretSource, readable_by_all};
 use super::service::{self, RawArgus, RawQueue, RawServe};
 use super::{BackendConfig, Config, Isolation, Limits, endpoint, origin};
 use crate::error::{Error, Result};
+use crate::permissions::Permissions;
+use crate::trust::{Signatures, Trust, TrustedKey};
 
 /// A place in the config file, fit to be shown.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub enum Setting {
     Information,
     Template,
     CaFile,
+    Permissions,
+    Sha256,
 }
 
 /// Where one backend's settings stand.
@@ -47,6 +52,8 @@ pub(crate) struct Places {
     information: Option<Range<usize>>,
     template: Option<Range<usize>>,
     ca_file: Option<Range<usize>>,
+    permissions: Option<Range<usize>>,
+    sha256: Option<Range<usize>>,
 }
 
 /// Where settings stand doesn't make them others.
@@ -65,6 +72,8 @@ impl Places {
             Setting::Information => self.information.clone(),
             Setting::Template => self.template.clone(),
             Setting::CaFile => self.ca_file.clone(),
+            Setting::Permissions => self.permissions.clone(),
+            Setting::Sha256 => self.sha256.clone(),
         };
         Snippet {
             file: self.file.clone(),
@@ -81,6 +90,10 @@ struct RawConfig {
     #[serde(default)]
     plugin_dirs: Vec<PathBuf>,
     #[serde(default)]
+    signatures: Signatures,
+    #[serde(default)]
+    trusted_keys: BTreeMap<String, RawKey>,
+    #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
     serve: RawServe,
@@ -89,6 +102,13 @@ struct RawConfig {
     argus: Option<RawArgus>,
     #[serde(default)]
     backends: BTreeMap<String, RawBackend>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKey {
+    key: Spanned<String>,
+    plugins: Spanned<BTreeSet<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,6 +129,8 @@ struct RawBackend {
     information: Option<Spanned<toml::Value>>,
     #[serde(default)]
     isolation: Isolation,
+    permissions: Option<Spanned<Permissions>>,
+    sha256: Option<Spanned<String>>,
     #[serde(default)]
     allow_origins: Vec<Spanned<String>>,
     ca_file: Option<Spanned<PathBuf>>,
@@ -265,6 +287,8 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
             information: raw.information.as_ref().map(Spanned::span),
             template: raw.template.as_ref().map(Spanned::span),
             ca_file: raw.ca_file.as_ref().map(Spanned::span),
+            permissions: raw.permissions.as_ref().map(Spanned::span),
+            sha256: raw.sha256.as_ref().map(Spanned::span),
         };
         for (setting, value) in [("secret", &raw.secret), ("information", &raw.information)] {
             if let Some(value) = value
@@ -294,6 +318,8 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
             secret: SecretSource { value: table(raw.secret), base: base.clone() },
             information: table(raw.information),
             isolation: raw.isolation,
+            permissions: permissions(&base, raw.permissions),
+            sha256: raw.sha256.map(|digest| pin(&source, &digest)).transpose()?,
             allow_origins,
             ca_file: raw.ca_file.map(|file| base.join(file.into_inner())),
             proxy,
@@ -327,6 +353,15 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
         };
         backends.insert(name, backend);
     }
+    let trust = Trust {
+        signatures: raw.signatures,
+        keys: raw
+            .trusted_keys
+            .into_iter()
+            .map(|(name, raw)| trusted_key(&source, name, raw))
+            .collect::<Result<_>>()?,
+        pins: backends.values().filter_map(|backend| backend.sha256.clone()).collect(),
+    };
     if let Some(default) = &raw.default_backend
         && !backends.contains_key(default.get_ref())
     {
@@ -344,9 +379,42 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
         default_backend: raw.default_backend.map(Spanned::into_inner),
         plugin_dirs: raw.plugin_dirs.into_iter().map(|dir| base.join(dir)).collect(),
         max_incident_bytes: max_incident as usize,
+        trust,
         backends,
         warnings: Vec::new(),
     })
+}
+
+/// With paths that are relative to the config file's directory made whole.
+fn permissions(base: &Path, raw: Option<Spanned<Permissions>>) -> Permissions {
+    let mut permissions = raw.map(Spanned::into_inner).unwrap_or_default();
+    for path in permissions.read.iter_mut().chain(&mut permissions.write) {
+        let joined = base.join(&*path);
+        // Only an empty path has no absolute one: it is refused where it is used.
+        *path = std::path::absolute(&joined).unwrap_or(joined);
+    }
+    permissions
+}
+
+fn trusted_key(source: &Source, name: String, raw: RawKey) -> Result<TrustedKey> {
+    let key = PublicKey::from_base64(raw.key.get_ref()).map_err(|cause| {
+        let help = "the second line of a .pub file that `minisign -G` writes, beginning with RW";
+        source.error(raw.key.span(), format!("key: no public key of minisign's: {cause}"), help)
+    })?;
+    if raw.plugins.get_ref().is_empty() {
+        let help = "the names of the plugins that it may sign, like [\"acme\"]";
+        return Err(source.error(raw.plugins.span(), "plugins: names none", help));
+    }
+    Ok(TrustedKey { name, key, plugins: raw.plugins.into_inner() })
+}
+
+fn pin(source: &Source, digest: &Spanned<String>) -> Result<String> {
+    let text = digest.get_ref().to_ascii_lowercase();
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text);
+    }
+    let help = "64 hexadecimal digits, as `ticket-host plugins show` and sha256sum print them";
+    Err(source.error(digest.span(), "sha256: no SHA-256", help))
 }
 
 const RESPONSE: std::ops::RangeInclusive<u64> = 1 << 10..=32 << 20;

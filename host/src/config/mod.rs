@@ -17,6 +17,8 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::gateway::Origin;
+use crate::permissions::Permissions;
+use crate::trust::Trust;
 pub use file::{Setting, Snippet};
 pub use secret::SecretSource;
 pub use service::{ArgusConfig, QueueConfig, Scope, ServeConfig, TokenConfig, TokenSource};
@@ -32,6 +34,8 @@ pub struct Config {
     /// Which backend is meant if none is named.
     pub default_backend: Option<String>,
     pub plugin_dirs: Vec<PathBuf>,
+    /// Who vouches for plugins.
+    pub trust: Trust,
     /// Bytes that an incident may have.
     pub max_incident_bytes: usize,
     pub backends: BTreeMap<String, BackendConfig>,
@@ -52,6 +56,10 @@ pub struct BackendConfig {
     pub secret: SecretSource,
     pub information: Value,
     pub isolation: Isolation,
+    /// What the plugin may do beside HTTP.
+    pub permissions: Permissions,
+    /// The digest that the plugin's library must have, in hexadecimal.
+    pub sha256: Option<String>,
     /// Origins beside the endpoint's that the plugin may reach.
     pub allow_origins: Vec<Origin>,
     pub ca_file: Option<PathBuf>,

@@ -60,6 +60,12 @@ impl Fence {
         Fence { endpoint: Origin::of(endpoint), allowed }
     }
 
+    /// Whether `host` is one that the operator wrote, and not just below one.
+    pub(super) fn names(&self, host: &str) -> bool {
+        let mut written = self.endpoint.iter().chain(&self.allowed);
+        written.any(|origin| origin.host.to_string().eq_ignore_ascii_case(host))
+    }
+
     /// # Errors
     /// Why `url` is outside, in words, with the setting that would let it in.
     pub(super) fn admit(&self, url: &Url) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 mod fence;
 mod pace;
+mod resolve;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ use crate::metrics::{Metrics, Status};
 pub use fence::{Fence, Origin};
 pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
+use resolve::{Inward, Resolver};
 
 /// How long reaching a server may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
 /// How a backend's requests leave.
 #[derive(Debug, Clone)]
 pub struct Route {
-    pub fence: Fence,
+    pub fence: Arc<Fence>,
     /// PEM file of certificate authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
     /// Instead of the one that the environment names (HTTPS_PROXY and so on).
@@ -147,6 +149,11 @@ impl Gateway {
         let mut response = match sent.await {
             Ok(response) => response,
             Err(cause) if cause.is_connect() || cause.is_builder() => {
+                if let Some(inward) = inward(&cause) {
+                    return HttpAnswer::Denied(format!(
+                        "the plugin asked for {place}, but {inward}"
+                    ));
+                }
                 return HttpAnswer::NotSent(format!("{place} can't be reached: {}", root(&cause)));
             }
             Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
@@ -241,7 +248,7 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
 }
 
 fn build(route: &Route) -> Result<Client> {
-    let mut builder = builder();
+    let mut builder = builder().dns_resolver(Resolver { fence: Arc::clone(&route.fence) });
     if let Some(path) = &route.ca_file {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
             cause: Some(cause),
@@ -281,6 +288,18 @@ pub(crate) fn root(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// Why its name was not resolved to where it leads.
+fn inward(error: &reqwest::Error) -> Option<&Inward> {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        if let Some(inward) = error.downcast_ref() {
+            return Some(inward);
+        }
+        next = error.source();
+    }
+    None
+}
+
 fn describe(error: &Error) -> String {
     match &error.cause {
         Some(cause) => format!("{error}: {cause}"),
@@ -300,7 +319,7 @@ mod tests {
 
     fn gateway(endpoint: &str) -> Gateway {
         Gateway::new(Route {
-            fence: Fence::new(&Url::parse(endpoint).unwrap(), Vec::new()),
+            fence: Arc::new(Fence::new(&Url::parse(endpoint).unwrap(), Vec::new())),
             ca_file: None,
             proxy: None,
             max_response: 1000,

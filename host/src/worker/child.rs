@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use ticket_plugin_api::abi::status;
 use super::frame::{self, FromWorker, ToWorker};
 use super::stdio;
 use crate::library::{self, Library};
+use crate::permissions::Permissions;
+use crate::sandbox;
 
 /// Runs until the host closes the pipe.
 pub fn main() -> ExitCode {
@@ -43,16 +46,23 @@ fn serve(pipe: &mut Pipe) -> io::Result<()> {
     loop {
         let (message, body) = pipe.receive()?;
         match message {
-            ToWorker::Load { path } => match library::load(&path) {
-                Ok(library) => {
-                    pipe.send(
-                        &FromWorker::Loaded { sdk: library.sdk.clone() },
-                        library.table.manifest.as_bytes(),
-                    )?;
-                    loaded = Some(library);
+            ToWorker::Load { path, sha256, permissions, host } => {
+                pipe.tidy(host)?;
+                // Before the sandbox, in which nobody makes memory that can be loaded.
+                let prepared = library::prepare(&path, sha256.as_deref());
+                let unconfined = confine(&permissions, &path)?;
+                match prepared.and_then(|prepared| library::load(&prepared)) {
+                    Ok(library) => {
+                        let sdk = library.sdk.clone();
+                        let manifest = library.table.manifest.as_bytes();
+                        pipe.send(&FromWorker::Loaded { sdk, unconfined }, manifest)?;
+                        loaded = Some(library);
+                    }
+                    Err(error) => {
+                        pipe.send(&FromWorker::NotLoaded, error.to_string().as_bytes())?
+                    }
                 }
-                Err(error) => pipe.send(&FromWorker::NotLoaded, error.to_string().as_bytes())?,
-            },
+            }
             ToWorker::Open { remaining_ms } => {
                 let library = loaded.as_ref().ok_or_else(out_of_turn)?;
                 let settings = text(body)?;
@@ -78,6 +88,17 @@ fn serve(pipe: &mut Pipe) -> io::Result<()> {
     }
 }
 
+/// Gives up what the plugin doesn't need. What could not be enforced.
+#[cfg(target_os = "linux")]
+fn confine(permissions: &Permissions, library: &Path) -> io::Result<Vec<String>> {
+    sandbox::enter(permissions, library)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn confine(_: &Permissions, _: &Path) -> io::Result<Vec<String>> {
+    Ok(sandbox::missing())
+}
+
 fn out_of_turn() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the host sent a frame out of turn")
 }
@@ -95,6 +116,17 @@ struct Pipe {
 }
 
 impl Pipe {
+    #[cfg(target_os = "linux")]
+    fn tidy(&self, host: u32) -> io::Result<()> {
+        use std::os::fd::AsFd;
+        sandbox::tidy([self.input.as_fd(), self.output.as_fd()], host)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn tidy(&self, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn receive(&mut self) -> io::Result<(ToWorker, Vec<u8>)> {
         let mut start = [0; 8];
         self.input.read_exact(&mut start)?;

