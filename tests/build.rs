@@ -30,6 +30,10 @@ const VARIANTS: [&str; 18] = [
     "misbehaves",
 ];
 
+/// The cases that `breaks.c` is compiled for.
+const COMPILED_IN: [&str; 7] =
+    ["symbol", "table", "load_time", "manifest", "schemas", "permissions", "find_offered"];
+
 fn main() {
     if let Err(message) = build() {
         // One line for each: that is how cargo takes them.
@@ -59,6 +63,14 @@ fn build() -> Result<(), String> {
 
     let compiler = Compiler::of_this_target(&include, &plugins)?;
     compiler.library("webhook", &webhook, &["-pedantic".into()])?;
+    let breaks = tests.join("faulty/breaks.c");
+    println!("cargo::rerun-if-changed={}", breaks.display());
+    let hidden = "-fvisibility=hidden".to_owned();
+    compiler.library("breaks", &breaks, std::slice::from_ref(&hidden))?;
+    for case in COMPILED_IN {
+        let define = format!("-DBREAKS_{}", case.to_uppercase());
+        compiler.library(&format!("breaks_{case}"), &breaks, &[hidden.clone(), define])?;
+    }
     // What it tries is Linux's.
     if compiler.extension == "so" {
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;

@@ -456,7 +456,7 @@ async fn call(
 ) -> std::result::Result<(Instance, Returned), Broken> {
     match instance {
         Instance::Worker(mut worker) => {
-            let returned = worker.call(operation, request, context).await?;
+            let returned = worker.call(operation, request, &**context).await?;
             Ok((Instance::Worker(worker), returned))
         }
         Instance::InProcess(mut plugin) => {

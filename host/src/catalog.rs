@@ -265,14 +265,18 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     })
 }
 
-fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
+/// Whether a plugin can be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
+}
+
+pub(crate) fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
     let manifest: Manifest =
         object(json).map_err(|cause| format!("its manifest is none: {cause}"))?;
     let name = &manifest.name;
-    let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.len() <= 64
-        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'));
-    if !valid {
+    if !is_name(name) {
         return Err(format!(
             "its manifest's name {name:?} is none: 1 to 64 of a-z, 0-9, - and _, beginning with a letter"
         ));

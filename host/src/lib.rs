@@ -28,6 +28,7 @@ pub mod template;
 mod terminal;
 pub mod tickets;
 pub mod trust;
+pub mod validate;
 pub mod worker;
 
 pub use error::{Error, Kind, Result};

@@ -7,6 +7,9 @@
 //!
 //! This crate knows nothing of any host, and does no I/O.
 
+/// This crate's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub mod abi;
 mod cache;
 mod error;

@@ -5,9 +5,11 @@
 mod check;
 mod create;
 mod init;
+mod new;
 mod plugins;
 mod queue;
 mod serve;
+mod validate;
 
 use std::io::Write;
 use std::path::PathBuf;

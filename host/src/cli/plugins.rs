@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::print;
+use super::{new, print, validate};
 use crate::catalog::{self, Catalog, Entry, Plugin};
 use crate::config::Config;
 use crate::error::Result;
@@ -34,20 +34,21 @@ pub(super) enum Command {
         /// A library; its signature is beside it, with .minisig after its name
         file: PathBuf,
     },
+    Validate(validate::Arguments),
+    New(new::Arguments),
 }
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
-    // Listing plugins needs no config; but one that is named, or there, has its plugin_dirs.
-    let config = match Config::load(program.config.as_deref()) {
-        Ok(config) => Some(config),
-        Err(error) if program.config.is_some() || error.snippet.is_some() => return Err(error),
-        Err(_) => None,
-    };
-    let trust = config.as_ref().map(|config| config.trust.clone()).unwrap_or_default();
     match command {
-        Command::Verify { file } => print(&safe(&verify(file, trust).await?)),
+        Command::Validate(arguments) => return validate::run(arguments).await,
+        Command::New(arguments) => return new::run(arguments),
+        Command::Verify { file } => {
+            let config = config(program)?;
+            let trust = config.map(|config| config.trust).unwrap_or_default();
+            print(&safe(&verify(file, trust).await?));
+        }
         Command::List { json } => {
-            let catalog = program.discover(config.as_ref()).await;
+            let catalog = program.discover(config(program)?.as_ref()).await;
             if *json {
                 print(&format!("{:#}\n", list_json(&catalog)));
             } else {
@@ -55,6 +56,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             }
         }
         Command::Show { name, json } => {
+            let config = config(program)?;
             let catalog = program.discover(config.as_ref()).await;
             let plugin = catalog.find(name)?;
             let sha256 = trust::sha256(&plugin.path)?;
@@ -66,6 +68,15 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Looking at plugins needs no config; but one that is named, or there, has its plugin_dirs.
+fn config(program: &super::Arguments) -> Result<Option<Config>> {
+    match Config::load(program.config.as_deref()) {
+        Ok(config) => Ok(Some(config)),
+        Err(error) if program.config.is_some() || error.snippet.is_some() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// # Errors

@@ -14,6 +14,7 @@ use ticket_plugin_api::abi::host_side::{
 };
 use ticket_plugin_api::abi::status;
 
+use super::exercise;
 use super::frame::{self, FromWorker, ToWorker};
 use super::stdio;
 use crate::library::{self, Library};
@@ -81,6 +82,11 @@ fn serve(pipe: &mut Pipe) -> io::Result<()> {
                 let request = text(body)?;
                 pipe.deadline = Instant::now() + Duration::from_millis(remaining_ms);
                 let returned = instance.call(Operation::from(operation), &request, pipe);
+                pipe.send_frame(frame::returned_frame(returned))?;
+            }
+            ToWorker::Exercise { threads, times } => {
+                let library = loaded.as_ref().ok_or_else(out_of_turn)?;
+                let returned = exercise::run(&library.table, &text(body)?, threads, times);
                 pipe.send_frame(frame::returned_frame(returned))?;
             }
             ToWorker::Http(_) | ToWorker::Rendered { .. } => return Err(out_of_turn()),

@@ -27,6 +27,9 @@ pub(super) enum ToWorker {
     Open { remaining_ms: u64 },
     /// Call the instance; the body is the request. Answered with `Returned`.
     Call { operation: Call, remaining_ms: u64 },
+    /// Open instances on as many threads at once, call and close them; the body is their
+    /// settings. Answered with `Returned`: its reply is a list of what was odd.
+    Exercise { threads: usize, times: usize },
     /// The answer to `Http`; the body is the answer's, or why there is none.
     Http(HttpHead),
     /// The answer to `Render`; the body is the text, or why there is none.

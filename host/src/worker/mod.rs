@@ -4,6 +4,7 @@
 //! nonsense costs the call that is under way and is killed; the host goes on.
 
 pub mod child;
+mod exercise;
 mod frame;
 mod stdio;
 
@@ -13,7 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::abi::host_side::{HttpRequest, Operation, Returned};
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest, Operation, Returned};
 use ticket_plugin_api::abi::log_level;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -47,6 +48,40 @@ pub enum WorkerError {
     Nonsense(#[source] io::Error),
     #[error("{0}")]
     NotLoaded(String),
+}
+
+/// What a worker's plugin may ask for while its function runs.
+pub trait Peer: Sync {
+    fn http(&self, request: HttpRequest) -> impl Future<Output = HttpAnswer> + Send;
+    /// The text; Err says why there is none.
+    fn render(&self, part: &str, format: &str, extra: &str) -> Result<String, String>;
+    fn log(&self, level: u32, message: &str);
+    /// A line that the plugin wrote to standard output or standard error.
+    fn printed(&self, line: &str);
+    /// How long the call may still take.
+    fn remaining(&self) -> Duration;
+}
+
+impl Peer for CallContext {
+    async fn http(&self, request: HttpRequest) -> HttpAnswer {
+        CallContext::http(self, request).await
+    }
+
+    fn render(&self, part: &str, format: &str, extra: &str) -> Result<String, String> {
+        CallContext::render(self, part, format, extra)
+    }
+
+    fn log(&self, level: u32, message: &str) {
+        CallContext::log(self, level, message);
+    }
+
+    fn printed(&self, line: &str) {
+        CallContext::log(self, log_level::INFO, line);
+    }
+
+    fn remaining(&self) -> Duration {
+        CallContext::remaining(self)
+    }
 }
 
 /// A worker process with a plugin loaded. Dropping it kills the process.
@@ -140,10 +175,10 @@ impl Worker {
     pub async fn open(
         &mut self,
         settings: &str,
-        context: &CallContext,
+        peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
-        let remaining_ms = context.remaining().as_millis() as u64;
-        self.converse(ToWorker::Open { remaining_ms }, settings.as_bytes(), context).await
+        let remaining_ms = peer.remaining().as_millis() as u64;
+        self.converse(ToWorker::Open { remaining_ms }, settings.as_bytes(), peer).await
     }
 
     /// Calls the instance; Ok is what the plugin's function returned.
@@ -151,11 +186,30 @@ impl Worker {
         &mut self,
         operation: Operation,
         request: &str,
-        context: &CallContext,
+        peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
-        let remaining_ms = context.remaining().as_millis() as u64;
+        let remaining_ms = peer.remaining().as_millis() as u64;
         let call = ToWorker::Call { operation: operation.into(), remaining_ms };
-        self.converse(call, request.as_bytes(), context).await
+        self.converse(call, request.as_bytes(), peer).await
+    }
+
+    /// Opens instances in the worker, on as many threads at once, calls and closes them, `times`
+    /// on each thread; every request gets the same answer. For the validator.
+    pub async fn exercise(
+        &mut self,
+        threads: usize,
+        times: usize,
+        settings: &str,
+        peer: &impl Peer,
+    ) -> Result<Returned, WorkerError> {
+        self.converse(ToWorker::Exercise { threads, times }, settings.as_bytes(), peer).await
+    }
+
+    /// Bytes of memory that the process has (Linux).
+    pub fn memory(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()?)).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * 4096)
     }
 
     /// Sends `message` and does what the plugin asks for, until its function has returned.
@@ -163,10 +217,10 @@ impl Worker {
         &mut self,
         message: ToWorker,
         body: &[u8],
-        context: &CallContext,
+        peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
         let started = Instant::now();
-        let returned = timeout(context.remaining() + GRACE, async {
+        let returned = timeout(peer.remaining() + GRACE, async {
             self.send(&message, body).await?;
             loop {
                 let (message, body) = self.receive().await?;
@@ -176,19 +230,17 @@ impl Worker {
                     }
                     FromWorker::Http { method, url, headers } => {
                         let request = HttpRequest { method, url, headers, body };
-                        let (head, body) = frame::http_frame(context.http(request).await);
+                        let (head, body) = frame::http_frame(peer.http(request).await);
                         self.send(&ToWorker::Http(head), &body).await?;
                     }
                     FromWorker::Render { part, format } => {
                         let extra = String::from_utf8_lossy(&body);
-                        let rendered = context.render(&part, &format, &extra);
+                        let rendered = peer.render(&part, &format, &extra);
                         let ok = rendered.is_ok();
                         let text = rendered.unwrap_or_else(|reason| reason);
                         self.send(&ToWorker::Rendered { ok }, text.as_bytes()).await?;
                     }
-                    FromWorker::Log { level } => {
-                        context.log(level, &String::from_utf8_lossy(&body))
-                    }
+                    FromWorker::Log { level } => peer.log(level, &String::from_utf8_lossy(&body)),
                     FromWorker::Loaded { .. } | FromWorker::NotLoaded => return Err(out_of_turn()),
                 }
             }
@@ -197,7 +249,7 @@ impl Worker {
             Ok(Ok(returned)) => {
                 let written = self.last_words.lock().map(|mut words| std::mem::take(&mut *words));
                 for line in written.unwrap_or_default().lines() {
-                    context.log(log_level::INFO, line);
+                    peer.printed(line);
                 }
                 Ok(returned)
             }

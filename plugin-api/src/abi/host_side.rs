@@ -19,6 +19,11 @@ use super::{http_status, status};
 use crate::error::{Error, Retry};
 use crate::message::{object, parse_error};
 
+/// The ABI's header, `ticket_plugin.h`.
+pub const HEADER: &str = include_str!("../../include/ticket_plugin.h");
+/// The helpers for plugins in C, `ticket_plugin_helpers.h`.
+pub const HELPERS: &str = include_str!("../../include/ticket_plugin_helpers.h");
+
 /// What a running call may ask of its host.
 pub trait Host {
     /// One HTTP exchange.

@@ -17,6 +17,7 @@ pub(crate) enum Secret {
         /// The user that creates the tickets.
         #[schemars(extend("x-ticket-public" = true))]
         username: String,
+        /// The user's password.
         password: String,
     },
 }

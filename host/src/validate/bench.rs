@@ -1,0 +1,300 @@
+//! A library on the test bench: opened, called, and opened anew after it broke.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::status;
+use ticket_plugin_api::message::{Checks, Manifest};
+use ticket_plugin_api::{Error as PluginError, ErrorKind, Ticket};
+use url::Url;
+
+use super::script::{Behaviour, Scripted, Seen, Settings, When};
+use super::{Verdict, crash, fail, skip};
+use crate::catalog::read_manifest;
+use crate::library;
+use crate::permissions::Permissions;
+use crate::redact::Redactor;
+use crate::worker::{Worker, WorkerError};
+
+/// What a call may take, unless its time is what is tested.
+const TIME: Duration = Duration::from_secs(5);
+/// The key of the incident that most cases are about.
+pub(super) const KEY: &str = "https://argus.example.org/incidents/17?a=\"b\"&c=æ";
+
+/// What a plugin's function gave, if it kept the rules.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Ticket(Ticket),
+    Checks(Checks),
+    NotFound,
+    Unsupported,
+    Error(PluginError),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub library: PathBuf,
+    in_process: bool,
+    /// The manifest's text, or why there is none; whether its process was at fault.
+    pub loaded: Result<Loaded, (bool, String)>,
+    pub settings: Settings,
+    opened: Option<Opened>,
+    redactor: Redactor,
+    /// Where the secret was seen, the first time.
+    pub leak: Option<String>,
+    /// Lines that the plugin printed.
+    pub printed: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub manifest: Result<Manifest, String>,
+    /// The quickest of some.
+    pub time: Duration,
+}
+
+#[derive(Debug)]
+enum Opened {
+    Worker(Box<Worker>),
+    InProcess(Instance),
+}
+
+impl Bench {
+    pub(super) async fn new(library: &Path, settings: Option<Settings>, in_process: bool) -> Bench {
+        let loaded = if in_process { load_here(library) } else { load(library).await };
+        let manifest = loaded.as_ref().ok().and_then(|loaded| loaded.manifest.as_ref().ok());
+        let any = json!({});
+        let (secret, information) =
+            manifest.map_or((&any, &any), |m| (&m.secret_schema, &m.information_schema));
+        let settings = settings.unwrap_or_else(|| Settings::made_up(secret, information));
+        let redactor = Redactor::new(&settings.secret, secret);
+        Bench {
+            library: library.to_owned(),
+            in_process,
+            loaded,
+            settings,
+            opened: None,
+            redactor,
+            leak: None,
+            printed: Vec::new(),
+        }
+    }
+
+    pub(super) fn manifest(&self) -> Result<&Manifest, Verdict> {
+        match &self.loaded {
+            Ok(Loaded { manifest: Ok(manifest), .. }) => Ok(manifest),
+            Ok(Loaded { manifest: Err(_), .. }) => {
+                Err(skip("it has no manifest: see the case manifest"))
+            }
+            Err(_) => Err(skip("it can't be loaded: see the case table")),
+        }
+    }
+
+    pub(super) fn scripted(&self) -> Result<(), Verdict> {
+        self.manifest()?;
+        let alone = self.settings.http.is_empty() && self.settings.endpoint.starts_with("http");
+        if alone {
+            return Err(skip("needs a scripted ticket system: --settings FILE with [[http]]"));
+        }
+        Ok(())
+    }
+
+    /// Whether it opens with the bench's own settings.
+    pub(super) async fn able(&mut self) -> Result<(), Verdict> {
+        let settings = self.settings.json();
+        match self.open(&settings).await?.0.status {
+            status::OK => Ok(()),
+            _ => Err(skip("it can't be opened: see the case open")),
+        }
+    }
+
+    /// Opens an instance with other settings than the bench's own: what open() returned, and what
+    /// it asked for.
+    pub(super) async fn open(&mut self, settings: &Value) -> Result<(Returned, Seen), Verdict> {
+        self.manifest()?;
+        self.opened = None;
+        let rules = self.settings.http.clone();
+        let peer = Scripted::new(&rules, Behaviour::Script(When::Empty), KEY, TIME);
+        let settings = settings.to_string();
+        let returned = if self.in_process {
+            match table(&self.library).map_err(fail)?.open(&settings, &mut &peer) {
+                Ok(instance) => {
+                    self.opened = Some(Opened::InProcess(instance));
+                    Returned { status: status::OK, reply: Ok(None) }
+                }
+                Err(returned) => returned,
+            }
+        } else {
+            let permissions = self.settings.permissions.clone();
+            let worker = Worker::load(&self.library, None, &permissions).await;
+            let mut worker = worker.map_err(|cause| crash(cause.to_string()))?;
+            let returned = worker.open(&settings, &peer).await;
+            let returned = returned.map_err(|cause| crash(format!("open(): {cause}")))?;
+            if returned.status == status::OK {
+                self.opened = Some(Opened::Worker(Box::new(worker)));
+            }
+            returned
+        };
+        let seen = peer.into_seen();
+        self.look_for_leaks("open", &returned, &seen);
+        Ok((returned, seen))
+    }
+
+    /// One call of the instance with the bench's settings. The verdict if it breaks a rule.
+    pub(super) async fn call(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        key: &str,
+        behaviour: Behaviour,
+    ) -> Result<(Answer, Seen), Verdict> {
+        self.timed(operation, incident, key, false, behaviour, TIME).await
+    }
+
+    pub(super) async fn timed(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        key: &str,
+        dry_run: bool,
+        behaviour: Behaviour,
+        time: Duration,
+    ) -> Result<(Answer, Seen), Verdict> {
+        let name = operation.name();
+        if self.opened.is_none() {
+            self.able().await?;
+        }
+        let Some(opened) = self.opened.take() else { return Err(skip("it can't be opened")) };
+        let request = json!({"incident": incident, "key": key, "dry_run": dry_run, "later": 1});
+        let request =
+            if operation == Operation::Check { String::new() } else { request.to_string() };
+        let rules = self.settings.http.clone();
+        let peer = Scripted::new(&rules, behaviour, key, time);
+        let (opened, returned) = match opened {
+            Opened::Worker(mut worker) => {
+                let returned = worker.call(operation, &request, &peer).await;
+                let returned = returned.map_err(|cause| crash(format!("{name}(): {cause}")))?;
+                (Opened::Worker(worker), returned)
+            }
+            Opened::InProcess(mut instance) => {
+                let returned = instance.call(operation, &request, &mut &peer);
+                (Opened::InProcess(instance), returned)
+            }
+        };
+        self.opened = Some(opened);
+        let seen = peer.into_seen();
+        self.look_for_leaks(name, &returned, &seen);
+        self.printed.extend(seen.printed.iter().cloned());
+        Ok((self.judge(operation, returned)?, seen))
+    }
+
+    /// Many instances in one worker.
+    pub(super) async fn worker(&self) -> Result<Worker, Verdict> {
+        if self.in_process {
+            return Err(skip("needs a worker"));
+        }
+        self.manifest()?;
+        let worker = Worker::load(&self.library, None, &self.settings.permissions).await;
+        worker.map_err(|cause| crash(cause.to_string()))
+    }
+
+    fn judge(&self, operation: Operation, returned: Returned) -> Result<Answer, Verdict> {
+        let name = operation.name();
+        let code = returned.status;
+        if !(status::OK..=status::UNSUPPORTED).contains(&code) {
+            return Err(fail(format!("{name}() returned {code}, which is no status")));
+        }
+        let errors = status::SETTINGS_ERROR..=status::PLUGIN_ERROR;
+        if errors.contains(&code) {
+            let message = match &returned.reply {
+                Ok(Some(json)) => serde_json::from_str::<Value>(json).ok(),
+                _ => None,
+            };
+            let message = message.as_ref().and_then(|reply| reply["message"].as_str());
+            if message.is_none_or(|message| message.trim().is_empty()) {
+                return Err(fail(format!(
+                    "{name}() returned the error {code} and no message for the operator"
+                )));
+            }
+        }
+        if operation == Operation::Check {
+            return match returned.parse::<Checks>() {
+                Ok(Some(checks)) => Ok(Answer::Checks(checks)),
+                Ok(None) => Err(fail("check() returned NOT_FOUND")),
+                Err(error) if errors.contains(&code) => Ok(Answer::Error(error)),
+                Err(error) => Err(fail(format!("check(): {}", error.message))),
+            };
+        }
+        match returned.parse::<Ticket>() {
+            Ok(Some(ticket)) if ticket.preview.is_some() && ticket.url.is_empty() => {
+                Ok(Answer::Ticket(ticket))
+            }
+            Ok(Some(ticket)) => match self.bad_url(&ticket.url) {
+                Some(why) => Err(fail(format!("{name}() replied the URL {:?}: {why}", ticket.url))),
+                None => Ok(Answer::Ticket(ticket)),
+            },
+            Ok(None) if operation == Operation::Create => Err(fail("create() returned NOT_FOUND")),
+            Ok(None) => Ok(Answer::NotFound),
+            Err(error) if error.kind == ErrorKind::Unsupported => Ok(Answer::Unsupported),
+            Err(error) if errors.contains(&code) => Ok(Answer::Error(error)),
+            Err(error) => Err(fail(format!("{name}(): {}", error.message))),
+        }
+    }
+
+    fn bad_url(&self, text: &str) -> Option<&'static str> {
+        let own = Url::parse(&self.settings.endpoint).ok();
+        let own = own.as_ref().map_or("https", Url::scheme);
+        match Url::parse(text) {
+            Err(_) => Some("it is not absolute"),
+            Ok(url) if !["http", "https", own].contains(&url.scheme()) => {
+                Some("nobody can open it: not http, https or the endpoint's own scheme")
+            }
+            Ok(_) if text.len() > 4096 || text.contains(char::is_whitespace) => {
+                Some("it is over 4096 bytes, or has white space")
+            }
+            Ok(_) => None,
+        }
+    }
+
+    fn look_for_leaks(&mut self, name: &str, returned: &Returned, seen: &Seen) {
+        let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
+        let texts = reply.into_iter().map(|text| ("reply", text));
+        let texts = texts.chain(seen.logged.iter().map(|text| ("log", text)));
+        let texts = texts.chain(seen.printed.iter().map(|text| ("standard output or error", text)));
+        let texts = texts.chain(seen.requests.iter().map(|request| ("URLs", &request.url)));
+        let leaks = texts.filter(|(_, text)| self.redactor.strike(text) != **text);
+        let first = leaks.map(|(where_, _)| format!("{name}() has it in its {where_}")).next();
+        self.leak = self.leak.take().or(first);
+    }
+}
+
+async fn load(library: &Path) -> Result<Loaded, (bool, String)> {
+    let mut quickest = Duration::MAX;
+    let mut last = None;
+    for _ in 0..5 {
+        let started = Instant::now();
+        match Worker::load(library, None, &Permissions::default()).await {
+            Ok(worker) => last = Some(worker),
+            Err(WorkerError::NotLoaded(why)) => return Err((false, why)),
+            Err(cause) => return Err((true, cause.to_string())),
+        }
+        quickest = quickest.min(started.elapsed());
+    }
+    let manifest = last.map(|worker| read_manifest(&worker.manifest)).unwrap_or(Err(String::new()));
+    Ok(Loaded { manifest, time: quickest })
+}
+
+fn load_here(library: &Path) -> Result<Loaded, (bool, String)> {
+    let started = Instant::now();
+    let table = table(library).map_err(|why| (false, why))?;
+    Ok(Loaded { manifest: read_manifest(&table.manifest), time: started.elapsed() })
+}
+
+fn table(library: &Path) -> Result<Table, String> {
+    let prepared = library::prepare(library, None);
+    let loaded = prepared.and_then(|prepared| library::load(&prepared));
+    loaded.map(|library| library.table).map_err(|cause| cause.to_string())
+}

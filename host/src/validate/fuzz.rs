@@ -1,0 +1,138 @@
+//! Mutated requests and answers: whatever comes, the plugin must keep the rules.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
+
+use super::Outcome;
+use super::bench::{Bench, KEY};
+use super::cases::odd;
+use super::script::Behaviour;
+
+/// Mutates with the seeds from `seed` on until `seconds` are over; with None, with this seed alone.
+/// How many were tried, or the first seed that broke something, and what it was.
+pub(super) async fn run(
+    bench: &mut Bench,
+    seconds: Option<u64>,
+    seed: u64,
+) -> Result<u64, (u64, String)> {
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut tried = 0;
+    loop {
+        let this = seed.wrapping_add(tried);
+        once(bench, this).await.map_err(|what| (this, what))?;
+        tried += 1;
+        if end.is_none_or(|end| Instant::now() >= end) {
+            return Ok(tried);
+        }
+    }
+}
+
+async fn once(bench: &mut Bench, seed: u64) -> Result<(), String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let operation = [Operation::Check, Operation::Find, Operation::Create][random.usize(..3)];
+    let mut incident = odd().swap_remove(random.usize(..odd().len()));
+    for _ in 0..random.usize(..4) {
+        mutate_json(&mut incident, &mut random);
+    }
+    let bodies: Vec<Vec<u8>> = bench
+        .settings
+        .http
+        .iter()
+        .map(|rule| rule.body.clone().into_bytes())
+        .chain([
+            br#"{"id": "17", "url": "https://tickets.example.org/17", "items": []}"#.to_vec(),
+            b"[]".to_vec(),
+        ])
+        .collect();
+    let mut body = bodies[random.usize(..bodies.len())].clone();
+    for _ in 0..random.usize(..6) {
+        mutate_bytes(&mut body, &mut random);
+    }
+    let answer = match random.u8(..20) {
+        0 => HttpAnswer::NotSent("fuzz".to_owned()),
+        1 => HttpAnswer::Unknown("fuzz".to_owned()),
+        2 => HttpAnswer::Denied("fuzz".to_owned()),
+        3 => HttpAnswer::DryRun,
+        _ => {
+            let usual = [200, 201, 204, 400, 401, 404, 429, 500, 503];
+            let status = if random.bool() {
+                usual[random.usize(..usual.len())]
+            } else {
+                random.u16(100..600)
+            };
+            let value = |random: &mut fastrand::Rng| {
+                let texts =
+                    ["", "-1", "99999999999999999999", "application/json", "\u{fffd}", "1.5"];
+                texts[random.usize(..texts.len())].to_owned()
+            };
+            let names = ["content-type", "retry-after", "location", "link", "etag"];
+            let headers = (0..random.usize(..4))
+                .map(|_| (names[random.usize(..names.len())].to_owned(), value(&mut random)));
+            HttpAnswer::Answered { status, headers: headers.collect(), body }
+        }
+    };
+    let behaviour =
+        if random.bool() { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
+    match bench.call(operation, &incident, KEY, behaviour).await {
+        Err(verdict) if matches!(verdict.outcome, Outcome::Fail | Outcome::Crash) => {
+            Err(verdict.message)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces, removes or doubles something in it.
+fn mutate_json(value: &mut Value, random: &mut fastrand::Rng) {
+    match value {
+        Value::Object(members) if !members.is_empty() && random.u8(..4) > 0 => {
+            let at = random.usize(..members.len());
+            if let Some((_, member)) = members.iter_mut().nth(at) {
+                mutate_json(member, random);
+            }
+        }
+        Value::Array(items) if !items.is_empty() && random.u8(..4) > 0 => {
+            let at = random.usize(..items.len());
+            mutate_json(&mut items[at], random);
+        }
+        Value::String(text) if random.bool() => {
+            let mut bytes = std::mem::take(text).into_bytes();
+            mutate_bytes(&mut bytes, random);
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        other => {
+            *other = match random.u8(..6) {
+                0 => Value::Null,
+                1 => Value::from(random.i64(..)),
+                2 => Value::from(random.f64() * 1e300),
+                3 => Value::from("x".repeat(random.usize(..2000))),
+                4 => Value::Array(vec![other.take(); random.usize(..4)]),
+                _ => Value::Bool(random.bool()),
+            };
+        }
+    }
+}
+
+fn mutate_bytes(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    if bytes.is_empty() {
+        bytes.push(random.u8(..));
+        return;
+    }
+    let at = random.usize(..bytes.len());
+    match random.u8(..6) {
+        0 => bytes[at] = random.u8(..),
+        1 => bytes[at] ^= 1 << random.u8(..8),
+        2 => bytes.truncate(at),
+        3 => drop(bytes.remove(at)),
+        4 => {
+            let signs = [b'"', b'\\', b'{', b'}', b'[', b']', b',', b':', 0, 0xff, b'-', b'0'];
+            bytes.insert(at, signs[random.usize(..signs.len())]);
+        }
+        _ => {
+            let end = (at + random.usize(..16)).min(bytes.len());
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(at..at, piece);
+        }
+    }
+}

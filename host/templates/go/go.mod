@@ -1,0 +1,3 @@
+module example.org/ticket-plugin-{{name}}
+
+go 1.19

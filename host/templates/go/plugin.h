@@ -1,0 +1,10 @@
+/* What plugin.c has for main.go. */
+#ifndef PLUGIN_H
+#define PLUGIN_H
+#include "include/ticket_plugin.h"
+
+void call_reply(const ticket_call *call, ticket_str json);
+int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ticket_str authorization, ticket_str body,
+                  ticket_http_response *response);
+int32_t call_render(const ticket_call *call, ticket_str part, ticket_str format, ticket_str extra, ticket_str *out);
+#endif

@@ -1,0 +1,175 @@
+//! The validator: what is right passes it, and what breaks a rule fails the case of that rule.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use ticket_host_tests::{Installation, Run, c_plugin, rust_plugin};
+
+fn settings(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("validate").join(format!("{name}.toml"))
+}
+
+fn validate(host: &Installation, library: &Path, settings: &Path, more: &[&str]) -> Run {
+    let mut arguments = vec!["plugins", "validate", library.to_str().unwrap(), "--settings"];
+    arguments.push(settings.to_str().unwrap());
+    arguments.extend(more);
+    host.run(&arguments)
+}
+
+fn outcomes(run: &Run) -> Vec<(String, String, String)> {
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let cases = report["cases"].as_array().unwrap().iter();
+    let text = |case: &Value, name: &str| case[name].as_str().unwrap_or_default().to_owned();
+    cases.map(|case| (text(case, "name"), text(case, "outcome"), text(case, "message"))).collect()
+}
+
+#[test]
+fn our_own_plugins_and_the_example_in_c_pass() {
+    let host = Installation::new();
+    // In the example's protocol an answer doesn't say whose ticket it is.
+    for (library, name, skipped) in [
+        (rust_plugin("rt"), "rt", &[][..]),
+        (rust_plugin("jira"), "jira", &[]),
+        (rust_plugin("github"), "github", &[]),
+        (rust_plugin("gitlab"), "gitlab", &[]),
+        (c_plugin("webhook"), "webhook", &["find-exact"]),
+        (rust_plugin("local"), "local", &["endpoints", "find-exact"]),
+    ] {
+        let tickets = host.path("tickets");
+        let text = fs::read_to_string(settings(name)).unwrap();
+        let text = text.replace("{{path}}", tickets.to_str().unwrap());
+        let directory = format!("file://{}/", tickets.display());
+        let file = host.path(&format!("{name}.toml"));
+        fs::write(&file, text.replace("{{directory}}", &directory)).unwrap();
+        let run = validate(&host, &library, &file, &["--json"]);
+        for (case, outcome, message) in outcomes(&run) {
+            let expected = if skipped.contains(&case.as_str()) { "skip" } else { "pass" };
+            assert_eq!(outcome, expected, "{name}: {case}: {message}");
+        }
+        run.ended(0);
+    }
+}
+
+/// Every case of the validator's, and how it ends where its rule is broken.
+const CASES: [(&str, &str); 29] = [
+    ("symbol", "warn"),
+    ("table", "fail"),
+    ("load-time", "fail"),
+    ("manifest", "fail"),
+    ("schemas", "fail"),
+    ("permissions", "fail"),
+    ("open", "fail"),
+    ("bad-settings", "crash"),
+    ("unknown-members", "fail"),
+    ("endpoints", "fail"),
+    ("find-offered", "warn"),
+    ("check", "fail"),
+    ("create", "fail"),
+    ("key", "fail"),
+    ("create-again", "warn"),
+    ("find-none", "fail"),
+    ("find", "fail"),
+    ("find-exact", "fail"),
+    ("dry-run", "fail"),
+    ("incidents", "crash"),
+    ("http-results", "fail"),
+    ("http-statuses", "fail"),
+    ("http-bodies", "fail"),
+    ("deadline", "crash"),
+    ("cancelled", "crash"),
+    ("silence", "fail"),
+    ("threads", "crash"),
+    ("leak", "fail"),
+    ("secret", "fail"),
+];
+
+/// What can't wait for settings is a library of its own.
+const COMPILED: [&str; 7] =
+    ["symbol", "table", "load-time", "manifest", "schemas", "permissions", "find-offered"];
+
+#[test]
+fn each_case_fails_where_its_rule_is_broken_and_passes_where_it_is_kept() {
+    let host = Installation::new();
+    let kept = validate(&host, &c_plugin("breaks"), &settings("breaks"), &["--json"]);
+    let names: Vec<String> = outcomes(&kept).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, CASES.map(|(name, _)| name), "a broken plugin for each case");
+    for (case, outcome, message) in outcomes(&kept) {
+        assert_eq!(outcome, "pass", "{case}: {message}");
+    }
+    for (case, expected) in CASES {
+        let library = match COMPILED.contains(&case) {
+            true => c_plugin(&format!("breaks_{}", case.replace('-', "_"))),
+            false => c_plugin("breaks"),
+        };
+        let text = fs::read_to_string(settings("breaks")).unwrap();
+        let file = host.path("broken.toml");
+        fs::write(&file, text.replace("\"nothing\"", &format!("\"{case}\""))).unwrap();
+        let run = validate(&host, &library, &file, &["--json", "--only", case]);
+        let outcome = outcomes(&run);
+        assert_eq!(outcome.len(), 1);
+        assert_eq!(outcome[0].1, expected, "{case}: {}", outcome[0].2);
+        assert!(!outcome[0].2.is_empty());
+        run.ended(if expected == "warn" { 0 } else { 6 });
+    }
+}
+
+#[test]
+fn in_process_gives_the_same() {
+    let host = Installation::new();
+    let run = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--json", "--in-process"]);
+    for (case, outcome, message) in outcomes(&run) {
+        // Their measure is a worker's.
+        let expected = if ["threads", "leak"].contains(&case.as_str()) { "skip" } else { "pass" };
+        assert_eq!(outcome, expected, "{case}: {message}");
+    }
+}
+
+#[test]
+fn fuzzing_finds_what_crashes_and_its_seed_finds_it_again() {
+    let host = Installation::new();
+    let good = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--fuzz", "2"]).ended(0);
+    assert!(good.stdout.starts_with("seed ") && good.stdout.contains("kept the rules"), "{good:?}");
+    let text = fs::read_to_string(settings("breaks")).unwrap();
+    let file = host.path("broken.toml");
+    fs::write(&file, text.replace("\"nothing\"", "\"incidents\"")).unwrap();
+    let found = validate(&host, &c_plugin("breaks"), &file, &["--fuzz", "60"]).ended(6).stdout;
+    let seed = found.trim().rsplit("--reproduce ").next().unwrap();
+    let again = validate(&host, &c_plugin("breaks"), &file, &["--reproduce", seed]).ended(6).stdout;
+    assert!(again.contains("was ended by signal 6"), "{again}");
+}
+
+#[test]
+fn what_is_asked_for_must_make_sense() {
+    let host = Installation::new();
+    let rt = rust_plugin("rt");
+    validate(&host, &rt, &settings("rt"), &["--only", "nonsense"])
+        .ended(2)
+        .says("there is no case \"nonsense\"")
+        .says("find-exact");
+    fs::write(host.path("bad.toml"), "endpoint = 1\n").unwrap();
+    validate(&host, &rt, &host.path("bad.toml"), &[]).ended(2).says("bad.toml");
+    let nothing = host.run(&["plugins", "validate", "/nowhere.so"]).ended(6);
+    assert!(nothing.stdout.contains("FAIL   table"), "{}", nothing.stdout);
+}
+
+#[test]
+fn a_new_plugin_is_a_folder_of_its_own_and_names_that_are_none_are_refused() {
+    let host = Installation::new();
+    for lang in ["rust", "c", "cpp", "zig", "go"] {
+        let name = format!("new-in-{lang}");
+        host.run(&["plugins", "new", &name, "--lang", lang]).ended(0).stdout.contains("README.md");
+        let readme = fs::read_to_string(host.path(&name).join("README.md")).unwrap();
+        assert!(readme.contains(&name) && !readme.contains("{{"), "{readme}");
+        assert!(host.path(&name).join("validate.toml").is_file());
+    }
+    // Beside the sources of this program, its own crate.
+    let manifest = fs::read_to_string(host.path("new-in-rust/Cargo.toml")).unwrap();
+    assert!(manifest.contains("plugin-api\" }"), "{manifest}");
+    host.run(&["plugins", "new", "new-in-c", "--lang", "c"]).ended(2).says("can't be written");
+    for name in ["Upper", "1st", "a b", "", "test", "../x"] {
+        host.run(&["plugins", "new", name]).ended(2).says("is no name for a plugin");
+    }
+    host.run(&["plugins", "new", "x", "--lang", "cobol"]).ended(2).says("invalid value 'cobol'");
+}

@@ -1,0 +1,155 @@
+/* A correct plugin for the desk of validate/breaks.toml that breaks what `information.breaks` names: one
+ * case of the validator's each. What can't wait for settings is compiled in, -DBREAKS_<CASE>. */
+#define _POSIX_C_SOURCE 200809L
+#include "ticket_plugin_helpers.h"
+
+#include <time.h>
+
+#ifdef BREAKS_SCHEMAS
+#define SECRET "{\"type\": 17}"
+#else
+#define SECRET "{\"type\": \"object\", \"required\": [\"token\"], \"properties\": {\"token\": {\"type\": \"string\"," \
+               " \"description\": \"sent as it is\"}}}"
+#endif
+#ifdef BREAKS_PERMISSIONS
+#define PERMISSIONS ", \"permissions\": [{\"permission\": \"teleport\", \"what\": \"a\", \"why\": \"b\"}]"
+#else
+#define PERMISSIONS ""
+#endif
+#ifdef BREAKS_MANIFEST
+#define NAME "Not A Name"
+#else
+#define NAME "breaks"
+#endif
+
+static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"license\": \"MIT\","
+   " \"description\": \"breaks one rule\", \"secret_schema\": " SECRET ", \"information_schema\":"
+   " {\"type\": \"object\"}" PERMISSIONS "}";
+
+typedef struct desk { ticket_text endpoint, token, breaks; } desk;
+
+static void wait_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
+
+static int breaks(const desk *self, const char *what) {
+   return self->breaks.len == strlen(what) && memcmp(self->breaks.bytes, what, self->breaks.len) == 0;
+}
+
+static int has(ticket_str text, const char *what) {
+   for (size_t i = 0; i + strlen(what) <= text.len; i++)
+      if (memcmp(text.ptr + i, what, strlen(what)) == 0) return 1;
+   return 0;
+}
+
+static int32_t open_desk(const ticket_call *call, ticket_str settings, void **instance) {
+   desk *self = calloc(1, sizeof *self);
+   if (self == NULL) return ticket_fail(call, TICKET_PLUGIN_ERROR, "later", "out of memory", ticket_of(""));
+   ticket_put_unescaped(&self->endpoint, ticket_member(settings, "endpoint"));
+   ticket_put_unescaped(&self->token, ticket_member(ticket_member(settings, "secret"), "token"));
+   ticket_put_unescaped(&self->breaks, ticket_member(ticket_member(settings, "information"), "breaks"));
+   if (breaks(self, "bad-settings") && self->token.len == 0) abort();
+   const int later = breaks(self, "unknown-members") && has(settings, "x-of-a-later-host");
+   if (breaks(self, "open") || later || self->token.len == 0) {
+      free(self);
+      return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "secret.token: refused", ticket_of(""));
+   }
+   if (breaks(self, "leak")) *(volatile char *)malloc(500) = 1;
+   return *instance = self, TICKET_OK;
+}
+
+static ticket_exchange ask(desk *self, const ticket_call *call, const char *method, const char *path, ticket_str key, ticket_str body) {
+   ticket_text url = self->endpoint;
+   while (url.len > 0 && url.bytes[url.len - 1] == '/') url.len--;
+   if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
+   ticket_put(&url, ticket_of(path), TICKET_AS_IS);
+   ticket_put(&url, key, TICKET_IN_URL);
+   const ticket_exchange done = ticket_http(call, method, ticket_view(&url), ticket_view(&self->token), body);
+   if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
+   if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
+   if (breaks(self, "silence")) { puts("a line"); fflush(stdout); }
+   if (breaks(self, "secret")) call->log(call, TICKET_LOG_INFO, ticket_view(&self->token));
+   return done;
+}
+
+static int32_t check(void *instance, const ticket_call *call) {
+   desk *self = instance;
+   const ticket_exchange done = ask(self, call, "GET", "/desk", ticket_of(""), ticket_of(""));
+   const int ok = done.response.status == 200 && !breaks(self, "check");
+   return ticket_reply(call, TICKET_OK, "{\"checks\": [{\"name\": \"desk\", \"message\": \"", done.what, done.why,
+                       ok ? "\", \"ok\": true}]}" : "\", \"ok\": false}]}");
+}
+
+static int32_t ticket(desk *self, const ticket_call *call, const ticket_exchange *done) {
+   ticket_text url = {0};
+   ticket_put_unescaped(&url, ticket_member(done->response.body, "url"));
+   if (breaks(self, "create")) return ticket_reply(call, TICKET_OK, "{\"url\": \"/t/1\"}", "", ticket_of(""), "");
+   if (done->response.status / 100 != 2) return ticket_http_error(call, done);
+   for (size_t i = 0; i < ticket_view(&url).len; i++)
+      if (url.bytes[i] <= ' ' || url.bytes[i] > '~') url.len = 0;
+   if (url.len < 8 || memcmp(url.bytes, "https://", 8) != 0)
+      return ticket_fail(call, TICKET_PLUGIN_ERROR, breaks(self, "http-bodies") ? "never" : "unknown", "no ticket in the answer", ticket_of(""));
+   return ticket_reply(call, TICKET_OK, "{\"url\": \"", "", ticket_view(&url), "\"}");
+}
+
+static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
+   static int busy, count;
+   desk *self = instance;
+   ticket_text body = {0}, key = {0};
+   if (breaks(self, "threads")) {
+      if (busy++ != 0) abort();
+      wait_ms(1);
+      busy--;
+   }
+   if (breaks(self, "incidents") && ticket_member(ticket_member(request, "incident"), "argus_url").len == 0) abort();
+   ticket_put_unescaped(&key, ticket_member(request, "key"));
+   ticket_put(&body, ticket_of("{\"key\": \""), TICKET_AS_IS);
+   if (!breaks(self, "key")) ticket_put(&body, ticket_view(&key), TICKET_IN_JSON);
+   if (breaks(self, "create-again")) ticket_put_byte(&body, (uint32_t)('a' + count++ % 26));
+   ticket_put(&body, ticket_of("\"}"), TICKET_AS_IS);
+   const ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   if (breaks(self, "dry-run") && done.sent == TICKET_HTTP_DRY_RUN)
+      return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
+   if (breaks(self, "http-results") && done.sent == TICKET_HTTP_UNKNOWN)
+      return ticket_fail(call, TICKET_CLIENT_ERROR, "never", "lost", ticket_of(""));
+   return ticket(self, call, &done);
+}
+
+static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
+   desk *self = instance;
+   ticket_text key = {0}, its = {0};
+   ticket_put_unescaped(&key, ticket_member(request, "key"));
+   const ticket_exchange done = ask(self, call, "GET", "/tickets?key=", ticket_view(&key), ticket_of(""));
+   if (breaks(self, "find-none") && done.response.status == 204)
+      return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
+   if (breaks(self, "http-statuses") && done.response.status == 500) return TICKET_NOT_FOUND;
+   if (done.response.status == 204 || breaks(self, "find")) return TICKET_NOT_FOUND;
+   ticket_put_unescaped(&its, ticket_member(done.response.body, "key"));
+   const int same = its.len == key.len && memcmp(its.bytes, key.bytes, key.len < sizeof key.bytes ? key.len : sizeof key.bytes) == 0;
+   if (done.response.status == 200 && its.len > 0 && !same && !breaks(self, "find-exact")) return TICKET_NOT_FOUND;
+   return ticket(self, call, &done);
+}
+
+static const ticket_plugin table = {
+   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
+   open_desk, free, check, create,
+#ifdef BREAKS_FIND_OFFERED
+   NULL,
+#else
+   find,
+#endif
+};
+
+#ifdef BREAKS_LOAD_TIME
+__attribute__((constructor)) static void dawdle(void) { wait_ms(150); }
+#endif
+#ifdef BREAKS_SYMBOL
+TICKET_PLUGIN_EXPORT int helper_of_every_library(void) { return 0; }
+#endif
+
+#ifdef BREAKS_TABLE
+const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) { return (void)table, (void)find, (void)host_abi_version, NULL; }
+#else
+const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
+   (void)find;
+   return host_abi_version == TICKET_PLUGIN_ABI_VERSION ? &table : NULL;
+}
+#endif

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Starts a plugin in each language that `ticket-host plugins new` knows, builds it, and runs its tests and the validator.
+# Rust's is built by another compiler than the host, too: Debian's. Installs compilers (Debian, as root).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+command -v go >/dev/null && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] || {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go g++ make rustc-web cargo-web \
+    </dev/null >/dev/null
+}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host
+zig=$cache/zig/bin/python
+[ -x "$zig" ] && "$zig" -m ziglang version >/dev/null 2>&1 || {
+  python3 -m venv "$cache/zig"
+  "$cache/zig/bin/pip" install --quiet ziglang==0.17.1
+}
+
+cargo build --quiet -p ticket-host
+host=$PWD/target/debug/ticket-host
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+api=$PWD/plugin-api
+cd "$work"
+
+for lang in c cpp go zig rust; do
+  "$host" plugins new "new-in-$lang" --lang "$lang" --api "$api" >/dev/null
+  cd "new-in-$lang"
+  library=libticket_plugin_new_in_$lang.so
+  case $lang in
+    zig)
+      "$zig" -m ziglang build test
+      "$zig" -m ziglang build --release=safe -Dcpu=baseline
+      library=zig-out/lib/$library
+      ;;
+    rust)
+      cargo test --quiet
+      # rustup's variables would make cargo take rustup's compiler.
+      env -u CARGO -u RUSTUP_TOOLCHAIN -u LD_LIBRARY_PATH RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=debian \
+        /usr/bin/cargo build --quiet
+      /usr/bin/rustc --version
+      library=debian/debug/$library
+      ;;
+    *) make --silent test ;;
+  esac
+  echo "== $lang"
+  "$host" plugins validate "$library" --settings validate.toml | grep -v ^pass
+  cd ..
+done
+echo "all languages: built, tested, valid"
