@@ -63,6 +63,14 @@ fn build() -> Result<(), String> {
 
     let compiler = Compiler::of_this_target(&include, &plugins)?;
     compiler.library("webhook", &webhook, &["-pedantic".into()])?;
+    // Against the header of its own day.
+    let v1 = tests.join("abi/v1");
+    println!("cargo::rerun-if-changed={}", v1.display());
+    let then = Compiler { include: v1.clone(), ..compiler.clone() };
+    then.library("frozen", &v1.join("plugin.c"), &["-pedantic".into()])?;
+    if compiler.extension != "dll" {
+        then.program("later_host", &v1.join("later_host.c"))?;
+    }
     let breaks = tests.join("faulty/breaks.c");
     println!("cargo::rerun-if-changed={}", breaks.display());
     let hidden = "-fvisibility=hidden".to_owned();
@@ -88,10 +96,12 @@ fn variable(name: &str) -> Result<OsString, String> {
     env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"))
 }
 
+#[derive(Clone)]
 struct Compiler {
     /// The program, and arguments that every call begins with.
     command: Vec<String>,
     flags: Vec<OsString>,
+    include: PathBuf,
     plugins: PathBuf,
     extension: &'static str,
 }
@@ -110,20 +120,39 @@ impl Compiler {
             _ => "so",
         };
         let mut flags: Vec<OsString> = Vec::new();
-        flags.extend(["-shared", "-O1", "-std=c99", "-Wall", "-Wextra", "-Werror"].map(Into::into));
+        flags.extend(["-O1", "-std=c99", "-Wall", "-Wextra", "-Werror"].map(Into::into));
         if extension != "dll" {
             flags.extend(["-fPIC", "-pthread"].map(Into::into));
         }
-        flags.extend(["-I".into(), include.into()]);
-        Ok(Compiler { command, flags, plugins: plugins.to_owned(), extension })
+        let (include, plugins) = (include.to_owned(), plugins.to_owned());
+        Ok(Compiler { command, flags, include, plugins, extension })
     }
 
     /// Compiles `source` to the plugin library `name`.
     fn library(&self, name: &str, source: &Path, defines: &[String]) -> Result<(), String> {
         let library = self.plugins.join(format!("libticket_plugin_{name}.{}", self.extension));
+        let more: Vec<OsString> =
+            std::iter::once("-shared".into()).chain(defines.iter().map(Into::into)).collect();
+        self.compile(source, &library, &more, &[])
+    }
+
+    /// Compiles `source` to a program beside the libraries.
+    fn program(&self, name: &str, source: &Path) -> Result<(), String> {
+        let program = self.plugins.join(format!("libticket_plugin_{name}"));
+        self.compile(source, &program, &[], &["-ldl".into()])
+    }
+
+    fn compile(
+        &self,
+        source: &Path,
+        target: &Path,
+        more: &[OsString],
+        libraries: &[OsString],
+    ) -> Result<(), String> {
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).args(&self.flags).args(defines);
-        let output = command.arg("-o").arg(library).arg(source).output().map_err(|cause| {
+        command.args(&self.command[1..]).args(&self.flags).arg("-I").arg(&self.include).args(more);
+        command.arg("-o").arg(target).arg(source).args(libraries);
+        let output = command.output().map_err(|cause| {
             format!(
                 "the tests' plugins are in C, and the C compiler `{}` can't be run: {cause}\n\
                  Install one (Debian: apt install gcc libc6-dev), or name it in the variable CC.",
@@ -134,6 +163,6 @@ impl Compiler {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{} does not compile for {name}: {command:?}\n{said}", source.display()))
+        Err(format!("{} does not compile: {command:?}\n{said}", source.display()))
     }
 }

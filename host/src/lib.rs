@@ -13,6 +13,7 @@ pub mod error;
 pub mod gateway;
 pub mod in_process;
 pub mod incident;
+pub mod install;
 pub mod library;
 pub mod metrics;
 pub mod permissions;

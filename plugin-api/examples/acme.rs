@@ -23,6 +23,7 @@ struct Acme(Settings<Secret, Information>);
 struct AcmeTicket {
     number: String,
     link: String,
+    external_id: String,
 }
 
 impl TicketPlugin for Acme {
@@ -52,8 +53,9 @@ impl TicketPlugin for Acme {
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let search = self.url("tickets").query("external_id", &request.key);
         let found: Vec<AcmeTicket> = self.ask(call, Request::get(search))?;
-        let first = found.into_iter().next();
-        Ok(first.map(|t| Ticket { url: t.link, id: t.number, ..Ticket::default() }))
+        // A search may give more than was asked for.
+        let ours = found.into_iter().find(|ticket| ticket.external_id == request.key);
+        Ok(ours.map(|t| Ticket { url: t.link, id: t.number, ..Ticket::default() }))
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{Answer, Seen, Stub};
 
 /// The key that a request of the webhook plugin's is about.
 pub fn key_of(seen: &Seen) -> String {
-    match seen.target.split_once("key=") {
-        Some((_, key)) => key.to_owned(),
+    let url = url::Url::parse("http://desk.example.org").unwrap().join(&seen.target).unwrap();
+    match url.query_pairs().find(|(name, _)| name == "key") {
+        Some((_, key)) => key.into_owned(),
         None => {
             let request: Value = serde_json::from_str(&seen.body).unwrap();
             request["key"].as_str().unwrap().to_owned()

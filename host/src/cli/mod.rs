@@ -5,6 +5,7 @@
 mod check;
 mod create;
 mod init;
+mod install;
 mod new;
 mod plugins;
 mod queue;

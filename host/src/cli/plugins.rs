@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{new, print, validate};
+use super::{install, new, print, validate};
 use crate::catalog::{self, Catalog, Entry, Plugin};
 use crate::config::Config;
 use crate::error::Result;
@@ -36,12 +36,20 @@ pub(super) enum Command {
     },
     Validate(validate::Arguments),
     New(new::Arguments),
+    Install(install::InstallArguments),
+    Rollback(install::RollbackArguments),
 }
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
     match command {
         Command::Validate(arguments) => return validate::run(arguments).await,
         Command::New(arguments) => return new::run(arguments),
+        Command::Install(arguments) => {
+            return install::install(arguments, program, config(program)?).await;
+        }
+        Command::Rollback(arguments) => {
+            return install::rollback(arguments, program, config(program)?).await;
+        }
         Command::Verify { file } => {
             let config = config(program)?;
             let trust = config.map(|config| config.trust).unwrap_or_default();

@@ -12,7 +12,7 @@ mod syscalls;
 mod windows;
 
 #[cfg(windows)]
-pub(crate) use windows::end_together;
+pub(crate) use windows::{end_quietly, end_together};
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{enter, tidy};

@@ -7,12 +7,23 @@ use std::mem::size_of;
 use std::ptr;
 use std::sync::OnceLock;
 
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
+};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation,
     SetInformationJobObject,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+/// A crash ends this process at once: no dialog, no debugger, nobody to press a button.
+pub(crate) fn end_quietly() {
+    // SAFETY: sets flags of this process; no pointers.
+    unsafe {
+        SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
+    }
+}
 
 /// Puts this process, and whatever it will start, into a job that ends with it.
 ///

@@ -41,6 +41,8 @@ pub(super) struct Bench {
     /// The manifest's text, or why there is none; whether its process was at fault.
     pub loaded: Result<Loaded, (bool, String)>,
     pub settings: Settings,
+    /// Whether nobody gave the settings.
+    pub made_up: bool,
     opened: Option<Opened>,
     redactor: Redactor,
     /// Where the secret was seen, the first time.
@@ -69,6 +71,7 @@ impl Bench {
         let any = json!({});
         let (secret, information) =
             manifest.map_or((&any, &any), |m| (&m.secret_schema, &m.information_schema));
+        let made_up = settings.is_none();
         let settings = settings.unwrap_or_else(|| Settings::made_up(secret, information));
         let redactor = Redactor::new(&settings.secret, secret);
         Bench {
@@ -76,6 +79,7 @@ impl Bench {
             in_process,
             loaded,
             settings,
+            made_up,
             opened: None,
             redactor,
             leak: None,

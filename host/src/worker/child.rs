@@ -23,6 +23,8 @@ use crate::sandbox;
 
 /// Runs until the host closes the pipe.
 pub fn main() -> ExitCode {
+    #[cfg(windows)]
+    sandbox::end_quietly();
     let mut pipe = match stdio::take() {
         Ok((input, output)) => Pipe { input, output, deadline: Instant::now() },
         Err(cause) => {

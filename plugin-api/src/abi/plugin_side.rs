@@ -100,7 +100,10 @@ impl Call<'_> {
         // SAFETY: rule R1: what the host set is valid until this plugin function returns, and
         // a Call doesn't outlive that. It is copied here.
         let body = unsafe { raw.body.bytes() }.unwrap_or_default().to_vec();
-        let reason = || String::from_utf8_lossy(&body).into_owned();
+        let reason = || match body.as_slice() {
+            [] => "the host doesn't say why".to_owned(),
+            text => String::from_utf8_lossy(text).into_owned(),
+        };
         match code {
             http_status::OK => {}
             http_status::NOT_SENT => return Err(HttpError::NotSent(reason())),

@@ -1,0 +1,97 @@
+//! `ticket-host plugins install` and `rollback`: bring a plugin in, and its earlier version back.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::print;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::install::{self, Installed};
+use crate::terminal::safe;
+use crate::validate::{self, Options, Outcome, Settings};
+
+/// Put a plugin into a plugin directory, if it is vouched for and valid. The version that was there is kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct InstallArguments {
+    /// A library, with its signature beside it if it has one; or a .tar.gz with both
+    file: PathBuf,
+    /// The plugin directory [default: the first --plugin-dir, else the config's first]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// For the validator: see `plugins validate --help`
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+}
+
+/// Bring back the version that `install` took the place of
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackArguments {
+    /// The plugin's name
+    name: String,
+    /// The plugin directory [default: the first --plugin-dir, else the config's first]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+pub(super) async fn install(
+    arguments: &InstallArguments,
+    program: &super::Arguments,
+    config: Option<Config>,
+) -> Result<ExitCode> {
+    let directory = directory(arguments.to.as_deref(), program, config.as_ref())?;
+    let trust = config.map(|config| config.trust).unwrap_or_default();
+    let settings = arguments.settings.as_deref().map(Settings::load).transpose()?;
+    let staged = install::stage(&arguments.file, &directory, &trust).await?;
+    let mut broken = Vec::new();
+    let options = Options { library: &staged.library, settings, in_process: false, only: &[] };
+    validate::run(options, |result| {
+        if matches!(result.outcome, Outcome::Fail | Outcome::Crash) {
+            broken.push(format!("  {}: {}", result.name, result.message));
+        }
+    })
+    .await?;
+    if !broken.is_empty() {
+        return Err(Error::import(format!(
+            "{}: breaks the rules for plugins; nothing was installed\n{}",
+            arguments.file.display(),
+            broken.join("\n")
+        ))
+        .help("tell who made it; `ticket-host plugins validate` shows all cases"));
+    }
+    tell(&staged.install(&trust).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn rollback(
+    arguments: &RollbackArguments,
+    program: &super::Arguments,
+    config: Option<Config>,
+) -> Result<ExitCode> {
+    let directory = directory(arguments.to.as_deref(), program, config.as_ref())?;
+    let trust = config.map(|config| config.trust).unwrap_or_default();
+    tell(&install::rollback(&arguments.name, &directory, &trust).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(installed: &Installed) {
+    let Installed { path, manifest, replaced } = installed;
+    let kept = match replaced {
+        Some(version) => {
+            format!(" instead of {version}, which `plugins rollback {}` brings back", manifest.name)
+        }
+        None => String::new(),
+    };
+    print(&safe(&format!("{} {}: {}{kept}\n", manifest.name, manifest.version, path.display())));
+}
+
+fn directory(
+    named: Option<&Path>,
+    program: &super::Arguments,
+    config: Option<&Config>,
+) -> Result<PathBuf> {
+    let first = program.plugin_dirs.first().or_else(|| config?.plugin_dirs.first());
+    named.or(first.map(PathBuf::as_path)).map(Path::to_owned).ok_or_else(|| {
+        Error::usage("which plugin directory?")
+            .help("name it with --to, or as plugin_dirs in the config")
+    })
+}

@@ -1,0 +1,193 @@
+/*
+ * ticket_plugin.h - how a ticket host and a ticket plugin talk, ABI version 1.
+ *
+ * A ticket plugin is a shared library (.so, .dll, .dylib) that exports ONE
+ * symbol, `ticket_plugin_entry`. It creates tickets (issues, cases) in one kind
+ * of ticket system. The host finds it in a plugin directory, gives it its
+ * settings (endpoint, secret, information) as JSON, and asks it for tickets.
+ *
+ *   entry(abi) -> table --open(settings)--> instance --create(request)--> reply {"url": ...}
+ *                                              |  check / find
+ *                                              +--close
+ *
+ * The rules, all of them:
+ *
+ *  R1 Memory. Every pointer that crosses is BORROWED and valid until the function
+ *     it was passed to returns. Nobody frees what the other side allocated. What a
+ *     plugin has to say, it says with call->reply(), and the host copies it there.
+ *  R2 Text. Text is UTF-8 with a length, never NUL-terminated. JSON is text.
+ *  R3 Growth. Tables only ever grow at their end. A field exists if it lies within
+ *     `size` and, for a function, is not NULL. Ignore JSON members you don't know.
+ *  R4 Threads. Calls on one instance never overlap, but may come from different
+ *     threads. Different instances may be called at the same time. A `ticket_call`
+ *     is only for the thread that received it, and only until that function returns.
+ *  R5 Unwinding. No exception, panic or longjmp may cross this boundary.
+ *  R6 Time. Functions may block. They should return before call->remaining_ms() is 0;
+ *     the host may kill the process of a plugin that doesn't.
+ *  R7 Unloading. A library is never unloaded; it may be loaded in many processes.
+ *
+ * Bounds that every host keeps: a manifest and a reply of 1 MiB, 256 headers of a
+ * request, a log line of 16 KiB (the rest is cut), 64 MiB of HTTP answers and
+ * rendered text held for one call. What is over is refused, never cut unsaid.
+ */
+#ifndef TICKET_PLUGIN_H
+#define TICKET_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TICKET_PLUGIN_ABI_VERSION 1u
+
+/* UTF-8 text or bytes. `ptr` may be anything if `len` is 0. */
+typedef struct ticket_str {
+   const uint8_t *ptr;
+   size_t         len;
+} ticket_str;
+
+/* What a function returns: an int32_t, so that a new value is never undefined behaviour.
+ * On the four errors the reply is an error object:
+ *   {"message": "...", "retry": "never" | "later" | "unknown", "retry_after_ms": 30000}
+ * "never":   nothing was created, and the same call would fail again (the default).
+ * "later":   nothing was created, and trying again can help (network, 429, 503).
+ * "unknown": the ticket MAY exist (the request was sent, its answer was not seen);
+ *            the host calls find() before it tries again.
+ * open(), check() and find() create nothing: there "unknown" means "later". */
+enum {
+   TICKET_OK             = 0,
+   TICKET_SETTINGS_ERROR = 1, /* the settings are wrong: a person must change them      */
+   TICKET_CLIENT_ERROR   = 2, /* the ticket system can't be reached, or is overloaded   */
+   TICKET_CREATION_ERROR = 3, /* the ticket system refused (permission, missing field)  */
+   TICKET_PLUGIN_ERROR   = 4, /* anything else: a bug, an answer nobody understands     */
+   TICKET_NOT_FOUND      = 5, /* find: certainly no such ticket. A failed search is not this */
+   TICKET_UNSUPPORTED    = 6  /* this plugin doesn't do that: the same as a NULL function */
+};
+
+enum { TICKET_LOG_ERROR = 1, TICKET_LOG_WARN = 2, TICKET_LOG_INFO = 3, TICKET_LOG_DEBUG = 4, TICKET_LOG_TRACE = 5 };
+
+typedef struct ticket_header { ticket_str name, value; } ticket_header;
+
+typedef struct ticket_http_request {
+   uint32_t             size;         /* sizeof(ticket_http_request) */
+   uint32_t             header_count;
+   ticket_str           method;       /* "GET", "POST", ... */
+   ticket_str           url;          /* absolute; its origin must be one the operator allows */
+   const ticket_header *headers;      /* may be NULL if header_count is 0 */
+   ticket_str           body;
+} ticket_http_request;
+
+typedef struct ticket_http_response {
+   uint32_t             size;         /* set by the caller: sizeof(ticket_http_response) */
+   uint32_t             header_count;
+   uint32_t             status;       /* 200, 404, ...; 0 if no answer came */
+   uint32_t             reserved;     /* 0 */
+   const ticket_header *headers;      /* UTF-8; names in lower case */
+   ticket_str           body;         /* bytes, whole; the host bounds their number. If no answer
+                                         came: why not, in UTF-8 for the error message */
+} ticket_http_response;
+
+/* What http() returns; take a value that you don't know for TICKET_HTTP_UNKNOWN. Redirects are
+ * not followed: a 3xx is an answer like any other. Nothing is tried twice: a Retry-After is yours
+ * to pass on as "retry_after_ms". */
+enum {
+   TICKET_HTTP_OK       = 0, /* an answer came, whatever its status                        */
+   TICKET_HTTP_NOT_SENT = 1, /* refused, resolved or connected badly: nothing reached it   */
+   TICKET_HTTP_UNKNOWN  = 2, /* sent, and no whole answer seen: it may have been carried out */
+   TICKET_HTTP_DENIED   = 3, /* the host's policy forbids this URL; do not retry           */
+   TICKET_HTTP_DRY_RUN  = 4  /* a dry run: the request was shown to the operator and not sent.
+                                Go on if you can do without its answer, else return
+                                TICKET_CLIENT_ERROR */
+};
+
+/* The host's side of one call. */
+typedef struct ticket_call {
+   uint32_t size;
+   uint32_t reserved; /* 0 */
+   void    *host;     /* the host's own; pass the ticket_call back, not this */
+
+   /* Hand over the reply, a JSON object. The last one counts. */
+   void (*reply)(const struct ticket_call *call, ticket_str json);
+
+   /* Log a line for the operator. The host strikes out the secret's values. */
+   void (*log)(const struct ticket_call *call, uint32_t level, ticket_str message);
+
+   /* Time left, in milliseconds; 0 when it is over or the call was cancelled. */
+   uint64_t (*remaining_ms)(const struct ticket_call *call);
+
+   /* Do one HTTP exchange over the host's connection pool, TLS, proxy and limits.
+    * Blocks. Returns TICKET_HTTP_*. The response's memory is valid until this
+    * plugin function returns. Denied during open(). Set response->size and zero the
+    * rest: a call that breaks rule R4 is denied and leaves it as it was. */
+   int32_t (*http)(const struct ticket_call *call, const ticket_http_request *request,
+                   ticket_http_response *response);
+
+   /* Render the operator's ticket template ("title" or "body") for the incident of
+    * this call. A body is made in `format` ("markdown", "html" or "text"); a title is
+    * always one line of plain text. In Markdown, what stands in the incident has a
+    * backslash before each sign that could mean something. `extra` is a JSON object that the template sees
+    * too, for example {"missing_fields": ["location"], "warnings": ["..."]}.
+    * Returns TICKET_OK and sets *out, valid until this plugin function returns; else
+    * *out says why not. Only create() and find() have an incident to render. */
+   int32_t (*render)(const struct ticket_call *call, ticket_str part, ticket_str format,
+                     ticket_str extra, ticket_str *out);
+} ticket_call;
+
+/* The plugin's side. One static table for each library. */
+typedef struct ticket_plugin {
+   uint32_t size;        /* sizeof(ticket_plugin) as the plugin was compiled */
+   uint32_t abi_version; /* TICKET_PLUGIN_ABI_VERSION as the plugin was compiled */
+
+   /* A JSON object: {"name": "jira", "version": "1.2.0", "vendor": "...", "license": "...",
+    * "description": "...", "homepage": "...", "aliases": [...], "dry_run": true,
+    * "secret_schema": {JSON Schema}, "information_schema": {JSON Schema},
+    * "permissions": [{"permission": "write", "what": "...", "why": "..."}]}.
+    * Only the name is required: 1 to 64 of a-z, 0-9, '-', '_', beginning with a letter.
+    * The values of the settings' `secret` are struck out of everything that the operator
+    * sees, but for properties whose schema says {"x-ticket-public": true} (a user name).
+    * `permissions` names what the plugin does beside http() (read, write, env, exec,
+    * network); "dry_run" says that such a plugin heeds the request's "dry_run". */
+   ticket_str manifest;
+
+   /* Make an instance for one backend. `settings` is
+    *   {"endpoint": "https://...", "secret": {...}, "information": {...}}
+    * already valid by the manifest's schemas. Store it in *instance. No network.
+    * After an error the instance does not exist: close() is not called. */
+   int32_t (*open)(const ticket_call *call, ticket_str settings, void **instance);
+   void (*close)(void *instance);
+
+   /* Can tickets be created with these settings (reachable, authenticated, the queue or
+    * project exists)? Creates nothing. Returns TICKET_OK also when a check fails. Reply:
+    * {"checks": [{"name": "queue", "ok": false, "message": "...", "help": "..."}]} */
+   int32_t (*check)(void *instance, const ticket_call *call);
+
+   /* Create a ticket. `request`: {"incident": {...}, "key": "...", "dry_run": false}; put
+    * `key` where find() can find it. Reply:
+    *   {"url": "...", "id": "...", "missing_fields": [], "warnings": []}
+    * The url is absolute, http or https (or of the endpoint's own scheme), and at most 4096
+    * bytes without white space; without one the reply is an error, and the ticket may exist.
+    * With "dry_run": true nothing may be created. A plugin that needs only http() gets that
+    * for nothing (TICKET_HTTP_DRY_RUN); any other replies {"preview": "what it would make"}. */
+   int32_t (*create)(void *instance, const ticket_call *call, ticket_str request);
+
+   /* Optional. The ticket that was created with this request's "key" (the request is
+    * create()'s), with create()'s reply, or TICKET_NOT_FOUND. */
+   int32_t (*find)(void *instance, const ticket_call *call, ticket_str request);
+} ticket_plugin;
+
+#if defined(_WIN32)
+#define TICKET_PLUGIN_EXPORT __declspec(dllexport)
+#else
+#define TICKET_PLUGIN_EXPORT __attribute__((visibility("default")))
+#endif
+
+/* The one exported symbol. Returns the table, or NULL if this library can't serve a
+ * host of that ABI version. Does nothing else, and never fails otherwise. */
+TICKET_PLUGIN_EXPORT const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,128 @@
+//! Plugins that are brought in: whole, vouched for and valid, or not at all; and their earlier versions.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ticket_host_tests::{Installation, c_plugin, desk, library_name, rust_plugin};
+
+/// The webhook, as its version `version` would be: other bytes, the same plugin.
+fn version(host: &Installation, version: &str) -> PathBuf {
+    let bytes = fs::read(c_plugin("webhook")).unwrap();
+    let (from, to) = (b"\"version\": \"0.1.0\"".as_slice(), format!("\"version\": \"{version}\""));
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    let mut changed = bytes;
+    changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+    let directory = host.path(&format!("download-{version}"));
+    fs::create_dir(&directory).unwrap();
+    let file = directory.join(library_name("webhook"));
+    fs::write(&file, changed).unwrap();
+    file
+}
+
+fn shown(host: &Installation) -> String {
+    let shown = host.run(&["plugins", "show", "webhook", "--json"]).ended(0).json();
+    shown["manifest"]["version"].as_str().unwrap().to_owned()
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_plugin_is_installed_upgraded_and_rolled_back() {
+    let host = Installation::new();
+    let (old, new) = (version(&host, "0.1.0"), version(&host, "0.2.0"));
+    let install = |file: &Path| host.run(&["plugins", "install", file.to_str().unwrap()]);
+    let first = install(&old).ended(0).stdout;
+    assert!(first.starts_with("webhook 0.1.0: ") && !first.contains("instead of"), "{first}");
+    let second = install(&new).ended(0).stdout;
+    assert!(second.contains("instead of 0.1.0, which `plugins rollback webhook` brings back"));
+    assert_eq!(shown(&host), "0.2.0");
+    assert_eq!(files(&host.path("plugins")), [".previous", &library_name("webhook")]);
+    let back = host.run(&["plugins", "rollback", "webhook"]).ended(0).stdout;
+    assert!(back.starts_with("webhook 0.1.0: ") && back.contains("instead of 0.2.0"), "{back}");
+    assert_eq!(shown(&host), "0.1.0");
+    host.run(&["plugins", "rollback", "webhook"]).ended(0);
+    assert_eq!(shown(&host), "0.2.0");
+    assert_eq!(files(&host.path("plugins/.previous")), [library_name("webhook")]);
+    host.run(&["plugins", "rollback", "rt"]).ended(7).says("no earlier version of the plugin rt");
+}
+
+#[test]
+fn an_archive_is_unpacked_and_what_else_is_in_it_is_not() {
+    let host = Installation::new();
+    let library = version(&host, "0.3.0");
+    fs::write(host.path("README"), "read me").unwrap();
+    let archive = host.path("webhook.tar.gz");
+    let packed = Command::new("tar")
+        .args(["-czf", archive.to_str().unwrap(), "-P", "--transform", "s,^README,../../README,"])
+        .arg("-C")
+        .arg(host.path("."))
+        .args([
+            "README",
+            library.strip_prefix(host.path(".")).unwrap_or(&library).to_str().unwrap(),
+        ])
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    host.run(&["plugins", "install", archive.to_str().unwrap()]).ended(0);
+    assert_eq!(shown(&host), "0.3.0");
+    assert_eq!(files(&host.path("plugins")), [library_name("webhook")]);
+    fs::write(&archive, "no archive").unwrap();
+    host.run(&["plugins", "install", archive.to_str().unwrap()]).ended(7).says("can't be unpacked");
+}
+
+#[test]
+fn what_breaks_the_rules_or_is_not_vouched_for_leaves_everything_as_it_was() {
+    let host = Installation::new();
+    let good = version(&host, "0.1.0");
+    host.run(&["plugins", "install", good.to_str().unwrap()]).ended(0);
+    for (library, why) in [
+        (c_plugin("breaks_table"), "returned NULL"),
+        (c_plugin("breaks_permissions"), "asks for \"teleport\", which this host can't grant"),
+        (c_plugin("constructor_segfault"), "was ended by signal 11"),
+        (host.path("config.toml"), "holds no library"),
+    ] {
+        let run = host.run(&["plugins", "install", library.to_str().unwrap()]);
+        run.ended(7).says(why);
+    }
+    host.config("signatures = \"require\"\n");
+    let rt = rust_plugin("rt");
+    host.run(&["plugins", "install", rt.to_str().unwrap()]).ended(7).says("nobody signed it");
+    host.config("");
+    assert_eq!(files(&host.path("plugins")), [library_name("webhook")]);
+    assert_eq!(shown(&host), "0.1.0");
+    host.config("");
+    fs::write(host.path("config.toml"), "").unwrap();
+    host.run(&["plugins", "install", rt.to_str().unwrap()])
+        .ended(2)
+        .says("which plugin directory?");
+}
+
+#[test]
+fn a_running_service_takes_the_new_version_over() {
+    let desk = desk(|_| None);
+    let host = Installation::new();
+    let (old, new) = (version(&host, "0.1.0"), version(&host, "0.2.0"));
+    host.run(&["plugins", "install", old.to_str().unwrap()]).ended(0);
+    host.config(&format!(
+        "[queue]\npath = \"queue.db\"\n[backends.b]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n",
+        desk.url
+    ));
+    let service = host.serve();
+    let version = || {
+        let backends = service.get("/v1/backends").is(200).json();
+        backends[0]["version"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(version(), "0.1.0");
+    host.run(&["plugins", "install", new.to_str().unwrap()]).ended(0);
+    ticket_host_tests::wait_for("the new version", || version() == "0.2.0");
+}
