@@ -33,15 +33,19 @@ pub struct Installed {
 #[derive(Debug)]
 pub struct Staged {
     directory: PathBuf,
-    staging: PathBuf,
     pub library: PathBuf,
     manifest: Manifest,
+    _staging: Staging,
 }
 
-impl Drop for Staged {
+/// The directory that it lies in until then.
+#[derive(Debug)]
+struct Staging(PathBuf);
+
+impl Drop for Staging {
     fn drop(&mut self) {
         // What is left of it is in nobody's way.
-        let _ = fs::remove_dir_all(&self.staging);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -59,12 +63,7 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
     trust::only_ours(directory)?;
     let staging = directory.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
     fs::create_dir(&staging).map_err(|cause| failed(&staging, cause))?;
-    let mut staged = Staged {
-        directory: directory.to_owned(),
-        library: PathBuf::new(),
-        staging: staging.clone(),
-        manifest: catalog::read_manifest(r#"{"name": "none"}"#).map_err(Error::import)?,
-    };
+    let removed = Staging(staging.clone());
     let name = source.to_string_lossy();
     if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
         unpack(source, &staging)?;
@@ -89,10 +88,8 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
     };
     // Others may read it, and nobody write to it, whatever it was before.
     readable(&library).map_err(|cause| failed(&library, cause))?;
-    let plugin = catalog::inspect(&library, trust).await?;
-    staged.library = library;
-    staged.manifest = plugin.manifest;
-    Ok(staged)
+    let manifest = catalog::inspect(&library, trust).await?.manifest;
+    Ok(Staged { directory: directory.to_owned(), library, manifest, _staging: removed })
 }
 
 impl Staged {

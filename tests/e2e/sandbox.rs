@@ -109,6 +109,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "write_tmp",
             "write_var_tmp",
             "write_shared_memory",
+            "fill_disk",
         ],
     ),
     ("ENOENT: the working directory has no name any more", &["write_here"]),
@@ -250,6 +251,7 @@ fn what_is_granted_by_name_works_and_the_rest_does_not() {
     let write = with("write = [\"/tmp\"]");
     for (name, result) in [
         ("write_tmp", "OK"),
+        ("fill_disk", "EFBIG"),
         ("make_directory", "OK"),
         ("make_link", "OK"),
         ("make_pipe", "EPERM"),
@@ -284,6 +286,25 @@ fn files_and_variables_are_granted_one_by_one() {
     let host = hostile("");
     let config = host.path("config.toml");
     tries("read", config.to_str().unwrap(), "").ended(5).says("read: EACCES");
+}
+
+#[test]
+fn descriptors_that_the_host_was_started_with_stay_with_the_host() {
+    let open = |isolation: &str| {
+        let host = hostile(&format!(
+            "isolation = \"{isolation}\"\ninformation = {{ fault = \"descriptor\", argument = \"9\" }}"
+        ));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!(
+            "exec 9</etc/passwd; exec {} --config {} create --force {}",
+            host.path("bin/ticket-host").display(),
+            host.path("config.toml").display(),
+            ticket_host_tests::incident("plugin-closed").display(),
+        ));
+        run(shell, b"").ended(5)
+    };
+    open("worker").says("descriptor: EBADF");
+    open("in-process").says("descriptor: OK");
 }
 
 #[test]

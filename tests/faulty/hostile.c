@@ -145,6 +145,17 @@ static int change_time(void) {
 }
 static int truncate_file(void) { return failed(syscall(SYS_truncate, "/dev/null/none", 0)); }
 static int memory_file(void) { return opened(syscall(SYS_memfd_create, "x", 0)); }
+/* Over any limit on files, in a file that is removed at once. */
+static int fill_disk(void) {
+   const char *const path = "/tmp/ticket-host-hostile-b";
+   const int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+   if (file < 0) return errno;
+   signal(SIGXFSZ, SIG_IGN);
+   const int result = failed(ftruncate(file, (off_t)1 << 30));
+   close(file);
+   unlink(path);
+   return result;
+}
 static int open_by_handle(void) {
    uint32_t handle[8] = {0};
    return opened(syscall(SYS_open_by_handle_at, AT_FDCWD, handle, 0));
@@ -291,7 +302,7 @@ static const struct { const char *name; int (*attempt)(void); } attempts[] = {
    ATTEMPT(read_passwd), ATTEMPT(read_shadow), ATTEMPT(list_root), ATTEMPT(list_home), ATTEMPT(list_processes),
    ATTEMPT(list_here), ATTEMPT(read_parent_environ), ATTEMPT(read_parent_cmdline), ATTEMPT(read_parent_memory),
    ATTEMPT(read_parent_descriptor), ATTEMPT(read_parent_maps), ATTEMPT(read_own_environ), ATTEMPT(see_environment),
-   ATTEMPT(write_tmp), ATTEMPT(write_var_tmp), ATTEMPT(write_shared_memory), ATTEMPT(write_here),
+   ATTEMPT(write_tmp), ATTEMPT(write_var_tmp), ATTEMPT(write_shared_memory), ATTEMPT(write_here), ATTEMPT(fill_disk),
    ATTEMPT(make_directory), ATTEMPT(make_link), ATTEMPT(make_pipe), ATTEMPT(change_mode), ATTEMPT(change_owner),
    ATTEMPT(change_time), ATTEMPT(truncate_file), ATTEMPT(memory_file), ATTEMPT(open_by_handle),
    ATTEMPT(watch_files), ATTEMPT(watch_all_files),
@@ -392,6 +403,12 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
       snprintf(path, sizeof path, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
       const int result = readable(path);
       return ticket_fail(call, TICKET_CREATION_ERROR, "never", "read: ", ticket_of(result == 0 ? "OK" : strerrorname_np(result)));
+   }
+   if (is(&self->fault, "descriptor")) {
+      char name[8];
+      snprintf(name, sizeof name, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
+      const int result = failed(fcntl(atoi(name), F_GETFD));
+      return ticket_fail(call, TICKET_CREATION_ERROR, "never", "descriptor: ", ticket_of(result == 0 ? "OK" : strerrorname_np(result)));
    }
    if (is(&self->fault, "variable")) {
       char name[64];
