@@ -212,6 +212,16 @@ static int signal_group(void) { return failed(kill(0, 0)); }
 static int signal_everybody(void) { return failed(kill(-1, 0)); }
 static int signal_thread(void) { return failed(syscall(SYS_tgkill, getppid(), getppid(), 0)); }
 static int queue_signal(void) { return failed(sigqueue(getppid(), 0, (union sigval){0})); }
+static int signal_by_descriptor(void) {
+   const int result = failed(fcntl(2, F_SETOWN, getppid()));
+   if (result == 0) fcntl(2, F_SETOWN, 0);
+   return result;
+}
+static int choose_signal(void) { return failed(fcntl(2, F_SETSIG, 0)); }
+static int thread_in_namespace(void) {
+   /* Without the flags that a thread needs: refused either way, and not with the same reason. */
+   return failed(syscall(SYS_clone, CLONE_THREAD | CLONE_NEWNET, 0, 0, 0, 0));
+}
 static int slow_parent(void) { return failed(setpriority(PRIO_PROCESS, (id_t)getppid(), 0)); }
 static int limit_parent(void) {
    struct rlimit now;
@@ -310,6 +320,7 @@ static const struct { const char *name; int (*attempt)(void); } attempts[] = {
    ATTEMPT(exec_program), ATTEMPT(exec_memory), ATTEMPT(trace_parent), ATTEMPT(copy_parent_memory),
    ATTEMPT(write_parent_memory), ATTEMPT(open_parent), ATTEMPT(take_descriptor), ATTEMPT(signal_parent),
    ATTEMPT(signal_group), ATTEMPT(signal_everybody), ATTEMPT(signal_thread), ATTEMPT(queue_signal),
+   ATTEMPT(signal_by_descriptor), ATTEMPT(choose_signal), ATTEMPT(thread_in_namespace),
    ATTEMPT(slow_parent), ATTEMPT(limit_parent), ATTEMPT(pin_parent), ATTEMPT(new_session),
    ATTEMPT(raise_memory_limit), ATTEMPT(raise_file_limit), ATTEMPT(be_dumpable), ATTEMPT(outlive_host),
    ATTEMPT(be_traced), ATTEMPT(gain_privileges), ATTEMPT(dump_core), ATTEMPT(set_user), ATTEMPT(new_user_space),

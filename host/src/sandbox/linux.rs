@@ -42,8 +42,8 @@ const NETWORK: [&str; 8] = [
 /// Where the system's programs lie, and what they are configured by.
 const PROGRAMS: [&str; 4] = ["/bin", "/usr", "/sbin", "/etc/alternatives"];
 
-/// Bytes of address space: far above what a plugin needs, also one with a runtime that reserves.
-const MEMORY: u64 = 8 << 30;
+/// Bytes of address space: far above what a plugin needs, also one with a runtime that reserves some.
+const MEMORY: u64 = 2 << 30;
 /// Open files.
 const FILES: u64 = 128;
 /// Bytes of one file that is written.
