@@ -124,19 +124,12 @@ impl Gateway {
             Ok(client) => client,
             Err(error) => return HttpAnswer::Denied(describe(&error)),
         };
-        let wait = match self.pace.turn(deadline) {
-            Some(turn) => turn.saturating_duration_since(Instant::now()),
-            None => {
-                return HttpAnswer::NotSent(
-                    "the call's time was over before the request's turn came (a rate limit, or a \
-                     pause that the ticket system asked for)"
-                        .to_owned(),
-                );
-            }
-        };
-        if !wait.is_zero() {
-            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
-            tokio::time::sleep(wait).await;
+        if !self.wait_for_turn(deadline).await {
+            return HttpAnswer::NotSent(
+                "the call's time was over before the request's turn came (a rate limit, or a \
+                 pause that the ticket system asked for)"
+                    .to_owned(),
+            );
         }
         let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
@@ -167,9 +160,9 @@ impl Gateway {
             })
             .collect();
         match (status, retry_after(&headers)) {
-            (429, asked) => self.pace.pause(asked),
+            (429, asked) => self.pace.refused(asked),
             (403 | 503, asked @ Some(_)) => self.pace.pause(asked),
-            _ => {}
+            _ => self.pace.taken(),
         }
         let mut body = Vec::new();
         loop {
@@ -183,6 +176,22 @@ impl Gateway {
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
+            }
+        }
+    }
+
+    /// Whether a request's turn comes before `deadline`; returns when it did.
+    async fn wait_for_turn(&self, deadline: Instant) -> bool {
+        loop {
+            let Some(turn) = self.pace.turn(deadline) else { return false };
+            let wait = turn.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                return true;
+            }
+            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
+            tokio::time::sleep(wait).await;
+            if !self.pace.paused() {
+                return true;
             }
         }
     }
