@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use ticket_plugin_api::message::{Checks, Manifest};
 use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
@@ -475,6 +476,12 @@ async fn call(
 }
 
 fn json_of(request: &Request, dry_run: bool) -> String {
-    json!({"incident": request.incident.attributes, "key": request.key, "dry_run": dry_run})
-        .to_string()
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        incident: &'a Map<String, Value>,
+        key: &'a str,
+        dry_run: bool,
+    }
+    let asked = Asked { incident: &request.incident.attributes, key: &request.key, dry_run };
+    serde_json::to_string(&asked).expect("JSON's own values become JSON")
 }
