@@ -4,7 +4,7 @@
 //! the host.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -21,18 +21,28 @@ use crate::library::{self, Library};
 use crate::permissions::Permissions;
 use crate::sandbox;
 
+/// Gives up what a plugin in the file of that name doesn't need. What could not be enforced.
+pub type Confine = fn(&Permissions, &Path) -> io::Result<Vec<String>>;
+
 /// Runs until the host closes the pipe.
 pub fn main() -> ExitCode {
+    main_with(confine)
+}
+
+/// As [`main`], with another sandbox, so that what the sandbox costs can be measured.
+pub fn main_with(confine: Confine) -> ExitCode {
     #[cfg(windows)]
     sandbox::end_quietly();
     let mut pipe = match stdio::take() {
-        Ok((input, output)) => Pipe { input, output, deadline: Instant::now() },
+        Ok((input, output)) => {
+            Pipe { input: BufReader::new(input), output, deadline: Instant::now() }
+        }
         Err(cause) => {
             eprintln!("worker: the pipes to the host can't be used: {cause}");
             return ExitCode::FAILURE;
         }
     };
-    match serve(&mut pipe) {
+    match serve(&mut pipe, confine) {
         Ok(()) => ExitCode::SUCCESS,
         // The host went away.
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
@@ -43,7 +53,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve(pipe: &mut Pipe) -> io::Result<()> {
+fn serve(pipe: &mut Pipe, confine: Confine) -> io::Result<()> {
     let mut loaded: Option<Library> = None;
     let mut opened: Option<Instance> = None;
     loop {
@@ -96,7 +106,6 @@ fn serve(pipe: &mut Pipe) -> io::Result<()> {
     }
 }
 
-/// Gives up what the plugin doesn't need. What could not be enforced.
 #[cfg(target_os = "linux")]
 fn confine(permissions: &Permissions, library: &Path) -> io::Result<Vec<String>> {
     sandbox::enter(permissions, library)
@@ -117,7 +126,7 @@ fn text(body: Vec<u8>) -> io::Result<String> {
 
 /// The pipe to the host, and through it what a call may ask for.
 struct Pipe {
-    input: File,
+    input: BufReader<File>,
     output: File,
     /// When the call that is under way is over.
     deadline: Instant,
@@ -127,7 +136,7 @@ impl Pipe {
     #[cfg(target_os = "linux")]
     fn tidy(&self, host: u32) -> io::Result<()> {
         use std::os::fd::AsFd;
-        sandbox::tidy([self.input.as_fd(), self.output.as_fd()], host)
+        sandbox::tidy([self.input.get_ref().as_fd(), self.output.as_fd()], host)
     }
 
     #[cfg(not(target_os = "linux"))]

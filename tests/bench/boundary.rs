@@ -1,0 +1,192 @@
+//! The boundary alone: what a call costs whose plugin only replies, in each way to hold a plugin.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi_stable::library::RootModule;
+use serde_json::{Value, json};
+use ticket_bench_root_module::{PluginRef, reply};
+use ticket_host::backend::{Backend, Request};
+use ticket_host::catalog::{Catalog, Place};
+use ticket_host::config::Config;
+use ticket_host::library;
+use ticket_host::permissions::Permissions;
+use ticket_host::trust::Trust;
+use ticket_host::worker::{Peer, Worker, child};
+use ticket_host_tests::{Installation, built, incident, library_name, rust_plugin};
+use ticket_plugin_api::Ticket;
+use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
+use ticket_plugin_api::message::object;
+use tokio::runtime::Runtime;
+
+use crate::grpc::GrpcPlugin;
+use crate::report::{Bar, Goal, Report};
+use crate::statistics::{figure, interleaved};
+
+/// A worker sees nothing of the environment but what it is granted: who is granted this is to have
+/// no sandbox.
+const UNCONFINED: &str = "PATH";
+
+/// A worker's process.
+pub fn worker() -> ExitCode {
+    match std::env::var_os(UNCONFINED) {
+        Some(_) => child::main_with(|_, _| Ok(Vec::new())),
+        None => child::main(),
+    }
+}
+
+/// A host that is asked nothing.
+struct Silent;
+
+impl Host for Silent {
+    fn http(&mut self, _: HttpRequest) -> HttpAnswer {
+        HttpAnswer::DryRun
+    }
+    fn render(&mut self, _: &str, _: &str, _: &str) -> Result<String, String> {
+        Err(String::new())
+    }
+    fn log(&mut self, _: u32, _: &str) {}
+    fn remaining(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+impl Peer for Silent {
+    async fn http(&self, _: HttpRequest) -> HttpAnswer {
+        HttpAnswer::DryRun
+    }
+    fn render(&self, _: &str, _: &str, _: &str) -> Result<String, String> {
+        Err(String::new())
+    }
+    fn log(&self, _: u32, _: &str) {}
+    fn printed(&self, _: &str) {}
+    fn remaining(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+const NAMES: [&str; 8] = [
+    "direct Rust call",
+    "in-process: the C table",
+    "in-process: an abi_stable root module",
+    "worker without a sandbox",
+    "worker + sandbox",
+    "gRPC over a Unix socket (tonic), a process",
+    "the whole backend, in-process",
+    "the whole backend, worker + sandbox",
+];
+
+pub fn measure(report: &mut Report) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let plugin = rust_plugin("panics");
+    let settings = json!({"endpoint": "https://x.org", "secret": {}, "information": {"in": ""}});
+    let settings = settings.to_string();
+    let table = library::load(&library::prepare(&plugin, None).unwrap()).unwrap().table;
+    let mut instance = table.open(&settings, &mut Silent).unwrap();
+    let module = PluginRef::load_from_file(&root_module()).unwrap();
+    let free = Permissions { env: vec![UNCONFINED.to_owned()], ..Permissions::default() };
+    let [mut free, mut confined] = [free, Permissions::default()].map(|permissions| {
+        runtime.block_on(async {
+            let mut worker = Worker::load(&plugin, None, &permissions).await.unwrap();
+            worker.open(&settings, &Silent).await.unwrap();
+            worker
+        })
+    });
+    let mut grpc = GrpcPlugin::start(&runtime);
+    let [in_process, worker] = ["in-process", "worker"].map(|i| runtime.block_on(backend(i)));
+
+    for kilobytes in [2, 64] {
+        let incident = padded(kilobytes * 1024);
+        let request = json!({"incident": incident, "key": "k", "dry_run": false}).to_string();
+        let asked = Request {
+            incident: Arc::new(serde_json::from_value(incident).unwrap()),
+            key: "k".to_owned(),
+        };
+        let parse = |reply: &str| drop(black_box(object::<Ticket>(reply).unwrap()));
+        let in_worker = |runtime: &Runtime, worker: &mut Worker| {
+            let returned =
+                runtime.block_on(worker.call(Operation::Create, &request, &Silent)).unwrap();
+            drop(returned.parse::<Ticket>().unwrap());
+        };
+        let times = interleaved(
+            200,
+            &mut [
+                &mut || parse(&reply(&request).unwrap()),
+                &mut || {
+                    let returned = instance.call(Operation::Create, &request, &mut Silent);
+                    drop(black_box(returned.parse::<Ticket>().unwrap()));
+                },
+                &mut || {
+                    let reply = (module.create())(request.as_str().into());
+                    parse(&reply.into_result().unwrap());
+                },
+                &mut || in_worker(&runtime, &mut free),
+                &mut || in_worker(&runtime, &mut confined),
+                &mut || parse(&runtime.block_on(grpc.create(&request))),
+                &mut || drop(runtime.block_on(in_process.create(&asked)).unwrap()),
+                &mut || drop(runtime.block_on(worker.create(&asked)).unwrap()),
+            ],
+        );
+        let title =
+            format!("The boundary alone: a create that only replies, JSON of {kilobytes} KB");
+        let part = report.part(&title, &["", "us: median (p10 to p90)", "x direct", "x gRPC"]);
+        let [direct, grpc] = [0, 5].map(|rival: usize| times[rival].median());
+        for (rival, (name, time)) in NAMES.iter().zip(&times).enumerate() {
+            let median = time.median();
+            part.row(&[
+                (*name).to_owned(),
+                time.to_string(),
+                figure(median / direct),
+                figure(median / grpc),
+            ]);
+            let own = ![0, 2, 5].contains(&rival);
+            part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us", own });
+        }
+        part.goal(Goal::at_most(
+            "C table / abi_stable",
+            times[1].median() / times[2].median(),
+            1.2,
+        ));
+        part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
+    }
+}
+
+/// An incident of so many bytes.
+fn padded(bytes: usize) -> Value {
+    let mut incident: Value =
+        serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap();
+    let rest = bytes - incident.to_string().len();
+    incident["metadata"] = json!({"padding": "x".repeat(rest.saturating_sub(16))});
+    incident
+}
+
+fn root_module() -> PathBuf {
+    let name = library_name("x").replace("ticket_plugin_x", "ticket_bench_root_module");
+    built().join(name)
+}
+
+/// A backend as the program has it.
+async fn backend(isolation: &str) -> Backend {
+    let installation = Installation::new();
+    installation.config(&format!(
+        "[backends.b]\nplugin = \"panics\"\nendpoint = \"https://tickets.example.org\"\n\
+         isolation = \"{isolation}\"\ninformation = {{ in = \"\" }}\n"
+    ));
+    let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
+    // The build's own directory outlives the installation.
+    let places = vec![Place { directory: plugin_directory(), marked_only: false, named: true }];
+    let catalog = Catalog::discover(places, &Trust::default()).await;
+    let plugin = catalog.find("panics").unwrap();
+    Backend::new(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
+}
+
+fn plugin_directory() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-plugins");
+    fs::create_dir_all(&directory).unwrap();
+    fs::copy(rust_plugin("panics"), directory.join(library_name("panics"))).unwrap();
+    directory
+}

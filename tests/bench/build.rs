@@ -1,0 +1,15 @@
+//! Makes the client and the server of the gRPC rival, without protoc.
+
+use tonic_build::manual::{Builder, Method, Service};
+
+fn main() {
+    let create = Method::builder()
+        .name("create")
+        .route_name("Create")
+        .input_type("crate::grpc::Text")
+        .output_type("crate::grpc::Text")
+        .codec_path("tonic_prost::ProstCodec")
+        .build();
+    let plugin = Service::builder().name("Plugin").package("ticket").method(create).build();
+    Builder::new().compile(&[plugin]);
+}

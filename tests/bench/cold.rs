@@ -1,0 +1,152 @@
+//! A ticket, cold: whole processes that create one ticket and end, the host's and Python's.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use serde_json::json;
+use ticket_host_tests::{Installation, c_plugin, rust_plugin};
+
+use crate::process;
+use crate::report::{Bar, Goal, Report};
+use crate::statistics::{Sample, figure, interleaved_each};
+use crate::system::{Behaviour, System};
+use crate::tickets::{KINDS, sample};
+
+const ROUNDS: usize = 10;
+
+pub fn measure(report: &mut Report) {
+    against_python(report);
+    without_tickets(report);
+}
+
+fn against_python(report: &mut Report) {
+    let columns = ["", "ms: median (p10 to p90)", "x the host's", "peak MB"];
+    let part = report.part("A ticket, cold: a process that creates one and ends", &columns);
+    let incident = sample().to_string();
+    for kind in KINDS {
+        let system = System::start(Behaviour::default());
+        let installation = kind.host(&system, "worker", 4);
+        let mut number = 0;
+        let mut create = || {
+            number += 1;
+            let mut command = installation.command(&["create", "--key", &number.to_string()]);
+            start(command.stdin(Stdio::piped()), &incident)
+        };
+        let python = || start(&mut kind.python(&system, 1, 1), &incident);
+        let memory = [peak(create()), peak(python())];
+        let times =
+            interleaved_each(ROUNDS, &mut [&mut || succeeds(create()), &mut || succeeds(python())]);
+        let names = ["ticket-host create, worker + sandbox", "python, Django set up"];
+        for (rival, ((name, time), memory)) in names.iter().zip(&times).zip(memory).enumerate() {
+            let label = format!("{}: {name}", kind.plugin);
+            part.row(&[
+                label.clone(),
+                milliseconds(time).to_string(),
+                figure(time.median() / times[0].median()),
+                figure(memory as f64 / 1024.0),
+            ]);
+            part.bar(Bar { label, value: time.median() / 1e3, unit: "ms", own: rival == 0 });
+        }
+        let what = format!("{}: Python's time / create's", kind.plugin);
+        part.goal(Goal::at_least(&what, times[1].median() / times[0].median(), 50.0));
+    }
+}
+
+/// What of a run is not the ticket's.
+fn without_tickets(report: &mut Report) {
+    let installation = Installation::new();
+    for plugin in
+        [rust_plugin("local"), rust_plugin("rt"), rust_plugin("panics"), c_plugin("webhook")]
+    {
+        installation.add(&plugin);
+    }
+    installation.config(&installation.local("b"));
+    let incident = sample().to_string();
+    let run = |arguments: &[&str]| {
+        succeeds(start(installation.command(arguments).stdin(Stdio::piped()), &incident));
+    };
+    let mut number = 0;
+    let times = interleaved_each(
+        50,
+        &mut [
+            &mut || run(&["--version"]),
+            &mut || run(&["plugins", "list"]),
+            &mut || {
+                number += 1;
+                run(&["create", "--key", &number.to_string()]);
+            },
+            &mut || run(&["create", "--key", "1"]),
+        ],
+    );
+    let names = [
+        "--version",
+        "plugins list: four discovered",
+        "create with local, synced to disk",
+        "create that finds its ticket",
+    ];
+    let columns = ["", "ms: median (p10 to p90)", "x --version"];
+    let part = report.part("Whole runs of ticket-host, four plugins in the directory", &columns);
+    for (name, time) in names.iter().zip(&times) {
+        part.row(&[
+            (*name).to_owned(),
+            milliseconds(time).to_string(),
+            figure(time.median() / times[0].median()),
+        ]);
+    }
+    part.goal(Goal::at_most("ms to discover four plugins", times[1].median() / 1e3, 15.0));
+    part.goal(Goal::at_most("ms to create with local", times[2].median() / 1e3, 25.0));
+
+    let part = report.part("Sizes", &["", "MB"]);
+    for plugin in ["github", "gitlab", "jira", "local", "rt"] {
+        let stripped = installation.path("stripped");
+        fs::copy(rust_plugin(plugin), &stripped).unwrap();
+        let _ = Command::new("strip").arg(&stripped).status();
+        let megabytes = fs::metadata(&stripped).unwrap().len() as f64 / 1e6;
+        part.row(&[format!("plugin {plugin}, stripped"), figure(megabytes)]);
+    }
+    let worker = waiting_worker();
+    part.row(&["worker that waits in a call, resident".to_owned(), figure(worker)]);
+    part.goal(Goal::at_most("MB of a waiting worker", worker, 6.0));
+}
+
+fn milliseconds(microseconds: &Sample) -> Sample {
+    microseconds.map(|value| value / 1e3)
+}
+
+fn start(command: &mut Command, input: &str) -> Child {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Who needs no input may be gone.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child
+}
+
+fn succeeds(mut child: Child) {
+    assert!(child.wait().unwrap().success());
+}
+
+/// The most kilobytes that were seen of a process and its children until its end.
+fn peak(mut child: Child) -> u64 {
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(process::memory(child.id()));
+    }
+    most
+}
+
+/// The resident megabytes of a worker while its plugin waits.
+fn waiting_worker() -> f64 {
+    let rest = "call_timeout_seconds = 2\nsecret = { token = \"abcd\" }\n\
+                information = { fault = \"slow\", in = \"create\" }";
+    let host = Installation::with(&c_plugin("misbehaves"), "https://x.org", rest);
+    let mut command = host.command(&["create", "--force"]);
+    let mut child = start(command.stdin(Stdio::piped()), &json!({"description": "x"}).to_string());
+    let mut seen = Vec::new();
+    while child.try_wait().unwrap().is_none() {
+        seen.extend(process::children(child.id()).into_iter().map(process::resident));
+        thread::yield_now();
+    }
+    // Not the largest: between fork and exec a child shows its parent's memory.
+    seen.into_iter().map(|kilobytes| kilobytes as f64 / 1e3).collect::<Sample>().median()
+}

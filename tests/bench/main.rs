@@ -1,0 +1,59 @@
+//! What the host costs, beside its rivals, in interleaved runs: `cargo bench -p ticket-host-bench`.
+//!
+//! Not a test: machines are noisy. See README.md beside this file.
+#![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations)]
+
+mod boundary;
+mod cold;
+mod growth;
+mod grpc;
+mod process;
+mod report;
+mod statistics;
+mod storm;
+mod system;
+mod tickets;
+
+use std::process::ExitCode;
+
+use report::Report;
+use ticket_host::worker;
+
+/// A part of the measurement, by its name on the command line.
+type Part = (&'static str, fn(&mut Report));
+
+const PARTS: [Part; 5] = [
+    ("tickets", tickets::measure),
+    ("cold", cold::measure),
+    ("boundary", boundary::measure),
+    ("storm", storm::measure),
+    ("growth", growth::measure),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // The processes that are measured beside the host are this program too.
+    match arguments.first().map(String::as_str) {
+        Some(worker::ARGUMENT) => return boundary::worker(),
+        Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
+        Some(system::ARGUMENT) => return system::serve(&arguments[1..]),
+        Some(tickets::ARGUMENT) => return tickets::bare_client(&arguments[1..]),
+        _ => {}
+    }
+    // cargo adds --bench.
+    let asked: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    let mut report = Report::default();
+    for (name, measure) in PARTS {
+        if asked.is_empty() || asked.iter().any(|asked| *asked == name) {
+            measure(&mut report);
+        }
+    }
+    // Part of it would replace the whole.
+    if asked.is_empty()
+        && let Err(error) = report.save()
+    {
+        eprintln!("the results can't be written: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,87 @@
+//! Runs rivals in turn, and the median and spread of what that gave.
+
+use std::fmt;
+use std::time::Instant;
+
+/// The values of one rival.
+#[derive(Debug, Default, Clone)]
+pub struct Sample {
+    values: Vec<f64>,
+}
+
+impl Sample {
+    /// The value below which `percent` of all lie.
+    pub fn percentile(&self, percent: f64) -> f64 {
+        let last = self.values.len() - 1;
+        self.values[(last as f64 * percent / 100.0).round() as usize]
+    }
+
+    pub fn map(&self, change: impl Fn(f64) -> f64) -> Sample {
+        self.values.iter().map(|value| change(*value)).collect()
+    }
+
+    pub fn median(&self) -> f64 {
+        self.percentile(50.0)
+    }
+}
+
+impl FromIterator<f64> for Sample {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Sample {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        Sample { values }
+    }
+}
+
+/// The median, and where 80 % of the values lie.
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [low, middle, high] =
+            [10.0, 50.0, 90.0].map(|percent| figure(self.percentile(percent)));
+        write!(f, "{middle} ({low} to {high})")
+    }
+}
+
+/// A number with three digits that matter.
+pub fn figure(value: f64) -> String {
+    let decimals = match value.abs() {
+        0.0 => 0,
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.decimals$}")
+}
+
+type Rival<'a> = &'a mut dyn FnMut();
+
+/// Calls of a rival in a row: one that comes alone pays for the caches that the others took.
+const RUN: usize = 20;
+
+/// How long each rival takes, in microseconds: they run in turn, `rounds` times, after a tenth
+/// more to warm up; the mean of each run of [`RUN`] calls counts.
+pub fn interleaved(rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
+    in_turn(rounds, RUN, rivals)
+}
+
+/// As [`interleaved`], with each call timed alone: for what is long.
+pub fn interleaved_each(rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
+    in_turn(rounds, 1, rivals)
+}
+
+fn in_turn(rounds: usize, run: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
+    let mut times = vec![Vec::with_capacity(rounds); rivals.len()];
+    for round in 0..rounds + rounds.div_ceil(10) {
+        for (rival, times) in rivals.iter_mut().zip(&mut times) {
+            let started = Instant::now();
+            for _ in 0..run {
+                rival();
+            }
+            if round >= rounds.div_ceil(10) {
+                times.push(started.elapsed().as_secs_f64() * 1e6 / run as f64);
+            }
+        }
+    }
+    times.into_iter().map(Sample::from_iter).collect()
+}

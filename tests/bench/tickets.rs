@@ -1,0 +1,379 @@
+//! A ticket, warm: many tickets at one ticket system through the service, through Argus's own
+//! plugins, and as nothing but the request that creates it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Installation, incident, rust_plugin};
+
+use crate::process;
+use crate::report::{Bar, Goal, Report};
+use crate::statistics::{Sample, figure};
+use crate::system::{Behaviour, System};
+
+/// The argument that makes this program the bare client.
+pub const ARGUMENT: &str = "bare-client";
+
+const TICKETS: usize = 2000;
+const ROUNDS: usize = 1;
+
+/// A ticket system, and how its plugins are set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    pub plugin: &'static str,
+    python: &'static str,
+    /// Where a ticket is created, below the endpoint.
+    path: &'static str,
+    /// The name of the header that the token stands in, and what stands before it there.
+    login: (&'static str, &'static str),
+}
+
+pub const KINDS: [Kind; 4] = [
+    Kind {
+        plugin: "rt",
+        python: "argus_ticket_rt.RequestTrackerPlugin",
+        path: "REST/2.0/ticket",
+        login: ("Authorization", "token "),
+    },
+    Kind {
+        plugin: "jira",
+        python: "argus_ticket_jira.JiraPlugin",
+        path: "rest/api/2/issue",
+        login: ("Authorization", "Bearer "),
+    },
+    Kind {
+        plugin: "github",
+        python: "argus_ticket_github.GithubPlugin",
+        path: "api/v3/repos/noc/tickets/issues",
+        login: ("Authorization", "Bearer "),
+    },
+    Kind {
+        plugin: "gitlab",
+        python: "argus_ticket_gitlab.GitlabPlugin",
+        path: "api/v4/projects/noc%2Ftickets/issues",
+        login: ("PRIVATE-TOKEN", ""),
+    },
+];
+
+const TOKEN: &str = "a-token-of-the-bench";
+
+impl Kind {
+    /// The ticket information, the same for all.
+    pub fn information(self) -> Value {
+        match self.plugin {
+            "rt" => json!({"queue": "General"}),
+            "jira" => json!({"project_key_or_id": "AT", "type": "Task"}),
+            _ => json!({"project_namespace_and_name": "noc/tickets", "labels_set": ["argus"]}),
+        }
+    }
+
+    /// A host that has this plugin, in the file `plugin.json` its settings.
+    pub fn host(self, system: &System, isolation: &str, concurrency: usize) -> Installation {
+        let information = self.information();
+        let members = information.as_object().unwrap().iter();
+        let information: Vec<String> =
+            members.map(|(name, value)| format!("{name} = {value}")).collect();
+        let rest = format!(
+            "isolation = \"{isolation}\"\nconcurrency = {concurrency}\n\
+             secret = {{ token = \"{TOKEN}\" }}\ninformation = {{ {} }}\n\
+             [queue]\npath = \"queue.db\"\n",
+            information.join(", ")
+        );
+        Installation::with(&rust_plugin(self.plugin), &system.url, &rest)
+    }
+
+    /// Python with Argus and its plugin, for so many tickets.
+    pub fn python(self, system: &System, count: usize, threads: usize) -> Command {
+        let mut command = Command::new(python());
+        command
+            .arg(scripts().join("tickets.py"))
+            .args([count.to_string(), threads.to_string()])
+            .env("PYTHONPATH", scripts())
+            .env("TICKET_PLUGIN", self.python)
+            .env("TICKET_ENDPOINT", &system.url)
+            .env("TICKET_AUTHENTICATION_SECRET", json!({"token": TOKEN}).to_string())
+            .env("TICKET_INFORMATION", self.information().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+    }
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+}
+
+/// The Python that has Argus's own plugins.
+fn python() -> PathBuf {
+    static PYTHON: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    PYTHON
+        .get_or_init(|| {
+            let output = Command::new(scripts().join("install.sh"))
+                .stderr(Stdio::inherit())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "Argus's plugins can't be installed");
+            let environment = String::from_utf8(output.stdout).unwrap();
+            Path::new(environment.trim()).join("bin/python")
+        })
+        .clone()
+}
+
+/// The incident of all runs.
+pub fn sample() -> Value {
+    serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap()
+}
+
+/// One like it, for a ticket of its own.
+pub fn numbered(number: usize) -> Value {
+    let mut incident = sample();
+    incident["pk"] = json!(number);
+    incident["argus_url"] = json!(format!("https://argus.example.org/incidents/{number}"));
+    incident["description"] = json!(format!("incident {number}"));
+    incident
+}
+
+/// What a run of one rival gave.
+#[derive(Debug)]
+pub struct Run {
+    tickets: usize,
+    wall: f64,
+    cpu: f64,
+    /// Kilobytes.
+    memory: u64,
+    /// Milliseconds, one for each ticket.
+    times: Sample,
+    requests: usize,
+}
+
+impl Run {
+    /// As the other processes print it.
+    fn parse(output: &[u8]) -> Run {
+        let said: Value = serde_json::from_slice(output).unwrap();
+        let times: Vec<f64> = serde_json::from_value(said["times"].clone()).unwrap();
+        Run {
+            tickets: times.len(),
+            wall: said["wall"].as_f64().unwrap(),
+            cpu: said["cpu"].as_f64().unwrap(),
+            memory: said["rss"].as_u64().unwrap(),
+            times: times.into_iter().collect(),
+            requests: 0,
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        self.tickets as f64 / self.wall
+    }
+
+    /// Milliseconds of processor time for each ticket.
+    fn cpu_each(&self) -> f64 {
+        self.cpu * 1e3 / self.tickets as f64
+    }
+}
+
+/// Through the service, by clients that wait for their ticket.
+fn served(kind: Kind, system: &System, isolation: &str, concurrency: usize) -> Run {
+    let host = kind.host(system, isolation, concurrency);
+    let service = host.serve();
+    let url = format!("{}/v1/tickets", service.url);
+    let file = |agent: &ureq::Agent, number: usize| {
+        let body = json!({"incident": numbered(number), "wait_ms": 60_000});
+        let mut answer = agent.post(&url).send_json(body).unwrap();
+        let answer: Value = answer.body_mut().read_json().unwrap();
+        assert!(answer["ticket"]["url"].is_string(), "{answer}");
+    };
+    // Warm: each instance is there, and knows what it looks up once.
+    let warm = ticket_host_tests::agent();
+    std::thread::scope(|scope| {
+        for number in 0..concurrency {
+            let (warm, file) = (&warm, &file);
+            scope.spawn(move || file(warm, TICKETS + number));
+        }
+    });
+    let requests = system.counted().requests;
+    let before = process::cpu(service.id());
+    let started = Instant::now();
+    let times = timed(TICKETS, concurrency, &|| {
+        let (agent, file) = (ticket_host_tests::agent(), &file);
+        move |number| file(&agent, number)
+    });
+    let wall = started.elapsed().as_secs_f64();
+    let cpu = (process::cpu(service.id()) - before).as_secs_f64();
+    let counted = system.counted();
+    assert_eq!(counted.titles.len(), TICKETS + concurrency, "each incident has one ticket");
+    let requests = counted.requests - requests;
+    Run { tickets: TICKETS, wall, cpu, memory: process::memory(service.id()), times, requests }
+}
+
+/// Through Argus's own plugin.
+fn pythons(kind: Kind, system: &System, threads: usize) -> Run {
+    // PyGithub waits half a second before each request that writes.
+    let count = if kind.plugin == "github" { 40 * threads.min(4) } else { TICKETS / 4 };
+    let mut child = kind.python(system, count, threads).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(sample().to_string().as_bytes()).unwrap();
+    let run = Run::parse(&child.wait_with_output().unwrap().stdout);
+    Run { requests: system.counted().requests, ..run }
+}
+
+/// As nothing but the last request, by a process of its own.
+fn bare(kind: Kind, system: &System, concurrency: usize) -> Run {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(ARGUMENT).arg(format!("{}{}", system.url, kind.path));
+    command.args([kind.login.0, &format!("{}{TOKEN}", kind.login.1), &concurrency.to_string()]);
+    let run = Run::parse(&command.stderr(Stdio::inherit()).output().unwrap().stdout);
+    Run { requests: system.counted().requests, ..run }
+}
+
+/// The process of the bare client: URL, header, its value, concurrency.
+pub fn bare_client(arguments: &[String]) -> ExitCode {
+    let [url, header, value, concurrency] = arguments else { return ExitCode::FAILURE };
+    let concurrency: usize = concurrency.parse().unwrap();
+    let body = |number: usize| {
+        let (title, text) = (format!("incident {number}"), "x".repeat(800));
+        json!({"title": title, "body": text, "labels": ["argus"], "Subject": title,
+            "fields": {"summary": title}})
+        .to_string()
+    };
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (times, wall) = runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let next = Arc::new(AtomicUsize::new(0));
+        let started = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..concurrency {
+            let (client, next) = (client.clone(), Arc::clone(&next));
+            let (url, header, value) = (url.clone(), header.clone(), value.clone());
+            tasks.spawn(async move {
+                let mut times = Vec::new();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= TICKETS {
+                        return times;
+                    }
+                    let started = Instant::now();
+                    let request = client.post(&url).header(&header, &value).body(body(number));
+                    let answer = request.send().await.unwrap();
+                    assert_eq!(answer.status(), 201);
+                    answer.bytes().await.unwrap();
+                    times.push(started.elapsed().as_secs_f64() * 1e3);
+                }
+            });
+        }
+        let times: Vec<f64> = tasks.join_all().await.concat();
+        (times, started.elapsed().as_secs_f64())
+    });
+    let own = std::process::id();
+    let said = json!({"wall": wall, "cpu": process::cpu(own).as_secs_f64(),
+        "rss": process::peak(own), "times": times});
+    println!("{said}");
+    ExitCode::SUCCESS
+}
+
+/// Calls what `client` makes for each thread with the numbers below `count`; the time of each
+/// call, in milliseconds.
+pub fn timed<C: FnMut(usize)>(
+    count: usize,
+    threads: usize,
+    client: &(impl Fn() -> C + Sync),
+) -> Sample {
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let (mut each, mut times) = (client(), Vec::new());
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return times;
+            }
+            let started = Instant::now();
+            each(number);
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+const RIVALS: [&str; 4] = [
+    "serve, worker + sandbox",
+    "serve, in-process",
+    "Argus's Python plugin",
+    "bare POST (reqwest)",
+];
+
+fn run(rival: usize, kind: Kind, system: &System, concurrency: usize) -> Run {
+    match rival {
+        0 => served(kind, system, "worker", concurrency),
+        1 => served(kind, system, "in-process", concurrency),
+        2 => pythons(kind, system, concurrency),
+        _ => bare(kind, system, concurrency),
+    }
+}
+
+pub fn measure(report: &mut Report) {
+    python();
+    for (latency, concurrencies) in [(0, &[1, 32][..]), (20, &[32])] {
+        for &concurrency in concurrencies {
+            at(report, Duration::from_millis(latency), concurrency);
+        }
+    }
+}
+
+fn at(report: &mut Report, latency: Duration, concurrency: usize) {
+    let system = match latency.as_millis() {
+        0 => "that answers at once".to_owned(),
+        ms => format!("that takes {ms} ms for each answer"),
+    };
+    let title = format!("A ticket, warm: {concurrency} at once, a ticket system {system}");
+    let part = report.part(
+        &title,
+        &["", "tickets/s", "x bare", "requests each", "CPU ms each", "p50 ms", "p99 ms", "MB"],
+    );
+    for kind in KINDS {
+        let mut runs: [Vec<Run>; 4] = Default::default();
+        for _ in 0..ROUNDS {
+            for (rival, runs) in runs.iter_mut().enumerate() {
+                let system = System::start(Behaviour { latency, limit: None });
+                runs.push(run(rival, kind, &system, concurrency));
+            }
+        }
+        let of = |rival: usize, value: fn(&Run) -> f64| -> Sample {
+            runs[rival].iter().map(value).collect()
+        };
+        let bare = of(3, Run::rate).median();
+        for (rival, name) in RIVALS.iter().enumerate() {
+            let rate = of(rival, Run::rate);
+            part.row(&[
+                format!("{}: {name}", kind.plugin),
+                rate.to_string(),
+                figure(rate.median() / bare),
+                figure(of(rival, |run| run.requests as f64 / run.tickets as f64).median()),
+                of(rival, Run::cpu_each).to_string(),
+                figure(of(rival, |run| run.times.median()).median()),
+                figure(of(rival, |run| run.times.percentile(99.0)).median()),
+                figure(of(rival, |run| run.memory as f64 / 1024.0).median()),
+            ]);
+            part.bar(Bar {
+                label: format!("{}: {name}", kind.plugin),
+                value: of(rival, Run::cpu_each).median(),
+                unit: "ms CPU each",
+                own: rival < 2,
+            });
+        }
+        let [worker, python] = [0, 2].map(|rival: usize| of(rival, Run::cpu_each).median());
+        let what = format!("{}: Python's CPU / worker + sandbox's", kind.plugin);
+        part.goal(Goal::at_least(&what, python / worker, 20.0));
+        if concurrency > 1 {
+            let what = format!("{}: tickets/s, worker + sandbox / bare", kind.plugin);
+            part.goal(Goal::at_least(&what, of(0, Run::rate).median() / bare, 0.8));
+        }
+    }
+}
