@@ -124,12 +124,19 @@ impl Gateway {
             Ok(client) => client,
             Err(error) => return HttpAnswer::Denied(describe(&error)),
         };
-        if !self.wait_for_turn(deadline).await {
-            return HttpAnswer::NotSent(
-                "the call's time was over before the request's turn came (a rate limit, or a \
-                 pause that the ticket system asked for)"
-                    .to_owned(),
-            );
+        let wait = match self.pace.turn(deadline) {
+            Some(turn) => turn.saturating_duration_since(Instant::now()),
+            None => {
+                return HttpAnswer::NotSent(
+                    "the call's time was over before the request's turn came (a rate limit, or a \
+                     pause that the ticket system asked for)"
+                        .to_owned(),
+                );
+            }
+        };
+        if !wait.is_zero() {
+            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
+            tokio::time::sleep(wait).await;
         }
         let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
@@ -160,9 +167,9 @@ impl Gateway {
             })
             .collect();
         match (status, retry_after(&headers)) {
-            (429, asked) => self.pace.refused(asked),
+            (429, asked) => self.pace.pause(asked),
             (403 | 503, asked @ Some(_)) => self.pace.pause(asked),
-            _ => self.pace.taken(),
+            _ => {}
         }
         let mut body = Vec::new();
         loop {
@@ -176,22 +183,6 @@ impl Gateway {
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
-            }
-        }
-    }
-
-    /// Whether a request's turn comes before `deadline`; returns when it did.
-    async fn wait_for_turn(&self, deadline: Instant) -> bool {
-        loop {
-            let Some(turn) = self.pace.turn(deadline) else { return false };
-            let wait = turn.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                return true;
-            }
-            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
-            tokio::time::sleep(wait).await;
-            if !self.pace.paused() {
-                return true;
             }
         }
     }
