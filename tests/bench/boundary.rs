@@ -17,7 +17,7 @@ use ticket_host::library;
 use ticket_host::permissions::Permissions;
 use ticket_host::trust::Trust;
 use ticket_host::worker::{Peer, Worker, child};
-use ticket_host_tests::{Installation, built, incident, library_name, rust_plugin};
+use ticket_host_tests::{Installation, built, library_name, rust_plugin};
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
 use ticket_plugin_api::message::object;
@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 use crate::grpc::GrpcPlugin;
 use crate::report::{Bar, Goal, Report};
 use crate::statistics::{figure, interleaved};
+use crate::tickets::sample;
 
 /// A worker sees nothing of the environment but what it is granted: who is granted this is to have
 /// no sandbox.
@@ -157,8 +158,7 @@ pub fn measure(report: &mut Report) {
 
 /// An incident of so many bytes.
 fn padded(bytes: usize) -> Value {
-    let mut incident: Value =
-        serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap();
+    let mut incident = sample();
     let rest = bytes - incident.to_string().len();
     incident["metadata"] = json!({"padding": "x".repeat(rest.saturating_sub(16))});
     incident

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use serde_json::json;
-use ticket_host_tests::{Installation, c_plugin, rust_plugin};
+use ticket_host_tests::{Installation, c_plugin, run, rust_plugin};
 
 use crate::process;
 use crate::report::{Bar, Goal, Report};
@@ -31,13 +30,12 @@ fn against_python(report: &mut Report) {
         let mut number = 0;
         let mut create = || {
             number += 1;
-            let mut command = installation.command(&["create", "--key", &number.to_string()]);
-            start(command.stdin(Stdio::piped()), &incident)
+            installation.command(&["create", "--key", &number.to_string()])
         };
-        let python = || start(&mut kind.python(&system, 1, 1), &incident);
-        let memory = [peak(create()), peak(python())];
-        let times =
-            interleaved_each(ROUNDS, &mut [&mut || succeeds(create()), &mut || succeeds(python())]);
+        let python = || kind.python(&system, 1, 1);
+        let memory = [create(), python()].map(|command| peak(command, &incident));
+        let ends = |command| drop(run(command, incident.as_bytes()).ended(0));
+        let times = interleaved_each(ROUNDS, &mut [&mut || ends(create()), &mut || ends(python())]);
         let names = ["ticket-host create, worker + sandbox", "python, Django set up"];
         for (rival, ((name, time), memory)) in names.iter().zip(&times).zip(memory).enumerate() {
             let label = format!("{}: {name}", kind.plugin);
@@ -64,8 +62,10 @@ fn without_tickets(report: &mut Report) {
     }
     installation.config(&installation.local("b"));
     let incident = sample().to_string();
-    let run = |arguments: &[&str]| {
-        succeeds(start(installation.command(arguments).stdin(Stdio::piped()), &incident));
+    let run = |arguments: &[&str]| drop(installation.run(arguments).ended(0));
+    let create = |number: usize| {
+        let key = number.to_string();
+        drop(installation.create_from(incident.as_bytes(), &["--key", &key]).ended(0));
     };
     let mut number = 0;
     let times = interleaved_each(
@@ -75,9 +75,9 @@ fn without_tickets(report: &mut Report) {
             &mut || run(&["plugins", "list"]),
             &mut || {
                 number += 1;
-                run(&["create", "--key", &number.to_string()]);
+                create(number);
             },
-            &mut || run(&["create", "--key", "1"]),
+            &mut || create(1),
         ],
     );
     let names = [
@@ -115,23 +115,21 @@ fn milliseconds(microseconds: &Sample) -> Sample {
     microseconds.map(|value| value / 1e3)
 }
 
-fn start(command: &mut Command, input: &str) -> Child {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Who needs no input may be gone.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child
-}
-
-fn succeeds(mut child: Child) {
-    assert!(child.wait().unwrap().success());
+/// Runs a command with `input` to its end, and looks at its process all the while.
+fn watched(mut command: Command, input: &str, mut look: impl FnMut(u32)) {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        look(child.id());
+        thread::yield_now();
+    }
 }
 
 /// The most kilobytes that were seen of a process and its children until its end.
-fn peak(mut child: Child) -> u64 {
+fn peak(command: Command, input: &str) -> u64 {
     let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        most = most.max(process::memory(child.id()));
-    }
+    watched(command, input, |process| most = most.max(process::memory(process)));
     most
 }
 
@@ -140,13 +138,10 @@ fn waiting_worker() -> f64 {
     let rest = "call_timeout_seconds = 2\nsecret = { token = \"abcd\" }\n\
                 information = { fault = \"slow\", in = \"create\" }";
     let host = Installation::with(&c_plugin("misbehaves"), "https://x.org", rest);
-    let mut command = host.command(&["create", "--force"]);
-    let mut child = start(command.stdin(Stdio::piped()), &json!({"description": "x"}).to_string());
     let mut seen = Vec::new();
-    while child.try_wait().unwrap().is_none() {
-        seen.extend(process::children(child.id()).into_iter().map(process::resident));
-        thread::yield_now();
-    }
+    watched(host.command(&["create", "--force"]), &sample().to_string(), |process| {
+        seen.extend(process::children(process).into_iter().map(process::resident));
+    });
     // Not the largest: between fork and exec a child shows its parent's memory.
     seen.into_iter().map(|kilobytes| kilobytes as f64 / 1e3).collect::<Sample>().median()
 }

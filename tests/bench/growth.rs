@@ -14,7 +14,7 @@ use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_n
 
 use crate::process;
 use crate::report::{Goal, Part, Report};
-use crate::statistics::{Sample, figure, interleaved_each};
+use crate::statistics::{Sample, figure, interleaved_each, timed};
 
 const CLIENTS: usize = 64;
 
@@ -78,21 +78,10 @@ pub fn rate(
     status: u16,
     request: impl Fn(usize) -> Vec<u8> + Sync,
 ) -> f64 {
-    let next = AtomicUsize::new(0);
     let started = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                let mut client = Client::new(service);
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    assert_eq!(client.ask(&request(number)), status);
-                }
-            });
-        }
+    timed(count, CLIENTS, &|| {
+        let (mut client, request) = (Client::new(service), &request);
+        move |number| assert_eq!(client.ask(&request(number)), status)
     });
     count as f64 / started.elapsed().as_secs_f64()
 }
@@ -244,10 +233,8 @@ fn directories(report: &mut Report) {
     let part = report.part("Growth: plugins in the directory", &columns);
     let counts = [1, 10, 50, 200];
     let hosts = counts.map(many);
-    let lists: Vec<Box<dyn Fn()>> = hosts.iter().map(|host| listing(host)).collect();
-    let mut rivals: Vec<_> = lists.iter().map(|list| || list()).collect();
-    let mut rivals: Vec<&mut dyn FnMut()> =
-        rivals.iter_mut().map(|rival| rival as &mut dyn FnMut()).collect();
+    let mut lists = hosts.each_ref().map(|host| || drop(host.run(&["plugins", "list"]).ended(0)));
+    let mut rivals = lists.each_mut().map(|list| list as &mut dyn FnMut());
     let times = interleaved_each(10, &mut rivals);
     let memory = hosts.each_ref().map(|host| process::memory(host.serve().id()) as f64 / 1024.0);
     rows(part, &counts, &times, &memory);
@@ -268,12 +255,6 @@ fn rows(part: &mut Part, counts: &[usize], times: &[Sample], memory: &[f64]) {
     part.goal(Goal::at_most("ms for each further plugin", each / 1e3, 5.0));
     let each = (memory[last] - memory[0]) / (counts[last] - counts[0]) as f64;
     part.goal(Goal::at_most("KB for each further plugin", each * 1024.0, 20.0));
-}
-
-fn listing(host: &Installation) -> Box<dyn Fn() + '_> {
-    Box::new(|| {
-        host.run(&["plugins", "list"]).ended(0);
-    })
 }
 
 /// An installation with so many plugins: one in C, under other names of the same length.

@@ -1,6 +1,7 @@
-//! Runs rivals in turn, and the median and spread of what that gave.
+//! Times what is measured, in turn or on many threads: the median and spread of what that gave.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// The values of one rival.
@@ -84,4 +85,30 @@ fn in_turn(rounds: usize, run: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
         }
     }
     times.into_iter().map(Sample::from_iter).collect()
+}
+
+/// Calls what `client` makes for each thread with the numbers below `count`; the time of each
+/// call, in milliseconds.
+pub fn timed<C: FnMut(usize)>(
+    count: usize,
+    threads: usize,
+    client: &(impl Fn() -> C + Sync),
+) -> Sample {
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let (mut each, mut times) = (client(), Vec::new());
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return times;
+            }
+            let started = Instant::now();
+            each(number);
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }

@@ -85,7 +85,7 @@ pub fn serve(arguments: &[String]) -> ExitCode {
         std::io::stdout().flush().unwrap();
         let desk = Arc::new(Desk {
             behaviour: Behaviour { latency, limit },
-            kept: Mutex::new(Kept { allowance: Instant::now(), ..Kept::new() }),
+            kept: Mutex::new(Kept::new()),
         });
         let router = Router::new().fallback(answer).with_state(desk);
         axum::serve(listener, router).await.unwrap();
@@ -223,6 +223,21 @@ impl Request<'_> {
         kept.tickets.push(Ticket { listed: listed.to_string(), asked: self.asked.clone() });
     }
 
+    /// The page that GitHub's and GitLab's parameters name, and the number of the next if there is
+    /// one. `order` is the parameter that says `asc` or `desc`.
+    fn numbered_page(
+        &self,
+        tickets: &[Ticket],
+        default_size: usize,
+        order: &str,
+    ) -> (String, Option<usize>) {
+        let (size, number) = (self.number("per_page", default_size), self.number("page", 1));
+        let newest_first = self.parameter(order).is_none_or(|order| order == "desc");
+        let start = size * (number - 1);
+        let next = (start + size < tickets.len()).then_some(number + 1);
+        (page(tickets, start, size, newest_first), next)
+    }
+
     fn rt(&self, rest: &str, kept: &mut Kept) -> Answer {
         match (&self.method, rest) {
             (&Method::POST, "ticket") => {
@@ -327,12 +342,9 @@ impl Request<'_> {
                 (StatusCode::CREATED, made.to_string(), None)
             }
             (&Method::GET, "/issues") => {
-                let (size, page_number) = (self.number("per_page", 30), self.number("page", 1));
-                let newest_first = self.parameter("direction").is_none_or(|d| d == "desc");
-                let start = size * (page_number - 1);
-                let more = start + size < kept.tickets.len();
-                let link = more.then(|| ("link", format!("<{api}/issues?x>; rel=\"next\"")));
-                (StatusCode::OK, page(&kept.tickets, start, size, newest_first), link)
+                let (body, next) = self.numbered_page(&kept.tickets, 30, "direction");
+                let link = next.map(|_| ("link", format!("<{api}/issues?x>; rel=\"next\"")));
+                (StatusCode::OK, body, link)
             }
             _ => none(),
         }
@@ -352,12 +364,8 @@ impl Request<'_> {
                 (StatusCode::CREATED, made.to_string(), None)
             }
             (&Method::GET, "/issues") => {
-                let (size, page_number) = (self.number("per_page", 20), self.number("page", 1));
-                let newest_first = self.parameter("sort").is_none_or(|sort| sort == "desc");
-                let start = size * (page_number - 1);
-                let more = start + size < kept.tickets.len();
-                let next = if more { (page_number + 1).to_string() } else { String::new() };
-                let body = page(&kept.tickets, start, size, newest_first);
+                let (body, next) = self.numbered_page(&kept.tickets, 20, "sort");
+                let next = next.map_or_else(String::new, |number| number.to_string());
                 (StatusCode::OK, body, Some(("x-next-page", next)))
             }
             _ => none(),
@@ -371,12 +379,10 @@ fn links_of(urls: &[Value]) -> Vec<Value> {
 
 /// A JSON list of so many tickets from `start` on.
 fn page(tickets: &[Ticket], start: usize, size: usize, newest_first: bool) -> String {
-    let listed = |ticket: &Ticket| ticket.listed.clone();
-    let items: Vec<String> = if newest_first {
-        tickets.iter().rev().skip(start).take(size).map(listed).collect()
-    } else {
-        tickets.iter().skip(start).take(size).map(listed).collect()
-    };
+    let total = tickets.len();
+    let places = (0..total).skip(start).take(size);
+    let places = places.map(|place| if newest_first { total - 1 - place } else { place });
+    let items: Vec<&str> = places.map(|place| tickets[place].listed.as_str()).collect();
     format!("[{}]", items.join(","))
 }
 

@@ -5,23 +5,23 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Installation, incident, rust_plugin};
+use ticket_host_tests::{Installation, agent, incident, rust_plugin};
 
 use crate::process;
 use crate::report::{Bar, Goal, Report};
-use crate::statistics::{Sample, figure};
+use crate::statistics::{Sample, figure, timed};
 use crate::system::{Behaviour, System};
 
 /// The argument that makes this program the bare client.
 pub const ARGUMENT: &str = "bare-client";
 
 const TICKETS: usize = 2000;
-const ROUNDS: usize = 1;
+const ROUNDS: usize = 3;
 
 /// A ticket system, and how its plugins are set up.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// A host that has this plugin, in the file `plugin.json` its settings.
+    /// A host with this plugin, and one backend for it.
     pub fn host(self, system: &System, isolation: &str, concurrency: usize) -> Installation {
         let information = self.information();
         let members = information.as_object().unwrap().iter();
@@ -110,24 +110,23 @@ fn scripts() -> PathBuf {
 }
 
 /// The Python that has Argus's own plugins.
-fn python() -> PathBuf {
-    static PYTHON: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    PYTHON
-        .get_or_init(|| {
-            let output = Command::new(scripts().join("install.sh"))
-                .stderr(Stdio::inherit())
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "Argus's plugins can't be installed");
-            let environment = String::from_utf8(output.stdout).unwrap();
-            Path::new(environment.trim()).join("bin/python")
-        })
-        .clone()
+fn python() -> &'static Path {
+    static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut command = Command::new(scripts().join("install.sh"));
+        let output = command.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "Argus's plugins can't be installed");
+        let environment = String::from_utf8(output.stdout).unwrap();
+        Path::new(environment.trim()).join("bin/python")
+    });
+    &PYTHON
 }
 
-/// The incident of all runs.
+/// The incident of all runs. Read once: it is asked for while the host is measured.
 pub fn sample() -> Value {
-    serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap()
+    static SAMPLE: LazyLock<Value> = LazyLock::new(|| {
+        serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap()
+    });
+    SAMPLE.clone()
 }
 
 /// One like it, for a ticket of its own.
@@ -189,18 +188,15 @@ fn served(kind: Kind, system: &System, isolation: &str, concurrency: usize) -> R
         assert!(answer["ticket"]["url"].is_string(), "{answer}");
     };
     // Warm: each instance is there, and knows what it looks up once.
-    let warm = ticket_host_tests::agent();
-    std::thread::scope(|scope| {
-        for number in 0..concurrency {
-            let (warm, file) = (&warm, &file);
-            scope.spawn(move || file(warm, TICKETS + number));
-        }
+    timed(concurrency, concurrency, &|| {
+        let (agent, file) = (agent(), &file);
+        move |number| file(&agent, TICKETS + number)
     });
     let requests = system.counted().requests;
     let before = process::cpu(service.id());
     let started = Instant::now();
     let times = timed(TICKETS, concurrency, &|| {
-        let (agent, file) = (ticket_host_tests::agent(), &file);
+        let (agent, file) = (agent(), &file);
         move |number| file(&agent, number)
     });
     let wall = started.elapsed().as_secs_f64();
@@ -274,32 +270,6 @@ pub fn bare_client(arguments: &[String]) -> ExitCode {
         "rss": process::peak(own), "times": times});
     println!("{said}");
     ExitCode::SUCCESS
-}
-
-/// Calls what `client` makes for each thread with the numbers below `count`; the time of each
-/// call, in milliseconds.
-pub fn timed<C: FnMut(usize)>(
-    count: usize,
-    threads: usize,
-    client: &(impl Fn() -> C + Sync),
-) -> Sample {
-    let next = AtomicUsize::new(0);
-    let run = || {
-        let (mut each, mut times) = (client(), Vec::new());
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return times;
-            }
-            let started = Instant::now();
-            each(number);
-            times.push(started.elapsed().as_secs_f64() * 1e3);
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
 }
 
 const RIVALS: [&str; 4] = [
