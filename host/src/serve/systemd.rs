@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+#[cfg(unix)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::queue::Queue;
 
 /// What the service is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
     Stop,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "Windows has no SIGHUP"))]
     Reload,
 }
 
