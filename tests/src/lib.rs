@@ -8,6 +8,7 @@ mod stub;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -37,6 +38,15 @@ pub fn built() -> &'static Path {
             cargo.arg("--release");
         }
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        // What cargo says of this package: seen as a change, it makes ring, and all that is built
+        // on it, compile anew, here and in the next build outside.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
+            if own.iter().any(|start| text.starts_with(start)) {
+                cargo.env_remove(&name);
+            }
+        }
         let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
         assert!(status.success(), "the host and the plugins don't build");
         profile
@@ -76,6 +86,7 @@ pub struct Installation {
 /// What a run of the program gave.
 #[derive(Debug)]
 pub struct Run {
+    /// Negative: the signal that ended it.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -207,8 +218,9 @@ pub fn run(mut command: Command, input: &[u8]) -> Run {
     // A program that refuses its input before it has read all of it is fine.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
+    let status = output.status;
     Run {
-        code: output.status.code().unwrap_or(-1),
+        code: status.code().or_else(|| status.signal().map(|signal| -signal)).unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
