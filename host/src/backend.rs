@@ -178,6 +178,11 @@ impl Backend {
         self.services.gateway.next_turn()
     }
 
+    /// Whether the ticket system's pause lasts.
+    pub fn paused(&self) -> bool {
+        self.services.gateway.paused()
+    }
+
     /// Whether `other` would do just the same, so that this one, with its open instances, can stay.
     pub fn is_same(&self, other: &Backend) -> bool {
         self.settings.expose_secret() == other.settings.expose_secret()

@@ -19,7 +19,7 @@ pub fn measure(report: &mut Report) {
     let host = rt.host(&system, "worker", 4);
     let service = host.serve();
     // Warm: the plugin is loaded, and what it looks up once is known.
-    service.file(&numbered(INCIDENTS), 60_000).is(200);
+    service.file(&numbered(INCIDENTS), 60_000).is(201);
     let before = process::memory(service.id());
     let asked = system.counted();
     let started = Instant::now();

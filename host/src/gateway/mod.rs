@@ -76,6 +76,11 @@ impl Gateway {
         self.pace.next()
     }
 
+    /// Whether the ticket system's pause lasts.
+    pub fn paused(&self) -> bool {
+        self.pace.paused()
+    }
+
     /// Whether the fence, and the rules for methods and headers, let `request` out.
     pub fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
         let url = Url::parse(&request.url).map_err(|cause| {
@@ -124,25 +129,19 @@ impl Gateway {
             Ok(client) => client,
             Err(error) => return HttpAnswer::Denied(describe(&error)),
         };
-        let wait = match self.pace.turn(deadline) {
-            Some(turn) => turn.saturating_duration_since(Instant::now()),
-            None => {
-                return HttpAnswer::NotSent(
-                    "the call's time was over before the request's turn came (a rate limit, or a \
-                     pause that the ticket system asked for)"
-                        .to_owned(),
-                );
-            }
-        };
-        if !wait.is_zero() {
-            self.route.metrics.rate_limit_wait(&self.route.backend, wait);
-            tokio::time::sleep(wait).await;
+        if !self.turn(deadline).await {
+            return HttpAnswer::NotSent(
+                "the call's time was over before the request's turn came (a rate limit, or a \
+                 pause that the ticket system asked for)"
+                    .to_owned(),
+            );
         }
         let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
             return HttpAnswer::NotSent("the call's time was over before the request".to_owned());
         }
         let place = origin_of(&url);
+        let left = Instant::now();
         let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
         let sent =
             client.request(method, url).headers(headers).body(request.body).timeout(time).send();
@@ -167,9 +166,9 @@ impl Gateway {
             })
             .collect();
         match (status, retry_after(&headers)) {
-            (429, asked) => self.pace.pause(asked),
-            (403 | 503, asked @ Some(_)) => self.pace.pause(asked),
-            _ => {}
+            (429, asked) => self.pace.pause(left, asked),
+            (403 | 503, asked @ Some(_)) => self.pace.pause(left, asked),
+            _ => self.pace.taken(),
         }
         let mut body = Vec::new();
         loop {
@@ -183,6 +182,21 @@ impl Gateway {
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
+            }
+        }
+    }
+
+    /// Waits until a request may leave; false if that is after `deadline`.
+    async fn turn(&self, deadline: Instant) -> bool {
+        loop {
+            let Some(turn) = self.pace.turn(deadline) else { return false };
+            let wait = turn.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                self.route.metrics.rate_limit_wait(&self.route.backend, wait);
+                tokio::time::sleep(wait).await;
+            }
+            if !self.pace.paused() {
+                return true;
             }
         }
     }

@@ -1,7 +1,7 @@
-//! When a backend's next request may leave: its rate limit, and the pauses that its ticket system
-//! asks for.
+//! When a backend's next request may leave: its rate limit, the pauses that its ticket system
+//! asks for, and the gap that keeps them few.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A ticket system that asks for more is asked again after this.
@@ -9,13 +9,38 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// After a 429 that doesn't say for how long.
 const UNSAID_PAUSE: Duration = Duration::from_secs(1);
 
+/// Every pause makes the gap between requests longer by `LONGER`, every answer shorter by
+/// `SHORTER`: at a limit it settles where about one request in 150 is refused. Where refusals have
+/// nothing to do with how many requests leave, it grows no further than `COST` allows.
+const LONGER: f64 = 1.25;
+const SHORTER: f64 = 0.9985;
+/// The gaps between two pauses together, beside the pause.
+const COST: u32 = 2;
+const FIRST_GAP: Duration = Duration::from_millis(4);
+const LONGEST_GAP: Duration = Duration::from_millis(100);
+/// Less is none.
+const SHORTEST_GAP: Duration = Duration::from_millis(1);
+
 /// Shared by all calls of a backend.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Between two requests.
+    /// Between two requests, as the settings say.
     interval: Duration,
-    /// Before this none may leave.
-    next: Mutex<Instant>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Before this none has a turn.
+    next: Instant,
+    /// Before this none leaves, though it had its turn.
+    paused: Instant,
+    /// When the newest pause was asked for.
+    refused: Option<Instant>,
+    /// Between two requests, as the ticket system's pauses taught.
+    gap: Duration,
+    /// Requests that were taken since the newest pause.
+    taken: u32,
 }
 
 impl Pace {
@@ -23,31 +48,61 @@ impl Pace {
         let interval = requests_per_second.map_or(Duration::ZERO, |rate| {
             Duration::try_from_secs_f64(1.0 / rate).unwrap_or(LONGEST_PAUSE)
         });
-        Pace { interval, next: Mutex::new(Instant::now()) }
+        let now = Instant::now();
+        let state = State { next: now, paused: now, refused: None, gap: Duration::ZERO, taken: 0 };
+        Pace { interval, state: Mutex::new(state) }
     }
 
     /// A request's turn: when it may leave. None if that is after `deadline`; then it has no turn.
     pub(super) fn turn(&self, deadline: Instant) -> Option<Instant> {
-        let mut next = self.next.lock().expect("nobody panics with this lock");
-        let turn = (*next).max(Instant::now());
+        let mut state = self.state();
+        let turn = state.next.max(Instant::now());
         if turn > deadline {
             return None;
         }
-        *next = turn + self.interval;
+        state.next = turn + self.interval.max(state.gap);
         Some(turn)
+    }
+
+    /// Whether nothing may leave now: a pause came after the turn was given.
+    pub(super) fn paused(&self) -> bool {
+        Instant::now() < self.state().paused
     }
 
     /// When the next request would have its turn.
     pub(super) fn next(&self) -> Instant {
-        *self.next.lock().expect("nobody panics with this lock")
+        self.state().next
     }
 
-    /// Nothing leaves for so long: the ticket system said so, or said 429 without a time.
-    pub(super) fn pause(&self, asked: Option<Duration>) {
+    /// Nothing leaves for so long: the ticket system said so to a request that left at `left`, or
+    /// said 429 without a time.
+    pub(super) fn pause(&self, left: Instant, asked: Option<Duration>) {
         let asked = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNSAID_PAUSE);
-        let until = Instant::now() + asked.min(LONGEST_PAUSE);
-        let mut next = self.next.lock().expect("nobody panics with this lock");
-        *next = (*next).max(until);
+        let pause = asked.min(LONGEST_PAUSE);
+        let now = Instant::now();
+        let mut state = self.state();
+        state.paused = state.paused.max(now + pause);
+        state.next = state.next.max(state.paused);
+        // Those that were under way when the limit was met all say the same.
+        if state.refused.is_none_or(|refused| left > refused) {
+            state.refused = Some(now);
+            let worth = pause * COST / state.taken.max(1);
+            let longer = state.gap.mul_f64(LONGER).max(FIRST_GAP).min(worth);
+            state.gap = state.gap.max(longer).min(LONGEST_GAP);
+            state.taken = 0;
+        }
+    }
+
+    /// The ticket system took a request.
+    pub(super) fn taken(&self) {
+        let mut state = self.state();
+        state.taken = state.taken.saturating_add(1);
+        let gap = state.gap.mul_f64(SHORTER);
+        state.gap = if gap < SHORTEST_GAP { Duration::ZERO } else { gap };
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with this lock")
     }
 }
 
@@ -78,7 +133,7 @@ mod tests {
     #[test]
     fn a_pause_holds_all_and_who_cannot_wait_takes_no_turn() {
         let pace = Pace::new(Some(1.0));
-        pace.pause(Some(Duration::from_secs(30)));
+        pace.pause(Instant::now(), Some(Duration::from_secs(30)));
         assert_eq!(pace.turn(Instant::now() + Duration::from_secs(29)), None);
         let turn = pace.turn(in_a_minute()).unwrap();
         assert!(turn > Instant::now() + Duration::from_secs(29));
@@ -87,10 +142,92 @@ mod tests {
     #[test]
     fn a_pause_never_ends_an_older_one_early_and_has_a_bound() {
         let pace = Pace::new(None);
-        pace.pause(Some(Duration::from_secs(30)));
-        pace.pause(None);
+        pace.pause(Instant::now(), Some(Duration::from_secs(30)));
+        pace.pause(Instant::now(), None);
         assert!(pace.next() > Instant::now() + Duration::from_secs(29));
-        pace.pause(Some(Duration::MAX));
+        pace.pause(Instant::now(), Some(Duration::MAX));
         assert!(pace.next() < Instant::now() + LONGEST_PAUSE + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_pause_also_holds_those_that_had_their_turn() {
+        let pace = Pace::new(Some(10.0));
+        pace.turn(in_a_minute());
+        pace.turn(in_a_minute());
+        assert!(!pace.paused());
+        pace.pause(Instant::now(), Some(Duration::from_secs(30)));
+        assert!(pace.paused());
+    }
+
+    /// A ticket system's token bucket, and requests that leave as their turns come, in a made time
+    /// that starts at the pace's.
+    fn refused_of(requests: u32, limit: f64) -> u32 {
+        let pace = Pace::new(None);
+        let (mut tokens, mut last, mut refused) = (limit, pace.next(), 0);
+        for _ in 0..requests {
+            // What `turn` does, without its clock.
+            let turn = {
+                let mut state = pace.state();
+                let turn = state.next;
+                state.next = turn + state.gap.max(Duration::from_millis(1));
+                turn
+            };
+            tokens = (tokens + (turn - last).as_secs_f64() * limit).min(limit);
+            last = turn;
+            if tokens < 1.0 {
+                refused += 1;
+                pace.pause(Instant::now(), Some(Duration::from_secs(1)));
+                pace.state().next = turn + Duration::from_secs(1);
+            } else {
+                tokens -= 1.0;
+                pace.taken();
+            }
+        }
+        refused
+    }
+
+    #[test]
+    fn the_gap_finds_a_limit_that_nobody_told() {
+        for limit in [20.0, 50.0, 200.0] {
+            let refused = refused_of(10_000, limit);
+            assert!(refused < 200, "{refused} of 10000 refused at {limit}/s");
+        }
+    }
+
+    #[test]
+    fn requests_refused_together_teach_once_and_a_gap_has_a_bound() {
+        let pace = Pace::new(None);
+        let left = Instant::now();
+        for _ in 0..32 {
+            pace.pause(left, None);
+        }
+        assert_eq!(pace.state().gap, FIRST_GAP);
+        for _ in 0..100 {
+            pace.state().refused = None;
+            pace.pause(Instant::now(), None);
+        }
+        assert_eq!(pace.state().gap, LONGEST_GAP);
+    }
+
+    #[test]
+    fn refusals_by_chance_cost_no_more_in_gaps_than_twice_their_pauses() {
+        let pace = Pace::new(None);
+        for _ in 0..100 {
+            for _ in 0..100 {
+                pace.taken();
+            }
+            pace.pause(Instant::now(), Some(Duration::from_secs(1)));
+        }
+        assert!(pace.state().gap <= Duration::from_millis(20), "{:?}", pace.state().gap);
+    }
+
+    #[test]
+    fn answers_without_a_refusal_end_the_gap() {
+        let pace = Pace::new(None);
+        pace.pause(Instant::now(), None);
+        for _ in 0..1000 {
+            pace.taken();
+        }
+        assert_eq!(pace.state().gap, Duration::ZERO);
     }
 }

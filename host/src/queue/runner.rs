@@ -228,6 +228,8 @@ async fn failed(
     let health = match (error.kind, error.retry_after) {
         // It said when to come back: the gateway holds all calls until then.
         (Kind::Client, Some(_)) => Health::Unsaid,
+        // Its requests had no turn within the call's time.
+        (Kind::Client, None) if backend.paused() => Health::Unsaid,
         (Kind::Client, None) => Health::Down,
         (Kind::Settings | Kind::Creation, _) => Health::Up,
         _ => Health::Unsaid,
