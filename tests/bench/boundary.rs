@@ -41,7 +41,7 @@ pub fn worker() -> ExitCode {
 }
 
 /// A host that is asked nothing.
-struct Silent;
+pub struct Silent;
 
 impl Host for Silent {
     fn http(&mut self, _: HttpRequest) -> HttpAnswer {
@@ -157,7 +157,7 @@ pub fn measure(report: &mut Report) {
 }
 
 /// An incident of so many bytes.
-fn padded(bytes: usize) -> Value {
+pub fn padded(bytes: usize) -> Value {
     let mut incident = sample();
     let rest = bytes - incident.to_string().len();
     incident["metadata"] = json!({"padding": "x".repeat(rest.saturating_sub(16))});

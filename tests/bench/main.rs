@@ -7,6 +7,7 @@ mod boundary;
 mod cold;
 mod growth;
 mod grpc;
+mod instructions;
 mod process;
 mod report;
 mod statistics;
@@ -37,11 +38,16 @@ fn main() -> ExitCode {
         Some(worker::ARGUMENT) => return boundary::worker(),
         Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
         Some(system::ARGUMENT) => return system::serve(&arguments[1..]),
+        Some(instructions::ARGUMENT) => return instructions::run(&arguments[1..]),
         Some(tickets::ARGUMENT) => return tickets::bare_client(&arguments[1..]),
         _ => {}
     }
     // cargo adds --bench.
     let asked: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    // Compared with figures of its own kind of build, not with a rival: never part of the whole.
+    if asked == ["instructions"] {
+        return instructions::guard();
+    }
     let mut report = Report::default();
     for (name, measure) in PARTS {
         if asked.is_empty() || asked.iter().any(|asked| *asked == name) {

@@ -1,0 +1,133 @@
+//! The guard against slow growth: the instructions of an in-process call and of one accepted
+//! incident, as callgrind counts them, beside the stored figures. They don't depend on the
+//! machine's load, so it may fail.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use ticket_host::catalog::Catalog;
+use ticket_host::config::Config;
+use ticket_host::library;
+use ticket_host::queue::{self, Queue};
+use ticket_host::setup::Setup;
+use ticket_host::store::Sqlite;
+use ticket_host::trust::Trust;
+use ticket_host_tests::{Installation, built, rust_plugin};
+use ticket_plugin_api::Ticket;
+use ticket_plugin_api::abi::host_side::Operation;
+
+use crate::boundary::{Silent, padded};
+use crate::tickets::numbered;
+
+/// Does what is counted so many times: the arguments behind it are what and how often.
+pub const ARGUMENT: &str = "counted";
+/// What is counted: its name in the stored file, and what does it so many times.
+type Counted = (&'static str, fn(usize));
+const COUNTED: [Counted; 2] = [("in-process call, 2 KB", calls), ("accepted incident", accepts)];
+/// A run with fewer and one with more: what differs is not the start's.
+const FEW: usize = 100;
+const MANY: usize = 600;
+/// Part that a count may be off the stored one.
+const TOLERANCE: f64 = 0.05;
+
+pub fn run(arguments: &[String]) -> ExitCode {
+    let [which, times] = [0, 1].map(|place| arguments[place].parse::<usize>().unwrap());
+    COUNTED[which].1(times);
+    ExitCode::SUCCESS
+}
+
+/// Compares with the stored figures; stores them anew if UPDATE_INSTRUCTIONS is set.
+pub fn guard() -> ExitCode {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
+    let stored: BTreeMap<String, f64> = fs::read(&path)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
+    let mut counted = BTreeMap::new();
+    let mut off = false;
+    for (which, (name, _)) in COUNTED.iter().enumerate() {
+        let [few, many] = [FEW, MANY].map(|times| collected(which, times));
+        let each = ((many - few) / (MANY - FEW) as f64).round();
+        match stored.get(*name).map(|stored| each / stored) {
+            Some(ratio) => {
+                println!("{name}: {each} instructions, {ratio:.3} of the stored");
+                off |= (ratio - 1.0).abs() > TOLERANCE;
+            }
+            None => {
+                println!("{name}: {each} instructions, none stored");
+                off = true;
+            }
+        }
+        counted.insert(*name, each);
+    }
+    if std::env::var_os("UPDATE_INSTRUCTIONS").is_some() {
+        let text = serde_json::to_string_pretty(&counted).unwrap();
+        fs::write(&path, text + "\n").unwrap();
+    } else if off {
+        eprintln!(
+            "more than {TOLERANCE} off tests/bench/instructions.json: mend what costs, or say in \
+             the commit why it has to, and store the new figures: \
+             UPDATE_INSTRUCTIONS=1 tests/instructions.sh"
+        );
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Instructions of a whole run, all threads together.
+fn collected(which: usize, times: usize) -> f64 {
+    let directory = tempfile::tempdir_in(built()).unwrap();
+    let counts = directory.path().join("callgrind");
+    let out = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet"])
+        .arg(format!("--callgrind-out-file={}", counts.display()))
+        .arg(std::env::current_exe().unwrap())
+        .args([ARGUMENT, &which.to_string(), &times.to_string()])
+        .output()
+        .expect("valgrind is installed");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let counts = fs::read_to_string(counts).unwrap();
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap();
+    total.trim().parse().unwrap()
+}
+
+fn calls(times: usize) {
+    let settings = json!({"endpoint": "https://x.org", "secret": {}, "information": {"in": ""}});
+    let prepared = library::prepare(&rust_plugin("panics"), None).unwrap();
+    let table = library::load(&prepared).unwrap().table;
+    let mut instance = table.open(&settings.to_string(), &mut Silent).unwrap();
+    let request = json!({"incident": padded(2048), "key": "k", "dry_run": false}).to_string();
+    for _ in 0..times {
+        let returned = instance.call(Operation::Create, &request, &mut Silent);
+        drop(black_box(returned.parse::<Ticket>().unwrap()));
+    }
+}
+
+/// From the incident's JSON to the commit: what `serve` does with a request but for its HTTP.
+fn accepts(times: usize) {
+    let host = Installation::new();
+    host.config("[backends.b]\nplugin = \"local\"\nendpoint = \"file:///tmp\"\n");
+    let config = Config::load(Some(&host.path("config.toml"))).unwrap();
+    // One thread beside the database's: no work is stolen, and none counts by chance.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let path = host.path("queue.db");
+        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
+        let catalog = Catalog::discover(Vec::new(), &Trust::default()).await;
+        let setup = Setup { config, catalog, backends: BTreeMap::new(), errors: Vec::new() };
+        let queue = Queue::new(Arc::new(store), setup, Arc::default());
+        let incidents: Vec<String> =
+            (0..times).map(|number| numbered(number).to_string()).collect();
+        for incident in &incidents {
+            let incident = serde_json::from_str(incident).unwrap();
+            let new = queue::new(&queue.setup(), &incident, None, None).unwrap();
+            assert!(queue.file(new, Duration::ZERO).await.unwrap().new);
+        }
+    });
+}

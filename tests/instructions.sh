@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Compares the instructions of what happens for every ticket with the stored figures.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tests/install-valgrind.sh
+# Counts of a build without LTO stand for those with it, and build in half the time.
+export CARGO_PROFILE_RELEASE_LTO=off
+cargo bench --quiet -p ticket-host-bench -- instructions
