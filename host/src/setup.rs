@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, Place};
 use crate::config::{BackendConfig, Config, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
@@ -36,17 +36,21 @@ pub struct Setup {
 }
 
 impl Sources {
-    /// The plugins in the search path: named directories, the config's, the environment's, then
-    /// the usual ones.
-    pub async fn discover(&self, config: Option<&Config>) -> Catalog {
+    /// The search path: named directories, the config's, the environment's, then the usual ones.
+    pub fn places(&self, config: Option<&Config>) -> Vec<Place> {
         let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
         let named = self.plugin_dirs.iter().cloned();
         let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
         let named =
             named.chain(std::env::split_paths(&environment).filter(|p| !p.as_os_str().is_empty()));
+        catalog::search_path(named)
+    }
+
+    /// The plugins in the search path.
+    pub async fn discover(&self, config: Option<&Config>) -> Catalog {
         let none = Trust::default();
         let trust = config.map_or(&none, |config| &config.trust);
-        Catalog::discover(catalog::search_path(named), trust).await
+        Catalog::discover(self.places(config), trust).await
     }
 
     /// # Errors

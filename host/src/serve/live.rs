@@ -10,66 +10,99 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::{Service, systemd};
-use crate::catalog::is_library;
+use crate::catalog::{Place, is_library};
+use crate::config::Config;
+use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::report;
 use crate::setup::{Setup, Sources};
 
 /// A change is done when nothing more changed for so long: files are written in pieces.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// Reads again at each change of the files, and at each of `asked`.
-pub(super) async fn watch(
-    service: Arc<Service>,
+/// The sources of a setup, watched.
+#[derive(Debug)]
+pub(super) struct Live {
     sources: Sources,
-    listen: Option<SocketAddr>,
-    mut asked: mpsc::Receiver<()>,
-) {
-    let (changes, mut changed) = mpsc::channel(1);
-    let mut _watched = listen_to(&service.queue.setup(), changes.clone());
-    loop {
-        let told = tokio::select! {
-            told = asked.recv() => told,
-            change = changed.recv() => change,
-        };
-        if told.is_none() {
-            return;
-        }
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, changed.recv()).await {}
-        systemd::reloading();
-        let loaded = sources.load(&service.queue.metrics).await;
-        let replaced = match loaded {
-            Ok(mut setup) => {
-                if let Some(listen) = listen {
-                    setup.config.serve.listen = listen;
+    /// None: changes can't be heard of.
+    watcher: Option<RecommendedWatcher>,
+    changes: mpsc::Sender<()>,
+    changed: mpsc::Receiver<()>,
+}
+
+impl Live {
+    pub(super) fn new(sources: Sources) -> Live {
+        let (changes, changed) = mpsc::channel(1);
+        Live { sources, watcher: None, changes, changed }
+    }
+
+    /// The setup as it is now.
+    ///
+    /// # Errors
+    /// As [`Sources::load`].
+    pub(super) async fn load(&mut self, metrics: &Arc<Metrics>) -> Result<Setup> {
+        // Watched before it is read: a change in between would be heard of by nobody.
+        let config = Config::load(self.sources.config.as_deref())?;
+        let places = self.sources.places(Some(&config));
+        self.watcher = listen_to(config.file, &places, self.changes.clone());
+        self.sources.load(metrics).await
+    }
+
+    /// Reads again at each change of the files, and at each of `asked`.
+    pub(super) async fn follow(
+        mut self,
+        service: Arc<Service>,
+        listen: Option<SocketAddr>,
+        mut asked: mpsc::Receiver<()>,
+    ) {
+        loop {
+            let told = tokio::select! {
+                told = asked.recv() => told,
+                change = self.changed.recv() => change,
+            };
+            if told.is_none() {
+                return;
+            }
+            while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
+            systemd::reloading();
+            let replaced = match self.load(&service.queue.metrics).await {
+                Ok(mut setup) => {
+                    if let Some(listen) = listen {
+                        setup.config.serve.listen = listen;
+                    }
+                    service.replace(setup).await
                 }
-                service.replace(setup).await
+                Err(error) => Err(error),
+            };
+            match replaced {
+                Ok(()) => tracing::info!("config and plugins were read again"),
+                Err(error) => {
+                    service.queue.metrics.refused_reload();
+                    let text = report::text(&error);
+                    tracing::error!("the changed config is refused, the old one stays\n{text}");
+                }
             }
-            Err(error) => Err(error),
-        };
-        match replaced {
-            Ok(()) => {
-                tracing::info!("config and plugins were read again");
-                _watched = listen_to(&service.queue.setup(), changes.clone());
-            }
-            Err(error) => {
-                service.queue.metrics.refused_reload();
-                let text = report::text(&error);
-                tracing::error!("the changed config is refused, the old one stays\n{text}");
-            }
+            systemd::ready();
         }
-        systemd::ready();
     }
 }
 
 /// Hears of changes for as long as it lives. None: it can't.
-fn listen_to(setup: &Setup, changes: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let file = setup.config.file.clone();
-    let of_interest = file.clone();
+fn listen_to(
+    config: Option<PathBuf>,
+    plugins: &[Place],
+    changes: mpsc::Sender<()>,
+) -> Option<RecommendedWatcher> {
+    // The directory, not the file: editors and package managers put a new file in its place.
+    let beside = config.as_deref().and_then(Path::parent).map(|directory| match directory {
+        bare if bare.as_os_str().is_empty() => PathBuf::from("."),
+        directory => directory.to_owned(),
+    });
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let matters = match event {
             Ok(event) => {
                 is_change(event.kind)
-                    && event.paths.iter().any(|path| matters(path, of_interest.as_deref()))
+                    && event.paths.iter().any(|path| matters(path, config.as_deref()))
             }
             // Events were lost: anything may have changed.
             Err(_) => true,
@@ -86,12 +119,7 @@ fn listen_to(setup: &Setup, changes: mpsc::Sender<()>) -> Option<RecommendedWatc
             return None;
         }
     };
-    // The directory, not the file: editors and package managers put a new file in its place.
-    let beside = file.as_deref().and_then(Path::parent).map(|directory| match directory {
-        bare if bare.as_os_str().is_empty() => PathBuf::from("."),
-        directory => directory.to_owned(),
-    });
-    let plugins = setup.catalog.places.iter().map(|place| place.directory.clone());
+    let plugins = plugins.iter().map(|place| place.directory.clone());
     for directory in beside.into_iter().chain(plugins).filter(|directory| directory.is_dir()) {
         if let Err(cause) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
             tracing::warn!("{} can't be watched: {cause}", directory.display());

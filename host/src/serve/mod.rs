@@ -27,6 +27,7 @@ use crate::setup::{Setup, Sources};
 use crate::store::{Sqlite, Store as _};
 pub(crate) use api::JobView;
 use auth::Auth;
+use live::Live;
 
 /// How long a connection may take to send a request's head, or may be idle.
 const HEAD: Duration = Duration::from_secs(15);
@@ -111,7 +112,8 @@ pub async fn run(
     listening: impl FnOnce(SocketAddr),
 ) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let mut setup = sources.load(&metrics).await?;
+    let mut live = Live::new(sources);
+    let mut setup = live.load(&metrics).await?;
     if let Some(listen) = listen {
         setup.config.serve.listen = listen;
     }
@@ -147,7 +149,7 @@ pub async fn run(
         probed: tokio::sync::Mutex::default(),
     });
     let (reloads, reload) = tokio::sync::mpsc::channel(1);
-    let live = tokio::spawn(live::watch(Arc::clone(&service), sources, listen, reload));
+    let live = tokio::spawn(live.follow(Arc::clone(&service), listen, reload));
     let argus = tokio::spawn(argus::watch(Arc::clone(&queue)));
     let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&queue)));
     let (stop, stopped) = watch::channel(false);
