@@ -10,16 +10,23 @@ use crate::system::{Behaviour, System};
 use crate::tickets::{KINDS, numbered};
 
 const INCIDENTS: usize = 10_000;
+/// Calls that the backend has under way at once.
+const WORKERS: usize = 4;
 /// Requests per second that the ticket system takes.
 const LIMIT: f64 = 50.0;
 
 pub fn measure(report: &mut Report) {
     let rt = KINDS[0];
     let system = System::start(Behaviour { latency: Duration::ZERO, limit: Some(LIMIT) });
-    let host = rt.host(&system, "worker", 4);
+    let host = rt.host(&system, "worker", WORKERS);
     let service = host.serve();
-    // Warm: the plugin is loaded, and what it looks up once is known.
-    service.file(&numbered(INCIDENTS), 60_000).is(201);
+    // Warm: the plugin is loaded in every worker, and what it looks up once is known.
+    std::thread::scope(|scope| {
+        for number in INCIDENTS..INCIDENTS + WORKERS {
+            let service = &service;
+            scope.spawn(move || drop(service.file(&numbered(number), 60_000).is(201)));
+        }
+    });
     let before = process::memory(service.id());
     let asked = system.counted();
     let started = Instant::now();
@@ -29,7 +36,7 @@ pub fn measure(report: &mut Report) {
     let counted = loop {
         most = most.max(process::memory(service.id()));
         let counted = system.counted();
-        if counted.titles.len() > INCIDENTS {
+        if counted.titles.len() >= INCIDENTS + WORKERS {
             break counted;
         }
         std::thread::sleep(Duration::from_secs(1));
@@ -39,7 +46,7 @@ pub fn measure(report: &mut Report) {
 
     let requests = counted.requests - asked.requests;
     let refused = counted.refused - asked.refused;
-    let numbers = counted.titles[1..].iter().map(|title| {
+    let numbers = counted.titles[WORKERS..].iter().map(|title| {
         let digits = title.rsplit(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty());
         digits.and_then(|digits| digits.parse::<usize>().ok()).unwrap()
     });
@@ -61,7 +68,7 @@ pub fn measure(report: &mut Report) {
     }
     let wasted = refused as f64 / requests as f64 * 100.0;
     part.goal(Goal::at_most("% of the requests answered 429", wasted, 2.0));
-    let tickets = (counted.titles.len() - 1) as f64 / INCIDENTS as f64;
+    let tickets = (counted.titles.len() - WORKERS) as f64 / INCIDENTS as f64;
     part.goal(Goal::at_most("tickets for each incident", tickets, 1.0));
     // Filed by clients side by side, delivered by calls side by side.
     let displaced = displaced.unwrap_or(0) as f64;
