@@ -185,6 +185,8 @@ impl Queue {
                     break;
                 }
                 tokio::select! {
+                    // What became of it wins over a stop that came after that.
+                    biased;
                     Some(later) = watched.changed() => job = later,
                     () = reached(&mut phase, Phase::Over) => break,
                     () = tokio::time::sleep_until(deadline.into()) => {
