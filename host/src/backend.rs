@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::call::{CallContext, Mode, Services};
 use crate::catalog::{Plugin, Stamp};
-use crate::config::{BackendConfig, Isolation, Setting};
+use crate::config::{BackendConfig, Isolation, LookFirst, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::gateway::{Fence, Gateway, Route};
 use crate::in_process::{self, InProcess};
@@ -67,6 +67,7 @@ pub struct Backend {
     /// The JSON that open() gets.
     settings: SecretString,
     isolation: Isolation,
+    pub look_first: LookFirst,
     pub call_timeout: Duration,
     /// Calls at once.
     pub concurrency: usize,
@@ -165,6 +166,7 @@ impl Backend {
             scheme: config.endpoint.scheme().to_owned(),
             settings: settings.to_string().into(),
             isolation: config.isolation,
+            look_first: config.look_first,
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
             metrics: Arc::clone(metrics),

@@ -1,7 +1,7 @@
 //! From an incident to its one ticket in a backend.
 //!
 //! Invariant: nothing is created unless the plugin has just said that there is certainly no ticket
-//! of that key, or was told to (`force`), or can't search.
+//! of that key, or can't search, or who asks knows better ([`Look`]).
 
 use serde::Serialize;
 use ticket_plugin_api::abi::host_side::Operation;
@@ -21,11 +21,22 @@ pub struct Outcome {
     pub ticket: Ticket,
 }
 
+/// When a ticket is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Before one is made.
+    First,
+    /// Only after a call of which nobody knows what it did: there was certainly none before.
+    InDoubt,
+    /// Not at all: there may be an older one, which could not be told from a new one.
+    Never,
+}
+
 /// The incident's ticket: the one that it says it has, the one that is found, or a new one.
 ///
 /// # Errors
 /// The error's `retry` says whether there may be a ticket all the same.
-pub async fn create(backend: &Backend, request: &Request, force: bool) -> Result<Outcome> {
+pub async fn create(backend: &Backend, request: &Request, look: Look) -> Result<Outcome> {
     let outcome = |created: bool, ticket: Ticket| Outcome {
         created,
         backend: backend.name.clone(),
@@ -36,7 +47,7 @@ pub async fn create(backend: &Backend, request: &Request, force: bool) -> Result
         return Ok(outcome(false, ticket));
     }
     let mut warnings = Vec::new();
-    if !force {
+    if look == Look::First {
         match backend.find(request).await {
             Ok(Some(ticket)) => return Ok(outcome(false, ticket)),
             Ok(None) => {}
@@ -53,8 +64,7 @@ pub async fn create(backend: &Backend, request: &Request, force: bool) -> Result
             ticket.warnings.append(&mut warnings);
             Ok(outcome(true, ticket))
         }
-        // Forced, there may be an older ticket of that key: find could not tell them apart.
-        Err(error) if error.retry == Retry::Unknown && !force => {
+        Err(error) if error.retry == Retry::Unknown && look != Look::Never => {
             settle(backend, request, error, outcome).await
         }
         Err(error) => Err(error),

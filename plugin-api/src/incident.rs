@@ -99,8 +99,8 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// Seconds since 1970 of a time: RFC 3339, or as HTTP has it (RFC 9110, 5.6.7).
-pub(crate) fn unix_time(time: &str) -> Option<i64> {
+/// Seconds since 1970 of a time: RFC 3339, or as HTTP has it (RFC 9110, 5.6.7); None if it is neither.
+pub fn unix_time(time: &str) -> Option<i64> {
     use time::OffsetDateTime;
     use time::format_description::well_known::{Rfc2822, Rfc3339};
     let parsed = OffsetDateTime::parse(time, &Rfc3339);

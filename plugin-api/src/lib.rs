@@ -26,6 +26,6 @@ pub use abi::plugin_side::{Call, Extra, Format};
 pub use cache::Cached;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use http::{Endpoint, HttpError, Request, Response, Url};
-pub use incident::{Incident, Tag, utc, utc_before};
+pub use incident::{Incident, Tag, unix_time, utc, utc_before};
 pub use message::{Check, Ticket, TicketRequest, fingerprint};
 pub use plugin::{About, Settings, TicketPlugin};

@@ -494,3 +494,74 @@ fn systemd_hears_that_it_is_ready_reloads_lives_and_stops() {
     hear("STOPPING=1");
     assert_eq!(service.wait(), 0);
 }
+
+/// The methods of what the ticket system was asked since it was asked so often.
+fn methods(desk: &Stub, before: usize) -> Vec<String> {
+    desk.seen()[before..].iter().map(|seen| seen.method.clone()).collect()
+}
+
+const IN_DOUBT: &str = "look_first = \"when-in-doubt\"";
+
+#[test]
+fn what_is_looked_for_only_in_doubt_takes_one_request_if_it_began_under_this_service() {
+    let desk = desk(|_| None);
+    for (backend, expected) in [("", vec!["GET", "POST"]), (IN_DOUBT, vec!["POST"])] {
+        let host = host_at(&desk, backend);
+        let service = host.serve();
+        let before = desk.seen().len();
+        let mut incident = numbered(before);
+        incident["start_time"] = json!(service.just_now());
+        service.file(&incident, 30_000).is(201);
+        assert_eq!(methods(&desk, before), expected);
+        // Nobody knows that these are new.
+        let too_far_ahead = "2999-01-01T00:00:00Z";
+        for time in [json!("2026-01-01T00:00:00Z"), json!("infinity"), json!(too_far_ahead)] {
+            let before = desk.seen().len();
+            let mut incident = numbered(before);
+            incident["start_time"] = time;
+            service.file(&incident, 30_000).is(201);
+            assert_eq!(methods(&desk, before), ["GET", "POST"]);
+        }
+    }
+}
+
+#[test]
+fn what_is_looked_for_only_in_doubt_is_looked_for_after_a_try() {
+    // Refused: somebody may have made it by hand since. Unknown: it was looked for, and again before
+    // it is made.
+    for (status, expected) in
+        [(400, &["POST", "GET", "POST"][..]), (500, &["POST", "GET", "GET", "GET", "POST"])]
+    {
+        let refused = AtomicBool::new(false);
+        let desk = desk(move |seen| {
+            let first = seen.method == "POST" && !refused.swap(true, Ordering::Relaxed);
+            first.then(|| Answer::status(status))
+        });
+        let host = host_at(&desk, IN_DOUBT);
+        let service = host.serve();
+        let mut incident = numbered(1);
+        incident["start_time"] = json!(service.just_now());
+        if status == 400 {
+            service.file(&incident, 30_000).is(403);
+        }
+        service.file(&incident, 30_000).is(201);
+        assert_eq!(methods(&desk, 0), expected, "{status}");
+    }
+}
+
+#[test]
+fn what_is_looked_for_only_in_doubt_is_found_though_the_store_was_lost() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, IN_DOUBT);
+    let service = host.serve();
+    let mut incident = numbered(1);
+    incident["start_time"] = json!(service.just_now());
+    service.file(&incident, 30_000).is(201);
+    assert_eq!(service.stop(), 0);
+    for file in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+        let _ = fs::remove_file(host.path(file));
+    }
+    let again = host.serve().file(&incident, 30_000).is(200).json();
+    assert_eq!(again["ticket"]["url"], ticket_of("nav#1"));
+    assert_eq!(desk.posted().len(), 1);
+}

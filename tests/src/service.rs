@@ -101,6 +101,16 @@ impl Service {
         post(&self.url, path, body)
     }
 
+    /// When an incident began that no earlier service can have had: now, by a clock that is a
+    /// minute ahead.
+    pub fn just_now(&self) -> String {
+        let second = || time::OffsetDateTime::now_utc().unix_timestamp();
+        let started = second();
+        wait_for("the second after this one", || second() > started);
+        let ahead = time::OffsetDateTime::from_unix_timestamp(second() + 60).unwrap();
+        ahead.format(&time::format_description::well_known::Rfc3339).unwrap()
+    }
+
     /// Files an incident.
     pub fn file(&self, incident: &Value, wait_ms: u64) -> Reply {
         self.post("/v1/tickets", &serde_json::json!({"incident": incident, "wait_ms": wait_ms}))

@@ -12,7 +12,7 @@ use crate::backend::Request;
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::terminal::safe;
-use crate::tickets::{self, Outcome, Plan};
+use crate::tickets::{self, Look, Outcome, Plan};
 
 /// Prints the ticket's URL. Run twice, it gives the same ticket twice: it looks for the ticket
 /// before it creates one.
@@ -63,7 +63,8 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = tickets::create(&backend, &request, arguments.force).await?;
+    let look = if arguments.force { Look::Never } else { Look::First };
+    let outcome = tickets::create(&backend, &request, look).await?;
     show(&outcome, arguments.json);
     Ok(ExitCode::SUCCESS)
 }

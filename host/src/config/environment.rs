@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::secret::SecretSource;
 use super::service::{self, ServeConfig};
-use super::{BackendConfig, Config, Isolation, Limits, endpoint};
+use super::{BackendConfig, Config, Isolation, Limits, LookFirst, endpoint};
 use crate::error::{Error, Result};
 use crate::permissions::Permissions;
 use crate::trust::Trust;
@@ -54,6 +54,7 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> 
         max_response_bytes: limits.max_response_bytes,
         concurrency: limits.concurrency,
         requests_per_second: None,
+        look_first: LookFirst::default(),
         places: None,
     };
     Ok(Config {

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use super::secret::{SecretSource, readable_by_all};
 use super::service::{self, RawArgus, RawQueue, RawServe};
-use super::{BackendConfig, Config, Isolation, Limits, endpoint, origin};
+use super::{BackendConfig, Config, Isolation, Limits, LookFirst, endpoint, origin};
 use crate::error::{Error, Result};
 use crate::permissions::Permissions;
 use crate::trust::{Signatures, Trust, TrustedKey};
@@ -140,6 +140,8 @@ struct RawBackend {
     max_response_bytes: Option<Spanned<u64>>,
     concurrency: Option<Spanned<u64>>,
     requests_per_second: Option<Spanned<f64>>,
+    #[serde(default)]
+    look_first: LookFirst,
 }
 
 #[derive(Deserialize)]
@@ -318,6 +320,7 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
             secret: SecretSource { value: table(raw.secret), base: base.clone() },
             information: table(raw.information),
             isolation: raw.isolation,
+            look_first: raw.look_first,
             permissions: permissions(&base, raw.permissions),
             sha256: raw.sha256.map(|digest| pin(&source, &digest)).transpose()?,
             allow_origins,
@@ -537,6 +540,7 @@ mod tests {
         assert_eq!(a.information["queue"], "NOC");
         assert_eq!(a.information["since"], "2026-11-23");
         assert_eq!(a.isolation, Isolation::Worker);
+        assert_eq!(a.look_first, LookFirst::Always);
         assert_eq!(config.plugin_dirs, [PathBuf::from("/etc/x/more")]);
     }
 
@@ -546,6 +550,7 @@ mod tests {
             (BACKEND.replace("https://", ""), "\"rt.example.org\"", "no URL"),
             (BACKEND.replace("plugin =", "plugn ="), "plugn", "unknown field `plugn`"),
             (format!("{BACKEND}isolation = \"none\"\n"), "\"none\"", "unknown variant"),
+            (format!("{BACKEND}look_first = \"never\"\n"), "\"never\"", "unknown variant"),
             (format!("{BACKEND}concurrency = 0\n"), "0", "out of bounds"),
             (
                 format!("{BACKEND}allow_origins = [\"https://x.org/path\"]\n"),

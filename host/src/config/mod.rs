@@ -74,6 +74,7 @@ pub struct BackendConfig {
     pub concurrency: usize,
     /// HTTP requests that may leave in a second.
     pub requests_per_second: Option<f64>,
+    pub look_first: LookFirst,
     /// Where the settings stand in the config file; None if they came from the environment.
     pub(crate) places: Option<file::Places>,
 }
@@ -95,6 +96,16 @@ pub enum Isolation {
     Worker,
     /// In the host's process: with everything that the host has.
     InProcess,
+}
+
+/// When a ticket is looked for before it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LookFirst {
+    #[default]
+    Always,
+    /// Not where only this service could have made it, and knows that it has not.
+    WhenInDoubt,
 }
 
 /// The bounds, in the units that their names say; backends can have their own.

@@ -45,6 +45,8 @@ enum Phase {
 pub struct Queue {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
+    /// Since when nothing else worked with the store.
+    opened: Millis,
     setup: RwLock<Arc<Setup>>,
     phase: watch::Sender<Phase>,
     /// Rises when there is something to claim, or backends changed.
@@ -68,6 +70,7 @@ impl Queue {
         Arc::new(Queue {
             store,
             metrics,
+            opened: now(),
             setup: RwLock::new(Arc::new(setup)),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::{Incident, Retry};
+use ticket_plugin_api::{Incident, Retry, unix_time};
 use tokio::task::JoinSet;
 
 use super::retry::{self, Breaker};
 use super::{Phase, Queue, reached};
 use crate::backend::{Backend, Request, is_unsupported};
+use crate::config::LookFirst;
 use crate::error::{Error, Kind};
 use crate::gateway::LONGEST_PAUSE;
 use crate::store::{Claim, Failure, Outcome, millis, now};
 use crate::terminal::safe;
-use crate::tickets;
+use crate::tickets::{self, Look};
 
 /// Looks that often whether somebody else, such as the command line, changed the store.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,6 +24,9 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const BROKEN_TRIES: usize = 4;
 /// What a claim may take beside its calls.
 const MARGIN: Duration = Duration::from_secs(60);
+
+/// By how much the clock of who sees incidents and this one's may differ.
+const CLOCKS: Duration = Duration::from_secs(60);
 
 /// What a call told about the ticket system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,13 +198,31 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
     } else {
-        let outcome = tickets::create(backend, &request, false).await;
+        let look = match backend.look_first {
+            LookFirst::WhenInDoubt if is_first(queue, claim, &request.incident) => Look::InDoubt,
+            _ => Look::First,
+        };
+        let outcome = tickets::create(backend, &request, look).await;
         outcome.map(|outcome| (outcome.ticket, outcome.created))
     };
     match made {
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
         Err(error) => failed(queue, backend, &error, claim).await,
     }
+}
+
+/// Whether this service never tried to make an incident's ticket, in this life or an earlier one.
+///
+/// The store alone can't tell: it may have been lost, restored or pruned since. But an incident that
+/// began after it was opened was in no earlier one.
+fn is_first(queue: &Queue, claim: &Claim, incident: &Incident) -> bool {
+    let Some(began) = unix_time(&incident.start_time).map(|seconds| seconds * 1000) else {
+        return false;
+    };
+    let (now, clocks) = (now(), millis(CLOCKS));
+    let kept = millis(queue.policy().keep_for / 2);
+    let known = (queue.opened + clocks).max(now - kept)..=now + clocks;
+    claim.lease == 1 && known.contains(&began)
 }
 
 /// A ticket that may be there, of a plugin that can't look for it.
