@@ -543,19 +543,20 @@ async fn claim(
     );
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = sqlx::query(READY).bind(backend).bind(most).fetch_all(&mut *db).await?;
+    let ids: Vec<i64> = rows.iter().map(|row| row.try_get("id")).collect::<sqlx::Result<_>>()?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let until = now() + millis(lease);
+    // One for all: each statement is a way to SQLite's thread and back.
+    let taken = sqlx::query(
+        "UPDATE tickets SET state = 'creating', due_at = ?, lease = lease + 1, \
+         attempts = attempts + 1, changed_at = ? WHERE id IN (SELECT value FROM json_each(?))",
+    );
+    taken.bind(until).bind(now()).bind(text(&ids)).execute(db).await?;
     let mut claims = Vec::with_capacity(rows.len());
     for row in rows {
         let mut job = job(&row)?;
-        let until = now() + millis(lease);
-        sqlx::query(
-            "UPDATE tickets SET state = 'creating', due_at = ?, lease = lease + 1, \
-             attempts = attempts + 1, changed_at = ? WHERE id = ?",
-        )
-        .bind(until)
-        .bind(now())
-        .bind(job.id)
-        .execute(&mut *db)
-        .await?;
         let unknown = job.state == State::Unknown;
         job.attempts += 1;
         (job.state, job.due_at) = (State::Creating, Some(until));
@@ -598,8 +599,10 @@ async fn settle(
     let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
     let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now()).bind(state.name());
     attempt.bind(&failure).execute(&mut *db).await?;
-    let old = sqlx::query("DELETE FROM attempts WHERE ticket = ? AND number <= ?");
-    old.bind(id).bind(number - TRIES).execute(db).await?;
+    if number > TRIES {
+        let old = sqlx::query("DELETE FROM attempts WHERE ticket = ? AND number <= ?");
+        old.bind(id).bind(number - TRIES).execute(db).await?;
+    }
     Ok(Some(job(&row)?))
 }
 
