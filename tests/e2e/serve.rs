@@ -565,3 +565,25 @@ fn what_is_looked_for_only_in_doubt_is_found_though_the_store_was_lost() {
     assert_eq!(again["ticket"]["url"], ticket_of("nav#1"));
     assert_eq!(desk.posted().len(), 1);
 }
+
+#[test]
+fn what_is_looked_for_only_in_doubt_is_looked_for_if_another_backend_had_it() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk, IN_DOUBT);
+    let backend = format!(
+        "[backends.b]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n{IN_DOUBT}\n",
+        desk.url
+    );
+    host.config(&format!(
+        "default_backend = \"b\"\n{backend}{}{QUEUE}",
+        backend.replace("backends.b", "backends.renamed")
+    ));
+    let service = host.serve();
+    let mut incident = numbered(1);
+    incident["start_time"] = json!(service.just_now());
+    service.file(&incident, 30_000).is(201);
+    let again = json!({"incident": incident, "backend": "renamed", "wait_ms": 30_000});
+    let again = service.post("/v1/tickets", &again).is(200).json();
+    assert_eq!(again["ticket"]["url"], ticket_of("nav#1"));
+    assert_eq!(methods(&desk, 0), ["POST", "GET"]);
+}

@@ -6,10 +6,11 @@ mod retry;
 mod runner;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::Incident;
+use ticket_plugin_api::{Incident, unix_time};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -45,8 +46,10 @@ enum Phase {
 pub struct Queue {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
-    /// Since when nothing else worked with the store.
-    opened: Millis,
+    /// Since when nothing else worked with the store, by both clocks.
+    opened: (Instant, Millis),
+    /// What was last asked for before this may have been removed from the store.
+    pruned: AtomicI64,
     setup: RwLock<Arc<Setup>>,
     phase: watch::Sender<Phase>,
     /// Rises when there is something to claim, or backends changed.
@@ -70,7 +73,8 @@ impl Queue {
         Arc::new(Queue {
             store,
             metrics,
-            opened: now(),
+            opened: (Instant::now(), now()),
+            pruned: AtomicI64::new(0),
             setup: RwLock::new(Arc::new(setup)),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
@@ -120,6 +124,7 @@ impl Queue {
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 let before = now() - millis(self.policy().keep_for);
+                self.pruned.fetch_max(before, Ordering::Relaxed);
                 while let Ok(1..) = self.store.prune(before).await {}
             }
             tokio::select! {
@@ -188,16 +193,17 @@ impl Queue {
                     break;
                 }
                 tokio::select! {
-                    // What became of it wins over a stop that came after that.
-                    biased;
-                    Some(later) = watched.changed() => job = later,
-                    () = reached(&mut phase, Phase::Over) => break,
-                    () = tokio::time::sleep_until(deadline.into()) => {
-                        // Somebody else may have changed it. It is kept, whether this can be read or not.
-                        job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
-                        break;
+                    Some(later) = watched.changed() => {
+                        job = later;
+                        continue;
                     }
+                    () = reached(&mut phase, Phase::Over) => {}
+                    () = tokio::time::sleep_until(deadline.into()) => {}
                 }
+                // It may have been made meanwhile, or somebody else changed it. It is kept, whether
+                // this can be read or not.
+                job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
+                break;
             }
         }
         Ok(Filed { job, new })
@@ -269,6 +275,27 @@ impl Queue {
     }
 }
 
+/// By how much the clock of who sees incidents and this one's may differ,
+const CLOCKS: Millis = 60_000;
+/// and by how much this one may have been set since the store was opened.
+const SET: Millis = 10_000;
+
+impl Queue {
+    /// Whether an incident began so that no earlier host, and no row that isn't in the store any
+    /// more, can have had it.
+    ///
+    /// A store can't tell: it may have been lost, restored or pruned.
+    fn has_begun_since(&self, start_time: &str) -> bool {
+        let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
+            return false;
+        };
+        let (now, (moment, opened)) = (now(), self.opened);
+        let steady = (now - opened).abs_diff(millis(moment.elapsed())) <= SET as u64;
+        let known = opened.max(self.pruned.load(Ordering::Relaxed)) + CLOCKS..=now + CLOCKS;
+        steady && known.contains(&began)
+    }
+}
+
 /// Waits until the queue is in that phase.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error: there is no queue any more, which is beyond any phase.
@@ -280,31 +307,35 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 struct Watched<'a> {
     queue: &'a Queue,
     place: Place,
-    receiver: watch::Receiver<Option<Job>>,
+    /// None: it is being dropped.
+    receiver: Option<watch::Receiver<Option<Job>>>,
 }
 
 impl Watched<'_> {
     fn new(queue: &Queue, place: Place) -> Watched<'_> {
         let mut waiting = queue.waiting.lock().expect("nobody panics with this lock");
         let sender = waiting.entry(place.clone()).or_insert_with(|| watch::Sender::new(None));
-        let receiver = sender.subscribe();
+        let receiver = Some(sender.subscribe());
         drop(waiting);
         Watched { queue, place, receiver }
     }
 
     /// The next change; None: nobody will tell any more.
     async fn changed(&mut self) -> Option<Job> {
-        self.receiver.changed().await.ok()?;
-        self.receiver.borrow_and_update().clone()
+        let receiver = self.receiver.as_mut()?;
+        receiver.changed().await.ok()?;
+        receiver.borrow_and_update().clone()
     }
 }
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        if let Ok(mut waiting) = self.queue.waiting.lock()
-            && waiting.get(&self.place).is_some_and(|sender| sender.receiver_count() <= 1)
-        {
-            waiting.remove(&self.place);
+        if let Ok(mut waiting) = self.queue.waiting.lock() {
+            // Under the lock: of two that are dropped together, one is the last.
+            self.receiver = None;
+            if waiting.get(&self.place).is_some_and(|sender| sender.receiver_count() == 0) {
+                waiting.remove(&self.place);
+            }
         }
     }
 }

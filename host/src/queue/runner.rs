@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::{Incident, Retry, unix_time};
+use ticket_plugin_api::{Incident, Retry};
 use tokio::task::JoinSet;
 
 use super::retry::{self, Breaker};
@@ -24,9 +24,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const BROKEN_TRIES: usize = 4;
 /// What a claim may take beside its calls.
 const MARGIN: Duration = Duration::from_secs(60);
-
-/// By how much the clock of who sees incidents and this one's may differ.
-const CLOCKS: Duration = Duration::from_secs(60);
 
 /// What a call told about the ticket system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +196,14 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
         }
     } else {
         let look = match backend.look_first {
-            LookFirst::WhenInDoubt if is_first(queue, claim, &request.incident) => Look::InDoubt,
+            // Nor may a backend of another name have made it.
+            LookFirst::WhenInDoubt
+                if claim.lease == 1
+                    && !claim.elsewhere
+                    && queue.has_begun_since(&request.incident.start_time) =>
+            {
+                Look::InDoubt
+            }
             _ => Look::First,
         };
         let outcome = tickets::create(backend, &request, look).await;
@@ -209,20 +213,6 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
         Err(error) => failed(queue, backend, &error, claim).await,
     }
-}
-
-/// Whether this service never tried to make an incident's ticket, in this life or an earlier one.
-///
-/// The store alone can't tell: it may have been lost, restored or pruned since. But an incident that
-/// began after it was opened was in no earlier one.
-fn is_first(queue: &Queue, claim: &Claim, incident: &Incident) -> bool {
-    let Some(began) = unix_time(&incident.start_time).map(|seconds| seconds * 1000) else {
-        return false;
-    };
-    let (now, clocks) = (now(), millis(CLOCKS));
-    let kept = millis(queue.policy().keep_for / 2);
-    let known = (queue.opened + clocks).max(now - kept)..=now + clocks;
-    claim.lease == 1 && known.contains(&began)
 }
 
 /// A ticket that may be there, of a plugin that can't look for it.
@@ -326,6 +316,34 @@ mod tests {
         let path = directory.join("queue.db");
         let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
         Queue::new(Arc::new(store), setup, Arc::default())
+    }
+
+    /// RFC 3339, so many seconds from now.
+    fn in_seconds(seconds: i64) -> String {
+        let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+        time.format(&time::format_description::well_known::Rfc3339).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_incident_is_new_if_nothing_that_is_not_in_the_store_can_have_had_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        let queue = Arc::get_mut(&mut queue).unwrap();
+        // Open for two minutes.
+        let two_minutes_ago = Instant::now().checked_sub(Duration::from_secs(120)).unwrap();
+        queue.opened = (two_minutes_ago, now() - 120_000);
+        assert!(queue.has_begun_since(&in_seconds(0)));
+        assert!(queue.has_begun_since(&in_seconds(-55)));
+        for too_old_or_early in [in_seconds(-65), in_seconds(65), "infinity".into(), "".into()] {
+            assert!(!queue.has_begun_since(&too_old_or_early), "{too_old_or_early}");
+        }
+        // Removed from the store is what was last asked for a moment ago.
+        queue.pruned.store(now() - 10_000, std::sync::atomic::Ordering::Relaxed);
+        assert!(!queue.has_begun_since(&in_seconds(0)));
+        queue.pruned.store(0, std::sync::atomic::Ordering::Relaxed);
+        // The clock was set by a minute since.
+        queue.opened.1 -= 60_000;
+        assert!(!queue.has_begun_since(&in_seconds(0)));
     }
 
     #[tokio::test]

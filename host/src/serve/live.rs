@@ -41,11 +41,17 @@ impl Live {
     /// # Errors
     /// As [`Sources::load`].
     pub(super) async fn load(&mut self, metrics: &Arc<Metrics>) -> Result<Setup> {
-        // Watched before it is read: a change in between would be heard of by nobody.
-        let config = Config::load(self.sources.config.as_deref())?;
-        let places = self.sources.places(Some(&config));
-        self.watcher = listen_to(config.file, &places, self.changes.clone());
-        self.sources.load(metrics).await
+        loop {
+            // Watched before it is read: a change in between would be heard of by nobody.
+            let config = Config::load(self.sources.config.as_deref())?;
+            let places = self.sources.places(Some(&config));
+            self.watcher = listen_to(config.file, &places, self.changes.clone());
+            let setup = self.sources.load(metrics).await?;
+            // Else it was changed just before it was watched.
+            if setup.catalog.places == places {
+                return Ok(setup);
+            }
+        }
     }
 
     /// Reads again at each change of the files, and at each of `asked`.

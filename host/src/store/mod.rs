@@ -153,6 +153,8 @@ pub struct Claim {
     pub lease: i64,
     /// Whether there may be a ticket already.
     pub unknown: bool,
+    /// Whether another backend has a row of the same key.
+    pub elsewhere: bool,
     pub incident: String,
 }
 

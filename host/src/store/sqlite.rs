@@ -537,7 +537,8 @@ async fn claim(
     lease: Duration,
 ) -> sqlx::Result<Vec<Claim>> {
     const READY: &str = concat!(
-        "SELECT lease, incident, ",
+        "SELECT lease, incident, EXISTS (SELECT 1 FROM tickets AS other \
+         WHERE other.key = tickets.key AND other.id <> tickets.id) AS elsewhere, ",
         columns!(),
         " FROM tickets WHERE due_at = 0 AND backend = ? ORDER BY level, id LIMIT ?"
     );
@@ -561,7 +562,8 @@ async fn claim(
         job.attempts += 1;
         (job.state, job.due_at) = (State::Creating, Some(until));
         let lease = row.try_get::<i64, _>("lease")? + 1;
-        claims.push(Claim { job, lease, unknown, incident: row.try_get("incident")? });
+        let (elsewhere, incident) = (row.try_get("elsewhere")?, row.try_get("incident")?);
+        claims.push(Claim { job, lease, unknown, elsewhere, incident });
     }
     Ok(claims)
 }
