@@ -26,7 +26,7 @@ fn against_python(report: &mut Report) {
     let incident = sample().to_string();
     for kind in KINDS {
         let system = System::start(Behaviour::default());
-        let installation = kind.host(&system, "worker", 4);
+        let installation = kind.host(&system, "", 4);
         let mut number = 0;
         let mut create = || {
             number += 1;
@@ -45,7 +45,12 @@ fn against_python(report: &mut Report) {
                 figure(time.median() / times[0].median()),
                 figure(memory as f64 / 1024.0),
             ]);
-            part.bar(Bar { label, value: time.median() / 1e3, unit: "ms", own: rival == 0 });
+            part.bar(Bar {
+                label,
+                value: time.median() / 1e3,
+                unit: "ms".to_owned(),
+                own: rival == 0,
+            });
         }
         let what = format!("{}: Python's time / create's", kind.plugin);
         part.goal(Goal::at_least(&what, times[1].median() / times[0].median(), 50.0));

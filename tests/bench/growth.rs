@@ -27,7 +27,7 @@ pub fn measure(report: &mut Report) {
 /// A service whose tickets can't be made now: what is accepted stays queued.
 fn service() -> (Installation, Service) {
     let desk = desk(|_| Some(Answer::status(429).header("Retry-After", "3600")));
-    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue.db\"\n";
+    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue/queue.db\"\n";
     let host = Installation::with(&c_plugin("webhook"), &desk.url, rest);
     let service = host.serve();
     let first = json!({"description": "the first learns of the pause", "pk": -1, "source": "nav"});
@@ -260,7 +260,7 @@ fn rows(part: &mut Part, counts: &[usize], times: &[Sample], memory: &[f64]) {
 /// An installation with so many plugins: one in C, under other names of the same length.
 fn many(count: usize) -> Installation {
     let webhook = fs::read(c_plugin("webhook")).unwrap();
-    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue.db\"\n";
+    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue/queue.db\"\n";
     let host = Installation::with(&c_plugin("webhook"), "https://tickets.example.org", rest);
     for number in 1..count {
         let name = format!("hook{number:03}");

@@ -48,18 +48,16 @@ fn main() -> ExitCode {
     if asked == ["instructions"] {
         return instructions::guard();
     }
-    let mut report = Report::default();
+    let mut report = Report::load();
     for (name, measure) in PARTS {
         if asked.is_empty() || asked.iter().any(|asked| *asked == name) {
+            report.begin(name);
             measure(&mut report);
+            if let Err(error) = report.save(&PARTS.map(|(name, _)| name)) {
+                eprintln!("the results can't be written: {error}");
+                return ExitCode::FAILURE;
+            }
         }
-    }
-    // Part of it would replace the whole.
-    if asked.is_empty()
-        && let Err(error) = report.save()
-    {
-        eprintln!("the results can't be written: {error}");
-        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }

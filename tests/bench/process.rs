@@ -24,6 +24,13 @@ pub fn memory(process: u32) -> u64 {
         .sum()
 }
 
+/// Kilobytes of memory that a process and its children had at most, what they share counted once:
+/// what they have now, and what each had more of its own at its peak.
+pub fn most_memory(process: u32) -> u64 {
+    let more = |id: &u32| peak(*id).saturating_sub(resident(*id));
+    memory(process) + tree(process).iter().map(more).sum::<u64>()
+}
+
 /// Kilobytes that are resident of a process alone now.
 pub fn resident(process: u32) -> u64 {
     field(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default(), "VmRSS:")

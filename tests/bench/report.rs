@@ -1,20 +1,29 @@
 //! What was measured, as tables on standard output, and as a page with a plot for the README.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
 
 use crate::statistics::figure;
 
-/// Where the page and its plot lie.
-const PLACE: &str = env!("CARGO_MANIFEST_DIR");
-
-#[derive(Debug, Default)]
+/// What was measured last, part by part: one can be measured anew without the others.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
+    sections: Vec<Section>,
+}
+
+/// A part of the measurement.
+#[derive(Debug, Serialize, Deserialize)]
+struct Section {
+    name: String,
+    /// What it was measured on.
+    machine: String,
     parts: Vec<Part>,
 }
 
 /// A table, with what is plotted of it and what it should reach.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Part {
     title: String,
     columns: Vec<String>,
@@ -24,17 +33,17 @@ pub struct Part {
 }
 
 /// A bar of the plot.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Bar {
     pub label: String,
     pub value: f64,
-    pub unit: &'static str,
+    pub unit: String,
     /// Whether it is the host's, and no rival's.
     pub own: bool,
 }
 
 /// A ratio that should be reached.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Goal {
     what: String,
     value: f64,
@@ -55,8 +64,25 @@ impl Goal {
 }
 
 impl Report {
+    /// As the last run wrote it.
+    pub fn load() -> Report {
+        let text = fs::read(place("results.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// What is reported from now on is of this part, and replaces what it said.
+    pub fn begin(&mut self, name: &str) {
+        let section = Section { name: name.to_owned(), machine: machine(), parts: Vec::new() };
+        match self.sections.iter_mut().find(|section| section.name == name) {
+            Some(older) => *older = section,
+            None => self.sections.push(section),
+        }
+        self.sections.sort_by_key(|section| section.name != name);
+    }
+
     pub fn part(&mut self, title: &str, columns: &[&str]) -> &mut Part {
-        self.parts.push(Part {
+        let section = self.sections.first_mut().expect("a part was begun");
+        section.parts.push(Part {
             title: title.to_owned(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
             rows: Vec::new(),
@@ -64,7 +90,7 @@ impl Report {
             goals: Vec::new(),
         });
         println!("\n{title}\n{}", columns.join(" | "));
-        self.parts.last_mut().expect("one was just added")
+        section.parts.last_mut().expect("one was just added")
     }
 }
 
@@ -97,21 +123,30 @@ const LEFT: usize = 330;
 const WIDTH: usize = 760;
 
 impl Report {
-    /// Writes the page and the plot.
-    pub fn save(&self) -> io::Result<()> {
-        let place = Path::new(PLACE);
-        fs::write(place.join("results.md"), self.page())?;
-        fs::write(place.join("results.svg"), self.plot())
+    /// Writes the figures, and the page and the plot of them, with the parts in this order.
+    pub fn save(&mut self, order: &[&str]) -> io::Result<()> {
+        let place_of = |name: &str| order.iter().position(|other| *other == name);
+        self.sections.sort_by_key(|section| place_of(&section.name));
+        fs::write(place("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(place("results.md"), self.page())?;
+        fs::write(place("results.svg"), self.plot())
     }
 
     fn page(&self) -> String {
-        let mut page = format!(
-            "<!-- Written by `cargo bench -p ticket-host-bench`. -->\n# Measured, side by side\n\n\
-             {}. Values are medians of interleaved runs; in brackets p10 to p90. What each row is: \
-             [README.md](README.md).\n\n![Plot](results.svg)\n",
-            machine()
-        );
-        for part in &self.parts {
+        let mut page = "<!-- Written by `cargo bench -p ticket-host-bench`. -->\n\
+             # Measured, side by side\n\nValues are medians of interleaved runs; in brackets p10 to \
+             p90. What each row is: [README.md](README.md).\n\n![Plot](results.svg)\n"
+            .to_owned();
+        let parts = self
+            .sections
+            .iter()
+            .flat_map(|section| section.parts.iter().map(|part| (part, section.machine.as_str())));
+        let mut told = "";
+        for (part, machine) in parts {
+            if machine != told {
+                page += &format!("\nOn {machine}.\n");
+                told = machine;
+            }
             page += &format!("\n## {}\n\n", part.title);
             page += &format!("| {} |\n|{}\n", part.columns.join(" | "), part.rule());
             for row in &part.rows {
@@ -129,7 +164,8 @@ impl Report {
 
     fn plot(&self) -> String {
         let (mut shapes, mut y) = (String::new(), LINE);
-        for part in self.parts.iter().filter(|part| !part.bars.is_empty()) {
+        let parts = self.sections.iter().flat_map(|section| &section.parts);
+        for part in parts.filter(|part| !part.bars.is_empty()) {
             let title = escaped(&part.title);
             shapes +=
                 &format!("<text x=\"10\" y=\"{}\" font-weight=\"bold\">{title}</text>\n", y + 5);
@@ -169,6 +205,11 @@ impl Part {
             .map(|(i, _)| if i == 0 { "---|" } else { "---:|" })
             .collect()
     }
+}
+
+/// A file beside this one.
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn escaped(text: &str) -> String {
