@@ -172,7 +172,7 @@ impl Report {
             y += LINE;
             let most = part.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
             for bar in &part.bars {
-                let width = (bar.value / most * (WIDTH - LEFT - 110) as f64).max(1.0);
+                let width = (bar.value / most * (WIDTH - LEFT - 130) as f64).max(1.0);
                 let rival = if bar.own { "#2a6f97" } else { "#b0b0b0" };
                 let (text, label) = (y + 5, escaped(&bar.label));
                 shapes += &format!(
