@@ -64,7 +64,9 @@ impl System {
                 _ => Answer::status(204),
             };
         }
-        match way {
+        // Rare, since each holds all calls for a second; so that there is one, it is the first.
+        let limited_before = self.ways.lock().unwrap().contains_key("429");
+        match if limited_before { way } else { 90 } {
             0..60 => {
                 self.went("5xx");
                 Answer::status([500, 502, 503, 504][way as usize % 4])
