@@ -72,16 +72,13 @@ impl Report {
 
     /// What is reported from now on is of this part, and replaces what it said.
     pub fn begin(&mut self, name: &str) {
+        self.sections.retain(|section| section.name != name);
         let section = Section { name: name.to_owned(), machine: machine(), parts: Vec::new() };
-        match self.sections.iter_mut().find(|section| section.name == name) {
-            Some(older) => *older = section,
-            None => self.sections.push(section),
-        }
-        self.sections.sort_by_key(|section| section.name != name);
+        self.sections.push(section);
     }
 
     pub fn part(&mut self, title: &str, columns: &[&str]) -> &mut Part {
-        let section = self.sections.first_mut().expect("a part was begun");
+        let section = self.sections.last_mut().expect("a part was begun");
         section.parts.push(Part {
             title: title.to_owned(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),

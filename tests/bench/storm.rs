@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::growth::{filing, rate};
 use crate::process;
 use crate::report::{Goal, Report};
 use crate::statistics::figure;
 use crate::system::{Behaviour, System};
-use crate::tickets::{KINDS, numbered};
+use crate::tickets::{KINDS, begun};
 
 const INCIDENTS: usize = 10_000;
 /// Calls that the backend has under way at once.
@@ -23,22 +21,17 @@ pub fn measure(report: &mut Report) {
     let host = rt.host(&system, "look_first = \"when-in-doubt\"", WORKERS);
     let service = host.serve();
     let began = service.just_now();
-    let dated = |number: usize| {
-        let mut incident = numbered(number);
-        incident["start_time"] = json!(began);
-        incident
-    };
     // Warm: the plugin is loaded in every worker, and what it looks up once is known.
     std::thread::scope(|scope| {
         for number in INCIDENTS..INCIDENTS + WORKERS {
-            let (service, incident) = (&service, dated(number));
+            let (service, incident) = (&service, begun(number, &began));
             scope.spawn(move || drop(service.file(&incident, 60_000).is(201)));
         }
     });
     let before = process::memory(service.id());
     let asked = system.counted();
     let started = Instant::now();
-    rate(&service, INCIDENTS, 202, |number| filing(&dated(number)));
+    rate(&service, INCIDENTS, 202, |number| filing(&begun(number, &began)));
     let accepting = started.elapsed().as_secs_f64();
     let mut most = 0;
     let counted = loop {

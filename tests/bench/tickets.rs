@@ -138,6 +138,13 @@ pub fn numbered(number: usize) -> Value {
     incident
 }
 
+/// The same, begun at that time.
+pub fn begun(number: usize, start_time: &str) -> Value {
+    let mut incident = numbered(number);
+    incident["start_time"] = json!(start_time);
+    incident
+}
+
 /// What a run of one rival gave.
 #[derive(Debug)]
 pub struct Run {
@@ -183,9 +190,7 @@ fn served(kind: Kind, system: &System, settings: &str, concurrency: usize) -> Ru
     let url = format!("{}/v1/tickets", service.url);
     let began = service.just_now();
     let file = |agent: &ureq::Agent, number: usize| {
-        let mut incident = numbered(number);
-        incident["start_time"] = json!(began);
-        let body = json!({"incident": incident, "wait_ms": 60_000});
+        let body = json!({"incident": begun(number, &began), "wait_ms": 60_000});
         let mut answer = agent.post(&url).send_json(body).unwrap();
         let answer: Value = answer.body_mut().read_json().unwrap();
         assert!(answer["ticket"]["url"].is_string(), "{answer}");

@@ -25,6 +25,10 @@ const TICK: Duration = Duration::from_millis(500);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
 const NO_LEVEL: i64 = 6;
+/// By how much the clock of who sees incidents and this one's may differ,
+const CLOCKS: Millis = 60_000;
+/// and by how much this one may have been set since the store was opened.
+const SET: Millis = 10_000;
 
 /// A backend and a key.
 type Place = (String, String);
@@ -221,6 +225,20 @@ impl Queue {
         Some(due.max(paused))
     }
 
+    /// Whether an incident began so that no earlier host, and no row that isn't in the store any
+    /// more, can have had it.
+    ///
+    /// A store can't tell: it may have been lost, restored or pruned.
+    fn has_begun_since(&self, start_time: &str) -> bool {
+        let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
+            return false;
+        };
+        let (now, (moment, opened)) = (now(), self.opened);
+        let steady = (now - opened).abs_diff(millis(moment.elapsed())) <= SET as u64;
+        let known = opened.max(self.pruned.load(Ordering::Relaxed)) + CLOCKS..=now + CLOCKS;
+        steady && known.contains(&began)
+    }
+
     /// Does what a person wants of a ticket.
     pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
         let job = self.store.order(id, order).await?;
@@ -272,27 +290,6 @@ impl Queue {
         if let Some(sender) = waiting.get(&(job.backend.clone(), job.key.clone())) {
             sender.send_replace(Some(job));
         }
-    }
-}
-
-/// By how much the clock of who sees incidents and this one's may differ,
-const CLOCKS: Millis = 60_000;
-/// and by how much this one may have been set since the store was opened.
-const SET: Millis = 10_000;
-
-impl Queue {
-    /// Whether an incident began so that no earlier host, and no row that isn't in the store any
-    /// more, can have had it.
-    ///
-    /// A store can't tell: it may have been lost, restored or pruned.
-    fn has_begun_since(&self, start_time: &str) -> bool {
-        let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
-            return false;
-        };
-        let (now, (moment, opened)) = (now(), self.opened);
-        let steady = (now - opened).abs_diff(millis(moment.elapsed())) <= SET as u64;
-        let known = opened.max(self.pruned.load(Ordering::Relaxed)) + CLOCKS..=now + CLOCKS;
-        steady && known.contains(&began)
     }
 }
 
@@ -363,4 +360,57 @@ pub fn new(
         tell_argus: None,
         reopen: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::config::Config;
+    use crate::store::Sqlite;
+
+    /// A queue without backends.
+    pub(super) async fn queue(directory: &std::path::Path) -> Arc<Queue> {
+        let config = directory.join("config.toml");
+        std::fs::write(&config, "").unwrap();
+        let setup = Setup {
+            config: Config::load(Some(&config)).unwrap(),
+            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
+            backends: BTreeMap::new(),
+            errors: Vec::new(),
+        };
+        let path = directory.join("queue.db");
+        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
+        Queue::new(Arc::new(store), setup, Arc::default())
+    }
+
+    /// RFC 3339, so many seconds from now.
+    fn in_seconds(seconds: i64) -> String {
+        let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+        time.format(&time::format_description::well_known::Rfc3339).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_incident_is_new_if_nothing_that_is_not_in_the_store_can_have_had_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        let queue = Arc::get_mut(&mut queue).unwrap();
+        // Open for two minutes.
+        let two_minutes_ago = Instant::now().checked_sub(Duration::from_secs(120)).unwrap();
+        queue.opened = (two_minutes_ago, now() - 120_000);
+        assert!(queue.has_begun_since(&in_seconds(0)));
+        assert!(queue.has_begun_since(&in_seconds(-55)));
+        for too_old_or_early in [in_seconds(-65), in_seconds(65), "infinity".into(), "".into()] {
+            assert!(!queue.has_begun_since(&too_old_or_early), "{too_old_or_early}");
+        }
+        // Removed from the store is what was last asked for a moment ago.
+        queue.pruned.store(now() - 10_000, Ordering::Relaxed);
+        assert!(!queue.has_begun_since(&in_seconds(0)));
+        queue.pruned.store(0, Ordering::Relaxed);
+        // The clock was set by a minute since.
+        queue.opened.1 -= 60_000;
+        assert!(!queue.has_begun_since(&in_seconds(0)));
+    }
 }

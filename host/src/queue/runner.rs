@@ -296,55 +296,8 @@ async fn breaks_before(queue: &Queue, claim: &Claim) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use super::super::tests::queue;
     use super::*;
-    use crate::catalog::Catalog;
-    use crate::config::Config;
-    use crate::setup::Setup;
-    use crate::store::Sqlite;
-
-    async fn queue(directory: &std::path::Path) -> Arc<Queue> {
-        let config = directory.join("config.toml");
-        std::fs::write(&config, "").unwrap();
-        let setup = Setup {
-            config: Config::load(Some(&config)).unwrap(),
-            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
-            backends: BTreeMap::new(),
-            errors: Vec::new(),
-        };
-        let path = directory.join("queue.db");
-        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
-        Queue::new(Arc::new(store), setup, Arc::default())
-    }
-
-    /// RFC 3339, so many seconds from now.
-    fn in_seconds(seconds: i64) -> String {
-        let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
-        time.format(&time::format_description::well_known::Rfc3339).unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_incident_is_new_if_nothing_that_is_not_in_the_store_can_have_had_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut queue = queue(directory.path()).await;
-        let queue = Arc::get_mut(&mut queue).unwrap();
-        // Open for two minutes.
-        let two_minutes_ago = Instant::now().checked_sub(Duration::from_secs(120)).unwrap();
-        queue.opened = (two_minutes_ago, now() - 120_000);
-        assert!(queue.has_begun_since(&in_seconds(0)));
-        assert!(queue.has_begun_since(&in_seconds(-55)));
-        for too_old_or_early in [in_seconds(-65), in_seconds(65), "infinity".into(), "".into()] {
-            assert!(!queue.has_begun_since(&too_old_or_early), "{too_old_or_early}");
-        }
-        // Removed from the store is what was last asked for a moment ago.
-        queue.pruned.store(now() - 10_000, std::sync::atomic::Ordering::Relaxed);
-        assert!(!queue.has_begun_since(&in_seconds(0)));
-        queue.pruned.store(0, std::sync::atomic::Ordering::Relaxed);
-        // The clock was set by a minute since.
-        queue.opened.1 -= 60_000;
-        assert!(!queue.has_begun_since(&in_seconds(0)));
-    }
 
     #[tokio::test]
     async fn nothing_is_done_for_a_ticket_while_an_earlier_call_for_it_goes_on() {
