@@ -12,11 +12,12 @@ use serde_json::{Map, Value, json};
 use ticket_plugin_api::Retry;
 use url::Url;
 
+use crate::backend::gateway;
 use crate::config::ArgusConfig;
 use crate::error::{Error, Kind, Result};
+use crate::incident;
 use crate::queue::{self, Queue};
 use crate::store::{Job, State};
-use crate::{gateway, incident};
 
 /// Looks that often whether there is an Argus to watch now.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ const LARGEST_PAGE: usize = 64 << 20;
 const TOLD_AT_ONCE: i64 = 100;
 
 /// The number of an incident of the configured Argus's, by its argus_url.
-pub fn number(config: Option<&ArgusConfig>, argus_url: &str) -> Option<i64> {
+pub(crate) fn number(config: Option<&ArgusConfig>, argus_url: &str) -> Option<i64> {
     let number = argus_url.rsplit('/').next()?.parse().ok()?;
     (page(config?, number).as_deref() == Some(argus_url)).then_some(number)
 }
@@ -41,7 +42,7 @@ fn page(config: &ArgusConfig, number: i64) -> Option<String> {
 }
 
 /// Files Argus's incidents and tells it of their tickets, again and again.
-pub async fn watch(queue: Arc<Queue>) {
+pub(crate) async fn watch(queue: Arc<Queue>) {
     let mut client = None;
     let mut failing = false;
     loop {

@@ -14,7 +14,7 @@ const LONGEST_KEY: usize = 1000;
 ///
 /// # Errors
 /// Usage errors: too large, no JSON, no object, no description, can't be read.
-pub fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
+pub(crate) fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
     let refuse = |what: String| Error::usage(format!("{name}: the incident {what}"));
     let mut bytes = Vec::new();
     input.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|cause| {
@@ -37,7 +37,7 @@ pub fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
 ///
 /// # Errors
 /// Usage errors: no object, no description.
-pub fn of(value: Value, name: &str) -> Result<Incident> {
+pub(crate) fn of(value: Value, name: &str) -> Result<Incident> {
     let refuse = |what: &str| Error::usage(format!("{name}: the incident {what}"));
     let Value::Object(attributes) = value else {
         return Err(refuse("is no JSON object")
@@ -67,7 +67,7 @@ fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {
 ///
 /// # Errors
 /// A usage error where it has neither, or where `given` can't be a key.
-pub fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
+pub(crate) fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
     let key = match given {
         Some(key) => key.trim().to_owned(),
         None if !incident.argus_url.trim().is_empty() => incident.argus_url.trim().to_owned(),

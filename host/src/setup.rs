@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog, Place};
 use crate::config::{BackendConfig, Config, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
+use crate::plugins::catalog::{self, Catalog, PluginDir};
+use crate::plugins::trust::Trust;
 use crate::store::Failure;
-use crate::trust::Trust;
 
 /// Where a setup comes from.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +37,7 @@ pub struct Setup {
 
 impl Sources {
     /// The search path: named directories, the config's, the environment's, then the usual ones.
-    pub fn places(&self, config: Option<&Config>) -> Vec<Place> {
+    pub fn places(&self, config: Option<&Config>) -> Vec<PluginDir> {
         let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
         let named = self.plugin_dirs.iter().cloned();
         let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
@@ -121,5 +121,5 @@ pub fn backend(
     let plugin = catalog.find(&settings.plugin).map_err(|error| {
         settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
-    Backend::new(settings, plugin, metrics)
+    Backend::prepare(settings, plugin, metrics)
 }

@@ -15,8 +15,29 @@ pub(crate) fn safe(text: &str) -> String {
     out
 }
 
+/// As [`safe`], and on one line: who wrote `text` can't begin a line of a log or a report.
+pub(crate) fn line(text: &str) -> String {
+    safe(text).replace('\n', "\\n")
+}
+
+/// The first `most` bytes of `text`, and how many more there are.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most);
+    format!("{} ... ({} bytes more)", &text[..end], text.len() - end)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_line_stays_one_and_a_long_text_says_that_it_was_cut() {
+        assert_eq!(super::line("a\n INFO b\tc"), "a\\n INFO b\tc");
+        assert_eq!(super::cut("abc", 3), "abc");
+        assert_eq!(super::cut("aæb", 2), "a ... (3 bytes more)");
+    }
+
     #[test]
     fn escape_sequences_and_overrides_are_shown_and_not_done() {
         assert_eq!(super::safe("a\x1b[2J\u{202e}b\nc\td\0"), "a\\u{1b}[2J\\u{202e}b\nc\td\\u{0}");

@@ -7,12 +7,12 @@ use serde::Serialize;
 use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::{Retry, Ticket};
 
-use crate::backend::{Backend, Request, is_unsupported};
+use crate::backend::{Answer, Backend, DryRun, KeyedIncident};
 use crate::error::{Error, Kind, Result};
 
-/// What came of it.
+/// The ticket that an incident has now.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub(crate) struct Delivery {
     /// Whether this made the ticket; else it was there.
     pub created: bool,
     pub backend: String,
@@ -23,7 +23,7 @@ pub struct Outcome {
 
 /// When a ticket is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// Before one is made.
     First,
     /// Only after a call of which nobody knows what it did: there was certainly none before.
@@ -36,22 +36,26 @@ pub enum Look {
 ///
 /// # Errors
 /// The error's `retry` says whether there may be a ticket all the same.
-pub async fn create(backend: &Backend, request: &Request, look: Look) -> Result<Outcome> {
-    let outcome = |created: bool, ticket: Ticket| Outcome {
+pub(crate) async fn create(
+    backend: &Backend,
+    wanted: &KeyedIncident,
+    look: Look,
+) -> Result<Delivery> {
+    let delivery = |created: bool, ticket: Ticket| Delivery {
         created,
         backend: backend.name.clone(),
-        key: request.key.clone(),
+        key: wanted.key.clone(),
         ticket,
     };
-    if let Some(ticket) = carried(request) {
-        return Ok(outcome(false, ticket));
+    if let Some(ticket) = carried(wanted) {
+        return Ok(delivery(false, ticket));
     }
     let mut warnings = Vec::new();
     if look == Look::First {
-        match backend.find(request).await {
-            Ok(Some(ticket)) => return Ok(outcome(false, ticket)),
-            Ok(None) => {}
-            Err(error) if is_unsupported(&error) => warnings.push(format!(
+        match backend.find(wanted).await {
+            Ok(Answer::Given(ticket)) => return Ok(delivery(false, ticket)),
+            Ok(Answer::NotFound) => {}
+            Ok(Answer::Unsupported) => warnings.push(format!(
                 "the plugin {} can't look for tickets: creating this one again makes a second",
                 backend.manifest.name
             )),
@@ -59,13 +63,13 @@ pub async fn create(backend: &Backend, request: &Request, look: Look) -> Result<
             Err(error) => return Err(looking(error)),
         }
     }
-    match backend.create(request).await {
+    match backend.create(wanted).await {
         Ok(mut ticket) => {
             ticket.warnings.append(&mut warnings);
-            Ok(outcome(true, ticket))
+            Ok(delivery(true, ticket))
         }
         Err(error) if error.retry == Retry::Unknown && look != Look::Never => {
-            settle(backend, request, error, outcome).await
+            settle(backend, wanted, error).await.map(|ticket| delivery(true, ticket))
         }
         Err(error) => Err(error),
     }
@@ -74,7 +78,7 @@ pub async fn create(backend: &Backend, request: &Request, look: Look) -> Result<
 /// What `create` would do, without doing it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Nothing: there is a ticket.
     Existing(Ticket),
     /// These requests, as they would go out, without secrets; last what the plugin would make.
@@ -83,35 +87,40 @@ pub enum Plan {
 }
 
 /// Tells what `create` would do.
-pub async fn plan(backend: &Backend, request: &Request, force: bool) -> Result<Plan> {
-    if let Some(ticket) = carried(request) {
+///
+/// # Errors
+/// The plugin offers no dry run, or failed in it.
+pub(crate) async fn plan(backend: &Backend, wanted: &KeyedIncident, look: Look) -> Result<Plan> {
+    if let Some(ticket) = carried(wanted) {
         return Ok(Plan::Existing(ticket));
     }
     let mut steps = Vec::new();
-    if !force {
-        let (found, shown) = backend.dry_run(Operation::Find, request).await;
-        match found {
-            Ok(Some(ticket)) => return Ok(Plan::Existing(ticket)),
-            Ok(None) => {}
+    if look == Look::First {
+        let DryRun { answer, requests } = backend.dry_run(Operation::Find, wanted).await;
+        match answer {
+            Ok(Answer::Given(ticket)) => return Ok(Plan::Existing(ticket)),
+            Ok(Answer::NotFound | Answer::Unsupported) => {}
             // It went as far as it could without an answer.
-            Err(error) if !shown.is_empty() || is_unsupported(&error) => {}
+            Err(_) if !requests.is_empty() => {}
             Err(error) => return Err(error),
         }
-        steps = shown;
+        steps = requests;
     }
-    let (made, shown) = backend.dry_run(Operation::Create, request).await;
-    steps.extend(shown.iter().cloned());
-    match made {
-        Ok(ticket) => steps.extend(ticket.and_then(|ticket| ticket.preview)),
-        Err(error) if error.kind == Kind::Client && !shown.is_empty() => {}
+    let DryRun { answer, requests } = backend.dry_run(Operation::Create, wanted).await;
+    let sends = !requests.is_empty();
+    steps.extend(requests);
+    match answer {
+        Ok(Answer::Given(ticket)) => steps.extend(ticket.preview),
+        Ok(Answer::NotFound | Answer::Unsupported) => {}
+        Err(error) if error.kind == Kind::Client && sends => {}
         Err(error) => return Err(error),
     }
     Ok(Plan::Steps(steps))
 }
 
 /// The ticket that the incident itself says it has.
-fn carried(request: &Request) -> Option<Ticket> {
-    let url = request.incident.ticket_url.trim();
+fn carried(wanted: &KeyedIncident) -> Option<Ticket> {
+    let url = wanted.incident.ticket_url.trim();
     (!url.is_empty()).then(|| Ticket { url: url.to_owned(), ..Ticket::default() })
 }
 
@@ -123,25 +132,21 @@ fn looking(error: Error) -> Error {
 }
 
 /// After a call of which nobody knows what it did: asks whether there is a ticket now.
-async fn settle(
-    backend: &Backend,
-    request: &Request,
-    error: Error,
-    outcome: impl Fn(bool, Ticket) -> Outcome,
-) -> Result<Outcome> {
-    match backend.find(request).await {
-        Ok(Some(mut ticket)) => {
+async fn settle(backend: &Backend, wanted: &KeyedIncident, error: Error) -> Result<Ticket> {
+    match backend.find(wanted).await {
+        Ok(Answer::Given(mut ticket)) => {
             ticket.warnings.push(format!(
                 "the ticket was created, though its creation seemed to fail: {error}"
             ));
-            Ok(outcome(true, ticket))
+            Ok(ticket)
         }
-        Ok(None) => Err(Error {
+        Ok(Answer::NotFound) => Err(Error {
             // The ticket system may still be at work on it.
             message: format!("{} (looked for it: there is no ticket yet)", error.message),
             retry: Retry::Unknown,
             ..error
         }),
+        Ok(Answer::Unsupported) => Err(error),
         Err(cause) => {
             tracing::debug!("looking for the ticket failed too: {cause}");
             Err(error)

@@ -26,9 +26,21 @@
  *     the host may kill the process of a plugin that doesn't.
  *  R7 Unloading. A library is never unloaded; it may be loaded in many processes.
  *
- * Bounds that every host keeps: a manifest and a reply of 1 MiB, 256 headers of a
- * request, a log line of 16 KiB (the rest is cut), 64 MiB of HTTP answers and
- * rendered text held for one call. What is over is refused, never cut unsaid.
+ * Bounds that every host keeps. What is over is refused, never cut unsaid:
+ *   a manifest and a reply        1 MiB each
+ *   a JSON Schema in a manifest   10,000 parts with each reference written out; references
+ *                                 are "#/..." and never lead back to where they stand
+ *   a request of http()           256 headers; 256 KiB of method, URL and headers together;
+ *                                 a body of 64 MiB
+ *   `extra` of render()           256 KiB; what is rendered 8 MiB
+ *   held for one call             64 MiB of HTTP answers and rendered text
+ *   asked in one call             16,384 requests, texts and log lines, 256 MiB together
+ *   log()                         16 KiB a line (the rest is cut); 1,000 lines and 256 KiB
+ *                                 a call (the rest is dropped, which the host logs)
+ *   printed                       standard output and error are slowed down beyond 256 KiB;
+ *                                 a process that goes on is killed
+ *   shown to a person, kept       8 KiB of an error's message, of a ticket's lists, of a
+ *                                 check's lines (the rest is cut, which the host says)
  */
 #ifndef TICKET_PLUGIN_H
 #define TICKET_PLUGIN_H

@@ -11,14 +11,14 @@ use abi_stable::library::RootModule;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use ticket_bench_root_module::{PluginRef, reply};
-use ticket_host::backend::{Backend, Request};
-use ticket_host::catalog::{Catalog, Place};
+use ticket_host::backend::{Backend, KeyedIncident};
 use ticket_host::config::Config;
-use ticket_host::library;
-use ticket_host::permissions::Permissions;
-use ticket_host::trust::Trust;
-use ticket_host::worker::{Peer, Worker, child};
+use ticket_host::plugins::catalog::{Catalog, PluginDir};
+use ticket_host::plugins::trust::Trust;
+use ticket_host::worker::{Peer, Worker};
 use ticket_host_tests::{Installation, built, library_name, rust_plugin};
+use ticket_host_worker::library;
+use ticket_host_worker::permissions::Permissions;
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
 use ticket_plugin_api::message::object;
@@ -36,8 +36,8 @@ const UNCONFINED: &str = "PATH";
 /// A worker's process.
 pub fn worker() -> ExitCode {
     match std::env::var_os(UNCONFINED) {
-        Some(_) => child::main_with(|_, _| Ok(Vec::new())),
-        None => child::main(),
+        Some(_) => ticket_host_worker::main_with(|_, _| Ok(Vec::new()), []),
+        None => ticket_host_worker::main([]),
     }
 }
 
@@ -61,7 +61,7 @@ impl Peer for Silent {
     async fn http(&self, _: HttpRequest) -> HttpAnswer {
         HttpAnswer::DryRun
     }
-    fn render(&self, _: &str, _: &str, _: &str) -> Result<String, String> {
+    async fn render(&self, _: String, _: String, _: String) -> Result<String, String> {
         Err(String::new())
     }
     fn log(&self, _: u32, _: &str) {}
@@ -116,7 +116,7 @@ fn calls(report: &mut Report) {
     for kilobytes in [2, 64] {
         let incident = padded(kilobytes * 1024);
         let request = json!({"incident": incident, "key": "k", "dry_run": false}).to_string();
-        let asked = Request {
+        let asked = KeyedIncident {
             incident: Arc::new(serde_json::from_value(incident).unwrap()),
             key: "k".to_owned(),
         };
@@ -192,10 +192,10 @@ async fn backend(isolation: &str) -> Backend {
     ));
     let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
     // The build's own directory outlives the installation.
-    let places = vec![Place { directory: plugin_directory(), marked_only: false, named: true }];
+    let places = vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
     let catalog = Catalog::discover(places, &Trust::default()).await;
     let plugin = catalog.find("panics").unwrap();
-    Backend::new(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
+    Backend::prepare(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
 }
 
 fn plugin_directory() -> PathBuf {

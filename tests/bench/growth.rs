@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_host::error::Kind;
+use ticket_host::Kind;
 use ticket_host::store::{Failure, New, Outcome, Sqlite, Store, now};
 use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_name};
 

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use ticket_host::catalog::Catalog;
 use ticket_host::config::Config;
-use ticket_host::library;
+use ticket_host::plugins::catalog::Catalog;
+use ticket_host::plugins::trust::Trust;
 use ticket_host::queue::{self, Queue};
 use ticket_host::setup::Setup;
 use ticket_host::store::Sqlite;
-use ticket_host::trust::Trust;
 use ticket_host_tests::{Installation, built, rust_plugin};
+use ticket_host_worker::library;
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::Operation;
 

@@ -18,7 +18,6 @@ mod tickets;
 use std::process::ExitCode;
 
 use report::Report;
-use ticket_host::worker;
 
 /// A part of the measurement, by its name on the command line.
 type Part = (&'static str, fn(&mut Report));
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The processes that are measured beside the host are this program too.
     match arguments.first().map(String::as_str) {
-        Some(worker::ARGUMENT) => return boundary::worker(),
+        Some(ticket_host_worker::ARGUMENT) => return boundary::worker(),
         Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
         Some(system::ARGUMENT) => return system::serve(&arguments[1..]),
         Some(instructions::ARGUMENT) => return instructions::run(&arguments[1..]),

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ticket_host::trust::sha256;
+use ticket_host::plugins::trust::sha256;
 use ticket_host_tests::{Answer, ISOLATIONS, Installation, c_plugin, desk, rust_plugin};
 
 fn frozen(name: &str) -> PathBuf {
@@ -20,7 +20,7 @@ fn what_is_frozen_is_as_it_was() {
     ] {
         let why =
             "tests/abi/v1 is never edited: a change of the ABI is a new field at a table's end";
-        assert_eq!(sha256(&frozen(name)).unwrap(), digest, "{name}: {why}");
+        assert_eq!(sha256(&frozen(name)).unwrap().to_string(), digest, "{name}: {why}");
     }
 }
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ticket_host::library;
 use ticket_host_tests::c_plugin;
+use ticket_host_worker::library;
 use ticket_plugin_api::abi::host_side::{
     Host, HttpAnswer, HttpRequest, Instance, Operation, Returned,
 };

@@ -112,9 +112,9 @@ fn replies_that_are_none() {
             ("not_utf8", "a reply that is not UTF-8"),
             ("array", "the plugin gave a reply that it may not"),
             ("huge_reply", "a reply of 1073741824 bytes, more than the 1048576"),
-            ("bad_url", "whose URL \"not a url\" is none"),
-            ("no_url", "whose URL \"\" is none"),
-            ("javascript_url", "is none"),
+            ("bad_url", "whose URL \"not a url\" nobody can open"),
+            ("no_url", "whose URL \"\" nobody can open"),
+            ("javascript_url", "nobody can open"),
         ] {
             // create() returned OK: for all that the host knows it did its work.
             create(fault, isolation).ended(6).says(why);

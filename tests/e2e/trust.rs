@@ -6,9 +6,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use minisign::KeyPair;
-use ticket_host::library;
-use ticket_host::trust::sha256;
+use ticket_host::plugins::trust::sha256;
 use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin};
+use ticket_host_worker::library;
 
 fn key() -> KeyPair {
     KeyPair::generate_unencrypted_keypair().unwrap()
@@ -130,11 +130,11 @@ fn what_is_loaded_is_what_was_checked_whatever_becomes_of_the_file() {
     let file = directory.path().join(library_name("webhook"));
     fs::copy(c_plugin("webhook"), &file).unwrap();
     let digest = sha256(&file).unwrap();
-    let prepared = library::prepare(&file, Some(&digest)).unwrap();
+    let prepared = library::prepare(&file, Some(digest)).unwrap();
     fs::write(&file, "something else").unwrap();
     let loaded = library::load(&prepared).unwrap();
     assert!(loaded.table.manifest.contains("\"webhook\""));
-    let changed = library::prepare(&file, Some(&digest)).unwrap_err().to_string();
+    let changed = library::prepare(&file, Some(digest)).unwrap_err().to_string();
     assert!(changed.starts_with("is not the file that was checked: its SHA-256 is "), "{changed}");
 }
 

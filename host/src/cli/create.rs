@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{print, warn};
-use crate::backend::Request;
+use crate::backend::KeyedIncident;
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::terminal::safe;
-use crate::tickets::{self, Look, Outcome, Plan};
+use crate::tickets::{self, Delivery, Look, Plan};
 
 /// Prints the ticket's URL. Run twice, it gives the same ticket twice: it looks for the ticket
 /// before it creates one.
@@ -51,10 +51,11 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         incident::read(file, &name, max)?
     };
     let key = incident::key(&incident, arguments.key.as_deref())?;
-    let request = Request { incident: Arc::new(incident), key };
+    let wanted = KeyedIncident { incident: Arc::new(incident), key };
     let backend = program.backend(&config, arguments.backend.as_deref()).await?;
+    let look = if arguments.force { Look::Never } else { Look::First };
     if arguments.dry_run {
-        match tickets::plan(&backend, &request, arguments.force).await? {
+        match tickets::plan(&backend, &wanted, look).await? {
             plan if arguments.json => print(&format!("{:#}\n", json!(plan))),
             Plan::Existing(ticket) => {
                 print(&format!("nothing: there is the ticket {}\n", safe(&ticket.url)))
@@ -63,20 +64,19 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let look = if arguments.force { Look::Never } else { Look::First };
-    let outcome = tickets::create(&backend, &request, look).await?;
-    show(&outcome, arguments.json);
+    let delivery = tickets::create(&backend, &wanted, look).await?;
+    show(&delivery, arguments.json);
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(outcome: &Outcome, as_json: bool) {
-    let ticket = &outcome.ticket;
+fn show(delivery: &Delivery, as_json: bool) {
+    let ticket = &delivery.ticket;
     if !ticket.missing_fields.is_empty() {
         warn(&format!("the incident lacks: {}", ticket.missing_fields.join(", ")));
     }
     ticket.warnings.iter().for_each(|warning| warn(warning));
     if as_json {
-        print(&format!("{:#}\n", json!(outcome)));
+        print(&format!("{:#}\n", json!(delivery)));
     } else {
         print(&format!("{}\n", safe(&ticket.url)));
     }

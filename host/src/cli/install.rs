@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::print;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::install::{self, Installed};
+use crate::plugins::install::{self, Installed};
 use crate::terminal::safe;
 use crate::validate::{self, Options, Outcome, Settings};
 

@@ -21,9 +21,9 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::Backend;
-use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::plugins::catalog::Catalog;
 use crate::report::{self, colour};
 use crate::setup::{self, Sources};
 use crate::terminal::safe;

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use ticket_host_worker::Digest;
 
 use super::{install, new, print, validate};
-use crate::catalog::{self, Catalog, Entry, Plugin};
+use crate::backend::schema;
 use crate::config::Config;
 use crate::error::Result;
-use crate::schema;
+use crate::plugins::catalog::{self, Catalog, Entry, Plugin};
+use crate::plugins::trust::{self, Signatures, Trust};
 use crate::terminal::safe;
-use crate::trust::{self, Signatures, Trust};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -69,9 +70,9 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             let plugin = catalog.find(name)?;
             let sha256 = trust::sha256(&plugin.path)?;
             if *json {
-                print(&format!("{:#}\n", show_json(plugin, &sha256)));
+                print(&format!("{:#}\n", show_json(plugin, sha256)));
             } else {
-                print(&safe(&show(plugin, &sha256, config.as_ref())));
+                print(&safe(&show(plugin, sha256, config.as_ref())));
             }
         }
     }
@@ -97,7 +98,7 @@ async fn verify(file: &Path, trust: Trust) -> Result<String> {
         (Some(key), _) => format!("signed by the key {key}"),
         (None, _) => "pinned by a backend".to_owned(),
     };
-    let sha256 = plugin.sha256.unwrap_or_default();
+    let sha256 = plugin.sha256.map(|digest| digest.to_string()).unwrap_or_default();
     let (name, version) = (plugin.manifest.name, plugin.manifest.version);
     Ok(format!("{name} {version}: {by}; nobody else can write to it; its SHA-256 is {sha256}\n"))
 }
@@ -142,7 +143,7 @@ fn list_json(catalog: &Catalog) -> Value {
     entries.collect()
 }
 
-fn show_json(plugin: &Plugin, sha256: &str) -> Value {
+fn show_json(plugin: &Plugin, sha256: Digest) -> Value {
     json!({
         "manifest": plugin.manifest,
         "file": plugin.path,
@@ -159,7 +160,7 @@ fn compiled_against(plugin: &Plugin) -> String {
     }
 }
 
-fn show(plugin: &Plugin, sha256: &str, config: Option<&Config>) -> String {
+fn show(plugin: &Plugin, sha256: Digest, config: Option<&Config>) -> String {
     let m = &plugin.manifest;
     let mut out = format!("{} {}\n", m.name, m.version);
     let facts = [
@@ -169,7 +170,7 @@ fn show(plugin: &Plugin, sha256: &str, config: Option<&Config>) -> String {
         ("license", m.license.clone()),
         ("homepage", m.homepage.clone()),
         ("file", plugin.path.display().to_string()),
-        ("sha256", sha256.to_owned()),
+        ("sha256", sha256.to_string()),
         ("compiled against", compiled_against(plugin)),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {

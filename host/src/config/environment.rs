@@ -10,8 +10,8 @@ use super::secret::SecretSource;
 use super::service::{self, ServeConfig};
 use super::{BackendConfig, Config, Isolation, Limits, LookFirst, endpoint};
 use crate::error::{Error, Result};
-use crate::permissions::Permissions;
-use crate::trust::Trust;
+use crate::plugins::trust::Trust;
+use ticket_host_worker::permissions::Permissions;
 
 const PLUGIN: &str = "TICKET_PLUGIN";
 const ENDPOINT: &str = "TICKET_ENDPOINT";

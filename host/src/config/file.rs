@@ -12,14 +12,15 @@ use std::time::Duration;
 use minisign_verify::PublicKey;
 use serde::Deserialize;
 use serde_json::Value;
+use ticket_host_worker::Digest;
 use toml::Spanned;
 
 use super::secret::{SecretSource, readable_by_all};
 use super::service::{self, RawArgus, RawQueue, RawServe};
 use super::{BackendConfig, Config, Isolation, Limits, LookFirst, endpoint, origin};
 use crate::error::{Error, Result};
-use crate::permissions::Permissions;
-use crate::trust::{Signatures, Trust, TrustedKey};
+use crate::plugins::trust::{Signatures, Trust, TrustedKey};
+use ticket_host_worker::permissions::Permissions;
 
 /// A place in the config file, fit to be shown.
 #[derive(Debug, Clone)]
@@ -363,7 +364,7 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
             .into_iter()
             .map(|(name, raw)| trusted_key(&source, name, raw))
             .collect::<Result<_>>()?,
-        pins: backends.values().filter_map(|backend| backend.sha256.clone()).collect(),
+        pins: backends.values().filter_map(|backend| backend.sha256).collect(),
     };
     if let Some(default) = &raw.default_backend
         && !backends.contains_key(default.get_ref())
@@ -411,13 +412,11 @@ fn trusted_key(source: &Source, name: String, raw: RawKey) -> Result<TrustedKey>
     Ok(TrustedKey { name, key, plugins: raw.plugins.into_inner() })
 }
 
-fn pin(source: &Source, digest: &Spanned<String>) -> Result<String> {
-    let text = digest.get_ref().to_ascii_lowercase();
-    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(text);
-    }
-    let help = "64 hexadecimal digits, as `ticket-host plugins show` and sha256sum print them";
-    Err(source.error(digest.span(), "sha256: no SHA-256", help))
+fn pin(source: &Source, digest: &Spanned<String>) -> Result<Digest> {
+    digest.get_ref().parse().map_err(|cause| {
+        let help = "`ticket-host plugins show` and sha256sum print it";
+        source.error(digest.span(), format!("sha256: {cause}"), help)
+    })
 }
 
 const RESPONSE: std::ops::RangeInclusive<u64> = 1 << 10..=32 << 20;

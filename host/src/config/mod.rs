@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use serde_json::Value;
+use ticket_host_worker::Digest;
 use url::Url;
 
+use crate::backend::gateway::Origin;
 use crate::error::{Error, Result};
-use crate::gateway::Origin;
-use crate::permissions::Permissions;
-use crate::trust::Trust;
+use crate::plugins::trust::Trust;
 pub use file::{Setting, Snippet};
 pub use secret::SecretSource;
 pub use service::{ArgusConfig, QueueConfig, Scope, ServeConfig, TokenConfig, TokenSource};
+use ticket_host_worker::permissions::Permissions;
 
 /// Where a config file is looked for if none is named, after the user's own.
 const SYSTEM_FILE: &str = "/etc/ticket-host/config.toml";
@@ -58,8 +59,8 @@ pub struct BackendConfig {
     pub isolation: Isolation,
     /// What the plugin may do beside HTTP.
     pub permissions: Permissions,
-    /// The digest that the plugin's library must have, in hexadecimal.
-    pub sha256: Option<String>,
+    /// The digest that the plugin's library must have.
+    pub sha256: Option<Digest>,
     /// Origins beside the endpoint's that the plugin may reach.
     pub allow_origins: Vec<Origin>,
     pub ca_file: Option<PathBuf>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 use serde_json::Value;
+use ticket_host_worker::Digest;
 use toml::Spanned;
 use url::Url;
 
@@ -37,11 +38,11 @@ pub struct TokenConfig {
     pub scopes: Vec<Scope>,
 }
 
-/// A token, or its SHA-256 in hexadecimal.
+/// A token, or its SHA-256.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TokenSource {
     Text(SecretSource),
-    Sha256(String),
+    Sha256(Digest),
 }
 
 /// What a token may do.
@@ -141,16 +142,10 @@ pub(super) fn serve(source: &Source, base: &Path, raw: RawServe) -> Result<Serve
         let raw = raw.into_inner();
         let token = match (raw.token, raw.sha256) {
             (Some(token), None) => TokenSource::Text(secret(token, base)),
-            (None, Some(digest)) if is_sha256(digest.get_ref()) => {
-                TokenSource::Sha256(digest.get_ref().to_ascii_lowercase())
-            }
-            (None, Some(digest)) => {
-                return Err(source.error(
-                    digest.span(),
-                    "sha256: must be 64 hexadecimal digits",
-                    "printf %s \"$TOKEN\" | sha256sum",
-                ));
-            }
+            (None, Some(text)) => TokenSource::Sha256(text.get_ref().parse().map_err(|cause| {
+                let help = "printf %s \"$TOKEN\" | sha256sum";
+                source.error(text.span(), format!("sha256: {cause}"), help)
+            })?),
             _ => {
                 return Err(source.error(
                     span,
@@ -167,10 +162,6 @@ pub(super) fn serve(source: &Source, base: &Path, raw: RawServe) -> Result<Serve
 
 pub(super) fn default_listen() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, PORT).into()
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn secret(value: toml::Value, base: &Path) -> SecretSource {
@@ -267,21 +258,13 @@ impl TokenConfig {
     ///
     /// # Errors
     /// A settings error: its file or variable can't be read, or it is empty.
-    pub fn digest(&self) -> Result<[u8; 32]> {
-        use sha2::{Digest, Sha256};
+    pub fn digest(&self) -> Result<Digest> {
         match &self.token {
             TokenSource::Text(source) => {
                 let name = format!("serve.tokens.{}.token", self.name);
-                Ok(Sha256::digest(text(source, &name)?.as_bytes()).into())
+                Ok(Digest::of(text(source, &name)?.as_bytes()))
             }
-            TokenSource::Sha256(hex) => {
-                let mut digest = [0; 32];
-                for (at, byte) in digest.iter_mut().enumerate() {
-                    let pair = hex.get(2 * at..2 * at + 2).unwrap_or_default();
-                    *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
-                }
-                Ok(digest)
-            }
+            TokenSource::Sha256(digest) => Ok(*digest),
         }
     }
 }

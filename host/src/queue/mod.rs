@@ -367,8 +367,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::catalog::Catalog;
     use crate::config::Config;
+    use crate::plugins::catalog::Catalog;
     use crate::store::Sqlite;
 
     /// A queue without backends.

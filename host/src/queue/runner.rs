@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 
 use super::retry::{self, Breaker};
 use super::{Phase, Queue, reached};
-use crate::backend::{Backend, Request, is_unsupported};
+use crate::backend::gateway::LONGEST_PAUSE;
+use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::LookFirst;
 use crate::error::{Error, Kind};
-use crate::gateway::LONGEST_PAUSE;
 use crate::store::{Claim, Failure, Outcome, millis, now};
 use crate::terminal::safe;
 use crate::tickets::{self, Look};
@@ -186,12 +186,12 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
             return (Outcome::Failed(Failure::from(&error)), Health::Unsaid);
         }
     };
-    let request = Request { incident: Arc::new(incident), key: claim.job.key.clone() };
+    let wanted = KeyedIncident { incident: Arc::new(incident), key: claim.job.key.clone() };
     let made = if claim.unknown {
-        match backend.find(&request).await {
-            Ok(Some(ticket)) => Ok((ticket, true)),
-            Ok(None) => return (Outcome::NoTicket, Health::Up),
-            Err(error) if is_unsupported(&error) => return (lost(claim), Health::Unsaid),
+        match backend.find(&wanted).await {
+            Ok(Answer::Given(ticket)) => Ok((ticket, true)),
+            Ok(Answer::NotFound) => return (Outcome::NoTicket, Health::Up),
+            Ok(Answer::Unsupported) => return (lost(claim), Health::Unsaid),
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
     } else {
@@ -200,13 +200,13 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
             LookFirst::WhenInDoubt
                 if claim.lease == 1
                     && !claim.elsewhere
-                    && queue.has_begun_since(&request.incident.start_time) =>
+                    && queue.has_begun_since(&wanted.incident.start_time) =>
             {
                 Look::InDoubt
             }
             _ => Look::First,
         };
-        let outcome = tickets::create(backend, &request, look).await;
+        let outcome = tickets::create(backend, &wanted, look).await;
         outcome.map(|outcome| (outcome.ticket, outcome.created))
     };
     match made {

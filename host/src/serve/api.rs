@@ -443,7 +443,7 @@ struct PluginView {
 #[utoipa::path(get, path = "/v1/plugins", responses((status = 200, body = Vec<PluginView>)))]
 async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>> {
     let setup = service.queue.setup();
-    let view = |entry: &crate::catalog::Entry| {
+    let view = |entry: &crate::plugins::catalog::Entry| {
         let manifest = entry.plugin.as_ref().ok().map(|plugin| &plugin.manifest);
         PluginView {
             file: entry.path.display().to_string(),

@@ -10,10 +10,10 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::{Service, systemd};
-use crate::catalog::{Place, is_library};
 use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
 use crate::setup::{Setup, Sources};
 
@@ -96,7 +96,7 @@ impl Live {
 /// Hears of changes for as long as it lives. None: it can't.
 fn listen_to(
     config: Option<PathBuf>,
-    plugins: &[Place],
+    plugins: &[PluginDir],
     changes: mpsc::Sender<()>,
 ) -> Option<RecommendedWatcher> {
     // The directory, not the file: editors and package managers put a new file in its place.

@@ -106,7 +106,7 @@ fn say(setup: &Setup) {
 }
 
 /// Runs the service. `listening` hears the address once it is served.
-pub async fn run(
+pub(crate) async fn run(
     sources: Sources,
     listen: Option<SocketAddr>,
     listening: impl FnOnce(SocketAddr),

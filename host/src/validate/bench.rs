@@ -12,11 +12,11 @@ use url::Url;
 
 use super::script::{Behaviour, Scripted, Seen, Settings, When};
 use super::{Verdict, crash, fail, skip};
-use crate::catalog::read_manifest;
-use crate::library;
-use crate::permissions::Permissions;
-use crate::redact::Redactor;
+use crate::backend::load_in_process;
+use crate::backend::redact::Redactor;
+use crate::plugins::catalog::read_manifest;
 use crate::worker::{Worker, WorkerError};
+use ticket_host_worker::permissions::Permissions;
 
 /// What a call may take, unless its time is what is tested.
 const TIME: Duration = Duration::from_secs(5);
@@ -195,13 +195,13 @@ impl Bench {
         Ok((self.judge(operation, returned)?, seen))
     }
 
-    /// Many instances in one worker.
-    pub(super) async fn worker(&self) -> Result<Worker, Verdict> {
+    /// A worker that opens, calls and closes many instances by itself: see [`Worker::exerciser`].
+    pub(super) async fn exerciser(&self, runs: &[(usize, usize)]) -> Result<Worker, Verdict> {
         if self.in_process {
             return Err(skip("needs a worker"));
         }
         self.manifest()?;
-        let worker = Worker::load(&self.library, None, &self.settings.permissions).await;
+        let worker = Worker::exerciser(runs, &self.library, &self.settings.permissions).await;
         worker.map_err(|cause| crash(cause.to_string()))
     }
 
@@ -298,7 +298,5 @@ fn load_here(library: &Path) -> Result<Loaded, (bool, String)> {
 }
 
 fn table(library: &Path) -> Result<Table, String> {
-    let prepared = library::prepare(library, None);
-    let loaded = prepared.and_then(|prepared| library::load(&prepared));
-    loaded.map(|library| library.table).map_err(|cause| cause.to_string())
+    load_in_process(library, None).map_err(|cause| cause.to_string())
 }

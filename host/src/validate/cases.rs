@@ -13,11 +13,11 @@ use ticket_plugin_api::{Error as PluginError, ErrorKind, Retry, Ticket};
 use super::bench::{Answer, Bench, KEY};
 use super::script::{Behaviour, Scripted, Seen, When};
 use super::{Done, Verdict, crash, fail, skip, warn};
-use crate::schema;
+use crate::backend::schema;
 use crate::worker::Worker;
 
 /// A case: see the module.
-pub struct Case {
+pub(crate) struct Case {
     pub name: &'static str,
     pub demands: &'static str,
     pub(super) run: for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = Done> + 'a>>,
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Case {
 macro_rules! cases {
     ($($name:literal $function:ident $demands:literal;)*) => {
         /// All cases.
-        pub const CASES: &[Case] = &[$(Case {
+        pub(crate) const CASES: &[Case] = &[$(Case {
             name: $name,
             demands: $demands,
             run: |bench| Box::pin($function(bench)),
@@ -215,7 +215,7 @@ async fn permissions(bench: &mut Bench) -> Done {
     let manifest = bench.manifest()?;
     for asked in &manifest.permissions {
         let name = &asked.permission;
-        if crate::permissions::setting(name, None).is_none() {
+        if ticket_host_worker::permissions::setting(name, None).is_none() {
             return Err(fail(format!("it asks for {name:?}, which this host can't grant")));
         }
         if asked.what.is_empty() || asked.why.is_empty() {
@@ -783,12 +783,12 @@ async fn silence(bench: &mut Bench) -> Done {
 
 /// Runs instances in a worker of their own; the worker, for what is measured at it.
 async fn exercise(bench: &Bench, runs: &[(usize, usize)]) -> Result<Vec<Option<u64>>, Verdict> {
-    let mut worker: Worker = bench.worker().await?;
+    let mut worker: Worker = bench.exerciser(runs).await?;
     let mut memory = Vec::new();
     let settings = bench.settings.json().to_string();
     for (threads, times) in runs {
         let peer = Scripted::new(&[], Behaviour::Slow, KEY, Duration::from_secs(60));
-        let exercised = worker.exercise(*threads, *times, &settings, &peer).await;
+        let exercised = worker.open(&settings, &peer).await;
         let returned = exercised.map_err(|cause| crash(cause.to_string()))?;
         let reply = returned.reply.ok().flatten().unwrap_or_default();
         let reply: Value = serde_json::from_str(&reply).unwrap_or_default();

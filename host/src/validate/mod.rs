@@ -14,13 +14,13 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use bench::Bench;
-pub use cases::CASES;
-pub use script::Settings;
+pub(crate) use cases::CASES;
+pub(crate) use script::Settings;
 
 /// What came of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Pass,
     /// Works, and could be better.
     Warn,
@@ -32,7 +32,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
             Outcome::Warn => "warn",
@@ -45,7 +45,7 @@ impl Outcome {
 
 /// One case's result.
 #[derive(Debug, Clone, Serialize)]
-pub struct CaseResult {
+pub(crate) struct CaseResult {
     pub name: &'static str,
     pub demands: &'static str,
     pub outcome: Outcome,
@@ -81,7 +81,7 @@ fn crash(message: impl Into<String>) -> Verdict {
 
 /// What is to be validated, and how.
 #[derive(Debug)]
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     pub library: &'a Path,
     /// Settings and a scripted ticket system; None: settings made up from the plugin's schemas.
     pub settings: Option<Settings>,
@@ -95,7 +95,7 @@ pub struct Options<'a> {
 ///
 /// # Errors
 /// A usage error: there is no case of a name in `only`.
-pub async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult)) -> Result<()> {
+pub(crate) async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult)) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|name| !CASES.iter().any(|c| c.name == *name)) {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
         return Err(Error::usage(format!("there is no case {unknown:?}"))
@@ -118,7 +118,7 @@ pub async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult)) -> Res
 
 /// Calls the plugin with mutated requests and answers until the time is over, or once with `seed`.
 /// What went wrong first, with the seed that does it again.
-pub async fn fuzz(
+pub(crate) async fn fuzz(
     options: Options<'_>,
     seconds: Option<u64>,
     seed: u64,

@@ -12,13 +12,13 @@ use ticket_plugin_api::http::is_safe;
 use ticket_plugin_api::message::fingerprint;
 
 use crate::error::{Error, Result};
-use crate::permissions::Permissions;
 use crate::worker::Peer;
+use ticket_host_worker::permissions::Permissions;
 
 /// A settings file: a backend's settings, and how its ticket system answers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub endpoint: String,
     #[serde(default = "object")]
     pub secret: Value,
@@ -38,7 +38,7 @@ fn object() -> Value {
 /// How one kind of request is answered.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub(crate) struct Rule {
     pub method: String,
     /// How the path, with its query, begins.
     pub path: String,
@@ -61,7 +61,7 @@ fn ok() -> u16 {
 /// What is in the ticket system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum When {
+pub(crate) enum When {
     /// No ticket.
     Empty,
     /// The ticket of the key.
@@ -71,7 +71,7 @@ pub enum When {
 }
 
 impl Settings {
-    pub fn load(path: &Path) -> Result<Settings> {
+    pub(crate) fn load(path: &Path) -> Result<Settings> {
         let text = std::fs::read_to_string(path).map_err(|cause| {
             Error::usage(format!("{}: can't be read", path.display())).cause(cause)
         })?;
@@ -257,8 +257,13 @@ impl Peer for Scripted<'_> {
         }
     }
 
-    fn render(&self, part: &str, format: &str, _: &str) -> std::result::Result<String, String> {
-        Self::rendered(part, format)
+    async fn render(
+        &self,
+        part: String,
+        format: String,
+        _: String,
+    ) -> std::result::Result<String, String> {
+        Self::rendered(&part, &format)
     }
 
     fn log(&self, _: u32, message: &str) {

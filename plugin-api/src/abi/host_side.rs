@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{self as abi, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST, MAX_REPLY, Str};
+use super::{self as abi, MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST};
+use super::{MAX_REPLY, MAX_REQUEST_HEAD, Str};
 use super::{http_status, status};
 use crate::error::{Error, Retry};
 use crate::message::{object, parse_error};
@@ -130,7 +131,7 @@ fn useless(code: i32, what: &str) -> Error {
 }
 
 /// What an instance can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     Check,
     Create,
@@ -460,9 +461,17 @@ unsafe fn read_request(request: *const abi::HttpRequest) -> Result<HttpRequest, 
         let header = unsafe { *request.headers.add(i) };
         headers.push((text(header.name)?, text(header.value)?));
     }
+    let (method, url) = (text(request.method)?, text(request.url)?);
+    let texts = headers.iter().map(|(name, value)| name.len() + value.len());
+    if method.len() + url.len() + texts.sum::<usize>() > MAX_REQUEST_HEAD {
+        return Err("http() was called with a method, URL and headers of more than 256 KiB");
+    }
+    if request.body.len > MAX_BODY {
+        return Err("http() was called with a body of more than 64 MiB");
+    }
     Ok(HttpRequest {
-        method: text(request.method)?,
-        url: text(request.url)?,
+        method,
+        url,
         headers,
         // SAFETY: rule R1, as for the texts.
         body: unsafe { request.body.bytes() }
@@ -483,6 +492,10 @@ unsafe extern "C" fn render(
         with_frame(call, |inner| {
             let texts = (part.text(), format.text(), extra.text());
             let rendered = match texts {
+                (_, _, Some(extra)) if extra.len() > MAX_EXTRA => Err(format!(
+                    "render() was called with an extra of {} bytes, more than the {MAX_EXTRA} that it may have",
+                    extra.len()
+                )),
                 (Some(part), Some(format), Some(extra)) => inner.host.render(part, format, extra),
                 _ => Err("render() was called with text that is not UTF-8".to_owned()),
             };

@@ -25,8 +25,16 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 pub const MAX_REPLY: usize = 1 << 20;
 /// Headers that a request may have.
 pub const MAX_HEADERS: usize = 256;
+/// Bytes that a request's method, URL and headers may have together.
+pub const MAX_REQUEST_HEAD: usize = 256 << 10;
+/// Bytes that the body of a request, or of an answer, may have.
+pub const MAX_BODY: usize = 64 << 20;
+/// Bytes of what a plugin gives to its templates (`extra` in `render()`).
+pub const MAX_EXTRA: usize = 256 << 10;
 /// Bytes of a log line; the rest is cut.
 pub const MAX_LOG: usize = 16 << 10;
+/// Lines that one call may log; the rest is dropped, which the host says.
+pub const MAX_LINES: usize = 1000;
 /// Bytes of HTTP answers and rendered text that are held for one call.
 pub const MAX_HELD: usize = 64 << 20;
 

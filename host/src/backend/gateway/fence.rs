@@ -49,14 +49,14 @@ impl fmt::Display for Origin {
 
 /// The origins of one backend.
 #[derive(Debug, Clone)]
-pub struct Fence {
+pub(crate) struct Fence {
     /// None for an endpoint that is no web server, such as a directory.
     endpoint: Option<Origin>,
     allowed: Vec<Origin>,
 }
 
 impl Fence {
-    pub fn new(endpoint: &Url, allowed: Vec<Origin>) -> Fence {
+    pub(crate) fn new(endpoint: &Url, allowed: Vec<Origin>) -> Fence {
         Fence { endpoint: Origin::of(endpoint), allowed }
     }
 

@@ -34,7 +34,7 @@ impl Host for Canned {
 
 /// Opens, calls and closes an instance `times` on each of `threads` threads. The reply's `odd` tells
 /// of what did not go as the first time.
-pub(super) fn run(table: &Table, settings: &str, threads: usize, times: usize) -> Returned {
+pub(crate) fn run(table: &Table, settings: &str, threads: usize, times: usize) -> Returned {
     let odd: Vec<String> = thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| one_after_the_other(table, settings, times)))

@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Status};
-pub use fence::{Fence, Origin};
+pub(crate) use fence::{Fence, Origin};
 pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
 use resolve::{Inward, Resolver};
@@ -40,7 +40,7 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
 
 /// How a backend's requests leave.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub(crate) struct Route {
     pub fence: Arc<Fence>,
     /// PEM file of certificate authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -59,30 +59,30 @@ pub struct Route {
 
 /// A backend's way out: one connection pool, made when it is first needed.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     route: Route,
     pace: Pace,
     client: OnceLock<Client>,
 }
 
 impl Gateway {
-    pub fn new(route: Route) -> Gateway {
+    pub(crate) fn new(route: Route) -> Gateway {
         let pace = Pace::new(route.requests_per_second);
         Gateway { route, pace, client: OnceLock::new() }
     }
 
     /// When the next request could leave: later than now while the ticket system asked for a pause.
-    pub fn next_turn(&self) -> Instant {
+    pub(crate) fn next_turn(&self) -> Instant {
         self.pace.next()
     }
 
     /// Whether the ticket system's pause lasts.
-    pub fn paused(&self) -> bool {
+    pub(crate) fn paused(&self) -> bool {
         self.pace.paused()
     }
 
     /// Whether the fence, and the rules for methods and headers, let `request` out.
-    pub fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
+    pub(crate) fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
         let url = Url::parse(&request.url).map_err(|cause| {
             format!("the plugin asked for {:?}, which is no URL: {cause}", request.url)
         })?;
@@ -102,7 +102,7 @@ impl Gateway {
     }
 
     /// One exchange, done within `time`, with the wait for its turn.
-    pub async fn exchange(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
+    pub(crate) async fn exchange(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
         let answer = self.exchange_in_turn(request, time).await;
         let status = match &answer {
             HttpAnswer::Answered { status, .. } => Status::Code(*status),
@@ -223,7 +223,7 @@ impl Gateway {
 
     /// Reads the certificates that the settings name, if any: wrong ones are found before the
     /// first ticket needs them.
-    pub fn check_settings(&self) -> Result<()> {
+    pub(crate) fn check_settings(&self) -> Result<()> {
         if self.route.ca_file.is_some() {
             self.client()?;
         }

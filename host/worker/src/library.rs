@@ -8,18 +8,21 @@ mod format;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use abi_stable::abi_stability::abi_checking::{
     AbiInstability, AbiInstabilityError, check_layout_compatibility,
 };
 use abi_stable::type_layout::TLFieldOrFunction;
-use sha2::{Digest, Sha256};
 use ticket_plugin_api::abi::host_side::{Table, TableError};
 use ticket_plugin_api::abi::{self, ENTRY_SYMBOL, LAYOUT_SYMBOL};
 
-use crate::trust;
+use crate::digest::Digest;
 pub use format::NotLoadable;
+
+/// Bytes that a library may have.
+pub const LARGEST: u64 = 512 << 20;
 
 /// A library that is a plugin.
 #[derive(Debug, Clone)]
@@ -37,7 +40,9 @@ pub enum LoadError {
     #[error(transparent)]
     NotLoadable(#[from] NotLoadable),
     #[error("is not the file that was checked: its SHA-256 is {found} now, and was {expected}")]
-    Changed { expected: String, found: String },
+    Changed { expected: Digest, found: Digest },
+    #[error("has more than {LARGEST} bytes, and no library does")]
+    TooLarge,
     #[error("can't be loaded: {0}")]
     Load(String),
     #[error("is a library, and no ticket plugin: it doesn't export {ENTRY_SYMBOL}")]
@@ -57,17 +62,20 @@ pub struct Prepared {
 }
 
 /// Reads the library, if `sha256` says what its bytes must be. Runs nothing of it.
-pub fn prepare(path: &Path, sha256: Option<&str>) -> Result<Prepared, LoadError> {
+pub fn prepare(path: &Path, sha256: Option<Digest>) -> Result<Prepared, LoadError> {
     let path = absolute(path).map_err(LoadError::Read)?;
     let Some(expected) = sha256 else {
         return Ok(Prepared { path, _held: None });
     };
     let mut file = open_held(&path).map_err(LoadError::Read)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(LoadError::Read)?;
-    let found = trust::hexadecimal(&Sha256::digest(&bytes));
+    (&mut file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(LoadError::TooLarge);
+    }
+    let found = Digest::of(&bytes);
     if found != expected {
-        return Err(LoadError::Changed { expected: expected.to_owned(), found });
+        return Err(LoadError::Changed { expected, found });
     }
     hold(path, file, &bytes).map_err(LoadError::Read)
 }
@@ -112,17 +120,16 @@ fn open_held(path: &Path) -> io::Result<File> {
 pub fn load(prepared: &Prepared) -> Result<Library, LoadError> {
     let path = &prepared.path;
     format::check(path)?;
-    let library = open(path)?;
+    // Never unloaded, whatever it turns out to be: its constructors may have started a thread (rule R7).
+    let library = ManuallyDrop::new(open(path)?);
     // SAFETY: the symbol has this type by the contract of the header; a library that lies about
     // it is what workers are for.
     let entry: abi::Entry =
         unsafe { *library.get::<abi::Entry>(ENTRY_SYMBOL).map_err(|_| LoadError::NoEntry)? };
     let sdk = check_layout(&library)?;
-    // SAFETY: as above; the library is never unloaded, see below.
-    let table = unsafe { Table::from_entry(entry) };
-    // Never unloaded, whatever it turned out to be: it may have started a thread.
-    std::mem::forget(library);
-    Ok(Library { table: table?, sdk })
+    // SAFETY: as above; the library is never unloaded.
+    let table = unsafe { Table::from_entry(entry) }?;
+    Ok(Library { table, sdk })
 }
 
 fn absolute(path: &Path) -> io::Result<PathBuf> {

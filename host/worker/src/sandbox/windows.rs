@@ -29,7 +29,7 @@ pub(crate) fn end_quietly() {
 ///
 /// # Errors
 /// Why that can't be.
-pub(crate) fn end_together() -> io::Result<()> {
+pub fn end_together() -> io::Result<()> {
     // The result of the one attempt: the handle must stay open as long as the process lives.
     static DONE: OnceLock<Result<(), i32>> = OnceLock::new();
     DONE.get_or_init(|| begin().map_err(|cause| cause.raw_os_error().unwrap_or_default()))

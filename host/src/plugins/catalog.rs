@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ticket_host_worker::Digest;
+use ticket_host_worker::permissions::Permissions;
 use ticket_plugin_api::message::{Manifest, object};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::permissions::Permissions;
-use crate::trust::{self, Trust};
+use crate::plugins::trust::{self, Trust};
 use crate::worker::Worker;
 
 /// In the executable's own directory, among whatever else lies there, plugins are known by this.
@@ -27,7 +28,7 @@ const LONGEST_NAME: usize = 200;
 
 /// One place where plugins are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct PluginDir {
     pub directory: PathBuf,
     /// Whether only libraries with `ticket_plugin_` in their name count.
     pub marked_only: bool,
@@ -37,14 +38,14 @@ pub struct Place {
 
 /// The search path: what was named (in that order), then the executable's directory, then the
 /// system's places.
-pub fn search_path(named: impl IntoIterator<Item = PathBuf>) -> Vec<Place> {
-    let mut places: Vec<Place> = named
+pub fn search_path(named: impl IntoIterator<Item = PathBuf>) -> Vec<PluginDir> {
+    let mut places: Vec<PluginDir> = named
         .into_iter()
-        .map(|directory| Place { directory, marked_only: false, named: true })
+        .map(|directory| PluginDir { directory, marked_only: false, named: true })
         .collect();
     let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    places.extend(own.map(|directory| Place { directory, marked_only: true, named: false }));
-    places.extend(system_directories().into_iter().map(|directory| Place {
+    places.extend(own.map(|directory| PluginDir { directory, marked_only: true, named: false }));
+    places.extend(system_directories().into_iter().map(|directory| PluginDir {
         directory,
         marked_only: false,
         named: false,
@@ -88,7 +89,7 @@ pub struct Plugin {
     pub unconfined: Vec<String>,
     /// The digest of the bytes that this is about, if signatures or digests matter: no others are
     /// loaded.
-    pub sha256: Option<String>,
+    pub sha256: Option<Digest>,
     /// The trusted key that signed it.
     pub signed_by: Option<String>,
     /// Why nobody vouches for it, if somebody should.
@@ -120,12 +121,12 @@ pub struct Catalog {
     pub entries: Vec<Entry>,
     /// What is odd about the search path, a sentence each.
     pub warnings: Vec<String>,
-    pub places: Vec<Place>,
+    pub places: Vec<PluginDir>,
 }
 
 impl Catalog {
     /// Looks through `places` and asks every library there what it is, if `trust` lets it be loaded.
-    pub async fn discover(places: Vec<Place>, trust: &Trust) -> Catalog {
+    pub async fn discover(places: Vec<PluginDir>, trust: &Trust) -> Catalog {
         let mut warnings = Vec::new();
         let mut paths = Vec::new();
         for place in &places {
@@ -219,7 +220,7 @@ pub fn answers_to(manifest: &Manifest, name: &str) -> bool {
 }
 
 /// The libraries in a place, by name.
-fn libraries(place: &Place) -> io::Result<Vec<PathBuf>> {
+fn libraries(place: &PluginDir) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(&place.directory)? {
         let path = entry?.path();
@@ -244,7 +245,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
     // Before it is loaded: if it changes in between, this is about the older one.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
-    let sha256 = examined.as_ref().map(|examined| examined.sha256.as_str());
+    let sha256 = examined.as_ref().map(|examined| examined.sha256);
     let worker = Worker::load(path, sha256, &Permissions::default()).await.map_err(|cause| {
         broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
     })?;

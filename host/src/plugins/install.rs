@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use ticket_plugin_api::message::Manifest;
 
-use crate::catalog::{self, Catalog, Place, is_library, library_name};
 use crate::error::{Error, Result};
-use crate::trust::{self, Trust, signature_of};
+use crate::plugins::catalog::{self, Catalog, PluginDir, is_library, library_name};
+use crate::plugins::trust::{self, Trust, signature_of};
 
 /// Below a plugin directory: the versions before, and what is on its way in.
 const PREVIOUS: &str = ".previous";
@@ -102,7 +102,7 @@ impl Staged {
         };
         let path = self.directory.join(&file);
         let previous = self.directory.join(PREVIOUS);
-        let place = || -> io::Result<()> {
+        let put_in_place = || -> io::Result<()> {
             File::open(&self.library)?.sync_all()?;
             if path.exists() {
                 fs::create_dir_all(&previous)?;
@@ -111,7 +111,7 @@ impl Staged {
             put(&self.library, &path)?;
             sync(&self.directory)
         };
-        place().map_err(|cause| not_written(&path, &cause))?;
+        put_in_place().map_err(|cause| not_written(&path, &cause))?;
         let replaced = current.map(|(_, version)| version);
         Ok(Installed { path, manifest: self.manifest.clone(), replaced })
     }
@@ -135,7 +135,7 @@ pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Ins
     // What is there now may be broken: it is known by its file alone.
     let current = catalog::inspect(&path, trust).await.ok();
     let aside = previous.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
-    let place = || -> io::Result<()> {
+    let put_in_place = || -> io::Result<()> {
         if path.exists() {
             keep(&path, &aside)?;
         }
@@ -145,7 +145,7 @@ pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Ins
         }
         sync(directory)
     };
-    place().map_err(|cause| not_written(&path, &cause))?;
+    put_in_place().map_err(|cause| not_written(&path, &cause))?;
     let replaced = current.map(|plugin| plugin.manifest.version);
     Ok(Installed { path, manifest: plugin.manifest, replaced })
 }
@@ -157,8 +157,8 @@ fn not_written(path: &Path, cause: &io::Error) -> Error {
 
 /// The library of that plugin in a directory, and its version.
 async fn find(directory: &Path, name: &str, trust: &Trust) -> Option<(PathBuf, String)> {
-    let place = Place { directory: directory.to_owned(), marked_only: false, named: false };
-    let catalog = Catalog::discover(vec![place], trust).await;
+    let wanted = PluginDir { directory: directory.to_owned(), marked_only: false, named: false };
+    let catalog = Catalog::discover(vec![wanted], trust).await;
     let plugin = catalog.plugins().find(|plugin| plugin.manifest.name == name)?;
     Some((plugin.path.clone(), plugin.manifest.version.clone()))
 }

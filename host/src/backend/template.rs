@@ -6,18 +6,26 @@
 
 mod markdown;
 
+use std::io::{self, Write};
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, json};
 use ticket_plugin_api::Incident;
+use ticket_plugin_api::abi::MAX_EXTRA;
 
 use crate::error::{Error, Result};
 
 /// The title if the operator says nothing: the description, as Argus's own plugins have it.
-pub const DEFAULT_TITLE: &str = include_str!("template/title.txt");
+pub(super) const DEFAULT_TITLE: &str = include_str!("template/title.txt");
 /// The body if the operator says nothing: the sections of Argus's own plugins, the empty ones left out.
-pub const DEFAULT_BODY: &str = include_str!("template/body.md");
+pub(super) const DEFAULT_BODY: &str = include_str!("template/body.md");
+
+/// Bytes of what a template makes. No ticket system takes more.
+const LONGEST: usize = 8 << 20;
+/// Steps of a template's program: enough for each of an incident's largest possible number of tags.
+const FUEL: u64 = 5_000_000;
 
 /// What an incident of Argus's has (API v2 and v3, and what Argus adds for ticket plugins).
 const ATTRIBUTES: [&str; 17] = [
@@ -42,7 +50,7 @@ const ATTRIBUTES: [&str; 17] = [
 
 /// A title and a body, compiled.
 #[derive(Debug, Clone)]
-pub struct Templates {
+pub(super) struct Templates {
     environment: Environment<'static>,
     /// What they name and Argus's incidents don't have: misspelt, most likely.
     pub warnings: Vec<String>,
@@ -51,8 +59,9 @@ pub struct Templates {
 impl Templates {
     /// # Errors
     /// A settings error that says which template can't be read, and where in it.
-    pub fn new(title: Option<&str>, body: Option<&str>) -> Result<Templates> {
+    pub(super) fn new(title: Option<&str>, body: Option<&str>) -> Result<Templates> {
         let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("Jinja's own delimiters don't clash"));
@@ -97,32 +106,72 @@ impl Templates {
         Ok(Templates { environment, warnings })
     }
 
+    /// What a plugin's `render()` gets: `part` is `title` or `body`, `format` is a body's, `extra` is a JSON
+    /// object that the body's template sees too.
+    ///
+    /// # Errors
+    /// Why there is no text, in words for the plugin's error.
+    pub(super) fn render(
+        &self,
+        part: &str,
+        format: &str,
+        extra: &str,
+        incident: &Incident,
+    ) -> std::result::Result<String, String> {
+        if extra.len() > MAX_EXTRA {
+            return Err(format!("render()'s extra has more than {MAX_EXTRA} bytes"));
+        }
+        let rendered = match part {
+            "title" => self.title(incident),
+            "body" => {
+                let extra = match extra {
+                    "" => Map::new(),
+                    json => serde_json::from_str(json).map_err(|cause| {
+                        format!("render()'s extra is not a JSON object: {cause}")
+                    })?,
+                };
+                self.body(incident, format, extra)
+            }
+            other => return Err(format!("there is no template {other:?}, only title and body")),
+        };
+        rendered.map_err(|error| match &error.cause {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+    }
+
     /// One line of plain text, never empty.
-    pub fn title(&self, incident: &Incident) -> Result<String> {
-        let text = self.render("title", incident, Map::new())?;
+    fn title(&self, incident: &Incident) -> Result<String> {
+        let text = self.fill_in("title", incident, Map::new())?;
         let line = markdown::one_line(&text);
         Ok(if line.is_empty() { "Incident".to_owned() } else { line })
     }
 
     /// The body in `format`: `markdown`, `html` or `text`. `extra` is what the plugin adds.
-    pub fn body(
+    fn body(
         &self,
         incident: &Incident,
         format: &str,
         extra: Map<String, serde_json::Value>,
     ) -> Result<String> {
-        let body = self.render("body", incident, extra)?;
-        match format {
-            "markdown" => Ok(body),
-            "html" => Ok(markdown::to_html(&body)),
-            "text" => Ok(markdown::to_text(&body)),
-            other => Err(Error::plugin(format!(
-                "the plugin asked for a body in the unknown format {other:?}"
-            ))),
+        let body = self.fill_in("body", incident, extra)?;
+        let made = match format {
+            "markdown" => body,
+            "html" => markdown::to_html(&body),
+            "text" => markdown::to_text(&body),
+            other => {
+                return Err(Error::plugin(format!(
+                    "the plugin asked for a body in the unknown format {other:?}"
+                )));
+            }
+        };
+        if made.len() > LONGEST {
+            return Err(too_long("body"));
         }
+        Ok(made)
     }
 
-    fn render(
+    fn fill_in(
         &self,
         name: &str,
         incident: &Incident,
@@ -134,14 +183,47 @@ impl Templates {
         context.insert("tags".into(), json!(tags));
         context.insert("source".into(), incident.source.clone().into());
         context.insert("end_time".into(), incident.end_time.clone().into());
+        let mut out = Bounded { bytes: Vec::new(), full: false };
         let template = self.environment.get_template(name);
-        template
-            .and_then(|template| template.render(Serde(&context)))
-            .map(|text| text.trim_end().to_owned() + if name == "body" { "\n" } else { "" })
-            .map_err(|cause| {
-                Error::settings(format!("template.{name}: can't be filled in for this incident"))
-                    .cause(cause)
-            })
+        let filled = template
+            .and_then(|template| template.render_captured_to(Serde(&context), &mut out).map(drop));
+        if out.full {
+            return Err(too_long(name));
+        }
+        filled.map_err(|cause| {
+            Error::settings(format!("template.{name}: can't be filled in for this incident"))
+                .cause(cause)
+        })?;
+        let text = String::from_utf8(out.bytes).map_err(|cause| {
+            Error::settings(format!("template.{name}: gives what is not UTF-8")).cause(cause)
+        })?;
+        Ok(text.trim_end().to_owned() + if name == "body" { "\n" } else { "" })
+    }
+}
+
+fn too_long(name: &str) -> Error {
+    Error::settings(format!("template.{name}: gives more than {LONGEST} bytes for this incident"))
+        .help("leave out of the template what is long in the incident, or in what the plugin adds")
+}
+
+/// Takes no more than a text may have.
+struct Bounded {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + piece.len() > LONGEST {
+            self.full = true;
+            return Err(io::Error::other("the text is too long"));
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -187,5 +269,45 @@ fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> R
         }
         // Other failures can be the sample's.
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(template: &str, extra: &str) -> std::result::Result<String, String> {
+        let incident = serde_json::from_value(json!({"description": "gw1 is down"})).unwrap();
+        let templates = Templates::new(None, Some(template)).unwrap();
+        templates.render("body", "html", extra, &incident)
+    }
+
+    #[test]
+    fn what_a_plugin_adds_and_what_comes_of_it_have_bounds() {
+        let warning = "x".repeat(200 << 10);
+        let extra = json!({"warnings": [warning]}).to_string();
+        assert!(body("{{ warnings[0] }}", &extra).unwrap().contains(&warning));
+        let huge = json!({"warnings": ["x".repeat(256 << 10)]}).to_string();
+        let refused = body("{{ warnings[0] }}", &huge).unwrap_err();
+        assert_eq!(refused, "render()'s extra has more than 262144 bytes");
+        let long = body("{% for n in range(100) %}{{ warnings[0] }}{% endfor %}", &extra);
+        assert!(long.unwrap_err().contains("gives more than 8388608 bytes for this incident"));
+    }
+
+    #[test]
+    fn a_template_that_goes_on_and_on_is_stopped() {
+        let numbers = json!({"warnings": vec![0; 100_000]}).to_string();
+        let forever =
+            "{% for a in warnings %}{% for b in warnings %}{% endfor %}{% endfor %}".to_owned();
+        assert!(body(&forever, &numbers).unwrap_err().contains("ran out of fuel"));
+    }
+
+    #[test]
+    fn the_largest_number_of_tags_that_an_incident_can_have_is_filled_in() {
+        let tags: Vec<String> = (0..200_000).map(|_| "a".to_owned()).collect();
+        let incident = json!({"description": "x", "tags": tags});
+        let incident = serde_json::from_value(incident).unwrap();
+        let templates = Templates::new(None, None).unwrap();
+        assert!(templates.render("body", "markdown", "", &incident).is_ok());
     }
 }

@@ -1,23 +1,23 @@
 //! Who vouches for a library: keys that the operator trusts, or a digest that a backend pins; and
 //! whether anybody else could have written to it.
 //!
-//! Invariant: what is vouched for is a SHA-256, and [`crate::library`] loads just the bytes that have it.
+//! Invariant: what is vouched for is a SHA-256, and `ticket_host_worker::library` loads just the bytes that have it.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{PublicKey, Signature};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use ticket_host_worker::Digest;
+use ticket_host_worker::library::LARGEST;
 use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
 
 /// Ending of a signature's file name, after the library's own.
 pub const SIGNATURE: &str = "minisig";
-/// Bytes that a library may have.
-const LARGEST: u64 = 512 << 20;
 /// Bytes that a signature's file may have.
 const LARGEST_SIGNATURE: u64 = 16 << 10;
 
@@ -49,14 +49,14 @@ pub struct TrustedKey {
 pub struct Trust {
     pub signatures: Signatures,
     pub keys: Vec<TrustedKey>,
-    /// The digests that backends pin, in hexadecimal.
-    pub pins: BTreeSet<String>,
+    /// The digests that backends pin.
+    pub pins: BTreeSet<Digest>,
 }
 
 /// What is known of a library before it is loaded.
 #[derive(Debug)]
 pub struct Examined<'a> {
-    pub sha256: String,
+    pub sha256: Digest,
     /// Whose signature is beside it.
     pub key: Option<&'a TrustedKey>,
     /// Why nobody's is; None if it doesn't matter.
@@ -74,7 +74,7 @@ impl Trust {
     /// for it and somebody must.
     pub fn examine(&self, library: &Path) -> Result<Examined<'_>> {
         let bytes = read(library, LARGEST)?;
-        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        let sha256 = Digest::of(&bytes);
         let pinned = self.pins.contains(&sha256);
         let signed = match self.signatures {
             Signatures::Off => Err(None),
@@ -153,22 +153,29 @@ pub fn signature_of(library: &Path) -> PathBuf {
     library.with_added_extension(SIGNATURE)
 }
 
-/// The SHA-256 of a file, in hexadecimal.
-pub fn sha256(path: &Path) -> Result<String> {
-    Ok(hexadecimal(&Sha256::digest(read(path, LARGEST)?)))
+/// The SHA-256 of a file.
+///
+/// # Errors
+/// It can't be read, or is larger than a library may be.
+pub fn sha256(path: &Path) -> Result<Digest> {
+    let failed = |cause| Error::import(format!("{}: can't be read", path.display())).cause(cause);
+    let file = fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > LARGEST {
+        return Err(too_large(path, LARGEST));
+    }
+    Digest::of_all(file.take(LARGEST)).map_err(failed)
 }
 
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn too_large(path: &Path, most: u64) -> Error {
+    Error::import(format!("{}: has more than {most} bytes", path.display()))
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    use std::io::Read;
     let failed = |cause| Error::import(format!("{}: can't be read", path.display())).cause(cause);
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(failed)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > most {
-        return Err(Error::import(format!("{}: has more than {most} bytes", path.display())));
+        return Err(too_large(path, most));
     }
     Ok(bytes)
 }

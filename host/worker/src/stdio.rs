@@ -9,7 +9,7 @@ use std::io;
 
 /// The pipes from and to the host; the standard handles are the plugin's from now on.
 #[cfg(unix)]
-pub(super) fn take() -> io::Result<(File, File)> {
+pub(crate) fn take() -> io::Result<(File, File)> {
     use rustix::{io::fcntl_dupfd_cloexec, stdio};
     let input = File::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
     let output = File::from(fcntl_dupfd_cloexec(stdio::stdout(), 3)?);
@@ -22,7 +22,7 @@ pub(super) fn take() -> io::Result<(File, File)> {
 /// and its dup2() sets the process's standard handles too.
 #[cfg(windows)]
 #[allow(unsafe_code)]
-pub(super) fn take() -> io::Result<(File, File)> {
+pub(crate) fn take() -> io::Result<(File, File)> {
     use std::os::windows::io::{AsHandle, AsRawHandle, IntoRawHandle};
     let input = File::from(io::stdin().as_handle().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_handle().try_clone_to_owned()?);

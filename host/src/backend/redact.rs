@@ -14,7 +14,7 @@ const PUBLIC: &str = "x-ticket-public";
 
 /// The values to strike out, longest first, in every spelling that crosses.
 #[derive(Clone, Default)]
-pub struct Redactor {
+pub(crate) struct Redactor {
     needles: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
 
 impl Redactor {
     /// Strikes out every text in `secret` but what `schema` marks as public.
-    pub fn new(secret: &Value, schema: &Value) -> Redactor {
+    pub(crate) fn new(secret: &Value, schema: &Value) -> Redactor {
         let mut all = Vec::new();
         let mut hidden = Vec::new();
         collect(secret, None, &mut Vec::new(), schema, &mut all, &mut hidden);
@@ -58,7 +58,7 @@ impl Redactor {
         Redactor { needles }
     }
 
-    pub fn strike(&self, text: &str) -> String {
+    pub(crate) fn strike(&self, text: &str) -> String {
         let mut out = text.to_owned();
         for needle in &self.needles {
             if out.contains(needle.as_str()) {

@@ -12,16 +12,21 @@ mod syscalls;
 mod windows;
 
 #[cfg(windows)]
-pub(crate) use windows::{end_quietly, end_together};
+pub(crate) use windows::end_quietly;
+#[cfg(windows)]
+pub use windows::end_together;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{enter, tidy};
 
-/// What the plugin of a worker isn't kept from on this platform, a sentence each.
+/// Says what the plugin of a worker isn't kept from on this platform, a sentence each.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn missing() -> Vec<String> {
-    vec![format!(
+pub(crate) fn enter(
+    _: &crate::permissions::Permissions,
+    _: &std::path::Path,
+) -> std::io::Result<Vec<String>> {
+    Ok(vec![format!(
         "{} has no sandbox here: the plugin may do whatever the host's user may, in a process of its own",
         std::env::consts::OS
-    )]
+    )])
 }

@@ -1,0 +1,252 @@
+//! What one running call may ask of the host: HTTP, templates, a log line, the time.
+//!
+//! Invariant: what a plugin can make large or many has its bound here, and is worked on where it can't
+//! hold up other calls.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
+use ticket_plugin_api::abi::{MAX_LINES, log_level};
+use ticket_plugin_api::{Incident, http};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::gateway::Gateway;
+use super::redact::Redactor;
+use super::template::Templates;
+use crate::terminal;
+use crate::worker::Peer;
+
+/// Bytes of log lines that are passed on from one call.
+const MOST_LOGGED: usize = 256 << 10;
+/// Bytes that are shown of a dry run's request, and of all of them together.
+const MOST_OF_A_REQUEST: usize = 64 << 10;
+const MOST_OF_REQUESTS: usize = 1 << 20;
+
+/// What all calls of one backend share.
+#[derive(Debug)]
+pub(super) struct Services {
+    /// `backend noc-rt (rt)`, for messages.
+    pub label: String,
+    pub gateway: Gateway,
+    pub templates: Templates,
+    pub redactor: Redactor,
+}
+
+/// What a call is for, and so what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// open(): no network.
+    Offline,
+    Normal,
+    /// Requests are kept to be shown, and not sent.
+    DryRun,
+}
+
+/// One call under way. Shared by the call's own thread and who waits for it.
+#[derive(Debug)]
+pub(super) struct CallContext {
+    pub services: Arc<Services>,
+    /// None in a check.
+    pub incident: Option<Arc<Incident>>,
+    pub deadline: Instant,
+    pub mode: Mode,
+    /// Whether a request went out that can have created something.
+    sent: AtomicBool,
+    lines: AtomicUsize,
+    logged: AtomicUsize,
+    shown: Mutex<Vec<String>>,
+}
+
+impl CallContext {
+    pub(super) fn new(
+        services: Arc<Services>,
+        incident: Option<Arc<Incident>>,
+        deadline: Instant,
+        mode: Mode,
+    ) -> CallContext {
+        CallContext {
+            services,
+            incident,
+            deadline,
+            mode,
+            sent: AtomicBool::new(false),
+            lines: AtomicUsize::new(0),
+            logged: AtomicUsize::new(0),
+            shown: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Whether a request that can create went out, and may have reached the ticket system.
+    pub(super) fn may_have_created(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The requests of a dry run, as they would have gone out, without secrets.
+    pub(super) fn shown(&self) -> Vec<String> {
+        self.shown.lock().map(|shown| shown.clone()).unwrap_or_default()
+    }
+
+    fn keep_to_show(&self, request: &HttpRequest) {
+        let Ok(mut shown) = self.shown.lock() else { return };
+        let bytes: usize = shown.iter().map(String::len).sum();
+        if bytes < MOST_OF_REQUESTS {
+            shown.push(show(request, &self.services.redactor));
+            return;
+        }
+        const MORE: &str = "... and more requests, which are not shown\n";
+        if shown.last().is_none_or(|last| last != MORE) {
+            shown.push(MORE.to_owned());
+        }
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
+        let can_create = !http::is_safe(&request.method);
+        let line = format!("{} {}", request.method, request.url);
+        // Set first: a plugin that is killed while it waits has sent it.
+        let before = can_create && self.sent.swap(true, Ordering::Relaxed);
+        let started = Instant::now();
+        let answer = self.services.gateway.exchange(request, self.remaining()).await;
+        if can_create && matches!(answer, HttpAnswer::NotSent(_) | HttpAnswer::Denied(_)) {
+            self.sent.store(before, Ordering::Relaxed);
+        }
+        let outcome = match &answer {
+            HttpAnswer::Answered { status, .. } => status.to_string(),
+            HttpAnswer::NotSent(why) => format!("not sent: {why}"),
+            HttpAnswer::Unknown(why) => format!("outcome unknown: {why}"),
+            HttpAnswer::Denied(why) => format!("denied: {why}"),
+            HttpAnswer::DryRun => "dry run".to_owned(),
+        };
+        let line = self.services.redactor.strike(&format!("{line} -> {outcome}"));
+        let label = &self.services.label;
+        tracing::debug!("{label}: {} ({:?})", terminal::line(&line), started.elapsed());
+        answer
+    }
+
+    /// Whether one more line of so many bytes is passed on. Says once that no more are.
+    fn may_log(&self, bytes: usize) -> bool {
+        let line = self.lines.fetch_add(1, Ordering::Relaxed);
+        let logged = self.logged.fetch_add(bytes, Ordering::Relaxed);
+        let label = &self.services.label;
+        if line == MAX_LINES || logged <= MOST_LOGGED && logged + bytes > MOST_LOGGED {
+            tracing::warn!(
+                "{label}: more than {MAX_LINES} log lines or {MOST_LOGGED} bytes of them in one call; \
+                 the rest is dropped"
+            );
+        }
+        line < MAX_LINES && logged + bytes <= MOST_LOGGED
+    }
+}
+
+impl Peer for CallContext {
+    async fn http(&self, request: HttpRequest) -> HttpAnswer {
+        match self.mode {
+            Mode::Offline => HttpAnswer::Denied("open() may not use the network".to_owned()),
+            Mode::DryRun => match self.services.gateway.admit(&request) {
+                Ok(_) => {
+                    self.keep_to_show(&request);
+                    HttpAnswer::DryRun
+                }
+                Err(reason) => HttpAnswer::Denied(reason),
+            },
+            Mode::Normal => self.exchange(request).await,
+        }
+    }
+
+    /// The template and what is filled in may take long: not on a thread that drives the runtime. One
+    /// that isn't done in time ends by itself, since its steps and its output have their bounds.
+    async fn render(&self, part: String, format: String, extra: String) -> Result<String, String> {
+        let Some(incident) = self.incident.clone() else {
+            return Err("there is no incident in this call to render".to_owned());
+        };
+        let services = Arc::clone(&self.services);
+        let rendering =
+            spawn_blocking(move || services.templates.render(&part, &format, &extra, &incident));
+        match timeout(self.remaining(), rendering).await {
+            Ok(Ok(rendered)) => rendered,
+            Ok(Err(_)) => Err("the template could not be filled in".to_owned()),
+            Err(_) => Err("the call's time was over before the template was filled in".to_owned()),
+        }
+    }
+
+    fn log(&self, level: u32, message: &str) {
+        if !self.may_log(message.len()) {
+            return;
+        }
+        let message = self.services.redactor.strike(message);
+        let message = terminal::line(&message);
+        let label = &self.services.label;
+        match level {
+            log_level::ERROR => tracing::error!("{label}: {message}"),
+            log_level::WARN => tracing::warn!("{label}: {message}"),
+            log_level::INFO => tracing::info!("{label}: {message}"),
+            log_level::DEBUG => tracing::debug!("{label}: {message}"),
+            _ => tracing::trace!("{label}: {message}"),
+        }
+    }
+
+    fn printed(&self, line: &str) {
+        self.log(log_level::INFO, line);
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Headers whose values are credentials, whatever they are.
+const CREDENTIALS: [&str; 5] =
+    ["authorization", "cookie", "private-token", "job-token", "x-api-key"];
+
+fn show(request: &HttpRequest, redactor: &Redactor) -> String {
+    let mut out = format!("{} {}\n", request.method, request.url);
+    for (name, value) in &request.headers {
+        let value = if CREDENTIALS.iter().any(|c| name.eq_ignore_ascii_case(c)) {
+            match value.split_once(' ') {
+                Some((scheme, _)) => format!("{scheme} ***"),
+                None => "***".to_owned(),
+            }
+        } else {
+            value.clone()
+        };
+        out.push_str(&format!("{name}: {value}\n"));
+    }
+    if !request.body.is_empty() {
+        out.push_str(&format!("\n{}\n", show_body(&request.body)));
+    }
+    redactor.strike(&out)
+}
+
+/// A body for a person: JSON with its lines, and of a long one the beginning.
+fn show_body(body: &[u8]) -> String {
+    let whole = body.len() <= MOST_OF_A_REQUEST;
+    let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();
+    let shown = match json {
+        Some(json) => format!("{json:#}"),
+        None => String::from_utf8_lossy(&body[..body.len().min(MOST_OF_A_REQUEST)]).into_owned(),
+    };
+    let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
+    match body.len().saturating_sub(MOST_OF_A_REQUEST) {
+        0 => cut,
+        more => format!("{cut} ... ({more} bytes more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_body_the_beginning_is_shown() {
+        let long = vec![b'x'; 60 << 20];
+        let shown = show_body(&long);
+        assert!(shown.len() < MOST_OF_A_REQUEST + 100, "{}", shown.len());
+        assert!(shown.ends_with(&format!("({} bytes more)", long.len() - MOST_OF_A_REQUEST)));
+        // Short JSON that would be long on its own lines.
+        let deep = format!("{}{}0{}", "[".repeat(100), "1,".repeat(20_000), "]".repeat(100));
+        assert!(show_body(deep.as_bytes()).len() < MOST_OF_A_REQUEST + 100);
+        assert_eq!(show_body(br#"{"a":1}"#), "{\n  \"a\": 1\n}");
+    }
+}

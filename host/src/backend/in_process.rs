@@ -1,0 +1,51 @@
+//! A plugin in the host's own process: for operators who trust it with everything that the host has.
+//!
+//! What a worker would contain isn't contained here: a crash ends the host, and a function that
+//! doesn't return keeps a thread for good.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ticket_host_worker::Digest;
+use ticket_host_worker::library::{self, LoadError};
+use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Table};
+use tokio::runtime::Handle;
+
+use crate::worker::Peer;
+
+/// Loads a library and gives its table. With a digest, only a library whose bytes have it is loaded.
+pub(crate) fn load(library: &Path, sha256: Option<Digest>) -> Result<Table, LoadError> {
+    Ok(library::load(&library::prepare(library, sha256)?)?.table)
+}
+
+/// Lets a plugin's functions, which block, ask a [`Peer`], which waits. Must not be used on a thread that
+/// drives the runtime.
+pub(super) struct Blocking<'a, P> {
+    peer: &'a P,
+    runtime: Handle,
+}
+
+impl<'a, P: Peer> Blocking<'a, P> {
+    pub(super) fn new(peer: &'a P, runtime: Handle) -> Blocking<'a, P> {
+        Blocking { peer, runtime }
+    }
+}
+
+impl<P: Peer> Host for Blocking<'_, P> {
+    fn http(&mut self, request: HttpRequest) -> HttpAnswer {
+        self.runtime.block_on(self.peer.http(request))
+    }
+
+    fn render(&mut self, part: &str, format: &str, extra: &str) -> Result<String, String> {
+        let rendered = self.peer.render(part.to_owned(), format.to_owned(), extra.to_owned());
+        self.runtime.block_on(rendered)
+    }
+
+    fn log(&mut self, level: u32, message: &str) {
+        self.peer.log(level, message);
+    }
+
+    fn remaining(&self) -> Duration {
+        self.peer.remaining()
+    }
+}

@@ -1,0 +1,312 @@
+//! A backend ready for use: a plugin and its settings, checked, and what can be asked of it.
+//!
+//! [`Backend::prepare`] makes it; [`pool`] keeps its instances; [`call`] is what a running call may ask for.
+
+mod call;
+pub(crate) mod gateway;
+mod in_process;
+mod pool;
+mod prepare;
+pub(crate) mod redact;
+mod reply;
+pub(crate) mod schema;
+mod template;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use ticket_host_worker::Digest;
+use ticket_plugin_api::abi::host_side::{Operation, Returned};
+use ticket_plugin_api::message::{Checks, Manifest};
+use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
+
+use crate::config::{BackendConfig, LookFirst};
+use crate::error::{Error, Kind, Result};
+use crate::metrics::Metrics;
+use crate::plugins::catalog::Stamp;
+use crate::worker::WorkerError;
+use call::{CallContext, Mode, Services};
+pub(crate) use in_process::load as load_in_process;
+use pool::{Broken, NoInstance, Pool};
+
+/// An incident, and the key that its ticket has in a backend.
+#[derive(Debug, Clone)]
+pub struct KeyedIncident {
+    pub incident: Arc<Incident>,
+    pub key: String,
+}
+
+/// What a plugin answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    Given(T),
+    /// Certainly no such ticket.
+    NotFound,
+    /// The plugin doesn't offer the operation at all.
+    Unsupported,
+}
+
+/// What an operation would do.
+#[derive(Debug)]
+pub struct DryRun {
+    /// What the plugin answered; a ticket has at most a preview.
+    pub answer: Result<Answer<Ticket>>,
+    /// The requests that it would have sent, without secrets.
+    pub requests: Vec<String>,
+}
+
+/// One backend of the config, with its plugin.
+#[derive(Debug)]
+pub struct Backend {
+    pub name: String,
+    pub manifest: Manifest,
+    /// What is odd about the settings, a sentence each.
+    pub warnings: Vec<String>,
+    /// What the sandbox doesn't keep the plugin from on this machine, a sentence each.
+    pub unconfined: Vec<String>,
+    pub look_first: LookFirst,
+    pub call_timeout: Duration,
+    /// Calls at once.
+    pub concurrency: usize,
+    origin: Origin,
+    services: Arc<Services>,
+    /// The endpoint's, which tickets' URLs may have beside http and https.
+    scheme: String,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+}
+
+/// What a backend was made of, to tell it from one that would do something else.
+#[derive(Debug)]
+struct Origin {
+    config: BackendConfig,
+    library: PathBuf,
+    stamp: Stamp,
+    /// The digest of its ca_file, which may change while its name stays.
+    authorities: Option<Digest>,
+}
+
+impl Backend {
+    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    pub fn next_turn(&self) -> Instant {
+        self.services.gateway.next_turn()
+    }
+
+    /// Whether the ticket system's pause lasts.
+    pub fn paused(&self) -> bool {
+        self.services.gateway.paused()
+    }
+
+    /// Whether `other` would do just the same, so that this one, with its open instances, can stay.
+    pub fn is_same(&self, other: &Backend) -> bool {
+        let (own, recipe) = (&self.origin, &self.pool.recipe);
+        let (others, other_recipe) = (&other.origin, &other.pool.recipe);
+        recipe.settings.expose_secret() == other_recipe.settings.expose_secret()
+            && own.config == others.config
+            && (&own.library, own.stamp) == (&others.library, others.stamp)
+            && recipe.sha256 == other_recipe.sha256
+            && own.authorities == others.authorities
+    }
+
+    /// The lines of the plugin's check.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    pub async fn check(&self) -> Result<Vec<Check>> {
+        let context = self.context(None, Mode::Normal);
+        match self.call(Operation::Check, "", &context).await? {
+            Answer::Given(Checks { checks }) => Ok(reply::checks(&checks, &self.services.redactor)),
+            answer => Err(self.unfit(Operation::Check, &answer)),
+        }
+    }
+
+    /// The ticket that was created with the incident's key.
+    ///
+    /// # Errors
+    /// It is not known whether there is one.
+    pub async fn find(&self, wanted: &KeyedIncident) -> Result<Answer<Ticket>> {
+        let context = self.context(Some(&wanted.incident), Mode::Normal);
+        match self.call(Operation::Find, &json_of(wanted, false), &context).await? {
+            Answer::Given(ticket) => Ok(Answer::Given(self.checked(&ticket)?)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Creates a ticket, without looking whether there is one.
+    ///
+    /// # Errors
+    /// Those whose `retry` is [`Retry::Unknown`] leave open whether there is a ticket now.
+    pub async fn create(&self, wanted: &KeyedIncident) -> Result<Ticket> {
+        let context = self.context(Some(&wanted.incident), Mode::Normal);
+        match self.call(Operation::Create, &json_of(wanted, false), &context).await? {
+            Answer::Given(ticket) => {
+                self.checked(&ticket).map_err(|error| error.retry(Retry::Unknown))
+            }
+            answer => Err(self.unfit(Operation::Create, &answer).retry(Retry::Unknown)),
+        }
+    }
+
+    /// Runs `operation` without sending anything.
+    pub async fn dry_run(&self, operation: Operation, wanted: &KeyedIncident) -> DryRun {
+        if !self.manifest.permissions.is_empty() && !self.manifest.dry_run {
+            let refused = Error::plugin("this plugin does more than HTTP and offers no dry run")
+                .help("`ticket-host plugins show` tells what it does beside HTTP");
+            return DryRun { answer: Err(self.error(refused)), requests: Vec::new() };
+        }
+        let context = self.context(Some(&wanted.incident), Mode::DryRun);
+        let answer = self.call::<Ticket>(operation, &json_of(wanted, true), &context).await;
+        let redactor = &self.services.redactor;
+        let shown = |ticket: Ticket| match &ticket.preview {
+            Some(preview) => {
+                let preview = Some(reply::preview(preview, redactor));
+                Ok(Ticket { preview, ..Ticket::default() })
+            }
+            None => self.checked(&ticket),
+        };
+        let answer = answer.and_then(|answer| match answer {
+            Answer::Given(ticket) => shown(ticket).map(Answer::Given),
+            answer => Ok(answer),
+        });
+        DryRun { answer, requests: context.shown() }
+    }
+
+    fn context(&self, incident: Option<&Arc<Incident>>, mode: Mode) -> Arc<CallContext> {
+        self.context_until(Instant::now() + self.call_timeout, incident, mode)
+    }
+
+    fn context_until(
+        &self,
+        deadline: Instant,
+        incident: Option<&Arc<Incident>>,
+        mode: Mode,
+    ) -> Arc<CallContext> {
+        let services = Arc::clone(&self.services);
+        Arc::new(CallContext::new(services, incident.cloned(), deadline, mode))
+    }
+
+    /// Calls an idle instance, or a new one.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        request: &str,
+        context: &Arc<CallContext>,
+    ) -> Result<Answer<T>> {
+        let opening = || self.context_until(context.deadline, None, Mode::Offline);
+        let taken = self.pool.take(context, opening).await;
+        // What open() refuses is no ticket, whatever the plugin says of trying again.
+        let taken = taken.map_err(|why| self.not_opened(why))?;
+        let started = Instant::now();
+        let returned = taken.call(operation, request, context).await;
+        self.metrics.call(&self.name, operation.name(), started.elapsed());
+        // Only create() can leave a ticket that nobody has seen.
+        let settled = |error: Error| match error.retry {
+            Retry::Unknown if operation != Operation::Create => error.retry(Retry::Later),
+            _ => error,
+        };
+        let (taken, returned) =
+            returned.map_err(|cause| settled(self.broken(&cause, Some(context))))?;
+        match returned.parse::<T>() {
+            Err(error) if error.kind == ErrorKind::Plugin => Err(settled(self.error(error.into()))),
+            parsed => {
+                taken.give_back();
+                match parsed {
+                    Ok(Some(value)) => Ok(Answer::Given(value)),
+                    Ok(None) => Ok(Answer::NotFound),
+                    Err(error) if error.kind == ErrorKind::Unsupported => Ok(Answer::Unsupported),
+                    Err(error) => Err(settled(self.error(error.into()))),
+                }
+            }
+        }
+    }
+
+    /// What it means for who asked that there is no instance: nothing was created.
+    fn not_opened(&self, why: NoInstance) -> Error {
+        match why {
+            NoInstance::Busy => {
+                let seconds = self.call_timeout.as_secs_f64();
+                let message = format!("all its calls were busy for {seconds} s");
+                let busy = Error::new(Kind::Client, message).retry(Retry::Later);
+                self.error(busy.help("raise concurrency, or call_timeout_seconds"))
+            }
+            NoInstance::Broken(cause) => self.broken(&cause, None),
+            NoInstance::Refused(returned) => self.refused_to_open(returned),
+        }
+    }
+
+    fn refused_to_open(&self, returned: Returned) -> Error {
+        match returned.parse::<Value>() {
+            Err(error) => self.error(error.into()),
+            Ok(_) => self.error(Error::plugin("open returned NOT_FOUND")),
+        }
+    }
+
+    /// What a call that broke means for who asked: nothing was created, or nobody knows. Without a
+    /// context it broke while it was opened.
+    fn broken(&self, cause: &Broken, context: Option<&CallContext>) -> Error {
+        // What a plugin does without the gateway, the host doesn't see.
+        let unseen = !self.manifest.permissions.is_empty();
+        let unknown = context.is_some_and(|context| {
+            context.may_have_created() || unseen && context.mode == Mode::Normal
+        });
+        if matches!(cause, Broken::Worker(_)) {
+            self.metrics.worker_restart(&self.name);
+        }
+        let kind = match cause {
+            Broken::Load(_) | Broken::Worker(WorkerError::NotLoaded(_)) => Kind::Import,
+            _ => Kind::Plugin,
+        };
+        let mut message = format!("the plugin failed: {cause}");
+        let mut source = std::error::Error::source(cause);
+        while let Some(why) = source {
+            message.push_str(&format!(" ({why})"));
+            source = why.source();
+        }
+        let retry = if unknown { Retry::Unknown } else { Retry::Never };
+        self.error(Error::new(kind, message).retry(retry).help(format!(
+            "this is the plugin's fault: tell who made it ({})",
+            self.origin.library.display()
+        )))
+    }
+
+    fn unfit<T>(&self, operation: Operation, answer: &Answer<T>) -> Error {
+        let returned = match answer {
+            Answer::Unsupported => "UNSUPPORTED",
+            _ => "NOT_FOUND",
+        };
+        self.error(Error::plugin(format!("{} returned {returned}", operation.name())))
+    }
+
+    /// An error of this backend that can be shown and kept, without its secret.
+    fn error(&self, error: Error) -> Error {
+        let redactor = &self.services.redactor;
+        let message = reply::text(&error.message, redactor);
+        let help = error.help.as_deref().map(|help| reply::text(help, redactor));
+        Error { message, help, ..error }.at(&self.services.label)
+    }
+
+    /// A ticket that can be kept.
+    fn checked(&self, ticket: &Ticket) -> Result<Ticket> {
+        let checked = reply::ticket(ticket, &self.scheme, &self.services.redactor);
+        checked.map_err(|start| {
+            self.error(Error::plugin(format!(
+                "the plugin replied a ticket whose URL {start:?} nobody can open"
+            )))
+        })
+    }
+}
+
+fn json_of(wanted: &KeyedIncident, dry_run: bool) -> String {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        incident: &'a Map<String, Value>,
+        key: &'a str,
+        dry_run: bool,
+    }
+    let asked = Asked { incident: &wanted.incident.attributes, key: &wanted.key, dry_run };
+    serde_json::to_string(&asked).expect("JSON's own values become JSON")
+}

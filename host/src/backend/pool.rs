@@ -1,0 +1,193 @@
+//! Instances of one backend's plugin: opened when they are needed, kept while they are idle.
+//!
+//! Invariant: at most `concurrency` calls at once, each on an instance of its own. An instance that
+//! broke the rules is not used again.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use ticket_host_worker::Digest;
+use ticket_host_worker::library::LoadError;
+use ticket_host_worker::permissions::Permissions;
+use ticket_plugin_api::abi::host_side::{self, Operation, Returned};
+use ticket_plugin_api::abi::status;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::call::CallContext;
+use super::in_process::{self, Blocking};
+use crate::config::Isolation;
+use crate::worker::{Peer, Worker, WorkerError};
+
+/// How long an in-process plugin may take to notice that its time is over.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What an instance is made of.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub library: PathBuf,
+    /// The digest of the library's bytes, if somebody vouched for them.
+    pub sha256: Option<Digest>,
+    pub permissions: Permissions,
+    pub isolation: Isolation,
+    /// The JSON that open() gets.
+    pub settings: SecretString,
+}
+
+/// An open instance.
+#[derive(Debug)]
+enum Instance {
+    Worker(Box<Worker>),
+    InProcess(host_side::Instance),
+}
+
+/// Why a call gave no result of the plugin's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("it did not return in time; being in-process, it can't be stopped, and keeps a thread")]
+    Stuck,
+    #[error("the thread of the call ended")]
+    Lost,
+}
+
+/// Why there is no instance for a call.
+#[derive(Debug)]
+pub(super) enum NoInstance {
+    /// All were busy for as long as the call may take.
+    Busy,
+    Broken(Broken),
+    /// What open() returned instead.
+    Refused(Returned),
+}
+
+/// The instances of one backend.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub recipe: Recipe,
+    permits: Semaphore,
+    idle: Mutex<Vec<Instance>>,
+}
+
+/// An instance that is one call's.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    pool: &'a Pool,
+    instance: Instance,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Pool {
+    pub(super) fn new(recipe: Recipe, concurrency: usize) -> Pool {
+        Pool { recipe, permits: Semaphore::new(concurrency), idle: Mutex::default() }
+    }
+
+    /// An idle instance, or a new one, which is opened as a call of its own: `opening`.
+    pub(super) async fn take(
+        &self,
+        context: &CallContext,
+        opening: impl FnOnce() -> Arc<CallContext>,
+    ) -> Result<Taken<'_>, NoInstance> {
+        let permit = timeout(context.remaining(), self.permits.acquire()).await;
+        let Ok(Ok(permit)) = permit else { return Err(NoInstance::Busy) };
+        let instance = match self.next_idle() {
+            Some(instance) => instance,
+            None => self.open(&opening()).await?,
+        };
+        Ok(Taken { pool: self, instance, _permit: permit })
+    }
+
+    fn next_idle(&self) -> Option<Instance> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was killed while it was idle is dropped.
+        std::iter::from_fn(|| idle.pop()).find(|instance| match instance {
+            Instance::Worker(worker) => !worker.is_gone(),
+            Instance::InProcess(_) => true,
+        })
+    }
+
+    async fn open(&self, context: &Arc<CallContext>) -> Result<Instance, NoInstance> {
+        let opened = match self.recipe.isolation {
+            Isolation::Worker => self.open_worker(context).await,
+            Isolation::InProcess => self.open_in_process(context).await,
+        };
+        opened.map_err(NoInstance::Broken)?.map_err(NoInstance::Refused)
+    }
+
+    async fn open_worker(&self, context: &CallContext) -> Result<Opened, Broken> {
+        let Recipe { library, sha256, permissions, settings, .. } = &self.recipe;
+        let mut worker = Worker::load(library, *sha256, permissions).await?;
+        let returned = worker.open(settings.expose_secret(), context).await?;
+        Ok(match returned.status {
+            status::OK => Ok(Instance::Worker(Box::new(worker))),
+            _ => Err(returned),
+        })
+    }
+
+    async fn open_in_process(&self, context: &Arc<CallContext>) -> Result<Opened, Broken> {
+        let (library, sha256) = (self.recipe.library.clone(), self.recipe.sha256);
+        let (settings, shared) = (self.recipe.settings.clone(), Arc::clone(context));
+        let runtime = Handle::current();
+        let opening = spawn_blocking(move || {
+            let table = in_process::load(&library, sha256)?;
+            let mut host = Blocking::new(&*shared, runtime);
+            let opened = table.open(settings.expose_secret(), &mut host);
+            Ok::<_, LoadError>(opened.map(Instance::InProcess))
+        });
+        match timeout(context.remaining(), opening).await {
+            Ok(Ok(opened)) => Ok(opened?),
+            Ok(Err(_)) => Err(Broken::Lost),
+            Err(_) => Err(Broken::Stuck),
+        }
+    }
+}
+
+/// What came of opening: Err is what open() returned instead.
+type Opened = Result<Instance, Returned>;
+
+impl<'a> Taken<'a> {
+    /// Calls the instance. What the plugin's function returned comes with the instance, which is broken
+    /// where there is none.
+    pub(super) async fn call(
+        self,
+        operation: Operation,
+        request: &str,
+        context: &Arc<CallContext>,
+    ) -> Result<(Taken<'a>, Returned), Broken> {
+        let Taken { pool, instance, _permit } = self;
+        let (instance, returned) = match instance {
+            Instance::Worker(mut worker) => {
+                let returned = worker.call(operation, request, &**context).await?;
+                (Instance::Worker(worker), returned)
+            }
+            Instance::InProcess(mut plugin) => {
+                let (request, shared) = (request.to_owned(), Arc::clone(context));
+                let runtime = Handle::current();
+                let calling = spawn_blocking(move || {
+                    let mut host = Blocking::new(&*shared, runtime);
+                    let returned = plugin.call(operation, &request, &mut host);
+                    (Instance::InProcess(plugin), returned)
+                });
+                match timeout(context.remaining() + GRACE, calling).await {
+                    Ok(Ok(done)) => done,
+                    Ok(Err(_)) => return Err(Broken::Lost),
+                    Err(_) => return Err(Broken::Stuck),
+                }
+            }
+        };
+        Ok((Taken { pool, instance, _permit }, returned))
+    }
+
+    /// Lets another call have it.
+    pub(super) fn give_back(self) {
+        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(self.instance);
+    }
+}

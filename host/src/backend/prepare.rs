@@ -1,0 +1,186 @@
+//! Makes a backend of its settings and its plugin: whatever is wrong with them is found here, before the
+//! first call, and is pointed at in the config.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use ticket_host_worker::Digest;
+use ticket_host_worker::permissions;
+use ticket_plugin_api::message::Manifest;
+
+use super::call::Services;
+use super::gateway::{Fence, Gateway, Route};
+use super::pool::{Pool, Recipe};
+use super::redact::Redactor;
+use super::template::Templates;
+use super::{Backend, Origin, schema};
+use crate::config::{BackendConfig, Isolation, Setting};
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::plugins::catalog::Plugin;
+
+/// Bytes that a file of certificates may have.
+const LARGEST_CA_FILE: u64 = 16 << 20;
+
+impl Backend {
+    /// Checks a backend's settings against its plugin's schemas. Starts nothing yet.
+    ///
+    /// # Errors
+    /// The first setting that can't be used, with its place in the config.
+    pub fn prepare(
+        config: &BackendConfig,
+        plugin: &Plugin,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Backend> {
+        let manifest = plugin.manifest.clone();
+        let label = format!("backend {} ({})", config.name, manifest.name);
+        let pointing = |setting, error: Error| config.pointing(setting, error.at(&label));
+        let resolved = config.secret.resolve("secret");
+        let resolved = resolved.map_err(|error| pointing(Setting::Secret, error))?;
+        let secret = resolved.value;
+        fits(config, &manifest, &secret).map_err(|(setting, error)| pointing(setting, error))?;
+        vouched_for(config, plugin).map_err(|error| pointing(Setting::Sha256, error))?;
+        if config.isolation == Isolation::Worker {
+            granted(config, &manifest).map_err(|error| pointing(Setting::Permissions, error))?;
+        }
+        let gateway = gateway(config, &manifest, metrics)
+            .map_err(|error| pointing(Setting::CaFile, error))?;
+        let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
+            .map_err(|error| pointing(Setting::Template, error))?;
+        let mut warnings = resolved.warnings;
+        warnings.extend(oddities(config, plugin));
+        warnings.extend(templates.warnings.iter().cloned());
+        let recipe = recipe(config, plugin, &secret);
+        let redactor = Redactor::new(&secret, &manifest.secret_schema);
+        Ok(Backend {
+            name: config.name.clone(),
+            warnings,
+            unconfined: plugin.unconfined.clone(),
+            look_first: config.look_first,
+            call_timeout: config.call_timeout,
+            concurrency: config.concurrency,
+            origin: Origin {
+                config: config.clone(),
+                library: plugin.path.clone(),
+                stamp: plugin.stamp,
+                authorities: config.ca_file.as_deref().and_then(authorities),
+            },
+            services: Arc::new(Services { label, gateway, templates, redactor }),
+            scheme: config.endpoint.scheme().to_owned(),
+            pool: Pool::new(recipe, config.concurrency),
+            metrics: Arc::clone(metrics),
+            manifest,
+        })
+    }
+}
+
+/// Whether secret and information are what the plugin's schemas want.
+fn fits(
+    config: &BackendConfig,
+    manifest: &Manifest,
+    secret: &Value,
+) -> std::result::Result<(), (Setting, Error)> {
+    schema::validate("secret", &manifest.secret_schema, secret, true)
+        .map_err(|error| (Setting::Secret, error))?;
+    schema::validate("information", &manifest.information_schema, &config.information, false)
+        .map_err(|error| (Setting::Information, error))
+}
+
+/// Whether the library is the one that the backend pins, if it pins one.
+fn vouched_for(config: &BackendConfig, plugin: &Plugin) -> Result<()> {
+    let Some(pin) = &config.sha256 else { return Ok(()) };
+    if plugin.sha256.as_ref() == Some(pin) {
+        return Ok(());
+    }
+    let found = plugin.sha256.map_or_else(|| "not known".to_owned(), |found| found.to_string());
+    let error = Error::import(format!(
+        "the library {} is not the one that sha256 pins: its SHA-256 is {found}",
+        plugin.path.display()
+    ));
+    Err(error.help("put the pinned version back, or pin this one if you trust it"))
+}
+
+fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) -> Result<Gateway> {
+    let gateway = Gateway::new(Route {
+        fence: Arc::new(Fence::new(&config.endpoint, config.allow_origins.clone())),
+        ca_file: config.ca_file.clone(),
+        proxy: config.proxy.clone(),
+        max_response: config.max_response_bytes,
+        user_agent: format!("ticket-host/{} ({})", env!("CARGO_PKG_VERSION"), manifest.name),
+        requests_per_second: config.requests_per_second,
+        backend: config.name.clone(),
+        metrics: Arc::clone(metrics),
+    });
+    gateway.check_settings()?;
+    Ok(gateway)
+}
+
+fn recipe(config: &BackendConfig, plugin: &Plugin, secret: &Value) -> Recipe {
+    let settings = json!({
+        "endpoint": config.endpoint.as_str(),
+        "secret": secret,
+        "information": config.information,
+    });
+    Recipe {
+        library: plugin.path.clone(),
+        sha256: plugin.sha256,
+        permissions: config.permissions.clone(),
+        isolation: config.isolation,
+        settings: settings.to_string().into(),
+    }
+}
+
+/// What works, and is most likely not what was meant: a sentence each.
+fn oddities(config: &BackendConfig, plugin: &Plugin) -> Vec<String> {
+    let schema = &plugin.manifest.information_schema;
+    let mut oddities = schema::unknown_members("information", schema, &config.information);
+    if let (Some(why), None) = (&plugin.unsigned, &config.sha256) {
+        let file = plugin.path.display();
+        oddities.push(format!("{file}: {why}, and signatures = \"warn\" lets it run"));
+    }
+    oddities
+}
+
+fn authorities(file: &Path) -> Option<Digest> {
+    use std::io::Read;
+    let file = std::fs::File::open(file).ok()?;
+    Digest::of_all(file.take(LARGEST_CA_FILE)).ok()
+}
+
+/// Whether the plugin has what it asks for, and what is granted is there.
+fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
+    let directory = config.endpoint.to_file_path().ok();
+    let directory = directory.as_deref().and_then(Path::to_str);
+    let (mut lacking, mut settings) = (Vec::new(), Vec::new());
+    for asked in config.permissions.lacking(manifest) {
+        lacking.push(format!("{} ({}: {})", asked.permission, asked.what, asked.why));
+        settings.extend(permissions::setting(&asked.permission, directory));
+    }
+    if !lacking.is_empty() {
+        let error = Error::settings(format!(
+            "the plugin needs what is not granted: {}",
+            lacking.join("; ")
+        ));
+        return Err(if settings.len() == lacking.len() {
+            let settings = settings.join(", ");
+            error.help(format!("if that is meant: permissions = {{ {settings} }} in the backend"))
+        } else {
+            error.help("no setting of this host's grants that: it needs a newer host")
+        });
+    }
+    for path in &config.permissions.write {
+        std::fs::create_dir_all(path).map_err(|cause| {
+            let path = path.display();
+            Error::settings(format!("permissions.write: {path} can't be made: {cause}"))
+                .help("name a directory, and let the host's user write to where it is to lie")
+        })?;
+    }
+    for path in &config.permissions.read {
+        std::fs::metadata(path).map_err(|cause| {
+            Error::settings(format!("permissions.read: {}: {cause}", path.display()))
+                .help("name a file or a directory that is there")
+        })?;
+    }
+    Ok(())
+}

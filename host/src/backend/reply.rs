@@ -1,0 +1,148 @@
+//! What a plugin replied, made fit to be shown and kept: bounded, each text on one line, without the secret.
+
+use ticket_plugin_api::{Check, Ticket};
+use url::Url;
+
+use super::redact::Redactor;
+use crate::terminal;
+
+/// Bytes that a ticket's URL may have.
+const LONGEST_URL: usize = 4096;
+/// Bytes that a ticket's short name may have.
+const LONGEST_ID: usize = 256;
+/// Bytes of a message, and of all items of a list together.
+const LONGEST_TEXT: usize = 8 << 10;
+/// Bytes of one item of a list.
+const LONGEST_ITEM: usize = 1 << 10;
+/// Bytes of what a plugin says that it would make.
+const LONGEST_PREVIEW: usize = 64 << 10;
+
+/// One line of at most 8 KiB.
+pub(super) fn text(text: &str, redactor: &Redactor) -> String {
+    terminal::cut(&terminal::line(&redactor.strike(text)), LONGEST_TEXT)
+}
+
+/// The items on a line each, 8 KiB together; the last one says how many there are beside.
+fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
+    let mut left = LONGEST_TEXT;
+    let mut kept = Vec::new();
+    for item in items {
+        let item = terminal::cut(&text(item, redactor), LONGEST_ITEM);
+        // Empty ones are not free either.
+        let bytes = item.len() + 8;
+        if bytes > left {
+            kept.push(format!("... and {} more", items.len() - kept.len()));
+            break;
+        }
+        left -= bytes;
+        kept.push(item);
+    }
+    kept
+}
+
+/// A preview for a person, who reads it with its lines.
+pub(super) fn preview(preview: &str, redactor: &Redactor) -> String {
+    terminal::cut(&redactor.strike(preview), LONGEST_PREVIEW)
+}
+
+/// A ticket that can be kept. `scheme` is the endpoint's, which a ticket's URL may have beside http and https.
+///
+/// # Errors
+/// The beginning of a URL that nobody could open.
+pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Result<Ticket, String> {
+    let known = |url: Url| matches!(url.scheme(), "http" | "https") || url.scheme() == scheme;
+    let sound = ticket.url.len() <= LONGEST_URL
+        && !ticket.url.chars().any(|c| c.is_control() || c.is_whitespace())
+        && Url::parse(&ticket.url).is_ok_and(known);
+    if !sound {
+        return Err(ticket.url.chars().take(100).collect());
+    }
+    let mut warnings = list(&ticket.warnings, redactor);
+    let url = redactor.strike(&ticket.url);
+    if url != ticket.url {
+        warnings
+            .push("the plugin put the secret into the ticket's URL; it is struck out".to_owned());
+    }
+    Ok(Ticket {
+        url,
+        id: terminal::cut(&text(&ticket.id, redactor), LONGEST_ID),
+        missing_fields: list(&ticket.missing_fields, redactor),
+        warnings,
+        preview: None,
+    })
+}
+
+/// The lines of a check.
+pub(super) fn checks(checks: &[Check], redactor: &Redactor) -> Vec<Check> {
+    let mut left = 4 * LONGEST_TEXT;
+    let mut kept = Vec::new();
+    for check in checks {
+        let name = text(&check.name, redactor);
+        let message = text(&check.message, redactor);
+        let help = text(&check.help, redactor);
+        let bytes = name.len() + message.len() + help.len() + 8;
+        if bytes > left {
+            let more = format!("{} more lines are not shown", checks.len() - kept.len());
+            let ok = checks[kept.len()..].iter().all(|check| check.ok);
+            kept.push(Check { ok, ..Check::failed("...", more, "") });
+            break;
+        }
+        left -= bytes;
+        kept.push(Check { name, message, help, ..*check });
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ticket: &Ticket) -> Result<Ticket, String> {
+        super::ticket(ticket, "file", &Redactor::default())
+    }
+
+    fn at(url: &str) -> Ticket {
+        Ticket { url: url.to_owned(), ..Ticket::default() }
+    }
+
+    #[test]
+    fn a_url_that_nobody_can_open_is_refused() {
+        for good in ["https://x.org/1", "http://x.org/1", "file:///tickets/1"] {
+            assert_eq!(of(&at(good)).unwrap().url, good);
+        }
+        let long = format!("https://x.org/{}", "a".repeat(4096));
+        for bad in ["", "not a url", "javascript:alert(1)", "https://x.org/a b", &long] {
+            let start: String = bad.chars().take(100).collect();
+            assert_eq!(of(&at(bad)).unwrap_err(), start);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_ticket_is_bounded_and_says_what_was_left_out() {
+        let huge = Ticket {
+            id: "9".repeat(1 << 20),
+            missing_fields: vec!["x".repeat(1 << 20)],
+            warnings: vec![String::new(); 1 << 20],
+            ..at("https://x.org/1")
+        };
+        let kept = of(&huge).unwrap();
+        assert!(serde_json::to_string(&kept).unwrap().len() < 64 << 10);
+        assert!(kept.missing_fields[0].ends_with("bytes more)"), "{:?}", kept.missing_fields);
+        assert_eq!(kept.warnings.last().unwrap(), &format!("... and {} more", (1 << 20) - 1024));
+    }
+
+    #[test]
+    fn no_text_of_a_plugin_makes_a_line_of_its_own() {
+        let text = text("refused\n INFO ticket 99 (x): created\r\x1b[2J", &Redactor::default());
+        assert_eq!(text, "refused\\n INFO ticket 99 (x): created\\u{d}\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_check_of_very_many_lines_is_cut_and_still_fails() {
+        let mut lines = vec![Check::passed("queue", "is there"); 100_000];
+        lines.push(Check::failed("project", "is not there", ""));
+        let kept = checks(&lines, &Redactor::default());
+        assert!(kept.len() < 2000);
+        assert!(!kept.last().unwrap().ok);
+    }
+}

@@ -1,0 +1,5 @@
+//! The plugin libraries that there are: which lie in the search path, who vouches for them, how they get there.
+
+pub mod catalog;
+pub mod install;
+pub mod trust;

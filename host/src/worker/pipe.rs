@@ -1,0 +1,115 @@
+//! The host's end of the pipe to a worker: one call at a time, and what its plugin may ask for meanwhile.
+//!
+//! Invariant: nothing that comes out of the pipe is trusted. Each frame has a bound
+//! ([`ticket_host_worker::frame`]), so has what one call may send in all, and no input panics.
+
+use std::time::Duration;
+
+use ticket_host_worker::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest, Returned};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Frames that a worker may send in one call: requests, texts to render, log lines.
+const MOST_FRAMES: usize = 16_384;
+/// Bytes of them.
+const MOST_BYTES: usize = 256 << 20;
+
+/// What a worker's plugin may ask for while its function runs.
+pub trait Peer: Send + Sync {
+    fn http(&self, request: HttpRequest) -> impl Future<Output = HttpAnswer> + Send;
+    /// The operator's template `part` in `format`; Err says why there is no text.
+    fn render(
+        &self,
+        part: String,
+        format: String,
+        extra: String,
+    ) -> impl Future<Output = Result<String, String>> + Send;
+    fn log(&self, level: u32, message: &str);
+    /// A line that the plugin wrote to standard output or standard error.
+    fn printed(&self, line: &str);
+    /// How long the call may still take.
+    fn remaining(&self) -> Duration;
+}
+
+/// Both directions.
+#[derive(Debug)]
+pub(super) struct Pipe<W, R> {
+    input: W,
+    output: R,
+}
+
+impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
+    /// `input` is what the worker reads, `output` what it writes.
+    pub(super) fn new(input: W, output: R) -> Pipe<W, R> {
+        Pipe { input, output }
+    }
+
+    /// Sends `message` and does what the plugin asks for, until its function has returned.
+    pub(super) async fn converse(
+        &mut self,
+        message: &ToWorker,
+        body: &[u8],
+        peer: &impl Peer,
+    ) -> Result<Returned, FrameError> {
+        self.send(message, body).await?;
+        let mut bytes = 0;
+        for _ in 0..MOST_FRAMES {
+            let (message, body) = self.receive().await?;
+            bytes += body.len();
+            if bytes > MOST_BYTES {
+                return Err(FrameError::Bound("what a call may send in all"));
+            }
+            match message {
+                FromWorker::Returned { status, replied, bad } => {
+                    return Ok(frame::returned(status, replied, bad, body));
+                }
+                FromWorker::Http { method, url, headers } => {
+                    let request = HttpRequest { method, url, headers, body };
+                    let (head, body) = frame::http_frame(peer.http(request).await);
+                    self.send(&ToWorker::Http(head), &body).await?;
+                }
+                FromWorker::Render { part, format } => {
+                    let rendered = peer.render(part, format, lossy(body)).await;
+                    let ok = rendered.is_ok();
+                    let text = rendered.unwrap_or_else(|reason| reason);
+                    self.send(&ToWorker::Rendered { ok }, text.as_bytes()).await?;
+                }
+                FromWorker::Log { level } => peer.log(level, &lossy(body)),
+                FromWorker::Loaded { .. } | FromWorker::NotLoaded => {
+                    return Err(FrameError::OutOfTurn);
+                }
+            }
+        }
+        Err(FrameError::Bound("how often a call may ask"))
+    }
+
+    pub(super) async fn send(&mut self, head: &impl Head, body: &[u8]) -> Result<(), FrameError> {
+        Ok(self.input.write_all(&frame::encode(head, body)?).await?)
+    }
+
+    pub(super) async fn receive(&mut self) -> Result<(FromWorker, Vec<u8>), FrameError> {
+        let mut start = [0; LENGTHS];
+        self.output.read_exact(&mut start).await?;
+        let (head, body) = frame::lengths(start)?;
+        let bytes = self.read(head).await?;
+        let head = frame::decode(&bytes, body)?;
+        Ok((head, self.read(body).await?))
+    }
+
+    /// Grows as bytes come: a length alone costs the host no memory.
+    async fn read(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
+        let mut bytes = Vec::new();
+        (&mut self.output).take(length as u64).read_to_end(&mut bytes).await?;
+        if bytes.len() < length {
+            return Err(FrameError::Pipe(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(bytes)
+    }
+}
+
+pub(super) fn lossy(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
+}

@@ -1,0 +1,294 @@
+//! The frames between host and worker: a JSON head and a body of bytes, with the lengths of both before them.
+//!
+//! Invariant: a frame that was received keeps the bounds of its kind, whoever wrote it. The length of a
+//! body is compared with what its head allows before a byte of it is read.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Operation, Returned};
+use ticket_plugin_api::abi::{
+    MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_LOG, MAX_MANIFEST, MAX_REPLY, MAX_REQUEST_HEAD,
+};
+
+use crate::digest::Digest;
+use crate::permissions::Permissions;
+
+/// Bytes of the two lengths that a frame begins with, little-endian, 4 bytes each: head, then body.
+pub const LENGTHS: usize = 8;
+/// Bytes of a head. The headers of an HTTP exchange are the largest; as JSON they may be six times as long.
+const MAX_HEAD: usize = 2 << 20;
+/// Bytes of an error message, and of each other short text that a worker sends.
+const MAX_TEXT: usize = 8 << 10;
+/// Sentences about what the sandbox could not enforce.
+const MAX_SENTENCES: usize = 16;
+
+/// Why the bytes on a pipe are not a frame that may come now.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("the pipe broke")]
+    Pipe(#[from] io::Error),
+    #[error("the head of a frame is not what this version writes")]
+    Head(#[source] serde_json::Error),
+    #[error("a frame is over a bound: {0}")]
+    Bound(&'static str),
+    #[error("a frame came out of turn")]
+    OutOfTurn,
+}
+
+/// What the host says to a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Load this library. With a digest, only these bytes of it. The worker confines itself to the
+    /// permissions before that; `host` is the host's process, with which the worker dies.
+    /// Answered with `Loaded` or `NotLoaded`.
+    Load { path: PathBuf, sha256: Option<Digest>, permissions: Permissions, host: u32 },
+    /// Open an instance; the body is its settings. Answered with `Returned`.
+    Open { remaining_ms: u64 },
+    /// Call the instance; the body is the request. Answered with `Returned`.
+    Call { operation: Operation, remaining_ms: u64 },
+    /// The answer to `Http`; the body is the answer's, or why there is none.
+    Http(HttpHead),
+    /// The answer to `Render`; the body is the text, or why there is none.
+    Rendered { ok: bool },
+}
+
+/// What a worker says to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The body is the manifest; `unconfined` is what the sandbox could not enforce.
+    Loaded { sdk: Option<String>, unconfined: Vec<String> },
+    /// The body says why the library can't be loaded.
+    NotLoaded,
+    /// The plugin's function returned; the body is its reply.
+    Returned { status: i32, replied: bool, bad: Option<BadReply> },
+    /// The plugin asks for an HTTP exchange; the body is the request's.
+    Http { method: String, url: String, headers: Vec<(String, String)> },
+    /// The plugin asks for a rendered template; the body is `extra`.
+    Render { part: String, format: String },
+    /// The plugin logs a line, which is the body.
+    Log { level: u32 },
+}
+
+/// How an HTTP exchange ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum HttpHead {
+    Answered { status: u16, headers: Vec<(String, String)> },
+    NotSent,
+    Unknown,
+    Denied,
+    DryRun,
+}
+
+/// A head, and with it what may follow.
+pub trait Head: Serialize + DeserializeOwned {
+    /// Bytes that the body may have; Err names the bound that the head itself breaks.
+    fn body_bound(&self) -> Result<usize, &'static str>;
+}
+
+impl Head for FromWorker {
+    fn body_bound(&self) -> Result<usize, &'static str> {
+        let bounds = |kept: bool, bound: usize, broken: &'static str| {
+            if kept { Ok(bound) } else { Err(broken) }
+        };
+        match self {
+            FromWorker::Loaded { sdk, unconfined } => bounds(
+                sdk.iter().chain(unconfined).all(|text| text.len() <= MAX_TEXT)
+                    && unconfined.len() <= MAX_SENTENCES,
+                MAX_MANIFEST,
+                "what a worker says of itself",
+            ),
+            FromWorker::NotLoaded => Ok(MAX_TEXT),
+            FromWorker::Returned { .. } => Ok(MAX_REPLY),
+            FromWorker::Http { method, url, headers } if headers.len() <= MAX_HEADERS => {
+                let texts = headers.iter().map(|(name, value)| name.len() + value.len());
+                let head = method.len() + url.len() + texts.sum::<usize>();
+                bounds(head <= MAX_REQUEST_HEAD, MAX_BODY, "the head of an HTTP request")
+            }
+            FromWorker::Http { .. } => Err("the number of headers of an HTTP request"),
+            FromWorker::Render { part, format } => {
+                bounds(part.len().max(format.len()) <= 64, MAX_EXTRA, "a name in render()")
+            }
+            FromWorker::Log { .. } => Ok(MAX_LOG),
+        }
+    }
+}
+
+impl Head for ToWorker {
+    /// The host is not the one that a worker must fear.
+    fn body_bound(&self) -> Result<usize, &'static str> {
+        Ok(MAX_BODY)
+    }
+}
+
+/// The bytes of one frame.
+///
+/// # Errors
+/// It is over a bound.
+pub fn encode(head: &impl Head, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    if body.len() > head.body_bound().map_err(FrameError::Bound)? {
+        return Err(FrameError::Bound("the length of a body"));
+    }
+    let mut out = vec![0; LENGTHS];
+    serde_json::to_writer(&mut out, head).map_err(FrameError::Head)?;
+    let head_length = out.len() - LENGTHS;
+    if head_length > MAX_HEAD {
+        return Err(FrameError::Bound("the length of a head"));
+    }
+    out[..4].copy_from_slice(&(head_length as u32).to_le_bytes());
+    out[4..LENGTHS].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(body);
+    Ok(out)
+}
+
+/// The lengths of head and body that a frame begins with.
+///
+/// # Errors
+/// The head is over its bound. The body's is known only with the head.
+pub fn lengths(start: [u8; LENGTHS]) -> Result<(usize, usize), FrameError> {
+    let [a, b, c, d, e, f, g, h] = start;
+    let head = u32::from_le_bytes([a, b, c, d]) as usize;
+    let body = u32::from_le_bytes([e, f, g, h]) as usize;
+    if head > MAX_HEAD {
+        return Err(FrameError::Bound("the length of a head"));
+    }
+    Ok((head, body))
+}
+
+/// Reads a head, before which a body of `body` bytes was announced.
+///
+/// # Errors
+/// It is not a head, or one after which no body of that length may come.
+pub fn decode<T: Head>(bytes: &[u8], body: usize) -> Result<T, FrameError> {
+    let head: T = serde_json::from_slice(bytes).map_err(FrameError::Head)?;
+    if body > head.body_bound().map_err(FrameError::Bound)? {
+        return Err(FrameError::Bound("the length of a body"));
+    }
+    Ok(head)
+}
+
+/// An answer as head and body.
+pub fn http_frame(answer: HttpAnswer) -> (HttpHead, Vec<u8>) {
+    match answer {
+        HttpAnswer::Answered { status, headers, body } => {
+            (HttpHead::Answered { status, headers }, body)
+        }
+        HttpAnswer::NotSent(why) => (HttpHead::NotSent, why.into_bytes()),
+        HttpAnswer::Unknown(why) => (HttpHead::Unknown, why.into_bytes()),
+        HttpAnswer::Denied(why) => (HttpHead::Denied, why.into_bytes()),
+        HttpAnswer::DryRun => (HttpHead::DryRun, Vec::new()),
+    }
+}
+
+/// The answer that head and body stand for.
+pub(crate) fn http_answer(head: HttpHead, body: Vec<u8>) -> HttpAnswer {
+    let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+    match head {
+        HttpHead::Answered { status, headers } => HttpAnswer::Answered { status, headers, body },
+        HttpHead::NotSent => HttpAnswer::NotSent(text(body)),
+        HttpHead::Unknown => HttpAnswer::Unknown(text(body)),
+        HttpHead::Denied => HttpAnswer::Denied(text(body)),
+        HttpHead::DryRun => HttpAnswer::DryRun,
+    }
+}
+
+/// A request as head and body.
+pub(crate) fn request_frame(request: HttpRequest) -> (FromWorker, Vec<u8>) {
+    let HttpRequest { method, url, headers, body } = request;
+    (FromWorker::Http { method, url, headers }, body)
+}
+
+/// What a plugin's function returned, as head and body.
+pub(crate) fn returned_frame(returned: Returned) -> (FromWorker, Vec<u8>) {
+    let Returned { status, reply } = returned;
+    match reply {
+        Ok(Some(text)) => {
+            (FromWorker::Returned { status, replied: true, bad: None }, text.into_bytes())
+        }
+        Ok(None) => (FromWorker::Returned { status, replied: false, bad: None }, Vec::new()),
+        Err(bad) => (FromWorker::Returned { status, replied: false, bad: Some(bad) }, Vec::new()),
+    }
+}
+
+/// What a plugin's function returned, by the head's members and the body. The worker may be in the
+/// plugin's hands: whether it is text is looked at again.
+pub fn returned(status: i32, replied: bool, bad: Option<BadReply>, body: Vec<u8>) -> Returned {
+    let reply = match (bad, replied) {
+        (Some(bad), _) => Err(bad),
+        (None, false) => Ok(None),
+        (None, true) => String::from_utf8(body).map(Some).map_err(|_| BadReply::NotText),
+    };
+    Returned { status, reply }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(headers: usize, url: usize) -> FromWorker {
+        let headers = vec![("x".to_owned(), "y".to_owned()); headers];
+        FromWorker::Http { method: "GET".to_owned(), url: "u".repeat(url), headers }
+    }
+
+    fn loaded(sdk: usize, sentences: usize) -> FromWorker {
+        let unconfined = vec!["a lack".to_owned(); sentences];
+        FromWorker::Loaded { sdk: Some("1".repeat(sdk)), unconfined }
+    }
+
+    /// Decodes a head as a forged worker could have written it, and announces a body with it.
+    fn refused(head: &FromWorker, body: usize) -> Option<String> {
+        let bytes = serde_json::to_vec(head).unwrap();
+        decode::<FromWorker>(&bytes, body).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_kind_of_frame_has_its_bounds_on_the_side_that_receives_it() {
+        let render =
+            |name: usize| FromWorker::Render { part: "x".repeat(name), format: String::new() };
+        let returned = || FromWorker::Returned { status: 0, replied: true, bad: None };
+        for (head, most) in [
+            (loaded(10, 16), MAX_MANIFEST),
+            (FromWorker::NotLoaded, MAX_TEXT),
+            (returned(), MAX_REPLY),
+            (http(256, 1000), MAX_BODY),
+            (render(64), MAX_EXTRA),
+            (FromWorker::Log { level: 1 }, MAX_LOG),
+        ] {
+            assert_eq!(refused(&head, most), None, "{head:?}");
+            let over = refused(&head, most + 1);
+            assert_eq!(
+                over.as_deref(),
+                Some("a frame is over a bound: the length of a body"),
+                "{head:?}"
+            );
+        }
+        for (head, bound) in [
+            (http(257, 1), "the number of headers"),
+            (http(30_000, 1), "the number of headers"),
+            (http(1, 256 << 10), "the head of an HTTP request"),
+            (render(65), "a name in render()"),
+            (loaded(10, 17), "what a worker says of itself"),
+            (loaded(8193, 0), "what a worker says of itself"),
+        ] {
+            let why = refused(&head, 0).unwrap();
+            assert!(why.contains(bound), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_length_alone_is_refused_before_anything_is_read() {
+        let [a, b, c, d] = (MAX_HEAD as u32 + 1).to_le_bytes();
+        assert!(matches!(lengths([a, b, c, d, 0, 0, 0, 0]), Err(FrameError::Bound(_))));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let bytes = encode(&FromWorker::Log { level: 3 }, b"a line").unwrap();
+        let (head, body) = lengths(bytes[..LENGTHS].try_into().unwrap()).unwrap();
+        let decoded = decode::<FromWorker>(&bytes[LENGTHS..LENGTHS + head], body).unwrap();
+        assert!(matches!(decoded, FromWorker::Log { level: 3 }));
+        assert_eq!(&bytes[LENGTHS + head..], b"a line");
+    }
+}

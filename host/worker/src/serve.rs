@@ -1,0 +1,153 @@
+//! What a worker does once its library is loaded: opens one instance, answers one call at a time.
+//!
+//! Invariant: it knows no network, no templates and no config; whatever a call asks for, it asks the host.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Instance, Returned, Table};
+use ticket_plugin_api::abi::{MAX_LINES, status};
+
+use crate::exercise;
+use crate::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
+
+/// Answers what the host asks of a plugin, until the host closes the pipe.
+///
+/// # Errors
+/// The pipe broke, or the host sent what no host sends.
+pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<(), FrameError> {
+    let mut opened: Option<Instance> = None;
+    loop {
+        let (message, body) = pipe.receive()?;
+        let text = String::from_utf8(body).map_err(|_| FrameError::OutOfTurn)?;
+        let returned = match message {
+            ToWorker::Open { remaining_ms } => {
+                pipe.begin(remaining_ms);
+                match table.open(&text, pipe) {
+                    Ok(instance) => {
+                        opened = Some(instance);
+                        Returned { status: status::OK, reply: Ok(None) }
+                    }
+                    Err(returned) => returned,
+                }
+            }
+            ToWorker::Call { operation, remaining_ms } => {
+                let instance = opened.as_mut().ok_or(FrameError::OutOfTurn)?;
+                pipe.begin(remaining_ms);
+                instance.call(operation, &text, pipe)
+            }
+            _ => return Err(FrameError::OutOfTurn),
+        };
+        pipe.send_frame(frame::returned_frame(returned))?;
+    }
+}
+
+/// For the validator: at each `Open` makes the next of `runs`, so many threads and so many times on each,
+/// with the settings that the host sends, and replies what was odd.
+///
+/// # Errors
+/// As [`serve`].
+pub(crate) fn exercise(
+    pipe: &mut Pipe<impl Read, impl Write>,
+    table: &Table,
+    runs: impl Iterator<Item = (usize, usize)>,
+) -> Result<(), FrameError> {
+    for (threads, times) in runs {
+        let (ToWorker::Open { .. }, settings) = pipe.receive()? else {
+            return Err(FrameError::OutOfTurn);
+        };
+        let settings = String::from_utf8(settings).map_err(|_| FrameError::OutOfTurn)?;
+        let returned = exercise::run(table, &settings, threads, times);
+        pipe.send_frame(frame::returned_frame(returned))?;
+    }
+    Ok(())
+}
+
+/// The pipe to the host, and through it what a call may ask for.
+#[derive(Debug)]
+pub struct Pipe<R, W> {
+    pub(crate) input: R,
+    pub(crate) output: W,
+    /// When the call that is under way is over.
+    deadline: Instant,
+    /// Lines that the call has logged.
+    lines: usize,
+}
+
+impl<R: Read, W: Write> Pipe<R, W> {
+    pub fn new(input: R, output: W) -> Pipe<R, W> {
+        Pipe { input, output, deadline: Instant::now(), lines: 0 }
+    }
+
+    /// A call begins that may take so long.
+    fn begin(&mut self, remaining_ms: u64) {
+        self.deadline = Instant::now() + Duration::from_millis(remaining_ms);
+        self.lines = 0;
+    }
+
+    pub(crate) fn receive(&mut self) -> Result<(ToWorker, Vec<u8>), FrameError> {
+        let mut start = [0; LENGTHS];
+        self.input.read_exact(&mut start)?;
+        let (head, body) = frame::lengths(start)?;
+        let mut bytes = vec![0; head];
+        self.input.read_exact(&mut bytes)?;
+        let head = frame::decode(&bytes, body)?;
+        let mut body = vec![0; body];
+        self.input.read_exact(&mut body)?;
+        Ok((head, body))
+    }
+
+    pub(crate) fn send(&mut self, head: &impl Head, body: &[u8]) -> Result<(), FrameError> {
+        self.output.write_all(&frame::encode(head, body)?)?;
+        Ok(self.output.flush()?)
+    }
+
+    fn send_frame(&mut self, (head, body): (FromWorker, Vec<u8>)) -> Result<(), FrameError> {
+        self.send(&head, &body)
+    }
+
+    /// Asks the host and waits for its answer.
+    fn ask(&mut self, head: &FromWorker, body: &[u8]) -> Result<(ToWorker, Vec<u8>), FrameError> {
+        self.send(head, body)?;
+        self.receive()
+    }
+}
+
+impl<R: Read, W: Write> Host for Pipe<R, W> {
+    fn http(&mut self, request: HttpRequest) -> HttpAnswer {
+        let (head, body) = frame::request_frame(request);
+        match self.ask(&head, &body) {
+            Ok((ToWorker::Http(head), body)) => frame::http_answer(head, body),
+            Ok(_) => HttpAnswer::Unknown("the host answered something else".to_owned()),
+            // Nothing was written: the request is over a bound.
+            Err(cause @ FrameError::Bound(_)) => {
+                HttpAnswer::Denied(format!("the request can't be passed to the host: {cause}"))
+            }
+            Err(cause) => HttpAnswer::Unknown(format!("the host is gone: {cause}")),
+        }
+    }
+
+    fn render(&mut self, part: &str, format: &str, extra: &str) -> Result<String, String> {
+        let head = FromWorker::Render { part: part.to_owned(), format: format.to_owned() };
+        let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+        match self.ask(&head, extra.as_bytes()) {
+            Ok((ToWorker::Rendered { ok: true }, body)) => Ok(text(body)),
+            Ok((ToWorker::Rendered { ok: false }, body)) => Err(text(body)),
+            Ok(_) => Err("the host answered something else".to_owned()),
+            Err(cause) => Err(format!("the host can't be asked: {cause}")),
+        }
+    }
+
+    /// One line more than the host passes on is sent, so that the host can say that there were more.
+    fn log(&mut self, level: u32, message: &str) {
+        self.lines += 1;
+        if self.lines <= MAX_LINES + 1 {
+            // A host that is gone ends the worker at its next read.
+            let _ = self.send(&FromWorker::Log { level }, message.as_bytes());
+        }
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
