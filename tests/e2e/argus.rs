@@ -1,5 +1,4 @@
 //! The watcher: an Argus's incidents get their tickets, and Argus hears of them.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

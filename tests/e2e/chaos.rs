@@ -1,6 +1,5 @@
 //! Every incident gets exactly one ticket, though the ticket system fails in every way that it can
 //! and the host is killed again and again.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
 //! `create` from the incident to the ticket, through real libraries, in worker and in-process mode.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,5 @@
 //! Tickets on GitHub and GitLab, through the real host, against servers that behave as their REST
 //! references say: authentication, paging, validation, rate limits, error bodies.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::process::Command;

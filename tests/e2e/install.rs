@@ -1,5 +1,4 @@
 //! Plugins that are brought in: whole, vouched for and valid, or not at all; and their earlier versions.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

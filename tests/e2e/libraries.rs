@@ -1,5 +1,4 @@
 //! What lies in a plugin directory: found, named, or refused with its reason while the rest works.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

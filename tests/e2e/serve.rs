@@ -1,5 +1,4 @@
 //! The service: what it answers, what it keeps, and what becomes of what it keeps.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

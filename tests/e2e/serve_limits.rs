@@ -1,5 +1,4 @@
 //! The service against bad tokens, bad requests, slow senders and full disks.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -156,8 +155,17 @@ fn bad_requests_are_refused_with_their_reason_and_keep_nothing() {
     service.file(&numbered(1), 30_000).is(201);
 }
 
+/// Lets this process have as many files and connections open as it may. All tests share one process,
+/// which often begins with 1024.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
 #[test]
 fn a_thousand_idle_connections_and_slow_senders_cost_little_and_end() {
+    raise_open_files();
     let host = local(QUEUE);
     let service = host.serve();
     service.file(&numbered(0), 30_000).is(201);

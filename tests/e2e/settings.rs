@@ -1,5 +1,4 @@
 //! Settings that are wrong, and where they come from.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 

@@ -1,5 +1,4 @@
 //! Who may bring a library in: signatures, pinned digests, and files that others can write to.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::Cursor;

@@ -1,5 +1,4 @@
 //! The validator: what is right passes it, and what breaks a rule fails the case of that rule.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
