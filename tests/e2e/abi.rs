@@ -1,6 +1,5 @@
 //! ABI version 1 for ever: what was compiled against its header on the day of its freeze works with today's
 //! host, and today's plugins work with a host of tomorrow.
-#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

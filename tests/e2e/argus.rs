@@ -1,5 +1,4 @@
 //! The watcher: an Argus's incidents get their tickets, and Argus hears of them.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use ticket_host_tests::{Answer, Installation, Seen, Stub, c_plugin, desk, ticket_of, wait_for};
 
-/// An Argus with these incidents: what each has for a ticket_url, and whether it is open.
+/// A stand-in for an Argus.
 #[derive(Clone, Default)]
 struct Argus {
+    /// By their pk: an incident's ticket_url, and whether it is open.
     incidents: Arc<Mutex<BTreeMap<i64, (String, bool)>>>,
-    /// Status that is answered instead.
+    /// The status that everything is answered with, if there is one.
     broken: Arc<Mutex<Option<u16>>>,
-    /// Incident whose ticket_url can't be written.
+    /// The incident whose ticket_url can't be written.
     refusing: Arc<Mutex<Option<i64>>>,
 }
 
@@ -59,8 +59,9 @@ impl Argus {
                     .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
                     .map(|(pk, _)| *pk)
                     .collect();
-                // Pages of three, and a host that Argus has by another name behind its proxy. Far into
-                // incidents of one start_time a real Argus's cursor stands still.
+                // A page has three incidents. The link to the next one names a host that exists only
+                // behind Argus's proxy. From the sixth incident on the cursor stands still, as a real
+                // Argus's does among many incidents of one start_time.
                 let filter = query.split("&cursor=").next().unwrap();
                 let cursor = if from < 6 { open.get(2).copied() } else { Some(from) };
                 let next = cursor.filter(|_| open.len() > 3);
@@ -149,7 +150,7 @@ fn an_url_that_a_person_set_stays() {
     wait_for("the first to be looked at", || {
         let seen = server.seen();
         let at = seen.iter().position(|s| s.target == "/api/v2/incidents/1/");
-        // And a round after that.
+        // Until the watcher has asked for the list once more after that.
         at.is_some_and(|at| seen[at..].iter().any(|s| s.target.contains("page_size")))
     });
     assert_eq!(argus.url(1), "https://a.person/set");

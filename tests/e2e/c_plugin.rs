@@ -1,6 +1,5 @@
 //! The plugin in C, loaded into this process and called through its table: every function, every
 //! outcome. `tests/valgrind.sh` runs this under valgrind.
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

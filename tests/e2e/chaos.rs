@@ -1,6 +1,5 @@
 //! Every incident gets exactly one ticket, though the ticket system fails in every way that it can
 //! and the host is killed again and again.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,18 +14,18 @@ use ticket_host_tests::{
 
 const INCIDENTS: usize = 1000;
 const KILLS: usize = 20;
-/// What asks at once.
+/// How many clients file incidents at the same time.
 const CLIENTS: usize = 16;
 
-/// Longer than a call may take (1 s), and shorter than that and the time after which "there is no
-/// ticket" is believed (2 s).
+/// After this an answer comes too late: a call may take 1 s. It still comes before the host believes
+/// that there is no ticket, which is 2 s after the call.
 const LATE: Duration = Duration::from_millis(1600);
 
 /// A ticket system that fails as often as it works: how many tickets each key has.
 struct System {
     tickets: Mutex<HashMap<String, usize>>,
     random: Mutex<fastrand::Rng>,
-    /// How often it went which way.
+    /// What happened, and how often.
     ways: Mutex<HashMap<&'static str, usize>>,
 }
 
@@ -64,7 +63,8 @@ impl System {
                 _ => Answer::status(204),
             };
         }
-        // Rare, since each holds all calls for a second; so that there is one, it is the first.
+        // Rate limits are rare, since each holds up all calls for a second. The first creation meets
+        // one, so that there is one in every run.
         let limited_before = self.ways.lock().unwrap().contains_key("429");
         match if limited_before { way } else { 90 } {
             0..60 => {
@@ -129,7 +129,7 @@ fn chaos(at_once: usize) {
         let incident = json!({"description": "gw1 is down", "pk": number, "level": number % 5 + 1,
             "source": {"name": "nav"}});
         let body = json!({"incident": incident, "key": format!("k{number}"), "wait_ms": wait});
-        // Whoever files an incident does so until the host says that it has it.
+        // A client repeats its request until the host says that it has the incident.
         wait_for("the host to take an incident", || {
             let url = url.lock().unwrap().clone();
             !url.is_empty()
@@ -157,7 +157,7 @@ fn chaos(at_once: usize) {
             for _ in 0..KILLS {
                 let service = host.serve();
                 *url.lock().unwrap() = service.url.clone();
-                // Not a wait for anything: the moment of the kill is what is random.
+                // This waits for nothing: it makes the moment of the kill random.
                 thread::sleep(Duration::from_millis(random.u64(0..700)));
                 service.kill();
             }

@@ -1,5 +1,4 @@
 //! `create` from the incident to the ticket, through real libraries, in worker and in-process mode.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,7 +99,7 @@ fn the_key_is_the_argus_url_else_source_and_pk_else_given() {
 }
 
 #[test]
-fn incidents_that_are_none_are_refused() {
+fn what_is_not_an_incident_is_refused() {
     let installation = local("worker");
     let large =
         json!({"description": "x".repeat(10 << 20), "argus_url": "https://a/1"}).to_string();
@@ -238,7 +237,7 @@ fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
         let run = hooked(&stub, "worker", "hunter2-token").create("plugin-closed", &["--json"]);
         assert_eq!(run.code, code, "{status}: {run:?}");
         assert!(run.stderr.contains("the reason of the server"), "{run:?}");
-        // After a 500 find says that there is no ticket; there may be one yet.
+        // After a 500 the search finds no ticket, but the system may still be making one.
         assert_eq!(run.json()["error"]["retry"], retry, "{status}");
     }
 }
@@ -297,7 +296,7 @@ fn a_check_of_what_is_down_ends_as_a_creation_would() {
 }
 
 #[test]
-fn a_search_that_fails_is_not_taken_for_none() {
+fn a_search_that_fails_does_not_mean_that_there_is_no_ticket() {
     let stub = Stub::new(|_| Answer::status(502));
     hooked(&stub, "worker", "hunter2-token")
         .create("plugin-closed", &[])

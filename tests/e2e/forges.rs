@@ -1,6 +1,5 @@
 //! Tickets on GitHub and GitLab, through the real host, against servers that behave as their REST
 //! references say: authentication, paging, validation, rate limits, error bodies.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,7 +10,7 @@ use ticket_host_tests::{Answer, ISOLATIONS, Installation, Seen, Stub, incident, 
 
 const TOKEN: &str = "hunter2-token";
 
-/// Which of the two: they differ in their words, and not in what the host makes of them.
+/// Their APIs differ in words, and not in what the host makes of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Forge {
     GitHub,
@@ -21,7 +20,7 @@ use Forge::{GitHub, GitLab};
 
 const FORGES: [Forge; 2] = [GitHub, GitLab];
 
-/// What a server does beside its work.
+/// How a server behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mood {
     Well,
@@ -300,7 +299,7 @@ fn an_issue_has_what_the_python_plugins_gave_it() {
 fn a_ticket_is_found_again_on_whichever_page_and_by_its_whole_key() {
     for (forge, isolation) in FORGES.into_iter().flat_map(|f| ISOLATIONS.map(|i| (f, i))) {
         let server = Server::new(forge, Mood::Well);
-        // Of other people, over more than one page.
+        // Issues of other people, on more than one page.
         for n in 0..150 {
             let text = json!("<!-- ticket-host sha256:0000 --> https://argus.example.org/12");
             server.issues.lock().unwrap().push(match forge {
@@ -403,7 +402,7 @@ fn refusals_have_their_exit_code_and_the_servers_reason_without_the_token() {
         let run = Installation::with(&plugin, &server.stub.url, &rest).create("plugin-closed", &[]);
         let run = run.ended(3).says("noc/nope right");
         assert!(!run.stderr.contains(TOKEN), "{}", run.stderr);
-        // A page in front of it.
+        // A login page in front of the server.
         let portal = Stub::new(|_| Answer::status(200).body("<!DOCTYPE html><html>Log in</html>"));
         let run = Installation::with(&plugin, &portal.url, &rest).create("plugin-closed", &[]);
         run.ended(3).says("200 with an HTML page");

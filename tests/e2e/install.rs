@@ -1,5 +1,4 @@
 //! Plugins that are brought in: whole, vouched for and valid, or not at all; and their earlier versions.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +6,7 @@ use std::process::Command;
 
 use ticket_host_tests::{Installation, c_plugin, desk, library_name, rust_plugin};
 
-/// The webhook, as its version `version` would be: other bytes, the same plugin.
+/// The file of the webhook plugin, changed so that it says it is of this version.
 fn version(host: &Installation, version: &str) -> PathBuf {
     let bytes = fs::read(c_plugin("webhook")).unwrap();
     let (from, to) = (b"\"version\": \"0.1.0\"".as_slice(), format!("\"version\": \"{version}\""));

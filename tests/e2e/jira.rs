@@ -1,6 +1,5 @@
 //! Tickets in Jira, through the real host, against a server that behaves as the REST references of
 //! Data Center and Cloud say: authentication, paging, validation, an index that lags, error bodies.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,12 +1,11 @@
 //! What lies in a plugin directory: found, named, or refused with its reason while the rest works.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
 
 use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin};
 
-/// An installation whose plugin directory holds this library beside `local`, and its error.
+/// The error that the host reports of this library, which lies beside the plugin `local`.
 #[track_caller]
 fn broken(library: &Path) -> String {
     let installation = Installation::new();
@@ -31,7 +30,7 @@ fn error_beside_local(installation: &Installation) -> String {
     ));
     // The host goes on: the other plugin makes its ticket.
     installation.create("plugin-closed", &["--backend", "good"]).ended(0);
-    // Who asks for a plugin that isn't there is told what is broken.
+    // Whoever asks for a plugin that isn't there is told which library is broken.
     let run = installation.create("plugin-closed", &["--backend", "bad"]).ended(7);
     let list = installation.run(&["plugins", "list", "--json"]).ended(0).json();
     let broken = list.as_array().unwrap().iter().find(|entry| entry["usable"] == false).unwrap();
@@ -46,14 +45,14 @@ fn contains(text: &str, part: &str) {
 }
 
 #[test]
-fn a_file_that_is_no_library() {
+fn a_file_that_is_not_a_library_is_reported() {
     contains(&broken_bytes(b"#!/bin/sh\necho nonsense\n"), "is not a library");
     contains(&broken_bytes(b""), "is not a library");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_truncated_library() {
+fn a_truncated_library_is_reported() {
     let bytes = fs::read(c_plugin("misbehaves")).unwrap();
     for length in [100, bytes.len() / 2, bytes.len() - 100] {
         contains(&broken_bytes(&bytes[..length]), "is a truncated library");
@@ -62,19 +61,19 @@ fn a_truncated_library() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_library_for_another_architecture() {
+fn a_library_for_another_architecture_is_reported() {
     let mut bytes = fs::read(c_plugin("misbehaves")).unwrap();
     bytes[18..20].copy_from_slice(&0xf3u16.to_le_bytes());
     contains(&broken_bytes(&bytes), "is for another architecture: riscv64");
 }
 
 #[test]
-fn a_library_without_the_symbol() {
+fn a_library_without_the_symbol_is_reported() {
     contains(&broken(&c_plugin("no_symbol")), "it doesn't export ticket_plugin_entry");
 }
 
 #[test]
-fn tables_that_are_none() {
+fn tables_that_break_the_rules_are_reported() {
     for (variant, why) in [
         ("null_table", "its entry function returned NULL"),
         ("other_version", "compiled for ABI version 2, this host speaks 1"),
@@ -87,7 +86,7 @@ fn tables_that_are_none() {
 }
 
 #[test]
-fn manifests_that_are_none() {
+fn manifests_that_are_not_valid_are_reported() {
     for (variant, why) in [
         ("not_json", "its manifest is none: "),
         ("no_name", "missing field `name`"),
@@ -100,18 +99,18 @@ fn manifests_that_are_none() {
 }
 
 #[test]
-fn a_library_that_crashes_while_it_is_loaded() {
+fn a_library_that_crashes_while_it_is_loaded_is_reported() {
     contains(&broken(&c_plugin("constructor_segfault")), "was ended by signal 11 (SIGSEGV)");
     contains(&broken(&c_plugin("entry_exits")), "exited with code 3");
 }
 
 #[test]
-fn a_library_that_hangs_while_it_is_loaded() {
+fn a_library_that_hangs_while_it_is_loaded_is_reported() {
     contains(&broken(&c_plugin("entry_hangs")), "did not return in time and was killed");
 }
 
 #[test]
-fn a_rust_plugin_of_an_altered_plugin_api() {
+fn a_rust_plugin_of_an_altered_plugin_api_is_reported() {
     contains(&broken(&rust_plugin("altered")), "abi_version is u32 here and u64 there");
 }
 
@@ -133,7 +132,7 @@ fn a_plugin_that_cannot_look_for_tickets_is_a_warning() {
 }
 
 #[test]
-fn two_plugins_of_one_name() {
+fn two_plugins_of_one_name_are_both_refused() {
     let installation = Installation::with(&c_plugin("misbehaves"), "https://x.org", "");
     let copy = installation.path("plugins").join(library_name("copy"));
     fs::copy(c_plugin("misbehaves"), &copy).unwrap();
@@ -176,7 +175,7 @@ fn every_way_to_name_a_plugin_directory_is_looked_in() {
         environment.env("TICKET_HOST_PLUGIN_PATH", &elsewhere);
         environment
     }));
-    // Beside the program, among other things.
+    // Beside the program, where other files lie, too.
     fs::copy(c_plugin("misbehaves"), installation.path("bin").join(library_name("misbehaves")))
         .unwrap();
     assert!(listed(installation.command(&["plugins", "list"])));

@@ -1,5 +1,4 @@
 //! The README shows the plugins as they are, and its commands do what it says.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! The service: what it answers, what it keeps, and what becomes of what it keeps.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -127,7 +126,7 @@ fn errors_have_arguss_kinds_and_their_statuses() {
 }
 
 #[test]
-fn a_plugin_that_breaks_is_tried_some_times_and_then_a_500() {
+fn a_plugin_that_breaks_is_tried_five_times_before_the_answer_is_500() {
     let rest =
         format!("secret = {{ token = \"t\" }}\ninformation = {{ fault = \"segfault\" }}\n{QUEUE}");
     let host = Installation::with(&c_plugin("misbehaves"), "http://127.0.0.1:1", &rest);
@@ -436,7 +435,7 @@ fn plugins_that_hang_and_panic_do_not_keep_others_from_their_tickets() {
 }
 
 #[test]
-fn the_document_says_what_there_is() {
+fn the_openapi_document_lists_every_path() {
     let desk = desk(|_| None);
     let host = host_at(&desk, "");
     let service = host.serve();
@@ -495,7 +494,7 @@ fn systemd_hears_that_it_is_ready_reloads_lives_and_stops() {
     assert_eq!(service.wait(), 0);
 }
 
-/// The methods of what the ticket system was asked since it was asked so often.
+/// The methods of the requests that the ticket system got after the first `before`.
 fn methods(desk: &Stub, before: usize) -> Vec<String> {
     desk.seen()[before..].iter().map(|seen| seen.method.clone()).collect()
 }
@@ -513,7 +512,7 @@ fn what_is_looked_for_only_in_doubt_takes_one_request_if_it_began_under_this_ser
         incident["start_time"] = json!(service.just_now());
         service.file(&incident, 30_000).is(201);
         assert_eq!(methods(&desk, before), expected);
-        // Nobody knows that these are new.
+        // By these times an incident may be older than the service.
         let too_far_ahead = "2999-01-01T00:00:00Z";
         for time in [json!("2026-01-01T00:00:00Z"), json!("infinity"), json!(too_far_ahead)] {
             let before = desk.seen().len();
@@ -527,8 +526,8 @@ fn what_is_looked_for_only_in_doubt_takes_one_request_if_it_began_under_this_ser
 
 #[test]
 fn what_is_looked_for_only_in_doubt_is_looked_for_after_a_try() {
-    // Refused: somebody may have made it by hand since. Unknown: it was looked for, and again before
-    // it is made.
+    // After a refusal (400) somebody may have made the ticket by hand. After a 500 it is unknown
+    // whether there is a ticket: the host looks for it to settle that, and again before it makes one.
     for (status, expected) in
         [(400, &["POST", "GET", "POST"][..]), (500, &["POST", "GET", "GET", "GET", "POST"])]
     {

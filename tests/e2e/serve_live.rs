@@ -1,5 +1,4 @@
 //! Config and plugins that change while the service runs.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::sync::mpsc;

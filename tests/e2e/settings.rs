@@ -1,5 +1,4 @@
 //! Settings that are wrong, and where they come from.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 
@@ -44,7 +43,7 @@ fn credentials_in_an_endpoint_are_not_shown() {
         let installation = Installation::new();
         let run = installation.config(&text).run(&["check"]).ended(3).says("endpoint: h");
         assert!(!run.stderr.contains("p4ssw0rd"), "{}", run.stderr);
-        // Nor where another line is at fault.
+        // Nor are they where the error is in another line.
         let run = installation.config(&format!("{text}concurency = 1\n")).run(&["check"]).ended(3);
         assert!(!run.stderr.contains("p4ssw0rd"), "{}", run.stderr);
     }
@@ -190,7 +189,7 @@ fn which_backend_is_meant_must_be_clear() {
 }
 
 #[test]
-fn a_command_line_that_is_none_ends_with_2() {
+fn an_unknown_argument_ends_with_2() {
     Installation::new().run(&["create", "--no-such-flag"]).ended(2);
 }
 

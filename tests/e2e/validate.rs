@@ -1,5 +1,4 @@
 //! The validator: what is right passes it, and what breaks a rule fails the case of that rule.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +27,7 @@ fn outcomes(run: &Run) -> Vec<(String, String, String)> {
 #[test]
 fn our_own_plugins_and_the_example_in_c_pass() {
     let host = Installation::new();
-    // In the example's protocol an answer doesn't say whose ticket it is.
+    // find-exact is skipped where the protocol's answers don't say whose ticket it is.
     for (library, name, skipped) in [
         (rust_plugin("rt"), "rt", &[][..]),
         (rust_plugin("jira"), "jira", &[]),
@@ -85,7 +84,8 @@ const CASES: [(&str, &str); 29] = [
     ("secret", "fail"),
 ];
 
-/// What can't wait for settings is a library of its own.
+/// Cases whose rule is broken before a plugin gets its settings. Each has a library of its own; in the
+/// other cases the settings tell the plugin what to break.
 const COMPILED: [&str; 7] =
     ["symbol", "table", "load-time", "manifest", "schemas", "permissions", "find-offered"];
 
@@ -120,7 +120,7 @@ fn in_process_gives_the_same() {
     let host = Installation::new();
     let run = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--json", "--in-process"]);
     for (case, outcome, message) in outcomes(&run) {
-        // Their measure is a worker's.
+        // These two measure the worker's process.
         let expected = if ["threads", "leak"].contains(&case.as_str()) { "skip" } else { "pass" };
         assert_eq!(outcome, expected, "{case}: {message}");
     }
@@ -141,7 +141,7 @@ fn fuzzing_finds_what_crashes_and_its_seed_finds_it_again() {
 }
 
 #[test]
-fn what_is_asked_for_must_make_sense() {
+fn unknown_cases_and_bad_settings_are_refused() {
     let host = Installation::new();
     let rt = rust_plugin("rt");
     validate(&host, &rt, &settings("rt"), &["--only", "nonsense"])
@@ -155,7 +155,7 @@ fn what_is_asked_for_must_make_sense() {
 }
 
 #[test]
-fn a_new_plugin_is_a_folder_of_its_own_and_names_that_are_none_are_refused() {
+fn a_new_plugin_is_a_folder_of_its_own_and_bad_names_are_refused() {
     let host = Installation::new();
     for lang in ["rust", "c", "cpp", "zig", "go"] {
         let name = format!("new-in-{lang}");
@@ -164,7 +164,7 @@ fn a_new_plugin_is_a_folder_of_its_own_and_names_that_are_none_are_refused() {
         assert!(readme.contains(&name) && !readme.contains("{{"), "{readme}");
         assert!(host.path(&name).join("validate.toml").is_file());
     }
-    // Beside the sources of this program, its own crate.
+    // This host finds its sources, so the new plugin depends on the crate there.
     let manifest = fs::read_to_string(host.path("new-in-rust/Cargo.toml")).unwrap();
     assert!(manifest.contains("plugin-api\" }"), "{manifest}");
     host.run(&["plugins", "new", "new-in-c", "--lang", "c"]).ended(2).says("can't be written");

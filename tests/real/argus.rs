@@ -1,6 +1,5 @@
 //! Tickets for a real Argus in a real Request Tracker: the button's and the watcher's.
 //! `tests/real/argus.sh` installs both and runs this.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

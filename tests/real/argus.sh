@@ -29,4 +29,4 @@ set -a
 . "$state/rt/rt.env"
 ARGUS_STATE=$state/argus
 set +a
-cargo test -p ticket-host-tests --test real_argus -- --ignored "$@"
+cargo test -p ticket-host-tests --test e2e -- --ignored "${@:-real::argus}"

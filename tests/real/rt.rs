@@ -1,6 +1,5 @@
 //! Tickets in a real Request Tracker: what was asked for against what RT has. `tests/real/rt.sh`
 //! starts one and runs these.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -2,7 +2,7 @@
 # Installs Request Tracker 5, starts one on a free loopback port in a temporary directory, and runs the tests against it.
 #
 #   tests/real/rt.sh                 all of them
-#   tests/real/rt.sh queue           those with "queue" in their name
+#   tests/real/rt.sh rt::queue       those whose names begin with "queue"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -19,4 +19,4 @@ set -a
 # shellcheck source=/dev/null
 . "$state/rt/rt.env"
 set +a
-cargo test -p ticket-host-tests --test real_rt -- --ignored "$@"
+cargo test -p ticket-host-tests --test e2e -- --ignored "${@:-real::rt}"

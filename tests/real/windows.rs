@@ -1,6 +1,5 @@
 //! The host on Windows, as far as wine is that: .dll plugins in Rust and C, in both modes, and the service.
 //! `tests/real/windows.sh` builds all of it and runs this.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -28,4 +28,4 @@ eval "$(grep WINE <<<"$environment")"
 export LC_ALL=C.UTF-8 WINDOWS_BUILD=$built
 # This prefix's server, and no other.
 trap '/usr/lib/wine/wineserver64 -k >/dev/null 2>&1 || true' EXIT
-cargo test -p ticket-host-tests --test real_windows -- --ignored --test-threads=2 "$@"
+cargo test -p ticket-host-tests --test e2e -- --ignored --test-threads=2 "${@:-real::windows}"

@@ -24,7 +24,7 @@ pub fn ticket_of(key: &str) -> String {
     format!("https://tickets.example.org/{key}")
 }
 
-/// Makes tickets and finds them again, where `instead` says nothing else.
+/// Makes tickets and finds them again. An answer that `instead` returns is given instead.
 pub fn desk(instead: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Stub {
     let tickets = Mutex::new(BTreeSet::new());
     Stub::new(move |seen| {

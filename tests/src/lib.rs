@@ -3,6 +3,7 @@
 
 mod desk;
 mod service;
+mod skip;
 mod stub;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 
 pub use desk::{desk, key_of, ticket_of};
 pub use service::{Reply, Service, agent, post, wait_for};
+pub use skip::skipped;
 pub use stub::{Answer, Seen, Stub};
 
 const WINDOWS_PROGRAM: &str = "ticket-host.exe";
@@ -25,21 +27,26 @@ const WINDOWS_PROGRAM: &str = "ticket-host.exe";
 /// Both ways to run a plugin; what doesn't crash must go the same in both.
 pub const ISOLATIONS: [&str; 2] = ["worker", "in-process"];
 
-/// The directory with the host and the Rust plugins, as `cargo build` leaves them there.
+/// The directory with the host and the Rust plugins, as `cargo build` leaves them there. They are built first, unless
+/// the variable `TICKET_HOST_BUILT` says that they are: tests/as-user.sh runs a copy of all that is built.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         // target/debug/deps/this-test
         let own = std::env::current_exe().unwrap();
         let profile = own.parent().and_then(Path::parent).unwrap().to_owned();
+        if std::env::var_os("TICKET_HOST_BUILT").is_some() {
+            return profile;
+        }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["build", "--quiet", "--workspace", "--exclude", env!("CARGO_PKG_NAME")]);
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        // What cargo says of this package: seen as a change, it makes ring, and all that is built
-        // on it, compile anew, here and in the next build outside.
+        // Cargo set these variables for this package. They would look like a change to ring's build
+        // script: ring and all that is built on it would be compiled anew, here and in the next
+        // build from a shell.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
@@ -96,7 +103,7 @@ impl Installation {
     /// Without plugins, with an empty config.
     #[expect(clippy::new_without_default, reason = "it builds the program")]
     pub fn new() -> Installation {
-        // Beside what is built, so that the program can be linked instead of copied.
+        // Beside what is built, so that the program can be hard-linked instead of copied.
         let root = tempfile::tempdir_in(built()).unwrap();
         let installation = Installation { root, wine: false };
         for directory in ["bin", "plugins", "tickets"] {
@@ -108,8 +115,8 @@ impl Installation {
         installation
     }
 
-    /// Windows's program, from the directory that `WINDOWS_BUILD` names, under wine; else as
-    /// [`Installation::new`].
+    /// Like [`Installation::new`], with the program for Windows that lies in the directory
+    /// `WINDOWS_BUILD`; it runs under wine.
     ///
     /// # Panics
     /// Outside of tests/real/windows.sh.
@@ -125,7 +132,7 @@ impl Installation {
         installation
     }
 
-    /// With these plugins, and one backend for the last of them.
+    /// With this plugin, and a backend `b` that uses it; `rest` are the backend's other settings.
     pub fn with(plugin: &Path, endpoint: &str, rest: &str) -> Installation {
         let installation = Installation::new();
         installation.add(plugin);

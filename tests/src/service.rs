@@ -101,8 +101,8 @@ impl Service {
         post(&self.url, path, body)
     }
 
-    /// When an incident began that no earlier service can have had: now, by a clock that is a
-    /// minute ahead.
+    /// The start time of an incident of which no earlier service can have heard: after this service
+    /// was started. It is a minute ahead, as if told by a clock that is fast.
     pub fn just_now(&self) -> String {
         let second = || time::OffsetDateTime::now_utc().unix_timestamp();
         let started = second();
@@ -150,7 +150,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // An error: it ended.
+        // An error means that it had ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -70,7 +70,7 @@ impl Stub {
             for stream in listener.incoming().flatten() {
                 let (record, answer) = (Arc::clone(&record), Arc::clone(&answer));
                 thread::spawn(move || {
-                    // A client that goes away is its own affair.
+                    // An error means that the client went away, as some tests make it do.
                     let _ = serve(stream, &record, answer.as_ref());
                 });
             }

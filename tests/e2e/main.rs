@@ -1,0 +1,28 @@
+//! The end-to-end tests: the real program with real plugins in real workers, a module for each subject.
+//!
+//! They are one program, which is linked once and runs them all in parallel: no test may change what the others
+//! share (environment variables, the working directory, fixed ports). A module's tests run alone with its name:
+//! `cargo test -p ticket-host-tests --test e2e serve_live::`.
+#![allow(clippy::unwrap_used)]
+
+mod abi;
+mod argus;
+mod c_plugin;
+mod chaos;
+mod create;
+mod faults;
+mod forges;
+mod install;
+mod jira;
+mod libraries;
+mod readme;
+#[path = "../real/mod.rs"]
+mod real;
+#[cfg(target_os = "linux")]
+mod sandbox;
+mod serve;
+mod serve_limits;
+mod serve_live;
+mod settings;
+mod trust;
+mod validate;

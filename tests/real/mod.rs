@@ -1,0 +1,6 @@
+//! Against real servers. These tests are ignored unless asked for: the script beside each installs its servers,
+//! starts them and runs it.
+
+mod argus;
+mod rt;
+mod windows;
