@@ -9,7 +9,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What `faulty.c` is compiled for; it says what each does.
-const VARIANTS: [&str; 18] = [
+const VARIANTS: [&str; 20] = [
     "no_symbol",
     "null_table",
     "other_version",
@@ -28,6 +28,8 @@ const VARIANTS: [&str; 18] = [
     "entry_exits",
     "entry_hangs",
     "misbehaves",
+    "schema_bomb",
+    "schema_circle",
 ];
 
 /// The cases that `breaks.c` is compiled for.

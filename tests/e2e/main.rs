@@ -7,6 +7,8 @@
 
 mod abi;
 mod argus;
+#[cfg(target_os = "linux")]
+mod bounds;
 mod c_plugin;
 mod chaos;
 mod create;

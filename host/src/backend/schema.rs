@@ -1,14 +1,23 @@
 //! Settings against a plugin's JSON Schemas, with errors that an operator can act on.
 
+use jsonschema::PatternOptions;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::terminal;
+
+/// Bytes of one problem: it may quote the schema, or the setting.
+const LONGEST_REASON: usize = 1 << 10;
 
 /// Whether `value`, the setting `name`, fits. With `secret`, no value gets into an error.
 pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) -> Result<()> {
-    let validator = jsonschema::validator_for(schema).map_err(|cause| {
-        Error::plugin(format!("the plugin's schema of {name} is no JSON Schema: {cause}"))
+    // The schema's size is bounded where the manifest is read; these are its regular expressions.
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(10_000).size_limit(256 << 10);
+    let validator = jsonschema::options().with_pattern_options(patterns).build(schema);
+    let validator = validator.map_err(|cause| {
+        let cause = terminal::cut(&terminal::line(&cause.to_string()), LONGEST_REASON);
+        Error::plugin(format!("the plugin's schema of {name} is not a JSON Schema: {cause}"))
     })?;
     let problems: Vec<String> = validator
         .iter_errors(value)
@@ -25,7 +34,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
                 _ if secret => error.masked().to_string(),
                 _ => error.to_string(),
             };
-            format!("{name}{path}: {what}")
+            terminal::cut(&format!("{name}{path}: {what}"), LONGEST_REASON)
         })
         .collect();
     if problems.is_empty() {

@@ -8,7 +8,7 @@ use ticket_plugin_api::abi::host_side::{HEADER, HELPERS};
 
 use super::print;
 use crate::error::{Error, Result};
-use crate::plugins::catalog::is_name;
+use crate::plugins::manifest::is_name;
 
 /// Start a plugin: a folder that builds, with tests. It talks to a made-up JSON API; its README says
 /// where to change what.

@@ -11,6 +11,7 @@ use crate::backend::schema;
 use crate::config::Config;
 use crate::error::Result;
 use crate::plugins::catalog::{self, Catalog, Entry, Plugin};
+use crate::plugins::manifest;
 use crate::plugins::trust::{self, Signatures, Trust};
 use crate::terminal::safe;
 
@@ -184,7 +185,7 @@ fn show(plugin: &Plugin, sha256: Digest, config: Option<&Config>) -> String {
         out.push_str(&format!("  {}: {}: {}\n", p.permission, p.what, p.why));
     }
     let backends = config.into_iter().flat_map(|config| config.backends.values());
-    for backend in backends.filter(|backend| catalog::answers_to(m, &backend.plugin)) {
+    for backend in backends.filter(|backend| manifest::answers_to(m, &backend.plugin)) {
         let granted = backend.permissions.granted();
         let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
         out.push_str(&format!("  granted to {}: {granted}\n", backend.name));

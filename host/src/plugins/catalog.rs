@@ -13,18 +13,17 @@ use std::time::SystemTime;
 
 use ticket_host_worker::Digest;
 use ticket_host_worker::permissions::Permissions;
-use ticket_plugin_api::message::{Manifest, object};
+use ticket_plugin_api::message::Manifest;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
+use crate::plugins::manifest;
 use crate::plugins::trust::{self, Trust};
 use crate::worker::Worker;
 
 /// In the executable's own directory, among whatever else lies there, plugins are known by this.
 const MARK: &str = "ticket_plugin_";
-/// Manifest names and aliases longer than this are refused.
-const LONGEST_NAME: usize = 200;
 
 /// One place where plugins are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl Catalog {
     /// # Errors
     /// An import error: none has it (with the broken libraries, one of which may be it), or two do.
     pub fn find(&self, name: &str) -> Result<&Plugin> {
-        let mut all = self.plugins().filter(|plugin| answers_to(&plugin.manifest, name));
+        let mut all = self.plugins().filter(|plugin| manifest::answers_to(&plugin.manifest, name));
         match (all.next(), all.next()) {
             (Some(plugin), None) => Ok(plugin),
             (Some(one), Some(other)) => Err(Error::import(format!(
@@ -214,12 +213,7 @@ impl Catalog {
     }
 }
 
-/// Whether `name` is the manifest's name or one of its aliases.
-pub fn answers_to(manifest: &Manifest, name: &str) -> bool {
-    manifest.name == name || manifest.aliases.iter().any(|alias| alias == name)
-}
-
-/// The libraries in a place, by name.
+/// The libraries in a directory, by name.
 fn libraries(place: &PluginDir) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(&place.directory)? {
@@ -249,7 +243,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     let worker = Worker::load(path, sha256, &Permissions::default()).await.map_err(|cause| {
         broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
     })?;
-    let manifest = read_manifest(&worker.manifest).map_err(broken)?;
+    let manifest = manifest::read(&worker.manifest).map_err(broken)?;
     let key = examined.as_ref().and_then(|examined| examined.key);
     if let Some(key) = key {
         key.may_sign(&manifest).map_err(|error| error.at(&path.display().to_string()))?;
@@ -264,29 +258,6 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         unsigned: examined.as_ref().and_then(|examined| examined.unsigned.clone()),
         sha256: examined.map(|examined| examined.sha256),
     })
-}
-
-/// Whether a plugin can be called so.
-pub(crate) fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.len() <= 64
-        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
-}
-
-pub(crate) fn read_manifest(json: &str) -> std::result::Result<Manifest, String> {
-    let manifest: Manifest =
-        object(json).map_err(|cause| format!("its manifest is none: {cause}"))?;
-    let name = &manifest.name;
-    if !is_name(name) {
-        return Err(format!(
-            "its manifest's name {name:?} is none: 1 to 64 of a-z, 0-9, - and _, beginning with a letter"
-        ));
-    }
-    let unfit = |text: &String| text.len() > LONGEST_NAME || text.chars().any(char::is_control);
-    if manifest.aliases.iter().any(unfit) || unfit(&manifest.version) {
-        return Err("its manifest has a version or an alias that can't be one".to_owned());
-    }
-    Ok(manifest)
 }
 
 /// The file name that a plugin's library has here, for help texts.

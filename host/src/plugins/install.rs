@@ -19,6 +19,8 @@ const PREVIOUS: &str = ".previous";
 const STAGING: &str = ".staging";
 /// Bytes that an archive may unpack to.
 const LARGEST: u64 = 512 << 20;
+/// Bytes of an archive's entry that only tells about the next one.
+const LONGEST_HEADER: u64 = 64 << 10;
 
 /// What was put in place.
 #[derive(Debug)]
@@ -69,6 +71,11 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
         unpack(source, &staging)?;
     } else {
         let file = source.file_name().unwrap_or_default();
+        let metadata = fs::metadata(source).map_err(|cause| failed(source, cause))?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            let why = format!("is not a file of at most {LARGEST} bytes");
+            return Err(failed(source, io::Error::other(why)));
+        }
         fs::copy(source, staging.join(file)).map_err(|cause| failed(source, cause))?;
         let signature = signature_of(source);
         if signature.is_file() {
@@ -233,7 +240,8 @@ fn readable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The libraries and signatures of an archive, in whatever folders they lie, and nothing else of it.
+/// The libraries and signatures of an archive, in whatever folders they lie, and nothing else of it. What a
+/// header says of lengths is believed only within bounds: nobody has vouched for anything yet.
 fn unpack(archive: &Path, staging: &Path) -> Result<()> {
     let failed = |cause: io::Error| {
         Error::import(format!("{}: can't be unpacked: {cause}", archive.display()))
@@ -241,21 +249,49 @@ fn unpack(archive: &Path, staging: &Path) -> Result<()> {
     };
     let file = File::open(archive).map_err(failed)?;
     // One byte more than may be: that it came shows that there is too much.
-    let mut left = LARGEST + 1;
-    let mut tar = tar::Archive::new(GzDecoder::new(file));
-    for entry in tar.entries().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path().map_err(failed)?.into_owned();
+    let unpacked = GzDecoder::new(file).take(LARGEST + 1);
+    let mut tar = tar::Archive::new(unpacked);
+    let mut long_name = None;
+    // Raw: else the library would read a long name of any length into memory.
+    for entry in tar.entries().map_err(failed)?.raw(true) {
+        let mut entry = entry.map_err(failed)?;
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            long_name = name_of_next(&mut entry).map_err(failed)?;
+            continue;
+        }
+        let path = match long_name.take() {
+            Some(path) => path,
+            None => entry.path().map_err(failed)?.into_owned(),
+        };
         let Some(name) = path.file_name() else { continue };
         let signature = path.extension().is_some_and(|extension| extension == trust::SIGNATURE);
-        if !entry.header().entry_type().is_file() || !(signature || is_library(&path)) {
+        if !kind.is_file() || !(signature || is_library(&path)) {
             continue;
         }
         let mut target = File::create_new(staging.join(name)).map_err(failed)?;
-        left -= io::copy(&mut entry.take(left), &mut target).map_err(failed)?;
-        if left == 0 {
-            return Err(failed(io::Error::other(format!("it holds more than {LARGEST} bytes"))));
-        }
+        io::copy(&mut entry, &mut target).map_err(failed)?;
+    }
+    if tar.into_inner().limit() == 0 {
+        return Err(failed(io::Error::other(format!("it holds more than {LARGEST} bytes"))));
     }
     Ok(())
+}
+
+/// The name that an entry gives to the one behind it, if it gives one: GNU's long names, and PAX's `path`
+/// (POSIX.1-2001, pax, "pax Extended Header").
+fn name_of_next(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<PathBuf>> {
+    if entry.size() > LONGEST_HEADER {
+        return Err(io::Error::other(format!("a name in it has more than {LONGEST_HEADER} bytes")));
+    }
+    let gnu = entry.header().entry_type().is_gnu_longname();
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    if gnu {
+        return Ok(Some(PathBuf::from(text.trim_end_matches('\0'))));
+    }
+    // Lines of "LENGTH KEYWORD=VALUE".
+    let path = text.lines().find_map(|line| line.split_once(' ')?.1.strip_prefix("path="));
+    Ok(path.map(PathBuf::from))
 }

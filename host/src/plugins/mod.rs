@@ -2,4 +2,6 @@
 
 pub mod catalog;
 pub mod install;
+pub(crate) mod manifest;
+mod schema_bounds;
 pub mod trust;

@@ -14,7 +14,7 @@ use super::script::{Behaviour, Scripted, Seen, Settings, When};
 use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
 use crate::backend::redact::Redactor;
-use crate::plugins::catalog::read_manifest;
+use crate::plugins::manifest;
 use crate::worker::{Worker, WorkerError};
 use ticket_host_worker::permissions::Permissions;
 
@@ -287,14 +287,15 @@ async fn load(library: &Path) -> Result<Loaded, (bool, String)> {
         }
         quickest = quickest.min(started.elapsed());
     }
-    let manifest = last.map(|worker| read_manifest(&worker.manifest)).unwrap_or(Err(String::new()));
+    let manifest =
+        last.map(|worker| manifest::read(&worker.manifest)).unwrap_or(Err(String::new()));
     Ok(Loaded { manifest, time: quickest })
 }
 
 fn load_here(library: &Path) -> Result<Loaded, (bool, String)> {
     let started = Instant::now();
     let table = table(library).map_err(|why| (false, why))?;
-    Ok(Loaded { manifest: read_manifest(&table.manifest), time: started.elapsed() })
+    Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
 }
 
 fn table(library: &Path) -> Result<Table, String> {

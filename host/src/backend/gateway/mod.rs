@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, ClientBuilder, Method, Proxy, redirect};
+use ticket_plugin_api::abi::MAX_HEADERS;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::http::retry_after;
 use url::Url;
@@ -84,7 +85,8 @@ impl Gateway {
     /// Whether the fence, and the rules for methods and headers, let `request` out.
     pub(crate) fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
         let url = Url::parse(&request.url).map_err(|cause| {
-            format!("the plugin asked for {:?}, which is no URL: {cause}", request.url)
+            let start: String = request.url.chars().take(200).collect();
+            format!("the plugin asked for {start:?}, which is not a valid URL: {cause}")
         })?;
         self.route.fence.admit(&url)?;
         if !matches!(
@@ -92,6 +94,12 @@ impl Gateway {
             "GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE"
         ) {
             return Err(format!("the method {:?} is not one that plugins may use", request.method));
+        }
+        if request.headers.len() > MAX_HEADERS {
+            return Err(format!(
+                "the plugin set {} headers, more than the {MAX_HEADERS} that a request may have",
+                request.headers.len()
+            ));
         }
         for (name, _) in &request.headers {
             if FORBIDDEN_HEADERS.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)) {
@@ -212,7 +220,8 @@ impl Gateway {
             };
             let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
             // Bytes, not text: a header's value may be Latin-1 on the wire.
-            headers.append(key, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?);
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
+            headers.try_append(key, value).map_err(|_| bad())?;
         }
         if !headers.contains_key(USER_AGENT) {
             let agent = HeaderValue::from_str(&self.route.user_agent);
@@ -245,7 +254,7 @@ pub(crate) fn plain_client() -> Result<Client> {
 }
 
 fn builder() -> ClientBuilder {
-    // Twice is once: another client may have installed it.
+    // An error means that another client has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirect::Policy::none())
@@ -436,6 +445,11 @@ mod tests {
         assert!(
             gateway.admit(&request("CONNECT", "https://x.org/")).unwrap_err().contains("CONNECT")
         );
-        assert!(gateway.admit(&request("GET", "nonsense")).unwrap_err().contains("no URL"));
+        assert!(
+            gateway.admit(&request("GET", "nonsense")).unwrap_err().contains("not a valid URL")
+        );
+        let mut many = request("GET", "https://x.org/");
+        many.headers = (0..30_000).map(|n| (format!("x-{n}"), String::new())).collect();
+        assert!(gateway.admit(&many).unwrap_err().contains("30000 headers, more than the 256"));
     }
 }

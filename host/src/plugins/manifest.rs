@@ -1,0 +1,109 @@
+//! What a library says of itself, read: whatever a host could not work with, or not in bounded time, is refused.
+
+use ticket_plugin_api::message::{Manifest, object};
+
+use super::schema_bounds;
+use crate::terminal;
+
+/// Bytes that a version and an alias may have.
+const LONGEST_NAME: usize = 200;
+/// Aliases that a plugin may have, and permissions that it may ask for.
+const MOST_ALIASES: usize = 100;
+const MOST_PERMISSIONS: usize = 32;
+/// Bytes of every other text that are kept.
+const LONGEST_TEXT: usize = 1 << 10;
+
+/// Whether a plugin can be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
+}
+
+/// Whether `name` is the manifest's name or one of its aliases.
+pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
+    manifest.name == name || manifest.aliases.iter().any(|alias| alias == name)
+}
+
+/// The manifest that a plugin's JSON is, its texts on one line each.
+///
+/// # Errors
+/// Why it can't be one, in words that begin with "its manifest".
+pub(crate) fn read(json: &str) -> Result<Manifest, String> {
+    let mut manifest: Manifest =
+        object(json).map_err(|cause| format!("its manifest is not valid: {cause}"))?;
+    let name = &manifest.name;
+    if !is_name(name) {
+        let name: String = name.chars().take(100).collect();
+        return Err(format!(
+            "its manifest's name {name:?} is not valid: it must be 1 to 64 of a-z, 0-9, - and _, \
+             beginning with a letter"
+        ));
+    }
+    let unfit = |text: &String| text.len() > LONGEST_NAME || text.chars().any(char::is_control);
+    if manifest.aliases.iter().any(unfit) || unfit(&manifest.version) {
+        return Err(format!(
+            "its manifest has a version or an alias over {LONGEST_NAME} bytes, or with control characters"
+        ));
+    }
+    if manifest.aliases.len() > MOST_ALIASES || manifest.permissions.len() > MOST_PERMISSIONS {
+        return Err(format!(
+            "its manifest has more than {MOST_ALIASES} aliases or {MOST_PERMISSIONS} permissions"
+        ));
+    }
+    for (name, schema) in
+        [("secret", &manifest.secret_schema), ("information", &manifest.information_schema)]
+    {
+        schema_bounds::check(schema)
+            .map_err(|why| format!("its manifest's {name}_schema {why}"))?;
+    }
+    let texts = [
+        &mut manifest.vendor,
+        &mut manifest.license,
+        &mut manifest.description,
+        &mut manifest.homepage,
+    ];
+    let permissions = manifest.permissions.iter_mut();
+    let asked =
+        permissions.flat_map(|asked| [&mut asked.permission, &mut asked.what, &mut asked.why]);
+    for text in texts.into_iter().chain(asked) {
+        *text = terminal::cut(&terminal::line(text), LONGEST_TEXT);
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_no_host_can_work_with_is_refused_with_its_reason() {
+        let aliases: Vec<String> = (0..101).map(|n| n.to_string()).collect();
+        for (manifest, why) in [
+            (json!([]), "its manifest is not valid"),
+            (json!({"version": "1"}), "missing field `name`"),
+            (json!({"name": "Bad Name!"}), "its manifest's name \"Bad Name!\" is not valid"),
+            (json!({"name": "x", "version": "1\n2"}), "control characters"),
+            (json!({"name": "x", "aliases": ["a".repeat(201)]}), "over 200 bytes"),
+            (json!({"name": "x", "aliases": aliases}), "more than 100 aliases"),
+            (
+                json!({"name": "x", "information_schema": {"$ref": "#"}}),
+                "its manifest's information_schema has the reference \"#\", which leads back",
+            ),
+        ] {
+            let error = read(&manifest.to_string()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_a_manifest_makes_a_line_of_its_own_or_is_very_long() {
+        let description = format!("a\nb{}", "c".repeat(1 << 19));
+        let json = json!({"name": "x", "description": description}).to_string();
+        let manifest = read(&json).unwrap();
+        assert!(manifest.description.starts_with("a\\nbccc"));
+        assert!(manifest.description.len() < 1100);
+    }
+}

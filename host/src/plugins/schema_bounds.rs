@@ -1,0 +1,183 @@
+//! Whether a plugin's JSON Schema can be worked with in bounded time and memory.
+//!
+//! A schema of a few KiB can stand for 2^40 parts, if each of 40 definitions refers to the next one
+//! twice; no validator ends with that. So every reference is followed here, once, and what the schema would
+//! be with each reference written out is counted.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+/// Parts (JSON values) that a schema may have with each reference written out.
+const MOST_PARTS: u64 = 10_000;
+/// Levels that it may be deep, likewise: whoever works with it does so by recursion.
+const DEEPEST: usize = 200;
+/// Regular expressions that it may have: each is compiled.
+const MOST_PATTERNS: usize = 200;
+/// Keywords that change what a reference means, or are one whose end nobody can know beforehand.
+const UNKNOWN_ENDS: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
+
+/// Why a schema is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unbounded {
+    #[error("has more than {MOST_PARTS} parts if each reference is written out")]
+    Large,
+    #[error("is nested deeper than {DEEPEST} levels if each reference is written out")]
+    Deep,
+    #[error("has more than {MOST_PATTERNS} regular expressions")]
+    Patterns,
+    #[error("has the reference {0:?}, which leads back to where it stands")]
+    Circular(String),
+    #[error("has the reference {0:?}, which is not \"#\" and a path within the schema")]
+    Elsewhere(String),
+}
+
+/// Follows every reference of `schema`.
+///
+/// # Errors
+/// The first bound that it is over.
+pub(crate) fn check(schema: &Value) -> Result<(), Unbounded> {
+    let mut walk = Walk { root: schema, parts: HashMap::new(), patterns: 0 };
+    walk.parts(schema, 0).map(drop)
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    /// What is known of each part, by where it stands in memory.
+    parts: HashMap<*const Value, Seen>,
+    patterns: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Seen {
+    /// It is being counted: who refers to it refers to itself.
+    Now,
+    /// So many parts, so many levels.
+    Counted(u64, usize),
+}
+
+impl<'a> Walk<'a> {
+    /// How many parts `part` has, and how many levels.
+    fn parts(&mut self, part: &'a Value, depth: usize) -> Result<(u64, usize), Unbounded> {
+        if depth > DEEPEST {
+            return Err(Unbounded::Deep);
+        }
+        if let Some(Seen::Counted(parts, levels)) = self.parts.get(&std::ptr::from_ref(part)) {
+            return Ok((*parts, *levels));
+        }
+        self.parts.insert(part, Seen::Now);
+        let (mut count, mut levels) = (1_u64, 0);
+        let mut add = |(parts, deep): (u64, usize)| {
+            count = count.saturating_add(parts);
+            levels = levels.max(deep);
+        };
+        match part {
+            Value::Array(items) => {
+                for item in items {
+                    add(self.parts(item, depth + 1)?);
+                }
+            }
+            Value::Object(members) => {
+                for (name, member) in members {
+                    add(self.parts(member, depth + 1)?);
+                    if let Some(target) = self.target(name, member)? {
+                        add(self.parts(target, depth + 1)?);
+                    }
+                }
+            }
+            _ => {}
+        }
+        levels += 1;
+        if count > MOST_PARTS {
+            return Err(Unbounded::Large);
+        }
+        if depth + levels > DEEPEST {
+            return Err(Unbounded::Deep);
+        }
+        self.parts.insert(part, Seen::Counted(count, levels));
+        Ok((count, levels))
+    }
+
+    /// What a member refers to, if it is a reference.
+    fn target(&mut self, name: &str, member: &Value) -> Result<Option<&'a Value>, Unbounded> {
+        let text = member.as_str().unwrap_or_default();
+        match name {
+            "pattern" if member.is_string() => self.patterns += 1,
+            "patternProperties" => self.patterns += member.as_object().map_or(0, |m| m.len()),
+            _ => {}
+        }
+        if self.patterns > MOST_PATTERNS {
+            return Err(Unbounded::Patterns);
+        }
+        if UNKNOWN_ENDS.contains(&name) && member.is_string() {
+            return Err(Unbounded::Elsewhere(text.to_owned()));
+        }
+        if name != "$ref" || !member.is_string() {
+            return Ok(None);
+        }
+        let elsewhere = || Unbounded::Elsewhere(text.chars().take(100).collect());
+        let pointer = text.strip_prefix('#').ok_or_else(elsewhere)?;
+        let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8();
+        // One that leads nowhere is found by whoever compiles the schema.
+        let target = self.root.pointer(&pointer.map_err(|_| elsewhere())?).ok_or_else(elsewhere)?;
+        match self.parts.get(&std::ptr::from_ref(target)) {
+            Some(Seen::Now) => Err(Unbounded::Circular(text.to_owned())),
+            _ => Ok(Some(target)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    /// Definitions of which each refers to the next one `times`.
+    fn chain(length: usize, times: usize) -> Value {
+        let mut definitions = Map::new();
+        for n in 0..length {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            definitions.insert(format!("d{n}"), json!({"allOf": vec![next; times]}));
+        }
+        definitions.insert(format!("d{length}"), json!({"type": "string"}));
+        json!({"$defs": definitions, "properties": {"token": {"$ref": "#/$defs/d0"}}})
+    }
+
+    #[test]
+    fn what_no_validator_ends_with_is_refused() {
+        let circle = json!({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}});
+        let patterns: Map<String, Value> =
+            (0..201).map(|n| (n.to_string(), json!({"pattern": "a"}))).collect();
+        for (schema, expected) in [
+            (chain(40, 2), Unbounded::Large),
+            (chain(190, 1), Unbounded::Deep),
+            (json!({"enum": vec![0; 10_000]}), Unbounded::Large),
+            (json!({"properties": patterns}), Unbounded::Patterns),
+            (json!({"$ref": "#"}), Unbounded::Circular("#".to_owned())),
+            (circle, Unbounded::Circular("#/$defs/a".to_owned())),
+            (
+                json!({"$ref": "https://x.org/s"}),
+                Unbounded::Elsewhere("https://x.org/s".to_owned()),
+            ),
+            (json!({"$ref": "#/nowhere"}), Unbounded::Elsewhere("#/nowhere".to_owned())),
+            (json!({"items": {"$dynamicRef": "#a"}}), Unbounded::Elsewhere("#a".to_owned())),
+        ] {
+            assert_eq!(check(&schema), Err(expected));
+        }
+    }
+
+    #[test]
+    fn what_plugins_have_is_let_in() {
+        for schema in [
+            json!(true),
+            chain(10, 2),
+            chain(60, 1),
+            // A property may have the name of a keyword.
+            json!({"properties": {"$ref": {"type": "string"}, "pattern": {}}}),
+            json!({"$defs": {"a/b": {}}, "items": [{"$ref": "#/$defs/a~1b"}, {"$ref": "#/$defs/a~1b"}]}),
+        ] {
+            assert_eq!(check(&schema), Ok(()), "{schema}");
+        }
+    }
+}
