@@ -22,7 +22,6 @@ pub(crate) struct Client {
 
 #[derive(Deserialize)]
 pub(crate) struct Repository {
-    #[serde(default)]
     pub(crate) has_issues: bool,
     #[serde(default)]
     pub(crate) archived: bool,
@@ -147,7 +146,10 @@ impl Client {
 
     pub(crate) fn create(&self, call: &Call, issue: &Value) -> Result<Issue> {
         let answer = self.send(call, Request::post(self.below("issues")).json(issue))?;
-        self.read(&answer, 201, "the issue")
+        let created = self.read(&answer, 201, "the issue");
+        // Whatever else a 2xx says: it may have made the issue.
+        let done = (200..300).contains(&answer.status);
+        created.map_err(|error| if done { error.retry(Retry::Unknown) } else { error })
     }
 
     /// The oldest issue whose body has `marker`, of those that were touched since `since`.
@@ -210,16 +212,11 @@ impl Client {
             (404, Some(said)) => Error::settings(format!(
                 "{what}: {said} (404); is {name} right, and may the token see it?"
             )),
-            (200..=399 | 404, None) => {
-                let error = Error::settings(format!(
-                    "{what}: answered {status} with {}, so this isn't GitHub's API: the endpoint \
-                     must be https://github.com, or the URL of your GitHub server",
-                    answer.kind_of_body()
-                ));
-                // A 2xx may have done it all the same.
-                let unknown = what == "the issue" && status < 300;
-                if unknown { error.retry(Retry::Unknown) } else { error }
-            }
+            (200..=399 | 404, None) => Error::settings(format!(
+                "{what}: answered {status} with {}, so this isn't GitHub's API: the endpoint \
+                 must be https://github.com, or the URL of your GitHub server",
+                answer.kind_of_body()
+            )),
             // A limit on bursts, which comes without a header at times.
             (403 | 429, Some(said)) if said.contains("rate limit") => {
                 let error = answer.error(format!("{what}: {said} ({status})"));

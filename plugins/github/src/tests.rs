@@ -250,6 +250,9 @@ fn find_that_could_not_find_out_is_an_error() {
         (500, json!("")),
         (200, json!("<html>login</html>")),
         (200, json!({"items": []})),
+        (200, json!({"message": "Accepted"})),
+        (202, json!([])),
+        (204, json!("")),
     ] {
         github.host.answer("GET", &issues_url(1), status, body);
         github.find(incident(), KEY).unwrap_err();
@@ -384,6 +387,22 @@ fn refusals_have_githubs_reason_their_kind_and_what_may_have_been_created() {
 }
 
 #[test]
+fn a_2xx_that_is_not_the_created_issue_may_have_created() {
+    for (status, body) in [
+        (200, json!({"message": "Accepted"})),
+        (202, json!({"message": "Accepted", "errors": ["later"]})),
+        (201, json!({"message": "Created"})),
+        (200, json!({})),
+        (201, json!([])),
+        (204, json!("")),
+        (206, json!("<!DOCTYPE html><html>")),
+    ] {
+        let error = refused(status, &[], &body);
+        assert_eq!(error.retry, Retry::Unknown, "{status} {body}: {error}");
+    }
+}
+
+#[test]
 fn rate_limits_say_when_to_come_back() {
     let said = json!({"message": "API rate limit exceeded"});
     let error = refused(403, &[("retry-after", "60")], &said);
@@ -442,6 +461,14 @@ fn check_has_a_line_for_each_thing_and_creates_nothing() {
         ("label does-not-exist", false),
     ];
     assert_eq!(check(&mut github), lines(&expected));
+}
+
+#[test]
+fn an_answer_that_is_not_githubs_fails_the_check() {
+    let mut github = open(json!({}));
+    github.host.answer("GET", LIMIT, 200, json!({}));
+    github.host.answer("GET", REPO, 200, json!({"message": "Accepted"}));
+    assert_eq!(check(&mut github), lines(&[("login", true), ("repository", false)]));
 }
 
 #[test]

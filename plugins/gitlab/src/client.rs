@@ -20,7 +20,6 @@ pub(crate) struct Client {
 
 #[derive(Deserialize)]
 pub(crate) struct Project {
-    #[serde(default)]
     pub(crate) issues_enabled: bool,
     #[serde(default)]
     pub(crate) archived: bool,
@@ -45,7 +44,6 @@ pub(crate) struct User {
 
 #[derive(Deserialize)]
 pub(crate) struct Login {
-    #[serde(default)]
     pub(crate) username: String,
 }
 
@@ -118,7 +116,7 @@ impl Client {
             let labels: Vec<Label> = self.read(&answer, 200, "the labels")?;
             let count = labels.len();
             names.extend(labels.into_iter().map(|label| label.name));
-            match next_page(&answer, page, count) {
+            match next_page(&answer, page, count)? {
                 Some(next) => page = next,
                 None => return Ok(Some(names)),
             }
@@ -127,7 +125,11 @@ impl Client {
 
     pub(crate) fn create(&self, call: &Call, issue: &Value) -> Result<Issue> {
         let request = Request::post(self.url().segment("issues")).json(issue);
-        self.read(&self.send(call, request)?, 201, "the issue")
+        let answer = self.send(call, request)?;
+        let created = self.read(&answer, 201, "the issue");
+        // Whatever else a 2xx says: it may have made the issue.
+        let done = (200..300).contains(&answer.status);
+        created.map_err(|error| if done { error.retry(Retry::Unknown) } else { error })
     }
 
     /// The oldest issue whose description has `marker`, of those made since `since`.
@@ -154,7 +156,7 @@ impl Client {
             let count = issues.len();
             let has = |i: &Issue| i.description.as_ref().is_some_and(|text| text.contains(marker));
             let found = issues.into_iter().find(has);
-            match next_page(&answer, page, count) {
+            match next_page(&answer, page, count)? {
                 Some(next) if found.is_none() => page = next,
                 _ => return Ok(found),
             }
@@ -195,16 +197,11 @@ impl Client {
                 "{what}: {said} ({status}); {project} was renamed or moved: correct \
                  project_namespace_and_name"
             )),
-            (200..=399 | 404, None) => {
-                let error = Error::settings(format!(
-                    "{what}: answered {status} with {}, so this isn't GitLab's API: the endpoint \
-                     must be https://gitlab.com, or the URL of your GitLab",
-                    answer.kind_of_body()
-                ));
-                // A 2xx may have done it all the same.
-                let unknown = what == "the issue" && status < 300;
-                if unknown { error.retry(Retry::Unknown) } else { error }
-            }
+            (200..=399 | 404, None) => Error::settings(format!(
+                "{what}: answered {status} with {}, so this isn't GitLab's API: the endpoint \
+                 must be https://gitlab.com, or the URL of your GitLab",
+                answer.kind_of_body()
+            )),
             (403 | 429, Some(said)) if said.to_lowercase().contains("too many") => {
                 let error = answer.error(format!("{what}: {said} ({status})"));
                 Error { kind: ErrorKind::Client, retry: Retry::Later, ..error }
@@ -221,10 +218,17 @@ impl Client {
 /// The page behind `page`, which had `count` items: X-Next-Page, empty on the last one; without
 /// it, a full page has another behind it. The URLs in Link are no help where GitLab doesn't know
 /// by which name it is reached.
-fn next_page(answer: &Response, page: u32, count: usize) -> Option<u32> {
-    match answer.header("x-next-page") {
-        Some(next) => next.trim().parse().ok(),
-        None => (count >= PAGE).then(|| page + 1),
+///
+/// # Errors
+/// Where it isn't told which page that is: then a list isn't known as a whole.
+fn next_page(answer: &Response, page: u32, count: usize) -> Result<Option<u32>> {
+    match answer.header("x-next-page").map(str::trim) {
+        Some("") => Ok(None),
+        Some(next) => match next.parse() {
+            Ok(next) if next > page => Ok(Some(next)),
+            _ => Err(Error::client(format!("GitLab says that page {next} follows page {page}"))),
+        },
+        None => Ok((count >= PAGE).then(|| page + 1)),
     }
 }
 

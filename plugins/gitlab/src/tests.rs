@@ -227,9 +227,17 @@ fn find_that_could_not_find_out_is_an_error() {
         (500, json!("")),
         (200, json!("<html>login</html>")),
         (200, json!({"items": []})),
+        (200, json!({"message": "Accepted"})),
+        (202, json!([])),
+        (204, json!("")),
     ] {
         gitlab.host.answer("GET", &issues_url(1), status, body);
         gitlab.find(incident(), KEY).unwrap_err();
+    }
+    // Where the next page is can't be understood, or it is one that was read.
+    for next in ["soon", "1"] {
+        page(&mut gitlab, &issues_url(1), next, &json!([]));
+        gitlab.find(incident(), KEY).expect_err(next);
     }
     // The second of two pages fails.
     page(&mut gitlab, &issues_url(1), "2", &json!([]));
@@ -362,6 +370,22 @@ fn refusals_have_gitlabs_reason_in_each_shape_their_kind_and_what_may_have_been_
 }
 
 #[test]
+fn a_2xx_that_is_not_the_created_issue_may_have_created() {
+    for (status, body) in [
+        (200, json!({"message": "Accepted"})),
+        (202, json!({"message": "Accepted", "errors": ["later"]})),
+        (201, json!({"message": "Created"})),
+        (200, json!({})),
+        (201, json!([])),
+        (204, json!("")),
+        (206, json!("<!DOCTYPE html><html>")),
+    ] {
+        let error = refused(status, &[], &body);
+        assert_eq!(error.retry, Retry::Unknown, "{status} {body}: {error}");
+    }
+}
+
+#[test]
 fn rate_limits_say_when_to_come_back() {
     let text = json!("Retry later\n");
     let error = refused(429, &[("retry-after", "60"), ("ratelimit-remaining", "0")], &text);
@@ -417,6 +441,17 @@ fn check_has_a_line_for_each_thing_and_creates_nothing() {
         ("label does-not-exist", false),
     ];
     assert_eq!(check(&mut gitlab), lines(&expected));
+}
+
+#[test]
+fn an_answer_that_is_not_gitlabs_fails_the_check() {
+    let strange = json!({"message": "Accepted"});
+    let mut gitlab = open(json!({}));
+    gitlab.host.answer("GET", USER, 200, strange.clone());
+    assert_eq!(check(&mut gitlab), lines(&[("login", false)]));
+    gitlab.host.answer("GET", USER, 200, json!({"username": "argus"}));
+    gitlab.host.answer("GET", PROJECT, 200, strange);
+    assert_eq!(check(&mut gitlab), lines(&[("login", true), ("project", false)]));
 }
 
 #[test]
