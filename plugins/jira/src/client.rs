@@ -27,7 +27,7 @@ pub(crate) struct Client {
 
 #[derive(Deserialize)]
 pub(crate) struct Myself {
-    #[serde(rename = "displayName", default)]
+    #[serde(rename = "displayName")]
     pub(crate) name: String,
 }
 

@@ -52,15 +52,20 @@ struct Page<T> {
 /// What RT says of a record where it says nothing but which one it is.
 #[derive(Deserialize)]
 struct Record {
-    id: Value,
+    id: Number,
 }
 
 #[derive(Deserialize)]
 struct Found {
-    id: Value,
+    id: Number,
     #[serde(rename = "_hyperlinks", default)]
     links: Vec<Link>,
 }
+
+/// The number of a record. RT writes it as a number here and as text there.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Number(String);
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -69,7 +74,7 @@ struct Refusal {
 
 #[derive(Deserialize)]
 pub(crate) struct System {
-    #[serde(rename = "Version", default)]
+    #[serde(rename = "Version")]
     pub(crate) version: String,
 }
 
@@ -84,7 +89,7 @@ pub(crate) enum Seen {
 
 impl Queue {
     pub(crate) fn is_disabled(&self) -> bool {
-        number(&self.disabled) == "1"
+        self.disabled == 1 || self.disabled == "1"
     }
 
     /// RT links to the creation of a ticket only for who may create one.
@@ -137,7 +142,7 @@ impl Client {
                 answer => self.read(&answer?, &what)?,
             };
             match page.items.first() {
-                Some(queue) => asked = number(&queue.id),
+                Some(queue) => asked = queue.id.0.clone(),
                 // Not there, or not to be seen: this list doesn't tell.
                 None => return Ok(Seen::Forbidden),
             }
@@ -165,7 +170,7 @@ impl Client {
             if done { error.retry(Retry::Unknown) } else { error }
         };
         let created: Record = answer.read(201, "the ticket: RT", refused)?;
-        Ok(number(&created.id))
+        Ok(created.id.0)
     }
 
     /// The ticket of that number; None without the right ShowTicket.
@@ -189,9 +194,9 @@ impl Client {
         let what = "the search for the ticket";
         let page: Page<Found> = self.read(&self.send(call, Request::get(url))?, what)?;
         // RT's search takes any case; the link itself decides.
-        let mut found = page.items.iter();
+        let mut found = page.items.into_iter();
         let ours = found.find(|found| found.links.iter().any(|has| has.refers_to(link)));
-        Ok(ours.map(|found| number(&found.id)))
+        Ok(ours.map(|found| found.id.0))
     }
 
     fn rest(&self, resource: &str) -> Url {
@@ -230,10 +235,12 @@ impl Client {
     }
 }
 
-/// RT writes a number as a number here and as text there.
-fn number(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+impl TryFrom<Value> for Number {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> std::result::Result<Number, &'static str> {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { Ok(Number(text)) } else { Err("an id that is not a number") }
     }
 }
