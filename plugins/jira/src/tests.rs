@@ -199,7 +199,7 @@ fn a_value_that_its_field_cannot_take_is_a_warning() {
     jira.host.answer("GET", FIELDS, 200, fields());
     jira.host.answer("POST", ISSUE, 201, created());
     let warnings = jira.create(incident(), KEY).unwrap().warnings;
-    assert_eq!(warnings, ["custom field Level is not set: \"gw1 is down\" is no number"]);
+    assert_eq!(warnings, ["custom field Level is not set: \"gw1 is down\" is not a number"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) struct Client {
     login: &'static str,
 }
 
-/// A queue, as far as its user may see it.
+/// A queue, as far as the login may see it.
 #[derive(Deserialize)]
 pub(crate) struct Queue {
     #[serde(rename = "Disabled", default)]
@@ -31,7 +31,7 @@ pub(crate) struct Queue {
 pub(crate) struct CustomField {
     #[serde(default)]
     name: String,
-    /// On a ticket: what it has there.
+    /// On a ticket: the values that it has in this field.
     #[serde(default)]
     pub(crate) values: Vec<String>,
 }
@@ -49,7 +49,7 @@ struct Page<T> {
     items: Vec<T>,
 }
 
-/// What RT says of a record where it says nothing but which one it is.
+/// A record of which RT tells nothing but its number.
 #[derive(Deserialize)]
 struct Record {
     id: Number,
@@ -83,7 +83,7 @@ pub(crate) enum Seen {
     Queue(Queue),
     /// Without the right SeeQueue a queue can't be seen, and tickets may still be created in it.
     Forbidden,
-    /// A dry run: nobody asked.
+    /// In a dry run the request isn't sent.
     NotAsked,
 }
 
@@ -92,7 +92,7 @@ impl Queue {
         self.disabled == 1 || self.disabled == "1"
     }
 
-    /// RT links to the creation of a ticket only for who may create one.
+    /// RT's answer has a link to the creation of tickets only if the login may create them.
     pub(crate) fn may_create(&self) -> bool {
         self.links.iter().any(|link| link.kind == "create")
     }
@@ -105,7 +105,7 @@ impl Link {
 }
 
 impl CustomField {
-    /// RT knows a field by its name in any case.
+    /// RT takes a field's name in upper and lower case alike.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.to_lowercase() == name.to_lowercase()
     }
@@ -120,7 +120,7 @@ impl Client {
         })
     }
 
-    /// The page of a ticket, for people.
+    /// The URL of the page that shows a ticket to people.
     pub(crate) fn page(&self, id: &str) -> String {
         self.endpoint.join("Ticket/Display.html").query("id", id).into()
     }
@@ -129,12 +129,12 @@ impl Client {
         self.read(&self.send(call, Request::get(self.rest("rt")))?, "RT")
     }
 
-    /// The queue of that name or number.
+    /// The queue with this name or number.
     pub(crate) fn queue(&self, call: &Call, name: &str) -> Result<Seen> {
         let what = format!("queue {name:?}");
         let mut asked = name.to_owned();
         if name.contains('/') {
-            // RT never finds such a name in a path; its number does.
+            // RT can't find a name with a slash by a URL, so its number is looked up first.
             let query = serde_json::json!([{"field": "Name", "value": name}]).to_string();
             let found = self.send(call, Request::get(self.rest("queues").query("query", &query)));
             let page: Page<Record> = match found {
@@ -143,7 +143,7 @@ impl Client {
             };
             match page.items.first() {
                 Some(queue) => asked = queue.id.0.clone(),
-                // Not there, or not to be seen: this list doesn't tell.
+                // The list doesn't tell a queue that is missing from one that may not be seen.
                 None => return Ok(Seen::Forbidden),
             }
         }
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Creates a ticket and gives its number.
+    /// Creates a ticket and returns its number.
     pub(crate) fn create(&self, call: &Call, ticket: &Value) -> Result<String> {
         let answer = self.send(call, Request::post(self.rest("ticket")).json(ticket))?;
         let refused = || {
@@ -165,7 +165,7 @@ impl Client {
             if answer.status == 403 {
                 error.message += "; RT says the same of a queue that is missing or disabled";
             }
-            // Not what RT does; if something else says "done", something may have been done.
+            // RT answers 201. Whatever else said "done": the ticket may exist.
             let done = (200..300).contains(&answer.status);
             if done { error.retry(Retry::Unknown) } else { error }
         };
@@ -173,7 +173,7 @@ impl Client {
         Ok(created.id.0)
     }
 
-    /// The ticket of that number; None without the right ShowTicket.
+    /// The ticket with this number; None if the login lacks the right ShowTicket.
     pub(crate) fn ticket(&self, call: &Call, id: &str) -> Result<Option<Stored>> {
         let answer = self.send(call, Request::get(self.rest("ticket").segment(id)))?;
         if answer.status == 403 {
@@ -193,7 +193,7 @@ impl Client {
             .query("per_page", "100");
         let what = "the search for the ticket";
         let page: Page<Found> = self.read(&self.send(call, Request::get(url))?, what)?;
-        // RT's search takes any case; the link itself decides.
+        // RT's search ignores upper and lower case, so the links themselves are compared.
         let mut found = page.items.into_iter();
         let ours = found.find(|found| found.links.iter().any(|has| has.refers_to(link)));
         Ok(ours.map(|found| found.id.0))
@@ -212,7 +212,7 @@ impl Client {
         answer.read(200, &format!("{what}: RT"), || self.refusal(answer, what))
     }
 
-    /// The error that an answer other than the wanted one is, with RT's own reason.
+    /// The error for an answer that isn't the wanted one, with RT's own reason.
     fn refusal(&self, answer: &Response, what: &str) -> Error {
         let status = answer.status;
         match (status, answer.json::<Refusal>()) {
@@ -227,8 +227,8 @@ impl Client {
                 answer.kind_of_body()
             )),
             (_, Err(_)) => answer.error(format!(
-                "{what}: answered {status} with {} and no reason of RT's; what stands between \
-                 the host and RT?",
+                "{what}: answered {status} with {} and no reason of RT's; is there a proxy \
+                 between the host and RT?",
                 answer.kind_of_body()
             )),
         }
