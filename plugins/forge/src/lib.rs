@@ -101,8 +101,8 @@ pub trait Forge: Sized + Send + 'static {
     /// The message of the error for a token that the forge refused with status 401.
     fn token_refused(reason: Option<&str>) -> String;
 
-    /// What an operator should do about a refusal that comes from wrong settings; None if this one
-    /// needn't.
+    /// What an operator should do about a refusal that comes from wrong settings; None where those
+    /// aren't known to be the cause.
     fn advice(&self, status: u16, reason: &str) -> Option<String>;
 
     /// Asks whether the token is accepted. The text is the line of the check that says so.

@@ -10,6 +10,7 @@ pub(crate) struct Secret {
     pub(crate) token: String,
 }
 
+/// The repository, and what an issue gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The repository, as `owner/name`.

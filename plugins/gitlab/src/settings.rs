@@ -10,6 +10,7 @@ pub(crate) struct Secret {
     pub(crate) token: String,
 }
 
+/// The project, and what an issue gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The project's path, as `group/sub-group/name`, or its number.
