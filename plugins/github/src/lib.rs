@@ -1,41 +1,34 @@
 //! Tickets as issues on GitHub: github.com, data residency (ghe.com) and GitHub Enterprise Server.
 //!
-//! An issue carries its key as a comment in its body, which no reader sees. Once the labels are
-//! known, a ticket takes one request.
+//! Source: <https://docs.github.com/rest>, version 2022-11-28.
 
-mod client;
+mod answers;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-use serde_json::json;
-use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
+use serde_json::{Value, json};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, export_plugin, text, utc_before,
+    About, Call, Check, Endpoint, Error, Request, Response, Result, Settings, Ticket, Url,
+    export_plugin,
 };
+use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
 
-use client::{Client, Issue};
+use answers::{Issue, Named, Refusal, Repository};
 use settings::{Information, Secret};
 
-/// GitHub takes so many characters in a title,
-const TITLE: usize = 256;
-/// and at least so many bytes in a body (its limit is in characters).
-const BODY: usize = 65_536;
-/// What GitHub reads as a mention, a reference or an emoji.
-const SIGNS: &str = "@#:";
-/// By how much the clocks of those who see incidents and of GitHub may differ.
-const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
-
 struct GitHub {
-    client: Client,
+    api: Endpoint,
+    authorization: String,
+    /// `owner/name`
+    name: String,
+    repository: Url,
     information: Information,
-    labels: Cached<Vec<String>>,
 }
 
-impl TicketPlugin for GitHub {
+export_plugin!(Plugin<GitHub>);
+
+impl Forge for GitHub {
     const ABOUT: About = About {
         name: "github",
         license: "MIT OR Apache-2.0",
@@ -43,75 +36,128 @@ impl TicketPlugin for GitHub {
         aliases: &["argus_ticket_github.GithubPlugin"],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
+    const DIALECT: Dialect = Dialect {
+        name: "GitHub",
+        endpoint: "https://github.com, or the URL of your GitHub server",
+        project: "repository",
+        title_limit: 256,
+        // GitHub reads nothing in a title.
+        title_signs: "",
+        body: "body",
+        body_limit: 65_536,
+        body_signs: "@#:",
+        all_issues: &[("state", "all"), ("sort", "created"), ("direction", "asc")],
+        since: "since",
+        rate_limit: "rate limit",
+        rights: "the token's user needs the role triage or write",
+    };
     type Secret = Secret;
     type Information = Information;
+    type Issue = Issue;
 
     fn open(settings: Settings<Secret, Information>) -> Result<GitHub> {
         let Settings { endpoint, secret, information } = settings;
-        let name = &information.project_namespace_and_name;
-        let client = Client::new(&endpoint, &secret.token, name)?;
-        Ok(GitHub { client, information, labels: Cached::default() })
+        let name = information.project_namespace_and_name.trim_matches('/').to_owned();
+        let parts = name
+            .split_once('/')
+            .filter(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'));
+        let (owner, repository) = parts.ok_or_else(|| {
+            Error::settings("information: project_namespace_and_name must be owner/name")
+        })?;
+        let token = secret.token.trim();
+        if token.is_empty() {
+            return Err(Error::settings(
+                "secret: token is empty; GitHub makes one under Settings, Developer settings",
+            ));
+        }
+        let api = Endpoint::new(&api_url(&endpoint));
+        let repository = api.join("repos").segment(owner).segment(repository);
+        Ok(GitHub { api, authorization: format!("Bearer {token}"), name, repository, information })
     }
 
-    fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
-        let name = &self.information.project_namespace_and_name;
-        if let Err(error) = self.client.login(call) {
-            return Ok(vec![Check::error("login", &error)]);
+    fn project_name(&self) -> &str {
+        &self.name
+    }
+
+    fn project_url(&self) -> Url {
+        self.repository.clone()
+    }
+
+    fn labels(&self) -> &LabelSettings {
+        &self.information.labels
+    }
+
+    fn with_headers(&self, request: Request) -> Request {
+        request
+            .header("Accept", "application/vnd.github+json")
+            .header("X-GitHub-Api-Version", "2022-11-28")
+            .header("Authorization", &self.authorization)
+    }
+
+    fn next_page(answer: &Response, page: u32, _: usize) -> Result<Option<u32>> {
+        Ok(answer.has_next_page().then(|| page + 1))
+    }
+
+    fn reason(answer: &Response) -> Option<String> {
+        answer.json::<Refusal>().ok().map(|refusal| refusal.text())
+    }
+
+    fn token_refused(reason: Option<&str>) -> String {
+        let reason = reason.unwrap_or_default();
+        format!("GitHub refuses the token (401 {reason}): is it right, and not expired?")
+    }
+
+    fn advice(&self, status: u16, _: &str) -> Option<String> {
+        let name = &self.name;
+        (status == 404).then(|| format!("is {name} right, and may the token see it?"))
+    }
+
+    fn log_in(&self, call: &Call) -> Result<String> {
+        // This request doesn't count against the rate limit.
+        let answer = api::send(self, call, Request::get(self.api.join("rate_limit")))?;
+        // A server without rate limits says 404, but to a wrong token it says 401 before that.
+        if answer.status != 404 || Self::reason(&answer).is_none() {
+            api::read::<_, Value>(self, &answer, 200, "the rate limit")?;
         }
-        let login = Check::passed("login", "GitHub accepts the token");
-        let repository = match self.client.repository(call) {
-            Ok(repository) => repository,
-            Err(error) => return Ok(vec![login, Check::error("repository", &error)]),
-        };
-        let mut lines = vec![
-            login,
-            Check::passed("repository", format!("the token may see {name}")),
-            if !repository.has_issues {
-                Check::failed(
-                    "issues",
-                    format!("{name} has no issues"),
-                    "turn them on in its settings",
-                )
-            } else if repository.archived {
-                Check::failed("issues", format!("{name} is archived"), "name another repository")
-            } else {
-                Check::passed("issues", format!("{name} takes issues"))
-            },
-        ];
-        if self.sets_what_needs_triage() {
-            lines.push(match &repository.permissions {
+        Ok("GitHub accepts the token".to_owned())
+    }
+
+    fn project(&self, call: &Call) -> Result<Project> {
+        let url = self.repository.clone();
+        let repository: Repository = api::get(self, call, url, "the repository")?;
+        Ok(Project {
+            has_issues: repository.has_issues,
+            archived: repository.archived,
+            permission: self.information.needs_triage().then(|| match repository.permissions {
                 Some(may) if !may.triage && !may.push => Check::failed(
                     "permission",
                     "the token may not set labels, assignees, a milestone or a type",
                     "give its user the role triage or write; GitHub drops them without a word",
                 ),
                 _ => Check::passed("permission", "labels and the like may be set"),
-            });
-        }
-        if !self.information.create_missing_labels && !self.information.labels.labels_set.is_empty()
-        {
-            lines.extend(match self.client.labels(call) {
-                Ok(known) => {
-                    check_labels(&self.information.labels.labels_set, &known.unwrap_or_default())
-                }
-                Err(error) => vec![Check::error("labels", &error)],
-            });
-        }
-        Ok(lines)
+            }),
+        })
     }
 
-    fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
-        let mut warnings = Vec::new();
-        let wanted = self.information.labels.resolve(&request.incident);
-        let labels = self.existing(call, wanted.labels, &mut warnings)?;
-        let title =
-            text::title(&call.title()?, TITLE, |_| 1, &request.incident.description, &mut warnings);
-        let extra = Extra { missing_fields: &wanted.missing, warnings: &warnings };
-        let body = text::without_references(&call.body(Format::Markdown, &extra)?, SIGNS);
-        let marker = text::marker(&request.key);
-        let body = text::body(body, BODY - marker.len() - 1, &mut warnings);
-        let mut issue =
-            json!({"title": title, "body": format!("{body}\n{marker}"), "labels": labels});
+    fn make_label(
+        &self,
+        call: &Call,
+        label: &str,
+        known: &mut Vec<String>,
+    ) -> std::result::Result<(), String> {
+        let request = Request::post(self.repository.clone().segment("labels"));
+        let request = request.json(&json!({"name": label}));
+        let made = api::send(self, call, request).and_then(|answer| match answer.status {
+            // Somebody else made it since the labels were looked up.
+            422 if String::from_utf8_lossy(&answer.body).contains("already_exists") => Ok(()),
+            _ => api::read::<_, Named>(self, &answer, 201, "the label").map(drop),
+        });
+        made.map_err(|error| format!("label {label} can't be made: {error}"))?;
+        known.push(label.to_owned());
+        Ok(())
+    }
+
+    fn add_settings(&self, issue: &mut Value) {
         let information = &self.information;
         if !information.assignees.is_empty() {
             issue["assignees"] = json!(information.assignees);
@@ -122,101 +168,54 @@ impl TicketPlugin for GitHub {
         if let Some(kind) = &information.kind {
             issue["type"] = json!(kind);
         }
-        let created = self.client.create(call, &issue);
-        let created = created.inspect_err(|_| self.labels.clear())?;
-        let dropped = self.dropped(&labels, &created);
-        if !dropped.is_empty() {
-            self.labels.clear();
-        }
-        warnings.extend(dropped);
-        Ok(Ticket { missing_fields: wanted.missing, warnings, ..ticket(&created) })
     }
 
-    fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
-        // A ticket is never older than its incident.
-        let since = utc_before(&request.incident.start_time, CLOCKS);
-        let since = since.map(|time| time.replace("+00:00", "Z"));
-        let found = self.client.with_marker(call, &text::marker(&request.key), since.as_deref())?;
-        Ok(found.as_ref().map(ticket))
-    }
-}
-
-export_plugin!(GitHub);
-
-impl GitHub {
-    fn sets_what_needs_triage(&self) -> bool {
-        let i = &self.information;
-        let labels = !i.labels.labels_set.is_empty() || !i.labels.labels_mapping.is_empty();
-        labels || !i.assignees.is_empty() || i.milestone.is_some() || i.kind.is_some()
-    }
-
-    /// The labels of `wanted` that the repository has, in its own spelling; the others are made,
-    /// or a warning each.
-    fn existing(
-        &mut self,
-        call: &Call,
-        wanted: Vec<String>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Vec<String>> {
-        if wanted.is_empty() {
-            return Ok(wanted);
-        }
-        let client = &self.client;
-        let looked_up = self.labels.get(|| client.labels(call).map_err(Some)?.ok_or(None));
-        let known = match looked_up {
-            Ok(known) => known,
-            // A dry run: nobody knows.
-            Err(None) => return Ok(wanted),
-            Err(Some(error)) => return Err(error),
+    fn not_set(&self, labels: &[String], created: &Issue) -> Vec<String> {
+        let information = &self.information;
+        let among = |has: &[&str], name: &str| {
+            has.iter().any(|has| has.to_lowercase() == name.to_lowercase())
         };
-        let (mut labels, absent) = part_labels(wanted, known);
-        for label in absent {
-            if !self.information.create_missing_labels {
-                warnings.push(no_such_label(&label));
-                continue;
-            }
-            match client.create_label(call, &label) {
-                Ok(()) => {
-                    known.push(label.clone());
-                    labels.push(label);
-                }
-                Err(error) => warnings.push(format!("label {label} can't be made: {error}")),
-            }
-        }
-        Ok(labels)
-    }
-
-    /// What GitHub left out of the issue: it says 201 to a token that may not set it.
-    fn dropped(&self, labels: &[String], created: &Issue) -> Vec<String> {
-        let mut out = Vec::new();
-        let lacks = |has: Vec<&str>, name: &str| {
-            !has.iter().any(|h| h.to_lowercase() == name.to_lowercase())
-        };
-        for label in labels {
-            if lacks(created.labels.iter().map(|l| l.name.as_str()).collect(), label) {
-                out.push(format!("label {label}"));
-            }
-        }
-        for login in &self.information.assignees {
-            if lacks(created.assignees.iter().map(|a| a.login.as_str()).collect(), login) {
-                out.push(format!("assignee {login}"));
-            }
-        }
-        if let Some(number) = self.information.milestone
+        let has_labels: Vec<&str> = created.labels.iter().map(|l| l.name.as_str()).collect();
+        let has_assignees: Vec<&str> = created.assignees.iter().map(|a| a.login.as_str()).collect();
+        let labels = labels.iter().filter(|label| !among(&has_labels, label));
+        let mut out: Vec<String> = labels.map(|label| format!("label {label}")).collect();
+        let assignees = information.assignees.iter().filter(|login| !among(&has_assignees, login));
+        out.extend(assignees.map(|login| format!("assignee {login}")));
+        if let Some(number) = information.milestone
             && created.milestone.as_ref().is_none_or(|milestone| milestone.number != number)
         {
             out.push(format!("milestone {number}"));
         }
-        if let Some(kind) = &self.information.kind
-            && lacks(created.kind.iter().map(|k| k.name.as_str()).collect(), kind)
+        if let Some(kind) = &information.kind
+            && !created.kind.as_ref().is_some_and(|has| among(&[&has.name], kind))
         {
             out.push(format!("type {kind}"));
         }
-        let why = "GitHub did not set it; the token's user needs the role triage or write";
-        out.into_iter().map(|what| format!("{what}: {why}")).collect()
+        out
+    }
+
+    fn ticket(issue: &Issue) -> Ticket {
+        Ticket { url: issue.html_url.clone(), id: issue.number.to_string(), ..Ticket::default() }
+    }
+
+    fn body(issue: &Issue) -> Option<&str> {
+        // GitHub lists pull requests among the issues.
+        issue.body.as_deref().filter(|_| issue.pull_request.is_none())
     }
 }
 
-fn ticket(issue: &Issue) -> Ticket {
-    Ticket { url: issue.html_url.clone(), id: issue.number.to_string(), ..Ticket::default() }
+/// The URL of the API that belongs to the URL that people use.
+fn api_url(endpoint: &str) -> String {
+    let endpoint = endpoint.trim_end_matches('/');
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    match host.as_str() {
+        "github.com" | "www.github.com" => format!("{scheme}://api.github.com"),
+        api if api == "api.github.com" || api.starts_with("api.") && api.ends_with(".ghe.com") => {
+            format!("{scheme}://{api}")
+        }
+        tenant if tenant.ends_with(".ghe.com") => format!("{scheme}://api.{tenant}"),
+        _ if endpoint.ends_with("/api/v3") => endpoint.to_owned(),
+        _ => format!("{endpoint}/api/v3"),
+    }
 }

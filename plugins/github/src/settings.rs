@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use ticket_plugin_api::mapping::LabelMappings;
+use ticket_plugin_forge::LabelSettings;
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Secret {
@@ -10,11 +10,12 @@ pub(crate) struct Secret {
     pub(crate) token: String,
 }
 
+/// The repository, and what an issue gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The repository, as `owner/name`.
     pub(crate) project_namespace_and_name: String,
-    /// User names.
+    /// The user names of those who are assigned to the issue.
     #[serde(default)]
     pub(crate) assignees: Vec<String>,
     /// The milestone's number, as in its URL.
@@ -22,9 +23,15 @@ pub(crate) struct Information {
     /// The issue type's name, where the organization has types.
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
-    /// Whether labels that the repository lacks are made.
-    #[serde(default)]
-    pub(crate) create_missing_labels: bool,
     #[serde(flatten)]
-    pub(crate) labels: LabelMappings,
+    pub(crate) labels: LabelSettings,
+}
+
+impl Information {
+    /// Whether an issue gets something that only the role triage may set.
+    pub(crate) fn needs_triage(&self) -> bool {
+        let mappings = &self.labels.mappings;
+        let labels = !mappings.labels_set.is_empty() || !mappings.labels_mapping.is_empty();
+        labels || !self.assignees.is_empty() || self.milestone.is_some() || self.kind.is_some()
+    }
 }

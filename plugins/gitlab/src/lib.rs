@@ -1,45 +1,37 @@
 //! Tickets as issues on GitLab: gitlab.com and self-managed.
 //!
-//! An issue carries its key as a comment in its description, which no reader sees. Once the labels
-//! are known, a ticket takes one request.
+//! Source: <https://docs.gitlab.com/api/rest/>, version 4.
 
-mod client;
+mod answers;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-use serde_json::json;
-use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
+use serde_json::{Value, json};
+use ticket_plugin_api::mapping::no_such_label;
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, export_plugin, text, utc_before,
+    About, Call, Check, Endpoint, Error, Request, Response, Result, Settings, Ticket, Url,
+    export_plugin,
 };
+use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
 
-use client::{Client, Issue};
+use answers::{Issue, Login, reason};
 use settings::{Information, Secret};
 
-/// GitLab takes so many characters in a title,
-const TITLE: usize = 255;
-/// and at least so many bytes in a description (its limit is in characters).
-const DESCRIPTION: usize = 1_048_576;
-/// What GitLab reads as a mention or a reference,
-const REFERENCES: &str = "@#!%&~$^";
-/// and in a description as an emoji or a reference to a vulnerability as well.
-const SIGNS: &str = "@#!%&~$^:[";
-/// By how much the clocks of those who see incidents and of GitLab may differ.
-const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
-/// Who may set labels and assignees, and see others' confidential issues.
-const REPORTER: u32 = 15;
+/// Planner: the lowest role that may set labels and see other users' confidential issues.
+const PLANNER: u32 = 15;
 
 struct GitLab {
-    client: Client,
+    endpoint: Endpoint,
+    token: String,
+    /// The project's path or number.
+    project: String,
     information: Information,
-    labels: Cached<Vec<String>>,
 }
 
-impl TicketPlugin for GitLab {
+export_plugin!(Plugin<GitLab>);
+
+impl Forge for GitLab {
     const ABOUT: About = About {
         name: "gitlab",
         license: "MIT OR Apache-2.0",
@@ -47,72 +39,138 @@ impl TicketPlugin for GitLab {
         aliases: &["argus_ticket_gitlab.GitlabPlugin"],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
+    const DIALECT: Dialect = Dialect {
+        name: "GitLab",
+        endpoint: "https://gitlab.com, or the URL of your GitLab",
+        project: "project",
+        title_limit: 255,
+        title_signs: "@#!%&~$^",
+        body: "description",
+        body_limit: 1_048_576,
+        // As in a title, and emoji and references to vulnerabilities.
+        body_signs: "@#!%&~$^:[",
+        all_issues: &[
+            ("scope", "all"),
+            ("state", "all"),
+            ("order_by", "created_at"),
+            ("sort", "asc"),
+        ],
+        since: "created_after",
+        rate_limit: "too many",
+        rights: "has the token's user the role Planner or Reporter?",
+    };
     type Secret = Secret;
     type Information = Information;
+    type Issue = Issue;
 
     fn open(settings: Settings<Secret, Information>) -> Result<GitLab> {
         let Settings { endpoint, secret, information } = settings;
         let project = information.project_namespace_and_name.text();
-        let client = Client::new(&endpoint, &secret.token, project)?;
-        Ok(GitLab { client, information, labels: Cached::default() })
-    }
-
-    fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
-        let name = self.information.project_namespace_and_name.text();
-        let mut lines = match self.client.login(call) {
-            Ok(user) => {
-                vec![Check::passed("login", format!("GitLab knows us as {}", user.username))]
-            }
-            Err(error) => return Ok(vec![Check::error("login", &error)]),
-        };
-        let project = match self.client.project(call) {
-            Ok(project) => project,
-            Err(error) => {
-                lines.push(Check::error("project", &error));
-                return Ok(lines);
-            }
-        };
-        lines.push(Check::passed("project", format!("the token may see {name}")));
-        lines.push(if !project.issues_enabled {
-            Check::failed("issues", format!("{name} has no issues"), "turn them on in its settings")
-        } else if project.archived {
-            Check::failed("issues", format!("{name} is archived"), "name another project")
-        } else {
-            Check::passed("issues", format!("{name} takes issues"))
-        });
-        lines.push(if project.role() >= REPORTER {
-            Check::passed("permission", "issues may be made, with labels and the like")
-        } else {
-            Check::failed(
-                "permission",
-                "the token's user is a guest or no member: GitLab drops labels and the like, and \
-                 confidential issues of others can't be seen",
-                "give it the role Planner or Reporter in the project",
-            )
-        });
-        let set = &self.information.labels.labels_set;
-        if !self.information.create_missing_labels && !set.is_empty() {
-            lines.extend(match self.client.labels(call) {
-                Ok(known) => check_labels(set, &known.unwrap_or_default()),
-                Err(error) => vec![Check::error("labels", &error)],
-            });
+        if project.is_empty() {
+            return Err(Error::settings("information: project_namespace_and_name is empty"));
         }
-        Ok(lines)
+        let token = secret.token.trim().to_owned();
+        if token.is_empty() {
+            return Err(Error::settings(
+                "secret: token is empty; GitLab makes one under Preferences, Access tokens",
+            ));
+        }
+        let endpoint = Endpoint::new(endpoint.trim_end_matches('/').trim_end_matches("/api/v4"));
+        Ok(GitLab { endpoint, token, project, information })
     }
 
-    fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
-        let mut warnings = Vec::new();
-        let wanted = self.information.labels.resolve(&request.incident);
-        let labels = self.existing(call, wanted.labels, &mut warnings)?;
-        // GitLab looks for references in titles as well.
-        let title = text::plain_without_references(&call.title()?, REFERENCES);
-        let title = text::title(&title, TITLE, |_| 1, &request.incident.description, &mut warnings);
-        let extra = Extra { missing_fields: &wanted.missing, warnings: &warnings };
-        let body = text::without_references(&call.body(Format::Markdown, &extra)?, SIGNS);
-        let marker = text::marker(&request.key);
-        let body = text::body(body, DESCRIPTION - marker.len() - 1, &mut warnings);
-        let mut issue =
-            json!({"title": title, "description": format!("{body}\n{marker}"), "labels": labels});
+    fn project_name(&self) -> &str {
+        &self.project
+    }
+
+    fn project_url(&self) -> Url {
+        // A path with slashes is one segment here, its slashes escaped.
+        self.endpoint.join("api/v4/projects").segment(&self.project)
+    }
+
+    fn labels(&self) -> &LabelSettings {
+        &self.information.labels
+    }
+
+    fn with_headers(&self, request: Request) -> Request {
+        request.header("Accept", "application/json").header("PRIVATE-TOKEN", &self.token)
+    }
+
+    fn next_page(answer: &Response, page: u32, count: usize) -> Result<Option<u32>> {
+        // The URLs in Link are no help where GitLab doesn't know by which name it is reached.
+        match answer.header("x-next-page").map(str::trim) {
+            Some("") => Ok(None),
+            Some(next) => match next.parse() {
+                Ok(next) if next > page => Ok(Some(next)),
+                _ => Err(Error::client(format!(
+                    "GitLab says that the page after page {page} is {next:?}"
+                ))),
+            },
+            // A full page may have another one behind it.
+            None => Ok((count >= api::PAGE).then(|| page + 1)),
+        }
+    }
+
+    fn reason(answer: &Response) -> Option<String> {
+        answer.json().ok().and_then(|json| reason(&json))
+    }
+
+    fn token_refused(reason: Option<&str>) -> String {
+        let reason = reason.unwrap_or("401");
+        format!("GitLab refuses the token ({reason}): is it right, and not expired or revoked?")
+    }
+
+    fn advice(&self, status: u16, reason: &str) -> Option<String> {
+        match status {
+            403 if reason.contains("insufficient_scope") => {
+                Some("the token needs the scope api".to_owned())
+            }
+            404 => Some(format!(
+                "is {} right, may the token see it, does it have issues?",
+                self.project
+            )),
+            _ => None,
+        }
+    }
+
+    fn log_in(&self, call: &Call) -> Result<String> {
+        let user: Login = api::get(self, call, self.endpoint.join("api/v4/user"), "the user")?;
+        Ok(format!("GitLab knows us as {}", user.username))
+    }
+
+    fn project(&self, call: &Call) -> Result<Project> {
+        let project: answers::Project = api::get(self, call, self.project_url(), "the project")?;
+        Ok(Project {
+            has_issues: project.issues_enabled,
+            archived: project.archived,
+            permission: Some(if project.role() >= PLANNER {
+                Check::passed("permission", "issues may be made, with labels and the like")
+            } else {
+                Check::failed(
+                    "permission",
+                    "the token's user is a guest or no member: GitLab drops labels and the like, \
+                     and confidential issues of others can't be seen",
+                    "give it the role Planner or Reporter in the project",
+                )
+            }),
+        })
+    }
+
+    /// GitLab itself makes the labels that a new issue has and the project lacks.
+    fn make_label(
+        &self,
+        _: &Call,
+        label: &str,
+        _: &mut Vec<String>,
+    ) -> std::result::Result<(), String> {
+        if label.contains(',') || label.chars().count() > 255 {
+            let lacks = no_such_label(label);
+            return Err(format!("{lacks}; GitLab takes no comma in a label, and 255 characters"));
+        }
+        Ok(())
+    }
+
+    fn add_settings(&self, issue: &mut Value) {
         let information = &self.information;
         if information.confidential {
             issue["confidential"] = json!(true);
@@ -126,73 +184,15 @@ impl TicketPlugin for GitLab {
         if let Some(kind) = &information.issue_type {
             issue["issue_type"] = json!(kind);
         }
-        let created = self.client.create(call, &issue);
-        let created = created.inspect_err(|_| self.labels.clear())?;
-        let dropped = self.dropped(&labels, &created);
-        if !dropped.is_empty() {
-            self.labels.clear();
-        }
-        warnings.extend(dropped);
-        Ok(Ticket { missing_fields: wanted.missing, warnings, ..ticket(&created) })
     }
 
-    fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
-        // A ticket is never older than its incident.
-        let since = utc_before(&request.incident.start_time, CLOCKS);
-        let since = since.map(|time| time.replace("+00:00", "Z"));
-        let found = self.client.with_marker(call, &text::marker(&request.key), since.as_deref())?;
-        Ok(found.as_ref().map(ticket))
-    }
-}
-
-export_plugin!(GitLab);
-
-impl GitLab {
-    /// The labels to send: those that there are, in GitLab's own spelling. The others are sent as
-    /// well if GitLab shall make them; else each is a warning.
-    fn existing(
-        &mut self,
-        call: &Call,
-        wanted: Vec<String>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Vec<String>> {
-        if wanted.is_empty() {
-            return Ok(wanted);
-        }
-        let client = &self.client;
-        let looked_up = self.labels.get(|| client.labels(call).map_err(Some)?.ok_or(None));
-        let known = match looked_up {
-            Ok(known) => known,
-            // A dry run: nobody knows.
-            Err(None) => return Ok(wanted),
-            Err(Some(error)) => return Err(error),
-        };
-        let (mut labels, absent) = part_labels(wanted, known);
-        for label in absent {
-            if !self.information.create_missing_labels {
-                warnings.push(no_such_label(&label));
-            } else if label.contains(',') || label.chars().count() > 255 {
-                warnings.push(format!(
-                    "{}; GitLab takes no comma in a label, and 255 characters",
-                    no_such_label(&label)
-                ));
-            } else {
-                labels.push(label);
-            }
-        }
-        Ok(labels)
-    }
-
-    /// What GitLab left out of the issue: it says 201 to a token that may not set it.
-    fn dropped(&self, labels: &[String], created: &Issue) -> Vec<String> {
+    fn not_set(&self, labels: &[String], created: &Issue) -> Vec<String> {
         let information = &self.information;
         let lacking = labels.iter().filter(|label| !created.labels.contains(label));
         let mut out: Vec<String> = lacking.map(|label| format!("label {label}")).collect();
-        for id in &information.assignee_ids {
-            if !created.assignees.iter().any(|assignee| assignee.id == *id) {
-                out.push(format!("assignee {id}"));
-            }
-        }
+        let assigned = |id: &u64| created.assignees.iter().any(|assignee| assignee.id == *id);
+        let lacking = information.assignee_ids.iter().filter(|id| !assigned(id));
+        out.extend(lacking.map(|id| format!("assignee {id}")));
         if information.confidential && !created.confidential {
             out.push("confidential".to_owned());
         }
@@ -206,11 +206,14 @@ impl GitLab {
         {
             out.push(format!("type {kind}"));
         }
-        let why = "GitLab did not set it; has the token's user the role Planner or Reporter?";
-        out.into_iter().map(|what| format!("{what}: {why}")).collect()
+        out
     }
-}
 
-fn ticket(issue: &Issue) -> Ticket {
-    Ticket { url: issue.web_url.clone(), id: issue.iid.to_string(), ..Ticket::default() }
+    fn ticket(issue: &Issue) -> Ticket {
+        Ticket { url: issue.web_url.clone(), id: issue.iid.to_string(), ..Ticket::default() }
+    }
+
+    fn body(issue: &Issue) -> Option<&str> {
+        issue.description.as_deref()
+    }
 }

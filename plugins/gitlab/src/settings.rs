@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use ticket_plugin_api::mapping::LabelMappings;
+use ticket_plugin_forge::LabelSettings;
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Secret {
@@ -10,6 +10,7 @@ pub(crate) struct Secret {
     pub(crate) token: String,
 }
 
+/// The project, and what an issue gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The project's path, as `group/sub-group/name`, or its number.
@@ -17,18 +18,15 @@ pub(crate) struct Information {
     /// Whether only the project's members may see the issue.
     #[serde(default)]
     pub(crate) confidential: bool,
-    /// The numbers of users; more than one needs GitLab Premium.
+    /// The numbers of the users who are assigned to the issue; more than one needs GitLab Premium.
     #[serde(default)]
     pub(crate) assignee_ids: Vec<u64>,
-    /// As `2026-12-31`.
+    /// The day on which the issue is due, like `2026-12-31`.
     pub(crate) due_date: Option<String>,
     /// `issue` (the default), `incident`, `task` or `test_case`.
     pub(crate) issue_type: Option<String>,
-    /// Whether labels that the project lacks are made.
-    #[serde(default)]
-    pub(crate) create_missing_labels: bool,
     #[serde(flatten)]
-    pub(crate) labels: LabelMappings,
+    pub(crate) labels: LabelSettings,
 }
 
 #[derive(Deserialize, JsonSchema)]

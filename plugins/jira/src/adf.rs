@@ -7,8 +7,8 @@ use pulldown_cmark::{
 };
 use serde_json::{Value, json};
 
-/// How deep lists nest. Deeper ones become paragraphs: nobody reads them, and whoever walks the
-/// document recursively would overflow.
+/// How deep lists may nest. Deeper ones become paragraphs: nobody reads them, and a program that
+/// walks the document recursively could overflow its stack.
 const MAX_LISTS: usize = 10;
 
 /// Where links may lead.
@@ -36,7 +36,7 @@ pub(crate) fn from_text(text: &str) -> Value {
     json!({"type": "doc", "version": 1, "content": paragraphs})
 }
 
-/// HTML is shown, not interpreted, and line ends in the source mean nothing.
+/// HTML becomes text that is shown as it is, and a line end within a paragraph becomes a space.
 fn as_text(event: Event) -> Event {
     match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
@@ -49,7 +49,7 @@ struct Node {
     kind: &'static str,
     attrs: Option<Value>,
     content: Vec<Value>,
-    /// Opened here, for text that has no paragraph in Markdown.
+    /// Whether the builder opened it for text that is in no paragraph in the Markdown.
     implicit: bool,
 }
 
@@ -109,12 +109,12 @@ fn allows(parent: &str, child: &str) -> bool {
 struct Builder {
     /// The blocks of the document that are complete.
     document: Vec<Value>,
-    /// The nodes within the document that are not, the outermost first.
+    /// The nodes that are still open, the outermost first.
     open: Vec<Node>,
     /// For each open block of the Markdown, whether it has a node.
     blocks: Vec<bool>,
     marks: Vec<&'static str>,
-    /// The targets of the open links and images, unless they may not be followed.
+    /// The target of each open link and image; None where it isn't one that people may follow.
     links: Vec<Option<String>>,
 }
 
@@ -126,7 +126,7 @@ impl Builder {
             Event::Text(code) if self.innermost() == "codeBlock" => self.code_block(&code),
             Event::Text(text) => self.text(&text, &["strong", "em", "strike"]),
             Event::Code(code) => {
-                // Beside code, text may be a link, and nothing else.
+                // The format allows code in a link, but not in bold or italics.
                 self.marks.push("code");
                 self.text(&code, &["code"]);
                 self.marks.pop();
@@ -190,13 +190,13 @@ impl Builder {
         })
     }
 
-    /// The head is the first row: the table around it has no other yet.
+    /// The head is a table's first row: the table around the open row has no other row yet.
     fn in_table_head(&self) -> bool {
         self.open.iter().nth_back(1).is_some_and(|table| table.content.is_empty())
     }
 
-    /// Opens a block. Where the format doesn't allow it, its text stands in a paragraph, and its
-    /// blocks in the one around it.
+    /// Opens a block. Where the format doesn't allow this block, its text goes into a paragraph, and
+    /// the blocks in it go into the block around it.
     fn start_block(&mut self, node: Option<Node>) {
         self.close_implicit();
         let node = node.and_then(|node| match node.kind {
@@ -208,7 +208,7 @@ impl Builder {
         self.open.extend(node);
     }
 
-    /// For a row that became a paragraph.
+    /// Begins a cell of a row that became a paragraph: a bar separates it from the cell before.
     fn start_cell_as_text(&mut self) {
         self.blocks.push(false);
         if self.open.last().is_some_and(|row| !row.content.is_empty()) {
@@ -243,7 +243,7 @@ impl Builder {
     fn text(&mut self, text: &str, allowed: &[&str]) {
         let marks = allowed.iter().filter(|mark| self.marks.contains(mark));
         let mut marks: Vec<Value> = marks.map(|mark| json!({"type": mark})).collect();
-        // Links don't nest: an image in a link is its text.
+        // Links don't nest: an image in a link becomes a part of the link's text.
         let link = self.links.iter().flatten().next();
         marks.extend(link.map(|href| json!({"type": "link", "attrs": {"href": href}})));
         for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
@@ -251,7 +251,7 @@ impl Builder {
                 self.inline(json!({"type": "hardBreak"}));
             }
             let line = line.replace(char::is_control, " ");
-            // The format has neither empty text nor empty marks.
+            // The format allows neither an empty text nor an empty list of marks.
             match (line.is_empty(), marks.is_empty()) {
                 (true, _) => {}
                 (_, true) => self.inline(json!({"type": "text", "text": line})),
@@ -298,7 +298,7 @@ fn target(link_type: LinkType, url: &str) -> Option<String> {
     rest.is_some_and(|rest| !rest.is_empty()).then(|| url.chars().map(encode).collect())
 }
 
-/// A URL has no spaces, but in `<...>` Markdown allows them.
+/// Percent-encodes white space: a URL has none, but Markdown allows it in `<...>`.
 fn encode(c: char) -> String {
     let text = String::from(c);
     if c.is_whitespace() || c.is_control() {
@@ -320,7 +320,7 @@ mod tests {
         document["content"].clone()
     }
 
-    /// As the schema has it.
+    /// Fails where a node isn't as the format's schema says.
     #[track_caller]
     fn assert_valid(node: &Value) {
         let kind = node["type"].as_str().unwrap();

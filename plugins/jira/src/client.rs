@@ -27,7 +27,7 @@ pub(crate) struct Client {
 
 #[derive(Deserialize)]
 pub(crate) struct Myself {
-    #[serde(rename = "displayName", default)]
+    #[serde(rename = "displayName")]
     pub(crate) name: String,
 }
 
@@ -61,9 +61,9 @@ struct Fields {
 #[derive(Deserialize)]
 struct Page {
     issues: Vec<Issue>,
-    /// Data Center: of how many.
+    /// Data Center: how many issues the query finds in all.
     total: Option<usize>,
-    /// Cloud: what to ask the next page with; absent on the last one.
+    /// Cloud: the token to ask for the next page with; absent on the last page.
     #[serde(rename = "nextPageToken")]
     next: Option<String>,
     /// Cloud: whether there is no next page.
@@ -89,7 +89,7 @@ struct Reason {
     messages: Vec<String>,
     #[serde(default)]
     errors: BTreeMap<String, String>,
-    /// Instead of both, from what stands before the API.
+    /// What a server in front of the API, such as a gateway, says instead of both.
     #[serde(default)]
     message: String,
 }
@@ -97,8 +97,8 @@ struct Reason {
 /// A creation that Jira refused.
 pub(crate) struct Refused {
     pub(crate) error: Error,
-    /// Why, by the field's id; empty unless it is certain that nothing was created, and that
-    /// the fields are all that is wrong.
+    /// Jira's reason for each refused field, by the field's id. Empty unless it is certain that
+    /// nothing was created, and that nothing but these fields is wrong.
     pub(crate) fields: BTreeMap<String, String>,
 }
 
@@ -125,7 +125,7 @@ impl Issue {
     }
 }
 
-/// A place in wiki markup that no reader sees.
+/// An anchor in wiki markup that carries a fingerprint; no reader sees it.
 pub(crate) fn anchor(fingerprint: &str) -> String {
     format!("{{anchor:ticket-host-{fingerprint}}}")
 }
@@ -146,7 +146,7 @@ impl Client {
         Ok(Client { endpoint: Endpoint::new(endpoint), authorization, cloud, version })
     }
 
-    /// The page of an issue, for people.
+    /// The URL of the page that shows an issue to people.
     pub(crate) fn page(&self, key: &str) -> String {
         self.endpoint.join("browse").segment(key).into()
     }
@@ -167,7 +167,7 @@ impl Client {
         Ok(mine.permissions.get("CREATE_ISSUES").is_some_and(|permission| permission.have))
     }
 
-    /// All fields; None in a dry run.
+    /// All fields that Jira has; None in a dry run, which doesn't send the request.
     pub(crate) fn fields(&self, call: &Call) -> Result<Option<Vec<Field>>> {
         match self.send(call, Request::get(self.rest("field"))) {
             Err(HttpError::DryRun) => Ok(None),
@@ -175,7 +175,8 @@ impl Client {
         }
     }
 
-    /// Creates an issue and gives its key. `names` are the fields of the request, by id.
+    /// Creates an issue and returns its key. `names` has the names of the custom fields in the
+    /// request, by their ids.
     pub(crate) fn create(
         &self,
         call: &Call,
@@ -191,7 +192,7 @@ impl Client {
         }
         let mut error = self.refusal(&answer, "the issue", names);
         if (200..300).contains(&answer.status) {
-            // Not what Jira does; if something else says "done", something may have been done.
+            // Jira answers 201. Whatever else said "done": the issue may exist.
             error = error.retry(Retry::Unknown);
         }
         let reason: Reason = answer.json().unwrap_or_default();
@@ -204,7 +205,7 @@ impl Client {
         Err(Refused { error, fields: if only { reason.errors } else { BTreeMap::new() } })
     }
 
-    /// All issues that a query finds, in its order; or the first `limit`.
+    /// The issues that a query finds, in the query's order: all of them, or the first `limit`.
     pub(crate) fn search(
         &self,
         call: &Call,
@@ -228,7 +229,7 @@ impl Client {
             }
             let answer = self.send(call, Request::get(url))?;
             let page: Page = self.read(&answer, "the search for the issue").map_err(|error| {
-                // The query is ours, all but the project.
+                // Only the project in the query comes from the settings, so it is what is wrong.
                 if answer.status == 400 { Error::settings(error.message) } else { error }
             })?;
             let got = page.issues.len();
@@ -241,24 +242,26 @@ impl Client {
             if !more || limit.is_some() {
                 return Ok(issues);
             }
-            // Between two pages issues can go, and a page that comes again would come for ever:
-            // then this wasn't all.
+            // Issues that are deleted between two pages leave fewer than the total, and a server
+            // that repeats a page would do so for ever. In both cases some issues weren't seen.
             let goes_on = match self.cloud {
                 true => page.next.is_some() && page.next != next,
                 false => page.total.is_some() && got > 0,
             };
             if !goes_on {
-                return Err(Error::client("the search for the issue: Jira's pages don't add up"));
+                return Err(Error::client(
+                    "the search for the issue: Jira's pages don't add up to the whole list",
+                ));
             }
             next = page.next;
         }
     }
 
-    /// The issue of that key; None if there is none, or none that may be seen.
+    /// The issue with this key; None if it doesn't exist or the login may not see it.
     pub(crate) fn issue(&self, call: &Call, key: &str) -> Result<Option<Issue>> {
         let url = self.rest("issue").segment(key).query("fields", "description");
         let answer = self.send(call, Request::get(url.query("properties", PROPERTY)))?;
-        // A proxy has a 404 of its own.
+        // Jira's own 404 has messages; a proxy's says nothing about the issue.
         let said =
             |answer: &Response| answer.json::<Reason>().is_ok_and(|r| !r.messages.is_empty());
         if answer.status == 404 && !is_anonymous(&answer) && said(&answer) {
@@ -292,7 +295,7 @@ impl Client {
         answer.read(200, &format!("{what}: Jira"), refusal)
     }
 
-    /// The error that an answer other than the wanted one is, with Jira's own reason.
+    /// The error for an answer that isn't the wanted one, with Jira's own reason.
     fn refusal(&self, answer: &Response, what: &str, names: &BTreeMap<String, String>) -> Error {
         let status = answer.status;
         let said = answer.json::<Reason>().ok().map(|reason| reason.text(names));
@@ -324,15 +327,15 @@ impl Client {
     }
 }
 
-/// Whether Jira answered as it answers anybody, because the login failed: Cloud then says 200 with
-/// what is public, or 404.
+/// Whether the login failed and Jira answered as it answers an anonymous visitor: Cloud does so,
+/// with 200 and what is public, or with 404.
 fn is_anonymous(answer: &Response) -> bool {
     let reason = answer.header("x-seraph-loginreason").unwrap_or_default();
     ["AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED"].iter().any(|failed| reason.contains(failed))
 }
 
 impl Reason {
-    /// All that Jira says, fields by the names that people know.
+    /// All that Jira says as one text, in which fields have the names that people know.
     fn text(&self, names: &BTreeMap<String, String>) -> String {
         let fields = self.errors.iter().map(|(id, why)| {
             let name = names.get(id).unwrap_or(id);

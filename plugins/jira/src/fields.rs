@@ -9,7 +9,7 @@ use ticket_plugin_api::{Error, Result, utc};
 
 use crate::adf;
 
-/// What a ticket has in any case.
+/// The fields that every ticket has anyway; a mapping can't set them.
 const RESERVED: [&str; 4] = ["summary", "description", "project", "issuetype"];
 
 /// A field as GET field describes it.
@@ -42,10 +42,11 @@ pub(crate) struct Dialect {
     pub(crate) documents: bool,
 }
 
-/// The field that `name` means: an id, or a name in any case. None if there is none.
+/// The field whose id is `name`, or whose name it is, in upper or lower case; None if Jira has no
+/// such field.
 ///
 /// # Errors
-/// Where two fields have that name, or where it is one that every ticket has anyhow.
+/// Where two fields have that name, or where it is a field that every ticket has anyway.
 pub(crate) fn named<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a Field>> {
     let by_id = fields.iter().find(|field| field.id == name);
     let lower = name.to_lowercase();
@@ -72,10 +73,10 @@ pub(crate) fn named<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a Fi
 }
 
 impl Field {
-    /// `values` (at least one) as this field takes them, and a sentence if not all could be taken.
+    /// `values` (at least one) as this field takes them, and a warning if it doesn't take all.
     ///
     /// # Errors
-    /// A sentence that says why none could.
+    /// A sentence that says why it takes none of them.
     pub(crate) fn value(
         &self,
         values: &[String],
@@ -91,7 +92,8 @@ impl Field {
         let option = |value: &String| json!({"value": value});
         let one = |value: Value| {
             let rest = values.len() > 1;
-            let warning = rest.then(|| format!("it takes one value, and of {values:?} the first"));
+            let warning =
+                rest.then(|| format!("it takes one value, so only the first of {values:?} is set"));
             Ok((value, warning))
         };
         match (self.schema.kind.as_str(), self.schema.items.as_str()) {
@@ -106,9 +108,11 @@ impl Field {
             ("group" | "priority" | "version" | "resolution" | "securitylevel", _) => {
                 one(by_name(first))
             }
-            ("number", _) => one(number(first).ok_or_else(|| format!("{first:?} is no number"))?),
-            ("date", _) => one(date(first).ok_or_else(|| format!("{first:?} is no date"))?),
-            ("datetime", _) => one(time(first).ok_or_else(|| format!("{first:?} is no time"))?),
+            ("number", _) => {
+                one(number(first).ok_or_else(|| format!("{first:?} is not a number"))?)
+            }
+            ("date", _) => one(date(first).ok_or_else(|| format!("{first:?} is not a date"))?),
+            ("datetime", _) => one(time(first).ok_or_else(|| format!("{first:?} is not a time"))?),
             _ if dialect.documents && self.schema.custom.ends_with(":textarea") => {
                 Ok((adf::from_text(&values.join("\n")), None))
             }
@@ -117,7 +121,8 @@ impl Field {
     }
 }
 
-/// A value and the one below it: two values, or one written `A / B`.
+/// The value of a cascading select, an option and one below it: given as two values, or as one that
+/// is written `A / B`.
 fn cascade(values: &[String]) -> Value {
     let parts: Vec<&str> = match values {
         [one] => one.splitn(2, " / ").collect(),
@@ -138,14 +143,14 @@ fn number(text: &str) -> Option<Value> {
     })
 }
 
-/// `2026-11-23`, of a date or of a time in its own zone.
+/// A date as Jira takes it, `2026-11-23`. Of a time it is the day in the time's own zone.
 fn date(text: &str) -> Option<Value> {
     let day = text.trim().get(..10)?;
     utc(&format!("{day}T00:00:00Z"))?;
     (text.trim().len() == 10 || utc(text.trim()).is_some()).then(|| json!(day))
 }
 
-/// `2026-11-23T06:00:00.000+0000`: Jira takes no other form.
+/// A time in the only form that Jira takes: `2026-11-23T06:00:00.000+0000`.
 fn time(text: &str) -> Option<Value> {
     let utc = utc(text.trim())?;
     Some(json!(utc.replace("+00:00", ".000+0000")))
@@ -225,7 +230,7 @@ mod tests {
             ("datetime", "yesterday"),
         ] {
             let refused = field(json!({"type": kind})).value(&[text.to_owned()], SERVER);
-            assert!(refused.unwrap_err().starts_with(&format!("{text:?} is no ")), "{kind}");
+            assert!(refused.unwrap_err().starts_with(&format!("{text:?} is not a ")), "{kind}");
         }
         let several = ["a".to_owned(), "b".to_owned()];
         let (value, warning) = field(json!({"type": "option"})).value(&several, SERVER).unwrap();

@@ -24,14 +24,14 @@ use client::{Client, Issue, PROPERTY, anchor};
 use fields::{Dialect, Field};
 use settings::{Information, Secret};
 
-/// Jira takes so many UTF-16 units in a summary,
+/// The most UTF-16 units that Jira takes in a summary.
 const SUMMARY: usize = 255;
-/// and so many in a description.
+/// The most UTF-16 units that Jira takes in a description.
 const DESCRIPTION: usize = 32_767;
-/// By how much the clocks and time zones of those who see incidents, of Jira and of its user may
-/// differ.
+/// How far the clocks and time zones of whoever saw the incident, of Jira and of Jira's user may be
+/// apart.
 const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-/// So many numbers in a row without an issue mean that no later one is there.
+/// After so many numbers in a row without an issue, no later issue is expected.
 const GAP: u32 = 2;
 
 struct Jira {
@@ -45,7 +45,7 @@ struct Jira {
 struct Custom {
     /// By id.
     values: Map<String, Value>,
-    /// Each id's name.
+    /// The name of each, by its id.
     names: BTreeMap<String, String>,
 }
 
@@ -96,8 +96,8 @@ impl TicketPlugin for Jira {
                     warnings.extend(cut);
                     break key;
                 }
-                // Nothing was created, for the sake of some fields: a ticket without them is
-                // better than none. Each round drops some, so that there is a last one.
+                // Jira created nothing because of some fields, and a ticket without them is better
+                // than no ticket. Each round drops at least one field, so the loop ends.
                 Err(refused) if !refused.fields.is_empty() => {
                     self.fields.clear();
                     for (id, why) in refused.fields {
@@ -158,15 +158,15 @@ impl Jira {
         json!({"fields": fields, "properties": [{"key": PROPERTY, "value": {"key": fingerprint}}]})
     }
 
-    /// A body in the markup that this Jira takes, and no longer than it takes it.
+    /// The body in the markup that this Jira reads, cut to the length that it takes.
     fn description(&self, markdown: &str, fingerprint: &str, warnings: &mut Vec<String>) -> Value {
         let mut limit = DESCRIPTION;
         loop {
             let mut cut = Vec::new();
             let markdown = text::body(markdown.to_owned(), limit, &mut cut);
             let wiki = format!("{}\n\n{}", wiki::from_markdown(&markdown), anchor(fingerprint));
-            // Jira measures a document by its text as well. Escaping makes text longer, a few
-            // times at most.
+            // Escaping makes text longer, a few times at most: then less of it is tried. A document
+            // is measured in the same way, since Jira counts its text.
             if wiki.encode_utf16().count() > DESCRIPTION && limit > DESCRIPTION / 16 {
                 limit /= 2;
                 continue;
@@ -180,7 +180,8 @@ impl Jira {
         }
     }
 
-    /// The fields that Jira has, as it takes them; a warning for each other one.
+    /// The mapped fields that Jira has, with their values as Jira takes them. Each of the others
+    /// becomes a warning.
     fn custom(
         &mut self,
         call: &Call,
@@ -195,7 +196,7 @@ impl Jira {
         let known = match self.fields.get(|| client.fields(call).map_err(Some)?.ok_or(None)) {
             Ok(known) => known,
             Err(Some(error)) => return Err(error),
-            // A dry run: nobody knows their ids and types.
+            // In a dry run the fields aren't looked up, so their ids and types aren't known.
             Err(None) => {
                 let values = mapped.into_iter().map(|(name, values)| (name, json!(values)));
                 return Ok(Custom { values: values.collect(), names: BTreeMap::new() });
@@ -220,7 +221,7 @@ impl Jira {
         Ok(custom)
     }
 
-    /// The project's issues since a time (UTC), by their creation.
+    /// The query for the project's issues since a time (in UTC), ordered by their creation.
     fn jql(&self, since: Option<&str>, direction: &str) -> String {
         let project = self.information.project_key_or_id.text().replace(['"', '\\'], "");
         let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
@@ -228,7 +229,8 @@ impl Jira {
         format!("project = \"{project}\"{since} ORDER BY created {direction}")
     }
 
-    /// The issue among those that Jira's index doesn't know yet: it lags behind what is created.
+    /// The issue, if it is among those that Jira's index doesn't know yet, since it lags behind what
+    /// is created. They are asked for by their numbers, which go on from those of the `known` ones.
     fn beyond_the_index(
         &self,
         call: &Call,
@@ -301,7 +303,7 @@ impl Jira {
                 Ok(None) => Check::failed(
                     &line,
                     "Jira has none of that name",
-                    "correct the name, or give the token's user a look at the field",
+                    "correct the name, or let the token's user see the field",
                 ),
                 Err(error) => Check::error(&line, &error),
             }

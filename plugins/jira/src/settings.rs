@@ -22,6 +22,7 @@ pub(crate) enum Secret {
     },
 }
 
+/// The project, and what an issue gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The project's key or number.

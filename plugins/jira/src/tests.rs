@@ -199,7 +199,7 @@ fn a_value_that_its_field_cannot_take_is_a_warning() {
     jira.host.answer("GET", FIELDS, 200, fields());
     jira.host.answer("POST", ISSUE, 201, created());
     let warnings = jira.create(incident(), KEY).unwrap().warnings;
-    assert_eq!(warnings, ["custom field Level is not set: \"gw1 is down\" is no number"]);
+    assert_eq!(warnings, ["custom field Level is not set: \"gw1 is down\" is not a number"]);
 }
 
 #[test]
@@ -354,13 +354,22 @@ fn find_that_could_not_find_out_is_an_error() {
         (500, json!("")),
         (200, json!("<html>login</html>")),
         (200, json!({"total": 0})),
+        (200, none()),
+        (202, json!({"total": 0, "issues": []})),
+        (204, json!("")),
         (200, empty),
     ] {
         let mut jira = server(json!({}));
         jira.host.answer("GET", &search(JQL, 100, 0), status, body);
         jira.find(incident(), KEY).unwrap_err();
     }
-    for (status, body) in [(404, json!("<html>proxy</html>")), (403, none()), (502, json!(""))] {
+    for (status, body) in [
+        (404, json!("<html>proxy</html>")),
+        (403, none()),
+        (502, json!("")),
+        (200, none()),
+        (204, json!("")),
+    ] {
         let mut jira = server(json!({}));
         jira.host.answer(
             "GET",
@@ -480,6 +489,30 @@ fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
 }
 
 #[test]
+fn a_2xx_that_is_not_the_created_issue_may_have_created() {
+    let said = json!({"errorMessages": ["Accepted"], "errors": {}});
+    // Fields that an answer of 400 names are left out and the issue is sent again: not after this.
+    let fields = json!({"errorMessages": [], "errors": {"customfield_2": "not valid"}});
+    for (status, body) in [
+        (200, said.clone()),
+        (202, fields.clone()),
+        (201, said),
+        (201, fields),
+        (200, json!({"message": "Accepted"})),
+        (200, json!({})),
+        (201, json!([])),
+        (204, json!("")),
+        (206, json!("<!DOCTYPE html><html>")),
+    ] {
+        let mut jira = server(mapped());
+        jira.host.answer("GET", FIELDS, 200, self::fields());
+        jira.host.answer("POST", ISSUE, status, body.clone());
+        let error = jira.create(incident(), KEY).unwrap_err();
+        assert_eq!(error.retry, Retry::Unknown, "{status} {body}: {error}");
+    }
+}
+
+#[test]
 fn a_captcha_and_a_rate_limit_are_told() {
     let captcha = [("x-authentication-denied-reason", "CAPTCHA_CHALLENGE; login-url=https://x")];
     let error = refused(403, &captcha, &json!("<html>"));
@@ -559,7 +592,9 @@ fn check_fails_where_no_ticket_can_be_made() {
 
     jira.host.answer("GET", &format!("{API}/myself"), 401, json!(""));
     assert_eq!(check(&mut jira), [("login".to_owned(), false)]);
-    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({}));
+    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({"message": "Accepted"}));
+    assert_eq!(check(&mut jira), [("login".to_owned(), false)]);
+    jira.host.answer("GET", &format!("{API}/myself"), 200, json!({"displayName": "Argus"}));
     jira.host.answer("GET", &format!("{API}/project/NOC"), 404, none());
     assert_eq!(check(&mut jira)[1], ("project".to_owned(), false));
 }

@@ -14,16 +14,18 @@ use pulldown_cmark::{
 /// Where links may lead. The renderer knows none of these in upper case.
 const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
-/// The macros that are written here. Code must not contain their tags: it would end there.
+/// The macros that this module writes. A block of code must not contain their tags, which would end
+/// it.
 const MACROS: [&str; 3] = ["code", "noformat", "quote"];
 
-/// What makes a heading or a quote at the start of a line, before a dot.
+/// What a line begins with, followed by a dot, if it is a heading or a quote.
 const BLOCKS: [&str; 7] = ["h1", "h2", "h3", "h4", "h5", "h6", "bq"];
 
-/// How deep lists nest: each item repeats the markers of all the lists around it.
+/// How deep lists may nest: each item repeats the markers of all the lists around it.
 const MAX_LISTS: usize = 10;
 
-/// For other languages the code macro shows an error, and for none it takes Java.
+/// The languages that the code macro knows. For any other it shows an error, and without one it
+/// assumes Java.
 const LANGUAGES: &str = "actionscript ada applescript bash c css erlang go groovy haskell html java \
      javascript json lua objc perl php python r ruby scala sql swift xml yaml";
 
@@ -39,7 +41,7 @@ pub(crate) fn from_markdown(markdown: &str) -> String {
     writer.out
 }
 
-/// HTML is shown, not interpreted, and line ends in the source mean nothing.
+/// HTML becomes text that is shown as it is, and a line end within a paragraph becomes a space.
 fn as_text(event: Event) -> Event {
     match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
@@ -175,7 +177,7 @@ impl Writer {
         }
     }
 
-    /// Beside a letter, a delimiter counts in braces only.
+    /// Writes a phrase's delimiter. Next to a letter the renderer reads it only in braces: `{*}`.
     fn delimiter(&mut self, delimiter: &str, in_braces: bool) {
         let (left, right) = if in_braces { ("{", "}") } else { ("", "") };
         self.out.extend([left, delimiter, right]);
@@ -183,7 +185,8 @@ impl Writer {
 
     fn text(&mut self, text: &str) {
         let mut rest = text;
-        // In brackets, since the renderer takes references behind a URL for a part of it.
+        // URLs are put in brackets: without them the renderer takes a character reference that
+        // follows for a part of the URL.
         while !self.in_link()
             && let Some((start, url)) = find_url(rest)
         {
@@ -199,7 +202,7 @@ impl Writer {
         if self.in_link() {
             self.out.push(' ');
         } else if !self.phrases.is_empty() {
-            // A phrase doesn't go on in the next line.
+            // A phrase ends with its line, so this break is written within the line.
             self.out.push_str(r" \\ ");
         } else {
             // An empty line would end the paragraph, and the list around it.
@@ -211,7 +214,7 @@ impl Writer {
         self.links.iter().any(Option::is_some)
     }
 
-    /// Links don't nest: an image in a link is its text.
+    /// Links don't nest: an image in a link becomes a part of the link's text.
     fn start_link(&mut self, link_type: LinkType, url: &str) {
         let target = target(link_type, url).filter(|_| !self.in_link());
         self.end_colon();
@@ -219,7 +222,8 @@ impl Writer {
         self.links.push(target.map(|target| (target, self.out.len())));
     }
 
-    /// A colon may make an emoticon or a URL with what isn't part of the same text.
+    /// Escapes a colon at the end of the output: what is written next could make an emoticon or a
+    /// URL of it.
     fn end_colon(&mut self) {
         if self.out.ends_with(':') {
             self.out.pop();
@@ -229,11 +233,11 @@ impl Writer {
 
     fn end_link(&mut self) {
         let Some((target, start)) = self.links.pop().flatten() else { return };
-        // With a space behind the bracket, it would be no link.
+        // A space behind the opening bracket would keep it from being a link.
         let text = self.out.split_off(start).trim_matches(' ').to_owned();
         let mut plain = String::from("[");
         escape(&target, &mut plain);
-        // Of a mailbox without text the renderer would show the address only.
+        // Without a text, the renderer shows a link to a mailbox as the address, without `mailto:`.
         if !text.is_empty() && (plain[1..] != text || target.starts_with("mailto:")) {
             self.out.extend([&text, "|"]);
         }
@@ -241,12 +245,13 @@ impl Writer {
     }
 }
 
-/// Whether a phrase that starts behind this needs braces. A colon may end the scheme of a URL.
+/// Whether a phrase that starts behind this output needs braces. (A colon may end the scheme of a
+/// URL.)
 fn joins_end(out: &str, delimiter: &str) -> bool {
     out.ends_with(|c: char| c.is_alphanumeric() || c == ':') || out.ends_with(delimiter)
 }
 
-/// Whether a phrase that ends before this needs braces.
+/// Whether a phrase that ends before this event needs braces.
 fn joins_start(next: Option<&Event>) -> bool {
     match next {
         Some(Event::Text(text)) => text.starts_with(char::is_alphanumeric),
@@ -255,8 +260,8 @@ fn joins_start(next: Option<&Event>) -> bool {
     }
 }
 
-/// Writes text so that it reads as it is and does nothing. References stand only where a
-/// character could mean something, since people edit this.
+/// Writes text so that it reads as it is and has no effect. Only characters that could be markup
+/// become references, since people will edit the text.
 fn escape(text: &str, out: &mut String) {
     for (at, c) in text.char_indices() {
         if is_markup(c, out, &text[..at], &text[at + c.len_utf8()..]) {
@@ -273,8 +278,9 @@ fn is_markup(c: char, out: &str, before: &str, after: &str) -> bool {
     let next = after.chars().next();
     let space = next.is_some_and(char::is_whitespace);
     let word = next.is_some_and(char::is_alphanumeric);
-    // Behind a single letter it would keep a phrase from starting. An issue key counts as a word
-    // of its own: behind its digit one may start, and before its first letter one may end.
+    // Within a word a sign isn't markup. Behind a single letter it is escaped all the same, since it
+    // would keep a phrase from starting. An issue key (`NOC-1`) counts as a word of its own: behind
+    // its digit a phrase may start, and before its first letter one may end.
     let in_date = c == '-' && next.is_some_and(|next| next.is_ascii_digit());
     let in_word = word
         && !next.is_some_and(char::is_uppercase)
@@ -290,11 +296,11 @@ fn is_markup(c: char, out: &str, before: &str, after: &str) -> bool {
         '#' => !spaced && !word,
         '?' => out.ends_with('?') || next == Some('?'),
         '&' => !space,
-        // An emoticon is no longer than `(flagoff)`.
+        // It may begin an emoticon, of which `(flagoff)` is the longest.
         '(' => after.len() < 8 || after.chars().take(8).any(|c| c == ')'),
-        // Behind a semicolon, that of a reference too, it is an emoticon.
+        // With a semicolon before it, even one that ends a reference, it is an emoticon.
         ')' => out.ends_with(';'),
-        // An emoticon, or the scheme of a URL.
+        // It may begin an emoticon, or end the scheme of a URL.
         ':' => next.is_some_and(|next| !next.is_whitespace() && !next.is_ascii_digit()),
         '.' => BLOCKS.iter().any(|name| out.ends_with(name)),
         _ => false,
@@ -305,7 +311,8 @@ fn push_reference(c: char, out: &mut String) {
     out.push_str(&format!("&#{};", u32::from(c)));
 }
 
-/// References aren't read in a block of code. An invisible space breaks a tag up.
+/// Code in which an invisible space breaks up the tags of macros: character references aren't read
+/// in a block of code.
 fn without_macros(code: &str) -> String {
     let mut parts = code.split('{');
     let mut out = parts.next().unwrap_or_default().to_owned();

@@ -73,7 +73,7 @@ impl TicketPlugin for Local {
         let title = call.title()?;
         let body = call.body(Format::Markdown, &Extra::default())?;
         let quote = |text: &str| serde_json::Value::from(text).to_string();
-        // Quoted as JSON, which is YAML: nothing in a title can end the front matter.
+        // Quoted as JSON strings, which are YAML too, no title or key can end the front matter.
         let text = format!(
             "---\ntitle: {}\nkey: {}\n---\n\n{}\n",
             quote(&title),
@@ -106,7 +106,8 @@ impl TicketPlugin for Local {
 export_plugin!(Local);
 
 impl Local {
-    /// The file of a key: readable, and as unique as SHA-256 makes it.
+    /// The file of a key. Its name ends with half of the key's SHA-256, which makes it unique; the
+    /// words before that are for people.
     fn path(&self, key: &str) -> PathBuf {
         let words: Vec<&str> = key
             .split(|c: char| !c.is_ascii_alphanumeric())
@@ -123,7 +124,7 @@ impl Local {
 
     fn ticket(&self, path: &Path) -> Ticket {
         Ticket {
-            // A directory that came from a file:// URL is absolute, and so has one again.
+            // Only a path that isn't absolute has no URL, and this one came from a file:// URL.
             url: Url::from_file_path(path).map(String::from).unwrap_or_default(),
             id: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             ..Ticket::default()
@@ -139,7 +140,7 @@ impl Local {
         fs::create_dir_all(&self.directory)
     }
 
-    /// Writes a file unless it is there; either way it is on disk, whole, when this returns.
+    /// Writes a file unless it exists. Either way the whole file is on disk when this returns.
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         self.make_directory()?;
         let temporary = self.temporary(&fingerprint(&path.to_string_lossy()));
@@ -159,7 +160,8 @@ impl Local {
     }
 }
 
-/// A new name is on disk once its directory is. Windows has no such call, and needs none.
+/// Writes a directory to disk: only then is the name of a new file in it on disk too. Windows has
+/// no such call, and needs none.
 #[cfg(unix)]
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

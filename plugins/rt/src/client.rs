@@ -16,7 +16,7 @@ pub(crate) struct Client {
     login: &'static str,
 }
 
-/// A queue, as far as its user may see it.
+/// A queue, as far as the login may see it.
 #[derive(Deserialize)]
 pub(crate) struct Queue {
     #[serde(rename = "Disabled", default)]
@@ -31,7 +31,7 @@ pub(crate) struct Queue {
 pub(crate) struct CustomField {
     #[serde(default)]
     name: String,
-    /// On a ticket: what it has there.
+    /// On a ticket: the values that it has in this field.
     #[serde(default)]
     pub(crate) values: Vec<String>,
 }
@@ -49,18 +49,23 @@ struct Page<T> {
     items: Vec<T>,
 }
 
-/// What RT says of a record where it says nothing but which one it is.
+/// A record of which RT tells nothing but its number.
 #[derive(Deserialize)]
 struct Record {
-    id: Value,
+    id: Number,
 }
 
 #[derive(Deserialize)]
 struct Found {
-    id: Value,
+    id: Number,
     #[serde(rename = "_hyperlinks", default)]
     links: Vec<Link>,
 }
+
+/// The number of a record. RT writes it as a number here and as text there.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Number(String);
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -69,7 +74,7 @@ struct Refusal {
 
 #[derive(Deserialize)]
 pub(crate) struct System {
-    #[serde(rename = "Version", default)]
+    #[serde(rename = "Version")]
     pub(crate) version: String,
 }
 
@@ -78,16 +83,16 @@ pub(crate) enum Seen {
     Queue(Queue),
     /// Without the right SeeQueue a queue can't be seen, and tickets may still be created in it.
     Forbidden,
-    /// A dry run: nobody asked.
+    /// In a dry run the request isn't sent.
     NotAsked,
 }
 
 impl Queue {
     pub(crate) fn is_disabled(&self) -> bool {
-        number(&self.disabled) == "1"
+        self.disabled == 1 || self.disabled == "1"
     }
 
-    /// RT links to the creation of a ticket only for who may create one.
+    /// RT's answer has a link to the creation of tickets only if the login may create them.
     pub(crate) fn may_create(&self) -> bool {
         self.links.iter().any(|link| link.kind == "create")
     }
@@ -100,7 +105,7 @@ impl Link {
 }
 
 impl CustomField {
-    /// RT knows a field by its name in any case.
+    /// RT takes a field's name in upper and lower case alike.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.to_lowercase() == name.to_lowercase()
     }
@@ -115,7 +120,7 @@ impl Client {
         })
     }
 
-    /// The page of a ticket, for people.
+    /// The URL of the page that shows a ticket to people.
     pub(crate) fn page(&self, id: &str) -> String {
         self.endpoint.join("Ticket/Display.html").query("id", id).into()
     }
@@ -124,12 +129,12 @@ impl Client {
         self.read(&self.send(call, Request::get(self.rest("rt")))?, "RT")
     }
 
-    /// The queue of that name or number.
+    /// The queue with this name or number.
     pub(crate) fn queue(&self, call: &Call, name: &str) -> Result<Seen> {
         let what = format!("queue {name:?}");
         let mut asked = name.to_owned();
         if name.contains('/') {
-            // RT never finds such a name in a path; its number does.
+            // RT can't find a name with a slash by a URL, so its number is looked up first.
             let query = serde_json::json!([{"field": "Name", "value": name}]).to_string();
             let found = self.send(call, Request::get(self.rest("queues").query("query", &query)));
             let page: Page<Record> = match found {
@@ -137,8 +142,8 @@ impl Client {
                 answer => self.read(&answer?, &what)?,
             };
             match page.items.first() {
-                Some(queue) => asked = number(&queue.id),
-                // Not there, or not to be seen: this list doesn't tell.
+                Some(queue) => asked = queue.id.0.clone(),
+                // The list doesn't tell a queue that is missing from one that may not be seen.
                 None => return Ok(Seen::Forbidden),
             }
         }
@@ -152,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Creates a ticket and gives its number.
+    /// Creates a ticket and returns its number.
     pub(crate) fn create(&self, call: &Call, ticket: &Value) -> Result<String> {
         let answer = self.send(call, Request::post(self.rest("ticket")).json(ticket))?;
         let refused = || {
@@ -160,15 +165,15 @@ impl Client {
             if answer.status == 403 {
                 error.message += "; RT says the same of a queue that is missing or disabled";
             }
-            // Not what RT does; if something else says "done", something may have been done.
+            // RT answers 201. Whatever else said "done": the ticket may exist.
             let done = (200..300).contains(&answer.status);
             if done { error.retry(Retry::Unknown) } else { error }
         };
         let created: Record = answer.read(201, "the ticket: RT", refused)?;
-        Ok(number(&created.id))
+        Ok(created.id.0)
     }
 
-    /// The ticket of that number; None without the right ShowTicket.
+    /// The ticket with this number; None if the login lacks the right ShowTicket.
     pub(crate) fn ticket(&self, call: &Call, id: &str) -> Result<Option<Stored>> {
         let answer = self.send(call, Request::get(self.rest("ticket").segment(id)))?;
         if answer.status == 403 {
@@ -188,10 +193,10 @@ impl Client {
             .query("per_page", "100");
         let what = "the search for the ticket";
         let page: Page<Found> = self.read(&self.send(call, Request::get(url))?, what)?;
-        // RT's search takes any case; the link itself decides.
-        let mut found = page.items.iter();
+        // RT's search ignores upper and lower case, so the links themselves are compared.
+        let mut found = page.items.into_iter();
         let ours = found.find(|found| found.links.iter().any(|has| has.refers_to(link)));
-        Ok(ours.map(|found| number(&found.id)))
+        Ok(ours.map(|found| found.id.0))
     }
 
     fn rest(&self, resource: &str) -> Url {
@@ -207,7 +212,7 @@ impl Client {
         answer.read(200, &format!("{what}: RT"), || self.refusal(answer, what))
     }
 
-    /// The error that an answer other than the wanted one is, with RT's own reason.
+    /// The error for an answer that isn't the wanted one, with RT's own reason.
     fn refusal(&self, answer: &Response, what: &str) -> Error {
         let status = answer.status;
         match (status, answer.json::<Refusal>()) {
@@ -222,18 +227,20 @@ impl Client {
                 answer.kind_of_body()
             )),
             (_, Err(_)) => answer.error(format!(
-                "{what}: answered {status} with {} and no reason of RT's; what stands between \
-                 the host and RT?",
+                "{what}: answered {status} with {} and no reason of RT's; is there a proxy \
+                 between the host and RT?",
                 answer.kind_of_body()
             )),
         }
     }
 }
 
-/// RT writes a number as a number here and as text there.
-fn number(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+impl TryFrom<Value> for Number {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> std::result::Result<Number, &'static str> {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { Ok(Number(text)) } else { Err("an id that is not a number") }
     }
 }

@@ -1,6 +1,6 @@
 //! Tickets in Request Tracker 5, over REST 2.0.
 //!
-//! Once it knows the queue and has seen RT store such values, a ticket takes one request.
+//! Once the queue is known, and RT has been seen to store such values, a ticket takes one request.
 
 mod client;
 mod settings;
@@ -19,7 +19,7 @@ use client::{Client, CustomField, Seen};
 use settings::{Information, Requestors, Secret};
 use ticket::{Asked, SUBJECT, links, marker};
 
-/// How many values are remembered as stored; those that come again and again are few.
+/// The most values that are remembered as stored; those that come again and again are few.
 const REMEMBERED: usize = 1000;
 
 struct Rt {
@@ -28,11 +28,11 @@ struct Rt {
     known: Cached<Known>,
 }
 
-/// What RT said of the queue.
+/// What is known of the queue and of what RT stores.
 struct Known {
-    /// Empty if this user can't see any.
+    /// The queue's custom fields; empty if this user can't see any.
     custom_fields: Vec<CustomField>,
-    /// What RT has stored as asked.
+    /// The values that RT has stored as it was asked to.
     stored: BTreeSet<String>,
 }
 
@@ -54,7 +54,7 @@ impl TicketPlugin for Rt {
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
         let mut lines = match self.client.system(call) {
-            Ok(rt) => vec![Check::passed("login", format!("RT {} accepts it", rt.version))],
+            Ok(rt) => vec![Check::passed("login", format!("RT {} accepts the login", rt.version))],
             Err(error) => return Ok(vec![Check::error("login", &error)]),
         };
         lines.extend(self.check_queue(call));
@@ -89,7 +89,7 @@ impl TicketPlugin for Rt {
         let extra = Extra { missing_fields: &mapped.missing, warnings: &warnings };
         let body = call.body(Format::Html, &extra)?;
         let created = self.client.create(call, &asked.json(&body));
-        // A refusal can mean that the queue isn't any more what it was.
+        // The reason may be that the queue has changed since it was looked up.
         let id = created.inspect_err(|_| self.known.clear())?;
         warnings.extend(self.verify(call, &id, &asked));
         Ok(Ticket { missing_fields: mapped.missing, warnings, ..self.ticket(id) })
@@ -108,7 +108,8 @@ impl Rt {
         Ticket { url: self.client.page(&id), id, ..Ticket::default() }
     }
 
-    /// The fields that the queue has, as RT wants them; a warning for each other one.
+    /// The mapped fields that the queue has, with their values as RT takes them. Each of the others
+    /// becomes a warning.
     fn custom_fields(
         &mut self,
         call: &Call,
@@ -120,7 +121,7 @@ impl Rt {
         let mut fields = BTreeMap::new();
         for (name, values) in mapped {
             if known.is_empty() || known.iter().any(|field| field.is(&name)) {
-                // Any other offset than this one, RT 5.0 stores as midnight.
+                // RT 5.0 stores a time as midnight unless its offset is written as +00:00.
                 let values = values.into_iter().map(|value| utc(&value).unwrap_or(value));
                 fields.insert(name, values.collect());
             } else {
@@ -133,7 +134,7 @@ impl Rt {
         Ok(fields)
     }
 
-    /// What RT says of the queue; None in a dry run.
+    /// What is known of the queue, looked up if need be; None in a dry run, which looks nothing up.
     fn known(&mut self, call: &Call) -> Result<Option<&Known>> {
         let (client, name) = (&self.client, self.information.queue.text());
         let looked_up = self.known.get(|| {
@@ -153,7 +154,7 @@ impl Rt {
         }
     }
 
-    /// What is not on the ticket as it was asked for, a sentence each.
+    /// A warning for each thing that RT didn't store as it was asked to.
     fn verify(&mut self, call: &Call, id: &str, asked: &Asked) -> Vec<String> {
         let Some(known) = self.known.last() else { return Vec::new() };
         let doubtful = asked.doubtful();
@@ -185,9 +186,9 @@ impl Rt {
             Ok(Seen::Forbidden | Seen::NotAsked) => {
                 return vec![Check::failed(
                     "queue",
-                    format!("{name} can't be seen by this user, or is not there"),
+                    format!("{name} doesn't exist, or this user may not see it"),
                     "check its name and give the user the right SeeQueue; tickets may be \
-                     created without it, but nothing can be said of them before",
+                     created without it, but that can't be checked beforehand",
                 )];
             }
             Err(error) => return vec![Check::error("queue", &error)],

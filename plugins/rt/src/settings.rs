@@ -22,6 +22,7 @@ pub(crate) enum Secret {
     },
 }
 
+/// The queue, and what a ticket gets beside its text.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Information {
     /// The queue's name or number.

@@ -292,6 +292,10 @@ fn find_that_could_not_find_out_is_an_error() {
         (200, json!("<html>")),
         (200, json!("{}")),
         (400, json!({"message": "syntax"})),
+        (200, json!({"message": "Accepted"})),
+        (200, json!({"items": [found("", &marker(KEY))]})),
+        (202, json!({"items": []})),
+        (204, json!("")),
     ] {
         rt.host.answer("GET", &search(KEY), status, body);
         rt.find(incident(), KEY).unwrap_err();
@@ -419,6 +423,24 @@ fn refusals_of_the_creation_tell_what_may_have_been_created() {
 }
 
 #[test]
+fn a_2xx_that_is_not_the_created_ticket_may_have_created() {
+    for (status, body) in [
+        (200, json!({"message": "Accepted"})),
+        (202, json!({"message": "Accepted"})),
+        (201, json!({"message": "Created"})),
+        (201, json!({"id": null})),
+        (201, json!({"id": "", "type": "ticket"})),
+        (201, json!({"id": ["4711"]})),
+        (200, json!({})),
+        (204, json!("")),
+        (206, json!("<!DOCTYPE html><html>")),
+    ] {
+        let error = posted(status, body.clone());
+        assert_eq!(error.retry, Retry::Unknown, "{status} {body}: {error}");
+    }
+}
+
+#[test]
 fn a_creation_without_an_answer_may_have_created_and_one_not_sent_did_not() {
     for (outcome, retry) in [
         (HttpAnswer::Unknown("timed out".into()), Retry::Unknown),
@@ -474,6 +496,8 @@ fn check_fails_where_no_ticket_can_be_created() {
         assert_eq!(check(&mut rt)[1], ("queue".to_owned(), false));
     }
     let mut rt = open(json!({"queue": "NOC"}));
-    rt.host.answer("GET", SYSTEM, 401, json!({"message": "Unauthorized"}));
-    assert_eq!(check(&mut rt), [("login".to_owned(), false)]);
+    for (status, message) in [(401, "Unauthorized"), (200, "Accepted")] {
+        rt.host.answer("GET", SYSTEM, status, json!({"message": message}));
+        assert_eq!(check(&mut rt), [("login".to_owned(), false)]);
+    }
 }

@@ -10,13 +10,13 @@ use ticket_plugin_api::{Incident, fingerprint, utc};
 
 use crate::client::{CustomField, Link};
 
-/// RT cuts a subject off after so many bytes, inside a character if need be.
+/// RT cuts a subject off after so many bytes, even in the middle of a character.
 pub(crate) const SUBJECT: usize = 200;
 /// RT cuts a link off after so many bytes.
 const LINK: usize = 240;
 
-/// The link that a key's ticket has, and no other: RT finds links at once and exactly, and
-/// no person is bothered by it.
+/// The link that only the ticket with this key has. RT's search finds a new link immediately and
+/// exactly, and the link doesn't bother people who read the ticket.
 pub(crate) fn marker(key: &str) -> String {
     format!("urn:ticket-host:sha256:{}", fingerprint(key))
 }
@@ -49,7 +49,7 @@ impl Asked {
         })
     }
 
-    /// What RT may leave out: if it once did not, it won't the next time.
+    /// What RT may leave out. What it stored once, it stores the next time as well.
     pub(crate) fn doubtful(&self) -> Vec<String> {
         let fields = self.custom_fields.iter().map(|(name, values)| {
             let alike: Vec<&str> =
@@ -125,8 +125,9 @@ impl Stored {
     }
 }
 
-/// Whether RT's way to write a value means the value. A time comes back as `...Z`, in a field
-/// for dates as its date, an IPv6 address with all its zeros, text without the spaces around it.
+/// Whether the value that RT stored is the one that was asked for, in RT's own way to write it. A
+/// time comes back as `...Z`, or as its date in a field for dates; an IPv6 address with all its zeros;
+/// a text without the spaces around it.
 fn means(asked: &str, stored: &str) -> bool {
     let (asked, stored) = (asked.trim(), stored.trim());
     let time = utc(asked);
