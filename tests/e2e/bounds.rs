@@ -219,6 +219,18 @@ fn what_is_kept_of_a_failure_is_8_kib_however_long_the_plugin_makes_it() {
     assert!(size < 4 << 20, "{size}");
 }
 
+/// The processes that a process has started and that still run (proc(5): the state, then the parent).
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |id: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.next() != Some("Z") && fields.next() == Some(&parent.to_string())
+    };
+    numbers.filter(is_child).collect()
+}
+
 #[test]
 fn a_worker_that_prints_without_end_is_slowed_down_and_then_killed() {
     let (_host, service) = beside_a_good_one("prints", "hostile");
@@ -230,13 +242,10 @@ fn a_worker_that_prints_without_end_is_slowed_down_and_then_killed() {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     let (before, started) = (cpu(), Instant::now());
-    let children = || {
-        let id = service.id();
-        let tasks = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-        tasks.unwrap_or_default().split_whitespace().count()
-    };
-    let running = children();
-    wait_for("the worker to be killed", || children() < running || children() == 0);
+    let mut workers = children_of(service.id());
+    assert_eq!(workers.len(), 1);
+    let worker = workers.remove(0);
+    wait_for("the worker to be killed", || !children_of(service.id()).contains(&worker));
     let used = (cpu() - before) as f64 / 100.0 / started.elapsed().as_secs_f64();
     assert!(used < 0.2, "the host used {used:.2} of a core");
     assert_eq!(file(&service, "bad", 2)["state"], "created", "in a new worker");

@@ -3,6 +3,8 @@
 //! [`Backend::prepare`] makes it; [`pool`] keeps its instances; [`call`] is what a running call may ask for.
 
 mod call;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod gateway;
 mod in_process;
 mod pool;

@@ -267,6 +267,13 @@ impl Worker {
         WorkerError::Died { how, last_words }
     }
 }
+/// A call of a worker that writes just these bytes, whatever it is told.
+#[cfg(test)]
+pub(crate) async fn converse_with(bytes: &[u8], peer: &impl Peer) -> Result<Returned, FrameError> {
+    let call = ToWorker::Call { operation: Operation::Create, remaining_ms: 0 };
+    Pipe::new(tokio::io::sink(), bytes).converse(&call, b"{}", peer).await
+}
+
 /// This program's file: also where it was replaced by a newer one while it ran.
 fn own_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {

@@ -1,0 +1,227 @@
+//! Whatever a worker writes into its pipe, and whatever a plugin says of itself: the host doesn't panic.
+//!
+//! Frames as a worker writes them, with members at their bounds and beyond, then with bits turned and bytes
+//! taken out or put in. `FUZZ_SECONDS` says for how long (else one second), `FUZZ_SEED` where to begin.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use ticket_plugin_api::Ticket;
+use ticket_plugin_api::abi::host_side::{BadReply, Returned};
+use ticket_plugin_api::message::Checks;
+use url::Url;
+
+use super::call::{CallContext, Mode, Services};
+use super::gateway::{Fence, Gateway, Route};
+use super::redact::Redactor;
+use super::reply;
+use super::template::Templates;
+use crate::plugins::manifest;
+use crate::worker::converse_with;
+
+fn services() -> Arc<Services> {
+    let endpoint = Url::parse("https://tickets.example.org/").unwrap();
+    let gateway = Gateway::new(Route {
+        fence: Arc::new(Fence::new(&endpoint, Vec::new())),
+        ca_file: None,
+        proxy: None,
+        max_response: 1000,
+        user_agent: "fuzz".to_owned(),
+        requests_per_second: None,
+        backend: "fuzz".to_owned(),
+        metrics: Arc::default(),
+    });
+    let secret = json!({"token": "hunter2-the-secret"});
+    Arc::new(Services {
+        label: "backend fuzz (fuzz)".to_owned(),
+        gateway,
+        templates: Templates::new(None, None).unwrap(),
+        redactor: Redactor::new(&secret, &json!({})),
+    })
+}
+
+/// Texts that have gone wrong somewhere before, and long ones.
+fn text(random: &mut Rng) -> String {
+    const TEXTS: [&str; 16] = [
+        "",
+        "GET",
+        "POST",
+        "CONNECT",
+        "https://tickets.example.org/1",
+        "https://evil.example.org/",
+        "http://[",
+        "title",
+        "body",
+        "html",
+        "text",
+        "x-\0",
+        "\u{202e}\n INFO x",
+        "hunter2-the-secret",
+        "{}",
+        "æ\u{fffd}\u{10ffff}",
+    ];
+    match random.u32(..20_000) {
+        0 => "x".repeat(random.usize(..300_000)),
+        1..20 => "x".repeat(random.usize(..20_000)),
+        _ => TEXTS[random.usize(..TEXTS.len())].to_owned(),
+    }
+}
+
+fn json_of(random: &mut Rng, depth: usize) -> Value {
+    match random.u8(..10) {
+        0 => Value::Null,
+        1 => json!(random.i64(..)),
+        2 => json!(u64::MAX),
+        3 => json!(1e300),
+        4 => json!(random.bool()),
+        5 if depth > 0 => (0..random.usize(..5)).map(|_| json_of(random, depth - 1)).collect(),
+        6 if depth > 0 => {
+            const NAMES: [&str; 12] = [
+                "url",
+                "id",
+                "warnings",
+                "missing_fields",
+                "checks",
+                "name",
+                "message",
+                "retry",
+                "retry_after_ms",
+                "$ref",
+                "secret_schema",
+                "permissions",
+            ];
+            let member = |random: &mut Rng| NAMES[random.usize(..NAMES.len())].to_owned();
+            (0..random.usize(..5)).map(|_| (member(random), json_of(random, depth - 1))).collect()
+        }
+        _ => text(random).into(),
+    }
+}
+
+/// A reply as plugins give them, more or less.
+fn reply_json(random: &mut Rng) -> String {
+    let value = match random.u8(..5) {
+        0 => {
+            json!({"url": text(random), "id": text(random), "warnings": [text(random), text(random)],
+            "missing_fields": (0..random.usize(..50)).map(|_| text(random)).collect::<Vec<_>>()})
+        }
+        1 => json!({"message": text(random), "retry": "later", "retry_after_ms": random.u64(..)}),
+        2 => {
+            json!({"checks": [{"name": text(random), "ok": random.bool(), "message": text(random)}]})
+        }
+        _ => json_of(random, 5),
+    };
+    value.to_string()
+}
+
+/// The head and the body of a frame that keeps its form, though not always its bounds.
+fn frame(random: &mut Rng) -> (String, Vec<u8>) {
+    let quoted = |text: String| Value::from(text).to_string();
+    match random.u8(..12) {
+        0..4 => {
+            let mut head = format!(
+                "{{\"Http\":{{\"method\":{},\"url\":{},\"headers\":[",
+                quoted(text(random)),
+                quoted(text(random))
+            );
+            let most = if random.u8(..50) == 0 { 30_000 } else { 6 };
+            for n in 0..random.usize(..most) {
+                let comma = if n > 0 { "," } else { "" };
+                let _ = write!(head, "{comma}[\"x-{n}\",{}]", quoted(text(random)));
+            }
+            (head + "]}}", reply_json(random).into_bytes())
+        }
+        4 => {
+            let (part, format) = (quoted(text(random)), quoted(text(random)));
+            let head = format!("{{\"Render\":{{\"part\":{part},\"format\":{format}}}}}");
+            (head, reply_json(random).into_bytes())
+        }
+        5..10 => {
+            let line = text(random).into_bytes();
+            (format!("{{\"Log\":{{\"level\":{}}}}}", random.u32(..7)), line)
+        }
+        10 => ("\"NotLoaded\"".to_owned(), text(random).into_bytes()),
+        _ => {
+            let bad = ["null", "\"NotText\"", "{\"TooLarge\":99}"][random.usize(..3)];
+            let (status, replied) = (random.i32(-1..9), random.bool());
+            let head = format!(
+                "{{\"Returned\":{{\"status\":{status},\"replied\":{replied},\"bad\":{bad}}}}}"
+            );
+            (head, reply_json(random).into_bytes())
+        }
+    }
+}
+
+fn bytes_of((head, body): &(String, Vec<u8>)) -> Vec<u8> {
+    let lengths = [head.len() as u32, body.len() as u32].map(u32::to_le_bytes).concat();
+    [&lengths, head.as_bytes(), body].concat()
+}
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
+    for _ in 0..random.usize(1..5) {
+        let at = random.usize(..bytes.len().max(1));
+        match random.u8(..5) {
+            _ if bytes.is_empty() => bytes.push(random.u8(..)),
+            0 => bytes[at] = random.u8(..),
+            1 => bytes[at] ^= 1 << random.u8(..8),
+            2 => drop(bytes.remove(at)),
+            3 => bytes.insert(at, [b'"', b'\\', b'{', b'[', b',', 0, 0xff][random.usize(..7)]),
+            _ => bytes.truncate(at),
+        }
+    }
+}
+
+/// What the host makes of what a plugin's function returned.
+fn digest(returned: &Returned, redactor: &Redactor) {
+    if let Ok(Some(ticket)) = returned.clone().parse::<Ticket>() {
+        let _ = reply::ticket(&ticket, "https", redactor);
+    }
+    match returned.clone().parse::<Checks>() {
+        Ok(checks) => drop(reply::checks(&checks.unwrap_or_default().checks, redactor)),
+        Err(error) => drop(reply::text(&crate::Error::from(error).message, redactor)),
+    }
+    if let Ok(Some(json)) = &returned.reply {
+        let _ = manifest::read(json);
+    }
+    if let Err(bad @ (BadReply::TooLarge(_) | BadReply::NotText)) = &returned.reply {
+        let _ = bad.to_string();
+    }
+}
+
+#[tokio::test]
+async fn no_bytes_of_a_worker_make_the_host_panic() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let time = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(1));
+    let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("FUZZ_SEED={seed}");
+    let (mut random, started) = (Rng::with_seed(seed), Instant::now());
+    let services = services();
+    let incident: ticket_plugin_api::Incident =
+        serde_json::from_value(json!({"description": "gw1 is down"})).unwrap();
+    let incident = Arc::new(incident);
+    let (mut frames, mut calls) = (0_u64, 0_u64);
+    while started.elapsed() < time {
+        let mode = if random.bool() { Mode::DryRun } else { Mode::Offline };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let context =
+            CallContext::new(Arc::clone(&services), Some(Arc::clone(&incident)), deadline, mode);
+        let count = random.usize(1..40);
+        let mut bytes = Vec::new();
+        for _ in 1..count {
+            bytes.extend(bytes_of(&frame(&mut random)));
+        }
+        let mut last = bytes_of(&frame(&mut random));
+        mutate(&mut last, &mut random);
+        bytes.extend(last);
+        if let Ok(returned) = converse_with(&bytes, &context).await {
+            digest(&returned, &services.redactor);
+        }
+        let shown: usize = context.shown().iter().map(String::len).sum();
+        assert!(shown < 2 << 20, "{shown}");
+        frames += count as u64;
+        calls += 1;
+    }
+    println!("{frames} frames in {calls} calls, {:?}", started.elapsed());
+}
