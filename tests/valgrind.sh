@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs both halves of the ABI, in Rust and with the plugin in C, under valgrind.
+# Runs both halves of the ABI, in Rust and with the plugin in C, and the worker's loop under valgrind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,4 +16,5 @@ under_valgrind() {
   echo "$test${*:+ $*}: no invalid access, nothing lost"
 }
 under_valgrind ticket-plugin-api sdk
+under_valgrind ticket-host-worker in_memory
 under_valgrind ticket-host-tests e2e c_plugin::

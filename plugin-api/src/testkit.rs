@@ -147,7 +147,8 @@ pub fn open<P: TicketPlugin>(
     }
 }
 
-fn table<P: TicketPlugin>() -> Table {
+/// The table of a plugin that is compiled into this program, for the tests of hosts.
+pub fn table<P: TicketPlugin>() -> Table {
     Table::of_this_program(entry::<P>).expect("the SDK's tables are valid")
 }
 

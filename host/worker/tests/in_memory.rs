@@ -1,0 +1,141 @@
+//! The worker's loop without a process: what the host would write is read from memory, and what the worker
+//! writes is kept.
+#![allow(clippy::unwrap_used)]
+
+use std::io::ErrorKind::UnexpectedEof;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use ticket_host_worker::frame::{
+    FrameError, FromWorker, HttpHead, LENGTHS, ToWorker, decode, encode, lengths,
+};
+use ticket_host_worker::serve::{Pipe, serve};
+use ticket_plugin_api::abi::host_side::Operation;
+use ticket_plugin_api::abi::status;
+use ticket_plugin_api::testkit::table;
+use ticket_plugin_api::{
+    About, Call, Check, Endpoint, Extra, Format, Incident, Request, Result, Settings, Ticket,
+    TicketPlugin, TicketRequest,
+};
+
+#[derive(Deserialize, JsonSchema)]
+struct Nothing {}
+
+/// Asks for all that a call can ask for.
+struct Curious(Settings<Nothing, Nothing>);
+
+impl TicketPlugin for Curious {
+    const ABOUT: About = About { name: "curious", ..About::new("1.0.0") };
+    type Secret = Nothing;
+    type Information = Nothing;
+
+    fn open(settings: Settings<Nothing, Nothing>) -> Result<Curious> {
+        Ok(Curious(settings))
+    }
+
+    fn check(&mut self, _: &Call) -> Result<Vec<Check>> {
+        Ok(Vec::new())
+    }
+
+    fn create(&mut self, call: &Call, _: &TicketRequest<Incident>) -> Result<Ticket> {
+        let body = call.body(Format::Text, &Extra::default())?;
+        let request = Request::post(Endpoint::new(&self.0.endpoint).join("tickets")).json(&body);
+        let answer = call.http(request)?;
+        Ok(Ticket { url: String::from_utf8_lossy(&answer.body).into_owned(), ..Ticket::default() })
+    }
+}
+
+/// What the host says, in this order, and then it closes the pipe.
+fn said(frames: &[(ToWorker, &str)]) -> Vec<u8> {
+    let bytes = frames.iter().map(|(head, body)| encode(head, body.as_bytes()).unwrap());
+    bytes.collect::<Vec<_>>().concat()
+}
+
+/// Runs a worker that hears `input`: how it ended, and what it said.
+fn run(input: &[u8]) -> (FrameError, Vec<(FromWorker, String)>) {
+    let mut output = Vec::new();
+    let ended = serve(&mut Pipe::new(input, &mut output), &table::<Curious>()).unwrap_err();
+    let mut said = Vec::new();
+    let mut rest = output.as_slice();
+    while let Some((start, after)) = rest.split_first_chunk::<LENGTHS>() {
+        let (head, body) = lengths(*start).unwrap();
+        let text = String::from_utf8(after[head..head + body].to_vec()).unwrap();
+        said.push((decode(&after[..head], body).unwrap(), text));
+        rest = &after[head + body..];
+    }
+    (ended, said)
+}
+
+fn open() -> (ToWorker, &'static str) {
+    let settings = r#"{"endpoint": "https://x.org", "secret": {}, "information": {}}"#;
+    (ToWorker::Open { remaining_ms: 1000 }, settings)
+}
+
+fn create() -> (ToWorker, &'static str) {
+    let request = r#"{"incident": {"description": "gw1 is down"}, "key": "k"}"#;
+    (ToWorker::Call { operation: Operation::Create, remaining_ms: 1000 }, request)
+}
+
+fn returned(frame: &(FromWorker, String)) -> (i32, &str) {
+    let FromWorker::Returned { status, .. } = frame.0 else { panic!("{frame:?}") };
+    (status, &frame.1)
+}
+
+fn closed(ended: &FrameError) -> bool {
+    matches!(ended, FrameError::Pipe(cause) if cause.kind() == UnexpectedEof)
+}
+
+#[test]
+fn a_call_asks_the_host_for_texts_and_requests_and_replies() {
+    let answered = HttpHead::Answered { status: 201, headers: Vec::new() };
+    let (ended, said) = run(&said(&[
+        open(),
+        create(),
+        (ToWorker::Rendered { ok: true }, "gw1 is down, says nav"),
+        (ToWorker::Http(answered), "https://x.org/1"),
+    ]));
+    assert!(closed(&ended), "{ended}");
+    assert_eq!(said.len(), 4);
+    assert_eq!(returned(&said[0]), (status::OK, ""));
+    assert!(matches!(&said[1].0, FromWorker::Render { part, .. } if part == "body"));
+    assert!(matches!(&said[2].0, FromWorker::Http { url, .. } if url == "https://x.org/tickets"));
+    assert_eq!(said[2].1, r#""gw1 is down, says nav""#);
+    let (status, reply) = returned(&said[3]);
+    assert_eq!(status, status::OK);
+    assert!(reply.contains(r#""url":"https://x.org/1""#), "{reply}");
+}
+
+#[test]
+fn a_host_that_goes_away_during_a_call_leaves_an_error_and_ends_the_worker() {
+    let (ended, said) = run(&said(&[open(), create()]));
+    assert!(closed(&ended), "{ended}");
+    let (status, reply) = returned(said.last().unwrap());
+    assert_ne!(status, status::OK);
+    assert!(reply.contains("the host can't be asked"), "{reply}");
+}
+
+#[test]
+fn what_no_host_sends_ends_the_worker() {
+    for frames in [
+        said(&[create()]),
+        said(&[open(), (ToWorker::Rendered { ok: true }, "nobody asked")]),
+        said(&[(ToWorker::Open { remaining_ms: 1 }, "{}"), create()]),
+    ] {
+        assert!(matches!(run(&frames).0, FrameError::OutOfTurn));
+    }
+    let mut not_text = said(&[open()]);
+    *not_text.last_mut().unwrap() = 0xff;
+    assert!(matches!(run(&not_text).0, FrameError::OutOfTurn));
+    assert!(matches!(run(&[0xff; 8]).0, FrameError::Bound(_)));
+    let mut nonsense = 4_u32.to_le_bytes().to_vec();
+    nonsense.extend([0, 0, 0, 0, b'n', b'o', b'p', b'e']);
+    assert!(matches!(run(&nonsense).0, FrameError::Head(_)));
+}
+
+#[test]
+fn a_cut_frame_is_a_closed_pipe() {
+    let whole = said(&[open()]);
+    for length in [0, 5, LENGTHS + 3, whole.len() - 1] {
+        assert!(closed(&run(&whole[..length]).0), "{length}");
+    }
+}
