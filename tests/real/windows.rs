@@ -170,3 +170,33 @@ fn the_service_makes_one_ticket_each_though_it_is_killed() {
     let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "made more than once: {twice:?}");
 }
+
+/// A library without the entry symbol, which leaves a file behind if it is unloaded while its process goes on.
+const TELLS_OF_UNLOADING: &str = r#"
+#include <windows.h>
+BOOL WINAPI DllMain(HINSTANCE library, DWORD reason, LPVOID process_ends) {
+   (void)library;
+   if (reason == DLL_PROCESS_DETACH && process_ends == NULL)
+      CloseHandle(CreateFileA(UNLOADED, GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, 0, NULL));
+   return TRUE;
+}
+"#;
+
+#[test]
+#[ignore = "tests/real/windows.sh runs it"]
+fn a_library_that_is_not_a_plugin_is_not_unloaded_either() {
+    let host = host(&[]);
+    let (source, unloaded) = (host.path("tells.c"), host.path("unloaded"));
+    fs::write(&source, TELLS_OF_UNLOADING).unwrap();
+    let compiled = std::process::Command::new("x86_64-w64-mingw32-gcc")
+        .arg("-shared")
+        .arg(format!("-DUNLOADED=\"Z:{}\"", unloaded.display()))
+        .arg("-o")
+        .arg(host.path("plugins/tells.dll"))
+        .arg(&source)
+        .status();
+    assert!(compiled.unwrap().success());
+    let list = host.run(&["plugins", "list"]).ended(0).stdout;
+    assert!(list.contains("doesn't export ticket_plugin_entry"), "{list}");
+    assert!(!unloaded.exists(), "rule R7: a library is never unloaded");
+}
