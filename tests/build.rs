@@ -84,6 +84,8 @@ fn build() -> Result<(), String> {
     // What it tries is Linux's.
     if compiler.extension == "so" {
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
+        let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
+        compiler.library("forges_loaded", &hostile, &forges)?;
     }
     for variant in VARIANTS {
         let defines =

@@ -105,6 +105,21 @@ fn no_text_of_a_plugin_is_a_line_of_its_own() {
 }
 
 #[test]
+fn what_a_constructor_says_in_its_workers_place_is_no_line_of_its_own_either() {
+    let host = Installation::new();
+    host.add(&c_plugin("forges_loaded")).add(&rust_plugin("local"));
+    host.config(&format!("{QUEUE}{}", host.local("good")));
+    let service = host.serve();
+    let shown = host.run(&["plugins", "show", "forges_loaded"]).ended(0).stdout;
+    for text in [host.log(), shown] {
+        assert!(text.contains("\\n INFO ticket 99"), "{text}");
+        let forged = text.lines().find(|line| line.trim_start().starts_with("INFO ticket 99"));
+        assert_eq!(forged, None, "{text}");
+    }
+    service.get("/healthz").is(200);
+}
+
+#[test]
 fn the_end_of_a_last_line_is_told_however_long_it_is() {
     misbehaves("dies_with_long_line", "worker")
         .create("plugin-closed", &["--force"])

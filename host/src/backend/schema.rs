@@ -16,7 +16,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
     let patterns = PatternOptions::fancy_regex().backtrack_limit(10_000).size_limit(256 << 10);
     let validator = jsonschema::options().with_pattern_options(patterns).build(schema);
     let validator = validator.map_err(|cause| {
-        let cause = terminal::cut(&terminal::line(&cause.to_string()), LONGEST_REASON);
+        let cause = shown(&cause.to_string());
         Error::plugin(format!("the plugin's schema of {name} is not a JSON Schema: {cause}"))
     })?;
     let problems: Vec<String> = validator
@@ -34,7 +34,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
                 _ if secret => error.masked().to_string(),
                 _ => error.to_string(),
             };
-            terminal::cut(&format!("{name}{path}: {what}"), LONGEST_REASON)
+            shown(&format!("{name}{path}: {what}"))
         })
         .collect();
     if problems.is_empty() {
@@ -42,6 +42,11 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
     }
     Err(Error::settings(problems.join("; "))
         .help("`ticket-host plugins show NAME` documents a plugin's settings"))
+}
+
+/// A text of the plugin's as a person gets to see it: on one line, and not too long.
+fn shown(text: &str) -> String {
+    terminal::cut(&terminal::line(text), LONGEST_REASON)
 }
 
 /// `needs token; or username, password`.
@@ -71,6 +76,7 @@ pub(crate) fn unknown_members(name: &str, schema: &Value, value: &Value) -> Vec<
         .keys()
         .filter(|member| !known.contains_key(*member))
         .map(|member| format!("{name}.{member}: the plugin doesn't know it; it knows {}", names()))
+        .map(|warning| shown(&warning))
         .collect()
 }
 
@@ -92,13 +98,12 @@ pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
         let properties = shape["properties"].as_object().into_iter().flatten();
         properties
             .map(|(name, property)| Setting {
-                name: name.clone(),
-                kind: kind(schema, property, 4),
+                name: shown(name),
+                kind: shown(&kind(schema, property, 4)),
                 required: required(name),
-                description: property["description"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .replace('\n', " "),
+                description: shown(
+                    &property["description"].as_str().unwrap_or_default().replace('\n', " "),
+                ),
             })
             .collect()
     });
@@ -179,6 +184,18 @@ mod tests {
         let kinds = shapes.iter().map(|shape| (shape[0].kind.as_str(), shape[0].required));
         let expected = [("string or integer", true), ("string or integer", false), ("any", false)];
         assert_eq!(kinds.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn no_name_in_a_schema_makes_a_line_of_its_own_or_a_very_long_one() {
+        let name = format!("a\n INFO ticket 99: created{}", "b".repeat(1 << 19));
+        let schema = json!({"required": [name], "properties": {&name: {"type": name}}});
+        let warnings = unknown_members("information", &schema, &json!({"x": 1}));
+        let error = validate("information", &schema, &json!({}), false).unwrap_err().message;
+        let setting = &settings(&schema)[0][0];
+        for text in [&warnings[0], &error, &setting.name, &setting.kind] {
+            assert!(!text.contains('\n') && text.len() < 6000, "{} bytes", text.len());
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ use stderr::LastWords;
 const LOADING: Duration = Duration::from_secs(5);
 /// How long a plugin may take to notice that its time is over, before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// Bytes of a sentence that a worker says of itself or its library.
+const LONGEST_SENTENCE: usize = 1 << 10;
 
 /// Why a worker is no more.
 #[derive(Debug, thiserror::Error)]
@@ -117,12 +119,15 @@ impl Worker {
             Err(_) => Err(worker.kill(started).await),
             Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
             Ok(Ok((FromWorker::Loaded { sdk, unconfined }, body))) => {
-                worker.sdk = sdk;
-                worker.unconfined = unconfined;
+                // The library's constructors may have written this frame.
+                worker.sdk = sdk.map(|sdk| shown(&sdk));
+                worker.unconfined = unconfined.iter().map(|lack| shown(lack)).collect();
                 worker.manifest = lossy(body);
                 Ok(worker)
             }
-            Ok(Ok((FromWorker::NotLoaded, body))) => Err(WorkerError::NotLoaded(lossy(body))),
+            Ok(Ok((FromWorker::NotLoaded, body))) => {
+                Err(WorkerError::NotLoaded(shown(&lossy(body))))
+            }
             Ok(Ok(_)) => Err(WorkerError::Nonsense(FrameError::OutOfTurn)),
         }
     }
@@ -267,6 +272,11 @@ impl Worker {
         WorkerError::Died { how, last_words }
     }
 }
+/// A worker's sentence as a person gets to see it: on one line, and not too long.
+fn shown(sentence: &str) -> String {
+    terminal::cut(&terminal::line(sentence), LONGEST_SENTENCE)
+}
+
 /// A call of a worker that writes just these bytes, whatever it is told.
 #[cfg(test)]
 pub(crate) async fn converse_with(bytes: &[u8], peer: &impl Peer) -> Result<Returned, FrameError> {
