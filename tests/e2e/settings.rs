@@ -127,7 +127,7 @@ fn arguss_own_variables_make_a_backend() {
         "{good:?}"
     );
     program("{}").ended(3).says("information: queue is missing");
-    program("{'queue': 'NOC'}").ended(3).says("TICKET_INFORMATION is no JSON object");
+    program("{'queue': 'NOC'}").ended(3).says("TICKET_INFORMATION is not a JSON object");
 }
 
 #[test]
