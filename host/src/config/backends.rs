@@ -19,7 +19,7 @@ use crate::backend::gateway::Origin;
 use crate::error::{Error, Result};
 
 /// One backend's settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct BackendConfig {
     pub name: String,
     /// The name or an alias of the plugin, as its manifest has it.
@@ -187,6 +187,17 @@ impl BackendConfig {
             Some(spans) => spans.pointing(setting, error),
             None => error,
         }
+    }
+}
+
+impl std::fmt::Debug for BackendConfig {
+    /// Only what can't hold a secret: the proxy may have a password, and information is the plugin's own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackendConfig")
+            .field("name", &self.name)
+            .field("plugin", &self.plugin)
+            .field("endpoint", &self.endpoint.as_str())
+            .finish_non_exhaustive()
     }
 }
 

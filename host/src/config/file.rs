@@ -16,6 +16,7 @@ use super::serve::{RawServe, ServeConfig};
 use super::settings::Config;
 use super::source::Source;
 use super::trust::{self, RawKey};
+use super::urls::quoted;
 use crate::error::{Error, Result};
 use crate::plugins::trust::{Signatures, Trust};
 
@@ -68,7 +69,7 @@ pub(super) fn load(path: &Path) -> Result<Config> {
 }
 
 /// The settings that `text`, the config file `path`, gives.
-fn parse(path: &Path, text: &str) -> Result<Config> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
     let source = Source::new(path, text)?;
     let raw: RawConfig = source.deserialize(text)?;
     // Relative file names count from the config file's directory.
@@ -84,7 +85,7 @@ fn parse(path: &Path, text: &str) -> Result<Config> {
             return Ok(());
         }
         let names = backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Err(Error::settings(format!("{setting}: there is no backend {name:?}"))
+        Err(Error::settings(format!("{setting}: there is no backend{}", quoted(name)))
             .help(format!("there are: {names}")))
     };
     let default_backend = raw.default_backend.as_ref();
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_pointed_at() {
         for (text, at, why) in [
-            (BACKEND.replace("https://", ""), "\"rt.example.org\"", "no URL"),
+            (BACKEND.replace("https://", ""), "\"rt.example.org\"", "is not a valid URL"),
             (BACKEND.replace("plugin =", "plugn ="), "plugn", "unknown field `plugn`"),
             (format!("{BACKEND}isolation = \"none\"\n"), "\"none\"", "unknown variant"),
             (format!("{BACKEND}look_first = \"never\"\n"), "\"never\"", "unknown variant"),
@@ -155,7 +156,7 @@ mod tests {
             (
                 format!("{BACKEND}allow_origins = [\"https://x.org/path\"]\n"),
                 "\"https://x.org/path\"",
-                "no origin",
+                "is not an origin",
             ),
             (format!("{BACKEND}information = \"NOC\"\n"), "\"NOC\"", "must be a table"),
             (format!("default_backend = \"b\"\n{BACKEND}"), "\"b\"", "no backend \"b\""),

@@ -17,6 +17,8 @@ mod secret;
 mod serve;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod urls;
 

@@ -13,6 +13,7 @@ use super::json::json;
 use super::limits::bounded;
 use super::secret::SecretSource;
 use super::source::Source;
+use super::urls::quoted;
 use crate::error::{Error, Result};
 
 /// The settings of the service.
@@ -99,7 +100,7 @@ impl ServeConfig {
 
 fn listen(text: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| {
-        Error::settings(format!("listen {text:?} is not an address with a port"))
+        Error::settings(format!("listen{} is not an address with a port", quoted(text)))
             .help("write it like 127.0.0.1:8620 or [::1]:8620")
     })
 }

@@ -45,9 +45,14 @@ impl Source {
     pub(super) fn deserialize<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
         toml::from_str(text).map_err(|cause| {
             let span = cause.span().unwrap_or(0..0);
+            // Most messages quote the value; one about a missing setting can't.
+            let quotes = !cause.message().starts_with("missing field");
             let secret = self.hidden.iter().any(|h| h.start < span.end && span.start < h.end);
-            // The message may quote the value.
-            let message = if secret { "this can't stand here" } else { cause.message() };
+            let message = if quotes && secret {
+                "this value is not of the kind that the setting takes; it is not shown, since it may hold a secret"
+            } else {
+                cause.message()
+            };
             let error = Error::settings(message).help("the README lists the settings");
             self.pointing(span, error)
         })
