@@ -195,7 +195,7 @@ fn which_backend_is_meant_must_be_clear() {
 }
 
 #[test]
-fn a_command_line_that_is_none_ends_with_2() {
+fn a_command_line_that_is_wrong_ends_with_2() {
     Installation::new().run(&["create", "--no-such-flag"]).ended(2);
 }
 
