@@ -192,7 +192,10 @@ fn settings_of_argus_that_are_wrong_are_pointed_at() {
     for (argus, why) in [
         ("url = \"nonsense\"\ntoken = \"t\"\n", "argus.url \"nonsense\" is not a valid URL"),
         ("url = \"https://a.org\"\n", "missing field `token`"),
-        ("url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n", "no backend \"x\""),
+        (
+            "url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n",
+            "argus.backend names a backend \"x\" that doesn't exist",
+        ),
         ("url = \"https://a.org\"\ntoken = \"t\"\ninterval_seconds = 0\n", "out of bounds"),
     ] {
         host.config(&format!("[argus]\n{argus}"));

@@ -85,8 +85,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
             return Ok(());
         }
         let names = backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Err(Error::settings(format!("{setting}: there is no backend{}", quoted(name)))
-            .help(format!("there are: {names}")))
+        Err(Error::settings(format!(
+            "{setting} names a backend{} that doesn't exist",
+            quoted(name)
+        ))
+        .help(format!("there are: {names}")))
     };
     let default_backend = raw.default_backend.as_ref();
     source.read_if_given(default_backend, |name| one_of_them("default_backend", name))?;
@@ -156,10 +159,14 @@ mod tests {
             (
                 format!("{BACKEND}allow_origins = [\"https://x.org/path\"]\n"),
                 "\"https://x.org/path\"",
-                "is not an origin",
+                "that is not an origin",
             ),
             (format!("{BACKEND}information = \"NOC\"\n"), "\"NOC\"", "must be a table"),
-            (format!("default_backend = \"b\"\n{BACKEND}"), "\"b\"", "no backend \"b\""),
+            (
+                format!("default_backend = \"b\"\n{BACKEND}"),
+                "\"b\"",
+                "names a backend \"b\" that doesn't exist",
+            ),
         ] {
             let error = refuse(&text);
             assert!(error.message.contains(why), "{error}");

@@ -62,6 +62,8 @@ const EXPECTED: &[&str] = &[
     "[backends.a]\nplugin = 'rt'\nendpoint = 'https://x.org'\nallow_origins = {}\n",
     "[backends.a]\nplugin = 'rt'\nendpoint = 'https://x.org'\nallow_origins = [[{}]]\n",
     "[backends.a]\nplugin = 'rt'\nendpoint = 'https://x.org'\nproxy = {}\nconcurrency = 0\n",
+    // This one can be read: a proxy may have a password, which Debug doesn't show.
+    "[backends.a]\nplugin = 'rt'\nendpoint = 'https://x.org'\nproxy = {}\n",
     "[backends.a]\nplugin = 'rt'\nendpoint = 'https://x.org'\nproxy = [{}]\n",
     "[argus]\ntoken = 't'\nurl = {}\ninterval_seconds = 0\n",
     "[argus]\ntoken = 't'\nurl = 'https://x.org'\nfrontend_url = {}\ninterval_seconds = 0\n",

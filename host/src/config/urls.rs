@@ -48,7 +48,7 @@ pub(super) fn origin(text: &str) -> Result<Origin> {
         .ok()
         .filter(|url| url.path() == "/" && url.query().is_none() && url.username().is_empty());
     url.as_ref().and_then(Origin::of).ok_or_else(|| {
-        Error::settings(format!("allow_origins:{} is not an origin", quoted(text)))
+        Error::settings(format!("allow_origins has an entry{} that is not an origin", quoted(text)))
             .help("write scheme, host and port, like https://api.example.org:8443")
     })
 }
