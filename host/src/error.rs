@@ -1,11 +1,13 @@
 //! What the host reports when something failed: whose problem it is, what failed and where, what to
 //! do, and whether a ticket may exist all the same.
+//!
+//! Everything else in the host can fail, so everything imports this file; it imports nothing of the host.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ticket_plugin_api::{self as api, Retry};
-
-use crate::config::Snippet;
 
 /// Whose problem an error is. The first four are Argus's own kinds.
 #[derive(
@@ -19,11 +21,11 @@ pub enum Kind {
     Client,
     /// The ticket system refused.
     Creation,
-    /// A plugin broke, or an answer that nobody understands.
+    /// A plugin broke its rules, or gave an answer that can't be understood.
     Plugin,
-    /// No such plugin, or a library that is none.
+    /// There is no plugin of that name, or a library can't be used as a plugin.
     Import,
-    /// What was asked for makes no sense: the command line, the incident.
+    /// The command line, or an incident, is not one that can be used.
     Usage,
 }
 
@@ -41,7 +43,7 @@ impl Kind {
     }
 }
 
-/// Anything that stops the host from doing what it was asked. Never holds a secret.
+/// Anything that stops the host from doing what it was asked. No field ever holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -54,10 +56,21 @@ pub struct Error {
     pub retry: Retry,
     /// How long the ticket system asked to be left alone.
     pub retry_after: Option<Duration>,
-    /// The place in the config file.
+    /// The lines of the config file that the error is about, if it is about any.
     pub snippet: Option<Box<Snippet>>,
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Some lines of a file, with what is to be pointed at in them.
+#[derive(Debug, Clone)]
+pub struct Snippet {
+    /// The file's name.
+    pub file: String,
+    /// The file's whole text. Whoever makes a snippet has masked everything in it that may be a secret.
+    pub text: Arc<str>,
+    /// What to point at: bytes of `text`.
+    pub span: Range<usize>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -106,9 +119,9 @@ impl Error {
         self
     }
 
-    /// The error with `place` before its message: `backend noc-rt (rt): ...`.
-    pub fn at(mut self, place: &str) -> Error {
-        self.message = format!("{place}: {}", self.message);
+    /// The error with what it is about before its message: `backend noc-rt (rt): ...`.
+    pub fn at(mut self, subject: &str) -> Error {
+        self.message = format!("{subject}: {}", self.message);
         self
     }
 }

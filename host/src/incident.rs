@@ -1,4 +1,5 @@
-//! An incident as it comes in: bounded, an object with a description, with the key of its ticket.
+//! Reads an incident as it comes in, which has a bound and must be an object with a description, and tells
+//! the key of its ticket.
 
 use std::io::Read;
 
@@ -7,13 +8,13 @@ use ticket_plugin_api::Incident;
 
 use crate::error::{Error, Result};
 
-/// Characters that a key may have.
+/// The most characters that a key may have.
 const LONGEST_KEY: usize = 1000;
 
 /// Reads one incident of at most `max` bytes from `input`, called `name` in errors.
 ///
 /// # Errors
-/// Usage errors: too large, no JSON, no object, no description, can't be read.
+/// A usage error: it can't be read, has more than `max` bytes, or is not an incident.
 pub(crate) fn read(input: impl Read, name: &str, max: usize) -> Result<Incident> {
     let refuse = |what: String| Error::usage(format!("{name}: the incident {what}"));
     let mut bytes = Vec::new();
@@ -21,35 +22,37 @@ pub(crate) fn read(input: impl Read, name: &str, max: usize) -> Result<Incident>
         Error::usage(format!("{name}: the incident can't be read")).cause(cause)
     })?;
     if bytes.len() > max {
-        return Err(refuse(format!("has more than {max} bytes"))
-            .help("raise limits.max_incident_bytes if that is what your incidents are"));
+        return Err(refuse(format!("has more than {max} bytes")).help(
+            "if your incidents are that large, raise limits.max_incident_bytes in the config",
+        ));
     }
     if bytes.trim_ascii().is_empty() {
         return Err(Error::usage(format!("{name} is empty"))
-            .help("give a FILE with an incident, or pipe one in"));
+            .help("name a FILE that holds an incident, or pipe one in"));
     }
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|cause| refuse(format!("is no JSON: {cause}")))?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|cause| refuse(format!("is not valid JSON: {cause}")))?;
     of(value, name)
 }
 
-/// The incident that a JSON value is, called `name` in errors.
+/// The incident that a JSON value stands for, called `name` in errors.
 ///
 /// # Errors
-/// Usage errors: no object, no description.
+/// A usage error: the value is not an object, or has no description.
 pub(crate) fn of(value: Value, name: &str) -> Result<Incident> {
     let refuse = |what: &str| Error::usage(format!("{name}: the incident {what}"));
     let Value::Object(attributes) = value else {
-        return Err(refuse("is no JSON object")
+        return Err(refuse("is not a JSON object")
             .help("give one incident, as Argus serializes it: {\"description\": \"...\", ...}"));
     };
     if !attributes.get("description").is_some_and(Value::is_string) {
-        return Err(refuse("has no description (a text, which may be empty)"));
+        return Err(refuse("has no description: give it a text, which may be empty"));
     }
     Ok(without_nul(attributes).into())
 }
 
-/// NUL ends text in the C libraries and databases of many ticket systems: U+FFFD in its place.
+/// The attributes with U+FFFD in place of each NUL, which would end the text in the C libraries and
+/// databases that many ticket systems are made with.
 fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {
     fn clean(value: Value) -> Value {
         match value {
@@ -62,11 +65,11 @@ fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {
     attributes.into_iter().map(|(name, value)| (name, clean(value))).collect()
 }
 
-/// What identifies the incident's ticket in a backend: its `argus_url`, else its source and number,
-/// else the ticket that it says it has.
+/// What identifies the incident's ticket in a backend: the key that is `given`, else the incident's
+/// `argus_url`, else its source and number, else the URL of the ticket that it says it has.
 ///
 /// # Errors
-/// A usage error where it has neither, or where `given` can't be a key.
+/// A usage error: the incident has none of them, or what was found can't be a key.
 pub(crate) fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
     let key = match given {
         Some(key) => key.trim().to_owned(),
@@ -78,17 +81,17 @@ pub(crate) fn key(incident: &Incident, given: Option<&str>) -> Result<String> {
         None if !incident.ticket_url.trim().is_empty() => incident.ticket_url.trim().to_owned(),
         None => {
             return Err(Error::usage(
-                "the incident has neither an argus_url nor a source's name and a pk: \
-                 nothing tells its ticket from another's",
+                "the incident has neither an argus_url nor a source's name and a pk, so nothing tells \
+                 its ticket from another's",
             )
-            .help("give --key KEY: the same key finds the same ticket again"));
+            .help("give a key, with --key or as \"key\": the same key finds the same ticket again"));
         }
     };
     if key.is_empty() || key.chars().count() > LONGEST_KEY || key.chars().any(char::is_control) {
         return Err(Error::usage(format!(
-            "the key of an incident's ticket has 1 to {LONGEST_KEY} characters and no control characters"
+            "the key of an incident's ticket must have 1 to {LONGEST_KEY} characters, and no control characters"
         ))
-        .help("name one with --key"));
+        .help("give another key, with --key or as \"key\""));
     }
     Ok(key)
 }
@@ -103,15 +106,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_incident_is_refused_with_its_reason() {
-        assert!(refuse(b"nonsense").contains("x.json: the incident is no JSON: "));
-        assert!(refuse(b"[{}]").contains("no JSON object"));
+    fn what_is_not_an_incident_is_refused_with_its_reason() {
+        assert!(refuse(b"nonsense").contains("x.json: the incident is not valid JSON: "));
+        assert!(refuse(b"[{}]").contains("not a JSON object"));
         assert!(refuse(b"{}").contains("no description"));
         assert!(refuse(b"{\"description\": 5}").contains("no description"));
         assert!(refuse(&[b' '; 1001]).contains("more than 1000 bytes"));
-        assert!(refuse(b"{\"description\": \"\xff\"}").contains("no JSON"));
+        assert!(refuse(b"{\"description\": \"\xff\"}").contains("not valid JSON"));
         let deep = "[".repeat(900);
-        assert!(refuse(deep.as_bytes()).contains("no JSON"));
+        assert!(refuse(deep.as_bytes()).contains("not valid JSON"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Errors as people read them: with the lines of the config file that they are about.
+//! Writes errors for people to read, with the lines of the config file that they are about.
 
 use std::io::IsTerminal;
 
@@ -8,13 +8,14 @@ use ticket_plugin_api::Retry;
 use crate::error::{Error, Kind};
 use crate::terminal::safe;
 
-/// Whether standard error may have colours (https://no-color.org).
+/// Whether what is written to standard error may have colours: only on a terminal, and not if the user
+/// has set NO_COLOR (https://no-color.org).
 pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// An error for a person: what, where in the config file, why, whether there may be a ticket,
-/// and what to do.
+/// An error as a person reads it: what failed, which line of the config it is about, why, whether there
+/// may be a ticket all the same, and what to do.
 pub(crate) fn text(error: &Error) -> String {
     let mut out = format!("error: {}\n", safe(&error.message));
     if let Some(snippet) = &error.snippet {
@@ -27,7 +28,7 @@ pub(crate) fn text(error: &Error) -> String {
         let mut shown = String::new();
         let handler = GraphicalReportHandler::new_themed(theme);
         if handler.render_report(&mut shown, report.as_ref()).is_ok() {
-            // Without the line of miette's own that has no message in it.
+            // miette begins with a line for a message, which is empty: ours is above. The frame follows it.
             let frame = shown.lines().skip_while(|line| !line.contains('╭'));
             frame.for_each(|line| out.push_str(&format!("{line}\n")));
         }
@@ -45,7 +46,10 @@ pub(crate) fn text(error: &Error) -> String {
         out.push_str("  no ticket was created; trying again can help\n");
     }
     if let Some(wait) = error.retry_after {
-        out.push_str(&format!("  the ticket system asks to wait for {} s\n", wait.as_secs()));
+        out.push_str(&format!(
+            "  the ticket system asks to be left alone for {} s\n",
+            wait.as_secs()
+        ));
     }
     if let Some(help) = &error.help {
         out.push_str(&format!("  help: {}\n", safe(help)));

@@ -1,6 +1,8 @@
-//! The backends as the config and the plugin directories have them: made together, replaced together.
+//! Makes the backends of the config and the plugins: all together, so that they can be replaced together
+//! when the config or a plugin changes.
 //!
-//! Invariant: a setup never changes. Who began a call with one ends it with that one.
+//! Invariant: a setup never changes. A call that began with one setup ends with it, also when there is a
+//! newer one by then.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,28 +17,30 @@ use crate::plugins::catalog::{self, Catalog, PluginDir};
 use crate::plugins::trust::Trust;
 use crate::store::Failure;
 
-/// Where a setup comes from.
+/// Where the config file and the plugins are, as far as the command line says it.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The config file; None: the default places.
+    /// The config file, or None for the first of the usual ones that exists.
     pub config: Option<PathBuf>,
-    /// Plugin directories that the command line names.
+    /// Plugin directories; they come first in the search path.
     pub plugin_dirs: Vec<PathBuf>,
 }
 
-/// See the module.
+/// The config, the plugins that were found, and the backends that were made of both.
 #[derive(Debug)]
 pub struct Setup {
     pub config: Config,
     pub catalog: Catalog,
-    /// Every backend of the config: ready, or why it is not.
+    /// Every backend of the config by its name: ready for calls, or the reason why it is not.
     pub backends: BTreeMap<String, std::result::Result<Arc<Backend>, Failure>>,
-    /// Why backends are not ready, with the places in the config.
+    /// The same reasons for people: the name of each backend that is not ready, and an error with the lines
+    /// of the config that it is about.
     pub errors: Vec<(String, Error)>,
 }
 
 impl Sources {
-    /// The search path: named directories, the config's, the environment's, then the usual ones.
+    /// The directories where plugins are looked for: those of the command line, then the config's, the
+    /// environment's (`TICKET_HOST_PLUGIN_PATH`), then the usual ones.
     pub fn places(&self, config: Option<&Config>) -> Vec<PluginDir> {
         let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
         let named = self.plugin_dirs.iter().cloned();
@@ -46,15 +50,18 @@ impl Sources {
         catalog::search_path(named)
     }
 
-    /// The plugins in the search path.
+    /// Looks for the plugins, and asks each what it is.
     pub async fn discover(&self, config: Option<&Config>) -> Catalog {
-        let none = Trust::default();
-        let trust = config.map_or(&none, |config| &config.trust);
+        let default = Trust::default();
+        let trust = config.map_or(&default, |config| &config.trust);
         Catalog::discover(self.places(config), trust).await
     }
 
+    /// Reads the config, looks for the plugins, and makes the backends.
+    ///
     /// # Errors
-    /// The config can't be read. A backend that isn't ready is no error here.
+    /// The config can't be used. A backend that isn't ready doesn't keep the others from their work: the
+    /// setup says why it isn't.
     pub async fn load(&self, metrics: &Arc<Metrics>) -> Result<Setup> {
         let config = Config::load(self.config.as_deref())?;
         let catalog = self.discover(Some(&config)).await;
@@ -73,11 +80,12 @@ impl Sources {
 }
 
 impl Setup {
-    /// This setup with the backends of an older one that would do just the same.
+    /// This setup, to be used after an `older` one. A backend that would do just the same as its
+    /// predecessor is replaced by that, with its open plugins and what it knows of the ticket system.
     ///
     /// # Errors
-    /// The first backend that was ready and whose settings are wrong now: then the older setup
-    /// should stay.
+    /// The settings of a backend are wrong that was ready in the older setup, or wasn't there. Then the
+    /// older setup should stay in use.
     pub fn after(mut self, older: &Setup) -> Result<Setup> {
         let wrong = self.errors.iter().position(|(name, error)| {
             error.kind == Kind::Settings && older.backends.get(name).is_none_or(|old| old.is_ok())
@@ -95,7 +103,7 @@ impl Setup {
         Ok(self)
     }
 
-    /// What is odd, a sentence each.
+    /// What is odd about the config, the plugins and the backends, though they work: a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let backends = self.backends.values().filter_map(|backend| backend.as_ref().ok());
         let of_backends = backends.flat_map(|backend| {
@@ -112,7 +120,10 @@ impl Setup {
     }
 }
 
-/// A backend of the config with its plugin.
+/// Makes one backend of its settings and its plugin.
+///
+/// # Errors
+/// There is no such plugin, or the settings are not what it needs. The error points to the setting.
 pub fn backend(
     settings: &BackendConfig,
     catalog: &Catalog,

@@ -1,11 +1,12 @@
-//! What a ticket system said a while ago and still counts.
+//! Remembers for a while what a ticket system said, so that it isn't asked again with each ticket.
 
 use std::time::{Duration, Instant};
 
-/// How long a look-up counts.
+/// How long a value is used after it was looked up.
 const FRESH: Duration = Duration::from_secs(600);
 
-/// A value that is looked up once in ten minutes: labels, fields, a project.
+/// A value of the ticket system that seldom changes (its labels, its fields, a project), and that is looked
+/// up at most once in ten minutes.
 #[derive(Debug)]
 pub struct Cached<T> {
     value: Option<(Instant, T)>,
@@ -18,8 +19,10 @@ impl<T> Default for Cached<T> {
 }
 
 impl<T> Cached<T> {
-    /// The value, by `look_up` if there is none or if it is old. What `look_up` fails with is
-    /// passed on, and nothing is kept.
+    /// The value. It is looked up if it never was, or more than ten minutes ago.
+    ///
+    /// # Errors
+    /// What `look_up` fails with. Nothing is kept then, so that the next call looks it up again.
     pub fn get<E>(&mut self, look_up: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
         let fresh = self.value.take_if(|(since, _)| since.elapsed() < FRESH);
         let kept = match fresh {
@@ -29,12 +32,12 @@ impl<T> Cached<T> {
         Ok(&mut self.value.insert(kept).1)
     }
 
-    /// The value as it was last looked up.
+    /// The value as it was last looked up, however long ago; None if it never was.
     pub fn last(&mut self) -> Option<&mut T> {
         self.value.as_mut().map(|(_, value)| value)
     }
 
-    /// Forgets the value: the server has refused what it said.
+    /// Forgets the value. A plugin does this when the ticket system refuses what the value says.
     pub fn clear(&mut self) {
         self.value = None;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose problem an error is; the host's exit codes and Argus's answers follow it.
+/// Whose problem an error is. The host's exit code, and the kind of error that Argus sees, depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorKind {
@@ -12,21 +12,22 @@ pub enum ErrorKind {
     Settings,
     /// The ticket system can't be reached, or is overloaded.
     Client,
-    /// The ticket system refused: permission, missing field.
+    /// The ticket system refused to create the ticket: a permission or a field is missing, for example.
     Creation,
-    /// Anything else: a bug, an answer nobody understands.
+    /// Anything else: a bug in the plugin, or an answer of the ticket system that it doesn't understand.
     Plugin,
-    /// The plugin doesn't do that at all.
+    /// The plugin doesn't offer the operation at all.
     Unsupported,
 }
 
-/// Whether the same call may be made again. An unknown word from a newer plugin reads as `Never`.
+/// Whether the same call may be made again. A word that this version doesn't know, from a newer plugin, reads
+/// as `Never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retry {
     /// Nothing was created; trying again can help.
     Later,
-    /// The ticket MAY exist: the host asks `find` before it tries again.
+    /// The ticket may exist, since nobody knows what the call did. The host asks `find` before it tries again.
     Unknown,
     /// Nothing was created, and the same call would fail again.
     #[default]
@@ -34,7 +35,8 @@ pub enum Retry {
     Never,
 }
 
-/// Why a call failed. The message says what failed and, where it can, what to do; never a secret.
+/// Why a call failed. The message says what failed and, where the plugin knows it, what to do. It must never
+/// hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -49,7 +51,7 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of `kind` that no second try mends.
+    /// An error of `kind`. Until [`Error::retry`] says otherwise, trying again is of no use.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), retry: Retry::Never, retry_after: None }
     }

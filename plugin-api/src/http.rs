@@ -1,4 +1,4 @@
-//! HTTP requests and answers as plugins see them; the host does the exchange.
+//! HTTP requests and answers as plugins see them. The exchange itself is the host's.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,41 +9,42 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Retry};
 
-/// All but RFC 3986's unreserved characters.
+/// What is percent-encoded: all but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A backend's endpoint, to which paths are joined: with and without a trailing slash, with a
-/// sub-path, with a port, all mean what an operator expects.
+/// A backend's endpoint, to which paths are joined. The operator may write it with or without a trailing
+/// slash, with a sub-path and with a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     base: String,
 }
 
 impl Endpoint {
-    /// `url` is absolute, with a scheme: the host has seen to that.
+    /// `url` must be absolute, with a scheme. The host has checked that of the endpoint in the settings.
     pub fn new(url: &str) -> Endpoint {
         Endpoint { base: url.trim_end_matches('/').to_owned() }
     }
 
-    /// The endpoint's URL and `path` below it. `path` is taken as it is: no leading slash, escaped.
+    /// The URL of `path` below the endpoint. `path` is taken as it is: it has no leading slash, and what
+    /// must be escaped in it is.
     pub fn join(&self, path: &str) -> Url {
         Url(format!("{}/{path}", self.base))
     }
 }
 
-/// A URL that grows by escaped parts.
+/// A URL to which a plugin adds segments of the path and parameters of the query, which are escaped here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(String);
 
 impl Url {
-    /// Appends `/` and `segment`, escaped: a slash in it does not part segments.
+    /// Adds a segment to the path. A slash in `segment` is escaped, and so doesn't begin another one.
     pub fn segment(mut self, segment: &str) -> Url {
         self.0.push('/');
         self.0.extend(utf8_percent_encode(segment, RESERVED));
         self
     }
 
-    /// Appends `name=value` to the query, the value escaped.
+    /// Adds `name=value` to the query. The value is escaped; the name is taken as it is.
     pub fn query(mut self, name: &str, value: &str) -> Url {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(name);
@@ -70,7 +71,8 @@ pub fn escape(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The value of an Authorization header (RFC 7617) for bytes in the server's charset.
+/// The value of an Authorization header (RFC 7617). User and password are bytes, since it depends on the
+/// server in which charset it reads them.
 pub fn basic_auth(user: &[u8], password: &[u8]) -> String {
     let pair = [user, b":", password].concat();
     format!("Basic {}", STANDARD.encode(pair))
@@ -108,10 +110,10 @@ impl Request {
         self
     }
 
-    /// Sets body and Content-Type.
+    /// Sets the body to this value as JSON, and Content-Type to match.
     ///
     /// # Panics
-    /// If `body` can't be JSON (a map with keys that aren't text): a bug in the plugin.
+    /// If `body` can't be JSON, such as a map whose keys aren't texts. That is a bug in the plugin.
     pub fn json(mut self, body: &impl Serialize) -> Request {
         self.body = serde_json::to_vec(body).expect("a plugin's own body can be JSON");
         self.header("Content-Type", "application/json")
@@ -129,20 +131,21 @@ pub fn is_safe(method: &str) -> bool {
 }
 
 impl std::fmt::Debug for Request {
-    /// Without header values and body: they may hold the secret.
+    /// Shows neither header values nor the body, since they may hold the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.method, self.url)
     }
 }
 
-/// One HTTP answer, whatever its status.
+/// One HTTP answer, of whatever status.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
-    /// Names in lower case.
+    /// The headers, their names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Whether the request changed nothing; decides what a 5xx leaves unknown.
+    /// Whether the request was one that changes nothing on the server. After another, a 5xx leaves it
+    /// unknown whether the ticket was created.
     pub(crate) safe: bool,
 }
 
@@ -156,7 +159,7 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// A plugin error that says what came instead: an HTML page, nothing, another shape.
+    /// A plugin error that says what came instead: an HTML page, nothing, or JSON of another shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|cause| {
             let error = Error::plugin(format!(
@@ -164,13 +167,18 @@ impl Response {
                 self.status,
                 self.kind_of_body(),
             ));
-            // A 2xx without its body: what was to be created may be there.
+            // The status says that the request was carried out, so what it was to create may exist, though
+            // the answer doesn't tell which it is.
             if self.safe || self.status >= 300 { error } else { error.retry(Retry::Unknown) }
         })
     }
 
-    /// The JSON of an answer that must have the status `wanted`; `refusal` makes the error of any
-    /// other, and of an HTML page, which no API means. `what` begins a message: `the issue: Jira`.
+    /// The body as JSON, of an answer that must have the status `wanted`. `what` begins the message of an
+    /// error about the body: `the issue: Jira`.
+    ///
+    /// # Errors
+    /// The error that `refusal` makes, if the answer has another status or is an HTML page, which is a login
+    /// page or a proxy's and never an API's. Else that of [`Response::json`].
     pub fn read<T: DeserializeOwned>(
         &self,
         wanted: u16,
@@ -183,7 +191,7 @@ impl Response {
         self.json().map_err(|error| Error { message: format!("{what} {}", error.message), ..error })
     }
 
-    /// `an HTML page`, `an empty body` or `a body`.
+    /// What the body is, for messages: `an HTML page`, `an empty body` or `a body`.
     pub fn kind_of_body(&self) -> &'static str {
         let start = String::from_utf8_lossy(&self.body[..self.body.len().min(512)]);
         let start = start.trim_start().to_ascii_lowercase();
@@ -196,17 +204,17 @@ impl Response {
         }
     }
 
-    /// See [`retry_after`].
+    /// How long the server asks to be left alone, if it does: see the function [`retry_after`].
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(&self.headers)
     }
 
-    /// Whether another page follows (Link with rel="next", RFC 8288).
+    /// Whether another page of a list follows: the Link header then has rel="next" (RFC 8288).
     pub fn has_next_page(&self) -> bool {
         self.header("link").is_some_and(|link| link.contains("rel=\"next\""))
     }
 
-    /// The error that this answer stands for, its kind by the status, `reason` as its message.
+    /// The error that this answer stands for. Its message is `reason`; the rest depends on the status:
     ///
     /// | status | kind | may be tried again |
     /// |---|---|---|
@@ -217,7 +225,7 @@ impl Response {
     /// | anything else | plugin | no |
     pub fn error(&self, reason: impl Into<String>) -> Error {
         let (kind, retry) = match self.status {
-            // GitHub says so of its rate limits.
+            // GitHub answers 403 with this header when a rate limit is used up.
             403 if self.retry_after().is_some() => (ErrorKind::Client, Retry::Later),
             401 | 404 | 410 => (ErrorKind::Settings, Retry::Never),
             408 | 425 | 429 | 503 => (ErrorKind::Client, Retry::Later),
@@ -230,16 +238,17 @@ impl Response {
     }
 }
 
-/// How long the server that answered with these headers asks to be left alone: Retry-After (RFC
-/// 9110, 10.2.3), or when a rate limit that is used up starts anew: RateLimit-Reset (GitLab),
-/// X-RateLimit-Reset (GitHub, Jira), as seconds, as a Unix time or as RFC 3339. Names of headers
-/// are in lower case.
+/// How long the server that answered with these headers asks to be left alone, if it does.
+///
+/// It says so with Retry-After (RFC 9110, 10.2.3). If that is absent and a rate limit is used up, it is the
+/// time until the limit starts anew, which GitLab tells in RateLimit-Reset, and GitHub and Jira in
+/// X-RateLimit-Reset: in seconds, as a Unix time or as RFC 3339. The names in `headers` must be in lower case.
 pub fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
     retry_after_at(headers, SystemTime::now())
 }
 
 fn retry_after_at(headers: &[(String, String)], now: SystemTime) -> Option<Duration> {
-    /// More seconds than anyone waits: a time since 1970.
+    /// A number from here on is a time in seconds since 1970, since nobody is asked to wait that long.
     const UNIX_TIME: u64 = 1_000_000_000;
     let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
@@ -264,13 +273,17 @@ fn retry_after_at(headers: &[(String, String)], now: SystemTime) -> Option<Durat
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
+    /// The request never left. The text says why.
     #[error("{0}")]
     NotSent(String),
-    /// `safe`: the request was one that changes nothing.
+    /// The request left, and its whole answer never came, so nobody knows what the server did. `safe` says
+    /// that the request was one that changes nothing.
     #[error("{reason}")]
     Unknown { reason: String, safe: bool },
+    /// The host doesn't let the request out, because of what it is or where it would go. The text says why.
     #[error("{0}")]
     Denied(String),
+    /// The host is in a dry run, and sends nothing.
     #[error("a dry run: the request was not sent")]
     DryRun,
 }

@@ -1,10 +1,10 @@
-//! An incident as Argus serializes it (API v2 and v3), read leniently.
+//! Incidents as Argus serializes them (API v2 and v3), read so that no odd member makes one unusable.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// What happened. A member that is absent or of another type than expected reads as empty;
-/// `attributes` has everything as it came.
+/// An incident: what happened. A member that is absent, or of another type than it should be, reads as empty.
+/// `attributes` has all members as they came.
 ///
 /// Source: Argus, `/api/v2/incidents/` and the serialized incident that it gives to ticket plugins.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -15,23 +15,24 @@ pub struct Incident {
     pub description: String,
     /// 1 (worst) to 5.
     pub level: Option<i64>,
-    /// RFC 3339 with the sender's own offset.
+    /// When it began: RFC 3339, with the sender's own offset from UTC.
     pub start_time: String,
-    /// RFC 3339; empty while open ("infinity") and for a stateless incident (null).
+    /// When it ended: RFC 3339. It is empty as long as the incident is open (Argus then says "infinity"), and
+    /// for an incident that has no state (null).
     pub end_time: String,
-    /// The name of the monitoring system that saw it.
+    /// The name of the monitoring system that reported it.
     pub source: String,
-    /// The incident in Argus, for people.
+    /// The URL of the incident's page in Argus.
     pub argus_url: String,
-    /// The incident in its source; may be relative.
+    /// The URL of the incident's page in its source. It may be relative.
     pub details_url: String,
-    /// The ticket that it already has.
+    /// The URL of the ticket that the incident already has, or empty.
     pub ticket_url: String,
     pub tags: Vec<Tag>,
     pub attributes: Map<String, Value>,
 }
 
-/// `key=value`. The key ends at the first `=`; the value may hold more of them.
+/// A tag, `key=value`. The key ends at the first `=`; the value may have more of them in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// The tag as it came.
@@ -67,7 +68,7 @@ impl From<Map<String, Value>> for Incident {
 }
 
 impl Tag {
-    /// Both shapes: `{"tag": "key=value", ...}` (v2) and `"key=value"` (v3).
+    /// Reads both shapes of a tag: `{"tag": "key=value", ...}` (API v2) and `"key=value"` (v3).
     fn of(value: &Value) -> Option<Tag> {
         let text = match value {
             Value::String(text) => text,
@@ -82,12 +83,12 @@ impl Tag {
     }
 }
 
-/// Whether a time means "not ended yet".
+/// Whether an end_time means that the incident has not ended yet.
 pub(crate) fn is_open_end(time: &str) -> bool {
     time == "infinity"
 }
 
-/// A value as a person writes it: text bare, an object with a name by its name.
+/// A value as a person would write it: a text without quotes, an object that has a name by that name.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -99,7 +100,8 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// Seconds since 1970 of a time: RFC 3339, or as HTTP has it (RFC 9110, 5.6.7); None if it is neither.
+/// A time in seconds since 1970. It may be written as in RFC 3339 or as HTTP writes dates (RFC 9110, 5.6.7);
+/// None if it is neither.
 pub fn unix_time(time: &str) -> Option<i64> {
     use time::OffsetDateTime;
     use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -113,7 +115,8 @@ pub fn utc(time: &str) -> Option<String> {
     utc_before(time, std::time::Duration::ZERO)
 }
 
-/// As [`utc`], so much earlier: to look for what was made since, though clocks differ.
+/// As [`utc`], but `earlier` by so much. A plugin that looks for tickets that were made since a time begins
+/// somewhat earlier, since the ticket system's clock may differ from the incident's.
 pub fn utc_before(time: &str, earlier: std::time::Duration) -> Option<String> {
     use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;

@@ -1,9 +1,9 @@
-//! The ABI between a ticket host and its plugins, and the SDK to write plugins in Rust.
+//! The ABI between a ticket host and its plugins, and an SDK for plugins in Rust.
 //!
-//! A plugin is a type that implements [`TicketPlugin`], exported with [`export_plugin!`] from a
-//! `cdylib`. It does no network of its own: it asks its [`Call`] for HTTP exchanges and for the
-//! rendered title and body. With the feature `testkit`, [`testkit::FakeHost`] runs it without a
-//! host and without a network.
+//! A plugin is a type that implements [`TicketPlugin`], and a library of the kind `cdylib` that exports it
+//! with [`export_plugin!`]. It opens no connections of its own: it asks its [`Call`] for HTTP exchanges, and
+//! for the ticket's title and body. The feature `testkit` has a host for tests, [`testkit::FakeHost`], with
+//! which a plugin's tests need no network.
 //!
 //! This crate knows nothing of any host, and does no I/O.
 

@@ -21,13 +21,14 @@ pub enum Origin {
     Tag { tag: String },
 }
 
-/// What an incident has for an [`Origin`].
+/// What an incident has where an [`Origin`] points.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    /// One value, or one for each tag of that key.
+    /// One value of an attribute, or one for each tag with that key.
     Values(Vec<String>),
-    /// An end that has not come: nothing to set, and nothing missing.
+    /// The end of an incident that is still open. There is nothing to set, but nothing is missing either.
     NotYet,
+    /// The incident has nothing of that name.
     Missing,
 }
 
@@ -74,7 +75,7 @@ pub struct FieldMappings {
 /// The custom fields of one ticket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Field name to its values, at least one each.
+    /// The values of each field by its name. Each has at least one.
     pub fields: BTreeMap<String, Vec<String>>,
     /// What the incident lacks, by attribute name or tag key.
     pub missing: Vec<String>,
@@ -87,8 +88,8 @@ impl FieldMappings {
         names.map(String::as_str).collect()
     }
 
-    /// The fields for `incident`. A mapped value wins over a constant of the same field, whose
-    /// name may be written in another case.
+    /// The fields for `incident`. If a field is both set and mapped, the mapped value is taken. Names that
+    /// differ only in upper and lower case mean the same field.
     pub fn resolve(&self, incident: &Incident) -> Fields {
         let mut out = Fields::default();
         for (field, value) in &self.custom_fields_set {
@@ -128,13 +129,14 @@ pub struct LabelMappings {
 /// The labels of one ticket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// In the order of the settings, each once, none empty.
+    /// The labels in the order of the settings. Each comes once, and none is empty.
     pub labels: Vec<String>,
     /// What the incident lacks, by attribute name or tag key.
     pub missing: Vec<String>,
 }
 
 impl LabelMappings {
+    /// The labels for `incident`.
     pub fn resolve(&self, incident: &Incident) -> Labels {
         let mut out = Labels::default();
         let mut wanted = self.labels_set.clone();
@@ -154,8 +156,9 @@ impl LabelMappings {
     }
 }
 
-/// Which of `wanted` are among `known`, in the spelling that they have there, and which are not.
-/// The same spelling goes first, then one that differs in case.
+/// Parts labels into those that the ticket system has, in the spelling that they have there, and those that
+/// it doesn't have. Where `known` has no label of the same spelling, one that differs only in upper and lower
+/// case is taken.
 pub fn part_labels(wanted: Vec<String>, known: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
     for label in wanted {
@@ -170,7 +173,7 @@ pub fn part_labels(wanted: Vec<String>, known: &[String]) -> (Vec<String>, Vec<S
     (present, absent)
 }
 
-/// A line of a check for each label that the settings set.
+/// The lines of a check about the labels that the settings set: one for each, which says whether it is there.
 pub fn check_labels(wanted: &[String], known: &[String]) -> Vec<Check> {
     let (present, absent) = part_labels(wanted.to_vec(), known);
     let present =
@@ -182,7 +185,7 @@ pub fn check_labels(wanted: &[String], known: &[String]) -> Vec<Check> {
     present.chain(absent).collect()
 }
 
-/// The warning that a label is not set because the system has none of that name.
+/// The warning that a label was left out, because the ticket system has none of that name.
 pub fn no_such_label(label: &str) -> String {
     let shown = text::cut(label, 60, |_| 1);
     let shown = shown.as_deref().unwrap_or(label);

@@ -1,6 +1,7 @@
-//! The JSON that crosses the ABI: its shapes, once, for hosts and plugins.
+//! The JSON that crosses the ABI. Host and SDK both use the types of this file, so that they can't differ.
 //!
-//! Unknown members are ignored on both sides (rule R3), so both can grow.
+//! Each side ignores members that it doesn't know (rule R3 of the header), so either can become newer than
+//! the other.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::error::{Error, ErrorKind, Retry};
 /// What a plugin says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
-    /// 1 to 64 of `a-z`, `0-9`, `-`, `_`, beginning with a letter: the name in an operator's config.
+    /// The name by which an operator's config names the plugin: 1 to 64 of `a-z`, `0-9`, `-` and `_`,
+    /// beginning with a letter.
     pub name: String,
     #[serde(default)]
     pub version: String,
@@ -30,16 +32,17 @@ pub struct Manifest {
     /// Other names that configs may use, such as the Python class that this plugin replaces.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// JSON Schema of the settings' `secret`; anything goes if absent.
+    /// The JSON Schema of the settings' `secret`. If it is absent, any secret is accepted.
     #[serde(default = "any")]
     pub secret_schema: Value,
-    /// JSON Schema of the settings' `information`; anything goes if absent.
+    /// The JSON Schema of the settings' `information`. If it is absent, any information is accepted.
     #[serde(default = "any")]
     pub information_schema: Value,
-    /// What the plugin does beside `http()`.
+    /// What the plugin needs beside `http()`, which the operator has to grant.
     #[serde(default)]
     pub permissions: Vec<Permission>,
-    /// Whether a plugin with permissions heeds a request's `dry_run`.
+    /// Whether the plugin heeds a request's `dry_run`. The host asks only of a plugin with permissions, since
+    /// it can't see what such a plugin does beside `http()`.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -53,13 +56,13 @@ fn any() -> Value {
 pub struct Permission {
     /// `read`, `write`, `env`, `exec` or `network`.
     pub permission: String,
-    /// Which file, directory, variable, program or address.
+    /// Which file, directory, variable, program or address it needs.
     pub what: String,
-    /// Why, for the operator who grants it.
+    /// Why it needs it, for the operator who decides whether to grant it.
     pub why: String,
 }
 
-/// The settings of an instance as they cross.
+/// The settings of an instance as they cross the ABI, before they are read into the plugin's own types.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RawSettings {
     pub endpoint: String,
@@ -67,55 +70,56 @@ pub struct RawSettings {
     pub information: Value,
 }
 
-/// What `create` and `find` get.
+/// What `create` and `find` are called with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TicketRequest<I> {
     /// The incident as it came in.
     pub incident: I,
-    /// What identifies the incident's ticket in its backend.
+    /// What identifies the incident's ticket in its backend: `find` must find what `create` made with the same
+    /// key.
     pub key: String,
-    /// Whether nothing may be created.
+    /// Whether this is a dry run, in which nothing may be created.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// 64 hexadecimal digits that stand for a key (its SHA-256): what a ticket can carry where the
-/// key itself would be too long, or seen, or read as something else.
+/// 64 hexadecimal digits that stand for a key: its SHA-256. A ticket can carry them where the key itself
+/// would be too long, would be seen by readers, or would be taken for something else.
 pub fn fingerprint(key: &str) -> String {
     Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A ticket, as `create` and `find` reply it.
+/// A ticket, as `create` and `find` tell of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Where a person opens the ticket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
-    /// The system's own short name of it: `4711`, `NOC-12`.
+    /// What the ticket system itself calls it: `4711`, `NOC-12`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// Incident attributes and tags that a mapping wanted and the incident lacks.
+    /// The attributes and tags that a mapping names and the incident doesn't have.
     #[serde(default)]
     pub missing_fields: Vec<String>,
-    /// What is not on the ticket as it was asked for, a sentence each.
+    /// What is not on the ticket as the settings want it: a sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// In a dry run: what would be made.
+    /// In a dry run, a description of the ticket that would be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
 }
 
-/// One line of a check.
+/// One line of a check: something that was looked at, and whether it is in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub name: String,
     pub ok: bool,
     #[serde(default)]
     pub message: String,
-    /// What a person does about it, if it is not ok.
+    /// What a person should do about it, if it is not in order.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
-    /// Whose problem it is, if it is not ok; the operator's if nothing is said.
+    /// Whose problem it is, if it is not in order. Without this it is the operator's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ErrorKind>,
 }
@@ -125,13 +129,13 @@ impl Check {
         Check { ok: true, ..Check::failed(name, message, "") }
     }
 
-    /// `help` is what a person does about it.
+    /// `help` says what a person should do about it.
     pub fn failed(name: &str, message: impl Into<String>, help: impl Into<String>) -> Check {
         let (name, message) = (name.to_owned(), message.into());
         Check { name, ok: false, message, help: help.into(), kind: None }
     }
 
-    /// What could not be looked at because of `error`.
+    /// The line about something that could not be looked at because of `error`.
     pub fn error(name: &str, error: &Error) -> Check {
         let help = match error.kind {
             ErrorKind::Client => {
@@ -158,12 +162,12 @@ struct ErrorReply {
     retry_after_ms: Option<u64>,
 }
 
-/// Reads a JSON object. serde alone would take an array of the members' values for one.
+/// Reads a JSON object. serde alone would also accept an array that holds the members' values.
 pub fn object<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
     serde_json::from_value(Value::Object(serde_json::from_str(json)?))
 }
 
-/// An error as a status and its JSON reply.
+/// An error as it crosses the ABI: a status, and a reply in JSON.
 pub fn error_reply(error: &Error) -> (i32, String) {
     let code = match error.kind {
         ErrorKind::Settings => status::SETTINGS_ERROR,
@@ -181,8 +185,8 @@ pub fn error_reply(error: &Error) -> (i32, String) {
     (code, json)
 }
 
-/// The error that a status and its reply stand for. A plugin that breaks the rules
-/// (no reply, not JSON, a status nobody knows) gets a plugin error that says so.
+/// The error that a status and its reply stand for. If the plugin has broken the rules (it gave no reply, or
+/// one that is not JSON, or a status that doesn't exist), the error says so.
 pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
     let kind = match code {
         status::SETTINGS_ERROR => ErrorKind::Settings,

@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::incident::Incident;
 use crate::message::{Check, Manifest, Permission, Ticket, TicketRequest};
 
-/// What a plugin says of itself; the schemas come from its types.
+/// What a plugin says of itself in its manifest. The schemas of its settings, which are in the manifest too,
+/// are made from its types.
 ///
 /// ```
 /// # use ticket_plugin_api::About;
@@ -20,7 +21,8 @@ use crate::message::{Check, Manifest, Permission, Ticket, TicketRequest};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct About {
-    /// The name in an operator's config: `a-z`, `0-9`, `-`, `_`, beginning with a letter.
+    /// The name by which an operator's config names the plugin: `a-z`, `0-9`, `-` and `_`, beginning with a
+    /// letter.
     pub name: &'static str,
     pub version: &'static str,
     pub vendor: &'static str,
@@ -28,14 +30,15 @@ pub struct About {
     pub description: &'static str,
     pub homepage: &'static str,
     pub aliases: &'static [&'static str],
-    /// What the plugin does beside `http()`: permission, what, why.
+    /// What the plugin needs beside `http()`. Each is the permission (`read`, `write`, `env`, `exec` or
+    /// `network`), what exactly is needed, and why.
     pub permissions: &'static [(&'static str, &'static str, &'static str)],
-    /// Whether a plugin with permissions heeds `dry_run`.
+    /// Whether the plugin heeds a request's `dry_run`. Only a plugin with permissions has to say so.
     pub dry_run: bool,
 }
 
 impl About {
-    /// Everything empty but the version.
+    /// A manifest that has a version and is empty otherwise, to be filled in with `..`.
     pub const fn new(version: &'static str) -> About {
         About {
             name: "",
@@ -54,42 +57,45 @@ impl About {
 /// A backend's settings, in the plugin's own types.
 #[derive(Debug, Clone)]
 pub struct Settings<S, I> {
-    /// Absolute, with a scheme.
+    /// The ticket system's URL, which is absolute and has a scheme.
     pub endpoint: String,
     pub secret: S,
     pub information: I,
 }
 
-/// A ticket system. One value is one instance: the plugin opened with one backend's settings.
-/// Calls on it never overlap, but may come from different threads.
+/// A ticket system, as the host sees it. Each value is an instance: the plugin, opened with the settings of
+/// one backend. The calls of an instance never overlap, but they may come from different threads.
 pub trait TicketPlugin: Sized + Send + 'static {
     const ABOUT: About;
-    /// The shape of the settings' `secret`. Mark what may be shown (a user name) with
-    /// `#[schemars(extend("x-ticket-public" = true))]`.
+    /// The shape of the settings' `secret`. The host strikes its values out of all that it shows. Mark one that
+    /// may be shown, such as a user name, with `#[schemars(extend("x-ticket-public" = true))]`.
     type Secret: DeserializeOwned + JsonSchema;
     /// The shape of the settings' `information`.
     type Information: DeserializeOwned + JsonSchema;
 
-    /// Makes an instance. The settings already fit the schemas. No network.
+    /// Makes an instance. The host has checked the settings against the schemas. There is no network yet: that
+    /// comes with the calls.
     fn open(settings: Settings<Self::Secret, Self::Information>) -> Result<Self>;
 
-    /// Can tickets be created with these settings? A line for each thing looked at; creates nothing.
+    /// Finds out whether tickets can be created with these settings, without creating one. It returns a line
+    /// for each thing that was looked at.
     fn check(&mut self, call: &Call) -> Result<Vec<Check>>;
 
-    /// Creates the ticket, with the request's key where `find` finds it.
+    /// Creates the ticket. It must carry the request's key, so that `find` can find it by that.
     fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket>;
 
-    /// The ticket that was created with the request's key; None means certainly none.
+    /// Looks for the ticket that was created with the request's key. None means that there certainly is none; a
+    /// plugin that isn't certain returns an error.
     ///
-    /// Not writing it says that this system can't be searched: then nothing but the host's own
-    /// memory stands between an incident and its second ticket.
+    /// A plugin that leaves this function out says that its ticket system can't be searched. Then only the
+    /// host's own memory keeps an incident from getting a second ticket.
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let _ = (call, request);
         Err(crate::Error::unsupported())
     }
 }
 
-/// The manifest of `P`, with the schemas of its types.
+/// The manifest of the plugin `P`, with the schemas that are made from its types.
 pub(crate) fn manifest<P: TicketPlugin>() -> Manifest {
     let about = P::ABOUT;
     let schema = |schema: schemars::Schema| schema.to_value();

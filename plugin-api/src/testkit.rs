@@ -1,6 +1,8 @@
-//! A fake host with scripted HTTP: a plugin's unit tests need neither a host nor a network.
+//! A host for tests, whose HTTP answers are written in a script, so that a plugin's unit tests need neither a
+//! real host nor a network.
 //!
-//! The plugin is called through its C table, as a real host calls it.
+//! The plugin is called through its C table, as a real host calls it. A test that opens a plugin, scripts one
+//! answer and creates a ticket:
 //!
 //! ```
 //! # use serde_json::json;
@@ -39,7 +41,7 @@ use crate::error::Error;
 use crate::message::{Check, Checks, Manifest, Ticket};
 use crate::plugin::TicketPlugin;
 
-/// The host's side: what it answers, and what it was asked.
+/// The host of a test: it answers from its script, and keeps what it was asked.
 #[derive(Debug)]
 pub struct FakeHost {
     script: VecDeque<(String, String, HttpAnswer)>,
@@ -47,16 +49,16 @@ pub struct FakeHost {
     pub sent: Vec<HttpRequest>,
     /// Every log line so far.
     pub logged: Vec<String>,
-    /// What the calls say is left of their time.
+    /// How much of a call's time is left, as the host tells it to the plugin.
     pub remaining: Duration,
-    /// What title() gives; None: the incident's description.
+    /// The title that the host renders, or None for the incident's description.
     pub title: Option<String>,
     incident: Value,
 }
 
 impl FakeHost {
-    /// Scripts the answer to the next request that has none yet. Requests must come in the order
-    /// of the script, with exactly this method and URL; text bodies are given as JSON strings.
+    /// Adds an answer to the script. The plugin's requests must come in the order of the script, each with
+    /// exactly the method and the URL that the script has. A body that is a JSON string is sent as its text.
     pub fn answer(&mut self, method: &str, url: &str, status: u16, body: Value) {
         let body = match body {
             Value::String(text) => text,
@@ -67,12 +69,13 @@ impl FakeHost {
         self.outcome(method, url, answer);
     }
 
-    /// As [`FakeHost::answer`], for headers, failures and bodies that are not text.
+    /// As [`FakeHost::answer`], for answers with headers, for bodies that are not text, and for requests that
+    /// get no answer.
     pub fn outcome(&mut self, method: &str, url: &str, outcome: HttpAnswer) {
         self.script.push_back((method.to_owned(), url.to_owned(), outcome));
     }
 
-    /// The JSON body of the request number `index`.
+    /// The JSON body of a request that the plugin has sent; the first has the index 0.
     ///
     /// # Panics
     /// If there is no such request, or its body is not JSON.
@@ -112,7 +115,8 @@ impl Host for FakeHost {
     }
 }
 
-/// An open instance and its host. Dropping it fails the test if scripted answers are left over.
+/// An instance of a plugin, and the host that it talks to. When it is dropped and the script has answers left
+/// that the plugin never asked for, the test fails.
 #[derive(Debug)]
 pub struct Fixture {
     instance: Instance,
@@ -152,8 +156,8 @@ pub fn table<P: TicketPlugin>() -> Table {
     Table::of_this_program(entry::<P>).expect("the SDK's tables are valid")
 }
 
-/// What `export_plugin!` makes with a static, which can't be generic: one table for each type,
-/// for ever.
+/// The entry function that `export_plugin!` would make. The macro keeps the plugin's table in a static, which
+/// can't be generic; here there is a table for each plugin type, and none is ever freed.
 extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin {
     static TABLES: Mutex<BTreeMap<TypeId, &(dyn Any + Send + Sync)>> = Mutex::new(BTreeMap::new());
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,25 +169,25 @@ extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin 
 }
 
 impl Fixture {
-    /// The lines of `check`.
+    /// The lines that the plugin's `check` returns.
     pub fn check(&mut self) -> Result<Vec<Check>, Error> {
         let returned = self.instance.call(Operation::Check, "", &mut self.host);
         Ok(returned.parse::<Checks>()?.unwrap_or_default().checks)
     }
 
-    /// The ticket that `create` makes.
+    /// The ticket that the plugin's `create` makes.
     pub fn create(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
         let ticket = self.ask(Operation::Create, incident, key, false)?;
         ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
     }
 
-    /// What `create` does when nothing may be created.
+    /// What the plugin's `create` returns in a dry run, in which it may create nothing.
     pub fn dry_run(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
         let ticket = self.ask(Operation::Create, incident, key, true)?;
         ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
     }
 
-    /// The ticket that `find` finds.
+    /// The ticket that the plugin's `find` finds.
     pub fn find(&mut self, incident: Value, key: &str) -> Result<Option<Ticket>, Error> {
         self.ask(Operation::Find, incident, key, false)
     }

@@ -1,9 +1,10 @@
-//! Titles and bodies as ticket systems take them.
+//! Makes titles and bodies fit for ticket systems: short enough, and without mentions that nobody meant.
 
 use crate::message::fingerprint;
 
-/// `text` where it is at most `limit` long, else its beginning and `…`, which are; `width` is how
-/// a system counts a character (`char::len_utf8`, `char::len_utf16`, or 1 for each).
+/// The beginning of `text` with `…` after it, together at most `limit` long; None if the text isn't longer
+/// than that. `width` tells how long a character is by the ticket system's own measure: `char::len_utf8`,
+/// `char::len_utf16`, or 1 for each.
 pub fn cut(text: &str, limit: usize, width: impl Fn(char) -> usize) -> Option<String> {
     let length: usize = text.chars().map(&width).sum();
     if length <= limit {
@@ -18,8 +19,8 @@ pub fn cut(text: &str, limit: usize, width: impl Fn(char) -> usize) -> Option<St
     Some(text.chars().take_while(fits).collect::<String>() + "…")
 }
 
-/// A title of at most `limit`. Where it is cut, a warning says so, and has the whole title unless
-/// that is the incident's description, which the body has.
+/// A title of at most `limit`. If it has to be cut, a warning is added that says so. It has the whole title
+/// in it, unless that is the incident's description, since a reader finds that in the body.
 pub fn title(
     title: &str,
     limit: usize,
@@ -36,7 +37,8 @@ pub fn title(
     short
 }
 
-/// A Markdown body of at most `limit` bytes. One that is cut ends with a line that says so.
+/// A Markdown body of at most `limit` bytes. If it has to be cut, it ends with a line that says so, and the same
+/// is added as a warning.
 pub fn body(markdown: String, limit: usize, warnings: &mut Vec<String>) -> String {
     if markdown.len() <= limit {
         return markdown;
@@ -44,24 +46,23 @@ pub fn body(markdown: String, limit: usize, warnings: &mut Vec<String>) -> Strin
     let warning = format!("the body was cut to {limit} bytes, which is all that the system takes");
     let end = format!("\n\n*{warning}*\n");
     let start = &markdown[..markdown.floor_char_boundary(limit.saturating_sub(end.len()))];
-    // Whole lines: half of one could be half of an escape or of a link.
+    // It is cut between lines: a cut within one could leave half of an escape or of a link.
     let lines = start.rfind('\n').map_or(start, |at| &start[..at]);
     warnings.push(warning);
     format!("{}{end}", lines.trim_end_matches('\\'))
 }
 
-/// A comment that stands for a key: for the end of a Markdown body, where no reader sees it. Text of
-/// an incident can't say it, since its `<` is escaped.
+/// A Markdown comment that stands for a key. A plugin puts it at the end of a body, where readers don't see it.
+/// Text of an incident can't pretend to be it, since the `<` in such text is escaped.
 pub fn marker(key: &str) -> String {
     format!("<!-- ticket-host sha256:{} -->", fingerprint(key))
 }
 
-/// Markdown in which no text of the incident mentions a person or refers to another ticket.
+/// The Markdown, changed so that no text of the incident in it mentions a person or refers to another ticket.
 ///
-/// A body's text from the incident has its signs escaped (`\@`, `\#`); a forge looks for mentions
-/// after that. So a zero-width space goes behind each escaped sign that is one of `signs`, where
-/// what follows could be a name or a number. What the operator's template says itself isn't
-/// escaped, and still works.
+/// The host has escaped the signs in the incident's text (`\@`, `\#`), but a forge takes the escapes away before
+/// it looks for mentions. So a zero-width space is put behind each escaped sign that is one of `signs`, if a
+/// name or a number could follow it. What the operator's own template mentions isn't escaped, and still works.
 pub fn without_references(markdown: &str, signs: &str) -> String {
     let mut out = String::with_capacity(markdown.len() + 16);
     let mut rest = markdown.chars().peekable();
@@ -79,9 +80,9 @@ pub fn without_references(markdown: &str, signs: &str) -> String {
     out
 }
 
-/// Plain text, as a title is, in which nothing mentions a person or refers to another ticket: a
-/// zero-width space behind each of `signs` that a name or a number follows. Not in a URL or an
-/// address, which people copy.
+/// A plain text, such as a title, changed so that it mentions nobody and refers to no other ticket: a
+/// zero-width space is put behind each of `signs` that a name or a number follows. URLs and mail addresses are
+/// left as they are, since people copy them.
 pub fn plain_without_references(text: &str, signs: &str) -> String {
     let words = text.split(' ').map(|word| {
         if word.contains("://") {

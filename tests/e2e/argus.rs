@@ -191,9 +191,12 @@ fn what_argus_refuses_for_one_incident_does_not_keep_the_others_from_it() {
 fn settings_of_argus_that_are_wrong_are_pointed_at() {
     let host = Installation::new();
     for (argus, why) in [
-        ("url = \"nonsense\"\ntoken = \"t\"\n", "url \"nonsense\" is no URL"),
+        ("url = \"nonsense\"\ntoken = \"t\"\n", "argus.url \"nonsense\" is not a valid URL"),
         ("url = \"https://a.org\"\n", "missing field `token`"),
-        ("url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n", "no backend \"x\""),
+        (
+            "url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n",
+            "argus.backend names a backend \"x\" that doesn't exist",
+        ),
         ("url = \"https://a.org\"\ntoken = \"t\"\ninterval_seconds = 0\n", "out of bounds"),
     ] {
         host.config(&format!("[argus]\n{argus}"));

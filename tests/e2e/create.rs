@@ -78,7 +78,7 @@ fn an_incident_that_has_a_ticket_gets_its_url_back_and_nothing_is_created() {
     let run = installation.create("v2-with-ticket-url", &[]).ended(0);
     assert_eq!(run.stdout, "https://tickets.example.org/15\n");
     let run = installation.create("v2-with-ticket-url", &["--dry-run"]).ended(0);
-    assert_eq!(run.stdout, "nothing: there is the ticket https://tickets.example.org/15\n");
+    assert_eq!(run.stdout, "nothing: the incident has the ticket https://tickets.example.org/15\n");
     assert!(tickets(&installation).is_empty());
 }
 
@@ -104,8 +104,8 @@ fn what_is_not_an_incident_is_refused() {
     let large =
         json!({"description": "x".repeat(10 << 20), "argus_url": "https://a/1"}).to_string();
     for (input, why) in [
-        (&b"nonsense"[..], "is no JSON"),
-        (b"[]", "is no JSON object"),
+        (&b"nonsense"[..], "is not valid JSON"),
+        (b"[]", "is not a JSON object"),
         (b"{\"pk\": 1}", "has no description"),
         (large.as_bytes(), "more than 1048576 bytes"),
         (b"", "standard input is empty"),

@@ -103,7 +103,7 @@ fn what_breaks_the_rules_or_is_not_vouched_for_leaves_everything_as_it_was() {
     fs::write(host.path("config.toml"), "").unwrap();
     host.run(&["plugins", "install", rt.to_str().unwrap()])
         .ended(2)
-        .says("which plugin directory?");
+        .says("no plugin directory is named");
 }
 
 #[test]

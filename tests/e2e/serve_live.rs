@@ -101,7 +101,7 @@ fn a_broken_config_is_refused_with_its_diagnostic_and_the_old_one_stays() {
     let service = host.serve();
     for (times, (broken, why)) in [
         ("[backends.b]\nplugin = ", "config.toml:3"),
-        ("[backends.b]\nplugin = \"webhook\"\nendpoint = \"nonsense\"\n", "no URL"),
+        ("[backends.b]\nplugin = \"webhook\"\nendpoint = \"nonsense\"\n", "is not a valid URL"),
         // Only the plugin's schema knows that this is wrong.
         (
             "[backends.b]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\nsecret = { tok = \"1\" }\n",

@@ -169,7 +169,7 @@ fn a_new_plugin_is_a_folder_of_its_own_and_bad_names_are_refused() {
     assert!(manifest.contains("plugin-api\" }"), "{manifest}");
     host.run(&["plugins", "new", "new-in-c", "--lang", "c"]).ended(2).says("can't be written");
     for name in ["Upper", "1st", "a b", "", "test", "../x"] {
-        host.run(&["plugins", "new", name]).ended(2).says("is no name for a plugin");
+        host.run(&["plugins", "new", name]).ended(2).says("can't be the name of a plugin");
     }
     host.run(&["plugins", "new", "x", "--lang", "cobol"]).ended(2).says("invalid value 'cobol'");
 }

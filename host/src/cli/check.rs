@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use super::{print, report};
 use crate::backend::Backend;
-use crate::config::{BackendConfig, Isolation};
+use crate::config::{BackendConfig, Config, Isolation};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
 
-/// Runs the plugin's check of one backend, or of all. Creates nothing.
+/// Asks the plugin of one backend, or of each, to check its settings. Nothing is created.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::EXIT_CODES)]
 pub(super) struct Arguments {
-    /// Which backend of the config [default: all]
+    /// The backend to check [default: all]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
 }
@@ -21,7 +21,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     let config = program.load_config()?;
     let names: Vec<&str> = match &arguments.backend {
         Some(name) => vec![config.backend(Some(name))?.name.as_str()],
-        // An empty config is an error of backend()'s.
+        // Without any backend this is an error, which says how to add one.
         None if config.backends.is_empty() => vec![config.backend(None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
@@ -39,12 +39,9 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     Ok(ExitCode::from(worst.map_or(0, Kind::exit_code)))
 }
 
-/// Whose problem the first line is that is not ok, of one backend's check.
-async fn check(
-    config: &crate::config::Config,
-    name: &str,
-    program: &super::Arguments,
-) -> Result<Option<Kind>> {
+/// Checks one backend, and prints a line for each thing that was looked at. If some are not in order,
+/// the kind of error that the first of them is.
+async fn check(config: &Config, name: &str, program: &super::Arguments) -> Result<Option<Kind>> {
     let backend = program.backend(config, Some(name)).await?;
     let settings = config.backend(Some(name))?;
     let mut out =
@@ -57,14 +54,14 @@ async fn check(
             out.push_str(&format!("          help: {}\n", check.help));
         }
     }
-    out.push_str(&contained(settings, &backend));
+    out.push_str(&confinement(settings, &backend));
     print(&safe(&out));
     let failed = checks.into_iter().find(|check| !check.ok);
     Ok(failed.map(|check| check.kind.map_or(Kind::Settings, Kind::from)))
 }
 
-/// What the plugin can do to the host, and what it was granted.
-fn contained(settings: &BackendConfig, backend: &Backend) -> String {
+/// What keeps the plugin from harming the host, and what it was granted.
+fn confinement(settings: &BackendConfig, backend: &Backend) -> String {
     if settings.isolation == Isolation::InProcess {
         return "  note    the plugin runs in the host's process, with everything that the host has\n"
             .to_owned();

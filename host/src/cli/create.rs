@@ -14,27 +14,27 @@ use crate::incident;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 
-/// Prints the ticket's URL. Run twice, it gives the same ticket twice: it looks for the ticket
-/// before it creates one.
+/// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
+/// twice does no harm.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::EXIT_CODES)]
 pub(super) struct Arguments {
-    /// Which backend of the config [default: default_backend, or the only one]
+    /// The backend to create the ticket in [default: the config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// Print each HTTP request that would be sent, without secrets, and send none
+    /// Send nothing; print each HTTP request that would be sent, without secrets
     #[arg(long)]
     dry_run: bool,
-    /// Print the whole reply as JSON instead of the URL; errors too
+    /// Print the whole reply as JSON instead of the URL, and errors as JSON too
     #[arg(long)]
     pub(super) json: bool,
-    /// Create a ticket without looking for one first
+    /// Create a ticket without looking whether there is one
     #[arg(long)]
     force: bool,
-    /// What identifies the incident's ticket [default: its argus_url, else source and pk]
+    /// What identifies the incident's ticket [default: the incident's argus_url, else its source and pk]
     #[arg(long)]
     key: Option<String>,
-    /// The incident's JSON, `-` for standard input
+    /// The file with the incident's JSON, or `-` for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
 }
@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         match tickets::plan(&backend, &wanted, look).await? {
             plan if arguments.json => print(&format!("{:#}\n", json!(plan))),
             Plan::Existing(ticket) => {
-                print(&format!("nothing: there is the ticket {}\n", safe(&ticket.url)))
+                print(&format!("nothing: the incident has the ticket {}\n", safe(&ticket.url)))
             }
             Plan::Steps(steps) => print(&format!("{}\n", safe(steps.join("\n").trim_end()))),
         }
@@ -82,7 +82,7 @@ fn show(delivery: &Delivery, as_json: bool) {
     }
 }
 
-/// `{"error": {...}}`, for programs.
+/// The error as JSON, `{"error": {...}}`, for the program that asked with --json.
 pub(super) fn error_json(error: &Error) -> String {
     let value = json!({"error": {
         "kind": error.kind,

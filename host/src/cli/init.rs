@@ -11,8 +11,8 @@ use super::{print, warn};
 use crate::config;
 use crate::error::{Error, Result};
 
-/// Writes a commented config file; its backend `local` works at once, the others are comments.
-/// Prints the file's name. An existing file is left as it is.
+/// Writes a config file with comments, and prints its name. Its backend `local`, which needs no ticket
+/// system, works at once; the others are examples in comments. A file that is there is left as it is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 
@@ -20,15 +20,15 @@ pub(super) fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => config::user_file().ok_or_else(|| {
-            Error::usage("there is no home directory for the config file")
-                .help("name one with --config")
+            Error::usage("this user has no home directory for the config file")
+                .help("name a file with --config")
         })?,
     };
     let failed = |cause: std::io::Error| {
         Error::settings(format!("the config file {} can't be written: {cause}", path.display()))
-            .help("name another with --config")
+            .help("name another file with --config")
     };
-    let directory = absolute(&path).map_err(failed)?;
+    let directory = directory_of(&path).map_err(failed)?;
     fs::create_dir_all(&directory).map_err(failed)?;
     let text = starter(&directory.join("tickets"));
     match options().open(&path) {
@@ -42,13 +42,14 @@ pub(super) fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The directory that `path` is in, absolute.
-fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+/// The absolute path of the directory that `path` is in.
+fn directory_of(path: &Path) -> std::io::Result<PathBuf> {
     let whole = std::path::absolute(path)?;
     Ok(whole.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// A new file that only its owner can read: secrets may come to stand in it.
+/// How the config file is opened: it must be new, and only its owner can read it, since the operator may
+/// write secrets into it.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -57,6 +58,7 @@ fn options() -> OpenOptions {
     options
 }
 
+/// The config file's text; its tickets go into the directory `tickets`.
 fn starter(tickets: &Path) -> String {
     let endpoint = Url::from_directory_path(tickets)
         .map_or_else(|()| "file:///tmp/tickets/".to_owned(), String::from);

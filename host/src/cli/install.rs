@@ -1,4 +1,4 @@
-//! `ticket-host plugins install` and `rollback`: bring a plugin in, and its earlier version back.
+//! `ticket-host plugins install` and `rollback`: put a plugin in its directory, and bring its earlier version back.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,25 +10,26 @@ use crate::plugins::install::{self, Installed};
 use crate::terminal::safe;
 use crate::validate::{self, Options, Outcome, Settings};
 
-/// Put a plugin into a plugin directory, if it is vouched for and valid. The version that was there is kept.
+/// Put a plugin into a plugin directory, after its signature and its behaviour were checked. The version
+/// that was there is kept
 #[derive(Debug, clap::Args)]
 pub(super) struct InstallArguments {
-    /// A library, with its signature beside it if it has one; or a .tar.gz with both
+    /// A plugin's library, with its signature beside it if it has one; or a .tar.gz that holds both
     file: PathBuf,
-    /// The plugin directory [default: the first --plugin-dir, else the config's first]
+    /// The plugin directory [default: the first --plugin-dir, else the first of the config's plugin_dirs]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// For the validator: see `plugins validate --help`
+    /// How the ticket system answers while the plugin is checked: see `plugins validate --help`
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 }
 
-/// Bring back the version that `install` took the place of
+/// Bring back the version that the last `install` replaced
 #[derive(Debug, clap::Args)]
 pub(super) struct RollbackArguments {
     /// The plugin's name
     name: String,
-    /// The plugin directory [default: the first --plugin-dir, else the config's first]
+    /// The plugin directory [default: the first --plugin-dir, else the first of the config's plugin_dirs]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
@@ -52,11 +53,11 @@ pub(super) async fn install(
     .await?;
     if !broken.is_empty() {
         return Err(Error::import(format!(
-            "{}: breaks the rules for plugins; nothing was installed\n{}",
+            "{} breaks the rules for plugins, so nothing was installed\n{}",
             arguments.file.display(),
             broken.join("\n")
         ))
-        .help("tell who made it; `ticket-host plugins validate` shows all cases"));
+        .help("show its vendor what `ticket-host plugins validate` prints of it"));
     }
     tell(&staged.install(&trust).await?);
     Ok(ExitCode::SUCCESS)
@@ -73,6 +74,7 @@ pub(super) async fn rollback(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says which plugin is in its directory now, and which one it replaced.
 fn tell(installed: &Installed) {
     let Installed { path, manifest, replaced } = installed;
     let kept = match replaced {
@@ -84,6 +86,7 @@ fn tell(installed: &Installed) {
     print(&safe(&format!("{} {}: {}{kept}\n", manifest.name, manifest.version, path.display())));
 }
 
+/// The directory that a plugin is put into.
 fn directory(
     named: Option<&Path>,
     program: &super::Arguments,
@@ -91,7 +94,7 @@ fn directory(
 ) -> Result<PathBuf> {
     let first = program.plugin_dirs.first().or_else(|| config?.plugin_dirs.first());
     named.or(first.map(PathBuf::as_path)).map(Path::to_owned).ok_or_else(|| {
-        Error::usage("which plugin directory?")
-            .help("name it with --to, or as plugin_dirs in the config")
+        Error::usage("no plugin directory is named")
+            .help("name one with --to, or as plugin_dirs in the config")
     })
 }

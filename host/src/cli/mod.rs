@@ -1,6 +1,6 @@
-//! The command line: what it takes, what it prints where, and how it ends.
+//! The command line: its commands, a file each, and what they have in common.
 //!
-//! Standard output is for the answer alone; everything else goes to standard error.
+//! Invariant: standard output is for the answer alone; warnings and errors go to standard error.
 
 mod check;
 mod create;
@@ -31,12 +31,12 @@ use crate::terminal::safe;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  2  usage: the command line, or an incident that is none
-  3  settings: a person must change them
+  2  usage: the command line or the incident is wrong
+  3  settings: the config is wrong, and a person must change it
   4  client: the ticket system can't be reached, or is overloaded
-  5  creation: the ticket system refused
-  6  plugin: a plugin broke, or an answer that nobody understands
-  7  import: no such plugin, or a library that is none
+  5  creation: the ticket system refused to create the ticket
+  6  plugin: the plugin failed, or gave an answer that can't be understood
+  7  import: the plugin isn't there, or its library can't be used
 
 Examples:
   ticket-host init
@@ -47,20 +47,24 @@ Examples:
   ticket-host queue retry --state failed
   ticket-host plugins show rt";
 
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Creates tickets from incidents, through plugins that are shared libraries.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
-    /// The config file [default: ~/.config/ticket-host/config.toml, or what the platform has
-    /// instead, then /etc/ticket-host/config.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "TICKET_HOST_CONFIG")]
+    /// The config file [default: ~/.config/ticket-host/config.toml (on Windows in %APPDATA%), else
+    /// /etc/ticket-host/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "TICKET_HOST_CONFIG", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
-    /// Look for plugins here first; may be given several times. Then: the config's plugin_dirs,
-    /// TICKET_HOST_PLUGIN_PATH, beside the program (only *ticket_plugin_*), the system's places
-    #[arg(long = "plugin-dir", global = true, value_name = "DIR")]
+    /// A directory to look for plugins in; can be given several times. After it they are looked for in
+    /// the config's plugin_dirs, in TICKET_HOST_PLUGIN_PATH, beside the program (only files whose names
+    /// have ticket_plugin_ in them) and in the system's directories
+    #[arg(long = "plugin-dir", global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     plugin_dirs: Vec<PathBuf>,
-    /// Say more on standard error; twice: every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    /// Say more on standard error; give it twice to see every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
     #[command(subcommand)]
     command: Command,
@@ -76,10 +80,10 @@ enum Command {
     Check(check::Arguments),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
-    /// What `serve` accepted, and what became of it
+    /// See what `serve` accepted and what became of it; try tickets again, or give them up
     #[command(subcommand)]
     Queue(queue::Command),
-    /// What plugins there are
+    /// See which plugins there are; install one, check one, start one of your own
     #[command(subcommand)]
     Plugins(plugins::Command),
 }
@@ -87,7 +91,7 @@ enum Command {
 /// Runs the program's command line.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Nobody sits before the service: its log is all there is to read.
+    // The service has nobody who waits for its answers, so its log says more from the start.
     let serves = matches!(arguments.command, Command::Serve(_));
     let level = match arguments.verbose.saturating_add(u8::from(serves)) {
         0 => LevelFilter::WARN,
@@ -101,7 +105,8 @@ pub fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    // One thread is enough to wait for one ticket's plugin, and hears of it without waking another.
+    // A command waits for one plugin: one thread is enough for that, and hears of its answer at once,
+    // without another thread that would have to wake it.
     let mut builder = if serves {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -116,7 +121,7 @@ pub fn main() -> ExitCode {
     };
     let json = matches!(&arguments.command, Command::Create(create) if create.json);
     let result = runtime.block_on(run(&arguments));
-    // An in-process plugin that doesn't return must not keep the program.
+    // A plugin in this process that doesn't return must not keep the program from ending.
     runtime.shutdown_background();
     match result {
         Ok(code) => code,
@@ -158,7 +163,7 @@ impl Arguments {
         catalog
     }
 
-    /// The backend of that name, ready for use.
+    /// The backend of that name, or the one that is meant without a name, ready for calls.
     async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
         let settings = config.backend(name)?;
         let catalog = self.discover(Some(config)).await;
@@ -170,10 +175,15 @@ impl Arguments {
     }
 }
 
-/// Prints to standard output. A reader that went away is not an error worth a panic.
+/// Prints to standard output. If nobody reads it any more (`| head`), what is left is not printed.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// How many there are of something: `1 warning`, `2 warnings`.
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn warn(text: &str) {

@@ -10,20 +10,20 @@ use super::print;
 use crate::error::{Error, Result};
 use crate::plugins::manifest::is_name;
 
-/// Start a plugin: a folder that builds, with tests. It talks to a made-up JSON API; its README says
-/// where to change what.
+/// Start a plugin of your own: a folder that builds, with tests. It talks to a made-up JSON API, and its
+/// README says what to change where.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The plugin's name, as configs will have it
+    /// The plugin's name, by which configs will name it
     name: String,
-    /// In which language
+    /// The language to write it in
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
-    /// Where to put the folder [default: its name]
+    /// The folder to make [default: one with the plugin's name, in the current directory]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Rust: where the crate ticket-plugin-api lies [default: beside this program's sources, else
-    /// crates.io]
+    /// For Rust, the directory of the crate ticket-plugin-api [default: the one in the sources that this
+    /// program was built from, else the crate on crates.io]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -37,7 +37,7 @@ enum Language {
     Go,
 }
 
-/// Names of files and their texts, with placeholders in both.
+/// The names of files and their texts. Both have placeholders, like `{{name}}`.
 type Files = &'static [(&'static str, &'static str)];
 
 macro_rules! files {
@@ -65,8 +65,8 @@ impl Language {
         }
     }
 
-    /// What isn't written for one language: the header, the tests that play the host, and what the
-    /// validator needs to know.
+    /// The files that are the same for several languages: the C header, the tests in C that play the host,
+    /// and the settings for the validator.
     fn shared(self) -> Vec<(&'static str, &'static str)> {
         const TEST: &str = include_str!("../../templates/shared/test.c");
         const VALIDATE: &str = include_str!("../../templates/shared/validate.toml");
@@ -83,20 +83,21 @@ impl Language {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let name = &arguments.name;
-    // Files and crates of these names are there already.
+    // The source of a plugin "test" would have the name of its own tests (test.c), and the crate of a plugin
+    // "api" that of the crate that it needs (ticket-plugin-api).
     if !is_name(name) || ["test", "api"].contains(&name.as_str()) {
-        return Err(Error::usage(format!("{name:?} is no name for a plugin")).help(
-            "1 to 64 of a-z, 0-9, - and _, beginning with a letter; neither \"test\" nor \"api\"",
+        return Err(Error::usage(format!("{name:?} can't be the name of a plugin")).help(
+            "take 1 to 64 of a-z, 0-9, - and _, beginning with a letter; not \"test\" and not \"api\"",
         ));
     }
     let folder = arguments.to.clone().unwrap_or_else(|| PathBuf::from(name));
     let failed = |path: &Path, cause: std::io::Error| {
-        let error = Error::usage(format!("{}: can't be written", path.display())).cause(cause);
+        let error = Error::usage(format!("{} can't be written", path.display())).cause(cause);
         error.help("name another folder with --to")
     };
     fs::create_dir(&folder).map_err(|cause| failed(&folder, cause))?;
     let ident = name.replace('-', "_");
-    let api = crate_place(arguments.api.as_deref());
+    let api = api_dependency(arguments.api.as_deref());
     let fill = |text: &str| {
         text.replace("{{name}}", name).replace("{{ident}}", &ident).replace("{{api}}", &api)
     };
@@ -112,16 +113,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What stands behind `ticket-plugin-api = ` in a Cargo.toml.
-fn crate_place(named: Option<&Path>) -> String {
+/// What a plugin's Cargo.toml says after `ticket-plugin-api = `: a directory, or else a version.
+fn api_dependency(named: Option<&Path>) -> String {
     let named = named.and_then(|path| std::path::absolute(path).ok());
-    let place = named.or_else(|| {
+    let directory = named.or_else(|| {
         let program = std::env::current_exe().ok()?;
-        let beside = program.ancestors().map(|at| at.join("plugin-api"));
-        beside.into_iter().find(|at| at.join("include/ticket_plugin.h").is_file())
+        let mut beside = program.ancestors().map(|directory| directory.join("plugin-api"));
+        beside.find(|directory| directory.join("include/ticket_plugin.h").is_file())
     });
-    match place {
-        // TOML's basic strings are escaped like Rust's, as far as paths go.
+    match directory {
+        // What a path can hold is escaped in a TOML string as Rust's Debug escapes it.
         Some(path) => format!("{{ path = {:?} }}", path.display().to_string()),
         None => format!("{:?}", ticket_plugin_api::VERSION),
     }

@@ -1,4 +1,4 @@
-//! `ticket-host plugins`: what plugins there are, and what one says of itself.
+//! `ticket-host plugins`: which plugins there are, and what one says of itself.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,23 +17,23 @@ use crate::terminal::safe;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List the plugins in the search path, the broken ones too
+    /// List the plugins that were found, also the broken ones
     List {
-        /// Print JSON
+        /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Show a plugin's manifest, its settings, its file and what it was compiled against
+    /// Show what a plugin says of itself, its settings, its file and what it was compiled against
     Show {
-        /// A name or alias
+        /// The plugin's name or alias
         name: String,
-        /// Print JSON
+        /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Tell who vouches for a library, and whether others could change it
+    /// Check who vouches for a library, and that nobody else could change it
     Verify {
-        /// A library; its signature is beside it, with .minisig after its name
+        /// The library; its signature is the file beside it with .minisig after its name
         file: PathBuf,
     },
     Validate(validate::Arguments),
@@ -80,7 +80,8 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Looking at plugins needs no config; but one that is named, or there, has its plugin_dirs.
+/// The config, which names directories and keys of plugins, or None if there is none: plugins can be looked
+/// at without one. A config that is named, or that is there and wrong, is an error all the same.
 fn config(program: &super::Arguments) -> Result<Option<Config>> {
     match Config::load(program.config.as_deref()) {
         Ok(config) => Ok(Some(config)),
@@ -89,8 +90,10 @@ fn config(program: &super::Arguments) -> Result<Option<Config>> {
     }
 }
 
+/// Who vouches for the library, in a sentence.
+///
 /// # Errors
-/// Whatever keeps the library from being loaded where signatures are required.
+/// Whatever would keep the library from being loaded if signatures were required.
 async fn verify(file: &Path, trust: Trust) -> Result<String> {
     trust::only_ours(file)?;
     let trust = Trust { signatures: Signatures::Require, ..trust };
@@ -124,7 +127,7 @@ fn list(catalog: &Catalog) -> String {
     if out.is_empty() {
         let looked: Vec<_> =
             catalog.places.iter().map(|p| p.directory.display().to_string()).collect();
-        out = format!("no plugins; looked in: {}\n", looked.join(", "));
+        out = format!("no plugins were found in {}\n", looked.join(", "));
     }
     out
 }

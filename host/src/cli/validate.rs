@@ -5,36 +5,38 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::print;
+use super::{counted, print};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
 use crate::validate::{self, CASES, CaseResult, Options, Outcome, Settings};
 
-/// Run the cases of the plugin validator. Exit code 0: none failed; 6: one did.
+/// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The library runs in sandboxed workers, against a scripted ticket system: nothing leaves \
-    this machine. Cases that need to know the ticket system are skipped without --settings."
+    after_help = "The library runs in sandboxed workers, and a script plays its ticket system, so nothing leaves this \
+    machine. Without --settings, cases that need to know how the ticket system answers are skipped."
 )]
 pub(super) struct Arguments {
-    /// The library
+    /// The plugin's library
     file: PathBuf,
-    /// Print JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
-    /// Only this case; can be given more than once
+    /// Run only this case; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// In this process, without a sandbox: for debuggers and sanitizers
+    /// Run the library in this process, without a sandbox, so that a debugger or a sanitizer can see it
     #[arg(long)]
     in_process: bool,
-    /// TOML: endpoint, secret, information, permissions, and [[http]]: how the ticket system answers
+    /// A TOML file with the plugin's endpoint, secret, information and permissions, and with [[http]]
+    /// tables that say how the ticket system answers
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Instead of the cases: call it with mutated requests and answers for so long
+    /// Instead of running the cases, call the plugin with mutated requests and answers for as
+    /// many seconds
     #[arg(long, value_name = "SECONDS")]
     fuzz: Option<u64>,
-    /// Do what --fuzz did with this seed, once
+    /// Make the one call that --fuzz made with this seed
     #[arg(long, value_name = "SEED", conflicts_with = "fuzz")]
     reproduce: Option<u64>,
 }
@@ -59,23 +61,29 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         results.push(result.clone());
     })
     .await?;
-    let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-    let bad = count(Outcome::Fail) + count(Outcome::Crash);
+    let passed =
+        !results.iter().any(|result| matches!(result.outcome, Outcome::Fail | Outcome::Crash));
     if arguments.json {
-        print(&format!(
-            "{:#}\n",
-            json!({"file": arguments.file, "passed": bad == 0, "cases": results})
-        ));
+        let all = json!({"file": arguments.file, "passed": passed, "cases": results});
+        print(&format!("{all:#}\n"));
     } else {
-        print(&format!(
-            "{}: {} passed, {} warnings, {bad} failed, {} skipped\n",
-            if bad == 0 { "ok" } else { "FAILED" },
-            count(Outcome::Pass),
-            count(Outcome::Warn),
-            count(Outcome::Skip)
-        ));
+        let outcomes = results.iter().map(|result| result.outcome);
+        print(&summary(&outcomes.collect::<Vec<_>>()));
     }
-    Ok(ExitCode::from(if bad == 0 { 0 } else { Kind::Plugin.exit_code() }))
+    Ok(ExitCode::from(if passed { 0 } else { Kind::Plugin.exit_code() }))
+}
+
+/// The last line: how the cases ended, together.
+fn summary(outcomes: &[Outcome]) -> String {
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    let failed = count(Outcome::Fail) + count(Outcome::Crash);
+    format!(
+        "{}: {} passed, {}, {failed} failed, {} skipped\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        count(Outcome::Pass),
+        counted(count(Outcome::Warn) as u64, "warning"),
+        count(Outcome::Skip)
+    )
 }
 
 fn line(result: &CaseResult, width: usize) -> String {
@@ -94,12 +102,28 @@ async fn fuzz(arguments: &Arguments, options: Options<'_>) -> Result<ExitCode> {
     }
     match validate::fuzz(options, arguments.fuzz, seed).await? {
         Ok(tried) => {
-            print(&format!("ok: {tried} calls kept the rules\n"));
+            print(&format!("ok: the plugin kept the rules in {}\n", counted(tried, "call")));
             Ok(ExitCode::SUCCESS)
         }
         Err((seed, what)) => {
-            print(&safe(&format!("FAILED: {what}\n  again: --reproduce {seed}\n")));
+            print(&safe(&format!(
+                "FAILED: {what}\n  to make the same call again: --reproduce {seed}\n"
+            )));
             Ok(ExitCode::from(Kind::Plugin.exit_code()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_what_there_is_one_of_in_the_singular() {
+        let all = [Outcome::Pass, Outcome::Warn, Outcome::Skip];
+        assert_eq!(summary(&all), "ok: 1 passed, 1 warning, 0 failed, 1 skipped\n");
+        let bad = [Outcome::Warn, Outcome::Warn, Outcome::Fail, Outcome::Crash];
+        assert_eq!(summary(&bad), "FAILED: 0 passed, 2 warnings, 2 failed, 0 skipped\n");
+        assert_eq!(summary(&[]), "ok: 0 passed, 0 warnings, 0 failed, 0 skipped\n");
     }
 }

@@ -1,24 +1,27 @@
-//! Argus's own settings as environment variables: one backend, called `default`.
+//! The environment variables that Argus gives to its own ticket plugins, as the settings of one backend,
+//! which is called `default`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::backends::BackendConfig;
+use super::limits::Limits;
 use super::secret::SecretSource;
-use super::service::{self, ServeConfig};
-use super::{BackendConfig, Config, Isolation, Limits, LookFirst, endpoint};
+use super::settings::Config;
+use super::urls;
 use crate::error::{Error, Result};
-use crate::plugins::trust::Trust;
-use ticket_host_worker::permissions::Permissions;
 
 const PLUGIN: &str = "TICKET_PLUGIN";
 const ENDPOINT: &str = "TICKET_ENDPOINT";
 const SECRET: &str = "TICKET_AUTHENTICATION_SECRET";
 const INFORMATION: &str = "TICKET_INFORMATION";
 
-/// The config that `variable` gives.
+/// The settings that `variable` gives, which tells the value of an environment variable.
+///
+/// # Errors
+/// A settings error: a variable is not set, or its value can't be used.
 pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
     let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let Some(plugin) = get(PLUGIN) else {
@@ -28,59 +31,30 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> 
         ));
     };
     let required = |name: &str| {
-        get(name).ok_or_else(|| Error::settings(format!("{name} is not set, and {PLUGIN} is")))
+        get(name).ok_or_else(|| {
+            Error::settings(format!("{PLUGIN} is set, but {name} is not"))
+                .help(format!("set {name} too, or write a config file: `ticket-host init`"))
+        })
     };
-    let url = endpoint(&required(ENDPOINT)?)
-        .map_err(|(message, help)| Error::settings(format!("{ENDPOINT}: {message}")).help(help))?;
-    let limits = Limits::default();
+    let endpoint = urls::endpoint(ENDPOINT, &required(ENDPOINT)?)?;
+    let secret = object(SECRET, &required(SECRET)?)?;
+    let information = object(INFORMATION, &required(INFORMATION)?)?;
     let backend = BackendConfig {
-        name: "default".to_owned(),
-        plugin,
-        endpoint: url,
-        secret: SecretSource {
-            value: object(SECRET, &required(SECRET)?)?.into(),
-            base: PathBuf::new(),
-        },
-        information: object(INFORMATION, &required(INFORMATION)?)?.into(),
-        isolation: Isolation::default(),
-        permissions: Permissions::default(),
-        sha256: None,
-        allow_origins: Vec::new(),
-        ca_file: None,
-        proxy: None,
-        title: None,
-        body: None,
-        call_timeout: Duration::from_secs(limits.call_timeout_seconds),
-        max_response_bytes: limits.max_response_bytes,
-        concurrency: limits.concurrency,
-        requests_per_second: None,
-        look_first: LookFirst::default(),
-        places: None,
+        secret: SecretSource { value: secret.into(), base: PathBuf::new() },
+        information: information.into(),
+        ..BackendConfig::new("default".to_owned(), plugin, endpoint, Limits::default())
     };
-    Ok(Config {
-        serve: ServeConfig {
-            listen: service::default_listen(),
-            tokens: Vec::new(),
-            shutdown: Duration::from_secs(30),
-        },
-        queue: service::default_queue(None),
-        argus: None,
-        file: None,
-        default_backend: None,
-        plugin_dirs: Vec::new(),
-        trust: Trust::default(),
-        max_incident_bytes: limits.max_incident_bytes,
-        backends: BTreeMap::from([(backend.name.clone(), backend)]),
-        warnings: Vec::new(),
-    })
+    let backends = BTreeMap::from([(backend.name.clone(), backend)]);
+    Ok(Config { backends, ..Config::default() })
 }
 
-/// A JSON object. Its text gets into no error: it may be the secret.
-fn object(name: &str, json: &str) -> Result<serde_json::Map<String, Value>> {
+/// The JSON object that a variable holds. Errors say only where it is wrong, and quote nothing: the text
+/// may be the secret.
+fn object(name: &str, json: &str) -> Result<Map<String, Value>> {
     serde_json::from_str(json).map_err(|cause| {
-        let at = format!("line {}, column {}", cause.line(), cause.column());
-        Error::settings(format!("{name} is no JSON object (at {at})"))
-            .help(r#"like {"token": "..."}, with double quotes: a Python dict's repr is not JSON"#)
+        let (line, column) = (cause.line(), cause.column());
+        Error::settings(format!("{name} is not a JSON object (line {line}, column {column})"))
+            .help(r#"write it like {"token": "..."}, with double quotes: Python's repr of a dict is not JSON"#)
     })
 }
 
@@ -121,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_no_json_is_not_shown() {
+    fn a_secret_that_is_not_json_is_not_shown() {
         let mut bad = ALL;
         bad[2].1 = "{'token': 'hunter2'}";
         let error = load(&bad).unwrap_err();

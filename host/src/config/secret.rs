@@ -1,6 +1,6 @@
-//! A backend's secret: its values as text, or where to read them.
+//! Secrets: written out in the config, or the file or environment variable that each is read from.
 //!
-//! Invariant: no value gets into an error, a warning or Debug.
+//! Invariant: no secret gets into an error, a warning or Debug.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// A secret as the config has it: `{ token = "..." }`, `{ token = { env = "NAME" } }` or
-/// `{ token = { file = "/path" } }`, at any depth.
+/// A secret as the config has it: a text, `{ env = "NAME" }` or `{ file = "/path" }`, or a table of such,
+/// like `{ user = "argus", token = { env = "NAME" } }`, at any depth.
 #[derive(Clone, PartialEq)]
 pub struct SecretSource {
     pub value: Value,
-    /// What relative file names are relative to: the config file's directory.
+    /// The config file's directory, from which relative file names count.
     pub base: PathBuf,
 }
 
-/// A secret with every source read.
+/// A secret after every file and environment variable of it was read.
 pub struct Resolved {
     pub value: Value,
-    /// What is odd about where it came from.
+    /// What is odd about where it came from, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -38,11 +38,31 @@ impl std::fmt::Debug for Resolved {
 }
 
 impl SecretSource {
-    /// Reads the files and environment variables that it names. `name` is the setting's, for errors.
+    /// Reads the files and environment variables that it names. `name` is what errors call the setting.
+    ///
+    /// # Errors
+    /// A settings error: one of them can't be read, or is empty.
     pub fn resolve(&self, name: &str) -> Result<Resolved> {
         let mut warnings = Vec::new();
         let value = self.read(name, &self.value, &mut warnings)?;
         Ok(Resolved { value, warnings })
+    }
+
+    /// The secret that is a single text, such as a token.
+    ///
+    /// # Errors
+    /// A settings error: its file or variable can't be read, or it is not a text, or empty.
+    pub(super) fn text(&self, name: &str) -> Result<String> {
+        match self.resolve(name)?.value {
+            Value::String(text) if !text.is_empty() => Ok(text),
+            _ => Err(Error::settings(format!("{name} must be a text that is not empty"))
+                .help("give the token, or { env = \"NAME\" }, or { file = \"/path\" }")),
+        }
+    }
+
+    /// Whether a value is written out in the config, and not only where to read it.
+    pub(super) fn is_written_out(&self) -> bool {
+        is_written_out(&self.value)
     }
 
     fn read(&self, path: &str, value: &Value, warnings: &mut Vec<String>) -> Result<Value> {
@@ -63,7 +83,16 @@ impl SecretSource {
     }
 }
 
-/// `("env" or "file", its text)` if the members are just that.
+fn is_written_out(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => source(members).is_none() && members.values().any(is_written_out),
+        Value::Array(items) => items.iter().any(is_written_out),
+        Value::String(_) | Value::Number(_) => true,
+        Value::Null | Value::Bool(_) => false,
+    }
+}
+
+/// Where a secret is read from, if that is all that the table says: `("env", NAME)` or `("file", PATH)`.
 fn source(members: &Map<String, Value>) -> Option<(&str, &str)> {
     let mut all = members.iter();
     match (all.next(), all.next()) {
@@ -94,7 +123,8 @@ fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Windows has no such bits: who may read a file there stands in lists that this doesn't look at.
+/// Whether every user of this machine may read the file. On Windows the answer is always no, since the
+/// access lists that decide it there are not looked at.
 pub(super) fn readable_by_all(file: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -146,5 +176,12 @@ mod tests {
         assert!(error.message.starts_with("secret.token: the file /no/such/file"), "{error}");
         let unset = resolve(json!({"token": {"env": "TICKET_HOST_NO_SUCH_VARIABLE"}}));
         assert!(unset.unwrap_err().message.contains("TICKET_HOST_NO_SUCH_VARIABLE"));
+    }
+
+    #[test]
+    fn a_secret_that_is_written_out_is_told_from_where_to_read_one() {
+        assert!(is_written_out(&json!({"token": "x"})));
+        assert!(is_written_out(&json!({"token": {"env": "x"}, "user": "y"})));
+        assert!(!is_written_out(&json!({"token": {"env": "x"}, "password": {"file": "y"}})));
     }
 }

@@ -1,0 +1,36 @@
+//! Where the config file and the store of `serve` are if nobody says where.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+/// The config file of the whole machine.
+const SYSTEM_CONFIG: &str = "/etc/ticket-host/config.toml";
+/// The store of a service that is set up for the whole machine.
+const SYSTEM_STORE: &str = "/var/lib/ticket-host/queue.db";
+
+/// The user's own config file: `~/.config/ticket-host/config.toml` on Linux and macOS,
+/// `%APPDATA%\ticket-host\config.toml` on Windows. None where the user has no home directory.
+pub fn user_file() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.config_dir().join("ticket-host").join("config.toml"))
+}
+
+/// The config files that are read if none is named: the first of these that exists.
+pub(super) fn config_files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = user_file().into_iter().collect();
+    if cfg!(unix) {
+        files.push(PathBuf::from(SYSTEM_CONFIG));
+    }
+    files
+}
+
+/// The store that goes with a config file: the machine's with the machine's file, else the user's own.
+pub(super) fn store(config: Option<&Path>) -> PathBuf {
+    let own = etcetera::choose_base_strategy()
+        .ok()
+        .and_then(|base| base.state_dir().or_else(|| Some(base.data_dir())))
+        .map(|directory| directory.join("ticket-host").join("queue.db"));
+    let system = config == Some(Path::new(SYSTEM_CONFIG));
+    own.filter(|_| !system).unwrap_or_else(|| PathBuf::from(SYSTEM_STORE))
+}

@@ -1,0 +1,80 @@
+//! All settings together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::argus::ArgusConfig;
+use super::backends::BackendConfig;
+use super::limits::Limits;
+use super::queue::QueueConfig;
+use super::serve::ServeConfig;
+use crate::error::{Error, Result};
+use crate::plugins::trust::Trust;
+
+/// All settings. The default is what they are where nothing is set: it has no backend yet.
+#[derive(Debug)]
+pub struct Config {
+    /// The file that they came from, or None if they came from the environment.
+    pub file: Option<PathBuf>,
+    /// The backend that is meant where none is named.
+    pub default_backend: Option<String>,
+    /// Directories where plugins are looked for, beside the usual ones.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Who vouches for plugins.
+    pub trust: Trust,
+    /// Bytes that an incident may have.
+    pub max_incident_bytes: usize,
+    pub backends: BTreeMap<String, BackendConfig>,
+    pub serve: ServeConfig,
+    pub queue: QueueConfig,
+    /// The Argus that is watched, if one is.
+    pub argus: Option<ArgusConfig>,
+    /// What is odd about the settings though they can be used: a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            file: None,
+            default_backend: None,
+            plugin_dirs: Vec::new(),
+            trust: Trust::default(),
+            max_incident_bytes: Limits::default().max_incident_bytes,
+            backends: BTreeMap::new(),
+            serve: ServeConfig::default(),
+            queue: QueueConfig::beside(None),
+            argus: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The backend that is meant: the one named, the default, or the only one.
+    ///
+    /// # Errors
+    /// A usage error: there is none of that name, or there are several and none is named. A settings
+    /// error: there is none at all.
+    pub fn backend(&self, name: Option<&str>) -> Result<&BackendConfig> {
+        let names = || self.backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let mut all = self.backends.values();
+        match (name.or(self.default_backend.as_deref()), all.next(), all.next()) {
+            (Some(name), ..) => self.backends.get(name).ok_or_else(|| {
+                Error::usage(format!("there is no backend {name:?}"))
+                    .help(format!("there are: {}", names()))
+            }),
+            (None, Some(only), None) => Ok(only),
+            (None, None, _) => Err(Error::settings("there is no backend in the config")
+                .help("add one: [backends.NAME] with plugin, endpoint, secret and information")),
+            (None, ..) => Err(Error::usage(format!(
+                "which backend? the config has {}, and no default_backend",
+                self.backends.len()
+            ))
+            .help(format!(
+                "name one with --backend, or set default_backend; there are: {}",
+                names()
+            ))),
+        }
+    }
+}

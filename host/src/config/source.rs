@@ -1,0 +1,133 @@
+//! The text of a config file while it is read, and where each setting stands in it, so that an error can
+//! show the line that it is about.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::mask;
+use crate::error::{Error, Result, Snippet};
+
+/// A config file as errors show it.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    file: String,
+    /// The file's text, with everything masked that may be a secret. It is as long as the text, so
+    /// that spans fit both.
+    masked: Arc<str>,
+    /// What is masked.
+    hidden: Arc<[Range<usize>]>,
+}
+
+impl Source {
+    /// # Errors
+    /// A settings error: the text is not TOML.
+    pub(super) fn new(path: &Path, text: &str) -> Result<Source> {
+        let file = path.display().to_string();
+        let tree = DeTable::parse(text).map_err(|cause| {
+            let masked = mask::broken(text).into();
+            let source = Source { file: file.clone(), masked, hidden: Arc::default() };
+            let error =
+                Error::settings(cause.message()).help("the syntax is TOML's, https://toml.io");
+            source.pointing(cause.span().unwrap_or(0..0), error)
+        })?;
+        let hidden = mask::hidden(tree.get_ref());
+        Ok(Source { file, masked: mask::spans(text, &hidden).into(), hidden: hidden.into() })
+    }
+
+    /// Reads the whole file's settings.
+    ///
+    /// # Errors
+    /// A settings error: the text is TOML, but a setting is unknown, missing, or of another type.
+    pub(super) fn deserialize<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
+        toml::from_str(text).map_err(|cause| {
+            let span = cause.span().unwrap_or(0..0);
+            // Most messages quote the value; one about a missing setting can't.
+            let quotes = !cause.message().starts_with("missing field");
+            let secret = self.hidden.iter().any(|h| h.start < span.end && span.start < h.end);
+            let message = if quotes && secret {
+                "this value is not of the kind that the setting takes; it is not shown, since it may hold a secret"
+            } else {
+                cause.message()
+            };
+            let error = Error::settings(message).help("the README lists the settings");
+            self.pointing(span, error)
+        })
+    }
+
+    /// `error`, with the lines that `span` is in.
+    pub(super) fn pointing(&self, span: Range<usize>, error: Error) -> Error {
+        Error { snippet: Some(Box::new(self.snippet(span))), ..error }
+    }
+
+    /// What `read` makes of a setting's value. Its error points to the value.
+    pub(super) fn read<V, T>(
+        &self,
+        value: &Spanned<V>,
+        read: impl FnOnce(&V) -> Result<T>,
+    ) -> Result<T> {
+        read(value.get_ref()).map_err(|error| self.pointing(value.span(), error))
+    }
+
+    /// As [`Source::read`], for a setting that may be absent.
+    pub(super) fn read_if_given<V, T>(
+        &self,
+        value: Option<&Spanned<V>>,
+        read: impl FnOnce(&V) -> Result<T>,
+    ) -> Result<Option<T>> {
+        value.map(|value| self.read(value, read)).transpose()
+    }
+
+    fn snippet(&self, span: Range<usize>) -> Snippet {
+        Snippet { file: self.file.clone(), text: Arc::clone(&self.masked), span }
+    }
+}
+
+/// A backend's setting that an error can point to after the file was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    Plugin,
+    Secret,
+    Information,
+    Template,
+    CaFile,
+    Permissions,
+    Sha256,
+}
+
+/// Where one backend's settings stand in the config file.
+#[derive(Debug, Clone)]
+pub(crate) struct Spans {
+    source: Source,
+    /// Every backend has this one: errors about settings that are absent point to it.
+    plugin: Range<usize>,
+    others: Vec<(Setting, Range<usize>)>,
+}
+
+/// Two backends are equal if their settings are, wherever in a file these stand.
+impl PartialEq for Spans {
+    fn eq(&self, _: &Spans) -> bool {
+        true
+    }
+}
+
+impl Spans {
+    pub(super) fn new(
+        source: Source,
+        plugin: Range<usize>,
+        others: impl IntoIterator<Item = (Setting, Option<Range<usize>>)>,
+    ) -> Spans {
+        let others = others.into_iter().filter_map(|(setting, span)| Some((setting, span?)));
+        Spans { source, plugin, others: others.collect() }
+    }
+
+    /// `error`, with the lines that the setting stands in.
+    pub(super) fn pointing(&self, setting: Setting, error: Error) -> Error {
+        let given = self.others.iter().find(|(other, _)| *other == setting);
+        let span = given.map_or(&self.plugin, |(_, span)| span);
+        self.source.pointing(span.clone(), error)
+    }
+}

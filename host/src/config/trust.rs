@@ -1,0 +1,56 @@
+//! `signatures`, `[trusted_keys.NAME]` and `sha256`: who vouches for plugins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minisign_verify::PublicKey;
+use serde::Deserialize;
+use ticket_host_worker::Digest;
+use toml::Spanned;
+
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::plugins::trust::TrustedKey;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    key: Spanned<String>,
+    plugins: Spanned<BTreeSet<String>>,
+}
+
+/// The keys that may sign plugins.
+///
+/// # Errors
+/// A settings error: a key can't be read, or may sign nothing.
+pub(super) fn keys(source: &Source, raw: BTreeMap<String, RawKey>) -> Result<Vec<TrustedKey>> {
+    raw.into_iter().map(|(name, raw)| key(source, name, raw)).collect()
+}
+
+fn key(source: &Source, name: String, raw: RawKey) -> Result<TrustedKey> {
+    let key = source.read(&raw.key, |text| {
+        PublicKey::from_base64(text).map_err(|cause| {
+            Error::settings(format!("key is not a public key of minisign's: {cause}")).help(
+                "give the second line of a .pub file that `minisign -G` writes, beginning with RW",
+            )
+        })
+    })?;
+    source.read(&raw.plugins, |plugins| {
+        if !plugins.is_empty() {
+            return Ok(());
+        }
+        Err(Error::settings("plugins is empty, so the key may sign nothing")
+            .help("name the plugins that it may sign, like [\"acme\"]"))
+    })?;
+    Ok(TrustedKey { name, key, plugins: raw.plugins.into_inner() })
+}
+
+/// The digest that a backend's library must have.
+///
+/// # Errors
+/// A settings error: it is not a SHA-256.
+pub(super) fn pin(text: &str) -> Result<Digest> {
+    text.parse().map_err(|cause| {
+        Error::settings(format!("sha256 {cause}"))
+            .help("`ticket-host plugins show` prints a plugin's, and so does sha256sum")
+    })
+}
