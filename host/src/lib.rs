@@ -11,6 +11,7 @@ pub mod config;
 mod error;
 mod incident;
 pub mod metrics;
+mod origin;
 pub mod plugins;
 pub mod queue;
 mod report;

@@ -37,7 +37,7 @@
  *   asked in one call             16,384 requests, texts and log lines, 256 MiB together
  *   log()                         16 KiB a line (the rest is cut); 1,000 lines and 256 KiB
  *                                 a call (the rest is dropped, which the host logs)
- *   printed                       standard output and error are slowed down beyond 256 KiB;
+ *   printed                       standard output and error are slowed down beyond 2 MiB;
  *                                 a process that goes on is killed
  *   shown to a person, kept       8 KiB of an error's message, of a ticket's lists, of a
  *                                 check's lines (the rest is cut, which the host says)

@@ -15,8 +15,8 @@ use super::limits::Limits;
 use super::secret::SecretSource;
 use super::source::{Setting, Source, Spans};
 use super::{trust, urls};
-use crate::backend::gateway::Origin;
 use crate::error::{Error, Result};
+use crate::origin::Origin;
 
 /// One backend's settings.
 #[derive(Clone, PartialEq)]

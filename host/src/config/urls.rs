@@ -5,8 +5,8 @@
 
 use url::Url;
 
-use crate::backend::gateway::Origin;
 use crate::error::{Error, Result};
+use crate::origin::Origin;
 
 /// The endpoint that the setting `name` gives: absolute, without credentials, query and fragment.
 ///

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep};
 
 /// Bytes that are kept of what was written last.
 const KEPT: usize = 2048;
-/// Bytes that are read as fast as they come, and refilled by [`RATE`] bytes a second.
-const BURST: usize = 256 << 10;
+/// Bytes that are read as fast as they come: more than a library prints that is only talkative, also within the
+/// seconds in which it must be loaded. They are refilled by [`RATE`] bytes a second.
+const BURST: usize = 2 << 20;
 const RATE: usize = 64 << 10;
 /// A worker that was slowed down for so long without a pause is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -105,8 +106,8 @@ impl Allowance {
         let earned = (now - self.at).as_secs_f64() * RATE as f64;
         self.bytes = (self.bytes + earned).min(BURST as f64) - bytes as f64;
         self.at = now;
-        // A quarter of the bucket is a pause of a second: that is no flood any more.
-        if self.bytes > (BURST / 4) as f64 {
+        // Who left some of it unused for a second has paused.
+        if self.bytes > RATE as f64 {
             self.slowed = None;
         }
         if self.bytes >= 0.0 {
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn who_writes_a_little_or_much_at_once_is_heard_and_a_flood_is_not() {
         assert_eq!(flood_after(4 << 10, Duration::from_millis(100)), None);
-        assert_eq!(flood_after(200 << 10, Duration::from_secs(5)), None);
+        assert_eq!(flood_after(1 << 20, Duration::from_secs(17)), None);
         assert_eq!(flood_after(16 << 10, Duration::ZERO), Some(10));
     }
 }

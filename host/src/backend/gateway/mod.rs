@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Status};
-pub(crate) use fence::{Fence, Origin};
+pub(crate) use fence::Fence;
 pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
 use resolve::{Inward, Resolver};

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_name_that_the_operator_did_not_write_leads_neither_home_nor_to_the_link() {
-        let allowed = super::super::Origin::of(&Url::parse("http://own.x.org").unwrap()).unwrap();
+        let allowed = crate::origin::Origin::of(&Url::parse("http://own.x.org").unwrap()).unwrap();
         let fence = Fence::new(&Url::parse("https://x.org").unwrap(), vec![allowed]);
         let admitted = |name: &str, addresses: &[&str]| {
             let found = addresses.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect();

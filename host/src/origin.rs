@@ -1,0 +1,52 @@
+//! Where a request goes to: the scheme, host and port of a URL.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+/// Scheme, host and port (RFC 6454).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of an http or https URL.
+    pub fn of(url: &Url) -> Option<Origin> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        Some(Origin {
+            scheme: url.scheme().to_owned(),
+            host: url.host()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
+    }
+
+    /// Whether its host is called so.
+    pub(crate) fn is_named(&self, host: &str) -> bool {
+        self.host.to_string().eq_ignore_ascii_case(host)
+    }
+
+    /// Whether `other` is below this host. An address and a name without a dot have nothing below.
+    pub(crate) fn has_below(&self, other: &Origin) -> bool {
+        let (Host::Domain(parent), Host::Domain(child)) = (&self.host, &other.host) else {
+            return false;
+        };
+        let same = self.scheme == other.scheme && self.port == other.port;
+        let below = child.strip_suffix(parent.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        same && parent.contains('.') && below
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => Ok(()),
+            (_, port) => write!(f, ":{port}"),
+        }
+    }
+}
