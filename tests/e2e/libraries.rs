@@ -88,9 +88,9 @@ fn tables_that_break_the_rules_are_reported() {
 #[test]
 fn manifests_that_are_not_valid_are_reported() {
     for (variant, why) in [
-        ("not_json", "its manifest is none: "),
+        ("not_json", "its manifest is not valid: "),
         ("no_name", "missing field `name`"),
-        ("bad_name", "name \"Bad Name!\" is none"),
+        ("bad_name", "name \"Bad Name!\" is not valid"),
         ("not_utf8", "its manifest is not UTF-8"),
         ("huge_manifest", "more than the 1048576"),
     ] {

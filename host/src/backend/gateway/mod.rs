@@ -40,7 +40,7 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
 ];
 
 /// How a backend's requests leave.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Route {
     pub fence: Arc<Fence>,
     /// PEM file of certificate authorities that are trusted beside the system's.
@@ -56,6 +56,13 @@ pub(crate) struct Route {
     /// The backend's name, by which its exchanges are counted.
     pub backend: String,
     pub metrics: Arc<Metrics>,
+}
+
+/// Without the proxy, whose URL may hold a password.
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the route of backend {}", self.backend)
+    }
 }
 
 /// A backend's way out: one connection pool, made when it is first needed.
