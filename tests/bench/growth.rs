@@ -143,6 +143,7 @@ fn new(number: usize) -> New {
         expires_at: now() + 1_000_000_000,
         tell_argus: None,
         reopen: true,
+        settle: Duration::ZERO,
     }
 }
 

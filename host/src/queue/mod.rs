@@ -163,7 +163,8 @@ impl Queue {
     /// What failed for reasons that lie in the setup is tried again with this one.
     async fn reopen(&self) {
         for name in self.setup().backends.keys() {
-            match self.store.reopen(name, &[Kind::Settings, Kind::Import], self.until()).await {
+            let (kinds, settle) = ([Kind::Settings, Kind::Import], self.policy().settle);
+            match self.store.reopen(name, &kinds, self.until(), settle).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
                     "{name}: {reopened} tickets that failed for their settings are tried again"
@@ -407,6 +408,7 @@ mod tests {
         }
         // Removed from the store is what was last asked for a moment ago.
         queue.pruned.store(now() - 10_000, Ordering::Relaxed);
+        settle: setup.config.queue.settle,
         assert!(!queue.has_begun_since(&in_seconds(0)));
         queue.pruned.store(0, Ordering::Relaxed);
         // The clock was set by a minute since.

@@ -15,6 +15,7 @@ use ticket_plugin_api::Ticket;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
+use crate::terminal::cut;
 pub use sqlite::Sqlite;
 
 /// Milliseconds since 1970, or of a duration.
@@ -87,6 +88,29 @@ pub struct Failure {
     pub help: Option<String>,
 }
 
+/// Bytes of a failure's message and help together.
+const LONGEST_FAILURE: usize = 8 << 10;
+/// Bytes that tell how many were cut off.
+const CUT: usize = 40;
+
+impl Failure {
+    /// A failure of at most 8 KiB.
+    pub fn new(kind: Kind, message: &str, help: Option<&str>) -> Failure {
+        Failure::within(LONGEST_FAILURE, kind, message, help)
+    }
+
+    /// This failure in at most so many bytes (and no fewer than 200).
+    pub fn cut(&self, most: usize) -> Failure {
+        Failure::within(most, self.kind, &self.message, self.help.as_deref())
+    }
+
+    fn within(most: usize, kind: Kind, message: &str, help: Option<&str>) -> Failure {
+        let help = help.map(|help| cut(help, most / 4 - CUT.min(most / 4)));
+        let left = most.saturating_sub(help.as_ref().map_or(0, String::len) + CUT);
+        Failure { kind, message: cut(message, left), help }
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Failure {
         let mut message = error.message.clone();
@@ -95,7 +119,7 @@ impl From<&Error> for Failure {
             message.push_str(&format!(": {why}"));
             cause = why.source();
         }
-        Failure { kind: error.kind, message, help: error.help.clone() }
+        Failure::new(error.kind, &message, error.help.as_deref())
     }
 }
 
@@ -114,6 +138,8 @@ pub struct New {
     pub tell_argus: Option<String>,
     /// Whether one that failed is tried again.
     pub reopen: bool,
+    /// How long after it became unknown whether there is a ticket one is looked for again, at the earliest.
+    pub settle: Duration,
 }
 
 /// What a row says, without its incident.
@@ -180,6 +206,17 @@ pub enum Outcome {
     Failed(Failure),
     /// There may be a ticket, and only a person can look for it.
     Lost(Failure),
+}
+
+impl Outcome {
+    /// Why there is no ticket yet, if something failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Outcome::Again { failure, .. } | Outcome::Unknown { failure, .. } => Some(failure),
+            Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
+            Outcome::Created { .. } | Outcome::NoTicket => None,
+        }
+    }
 }
 
 /// What time has made due.
@@ -296,8 +333,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// A person's order. Returns the row as it is then.
     async fn order(&self, id: i64, order: Order) -> Result<Job>;
 
-    /// Puts what failed for one of the reasons back in the queue of a backend; how many.
-    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64>;
+    /// Puts what failed for one of the reasons back in the queue of a backend; how many. What may have a
+    /// ticket is looked for, at the earliest `settle` after it failed.
+    async fn reopen(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        until: Millis,
+        settle: Duration,
+    ) -> Result<u64>;
 
     async fn get(&self, id: i64) -> Result<Option<Job>>;
 
@@ -318,4 +362,36 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Whether it can be written to.
     async fn probe(&self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_cut_to_eight_kilobytes_and_says_so() {
+        let long = |letter: &str| letter.repeat(1 << 20);
+        for (message, help) in [
+            (long("m"), None),
+            (long("m"), Some(long("h"))),
+            ("short".to_owned(), Some(long("h"))),
+            (long("\u{20ac}"), Some(long("\u{20ac}"))),
+        ] {
+            let mut error = Error::plugin("it failed").cause(std::io::Error::other(message));
+            error.help = help;
+            let failure = Failure::from(&error);
+            let bytes = failure.message.len() + failure.help.as_ref().map_or(0, String::len);
+            assert!(bytes <= 8 << 10, "{bytes}");
+            assert!(failure.message.starts_with("it failed: "));
+            let all = format!("{}{}", failure.message, failure.help.unwrap_or_default());
+            assert!(all.ends_with(" bytes more)"), "{}", &all[all.len() - 40..]);
+            assert!(failure.kind == Kind::Plugin);
+        }
+        let error = Error::usage("the reason").help("what to do");
+        let failure = Failure::from(&error);
+        assert_eq!(
+            (failure.message.as_str(), failure.help.as_deref()),
+            ("the reason", Some("what to do"))
+        );
+    }
 }

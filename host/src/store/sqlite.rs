@@ -33,8 +33,13 @@ const PAGE: u64 = 4096;
 /// The part of the store that only settles what is in it: a tenth.
 const RESERVE: i64 = 10;
 const DAY: Millis = 24 * 60 * 60 * 1000;
-/// Tries of a ticket that are kept.
-const TRIES: i64 = 1000;
+/// Tries of a ticket that are kept: the last ones.
+const TRIES: i64 = 100;
+/// Bytes of the failure that is kept of a try; all of the last one is kept with the ticket. A row of up to a
+/// quarter of a page shares it, a larger one would take a page of its own.
+const TRY: usize = 768;
+/// Bytes of a failure, while only what is in the store may still grow.
+const SHORT: usize = 256;
 /// Rows that one prune removes, so that nobody waits long behind it.
 const PRUNED_AT_ONCE: i64 = 1000;
 
@@ -49,7 +54,22 @@ macro_rules! columns {
     };
 }
 
-/// See the module.
+/// When a row that is tried anew is due: now, or, where there may be a ticket, after the settling time.
+macro_rules! due {
+    ($now:literal, $settle:literal) => {
+        concat!(
+            "CASE WHEN maybe <> 1 OR changed_at + ",
+            $settle,
+            " <= ",
+            $now,
+            " THEN 0 ELSE changed_at + ",
+            $settle,
+            " END"
+        )
+    };
+}
+
+/// The store in a SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
@@ -83,6 +103,7 @@ enum Write {
         backend: String,
         kinds: Vec<Kind>,
         until: Millis,
+        settle: Duration,
     },
     Told(i64),
     Prune {
@@ -267,9 +288,15 @@ impl Store for Sqlite {
         }
     }
 
-    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64> {
+    async fn reopen(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        until: Millis,
+        settle: Duration,
+    ) -> Result<u64> {
         let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
-        rows(self.write(Write::Reopen { backend, kinds, until }).await?)
+        rows(self.write(Write::Reopen { backend, kinds, until, settle }).await?)
     }
 
     async fn get(&self, id: i64) -> Result<Option<Job>> {
@@ -434,21 +461,23 @@ async fn one(
             Done::Claims(claim(db, backend, *most, *lease).await?)
         }
         Write::Settle { id, lease, number, started_at, outcome } => {
-            Done::Job(Box::new(settle(db, *id, *lease, *number, *started_at, outcome).await?))
+            let is_short = outcome.failure().is_some() && *left_of(db, left).await? < 0;
+            let end = End { id: *id, lease: *lease, number: *number, started_at: *started_at };
+            Done::Job(Box::new(settle(db, end, outcome, is_short).await?))
         }
         Write::Advance { settle, all_leases } => {
             Done::Jobs(advance(db, *settle, *all_leases).await?)
         }
         Write::Order(id, order) => return order_row(db, *id, *order).await,
-        Write::Reopen { backend, kinds, until } => {
-            let done = sqlx::query(
-                "UPDATE tickets SET state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, \
-                 due_at = 0, expires_at = ?, changed_at = ? \
-                 WHERE state = 'failed' AND backend = ? AND maybe < 2 \
-                 AND failure ->> 'kind' IN (SELECT value FROM json_each(?))",
-            );
-            let done = done.bind(until).bind(now()).bind(backend).bind(text(kinds));
-            let done = done.execute(db).await?;
+        Write::Reopen { backend, kinds, until, settle } => {
+            let done = sqlx::query(concat!(
+                "UPDATE tickets SET state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, due_at = ",
+                due!("?1", "?2"),
+                ", expires_at = ?3, changed_at = ?1 WHERE state = 'failed' AND backend = ?4 AND maybe < 2 \
+                 AND failure ->> 'kind' IN (SELECT value FROM json_each(?5))",
+            ));
+            let done = done.bind(now()).bind(millis(*settle)).bind(until);
+            let done = done.bind(backend).bind(text(kinds)).execute(db).await?;
             Done::Rows(done.rows_affected())
         }
         Write::Told(id) => {
@@ -483,16 +512,24 @@ async fn room(db: &mut SqliteConnection) -> sqlx::Result<i64> {
     Ok((most - most / RESERVE - used).saturating_mul(row.try_get("size")?))
 }
 
+/// As [`room`], asked once for all writes of a group.
+async fn left_of<'a>(
+    db: &mut SqliteConnection,
+    left: &'a mut Option<i64>,
+) -> sqlx::Result<&'a mut i64> {
+    match left {
+        Some(left) => Ok(left),
+        unknown => Ok(unknown.insert(room(db).await?)),
+    }
+}
+
 async fn accept_unless_full(
     db: &mut SqliteConnection,
     new: &New,
     left: &mut Option<i64>,
     path: &Path,
 ) -> sqlx::Result<Result<Done>> {
-    let left = match left {
-        Some(left) => left,
-        unknown => unknown.insert(room(db).await?),
-    };
+    let left = left_of(db, left).await?;
     if *left < 0 {
         return Ok(Err(broken(path, FULL, FULL_HELP.to_owned(), None)));
     }
@@ -507,14 +544,15 @@ async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> 
          seen_at, expires_at, tell_argus) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?5, 0, ?5, ?6, ?7) \
          ON CONFLICT (backend, key) DO UPDATE SET \
          state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, level = excluded.level, \
-         incident = excluded.incident, changed_at = excluded.changed_at, due_at = 0, \
-         seen_at = excluded.seen_at, expires_at = excluded.expires_at \
+         incident = excluded.incident, changed_at = excluded.changed_at, due_at = ",
+        due!("?5", "?9"),
+        ", seen_at = excluded.seen_at, expires_at = excluded.expires_at \
          WHERE ?8 AND tickets.state = 'failed' AND maybe < 2 RETURNING ",
         columns!()
     );
     let insert = sqlx::query(INSERT).bind(&new.backend).bind(&new.key).bind(new.level);
     let insert = insert.bind(&new.incident).bind(now()).bind(new.expires_at);
-    let insert = insert.bind(&new.tell_argus).bind(new.reopen);
+    let insert = insert.bind(&new.tell_argus).bind(new.reopen).bind(millis(new.settle));
     if let Some(row) = insert.fetch_optional(&mut *db).await? {
         return Ok(Accepted { job: job(&row)?, new: true });
     }
@@ -568,39 +606,53 @@ async fn claim(
     Ok(claims)
 }
 
-async fn settle(
-    db: &mut SqliteConnection,
+/// Which claim of a row ends.
+struct End {
     id: i64,
     lease: i64,
+    /// Of the try.
     number: i64,
     started_at: Millis,
+}
+
+/// Ends a claim. With `is_short` nothing is kept that can be done without.
+async fn settle(
+    db: &mut SqliteConnection,
+    end: End,
     outcome: &Outcome,
+    is_short: bool,
 ) -> sqlx::Result<Option<Job>> {
+    let End { id, lease, number, started_at } = end;
     const SETTLE: &str = concat!(
         "UPDATE tickets SET state = ?1, due_at = ?2, ticket = ?3, made = ?4, failure = ?5, \
          changed_at = ?6, seen_at = ?6, maybe = coalesce(?9, maybe) \
          WHERE id = ?7 AND lease = ?8 AND state = 'creating' RETURNING ",
         columns!()
     );
-    let (state, due_at, maybe, failure) = match outcome {
-        Outcome::Created { .. } => (State::Created, None, Some(0), None),
-        Outcome::Again { at, failure } => (State::Queued, Some(*at), None, Some(failure)),
-        Outcome::Unknown { at, failure } => (State::Unknown, Some(*at), Some(1), Some(failure)),
-        Outcome::NoTicket => (State::Queued, Some(0), Some(0), None),
-        Outcome::Failed(failure) => (State::Failed, None, None, Some(failure)),
-        Outcome::Lost(failure) => (State::Failed, None, Some(2), Some(failure)),
+    let (state, due_at, maybe) = match outcome {
+        Outcome::Created { .. } => (State::Created, None, Some(0)),
+        Outcome::Again { at, .. } => (State::Queued, Some(*at), None),
+        Outcome::Unknown { at, .. } => (State::Unknown, Some(*at), Some(1)),
+        Outcome::NoTicket => (State::Queued, Some(0), Some(0)),
+        Outcome::Failed(_) => (State::Failed, None, None),
+        Outcome::Lost(_) => (State::Failed, None, Some(2)),
     };
     let (ticket, made) = match outcome {
         Outcome::Created { ticket, made } => (Some(ticket), *made),
         _ => (None, false),
     };
-    let failure = failure.map(text);
+    let failure = outcome.failure();
+    let kept = failure.map(|failure| if is_short { failure.cut(SHORT) } else { failure.clone() });
     let query = sqlx::query(SETTLE).bind(state.name()).bind(due_at).bind(ticket.map(text));
-    let query = query.bind(made).bind(&failure).bind(now()).bind(id).bind(lease).bind(maybe);
+    let query = query.bind(made).bind(kept.as_ref().map(text)).bind(now());
+    let query = query.bind(id).bind(lease).bind(maybe);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return Ok(None) };
-    let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
-    let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now()).bind(state.name());
-    attempt.bind(&failure).execute(&mut *db).await?;
+    if !is_short {
+        let failure = failure.map(|failure| text(&failure.cut(TRY)));
+        let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
+        let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now());
+        attempt.bind(state.name()).bind(failure).execute(&mut *db).await?;
+    }
     if number > TRIES {
         let old = sqlx::query("DELETE FROM attempts WHERE ticket = ? AND number <= ?");
         old.bind(id).bind(number - TRIES).execute(db).await?;
@@ -647,7 +699,7 @@ async fn advance(
          'kind', coalesce(failure ->> 'kind', 'client'), 'help', failure ->> 'help', 'message', \
          'given up after ' || attempts || ' tries' \
          || CASE state WHEN 'unknown' THEN ' (there may be a ticket): ' ELSE ': ' END \
-         || coalesce(failure ->> 'message', 'its turn never came')) \
+         || coalesce(substr(failure ->> 'message', 1, 8000), 'its turn never came')) \
          WHERE due_at IS NOT NULL AND state <> 'creating' AND expires_at <= ?1 RETURNING ",
         columns!()
     );
@@ -657,8 +709,9 @@ async fn advance(
 
 async fn order_row(db: &mut SqliteConnection, id: i64, order: Order) -> sqlx::Result<Result<Done>> {
     const RETRY: &str = concat!(
-        "UPDATE tickets SET state = CASE maybe WHEN 1 THEN 'unknown' ELSE 'queued' END, \
-         due_at = CASE maybe WHEN 1 THEN changed_at + ?1 ELSE 0 END, maybe = maybe & 1, \
+        "UPDATE tickets SET state = CASE maybe WHEN 1 THEN 'unknown' ELSE 'queued' END, due_at = ",
+        due!("?2", "?1"),
+        ", maybe = maybe & 1, \
          changed_at = CASE state WHEN 'unknown' THEN changed_at ELSE ?2 END, seen_at = ?2, \
          expires_at = ?4 \
          WHERE id = ?3 AND state IN ('queued', 'unknown', 'failed', 'cancelled') RETURNING ",

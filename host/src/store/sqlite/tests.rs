@@ -30,6 +30,7 @@ fn new(key: &str) -> New {
         expires_at: NEVER,
         tell_argus: None,
         reopen: true,
+        settle: Duration::ZERO,
     }
 }
 
@@ -226,6 +227,29 @@ async fn a_retry_of_what_may_be_there_looks_for_it_first_and_not_too_soon() {
 }
 
 #[tokio::test]
+async fn what_may_be_there_is_not_looked_for_too_soon_by_who_asks_again_or_by_other_settings() {
+    let settle = Duration::from_secs(60);
+    for again in ["asked for again", "reopened"] {
+        let (_directory, store) = store().await;
+        let id = in_state(&store, "k", State::Unknown).await;
+        // It is too old, and fails for its settings.
+        store.order(id, Order::Retry { until: now(), settle: Duration::ZERO }).await.unwrap();
+        store.advance(Duration::ZERO).await.unwrap();
+        let failed = store.get(id).await.unwrap().unwrap();
+        assert_eq!(failed.state, State::Failed);
+        if again == "reopened" {
+            assert_eq!(store.reopen("b", &[Kind::Client], NEVER, settle).await.unwrap(), 1);
+        } else {
+            store.accept(New { settle, ..new("k") }).await.unwrap();
+        }
+        let job = store.get(id).await.unwrap().unwrap();
+        assert_eq!(job.state, State::Unknown, "{again}");
+        assert_eq!(job.due_at, Some(failed.changed_at + 60_000), "{again}");
+        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty(), "{again}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_be_there_stays_so_until_somebody_has_looked() {
     for order in [None, Some(Order::Cancel)] {
         let (_directory, store) = store().await;
@@ -261,7 +285,7 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
     let lost = Outcome::Lost(failure(Kind::Settings));
     assert_eq!(store.settle(&claim, now(), lost).await.unwrap().unwrap().state, State::Failed);
     assert!(!store.accept(new("k")).await.unwrap().new);
-    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER).await.unwrap(), 0);
+    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER, Duration::ZERO).await.unwrap(), 0);
     assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Queued);
     assert!(!claim_one(&store).await.unknown);
 }
@@ -288,8 +312,8 @@ async fn only_failures_of_the_named_kinds_are_reopened() {
         store.settle(&claim, now(), Outcome::Failed(failure(kind))).await.unwrap();
     }
     let kinds = [Kind::Settings, Kind::Import];
-    assert_eq!(store.reopen("other", &kinds, NEVER).await.unwrap(), 0);
-    assert_eq!(store.reopen("b", &kinds, NEVER).await.unwrap(), 2);
+    assert_eq!(store.reopen("other", &kinds, NEVER, Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(store.reopen("b", &kinds, NEVER, Duration::ZERO).await.unwrap(), 2);
     let filter = Filter { state: Some(State::Failed), most: 9, ..Filter::default() };
     assert_eq!(store.list(&filter).await.unwrap()[0].key, "Creation");
 }
@@ -328,15 +352,32 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
 }
 
 #[tokio::test]
-async fn only_the_last_thousand_tries_are_kept() {
+async fn only_the_last_hundred_tries_are_kept() {
     let (_directory, store) = store().await;
     let id = store.accept(new("k")).await.unwrap().job.id;
-    for _ in 0..=1000 {
+    for _ in 0..=100 {
         let claim = claim_one(&store).await;
         store.settle(&claim, now(), Outcome::NoTicket).await.unwrap();
     }
     let tries = store.attempts(id).await.unwrap();
-    assert_eq!((tries.len(), tries[0].number), (1000, 2));
+    assert_eq!((tries.len(), tries[0].number), (100, 2));
+}
+
+#[tokio::test]
+async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
+    let (directory, store) = store().await;
+    for key in 0..60 {
+        store.accept(new(&format!("k{key}"))).await.unwrap();
+    }
+    let error = crate::Error::plugin("p".repeat(1 << 20)).help("h".repeat(1 << 20));
+    for _ in 0..110 {
+        for claim in store.claim("b", 100, LEASE).await.unwrap() {
+            let outcome = Outcome::Again { at: 0, failure: Failure::from(&error) };
+            store.settle(&claim, now(), outcome).await.unwrap().unwrap();
+        }
+    }
+    let bytes = fs::metadata(directory.path().join("queue.db")).unwrap().len();
+    assert!(bytes < 10 << 20, "{bytes} bytes for 60 tickets");
 }
 
 #[tokio::test]
@@ -381,10 +422,18 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     assert!(refused.to_string().ends_with("queue.db is full"), "{refused}");
     let help = crate::Error::from(refused).help.unwrap();
     assert!(help.contains("queue.max_megabytes"), "{help}");
-    // What it has taken in, it can carry to its end.
-    for claim in store.claim("b", 1000, LEASE).await.unwrap() {
-        let failure = Failure { message: "z".repeat(1000), ..failure(Kind::Creation) };
-        store.settle(&claim, now(), Outcome::Failed(failure)).await.unwrap().unwrap();
+    // What it has taken in, it can carry to its end, however often that fails, and whatever it says.
+    let said = Failure { message: "z".repeat(8000), ..failure(Kind::Creation) };
+    for number in 1..=20 {
+        let claims = store.claim("b", 1000, LEASE).await.unwrap();
+        assert_eq!(claims.len(), kept as usize, "try {number}");
+        for claim in claims {
+            let outcome = match number {
+                20 => Outcome::Failed(said.clone()),
+                _ => Outcome::Again { at: 0, failure: said.clone() },
+            };
+            store.settle(&claim, now(), outcome).await.unwrap().unwrap();
+        }
     }
     drop(store);
     let store = Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();
