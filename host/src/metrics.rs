@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{Count, Millis};
+use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
 /// Upper bounds of the buckets of a call's time, in seconds.
@@ -158,7 +158,7 @@ impl Metrics {
     }
 
     /// All of it as text, with the store's counts as they are at `now`.
-    pub fn text(&self, counts: &[Count], now: Millis) -> String {
+    pub fn text(&self, counts: &[Count], now: Timestamp) -> String {
         let mut text = String::new();
         let store = store(counts, now);
         encode_registry(&mut text, &self.registry)
@@ -170,7 +170,7 @@ impl Metrics {
 }
 
 /// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
-fn store(counts: &[Count], now: Millis) -> Registry {
+fn store(counts: &[Count], now: Timestamp) -> Registry {
     let rows: Family<InState, Gauge> = Family::default();
     let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
     for count in counts {
@@ -178,7 +178,7 @@ fn store(counts: &[Count], now: Millis) -> Registry {
         let labels = InState { backend: backend.clone(), state: count.state.name() };
         rows.get_or_create(&labels).set(count.rows);
         if !count.state.is_final() {
-            let age = (now - count.oldest).max(0) as f64 / 1000.0;
+            let age = now.since(count.oldest).as_secs_f64();
             let oldest = oldest.get_or_create(&OfBackend { backend });
             oldest.set(oldest.get().max(age));
         }
@@ -203,14 +203,18 @@ mod tests {
     fn scrapes_at_the_same_time_do_not_disturb_each_other() {
         let metrics = Metrics::default();
         metrics.ticket("b", "created");
-        let count = |state, rows, oldest| Count { backend: "b".to_owned(), state, rows, oldest };
-        let counts = [count(State::Queued, 3, 9_000), count(State::Unknown, 1, 2_000)];
-        let counts = [&counts[..], &[count(State::Created, 7, 0)]].concat();
+        let now = Timestamp::now();
+        let count = |state, rows, seconds| {
+            let oldest = now - Duration::from_secs(seconds);
+            Count { backend: "b".to_owned(), state, rows, oldest }
+        };
+        let counts =
+            [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text = metrics.text(&counts, 10_000);
+                        let text = metrics.text(&counts, now);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",

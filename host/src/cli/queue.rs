@@ -7,7 +7,7 @@ use serde_json::json;
 use super::print;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
-use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, millis, now};
+use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
 use crate::terminal::safe;
 
 /// Rows that are read at a time.
@@ -92,7 +92,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             print(&format!("{:#}\n", json!(view)));
         }
         Command::Retry { which } => {
-            let until = now() + millis(settings.retry_for);
+            let until = Timestamp::now() + settings.retry_for;
             let order = Order::Retry { until, settle: settings.settle };
             all(&store, which, order, &[State::Queued, State::Unknown, State::Failed]).await?;
         }
