@@ -18,14 +18,17 @@ use crate::error::{Error, Kind, Result};
 use crate::incident;
 use crate::queue::{self, Queue};
 use crate::store::{Job, State};
+use crate::terminal::line;
 
-/// Looks that often whether there is an Argus to watch now.
+/// How often to look whether the config names an Argus to watch by now.
 const LOOK: Duration = Duration::from_secs(5);
 const TIME: Duration = Duration::from_secs(30);
 /// Incidents that Argus is asked for at once.
 const PAGE: u32 = 1000;
-/// Bytes that a page of them may have.
+/// Bytes that a page of incidents may have.
 const LARGEST_PAGE: usize = 64 << 20;
+/// At most so many errors of single incidents are logged in a round.
+const ERRORS: usize = 100;
 /// Tickets that Argus is told of in one go.
 const TOLD_AT_ONCE: i64 = 100;
 
@@ -42,9 +45,9 @@ fn page(config: &ArgusConfig, number: i64) -> Option<String> {
 }
 
 /// Files Argus's incidents and tells it of their tickets, again and again.
-pub(crate) async fn watch(queue: Arc<Queue>) {
+pub(crate) async fn watch(queue: Arc<Queue>) -> Result<()> {
     let mut client = None;
-    let mut failing = false;
+    let mut said = Said::default();
     loop {
         let setup = queue.setup();
         let Some(config) = &setup.config.argus else {
@@ -52,32 +55,63 @@ pub(crate) async fn watch(queue: Arc<Queue>) {
             continue;
         };
         let interval = config.interval;
-        let round = async {
-            let client = match &mut client {
-                Some(client) => client,
-                none => none.insert(gateway::plain_client()?),
-            };
-            let argus = Argus { client, config, token: config.token()? };
-            // Once it has answered what it was asked, it is Argus that says what it doesn't know.
-            argus.file_all(&queue).await?;
-            argus.tell_all(&queue).await
+        let errors = match connect(&mut client, config) {
+            Ok(argus) => argus.round(&queue).await,
+            Err(error) => vec![error],
         };
-        match round.await {
-            Ok(()) => {
-                if std::mem::replace(&mut failing, false) {
-                    tracing::info!("Argus answers again");
-                }
-            }
-            Err(error) => {
-                // Once, not at each round.
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::error!("{}", crate::report::text(&error));
-                }
-            }
+        let had_errors = !said.last.is_empty();
+        let news = said.news(&errors);
+        news.iter().for_each(|error| tracing::error!("{}", error.trim_end()));
+        if errors.is_empty() && had_errors {
+            tracing::info!("all goes well with Argus again");
         }
         drop(setup);
         tokio::time::sleep(interval).await;
     }
+}
+
+fn connect<'a>(client: &'a mut Option<Client>, config: &'a ArgusConfig) -> Result<Argus<'a>> {
+    let client = match client {
+        Some(client) => client,
+        none => none.insert(gateway::plain_client()?),
+    };
+    Ok(Argus { client, config, token: config.token()? })
+}
+
+/// The errors of the last round, which were logged: they are not logged again while they stay the same.
+#[derive(Debug, Default)]
+struct Said {
+    last: HashSet<String>,
+}
+
+impl Said {
+    /// Those of this round's errors that the round before did not have.
+    fn news(&mut self, errors: &[Error]) -> Vec<String> {
+        let mut texts = HashSet::new();
+        let mut news = Vec::new();
+        for text in errors.iter().map(crate::report::text) {
+            if texts.insert(text.clone()) && !self.last.contains(&text) {
+                news.push(text);
+            }
+        }
+        self.last = texts;
+        news
+    }
+}
+
+/// Puts one incident's error in `errors`: the others go on.
+///
+/// # Errors
+/// It is about all of them: Argus can't be reached.
+fn goes_on(done: Result<()>, errors: &mut Vec<Error>) -> Result<()> {
+    let Err(error) = done else { return Ok(()) };
+    if error.kind == Kind::Client && error.retry == Retry::Later {
+        return Err(error);
+    }
+    if errors.len() < ERRORS {
+        errors.push(error);
+    }
+    Ok(())
 }
 
 struct Argus<'a> {
@@ -93,15 +127,32 @@ struct Page {
 }
 
 impl Argus<'_> {
-    /// Files all incidents of the filter that have no ticket.
+    /// Files Argus's incidents without a ticket, and tells Argus of the tickets that it doesn't know. Returns all
+    /// that went wrong.
+    async fn round(&self, queue: &Queue) -> Vec<Error> {
+        let mut errors = Vec::new();
+        if let Err(error) = self.file_all(queue, &mut errors).await {
+            // If Argus can't be reached, or refuses the token, telling it of tickets would fail as well.
+            let answers = error.kind != Kind::Settings && error.retry != Retry::Later;
+            errors.push(error);
+            if !answers {
+                return errors;
+            }
+        }
+        let told = self.tell_all(queue, &mut errors).await;
+        errors.extend(told.err());
+        errors
+    }
+
+    /// Files all incidents of the filter that have no ticket; those that can't be filed are put in `errors`.
     ///
     /// # Errors
-    /// Argus can't be asked; or the last one's of those that could not be filed, after the others were.
-    async fn file_all(&self, queue: &Queue) -> Result<()> {
+    /// Argus can't be asked.
+    async fn file_all(&self, queue: &Queue, errors: &mut Vec<Error>) -> Result<()> {
         let mut url = self.url("incidents/")?;
         let filter = format!("open=true&ticket=false&page_size={PAGE}&{}", self.config.filter);
         url.set_query(Some(filter.trim_end_matches('&')));
-        let (mut seen, mut failed) = (HashSet::new(), Ok(()));
+        let mut seen = HashSet::new();
         loop {
             let page: Page = self.ask(Method::GET, url.clone(), None).await?.ok_or_else(|| {
                 Error::settings("argus.url: there is no Argus API (404)")
@@ -110,24 +161,18 @@ impl Argus<'_> {
             let before = seen.len();
             for attributes in page.results {
                 seen.insert(attributes.get("pk").and_then(Value::as_i64));
-                if let Err(error) = self.file(queue, attributes).await {
-                    if error.kind == Kind::Client && error.retry == Retry::Later {
-                        return Err(error);
-                    }
-                    // One incident's trouble is not the others'.
-                    failed = Err(error);
-                }
+                goes_on(self.file(queue, attributes).await, errors)?;
             }
-            let Some(next) = page.next else { return failed };
+            let Some(next) = page.next else { return Ok(()) };
             // Among incidents that began at the same time Argus's cursor comes to a standstill; the
             // next round sees the others, when these have their tickets.
             if seen.len() == before {
-                return failed;
+                return Ok(());
             }
             let next = Url::parse(&next).ok().filter(|next| next.path() == url.path());
             // Behind a proxy Argus may call itself otherwise: only its cursor counts.
             let query = next.as_ref().and_then(Url::query).ok_or_else(|| {
-                Error::new(Kind::Client, "Argus's next page has an address that is none")
+                Error::new(Kind::Client, "the address of Argus's next page is not valid")
             })?;
             url.set_query(Some(query));
         }
@@ -143,36 +188,31 @@ impl Argus<'_> {
         let setup = queue.setup();
         let mut new = queue::new(&setup, &incident, None, self.config.backend.as_deref())?;
         new.tell_argus = argus_url;
-        // A person has to look at what failed; Argus will list it again and again.
+        // A person has to look at what failed. Argus lists it again in each round, which changes nothing.
         new.reopen = false;
-        let job = queue.file(new, Duration::ZERO).await?.job;
-        // One that it was told of, and has no more.
+        let job = queue.keep(new, Duration::ZERO).await?.job;
+        // Argus was told of this ticket before, and has lost its URL since.
         if job.state == State::Created && job.tell_argus.is_none() {
             self.tell(queue, &job, pk).await?;
         }
         Ok(())
     }
 
-    /// Tells of all tickets of which Argus has not been told.
+    /// Tells of all tickets of which Argus has not been told; what it refuses is put in `errors`.
     ///
     /// # Errors
-    /// The last one. What Argus refuses for one incident doesn't keep the others from it.
-    async fn tell_all(&self, queue: &Queue) -> Result<()> {
-        let (mut after, mut failed) = (0, Ok(()));
+    /// Argus can't be asked, or the store can't be read.
+    async fn tell_all(&self, queue: &Queue, errors: &mut Vec<Error>) -> Result<()> {
+        let mut after = 0;
         loop {
             let jobs = queue.store.to_tell(after, TOLD_AT_ONCE).await?;
-            let Some(last) = jobs.last() else { return failed };
+            let Some(last) = jobs.last() else { return Ok(()) };
             after = last.id;
             for job in &jobs {
-                // Another Argus's, which the config had before, are none of this one's.
+                // Tickets of another Argus, which the config had before, are not told to this one.
                 let pk = job.tell_argus.as_deref().and_then(|url| number(Some(self.config), url));
-                if let Some(pk) = pk
-                    && let Err(error) = self.tell(queue, job, pk).await
-                {
-                    if error.kind == Kind::Client && error.retry == Retry::Later {
-                        return Err(error);
-                    }
-                    failed = Err(error);
+                if let Some(pk) = pk {
+                    goes_on(self.tell(queue, job, pk).await, errors)?;
                 }
             }
         }
@@ -186,12 +226,12 @@ impl Argus<'_> {
         let has = |incident: &Map<String, Value>| {
             incident.get("ticket_url").and_then(Value::as_str).is_some_and(|url| !url.is_empty())
         };
-        // An incident that is gone needs no URL.
+        // An incident that Argus doesn't have any more needs no URL.
         if incident.is_some_and(|incident| !has(&incident)) {
-            let place = self.url(&format!("incidents/{pk}/ticket_url/"))?;
+            let of_incident = self.url(&format!("incidents/{pk}/ticket_url/"))?;
             let url = json!({"ticket_url": ticket.url});
-            if self.ask::<Value>(Method::PUT, place, Some(url)).await?.is_some() {
-                tracing::info!("Argus's incident {pk} has the ticket {}", ticket.url);
+            if self.ask::<Value>(Method::PUT, of_incident, Some(url)).await?.is_some() {
+                tracing::info!("Argus's incident {pk} has the ticket {}", line(&ticket.url));
             }
         }
         Ok(queue.store.told(job.id).await?)
@@ -202,7 +242,7 @@ impl Argus<'_> {
         joined.map_err(|cause| Error::settings("argus.url: can't be used").cause(cause))
     }
 
-    /// One exchange; None is a 404.
+    /// One request and its answer. None if the answer was a 404.
     ///
     /// # Errors
     /// Those whose `retry` is [`Retry::Later`] are about all incidents: Argus can't be reached.
@@ -212,8 +252,8 @@ impl Argus<'_> {
         url: Url,
         body: Option<Value>,
     ) -> Result<Option<T>> {
-        let place = format!("Argus ({method} {})", url.path());
-        let failed = |what: &str| Error::new(Kind::Client, format!("{place}: {what}"));
+        let request_line = format!("Argus ({method} {})", url.path());
+        let failed = |what: &str| Error::new(Kind::Client, format!("{request_line}: {what}"));
         let mut request: RequestBuilder = self.client.request(method, url).timeout(TIME);
         request = request.header("Authorization", format!("Token {}", self.token));
         if let Some(body) = body {
@@ -225,7 +265,7 @@ impl Argus<'_> {
             200..=299 => {}
             404 => return Ok(None),
             status @ (401 | 403) => {
-                return Err(Error::settings(format!("{place}: answered {status}"))
+                return Err(Error::settings(format!("{request_line}: answered {status}"))
                     .help("is argus.token a token of a user who may see and change incidents?"));
             }
             status @ 502..=504 => {
@@ -241,7 +281,9 @@ impl Argus<'_> {
             bytes.extend_from_slice(&chunk);
         }
         let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|cause| failed("answered what is no Argus's JSON").cause(cause))
+        parsed
+            .map(Some)
+            .map_err(|cause| failed("answered what is not valid JSON of Argus's").cause(cause))
     }
 }
 
@@ -257,6 +299,24 @@ mod tests {
             filter: String::new(),
             interval: TIME,
             backend: None,
+        }
+    }
+
+    #[test]
+    fn an_error_is_said_when_it_comes_and_not_again_while_it_stays() {
+        let mut said = Said::default();
+        for (errors, expected) in [
+            (&["a"][..], &["a"][..]),
+            (&["a"], &[]),
+            (&["a", "b", "b"], &["b"]),
+            (&["b"], &[]),
+            (&[], &[]),
+            (&["b"], &["b"]),
+        ] {
+            let errors: Vec<Error> = errors.iter().map(|text| Error::usage(*text)).collect();
+            let news = said.news(&errors);
+            let news: Vec<&str> = news.iter().map(|text| &text["error: ".len()..]).collect();
+            assert_eq!(news.iter().map(|text| text.trim()).collect::<Vec<_>>(), expected);
         }
     }
 

@@ -18,6 +18,7 @@ mod report;
 mod serve;
 pub mod setup;
 pub mod store;
+mod tasks;
 mod terminal;
 mod tickets;
 mod validate;

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,8 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{Count, Millis};
+use crate::store::{Count, Timestamp};
 
+const PREFIX: &str = "ticket_host";
 /// Upper bounds of the buckets of a call's time, in seconds.
 const BUCKETS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
 
@@ -22,7 +23,7 @@ struct OfBackend {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct Tried {
     backend: String,
     outcome: &'static str,
 }
@@ -61,24 +62,22 @@ impl EncodeLabelValue for Status {
     }
 }
 
-/// See the module. Counts from the start of the program.
+/// The counters and histograms of all backends, which begin with the program.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    tickets: Family<Outcome, Counter>,
+    tickets: Family<Tried, Counter>,
     calls: Family<Operation, Histogram, fn() -> Histogram>,
     responses: Family<Response, Counter>,
     restarts: Family<OfBackend, Counter>,
     waits: Family<OfBackend, Counter>,
     waited: Family<OfBackend, Counter<f64, AtomicU64>>,
     refused_reloads: Counter,
-    rows: Family<InState, Gauge>,
-    oldest: Family<OfBackend, Gauge<f64, AtomicU64>>,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("ticket_host");
+        let mut registry = Registry::with_prefix(PREFIX);
         let calls: Family<Operation, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let metrics = Metrics {
@@ -89,8 +88,6 @@ impl Default for Metrics {
             waits: Family::default(),
             waited: Family::default(),
             refused_reloads: Counter::default(),
-            rows: Family::default(),
-            oldest: Family::default(),
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
@@ -126,20 +123,13 @@ impl Default for Metrics {
             "Changed configs that were refused",
             metrics.refused_reloads.clone(),
         );
-        registry.register("queue_tickets", "Tickets in the store, by state", metrics.rows.clone());
-        registry.register_with_unit(
-            "queue_oldest",
-            "Age of the oldest ticket that is not made yet",
-            Unit::Seconds,
-            metrics.oldest.clone(),
-        );
         Metrics { registry, ..metrics }
     }
 }
 
 impl Metrics {
     pub fn ticket(&self, backend: &str, outcome: &'static str) {
-        let labels = Outcome { backend: backend.to_owned(), outcome };
+        let labels = Tried { backend: backend.to_owned(), outcome };
         self.tickets.get_or_create(&labels).inc();
     }
 
@@ -168,21 +158,77 @@ impl Metrics {
     }
 
     /// All of it as text, with the store's counts as they are at `now`.
-    pub fn text(&self, counts: &[Count], now: Millis) -> String {
-        self.rows.clear();
-        self.oldest.clear();
-        for count in counts {
-            let backend = count.backend.clone();
-            let labels = InState { backend: backend.clone(), state: count.state.name() };
-            self.rows.get_or_create(&labels).set(count.rows);
-            if !count.state.is_final() {
-                let age = (now - count.oldest).max(0) as f64 / 1000.0;
-                let oldest = self.oldest.get_or_create(&OfBackend { backend });
-                oldest.set(oldest.get().max(age));
-            }
-        }
+    pub fn text(&self, counts: &[Count], now: Timestamp) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes all that is written to it");
+        let store = store(counts, now);
+        encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &store))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("a String takes all that is written to it");
         text
+    }
+}
+
+/// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
+fn store(counts: &[Count], now: Timestamp) -> Registry {
+    let rows: Family<InState, Gauge> = Family::default();
+    let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
+    for count in counts {
+        let backend = count.backend.clone();
+        let labels = InState { backend: backend.clone(), state: count.state.name() };
+        rows.get_or_create(&labels).set(count.rows);
+        if !count.state.is_final() {
+            let age = now.since(count.oldest).as_secs_f64();
+            let oldest = oldest.get_or_create(&OfBackend { backend });
+            oldest.set(oldest.get().max(age));
+        }
+    }
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register("queue_tickets", "Tickets in the store, by state", rows);
+    registry.register_with_unit(
+        "queue_oldest",
+        "Age of the oldest ticket that is not made yet",
+        Unit::Seconds,
+        oldest,
+    );
+    registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::State;
+
+    #[test]
+    fn scrapes_at_the_same_time_do_not_disturb_each_other() {
+        let metrics = Metrics::default();
+        metrics.ticket("b", "created");
+        let now = Timestamp::now();
+        let count = |state, rows, seconds| {
+            let oldest = now - Duration::from_secs(seconds);
+            Count { backend: "b".to_owned(), state, rows, oldest }
+        };
+        let counts =
+            [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let text = metrics.text(&counts, now);
+                        for line in [
+                            "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
+                            "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
+                            "ticket_host_queue_tickets{backend=\"b\",state=\"unknown\"} 1",
+                            "ticket_host_queue_tickets{backend=\"b\",state=\"created\"} 7",
+                            "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
+                            "# EOF",
+                        ] {
+                            let lines = text.lines().filter(|&l| l == line).count();
+                            assert_eq!(lines, 1, "{line} in:\n{text}");
+                        }
+                    }
+                });
+            }
+        });
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host::Kind;
-use ticket_host::store::{Failure, New, Outcome, Sqlite, Store, now};
+use ticket_host::store::{Failure, New, Outcome, Sqlite, Store, Timestamp};
 use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_name};
 
 use crate::process;
@@ -140,9 +140,10 @@ fn new(number: usize) -> New {
         key: format!("nav#{number}"),
         level: (number % 5 + 1) as i64,
         incident: json!({"description": "gw1 is down", "padding": "x".repeat(800)}).to_string(),
-        expires_at: now() + 1_000_000_000,
+        expires_at: Timestamp::END,
         tell_argus: None,
         reopen: true,
+        settle: Duration::ZERO,
     }
 }
 
@@ -186,8 +187,8 @@ fn queues(report: &mut Report) {
                 let claim = store.claim("b", 1, Duration::from_secs(60)).await.unwrap().remove(0);
                 claims.push(started.elapsed().as_secs_f64() * 1e6);
                 let failure = Failure { kind: Kind::Client, message: String::new(), help: None };
-                let outcome = Outcome::Again { at: 0, failure };
-                store.settle(&claim, now(), outcome).await.unwrap();
+                let outcome = Outcome::Again { at: Timestamp::EPOCH, failure };
+                store.settle(&claim, Timestamp::now(), outcome).await.unwrap();
             }
             let [accepts, claims]: [Sample; 2] =
                 [accepts, claims].map(|times| times.into_iter().collect());

@@ -127,7 +127,7 @@ fn accepts(times: usize) {
         for incident in &incidents {
             let incident = serde_json::from_str(incident).unwrap();
             let new = queue::new(&queue.setup(), &incident, None, None).unwrap();
-            assert!(queue.file(new, Duration::ZERO).await.unwrap().new);
+            assert!(queue.keep(new, Duration::ZERO).await.unwrap().filed().await.new);
         }
     });
 }

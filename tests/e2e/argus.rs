@@ -15,6 +15,8 @@ struct Argus {
     broken: Arc<Mutex<Option<u16>>>,
     /// The incident whose ticket_url can't be written.
     refusing: Arc<Mutex<Option<i64>>>,
+    /// Incident that has no description.
+    odd: Arc<Mutex<Option<i64>>>,
 }
 
 impl Argus {
@@ -43,8 +45,13 @@ impl Argus {
             return Answer::status(401);
         }
         let incident = |pk: i64, url: &str| {
-            json!({"pk": pk, "description": "gw1 is down", "level": 3, "ticket_url": url,
-                "source": {"pk": 1, "name": "nav"}, "end_time": "infinity", "tags": []})
+            let mut incident = json!({"pk": pk, "description": "gw1 is down", "level": 3,
+                "ticket_url": url, "source": {"pk": 1, "name": "nav"}, "end_time": "infinity",
+                "tags": []});
+            if *self.odd.lock().unwrap() == Some(pk) {
+                incident["description"] = Value::Null;
+            }
+            incident
         };
         let mut incidents = self.incidents.lock().unwrap();
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
@@ -185,6 +192,30 @@ fn what_argus_refuses_for_one_incident_does_not_keep_the_others_from_it() {
     *argus.refusing.lock().unwrap() = None;
     wait_for("its URL", || argus.url(1) == ticket_of(&key(1)));
     assert_eq!(desk.posted().len(), 5);
+}
+
+#[test]
+fn an_incident_that_cannot_be_filed_keeps_argus_from_hearing_of_no_other() {
+    let argus = Argus::with(5);
+    *argus.odd.lock().unwrap() = Some(1);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let _service = host.serve();
+    wait_for("the others' URLs", || (2..=5).all(|pk| argus.url(pk) == ticket_of(&key(pk))));
+    let lists = || server.seen().iter().filter(|seen| seen.target.contains("page_size")).count();
+    let before = lists();
+    wait_for("three more rounds", || lists() >= before + 3);
+    let said = "Argus's incident 1: the incident has no description";
+    assert_eq!(host.log().matches(said).count(), 1, "{}", host.log());
+    // What goes wrong later is said, too.
+    argus.incidents.lock().unwrap().insert(6, (String::new(), true));
+    *argus.refusing.lock().unwrap() = Some(6);
+    host.logged("answered 400", 1);
+    *argus.refusing.lock().unwrap() = None;
+    *argus.odd.lock().unwrap() = None;
+    wait_for("all URLs", || (1..=6).all(|pk| argus.url(pk) == ticket_of(&key(pk))));
+    host.logged("all goes well with Argus again", 1);
+    assert_eq!(host.log().matches(said).count(), 1, "{}", host.log());
 }
 
 #[test]

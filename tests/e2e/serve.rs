@@ -410,6 +410,33 @@ fn a_person_retries_and_cancels_over_http_and_on_the_command_line() {
 }
 
 #[test]
+fn tickets_that_are_named_and_not_of_the_kind_that_is_meant_are_refused_one_by_one() {
+    let desk = desk(|_| Some(Answer::status(422)));
+    let host = host_at(&desk, "");
+    let one = format!(
+        "plugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n",
+        desk.url
+    );
+    host.config(&format!("{QUEUE}[backends.b]\n{one}[backends.c]\n{one}"));
+    let service = host.serve();
+    for (number, backend) in [(1, "b"), (2, "c"), (3, "c")] {
+        let body = json!({"incident": numbered(number), "backend": backend, "wait_ms": 30_000});
+        service.post("/v1/tickets", &body).is(403);
+    }
+    let cancelled = host.run(&["queue", "cancel", "1", "2", "--backend", "c"]).ended(2);
+    assert_eq!(cancelled.stdout, "2: cancelled\n");
+    cancelled.says("ticket 1 is of the backend \"b\", not \"c\"").says("not all of that");
+    assert_eq!(state(&service, 1)["state"], "failed");
+    let retried = host.run(&["queue", "retry", "3", "2", "--state", "cancelled"]).ended(2);
+    assert_eq!(retried.stdout, "2: queued\n");
+    retried.says("ticket 3 is failed, not cancelled");
+    let other = host.run(&["queue", "cancel", "3", "--key", "nav#2"]).ended(2);
+    other.says("ticket 3 has the key \"nav#3\", not \"nav#2\"");
+    host.run(&["queue", "cancel", "99", "--key", "nav#2"]).ended(2).says("there is no ticket 99");
+    host.run(&["queue", "cancel", "3", "--key", "nav#3", "--backend", "c"]).ended(0);
+}
+
+#[test]
 fn plugins_that_hang_and_panic_do_not_keep_others_from_their_tickets() {
     let desk = desk(|_| None);
     let host = Installation::new();

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{Installation, Reply, Service, agent, run, rust_plugin, skipped, wait_for};
@@ -26,12 +28,24 @@ fn numbered(number: usize) -> Value {
 
 /// Sends bytes as they are, and reads until the service closes.
 fn raw(service: &Service, bytes: &[u8]) -> String {
-    let mut stream = connect(service);
+    raw_over(connect(service), bytes)
+}
+
+fn raw_over(mut stream: TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).unwrap();
     let mut answer = String::new();
     // The service may close the connection before it has read everything.
     let _ = stream.read_to_string(&mut answer);
     answer
+}
+
+/// A request that files what its body says, as the only one of its connection.
+fn post_of(body: &str) -> String {
+    format!(
+        "POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn connect(service: &Service) -> TcpStream {
@@ -195,6 +209,203 @@ fn a_thousand_idle_connections_and_slow_senders_cost_little_and_end() {
     slower.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
     service.file(&numbered(2), 30_000).is(201);
+}
+
+/// Connects from an address of this machine.
+#[cfg(target_os = "linux")]
+async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let stream = socket.connect(to).await.unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_has_too_many_connections_gets_the_probes_and_is_told_so_for_all_else() {
+    raise_open_files();
+    let host = local(QUEUE);
+    let service = host.serve();
+    let idle: Vec<TcpStream> = (0..1400).map(|_| connect(&service)).collect();
+    for probe in ["/healthz", "/readyz", "/metrics"] {
+        let reply = service.get(probe).is(200);
+        assert_eq!(reply.header("connection"), Some("close"), "{probe}");
+    }
+    for path in ["/v1/tickets", "/openapi.json", "/nowhere"] {
+        let busy = service.get(path).is(503);
+        assert_eq!(busy.header("retry-after"), Some("1"), "{path}");
+        assert_eq!(busy.json()["type"], "urn:ticket-host:problem:busy");
+    }
+    let busy = service.file(&numbered(1), 0).is(503).json();
+    assert!(busy["help"].as_str().unwrap().contains("read the answers"), "{busy}");
+    host.logged("there are too many connections, of 127.0.0.1 or in all", 1);
+    // Another address has its own share.
+    let address = service.url.trim_start_matches("http://").parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let beside = runtime.block_on(connect_from(Ipv4Addr::new(127, 0, 0, 4), address));
+    let body = json!({"incident": numbered(1)}).to_string();
+    let answer = raw_over(beside, post_of(&body).as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    drop(idle);
+    wait_for("its own share to be free again", || service.get("/v1/tickets").status == 200);
+}
+
+/// Connects from an address of this machine, and sends many requests of which no answer is ever read.
+#[cfg(target_os = "linux")]
+async fn ask_and_never_read(from: Ipv4Addr, to: SocketAddr) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // So that answers soon find no room.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
+    let request = "GET /v1/tickets?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // An error: it was closed already, which is as good.
+    let _ = stream.write_all(request.repeat(50).as_bytes()).await;
+    stream
+}
+
+/// How many sockets a process has.
+#[cfg(target_os = "linux")]
+fn sockets(id: u32) -> usize {
+    let files = fs::read_dir(format!("/proc/{id}/fd")).unwrap();
+    let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// Says that it is over when it is dropped, also by a test that fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Asks again and again, each time over a new connection, until `over`; the longest time that an answer took.
+fn probe(service: &Service, path: &str, over: &AtomicBool) -> Duration {
+    let mut longest = Duration::ZERO;
+    while !over.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        service.get(path).is(200);
+        longest = longest.max(asked.elapsed());
+    }
+    longest
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_that_ask_and_never_read_keep_no_probe_out_and_are_closed() {
+    raise_open_files();
+    // A backend that isn't ready: what is filed is kept, and costs nothing more.
+    let host = Installation::new();
+    host.config(&format!("{QUEUE}[backends.b]\nplugin = \"none\"\nendpoint = \"https://x.org\"\n"));
+    let service = host.serve();
+    let padding = "k".repeat(900);
+    thread::scope(|scope| {
+        for client in 0..8 {
+            let (service, padding) = (&service, &padding);
+            scope.spawn(move || {
+                for number in 0..125 {
+                    let key = format!("{client}-{number}-{padding}");
+                    let body = json!({"incident": {"description": "d"}, "key": key, "wait_ms": 0});
+                    service.post("/v1/tickets", &body).is(500);
+                }
+            });
+        }
+    });
+    let before = (sockets(service.id()), service.memory());
+    let address: SocketAddr = service.url.trim_start_matches("http://").parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let until = Over(&over);
+        let probes = ["/healthz", "/metrics"];
+        let probes = probes.map(|path| {
+            let (service, over) = (&service, &over);
+            scope.spawn(move || (path, probe(service, path, over)))
+        });
+        let mut clients = Vec::new();
+        for (last, count) in [(1, 1500), (2, 400), (3, 400)] {
+            for _ in 0..count {
+                let from = Ipv4Addr::new(127, 0, 0, last);
+                clients.push(runtime.block_on(ask_and_never_read(from, address)));
+            }
+        }
+        // Another one's incident is accepted meanwhile.
+        let beside = runtime.block_on(connect_from(Ipv4Addr::new(127, 0, 0, 4), address));
+        let body = json!({"incident": numbered(1), "wait_ms": 0}).to_string();
+        let answer = raw_over(beside, post_of(&body).as_bytes());
+        assert!(answer.contains("the incident is kept"), "{answer}");
+        wait_for("the service to close their connections", || {
+            sockets(service.id()) <= before.0 + 50
+        });
+        drop(until);
+        for probe in probes {
+            let (path, longest) = probe.join().unwrap();
+            assert!(longest < Duration::from_secs(2), "{path} took {longest:?}");
+        }
+    });
+    let grown = service.memory().saturating_sub(before.1);
+    assert!(grown < 400_000, "{grown} KB for 2,300 clients that don't read");
+}
+
+#[test]
+fn bodies_that_do_not_end_take_a_bounded_part_of_memory() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let host = local(QUEUE);
+    let service = host.serve();
+    let address: SocketAddr = service.url.trim_start_matches("http://").parse().unwrap();
+    // All but the last byte.
+    let mut request = post_of(&"x".repeat(1_000_000)).into_bytes();
+    request.pop();
+    let request = std::sync::Arc::new(request);
+    let unfinished = move |request: std::sync::Arc<Vec<u8>>| async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut answers, mut requests) = stream.into_split();
+        let sending = tokio::spawn(async move {
+            // An error: it was answered before.
+            let _ = requests.write_all(&request).await;
+            requests
+        });
+        let mut status = [0; 12];
+        answers.read_exact(&mut status).await.unwrap();
+        sending.abort();
+        String::from_utf8(status.to_vec()).unwrap()
+    };
+    let before = service.memory();
+    let over = AtomicBool::new(false);
+    let (answers, most) = thread::scope(|scope| {
+        let until = Over(&over);
+        let most = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(service.memory());
+                thread::sleep(Duration::from_millis(20));
+            }
+            most
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answers = runtime.block_on(async {
+            let clients: Vec<_> = (0..400)
+                .map(|_| tokio::spawn(unfinished(std::sync::Arc::clone(&request))))
+                .collect();
+            let mut answers = Vec::new();
+            for client in clients {
+                answers.push(client.await.unwrap());
+            }
+            answers
+        });
+        drop(until);
+        (answers, most.join().unwrap())
+    });
+    let grown = most.saturating_sub(before);
+    assert!(grown < 250_000, "{grown} KB for 400 bodies of 1 MB");
+    let answered = |status: &str| answers.iter().filter(|answer| answer.contains(status)).count();
+    assert_eq!(answered("408") + answered("503"), 400, "{answers:?}");
+    assert!(answered("408") > 100 && answered("503") > 100, "{answers:?}");
+    service.file(&numbered(1), 30_000).is(201);
 }
 
 #[test]

@@ -119,6 +119,13 @@ fn a_broken_config_is_refused_with_its_diagnostic_and_the_old_one_stays() {
         service.file(&numbered(times), 30_000).is(201);
     }
     assert!(service.get("/metrics").text.contains("refused_reloads_total 3"));
+    // No line of a report can be taken for an event of its own.
+    let log = host.log();
+    let events = [" INFO ", " WARN ", "ERROR "];
+    let odd = log.lines().find(|line| {
+        !line.starts_with("      | ") && !events.iter().any(|level| line.starts_with(level))
+    });
+    assert_eq!(odd, None, "{log}");
     host.config(&backend(&desk.url, "concurrency = 2"));
     service.signal("HUP");
     service.file(&numbered(9), 30_000).is(201);

@@ -6,6 +6,7 @@ mod check;
 mod create;
 mod init;
 mod install;
+mod log;
 mod new;
 mod plugins;
 mod queue;
@@ -24,7 +25,7 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::plugins::catalog::Catalog;
-use crate::report::{self, colour};
+use crate::report;
 use crate::setup::{self, Sources};
 use crate::terminal::safe;
 
@@ -98,13 +99,7 @@ pub fn main() -> ExitCode {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour())
-        .without_time()
-        .with_target(false)
-        .init();
+    log::start(level);
     // A command waits for one plugin: one thread is enough for that, and hears of its answer at once,
     // without another thread that would have to wake it.
     let mut builder = if serves {

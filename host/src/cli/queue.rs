@@ -7,7 +7,7 @@ use serde_json::json;
 use super::print;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
-use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, millis, now};
+use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
 use crate::terminal::safe;
 
 /// Rows that are read at a time.
@@ -58,7 +58,7 @@ pub(super) struct Which {
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::EXIT_CODES)]
 pub(super) struct Several {
-    /// Their numbers
+    /// Their numbers; what is said beside them must be true of each
     #[arg(required_unless_present_any = ["backend", "state", "key"])]
     ids: Vec<i64>,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             print(&format!("{:#}\n", json!(view)));
         }
         Command::Retry { which } => {
-            let until = now() + millis(settings.retry_for);
+            let until = Timestamp::now() + settings.retry_for;
             let order = Order::Retry { until, settle: settings.settle };
             all(&store, which, order, &[State::Queued, State::Unknown, State::Failed]).await?;
         }
@@ -114,14 +114,32 @@ impl Which {
             most: PAGE,
         }
     }
+
+    /// Why a ticket is not of this kind. None: it is.
+    fn lacks(&self, job: &Job) -> Option<String> {
+        if let Some(backend) = self.backend.as_ref().filter(|backend| **backend != job.backend) {
+            return Some(format!("is of the backend {:?}, not {backend:?}", job.backend));
+        }
+        if let Some(key) = self.key.as_ref().filter(|key| **key != job.key) {
+            return Some(format!("has the key {:?}, not {key:?}", job.key));
+        }
+        let state = self.state.filter(|state| *state != job.state)?;
+        Some(format!("is {}, not {}", job.state.name(), state.name()))
+    }
 }
 
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
-/// unless the kind says another one.
+/// unless the kind says another one. Those with the numbers must be of the kind, too.
 async fn all(store: &Sqlite, which: &Several, order: Order, states: &[State]) -> Result<()> {
     let mut refused = false;
     for id in &which.ids {
-        refused |= !one(store, *id, order).await?;
+        refused |= match store.get(*id).await?.and_then(|job| which.which.lacks(&job)) {
+            Some(lack) => {
+                super::report(&Error::usage(format!("ticket {id} {lack}")));
+                true
+            }
+            None => !one(store, *id, order).await?,
+        };
     }
     let mut filter = which.which.filter();
     while which.ids.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what `accept` returned Ok for gets exactly one ticket, or stays where a person sees it.
 
+mod decide;
 mod retry;
 mod runner;
 
@@ -12,55 +13,61 @@ use std::time::{Duration, Instant};
 
 use ticket_plugin_api::{Incident, unix_time};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Failure, Job, Millis, New, Order, State, Store, millis, now};
+use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
+use crate::tasks::Tasks;
+use crate::terminal::line;
 
-/// Looks at least that often what time has made due.
+/// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
 const NO_LEVEL: i64 = 6;
-/// By how much the clock of who sees incidents and this one's may differ,
-const CLOCKS: Millis = 60_000;
-/// and by how much this one may have been set since the store was opened.
-const SET: Millis = 10_000;
+/// By how much this machine's clock may differ from the clock of who sees incidents.
+const CLOCKS: Duration = Duration::from_secs(60);
+/// By how much this machine's clock may have been set since the store was opened.
+const SET: Duration = Duration::from_secs(10);
 
-/// A backend and a key.
-type Place = (String, String);
+/// What identifies a ticket among all: its backend, and its key there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct BackendKey {
+    backend: String,
+    key: String,
+}
 
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// What is under way ends, nothing new begins.
+    /// Calls that are under way go on; no new ones begin.
     Stopping,
-    /// What is under way is given up.
+    /// Calls that are under way are given up.
     Killed,
-    /// Nothing is under way any more.
+    /// No call is under way any more.
     Over,
 }
 
-/// See the module.
+/// The rows of a store at work, with the backends that make their tickets.
 #[derive(Debug)]
 pub struct Queue {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
-    /// Since when nothing else worked with the store, by both clocks.
-    opened: (Instant, Millis),
-    /// What was last asked for before this may have been removed from the store.
+    /// When the store was opened, after which no other host worked with it: by the clock that nobody can set, and
+    /// by the machine's.
+    opened: (Instant, Timestamp),
+    /// What was last asked for before this may have been removed from the store: a [`Timestamp`].
     pruned: AtomicI64,
     setup: RwLock<Arc<Setup>>,
     phase: watch::Sender<Phase>,
-    /// Rises when there is something to claim, or backends changed.
+    /// Is raised when there is something new to claim, and when the backends were replaced.
     changes: watch::Sender<u64>,
-    /// Who waits for which (backend, key).
-    waiting: Mutex<HashMap<Place, watch::Sender<Option<Job>>>>,
-    /// Which rows calls of this process are at work on.
+    /// Who waits for which ticket.
+    waiting: Mutex<HashMap<BackendKey, watch::Sender<Option<Job>>>>,
+    /// The numbers of the rows that calls of this process are at work on.
     under_way: Mutex<HashSet<i64>>,
 }
 
@@ -72,13 +79,52 @@ pub struct Filed {
     pub new: bool,
 }
 
+/// An incident that the store has.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    queue: &'a Queue,
+    pub job: Job,
+    new: bool,
+    deadline: Instant,
+    phase: watch::Receiver<Phase>,
+    /// None if nobody waits for its ticket.
+    watched: Option<Watched<'a>>,
+}
+
+impl Kept<'_> {
+    /// Waits for its ticket.
+    pub async fn filed(mut self) -> Filed {
+        let (mut job, new) = (self.job, self.new);
+        if let Some(watched) = &mut self.watched {
+            while !job.state.is_final() {
+                if self.queue.rests_until(&job) > Some(self.deadline) {
+                    break;
+                }
+                tokio::select! {
+                    Some(later) = watched.changed() => {
+                        job = later;
+                        continue;
+                    }
+                    () = reached(&mut self.phase, Phase::Over) => {}
+                    () = tokio::time::sleep_until(self.deadline.into()) => {}
+                }
+                // The ticket may have been made in this moment, or somebody else may have changed its row. If
+                // that can't be read, the incident is kept all the same.
+                job = self.queue.store.get(job.id).await.ok().flatten().unwrap_or(job);
+                break;
+            }
+        }
+        Filed { job, new }
+    }
+}
+
 impl Queue {
     pub fn new(store: Arc<dyn Store>, setup: Setup, metrics: Arc<Metrics>) -> Arc<Queue> {
         Arc::new(Queue {
             store,
             metrics,
-            opened: (Instant::now(), now()),
-            pruned: AtomicI64::new(0),
+            opened: (Instant::now(), Timestamp::now()),
+            pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
@@ -88,8 +134,21 @@ impl Queue {
     }
 
     /// Works until [`Queue::stop`]; returns when all that was under way has ended.
-    pub async fn run(self: &Arc<Queue>) {
-        let mut runners = JoinSet::new();
+    ///
+    /// # Errors
+    /// The runner of a backend broke: its tickets would wait for ever.
+    pub async fn run(self: &Arc<Queue>) -> Result<()> {
+        self.run_with(runner::run).await
+    }
+
+    async fn run_with<Running>(
+        self: &Arc<Queue>,
+        runner: impl Fn(Arc<Queue>, String) -> Running,
+    ) -> Result<()>
+    where
+        Running: Future<Output = Result<()>> + Send + 'static,
+    {
+        let mut runners = Tasks::default();
         let mut names = HashSet::new();
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
@@ -99,45 +158,64 @@ impl Queue {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
             for name in self.setup().backends.keys() {
                 if names.insert(name.clone()) {
-                    runners.spawn(runner::run(Arc::clone(self), name.clone()));
+                    let running = runner(Arc::clone(self), name.clone());
+                    runners.start(format!("the queue of {name}"), running);
                 }
             }
-            let mut pause = TICK;
-            match self.store.advance(self.policy().settle).await {
-                Ok(advanced) => {
-                    failing = false;
-                    for job in advanced.failed {
-                        self.metrics.ticket(&job.backend, "failed");
-                        tracing::warn!("ticket {} ({}): given up", job.id, job.key);
-                        self.settled(job);
-                    }
-                    if advanced.changed {
-                        self.wake();
-                    }
-                    if let Some(next) = advanced.next {
-                        let until = u64::try_from(next - now()).unwrap_or(0);
-                        pause = pause.min(Duration::from_millis(until.max(1)));
-                    }
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::error!("{}", Failure::from(&Error::from(error)).message);
-                    }
-                }
-            }
+            let pause = self.advance(&mut failing).await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
-                let before = now() - millis(self.policy().keep_for);
-                self.pruned.fetch_max(before, Ordering::Relaxed);
-                while let Ok(1..) = self.store.prune(before).await {}
+                self.prune().await;
             }
             tokio::select! {
                 _ = phase.changed() => {}
                 () = tokio::time::sleep(pause) => {}
+                Some(ended) = runners.next() => match *phase.borrow() {
+                    Phase::Running => return Err(ended.unasked()),
+                    _ => ended.asked()?,
+                }
             }
         }
-        while runners.join_next().await.is_some() {}
+        while let Some(ended) = runners.next().await {
+            ended.asked()?;
+        }
         self.phase.send_replace(Phase::Over);
+        Ok(())
+    }
+
+    /// Does what time has made due; how long until there can be more. An error is logged if the round before
+    /// (`failing`) had none.
+    async fn advance(&self, failing: &mut bool) -> Duration {
+        match self.store.advance(self.policy().settle).await {
+            Ok(advanced) => {
+                *failing = false;
+                for job in advanced.failed {
+                    self.metrics.ticket(&job.backend, "failed");
+                    tracing::warn!("ticket {} ({}): given up", job.id, line(&job.key));
+                    self.settled(job);
+                }
+                if advanced.changed {
+                    self.wake();
+                }
+                advanced.next.map_or(TICK, |next| {
+                    let until = next.since(Timestamp::now());
+                    TICK.min(until.max(Duration::from_millis(1)))
+                })
+            }
+            Err(error) => {
+                if !std::mem::replace(failing, true) {
+                    tracing::error!("{}", line(&Failure::from(&Error::from(error)).message));
+                }
+                TICK
+            }
+        }
+    }
+
+    /// Removes what was finished long ago.
+    async fn prune(&self) {
+        let before = Timestamp::now() - self.policy().keep_for;
+        self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
+        while let Ok(1..) = self.store.prune(before).await {}
     }
 
     /// Begins nothing new, and gives up what is still under way after `deadline`.
@@ -163,80 +241,61 @@ impl Queue {
     /// What failed for reasons that lie in the setup is tried again with this one.
     async fn reopen(&self) {
         for name in self.setup().backends.keys() {
-            match self.store.reopen(name, &[Kind::Settings, Kind::Import], self.until()).await {
+            let (kinds, settle) = ([Kind::Settings, Kind::Import], self.policy().settle);
+            match self.store.reopen(name, &kinds, self.until(), settle).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
                     "{name}: {reopened} tickets that failed for their settings are tried again"
                 ),
                 Err(error) => tracing::error!(
                     "{name}: what failed for its settings is not tried again: {}",
-                    Failure::from(&Error::from(error)).message
+                    line(&Failure::from(&Error::from(error)).message)
                 ),
             }
         }
         self.wake();
     }
 
-    /// Keeps an incident and waits at most `wait` for its ticket.
+    /// Keeps an incident. Its ticket can then be waited for, until the time `wait` from now is over.
     ///
     /// # Errors
-    /// It is not kept: the store can't.
-    pub async fn file(&self, new: New, wait: Duration) -> store::Result<Filed> {
+    /// The store can't keep it.
+    pub async fn keep(&self, new: New, wait: Duration) -> store::Result<Kept<'_>> {
         let deadline = Instant::now() + wait;
-        let place = (new.backend.clone(), new.key.clone());
-        // Before it is accepted: nothing that happens to it is missed.
-        let mut phase = self.phase();
-        let mut watched = (!wait.is_zero()).then(|| Watched::new(self, place));
-        let Accepted { mut job, new } = self.store.accept(new).await?;
+        // Watched before it is accepted, so that nothing is missed that happens to it.
+        let phase = self.phase();
+        let watched = (!wait.is_zero()).then(|| Watched::new(self, &new));
+        let Accepted { job, new } = self.store.accept(new).await?;
         if new {
             self.wake();
         }
-        if let Some(watched) = &mut watched {
-            while !job.state.is_final() {
-                if self.rests_until(&job) > Some(deadline) {
-                    break;
-                }
-                tokio::select! {
-                    Some(later) = watched.changed() => {
-                        job = later;
-                        continue;
-                    }
-                    () = reached(&mut phase, Phase::Over) => {}
-                    () = tokio::time::sleep_until(deadline.into()) => {}
-                }
-                // It may have been made meanwhile, or somebody else changed it. It is kept, whether
-                // this can be read or not.
-                job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
-                break;
-            }
-        }
-        Ok(Filed { job, new })
+        Ok(Kept { queue: self, job, new, deadline, phase, watched })
     }
 
-    /// Before this nothing will happen to a ticket, if that is known.
+    /// Until when nothing can happen to a ticket, as far as that is known.
     fn rests_until(&self, job: &Job) -> Option<Instant> {
         if job.state == State::Creating {
             return None;
         }
-        let due = u64::try_from(job.due_at? - now()).unwrap_or(0);
-        let due = Instant::now() + Duration::from_millis(due);
+        let due = Instant::now() + job.due_at?.since(Timestamp::now());
         let setup = self.setup();
         let paused = setup.backends.get(&job.backend)?.as_ref().ok()?.next_turn();
         Some(due.max(paused))
     }
 
-    /// Whether an incident began so that no earlier host, and no row that isn't in the store any
-    /// more, can have had it.
+    /// Whether an incident began so late that no host before this one can have made its ticket, nor this one
+    /// for a row that was removed since.
     ///
-    /// A store can't tell: it may have been lost, restored or pruned.
+    /// That there is no row of it doesn't tell: the store may have been lost, restored or pruned.
     fn has_begun_since(&self, start_time: &str) -> bool {
         let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
             return false;
         };
-        let (now, (moment, opened)) = (now(), self.opened);
-        let steady = (now - opened).abs_diff(millis(moment.elapsed())) <= SET as u64;
-        let known = opened.max(self.pruned.load(Ordering::Relaxed)) + CLOCKS..=now + CLOCKS;
-        steady && known.contains(&began)
+        let (now, (moment, opened)) = (Timestamp::now(), self.opened);
+        let is_steady = now.apart(opened + moment.elapsed()) <= SET;
+        let pruned = Timestamp::from_millis(self.pruned.load(Ordering::Relaxed));
+        let known = opened.max(pruned) + CLOCKS..=now + CLOCKS;
+        is_steady && known.contains(&Timestamp::from_millis(began))
     }
 
     /// Does what a person wants of a ticket.
@@ -247,17 +306,17 @@ impl Queue {
         Ok(job)
     }
 
-    /// What a person's retry is.
+    /// The order by which a person has a ticket tried again.
     pub fn retry(&self) -> Order {
         Order::Retry { until: self.until(), settle: self.policy().settle }
     }
 
-    /// Until when a ticket is tried that is tried anew now.
-    fn until(&self) -> Millis {
-        now() + millis(self.policy().retry_for)
+    /// Until when the host tries to make a ticket for which it begins anew now.
+    fn until(&self) -> Timestamp {
+        Timestamp::now() + self.policy().retry_for
     }
 
-    /// What is under way is given up now.
+    /// Gives up the calls that are still under way after a stop.
     pub fn kill(&self) {
         self.phase.send_if_modified(|phase| {
             let stopping = *phase == Phase::Stopping;
@@ -287,7 +346,8 @@ impl Queue {
     /// Tells who waits for a ticket what became of it.
     fn settled(&self, job: Job) {
         let waiting = self.waiting.lock().expect("nobody panics with this lock");
-        if let Some(sender) = waiting.get(&(job.backend.clone(), job.key.clone())) {
+        let ticket = BackendKey { backend: job.backend.clone(), key: job.key.clone() };
+        if let Some(sender) = waiting.get(&ticket) {
             sender.send_replace(Some(job));
         }
     }
@@ -295,7 +355,7 @@ impl Queue {
 
 /// Waits until the queue is in that phase.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
-    // An error: there is no queue any more, which is beyond any phase.
+    // An error means that there is no queue any more, which is as good as the last phase.
     let _ = phase.wait_for(|phase| *phase == wanted).await;
 }
 
@@ -303,21 +363,22 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 #[derive(Debug)]
 struct Watched<'a> {
     queue: &'a Queue,
-    place: Place,
-    /// None: it is being dropped.
+    ticket: BackendKey,
+    /// None while it is being dropped.
     receiver: Option<watch::Receiver<Option<Job>>>,
 }
 
 impl Watched<'_> {
-    fn new(queue: &Queue, place: Place) -> Watched<'_> {
+    fn new<'a>(queue: &'a Queue, new: &New) -> Watched<'a> {
+        let ticket = BackendKey { backend: new.backend.clone(), key: new.key.clone() };
         let mut waiting = queue.waiting.lock().expect("nobody panics with this lock");
-        let sender = waiting.entry(place.clone()).or_insert_with(|| watch::Sender::new(None));
+        let sender = waiting.entry(ticket.clone()).or_insert_with(|| watch::Sender::new(None));
         let receiver = Some(sender.subscribe());
         drop(waiting);
-        Watched { queue, place, receiver }
+        Watched { queue, ticket, receiver }
     }
 
-    /// The next change; None: nobody will tell any more.
+    /// What the next change made of it. None if nobody will tell of changes any more.
     async fn changed(&mut self) -> Option<Job> {
         let receiver = self.receiver.as_mut()?;
         receiver.changed().await.ok()?;
@@ -328,10 +389,10 @@ impl Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         if let Ok(mut waiting) = self.queue.waiting.lock() {
-            // Under the lock: of two that are dropped together, one is the last.
+            // Under the lock, so that of two that are dropped at the same time one sees that it is the last.
             self.receiver = None;
-            if waiting.get(&self.place).is_some_and(|sender| sender.receiver_count() == 0) {
-                waiting.remove(&self.place);
+            if waiting.get(&self.ticket).is_some_and(|sender| sender.receiver_count() == 0) {
+                waiting.remove(&self.ticket);
             }
         }
     }
@@ -356,14 +417,15 @@ pub fn new(
         key,
         level: incident.level.unwrap_or(NO_LEVEL),
         incident: json,
-        expires_at: now() + millis(setup.config.queue.retry_for),
+        expires_at: Timestamp::now() + setup.config.queue.retry_for,
         tell_argus: None,
         reopen: true,
+        settle: setup.config.queue.settle,
     })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -371,14 +433,14 @@ mod tests {
     use crate::plugins::catalog::Catalog;
     use crate::store::Sqlite;
 
-    /// A queue without backends.
-    pub(super) async fn queue(directory: &std::path::Path) -> Arc<Queue> {
+    /// A queue with one backend, which isn't ready.
+    pub(crate) async fn queue(directory: &std::path::Path) -> Arc<Queue> {
         let config = directory.join("config.toml");
         std::fs::write(&config, "").unwrap();
         let setup = Setup {
             config: Config::load(Some(&config)).unwrap(),
             catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
-            backends: BTreeMap::new(),
+            backends: BTreeMap::from([("b".to_owned(), Err(Failure::new(Kind::Import, "", None)))]),
             errors: Vec::new(),
         };
         let path = directory.join("queue.db");
@@ -393,24 +455,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_runner_that_panics_ends_the_queue_with_an_error_that_says_which() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(directory.path()).await;
+        let error = queue.run_with(|_, _| async { panic!("on purpose") }).await.unwrap_err();
+        assert_eq!(error.message, "the queue of b panicked: on purpose");
+        let error = queue.run_with(|_, _| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.message, "the queue of b ended, though nobody asked it to");
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_told_to_stop_ends_without_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(directory.path()).await;
+        let running = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.run().await }
+        });
+        queue.stop(Duration::ZERO);
+        running.await.unwrap().unwrap();
+        assert_eq!(*queue.phase.borrow(), Phase::Over);
+    }
+
+    #[tokio::test]
     async fn an_incident_is_new_if_nothing_that_is_not_in_the_store_can_have_had_it() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let queue = Arc::get_mut(&mut queue).unwrap();
         // Open for two minutes.
         let two_minutes_ago = Instant::now().checked_sub(Duration::from_secs(120)).unwrap();
-        queue.opened = (two_minutes_ago, now() - 120_000);
+        let before = |seconds| Timestamp::now() - Duration::from_secs(seconds);
+        queue.opened = (two_minutes_ago, before(120));
         assert!(queue.has_begun_since(&in_seconds(0)));
         assert!(queue.has_begun_since(&in_seconds(-55)));
         for too_old_or_early in [in_seconds(-65), in_seconds(65), "infinity".into(), "".into()] {
             assert!(!queue.has_begun_since(&too_old_or_early), "{too_old_or_early}");
         }
         // Removed from the store is what was last asked for a moment ago.
-        queue.pruned.store(now() - 10_000, Ordering::Relaxed);
+        queue.pruned.store(before(10).millis(), Ordering::Relaxed);
         assert!(!queue.has_begun_since(&in_seconds(0)));
         queue.pruned.store(0, Ordering::Relaxed);
         // The clock was set by a minute since.
-        queue.opened.1 -= 60_000;
+        queue.opened.1 = before(180);
         assert!(!queue.has_begun_since(&in_seconds(0)));
     }
 }

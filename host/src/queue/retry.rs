@@ -14,12 +14,13 @@ pub(super) fn wait(attempt: i64, longest: Duration) -> Duration {
     jitter((FIRST * 2_u32.pow(doublings)).min(longest))
 }
 
-/// Between half of it and all of it.
+/// A random time between half of `time` and all of it.
 fn jitter(time: Duration) -> Duration {
     time.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Holds all calls to a ticket system that is down but one, now and then, that finds out.
+/// Holds the calls to a ticket system that is down. One call now and then is let through, to find out whether it
+/// is back.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
@@ -32,7 +33,7 @@ impl Breaker {
         *self = Breaker::default();
     }
 
-    /// A call found it down. True: all others are held from now on.
+    /// A call found it down. Returns whether that was the one after which the others are held.
     pub(super) fn down(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= DOWN {
@@ -43,7 +44,7 @@ impl Breaker {
         self.failures == DOWN
     }
 
-    /// Before this no call may begin.
+    /// Until when no call may begin.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }

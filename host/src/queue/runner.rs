@@ -4,37 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::{Incident, Retry};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::decide::{self, Health, Newness, Next, Trouble};
 use super::retry::{self, Breaker};
 use super::{Phase, Queue, reached};
-use crate::backend::gateway::LONGEST_PAUSE;
 use crate::backend::{Answer, Backend, KeyedIncident};
-use crate::config::LookFirst;
-use crate::error::{Error, Kind};
-use crate::store::{Claim, Failure, Outcome, millis, now};
-use crate::terminal::safe;
-use crate::tickets::{self, Look};
+use crate::error::{Error, Kind, Result};
+use crate::store::{Claim, Failure, Outcome, Timestamp};
+use crate::terminal::line;
+use crate::tickets;
 
-/// Looks that often whether somebody else, such as the command line, changed the store.
+/// How often to look whether somebody else, such as the command line, changed the store.
 const LOOK: Duration = Duration::from_secs(1);
-/// After the store failed.
+/// How long to wait after the store failed, before it is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Tries more of a ticket whose plugin breaks each time.
-const BROKEN_TRIES: usize = 4;
-/// What a claim may take beside its calls.
+/// How long a claim may take in addition to its calls, before its lease ends.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// What a call told about the ticket system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Up,
-    Down,
-    Unsaid,
-}
-
 /// Runs until the queue stops and what was under way has ended.
-pub(super) async fn run(queue: Arc<Queue>, name: String) {
+pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
     let mut breaker = Breaker::default();
     let mut calls: JoinSet<Health> = JoinSet::new();
     let mut phase = queue.phase();
@@ -43,7 +33,7 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
     loop {
         if *phase.borrow_and_update() != Phase::Running {
             while calls.join_next().await.is_some() {}
-            return;
+            return Ok(());
         }
         changed.borrow_and_update();
         let mut pause = LOOK;
@@ -54,7 +44,7 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
             if !held.is_zero() {
                 pause = held;
             } else if free > 0 {
-                // find, create, find: each with the backend's time.
+                // A claim makes up to three calls (find, create, and find again), each of which may take its time.
                 let lease = 3 * backend.call_timeout + MARGIN;
                 match queue.store.claim(&name, free, lease).await {
                     Ok(claims) => {
@@ -65,10 +55,8 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut store_failed, true) {
-                            tracing::error!(
-                                "{name}: {}",
-                                Failure::from(&Error::from(error)).message
-                            );
+                            let why = Failure::from(&Error::from(error)).message;
+                            tracing::error!("{name}: {}", line(&why));
                         }
                         pause = STORE_PAUSE;
                     }
@@ -90,66 +78,77 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) {
     }
 }
 
-/// One try of one ticket, and its record.
+/// Tries to make one ticket, and records what came of that.
 async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Health {
-    let started = now();
+    let started = Timestamp::now();
     let mut phase = queue.phase();
     let under_way = UnderWay::begin(&queue, claim.job.id);
     let (outcome, health) = tokio::select! {
         done = try_once(&queue, &backend, &claim), if under_way.is_some() => done,
-        // Its lease ended while its call went on: the machine slept, or its clock was set. Nothing
-        // may be done for it before that call has ended.
+        // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
+        // clock was set. Nothing may be done for the ticket before that call has ended.
         () = std::future::ready(()), if under_way.is_none() => {
             let failure = claim.job.failure.clone().unwrap_or_else(|| {
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
-            let settle = millis(queue.policy().settle.max(STORE_PAUSE));
-            (Outcome::Unknown { at: now() + settle, failure }, Health::Unsaid)
+            let settle = queue.policy().settle.max(STORE_PAUSE);
+            (outcome(Next::Look(settle), failure), Health::Unsaid)
         }
         () = reached(&mut phase, Phase::Killed) => {
-            let failure = Failure {
-                kind: Kind::Plugin,
-                message: "the host was stopped during the call; there may be a ticket".to_owned(),
-                help: None,
-            };
-            (Outcome::Unknown { at: now() + millis(queue.policy().settle), failure }, Health::Unsaid)
+            let why = "the host was stopped during the call; there may be a ticket";
+            let failure = Failure::new(Kind::Plugin, why, None);
+            (outcome(Next::Look(queue.policy().settle), failure), Health::Unsaid)
         }
     };
-    let (said, more) = match &outcome {
-        Outcome::Created { made: true, ticket } => ("created", Ok(&ticket.url)),
-        Outcome::Created { made: false, ticket } => ("existing", Ok(&ticket.url)),
-        Outcome::Again { failure, .. } => ("retried", Err(&failure.message)),
-        Outcome::Unknown { failure, .. } => ("unknown", Err(&failure.message)),
-        Outcome::NoTicket => ("none", Ok(&claim.job.backend)),
-        Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", Err(&failure.message)),
+    tell(&queue, &backend, &claim, &outcome);
+    record(&queue, &claim, started, outcome, &mut phase).await;
+    health
+}
+
+/// Counts and logs what a try came to.
+fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome) {
+    let (said, more) = match outcome {
+        Outcome::Created { made: true, ticket } => ("created", &ticket.url),
+        Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
+        Outcome::Again { failure, .. } => ("retried", &failure.message),
+        Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
+        Outcome::NoTicket => ("none", &claim.job.backend),
+        Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
     };
     queue.metrics.ticket(&backend.name, said);
-    let (id, key) = (claim.job.id, &claim.job.key);
-    match more {
-        Ok(more) => tracing::info!("ticket {id} ({}): {said}: {}", safe(key), safe(more)),
-        Err(why) => tracing::warn!("ticket {id} ({}): {said}: {}", safe(key), safe(why)),
+    let (id, key, more) = (claim.job.id, line(&claim.job.key), line(more));
+    match outcome.failure() {
+        None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
+        Some(_) => tracing::warn!("ticket {id} ({key}): {said}: {more}"),
     }
+}
+
+/// Ends a claim in the store, however often that has to be tried.
+async fn record(
+    queue: &Queue,
+    claim: &Claim,
+    started: Timestamp,
+    outcome: Outcome,
+    phase: &mut watch::Receiver<Phase>,
+) {
+    let id = claim.job.id;
     let mut failed = false;
     loop {
-        match queue.store.settle(&claim, started, outcome.clone()).await {
-            Ok(Some(job)) => {
-                queue.settled(job);
-                return health;
-            }
+        match queue.store.settle(claim, started, outcome.clone()).await {
+            Ok(Some(job)) => return queue.settled(job),
             Ok(None) => {
-                tracing::warn!("ticket {id}: its lease was over before its call");
-                return health;
+                return tracing::warn!("ticket {id}: its lease was over before its call");
             }
-            // What happened must not be forgotten: the ticket would be looked for only after the
-            // lease. If the host is killed meanwhile, it will be.
+            // It is tried again: if what happened were forgotten, the ticket would be looked for only when
+            // the lease ends. That is what happens if the host is killed meanwhile.
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
                     let why = Failure::from(&Error::from(error)).message;
-                    tracing::error!("ticket {id} can't be recorded yet: {why}");
+                    tracing::error!("ticket {id} can't be recorded yet: {}", line(&why));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(STORE_PAUSE) => {}
-                    () = reached(&mut phase, Phase::Killed) => return health,
+                    () = reached(phase, Phase::Killed) => return,
                 }
             }
         }
@@ -163,7 +162,7 @@ struct UnderWay<'a> {
 }
 
 impl UnderWay<'_> {
-    /// None: another call is.
+    /// None if another call is at work on it.
     fn begin(queue: &Queue, id: i64) -> Option<UnderWay<'_>> {
         let mut ids = queue.under_way.lock().expect("nobody panics with this lock");
         ids.insert(id).then(|| UnderWay { queue, id })
@@ -172,6 +171,12 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "ticket {}: the host's own code panicked; it is looked for when its lease ends",
+                self.id
+            );
+        }
         if let Ok(mut ids) = self.queue.under_way.lock() {
             ids.remove(&self.id);
         }
@@ -192,90 +197,64 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
             Ok(Answer::Given(ticket)) => Ok((ticket, true)),
             Ok(Answer::NotFound) => return (Outcome::NoTicket, Health::Up),
             Ok(Answer::Unsupported) => return (lost(claim), Health::Unsaid),
+            // A search that failed tells nothing: it is as unknown as before whether there is a ticket.
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
     } else {
-        let look = match backend.look_first {
-            // Nor may a backend of another name have made it.
-            LookFirst::WhenInDoubt
-                if claim.lease == 1
-                    && !claim.elsewhere
-                    && queue.has_begun_since(&wanted.incident.start_time) =>
-            {
-                Look::InDoubt
-            }
-            _ => Look::First,
+        let newness = Newness {
+            is_first: claim.lease == 1,
+            elsewhere: claim.elsewhere,
+            is_new: queue.has_begun_since(&wanted.incident.start_time),
         };
+        let look = decide::look(backend.look_first, newness);
         let outcome = tickets::create(backend, &wanted, look).await;
         outcome.map(|outcome| (outcome.ticket, outcome.created))
     };
     match made {
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
-        Err(error) => failed(queue, backend, &error, claim).await,
+        Err(error) => {
+            let (next, health) = decide::decide(&trouble(queue, backend, &error, claim).await);
+            (outcome(next, Failure::from(&error)), health)
+        }
+    }
+}
+
+/// What is known about a try that failed.
+async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &Claim) -> Trouble {
+    let policy = queue.policy();
+    Trouble {
+        kind: error.kind,
+        retry: error.retry,
+        retry_after: error.retry_after,
+        was_unknown: claim.unknown,
+        is_paused: backend.paused(),
+        next_turn: backend.next_turn().saturating_duration_since(Instant::now()),
+        is_replaced: is_replaced(queue, backend),
+        broke_before: if is_break(error.kind) { breaks_before(queue, claim).await } else { 0 },
+        wait: retry::wait(claim.job.attempts, policy.longest_wait),
+        settle: policy.settle,
+    }
+}
+
+fn outcome(next: Next, failure: Failure) -> Outcome {
+    match next {
+        Next::Again(wait) => Outcome::Again { at: Timestamp::now() + wait, failure },
+        Next::Look(wait) => Outcome::Unknown { at: Timestamp::now() + wait, failure },
+        Next::Fail => Outcome::Failed(failure),
     }
 }
 
 /// A ticket that may be there, of a plugin that can't look for it.
 fn lost(claim: &Claim) -> Outcome {
     let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
-    Outcome::Lost(Failure {
-        kind: Kind::Plugin,
-        message: format!("there may be a ticket, and the plugin can't look for it: {last}"),
-        help: Some(
+    Outcome::Lost(Failure::new(
+        Kind::Plugin,
+        &format!("there may be a ticket, and the plugin can't look for it: {last}"),
+        Some(
             "look for it in the ticket system: if there is none, `queue retry` makes one; else \
-             `queue cancel`"
-                .to_owned(),
+             `queue cancel`",
         ),
-    })
-}
-
-/// What becomes of a ticket whose try failed.
-async fn failed(
-    queue: &Queue,
-    backend: &Arc<Backend>,
-    error: &Error,
-    claim: &Claim,
-) -> (Outcome, Health) {
-    let failure = Failure::from(error);
-    let health = match (error.kind, error.retry_after) {
-        // It said when to come back: the gateway holds all calls until then.
-        (Kind::Client, Some(_)) => Health::Unsaid,
-        // Its requests had no turn within the call's time.
-        (Kind::Client, None) if backend.paused() => Health::Unsaid,
-        (Kind::Client, None) => Health::Down,
-        (Kind::Settings | Kind::Creation, _) => Health::Up,
-        _ => Health::Unsaid,
-    };
-    let again = || {
-        // What the ticket system asked for, though its plugin may not have said so.
-        let paused = backend.next_turn().saturating_duration_since(Instant::now());
-        let asked = error.retry_after.filter(|asked| !asked.is_zero());
-        let wait = asked.map_or_else(
-            || retry::wait(claim.job.attempts, queue.policy().longest_wait),
-            |asked| asked.min(LONGEST_PAUSE),
-        );
-        now() + millis(wait.max(paused))
-    };
-    let outcome = match (error.retry, error.kind) {
-        (Retry::Unknown, Kind::Settings | Kind::Creation) if claim.unknown => {
-            Outcome::Failed(failure)
-        }
-        (Retry::Unknown, _) => {
-            let settle = millis(queue.policy().settle);
-            Outcome::Unknown { at: (now() + settle).max(again()), failure }
-        }
-        (Retry::Later, _) | (_, Kind::Client) => Outcome::Again { at: again(), failure },
-        (Retry::Never, Kind::Settings | Kind::Import) if is_replaced(queue, backend) => {
-            Outcome::Again { at: now(), failure }
-        }
-        (Retry::Never, Kind::Plugin | Kind::Import)
-            if breaks_before(queue, claim).await < BROKEN_TRIES =>
-        {
-            Outcome::Again { at: again(), failure }
-        }
-        (Retry::Never, _) => Outcome::Failed(failure),
-    };
-    (outcome, health)
+    ))
 }
 
 /// Whether the settings that a call failed with are no longer those of its backend.
@@ -288,16 +267,54 @@ fn is_replaced(queue: &Queue, backend: &Arc<Backend>) -> bool {
 
 /// How many tries in a row before this one ended with a broken plugin.
 async fn breaks_before(queue: &Queue, claim: &Claim) -> usize {
-    // A store that can't say doesn't keep it from being tried again.
+    // If the store can't say, the ticket is tried again.
     let tries = queue.store.attempts(claim.job.id).await.unwrap_or_default();
-    let broke = |failure: &Failure| matches!(failure.kind, Kind::Plugin | Kind::Import);
+    let broke = |failure: &Failure| is_break(failure.kind);
     tries.iter().rev().take_while(|t| t.failure.as_ref().is_some_and(broke)).count()
+}
+
+/// Whether an error means that the plugin broke.
+fn is_break(kind: Kind) -> bool {
+    matches!(kind, Kind::Plugin | Kind::Import)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::queue;
     use super::*;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_try_that_panics_is_logged_and_its_ticket_can_be_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(directory.path()).await;
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let panics = std::panic::AssertUnwindSafe(|| {
+                let _under_way = UnderWay::begin(&queue, 7).unwrap();
+                panic!("on purpose");
+            });
+            std::panic::catch_unwind(panics).unwrap_err();
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("ticket 7: the host's own code panicked"), "{text}");
+        assert!(UnderWay::begin(&queue, 7).is_some());
+    }
 
     #[tokio::test]
     async fn nothing_is_done_for_a_ticket_while_an_earlier_call_for_it_goes_on() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Path, Query, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -24,15 +24,20 @@ use super::problem::Problem;
 use crate::config::Scope;
 use crate::error::Error;
 use crate::queue;
-use crate::store::{self, Attempt, Failure, Filter, Job, Millis, Order, State, now};
+use crate::setup::Setup;
+use crate::store::{self, Attempt, Failure, Filter, Job, New, Order, State, Timestamp};
 use crate::{argus, incident};
 
-/// Bytes of a request beside its incident.
+/// Bytes that a request may have in addition to its incident.
 const BESIDE: usize = 16 << 10;
 /// How long a request's body may take to come.
 const BODY: Duration = Duration::from_secs(20);
-/// Bytes of a body that is too large that are read before the answer.
+/// A body that is too large is read on for so many bytes, before it is answered.
 const DROPPED: usize = 16 << 20;
+/// Bytes that are set aside for a ticket in a list; hardly any has more.
+const ROW: usize = 16 << 10;
+/// Bytes that are set aside for a ticket with all its tries.
+const HISTORY: usize = 1 << 20;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const DEFAULT_PAGE: i64 = 100;
@@ -45,41 +50,61 @@ const LARGEST_PAGE: i64 = 1000;
 ))]
 struct Document;
 
-/// All routes. A route's scope is that of the group it stands in.
+/// All routes. Each is in the group of its scope, but for those that need no token.
 pub(super) fn router(service: Arc<Service>) -> axum::Router {
-    let guarded = |routes: OpenApiRouter<Arc<Service>>, scope: Scope| {
-        routes.layer(middleware::from_fn_with_state((Arc::clone(&service), scope), guard))
-    };
+    let create = OpenApiRouter::new().routes(routes!(create));
+    let read = OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(backends))
+        .routes(routes!(plugins));
+    let admin = OpenApiRouter::new().routes(routes!(retry)).routes(routes!(cancel));
     let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(guarded(OpenApiRouter::new().routes(routes!(create)), Scope::Create))
-        .merge(guarded(
-            OpenApiRouter::new()
-                .routes(routes!(list))
-                .routes(routes!(show))
-                .routes(routes!(backends))
-                .routes(routes!(plugins))
-                .routes(routes!(metrics)),
-            Scope::Read,
-        ))
-        .merge(guarded(
-            OpenApiRouter::new().routes(routes!(retry)).routes(routes!(cancel)),
-            Scope::Admin,
-        ))
-        .routes(routes!(healthz))
-        .routes(routes!(readyz))
+        .merge(guarded(create, &service, Scope::Create))
+        .merge(guarded(read, &service, Scope::Read))
+        .merge(guarded(admin, &service, Scope::Admin))
+        .merge(probes(&service))
         .split_for_parts();
-    let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let document = Bytes::from(document.to_json().unwrap_or_default());
     let openapi = move || {
-        let document = Arc::clone(&document);
-        async move { ([(header::CONTENT_TYPE, "application/json")], document.to_string()) }
+        let document = document.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], document) }
     };
     routes
         .route("/openapi.json", axum::routing::get(openapi))
         .fallback(|| async { Problem::not_found("there is nothing here; see /openapi.json") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "not with this method")
+            let detail = "this path does not take this method; see /openapi.json";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", detail)
         })
         .with_state(service)
+}
+
+/// What a connection beyond the bounds may ask: the probes, and nothing else.
+pub(super) fn probes_alone(service: Arc<Service>) -> axum::Router {
+    let (routes, _) = probes(&service).split_for_parts();
+    let busy = || async {
+        Problem::busy("there are too many connections, of this address or in all")
+            .help("close those that are not used, read the answers of the others, and try again")
+    };
+    routes.fallback(busy).method_not_allowed_fallback(busy).with_state(service)
+}
+
+/// The routes that tell whether the service is well, which must always be answered.
+fn probes(service: &Arc<Service>) -> OpenApiRouter<Arc<Service>> {
+    let metrics = OpenApiRouter::new().routes(routes!(metrics));
+    OpenApiRouter::new()
+        .merge(guarded(metrics, service, Scope::Read))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+}
+
+fn guarded(
+    routes: OpenApiRouter<Arc<Service>>,
+    service: &Arc<Service>,
+    scope: Scope,
+) -> OpenApiRouter<Arc<Service>> {
+    routes.layer(middleware::from_fn_with_state((Arc::clone(service), scope), guard))
 }
 
 async fn guard(
@@ -116,9 +141,9 @@ pub(crate) struct JobView {
     /// What identifies the incident's ticket in the backend
     key: String,
     state: State,
-    /// The incident's: 1 is the worst
+    /// The incident's level: 1 is the worst
     level: i64,
-    /// RFC 3339, as all times
+    /// In RFC 3339's form, as all times are
     accepted_at: String,
     changed_at: String,
     /// When it is tried again, or looked for
@@ -173,7 +198,8 @@ impl From<Job> for JobView {
             level: job.level,
             accepted_at: time(job.accepted_at),
             changed_at: time(job.changed_at),
-            due_at: due_at.map(|at| time(if at == 0 { now() } else { at })),
+            due_at: due_at
+                .map(|at| time(if at == Timestamp::EPOCH { Timestamp::now() } else { at })),
             attempts: job.attempts,
             ticket: job.ticket,
             error: job.failure,
@@ -195,8 +221,8 @@ impl JobView {
     }
 }
 
-fn time(at: Millis) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000);
+fn time(at: Timestamp) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.millis()) * 1_000_000);
     at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
@@ -211,8 +237,8 @@ fn time(at: Millis) -> String {
         (status = 401, body = Problem), (status = 403, body = Problem, description = "The ticket system refused (kind creation), or the token may not do this"),
         (status = 408, body = Problem), (status = 409, body = Problem, description = "A person cancelled it"),
         (status = 413, body = Problem), (status = 415, body = Problem),
-        (status = 500, body = Problem, description = "The plugin broke, or there is none"),
-        (status = 503, body = Problem, description = "Given up since the ticket system was down (kind client), or nothing can be stored"),
+        (status = 500, body = Problem, description = "The plugin broke, or is missing"),
+        (status = 503, body = Problem, description = "Given up since the ticket system was down (kind client), or nothing can be stored, or too many ask (Retry-After)"),
     )
 )]
 async fn create(
@@ -220,19 +246,18 @@ async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let setup = service.queue.setup();
-    let body = read(request, setup.config.max_incident_bytes + BESIDE).await?;
-    let asked: Create = serde_json::from_slice(&body).map_err(|cause| {
-        Error::usage(format!("the request's body is not as it should be: {cause}"))
-    })?;
-    let incident = incident::of(asked.incident, "the request")?;
-    let mut new = queue::new(&setup, &incident, asked.key.as_deref(), asked.backend.as_deref())?;
-    let of_argus = argus::number(setup.config.argus.as_ref(), &incident.argus_url).is_some();
-    new.tell_argus = of_argus.then(|| incident.argus_url.clone());
-    let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+    let most = setup.config.max_incident_bytes + BESIDE;
+    // What says no length may have the most.
+    let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
+    let held = service.bodies.hold(length.unwrap_or(most).min(most)).await?;
+    let (new, wait) = asked(&setup, &read(request, most).await?)?;
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
-    let filed = service.queue.file(new, wait).await;
-    let filed = filed.map_err(|error| Problem::from(error).adding("nothing was accepted"))?;
+    let kept = service.queue.keep(new, wait).await;
+    let kept = kept.map_err(|error| Problem::from(error).adding("nothing was accepted"))?;
+    // The store has it: nothing more is in memory while its ticket is made.
+    drop(held);
+    let filed = kept.filed().await;
     let job = filed.job;
     match (job.state, unready) {
         (State::Created, _) => {
@@ -260,12 +285,25 @@ async fn create(
     }
 }
 
-fn answer(status: StatusCode, job: Job) -> Response {
-    let place = format!("/v1/tickets/{}", job.id);
-    (status, [(header::LOCATION, place)], Json(JobView::from(job))).into_response()
+/// The incident that a request's body is, and how long its sender waits for the ticket.
+fn asked(setup: &Setup, body: &[u8]) -> Result<(New, Duration), Problem> {
+    let asked: Create = serde_json::from_slice(body).map_err(|cause| {
+        Error::usage(format!("the request's body is not as it should be: {cause}"))
+    })?;
+    let incident = incident::of(asked.incident, "the request")?;
+    let mut new = queue::new(setup, &incident, asked.key.as_deref(), asked.backend.as_deref())?;
+    let of_argus = argus::number(setup.config.argus.as_ref(), &incident.argus_url).is_some();
+    new.tell_argus = of_argus.then_some(incident.argus_url);
+    let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+    Ok((new, wait))
 }
 
-/// The body of a request that says it is JSON, within its bounds.
+fn answer(status: StatusCode, job: Job) -> Response {
+    let location = format!("/v1/tickets/{}", job.id);
+    (status, [(header::LOCATION, location)], Json(JobView::from(job))).into_response()
+}
+
+/// The body of a request. It must say that it is JSON, be no larger than `most`, and come in time.
 async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -292,8 +330,8 @@ async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// All of a body; None: it has more than `most` bytes. What is too much is read on for a while, and
-/// dropped: many clients hear an answer only when they have sent all.
+/// All of a body, or None if it has more than `most` bytes. One that is too large is read on for a while, and
+/// dropped, since many clients listen for an answer only when they have sent everything.
 async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     let mut bytes = Vec::new();
     let mut length = 0;
@@ -302,7 +340,10 @@ async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::E
         length += data.len();
         if length <= most {
             bytes.extend_from_slice(&data);
-        } else if length > most + DROPPED {
+            continue;
+        }
+        bytes = Vec::new();
+        if length > most + DROPPED {
             break;
         }
     }
@@ -338,7 +379,7 @@ struct Jobs {
 async fn list(
     Shared(service): Shared<Arc<Service>>,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Jobs>, Problem> {
+) -> Result<Response, Problem> {
     let Query(page) = page.map_err(|cause| Error::usage(cause.body_text()))?;
     let most = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE);
     let filter = Filter {
@@ -348,11 +389,12 @@ async fn list(
         after: page.cursor.unwrap_or(0),
         most: most + 1,
     };
+    let held = service.answers.hold(most as usize * ROW).await?;
     let mut jobs = service.queue.store.list(&filter).await?;
     let more = jobs.len() as i64 > most;
     jobs.truncate(most as usize);
     let next = jobs.last().filter(|_| more).map(|job| job.id);
-    Ok(Json(Jobs { tickets: jobs.into_iter().map(JobView::from).collect(), next }))
+    Ok(held.json(&Jobs { tickets: jobs.into_iter().map(JobView::from).collect(), next }))
 }
 
 /// One job with all its tries.
@@ -360,11 +402,12 @@ async fn list(
 async fn show(
     Shared(service): Shared<Arc<Service>>,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
-) -> Result<Json<JobView>, Problem> {
+) -> Result<Response, Problem> {
     let id = number(id)?;
+    let held = service.answers.hold(HISTORY).await?;
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
-    Ok(Json(JobView::with(job, store.attempts(id).await?)))
+    Ok(held.json(&JobView::with(job, store.attempts(id).await?)))
 }
 
 /// Try it now, also what failed or was cancelled.
@@ -460,7 +503,7 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
-    let text = service.queue.metrics.text(&counts, now());
+    let text = service.queue.metrics.text(&counts, Timestamp::now());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

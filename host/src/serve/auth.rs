@@ -69,7 +69,8 @@ impl Auth {
         };
         let Some(token) = token else { return Err(unauthorized("a token is needed")) };
         let digest = Digest::of(token.as_bytes());
-        // All are compared, each in constant time: how long it takes tells nothing.
+        // The token is compared with all of them, each time in constant time, so that the time that this takes
+        // tells nothing about them.
         let mut found = None;
         for known in &self.tokens {
             if bool::from(known.digest.bytes().ct_eq(digest.bytes())) {
@@ -88,8 +89,9 @@ impl Auth {
     }
 }
 
-/// A web page in a browser on this machine is not this machine: it sends an Origin, or, where its name
-/// was pointed at this machine (DNS rebinding), its own name as Host.
+/// Without tokens, everybody on this machine is served, but no web page that a browser on this machine shows. Such
+/// a page gives itself away by an Origin; or, where its name was made to lead to this machine (DNS rebinding), by
+/// that name as Host.
 fn from_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         let detail = "without tokens, web pages are not served";

@@ -17,23 +17,25 @@ use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
 use crate::setup::{Setup, Sources};
 
-/// A change is done when nothing more changed for so long: files are written in pieces.
+/// Files are written in pieces: a change is complete when nothing more has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// The sources of a setup, watched.
+/// Where a setup comes from, and a watch over the files that it is read from.
 #[derive(Debug)]
 pub(super) struct Live {
     sources: Sources,
-    /// None: changes can't be heard of.
+    /// Where the command line says to listen, whatever the config says.
+    listen: Option<SocketAddr>,
+    /// None if the machine doesn't tell of changes of files.
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Sender<()>,
     changed: mpsc::Receiver<()>,
 }
 
 impl Live {
-    pub(super) fn new(sources: Sources) -> Live {
+    pub(super) fn new(sources: Sources, listen: Option<SocketAddr>) -> Live {
         let (changes, changed) = mpsc::channel(1);
-        Live { sources, watcher: None, changes, changed }
+        Live { sources, listen, watcher: None, changes, changed }
     }
 
     /// The setup as it is now.
@@ -42,13 +44,16 @@ impl Live {
     /// As [`Sources::load`].
     pub(super) async fn load(&mut self, metrics: &Arc<Metrics>) -> Result<Setup> {
         loop {
-            // Watched before it is read: a change in between would be heard of by nobody.
+            // The files are watched before they are read, so that no change in between is missed.
             let config = Config::load(self.sources.config.as_deref())?;
             let places = self.sources.places(Some(&config));
             self.watcher = listen_to(config.file, &places, self.changes.clone());
-            let setup = self.sources.load(metrics).await?;
-            // Else it was changed just before it was watched.
+            let mut setup = self.sources.load(metrics).await?;
+            // If not, the config was changed in between and names other directories: these are to be watched.
             if setup.catalog.places == places {
+                if let Some(listen) = self.listen {
+                    setup.config.serve.listen = listen;
+                }
                 return Ok(setup);
             }
         }
@@ -58,26 +63,20 @@ impl Live {
     pub(super) async fn follow(
         mut self,
         service: Arc<Service>,
-        listen: Option<SocketAddr>,
         mut asked: mpsc::Receiver<()>,
-    ) {
+    ) -> Result<()> {
         loop {
             let told = tokio::select! {
                 told = asked.recv() => told,
                 change = self.changed.recv() => change,
             };
             if told.is_none() {
-                return;
+                return Ok(());
             }
             while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
             systemd::reloading();
             let replaced = match self.load(&service.queue.metrics).await {
-                Ok(mut setup) => {
-                    if let Some(listen) = listen {
-                        setup.config.serve.listen = listen;
-                    }
-                    service.replace(setup).await
-                }
+                Ok(setup) => service.replace(setup).await,
                 Err(error) => Err(error),
             };
             match replaced {
@@ -93,7 +92,7 @@ impl Live {
     }
 }
 
-/// Hears of changes for as long as it lives. None: it can't.
+/// Sends to `changes` when a file has changed, until it is dropped. None if the machine can't tell.
 fn listen_to(
     config: Option<PathBuf>,
     plugins: &[PluginDir],
@@ -110,11 +109,11 @@ fn listen_to(
                 is_change(event.kind)
                     && event.paths.iter().any(|path| matters(path, config.as_deref()))
             }
-            // Events were lost: anything may have changed.
+            // An error means that events were lost: anything may have changed.
             Err(_) => true,
         };
         if matters {
-            // One that waits already is enough.
+            // An error means that a change waits already to be looked at, which is enough.
             let _ = changes.try_send(());
         }
     });

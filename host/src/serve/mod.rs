@@ -1,8 +1,12 @@
 //! `ticket-host serve`: the queue at work, with HTTP in front of it, until it is told to stop.
 
+mod admission;
 mod api;
 mod auth;
+mod budget;
+mod connections;
 mod live;
+mod patience;
 mod problem;
 mod systemd;
 
@@ -10,13 +14,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::error::{Error, Result};
@@ -25,28 +25,35 @@ use crate::queue::Queue;
 use crate::report;
 use crate::setup::{Setup, Sources};
 use crate::store::{Sqlite, Store as _};
+use crate::tasks::Tasks;
+use crate::terminal::line;
 pub(crate) use api::JobView;
 use auth::Auth;
+use budget::Budget;
+use connections::{Routes, Stage};
 use live::Live;
+use systemd::{Signal, Signals};
 
-/// How long a connection may take to send a request's head, or may be idle.
-const HEAD: Duration = Duration::from_secs(15);
-/// Connections at once; who comes then waits.
-const CONNECTIONS: usize = 8192;
-/// A probe of the store writes to its disk.
+/// How long the result of a probe of the store is good, since each probe writes to its disk.
 const PROBE: Duration = Duration::from_secs(1);
-/// How long answers may take to leave when the service stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Bytes of all requests together that have come and are not in the store yet.
+const BODIES: u32 = 128 << 20;
+/// Bytes of all lists of tickets together that are read from the store, or on their way to who asked.
+const ANSWERS: u32 = 64 << 20;
+/// How long a request waits for memory that others still use, before it is refused.
+const TURN: Duration = Duration::from_secs(10);
 
 /// What the routes share.
 #[derive(Debug)]
 pub(crate) struct Service {
     queue: Arc<Queue>,
     auth: RwLock<Arc<Auth>>,
-    /// Where it listens, whatever the config says by now.
+    /// Where it listens. The config may name another address by now.
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    bodies: Budget,
+    answers: Budget,
 }
 
 impl Service {
@@ -62,7 +69,7 @@ impl Service {
             _ => {
                 let result = self.queue.store.probe().await;
                 if let Err(error) = &result {
-                    tracing::error!("{error}");
+                    tracing::error!("{}", line(&error.to_string()));
                 }
                 *probed = Some((Instant::now(), result.is_ok()));
                 result.is_ok()
@@ -73,7 +80,7 @@ impl Service {
     /// Goes on with another config and other plugins.
     ///
     /// # Errors
-    /// They can't be used: then nothing is changed.
+    /// They can't be used. Then nothing was changed.
     async fn replace(&self, setup: Setup) -> Result<()> {
         let auth = Auth::new(&setup.config.serve)?;
         let older = self.queue.setup();
@@ -97,144 +104,176 @@ impl Service {
     }
 }
 
-/// What is odd about a setup, in the log.
+/// Logs what is odd about a setup.
 fn say(setup: &Setup) {
-    setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    setup.warnings().iter().for_each(|warning| tracing::warn!("{}", line(warning)));
     for (_, error) in &setup.errors {
         tracing::error!("a backend is not ready; its incidents wait\n{}", report::text(error));
     }
 }
 
 /// Runs the service. `listening` hears the address once it is served.
+///
+/// # Errors
+/// It can't start, or one of its tasks broke while it ran.
 pub(crate) async fn run(
     sources: Sources,
     listen: Option<SocketAddr>,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let mut live = Live::new(sources);
-    let mut setup = live.load(&metrics).await?;
-    if let Some(listen) = listen {
-        setup.config.serve.listen = listen;
-    }
+    let mut live = Live::new(sources, listen);
+    let setup = live.load(&metrics).await?;
     say(&setup);
-    let address = setup.config.serve.listen;
     let auth = Auth::new(&setup.config.serve)?;
-    auth.may_listen(address)?;
+    auth.may_listen(setup.config.serve.listen)?;
     let settings = &setup.config.queue;
     let store = Sqlite::open_alone(&settings.path, settings.max_bytes, settings.settle).await?;
     store.probe().await?;
-    raise_open_files();
-    let listener = TcpListener::bind(address).await.map_err(|cause| {
-        Error::settings(format!("{address} can't be listened on"))
-            .help("is another one running? choose another with --listen or serve.listen")
-            .cause(cause)
-    })?;
-    let address = listener.local_addr().unwrap_or(address);
+    let (listener, address) = listen_on(setup.config.serve.listen).await?;
     if auth.is_open() {
         tracing::warn!(
             "there are no tokens: everybody on this machine may make tickets, and nobody else"
         );
     }
-    let mut signals = systemd::Signals::new()?;
-    let queue = Queue::new(Arc::new(store), setup, metrics);
-    let working = tokio::spawn({
-        let queue = Arc::clone(&queue);
-        async move { queue.run().await }
-    });
+    let mut signals = Signals::new()?;
     let service = Arc::new(Service {
-        queue: Arc::clone(&queue),
+        queue: Queue::new(Arc::new(store), setup, metrics),
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
+        bodies: Budget::new(BODIES, TURN),
+        answers: Budget::new(ANSWERS, TURN),
     });
-    let (reloads, reload) = tokio::sync::mpsc::channel(1);
-    let live = tokio::spawn(live.follow(Arc::clone(&service), listen, reload));
-    let argus = tokio::spawn(argus::watch(Arc::clone(&queue)));
-    let watchdog = tokio::spawn(systemd::watchdog(Arc::clone(&queue)));
-    let (stop, stopped) = watch::channel(false);
-    let accepting = tokio::spawn(accept(listener, api::router(Arc::clone(&service)), stopped));
+    let mut running = Running::start(service, live, listener);
     listening(address);
     systemd::ready();
-    while let systemd::Signal::Reload = signals.next().await {
-        // One that waits already is enough.
-        let _ = reloads.try_send(());
-    }
+    let broken = running.until_stopped(&mut signals).await;
     systemd::stopping();
-    for task in [live, argus, watchdog] {
-        task.abort();
-    }
-    let deadline = queue.setup().config.serve.shutdown;
-    queue.stop(deadline);
-    tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
-    let _ = stop.send(true);
-    tokio::pin!(working);
-    loop {
-        tokio::select! {
-            // An error: it panicked; there is nothing left to wait for.
-            _ = &mut working => break,
-            signal = signals.next() => if signal == systemd::Signal::Stop {
-                queue.kill();
-            },
-        }
-    }
-    if let Ok(connections) = accepting.await {
-        let _ = tokio::time::timeout(FAREWELL, connections.shutdown()).await;
-    }
-    Ok(())
+    let stopped = running.stop(&mut signals).await;
+    broken.and(stopped)
 }
 
-/// Serves each connection that comes, until `stopped`; then those that are open.
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) -> GracefulShutdown {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let open = GracefulShutdown::new();
-    loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (listener.accept().await, permit)
+async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|cause| {
+        Error::settings(format!("{address} can't be listened on"))
+            .help("is another one running? choose another with --listen or serve.listen")
+            .cause(cause)
+    })?;
+    // Where any port was wanted, it has one now.
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((listener, address))
+}
+
+/// The service at work: its tasks, and how to tell them to end.
+struct Running {
+    queue: Arc<Queue>,
+    tasks: Tasks,
+    queueing: AbortHandle,
+    /// The tasks that can be ended at any time.
+    others: Vec<AbortHandle>,
+    /// Asks for config and plugins to be read again.
+    reloads: mpsc::Sender<()>,
+    stage: watch::Sender<Stage>,
+}
+
+impl Running {
+    fn start(service: Arc<Service>, live: Live, listener: TcpListener) -> Running {
+        let queue = Arc::clone(&service.queue);
+        let (reloads, reload) = mpsc::channel(1);
+        let (stage, stages) = watch::channel(Stage::Open);
+        let routes = Routes {
+            all: api::router(Arc::clone(&service)),
+            probes: api::probes_alone(Arc::clone(&service)),
         };
-        let (accepted, permit) = tokio::select! {
-            next = next => next,
-            _ = stopped.changed() => return open,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Small answers leave at once.
-                let _ = stream.set_nodelay(true);
-                let serving = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD)
-                    .serve_connection(
-                        TokioIo::new(stream),
-                        TowerToHyperService::new(router.clone()),
-                    );
-                let serving = open.watch(serving);
-                tokio::spawn(async move {
-                    // A client that goes away, or talks nonsense, is its own affair.
-                    let _ = serving.await;
-                    drop(permit);
-                });
+        let mut tasks = Tasks::default();
+        let queueing = tasks.start("the queue", {
+            let queue = Arc::clone(&queue);
+            async move { queue.run().await }
+        });
+        tasks.start("accepting connections", connections::serve(listener, routes, stages));
+        let others = vec![
+            tasks.start("reading changed settings", live.follow(service, reload)),
+            tasks.start("watching Argus", argus::watch(Arc::clone(&queue))),
+            tasks.start("telling systemd", systemd::watchdog(Arc::clone(&queue))),
+        ];
+        Running { queue, tasks, queueing, others, reloads, stage }
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// A task has ended by itself: without it the service can't keep what it promises.
+    async fn until_stopped(&mut self, signals: &mut Signals) -> Result<()> {
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => return Ok(()),
+                    // An error: one that waits already is enough.
+                    Signal::Reload => drop(self.reloads.try_send(())),
+                },
+                Some(ended) = self.tasks.next() => {
+                    let error = ended.unasked();
+                    tracing::error!("{}", line(&error.message));
+                    return Err(error);
+                }
             }
-            // Such as too many open files: others must end first.
-            Err(cause) => {
-                tracing::warn!("a connection could not be taken: {cause}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Ends all tasks; what is under way may take its time, until a second signal.
+    ///
+    /// # Errors
+    /// A task broke while it ended.
+    async fn stop(mut self, signals: &mut Signals) -> Result<()> {
+        self.others.iter().for_each(AbortHandle::abort);
+        let deadline = self.queue.setup().config.serve.shutdown;
+        self.queue.stop(deadline);
+        tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
+        self.stage.send_replace(Stage::Closing);
+        let mut result = Ok(());
+        loop {
+            // Until then, who waits for a ticket may still get it.
+            if self.queueing.is_finished() {
+                self.stage.send_replace(Stage::Closed);
+            }
+            tokio::select! {
+                ended = self.tasks.next() => match ended {
+                    Some(ended) => result = result.and(ended.asked()),
+                    None => return result,
+                },
+                signal = signals.next() => if signal == Signal::Stop {
+                    self.queue.kill();
+                },
             }
         }
     }
 }
 
-/// Each connection and each worker needs some: as many as may be had.
-fn raise_open_files() {
+#[cfg(test)]
+mod tests {
+    use super::*;
+
     #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        // Who may not is no worse off.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_service_with_an_error_that_says_which() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = crate::queue::tests::queue(directory.path()).await;
+        let mut tasks = Tasks::default();
+        let queueing = tasks.start("the queue", {
+            let queue = Arc::clone(&queue);
+            async move { queue.run().await }
+        });
+        let others = vec![tasks.start("watching Argus", std::future::pending())];
+        tasks.start("accepting connections", async { panic!("on purpose") });
+        let (reloads, _reload) = mpsc::channel(1);
+        let stage = watch::Sender::new(Stage::Open);
+        let mut running = Running { queue, tasks, queueing, others, reloads, stage };
+        let mut signals = Signals::new().unwrap();
+        let error = running.until_stopped(&mut signals).await.unwrap_err();
+        assert_eq!(error.message, "accepting connections panicked: on purpose");
+        assert_ne!(error.kind.exit_code(), 0);
+        // The others end as if it had been told to.
+        running.stop(&mut signals).await.unwrap();
     }
 }

@@ -9,11 +9,13 @@ use utoipa::ToSchema;
 use crate::error::{Error, Kind};
 use crate::store::{Failure, StoreError};
 
+const BUSY: &str = "busy";
+
 /// Why a request was not done.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// `urn:ticket-host:problem:` and a word: a kind, or `unauthorized`, `forbidden`, `not-found`,
-    /// `conflict`, `too-large`, `timeout`, `store`
+    /// `conflict`, `too-large`, `timeout`, `busy`, `store`
     #[serde(rename = "type")]
     name: String,
     title: &'static str,
@@ -72,6 +74,11 @@ impl Problem {
         }
     }
 
+    /// The service has its hands full for the moment.
+    pub(super) fn busy(detail: &str) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, detail)
+    }
+
     pub(super) fn job(mut self, id: i64) -> Problem {
         self.job = Some(id);
         self
@@ -112,7 +119,14 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let is_busy = self.name.ends_with(BUSY);
         let mut response = (status, Json(self)).into_response();
+        if is_busy {
+            let [seconds, close] = ["1", "close"].map(header::HeaderValue::from_static);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            // Else a client that sends many requests and reads nothing would keep its connection for all of them.
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer realm=\"ticket-host\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

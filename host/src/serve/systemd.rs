@@ -59,7 +59,7 @@ impl Signals {
     }
 
     pub(super) async fn next(&mut self) -> Signal {
-        // An error: it can't be heard; then the process is ended otherwise.
+        // An error means that Ctrl-C can't be heard; then the process has to be ended in another way.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -114,12 +114,11 @@ pub(super) use notify::{ready, reloading, stopping};
 
 /// Tells systemd that the service is alive for as long as its store answers, be it with an error: a
 /// full disk isn't mended by a restart.
-pub(super) async fn watchdog(queue: Arc<Queue>) {
-    if let Some(every) = notify::watchdog_enabled() {
-        loop {
-            let _ = queue.store.probe().await;
-            notify::alive();
-            tokio::time::sleep(every / 3).await;
-        }
+pub(super) async fn watchdog(queue: Arc<Queue>) -> Result<()> {
+    let Some(every) = notify::watchdog_enabled() else { std::future::pending().await };
+    loop {
+        let _ = queue.store.probe().await;
+        notify::alive();
+        tokio::time::sleep(every / 3).await;
     }
 }

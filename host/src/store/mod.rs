@@ -5,9 +5,10 @@
 //! the row is `unknown`, since nobody knows what that claim led to.
 
 mod sqlite;
+mod timestamp;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,18 +16,9 @@ use ticket_plugin_api::Ticket;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
+use crate::terminal::cut;
 pub use sqlite::Sqlite;
-
-/// Milliseconds since 1970, or of a duration.
-pub type Millis = i64;
-
-pub fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
-}
-
-pub fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
-}
+pub use timestamp::Timestamp;
 
 /// What became of an accepted incident so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -87,6 +79,29 @@ pub struct Failure {
     pub help: Option<String>,
 }
 
+/// Bytes that a failure's message and help may have together.
+const LONGEST_FAILURE: usize = 8 << 10;
+/// Bytes that are set aside to say how many more there were.
+const CUT: usize = 40;
+
+impl Failure {
+    /// A failure of at most 8 KiB.
+    pub fn new(kind: Kind, message: &str, help: Option<&str>) -> Failure {
+        Failure::within(LONGEST_FAILURE, kind, message, help)
+    }
+
+    /// This failure in at most so many bytes (and no fewer than 200).
+    pub fn cut(&self, most: usize) -> Failure {
+        Failure::within(most, self.kind, &self.message, self.help.as_deref())
+    }
+
+    fn within(most: usize, kind: Kind, message: &str, help: Option<&str>) -> Failure {
+        let help = help.map(|help| cut(help, most / 4 - CUT.min(most / 4)));
+        let left = most.saturating_sub(help.as_ref().map_or(0, String::len) + CUT);
+        Failure { kind, message: cut(message, left), help }
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Failure {
         let mut message = error.message.clone();
@@ -95,7 +110,7 @@ impl From<&Error> for Failure {
             message.push_str(&format!(": {why}"));
             cause = why.source();
         }
-        Failure { kind: error.kind, message, help: error.help.clone() }
+        Failure::new(error.kind, &message, error.help.as_deref())
     }
 }
 
@@ -104,16 +119,18 @@ impl From<&Error> for Failure {
 pub struct New {
     pub backend: String,
     pub key: String,
-    /// 1 is the worst; what has none comes last.
+    /// The incident's level: 1 is the worst. An incident without a level has a number behind all others.
     pub level: i64,
     /// The incident's JSON.
     pub incident: String,
-    /// Until when a ticket is tried to be made.
-    pub expires_at: Millis,
-    /// The incident's argus_url, if Argus is to hear of the ticket.
+    /// Until when the host tries to make the ticket.
+    pub expires_at: Timestamp,
+    /// The incident's argus_url, if Argus is to be told of the ticket.
     pub tell_argus: Option<String>,
-    /// Whether one that failed is tried again.
+    /// Whether a ticket that is in the store and has failed is tried again.
     pub reopen: bool,
+    /// If there may be a ticket, it is looked for so long after that became unknown, and not earlier.
+    pub settle: Duration,
 }
 
 /// What a row says, without its incident.
@@ -124,14 +141,14 @@ pub struct Job {
     pub key: String,
     pub state: State,
     pub level: i64,
-    pub accepted_at: Millis,
-    pub changed_at: Millis,
-    /// When it is tried again: 0 is now, None never.
-    pub due_at: Option<Millis>,
-    pub expires_at: Millis,
+    pub accepted_at: Timestamp,
+    pub changed_at: Timestamp,
+    /// When it is tried again: [`Timestamp::EPOCH`] is now, None never.
+    pub due_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
     pub attempts: i64,
     pub ticket: Option<Ticket>,
-    /// Whether the host made the ticket; else it was there.
+    /// Whether the host made the ticket. If not, the ticket was there before.
     pub made: bool,
     pub failure: Option<Failure>,
     pub tell_argus: Option<String>,
@@ -141,7 +158,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
     pub job: Job,
-    /// Whether this put it in the queue; else it was known.
+    /// Whether this put the incident in the queue. If not, it was in the store already.
     pub new: bool,
 }
 
@@ -167,12 +184,12 @@ pub enum Outcome {
     },
     /// There is certainly no ticket yet: again at that time.
     Again {
-        at: Millis,
+        at: Timestamp,
         failure: Failure,
     },
     /// There may be a ticket: to be looked for at that time.
     Unknown {
-        at: Millis,
+        at: Timestamp,
         failure: Failure,
     },
     /// It was looked for, and there is none: to be made now.
@@ -180,6 +197,17 @@ pub enum Outcome {
     Failed(Failure),
     /// There may be a ticket, and only a person can look for it.
     Lost(Failure),
+}
+
+impl Outcome {
+    /// Why there is no ticket yet, if something failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Outcome::Again { failure, .. } | Outcome::Unknown { failure, .. } => Some(failure),
+            Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
+            Outcome::Created { .. } | Outcome::NoTicket => None,
+        }
+    }
 }
 
 /// What time has made due.
@@ -190,27 +218,27 @@ pub struct Advanced {
     /// What was given up.
     pub failed: Vec<Job>,
     /// When the next row will be due.
-    pub next: Option<Millis>,
+    pub next: Option<Timestamp>,
 }
 
 /// One try, as it ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     pub number: i64,
-    pub started_at: Millis,
-    pub ended_at: Millis,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
     /// The state that it led to.
     pub outcome: State,
     pub failure: Option<Failure>,
 }
 
-/// Which rows a list has, in the order of their numbers.
+/// Which rows are listed. They are listed in the order of their numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub backend: Option<String>,
     pub state: Option<State>,
     pub key: Option<String>,
-    /// Rows behind this one.
+    /// Only rows with a larger number than this.
     pub after: i64,
     pub most: i64,
 }
@@ -222,7 +250,7 @@ pub struct Count {
     pub state: State,
     pub rows: i64,
     /// When the oldest of them was accepted.
-    pub oldest: Millis,
+    pub oldest: Timestamp,
 }
 
 /// What a person wants of a row.
@@ -231,7 +259,7 @@ pub enum Order {
     /// Try it now, until that time. What may have a ticket is looked for, at the earliest `settle`
     /// after that became unknown.
     Retry {
-        until: Millis,
+        until: Timestamp,
         settle: Duration,
     },
     Cancel,
@@ -250,7 +278,7 @@ pub enum StoreError {
     },
     #[error("there is no ticket {0} in the store")]
     NoSuch(i64),
-    /// What was wanted can't be had in that state.
+    /// A ticket in that state can't be retried, or cancelled.
     #[error("ticket {id} can't be {wanted}: it is {}", state.name())]
     Conflict { id: i64, wanted: &'static str, state: State },
 }
@@ -275,17 +303,18 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Where accepted incidents are kept. Several hosts may share one.
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// Keeps an incident, or says what is kept of its (backend, key).
+    /// Keeps an incident. If there is a row of its backend and key already, gives that.
     async fn accept(&self, new: New) -> Result<Accepted>;
 
-    /// At most `most` rows of a backend that are due, by level, then age; now `creating`.
+    /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest. They
+    /// are `creating` now.
     async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>>;
 
-    /// Ends a claim. None: it was somebody else's by now, and nothing was changed.
+    /// Ends a claim. None means that the claim's lease was over, and that nothing was changed.
     async fn settle(
         &self,
         claim: &Claim,
-        started_at: Millis,
+        started_at: Timestamp,
         outcome: Outcome,
     ) -> Result<Option<Job>>;
 
@@ -296,8 +325,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// A person's order. Returns the row as it is then.
     async fn order(&self, id: i64, order: Order) -> Result<Job>;
 
-    /// Puts what failed for one of the reasons back in the queue of a backend; how many.
-    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64>;
+    /// Puts what failed for one of the reasons back in the queue of a backend; how many. What may have a
+    /// ticket is looked for, at the earliest `settle` after it failed.
+    async fn reopen(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        until: Timestamp,
+        settle: Duration,
+    ) -> Result<u64>;
 
     async fn get(&self, id: i64) -> Result<Option<Job>>;
 
@@ -310,12 +346,44 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// At most `most` created rows, behind `after`, of which Argus has not been told.
     async fn to_tell(&self, after: i64, most: i64) -> Result<Vec<Job>>;
 
-    /// Argus knows it.
+    /// Notes that Argus knows of the ticket.
     async fn told(&self, id: i64) -> Result<()>;
 
-    /// Removes what was finished, and last asked for before that time; how many.
-    async fn prune(&self, before: Millis) -> Result<u64>;
+    /// Removes some of the rows that are finished and were last asked for before that time; how many.
+    async fn prune(&self, before: Timestamp) -> Result<u64>;
 
-    /// Whether it can be written to.
+    /// Writes to the store, to find out whether that can be done.
     async fn probe(&self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_cut_to_eight_kilobytes_and_says_so() {
+        let long = |letter: &str| letter.repeat(1 << 20);
+        for (message, help) in [
+            (long("m"), None),
+            (long("m"), Some(long("h"))),
+            ("short".to_owned(), Some(long("h"))),
+            (long("\u{20ac}"), Some(long("\u{20ac}"))),
+        ] {
+            let mut error = Error::plugin("it failed").cause(std::io::Error::other(message));
+            error.help = help;
+            let failure = Failure::from(&error);
+            let bytes = failure.message.len() + failure.help.as_ref().map_or(0, String::len);
+            assert!(bytes <= 8 << 10, "{bytes}");
+            assert!(failure.message.starts_with("it failed: "));
+            let all = format!("{}{}", failure.message, failure.help.unwrap_or_default());
+            assert!(all.ends_with(" bytes more)"), "{}", &all[all.len() - 40..]);
+            assert!(failure.kind == Kind::Plugin);
+        }
+        let error = Error::usage("the reason").help("what to do");
+        let failure = Failure::from(&error);
+        assert_eq!(
+            (failure.message.as_str(), failure.help.as_deref()),
+            ("the reason", Some("what to do"))
+        );
+    }
 }

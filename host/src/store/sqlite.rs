@@ -15,27 +15,33 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, QueryBuilder, Row};
 use tokio::sync::{mpsc, oneshot};
 
+use super::timestamp::millis;
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Failure, Filter, Job, Millis, New, Order, Outcome,
-    Result, State, Store, StoreError, millis, now,
+    Accepted, Advanced, Attempt, Claim, Count, Failure, Filter, Job, New, Order, Outcome, Result,
+    State, Store, StoreError, Timestamp,
 };
 use crate::error::Kind;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
 
-/// Writes that share a commit, at most.
+/// At most so many writes share a commit.
 const GROUP: usize = 256;
-/// Writes that wait for their turn, at most; who comes then waits to get in.
+/// At most so many writes wait for their turn; who comes with another one waits until there is room.
 const WAITING: usize = 1024;
 /// How long to wait for another host to let go of the store.
 const LOCK: Duration = Duration::from_secs(2);
 const PAGE: u64 = 4096;
-/// The part of the store that only settles what is in it: a tenth.
+/// One part in so many of the store takes no new incident: it is kept for what becomes of those in it.
 const RESERVE: i64 = 10;
-const DAY: Millis = 24 * 60 * 60 * 1000;
-/// Tries of a ticket that are kept.
-const TRIES: i64 = 1000;
-/// Rows that one prune removes, so that nobody waits long behind it.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Tries of a ticket that are kept: the last ones.
+const TRIES: i64 = 100;
+/// Bytes of the failure that is kept of a try; all of the last one is kept with the ticket. A row of up to a
+/// quarter of a page shares it, a larger one would take a page of its own.
+const TRY: usize = 768;
+/// Bytes of the failure that is kept with a ticket when the store is so full that it takes no new incident.
+const SHORT: usize = 256;
+/// At most so many rows are removed by one write, so that those behind it don't wait long.
 const PRUNED_AT_ONCE: i64 = 1000;
 
 const FULL: &str = "is full";
@@ -49,7 +55,22 @@ macro_rules! columns {
     };
 }
 
-/// See the module.
+/// When a row that is tried anew is due: now, or, where there may be a ticket, after the settling time.
+macro_rules! due {
+    ($now:literal, $settle:literal) => {
+        concat!(
+            "CASE WHEN maybe <> 1 OR changed_at + ",
+            $settle,
+            " <= ",
+            $now,
+            " THEN 0 ELSE changed_at + ",
+            $settle,
+            " END"
+        )
+    };
+}
+
+/// The store in a SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
@@ -70,10 +91,10 @@ enum Write {
         id: i64,
         lease: i64,
         number: i64,
-        started_at: Millis,
+        started_at: Timestamp,
         outcome: Outcome,
     },
-    /// What time has made due; with `all_leases`, leases end whenever they would.
+    /// What time has made due. With `all_leases` every lease ends, also one that would last longer.
     Advance {
         settle: Duration,
         all_leases: bool,
@@ -82,11 +103,12 @@ enum Write {
     Reopen {
         backend: String,
         kinds: Vec<Kind>,
-        until: Millis,
+        until: Timestamp,
+        settle: Duration,
     },
     Told(i64),
     Prune {
-        before: Millis,
+        before: Timestamp,
     },
     Probe,
 }
@@ -98,6 +120,20 @@ enum Done {
     Job(Box<Option<Job>>),
     Jobs(Vec<Job>),
     Rows(u64),
+}
+
+/// Why a write was not done.
+enum Undone {
+    /// SQLite failed: nothing of its group was done, and its connection may have to begin anew.
+    Failed(sqlx::Error),
+    /// It makes no sense, or there is no room for it. That changed nothing, and the group goes on.
+    Refused(StoreError),
+}
+
+impl From<sqlx::Error> for Undone {
+    fn from(cause: sqlx::Error) -> Undone {
+        Undone::Failed(cause)
+    }
 }
 
 #[derive(Debug)]
@@ -116,8 +152,8 @@ impl Sqlite {
         Sqlite::connect(path, max_bytes, None).await
     }
 
-    /// Opens the store, or makes it, as the only host that works on it. What an earlier host left
-    /// under way is unknown now.
+    /// Opens the store, or makes it, as the only host that works on it. Rows that an earlier host left
+    /// under way become `unknown`.
     pub async fn open_alone(path: &Path, max_bytes: u64, settle: Duration) -> Result<Sqlite> {
         let directory = path.parent().unwrap_or(Path::new("."));
         let lock = make_private(directory).and_then(|()| {
@@ -132,7 +168,7 @@ impl Sqlite {
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
-                // One that is just ending, or was killed while it started a worker.
+                // The other host may just be ending; a worker that it had begun to start holds the lock, too.
                 Err(TryLockError::WouldBlock) if started.elapsed() < LOCK => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -205,7 +241,7 @@ fn make_private(directory: &Path) -> std::io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-/// As [`make_private`], for a file; SQLite makes those beside it alike.
+/// As [`make_private`], for a file. SQLite gives the files that it makes beside it the same permissions.
 fn make_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -232,7 +268,7 @@ impl Store for Sqlite {
     async fn settle(
         &self,
         claim: &Claim,
-        started_at: Millis,
+        started_at: Timestamp,
         outcome: Outcome,
     ) -> Result<Option<Job>> {
         let (id, lease, number) = (claim.job.id, claim.lease, claim.job.attempts);
@@ -248,10 +284,10 @@ impl Store for Sqlite {
             SELECT min(expires_at) FROM tickets WHERE due_at IS NOT NULL AND state <> 'creating')";
         let next = || async {
             let row = sqlx::query(NEXT).fetch_one(&self.readers).await;
-            row.and_then(|row| row.try_get::<Option<Millis>, _>(0)).map_err(|e| self.failed(e))
+            row.and_then(|row| row.try_get::<Option<Timestamp>, _>(0)).map_err(|e| self.failed(e))
         };
         let at = next().await?;
-        if at.is_none_or(|at| at > now()) {
+        if at.is_none_or(|at| at > Timestamp::now()) {
             return Ok(Advanced { next: at, ..Advanced::default() });
         }
         match self.write(Write::Advance { settle, all_leases: false }).await? {
@@ -267,9 +303,15 @@ impl Store for Sqlite {
         }
     }
 
-    async fn reopen(&self, backend: &str, kinds: &[Kind], until: Millis) -> Result<u64> {
+    async fn reopen(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        until: Timestamp,
+        settle: Duration,
+    ) -> Result<u64> {
         let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
-        rows(self.write(Write::Reopen { backend, kinds, until }).await?)
+        rows(self.write(Write::Reopen { backend, kinds, until, settle }).await?)
     }
 
     async fn get(&self, id: i64) -> Result<Option<Job>> {
@@ -290,8 +332,9 @@ impl Store for Sqlite {
             QueryBuilder::new(concat!("SELECT ", columns!(), " FROM tickets WHERE id > "));
         query.push_bind(filter.after);
         if let Some(backend) = &filter.backend {
-            // Rows of a backend lie close together: no index is better than their order, unless one
-            // for the state or the key narrows them down.
+            // Most rows are of the same few backends: reading them in their order is faster than an index
+            // of the backend. The plus keeps SQLite from that index, unless the state or the key are asked for,
+            // whose indexes leave few rows.
             let narrowed = filter.state.is_some() || filter.key.is_some();
             query.push(if narrowed { " AND backend = " } else { " AND +backend = " });
             query.push_bind(backend);
@@ -340,7 +383,7 @@ impl Store for Sqlite {
         self.write(Write::Told(id)).await.map(drop)
     }
 
-    async fn prune(&self, before: Millis) -> Result<u64> {
+    async fn prune(&self, before: Timestamp) -> Result<u64> {
         rows(self.write(Write::Prune { before }).await?)
     }
 
@@ -372,7 +415,7 @@ async fn write_all(
             Ok(done) => {
                 replies.into_iter().zip(done).for_each(|(reply, done)| drop(reply.send(done)));
             }
-            // One that can't be done must not keep the others from it.
+            // A write that fails must not keep the others of its group from being done: each is tried alone.
             Err(_) => {
                 for (reply, write) in replies.into_iter().zip(&writes) {
                     let alone = std::slice::from_ref(write);
@@ -391,22 +434,23 @@ async fn write_all(
     drop(lock);
 }
 
-/// All of `writes` in one transaction, or none. The inner errors are refusals, which change nothing.
+/// All of `writes` in one transaction, or none. What was refused among them is an error in the list.
 async fn together(
     db: &mut SqliteConnection,
     writes: &[Write],
     path: &Path,
 ) -> sqlx::Result<Vec<Result<Done>>> {
-    // By hand: SQLite itself rolls back when the disk is full, of which sqlx's transactions don't
-    // know; a connection of theirs could begin no other one.
+    // Transactions are begun and ended by hand: when the disk is full, SQLite rolls back by itself, and
+    // sqlx, which doesn't notice that, could never begin another transaction on the connection.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
     let mut left = None;
     let mut done = Vec::with_capacity(writes.len());
     let mut failed = None;
     for write in writes {
         match one(db, write, &mut left, path).await {
-            Ok(result) => done.push(result),
-            Err(cause) => {
+            Ok(result) => done.push(Ok(result)),
+            Err(Undone::Refused(why)) => done.push(Err(why)),
+            Err(Undone::Failed(cause)) => {
                 failed = Some(cause);
                 break;
             }
@@ -416,39 +460,41 @@ async fn together(
         failed = sqlx::query("COMMIT").execute(&mut *db).await.err();
     }
     let Some(cause) = failed else { return Ok(done) };
-    // An error: it is rolled back already.
+    // An error means that SQLite has rolled it back already.
     let _ = sqlx::query("ROLLBACK").execute(db).await;
     Err(cause)
 }
 
-/// `left`: what may still come in, once that is known for the group.
+/// Does one write. `left` is how many bytes may still come in, once somebody in its group has asked for that.
 async fn one(
     db: &mut SqliteConnection,
     write: &Write,
     left: &mut Option<i64>,
     path: &Path,
-) -> sqlx::Result<Result<Done>> {
-    Ok(Ok(match write {
+) -> std::result::Result<Done, Undone> {
+    Ok(match write {
         Write::Accept(new) => return accept_unless_full(db, new, left, path).await,
         Write::Claim { backend, most, lease } => {
             Done::Claims(claim(db, backend, *most, *lease).await?)
         }
         Write::Settle { id, lease, number, started_at, outcome } => {
-            Done::Job(Box::new(settle(db, *id, *lease, *number, *started_at, outcome).await?))
+            let is_short = outcome.failure().is_some() && *left_of(db, left).await? < 0;
+            let end = End { id: *id, lease: *lease, number: *number, started_at: *started_at };
+            Done::Job(Box::new(settle(db, end, outcome, is_short).await?))
         }
         Write::Advance { settle, all_leases } => {
             Done::Jobs(advance(db, *settle, *all_leases).await?)
         }
         Write::Order(id, order) => return order_row(db, *id, *order).await,
-        Write::Reopen { backend, kinds, until } => {
-            let done = sqlx::query(
-                "UPDATE tickets SET state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, \
-                 due_at = 0, expires_at = ?, changed_at = ? \
-                 WHERE state = 'failed' AND backend = ? AND maybe < 2 \
-                 AND failure ->> 'kind' IN (SELECT value FROM json_each(?))",
-            );
-            let done = done.bind(until).bind(now()).bind(backend).bind(text(kinds));
-            let done = done.execute(db).await?;
+        Write::Reopen { backend, kinds, until, settle } => {
+            let done = sqlx::query(concat!(
+                "UPDATE tickets SET state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, due_at = ",
+                due!("?1", "?2"),
+                ", expires_at = ?3, changed_at = ?1 WHERE state = 'failed' AND backend = ?4 AND maybe < 2 \
+                 AND failure ->> 'kind' IN (SELECT value FROM json_each(?5))",
+            ));
+            let done = done.bind(Timestamp::now()).bind(millis(*settle)).bind(until);
+            let done = done.bind(backend).bind(text(kinds)).execute(db).await?;
             Done::Rows(done.rows_affected())
         }
         Write::Told(id) => {
@@ -465,14 +511,15 @@ async fn one(
             Done::Rows(done.rows_affected())
         }
         Write::Probe => {
-            // A write of nothing new, which must reach the disk all the same.
+            // It writes what is there already, and that must reach the disk like everything else.
             sqlx::query("PRAGMA user_version = 1").execute(db).await?;
             Done::Rows(0)
         }
-    }))
+    })
 }
 
-/// How many bytes may still come in: what is in the store must be settled though nothing else fits.
+/// How many bytes of new incidents there is room for. It is negative when the part of the store is in use
+/// that is kept for what becomes of the incidents in it.
 async fn room(db: &mut SqliteConnection) -> sqlx::Result<i64> {
     const PAGES: &str = "SELECT (SELECT page_count FROM pragma_page_count) \
         - (SELECT freelist_count FROM pragma_freelist_count) AS used, \
@@ -483,22 +530,30 @@ async fn room(db: &mut SqliteConnection) -> sqlx::Result<i64> {
     Ok((most - most / RESERVE - used).saturating_mul(row.try_get("size")?))
 }
 
+/// As [`room`], asked once for all writes of a group.
+async fn left_of<'a>(
+    db: &mut SqliteConnection,
+    left: &'a mut Option<i64>,
+) -> sqlx::Result<&'a mut i64> {
+    match left {
+        Some(left) => Ok(left),
+        unknown => Ok(unknown.insert(room(db).await?)),
+    }
+}
+
 async fn accept_unless_full(
     db: &mut SqliteConnection,
     new: &New,
     left: &mut Option<i64>,
     path: &Path,
-) -> sqlx::Result<Result<Done>> {
-    let left = match left {
-        Some(left) => left,
-        unknown => unknown.insert(room(db).await?),
-    };
+) -> std::result::Result<Done, Undone> {
+    let left = left_of(db, left).await?;
     if *left < 0 {
-        return Ok(Err(broken(path, FULL, FULL_HELP.to_owned(), None)));
+        return Err(Undone::Refused(broken(path, FULL, FULL_HELP.to_owned(), None)));
     }
-    // At most: a row fills pages of its own, and its indexes' entries may begin new ones.
+    // A row takes no more than that: it fills pages of its own, and its indexes may need new ones.
     *left -= 2 * new.incident.len() as i64 + 4096;
-    Ok(Ok(Done::Accepted(Box::new(accept(db, new).await?))))
+    Ok(Done::Accepted(Box::new(accept(db, new).await?)))
 }
 
 async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> {
@@ -507,14 +562,15 @@ async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> 
          seen_at, expires_at, tell_argus) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?5, 0, ?5, ?6, ?7) \
          ON CONFLICT (backend, key) DO UPDATE SET \
          state = CASE maybe WHEN 0 THEN 'queued' ELSE 'unknown' END, level = excluded.level, \
-         incident = excluded.incident, changed_at = excluded.changed_at, due_at = 0, \
-         seen_at = excluded.seen_at, expires_at = excluded.expires_at \
+         incident = excluded.incident, changed_at = excluded.changed_at, due_at = ",
+        due!("?5", "?9"),
+        ", seen_at = excluded.seen_at, expires_at = excluded.expires_at \
          WHERE ?8 AND tickets.state = 'failed' AND maybe < 2 RETURNING ",
         columns!()
     );
     let insert = sqlx::query(INSERT).bind(&new.backend).bind(&new.key).bind(new.level);
-    let insert = insert.bind(&new.incident).bind(now()).bind(new.expires_at);
-    let insert = insert.bind(&new.tell_argus).bind(new.reopen);
+    let insert = insert.bind(&new.incident).bind(Timestamp::now()).bind(new.expires_at);
+    let insert = insert.bind(&new.tell_argus).bind(new.reopen).bind(millis(new.settle));
     if let Some(row) = insert.fetch_optional(&mut *db).await? {
         return Ok(Accepted { job: job(&row)?, new: true });
     }
@@ -522,10 +578,10 @@ async fn accept(db: &mut SqliteConnection, new: &New) -> sqlx::Result<Accepted> 
         concat!("SELECT seen_at, ", columns!(), " FROM tickets WHERE backend = ? AND key = ?");
     let row = sqlx::query(KNOWN).bind(&new.backend).bind(&new.key).fetch_one(&mut *db).await?;
     let job = job(&row)?;
-    // Once a day is enough to know what is asked for.
-    if job.state.is_final() && row.try_get::<Millis, _>("seen_at")? < now() - DAY {
+    // Pruning counts in days: it is enough to note once a day that somebody asked for the row.
+    if job.state.is_final() && row.try_get::<Timestamp, _>("seen_at")? < Timestamp::now() - DAY {
         let seen = sqlx::query("UPDATE tickets SET seen_at = ? WHERE id = ?");
-        seen.bind(now()).bind(job.id).execute(db).await?;
+        seen.bind(Timestamp::now()).bind(job.id).execute(db).await?;
     }
     Ok(Accepted { job, new: false })
 }
@@ -548,13 +604,13 @@ async fn claim(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let until = now() + millis(lease);
-    // One for all: each statement is a way to SQLite's thread and back.
+    let until = Timestamp::now() + lease;
+    // One statement for all rows, since each statement goes to SQLite's thread and back.
     let taken = sqlx::query(
         "UPDATE tickets SET state = 'creating', due_at = ?, lease = lease + 1, \
          attempts = attempts + 1, changed_at = ? WHERE id IN (SELECT value FROM json_each(?))",
     );
-    taken.bind(until).bind(now()).bind(text(&ids)).execute(db).await?;
+    taken.bind(until).bind(Timestamp::now()).bind(text(&ids)).execute(db).await?;
     let mut claims = Vec::with_capacity(rows.len());
     for row in rows {
         let mut job = job(&row)?;
@@ -568,39 +624,53 @@ async fn claim(
     Ok(claims)
 }
 
-async fn settle(
-    db: &mut SqliteConnection,
+/// A claim of a row, which ends.
+struct End {
     id: i64,
     lease: i64,
+    /// The number of the try that it was for.
     number: i64,
-    started_at: Millis,
+    started_at: Timestamp,
+}
+
+/// Ends a claim. With `is_short` only the beginning of a failure is kept, and nothing in the list of tries.
+async fn settle(
+    db: &mut SqliteConnection,
+    end: End,
     outcome: &Outcome,
+    is_short: bool,
 ) -> sqlx::Result<Option<Job>> {
+    let End { id, lease, number, started_at } = end;
     const SETTLE: &str = concat!(
         "UPDATE tickets SET state = ?1, due_at = ?2, ticket = ?3, made = ?4, failure = ?5, \
          changed_at = ?6, seen_at = ?6, maybe = coalesce(?9, maybe) \
          WHERE id = ?7 AND lease = ?8 AND state = 'creating' RETURNING ",
         columns!()
     );
-    let (state, due_at, maybe, failure) = match outcome {
-        Outcome::Created { .. } => (State::Created, None, Some(0), None),
-        Outcome::Again { at, failure } => (State::Queued, Some(*at), None, Some(failure)),
-        Outcome::Unknown { at, failure } => (State::Unknown, Some(*at), Some(1), Some(failure)),
-        Outcome::NoTicket => (State::Queued, Some(0), Some(0), None),
-        Outcome::Failed(failure) => (State::Failed, None, None, Some(failure)),
-        Outcome::Lost(failure) => (State::Failed, None, Some(2), Some(failure)),
+    let (state, due_at, maybe) = match outcome {
+        Outcome::Created { .. } => (State::Created, None, Some(0)),
+        Outcome::Again { at, .. } => (State::Queued, Some(*at), None),
+        Outcome::Unknown { at, .. } => (State::Unknown, Some(*at), Some(1)),
+        Outcome::NoTicket => (State::Queued, Some(Timestamp::EPOCH), Some(0)),
+        Outcome::Failed(_) => (State::Failed, None, None),
+        Outcome::Lost(_) => (State::Failed, None, Some(2)),
     };
     let (ticket, made) = match outcome {
         Outcome::Created { ticket, made } => (Some(ticket), *made),
         _ => (None, false),
     };
-    let failure = failure.map(text);
+    let failure = outcome.failure();
+    let kept = failure.map(|failure| if is_short { failure.cut(SHORT) } else { failure.clone() });
     let query = sqlx::query(SETTLE).bind(state.name()).bind(due_at).bind(ticket.map(text));
-    let query = query.bind(made).bind(&failure).bind(now()).bind(id).bind(lease).bind(maybe);
+    let query = query.bind(made).bind(kept.as_ref().map(text)).bind(Timestamp::now());
+    let query = query.bind(id).bind(lease).bind(maybe);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return Ok(None) };
-    let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
-    let attempt = attempt.bind(id).bind(number).bind(started_at).bind(now()).bind(state.name());
-    attempt.bind(&failure).execute(&mut *db).await?;
+    if !is_short {
+        let failure = failure.map(|failure| text(&failure.cut(TRY)));
+        let attempt = sqlx::query("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)");
+        let attempt = attempt.bind(id).bind(number).bind(started_at).bind(Timestamp::now());
+        attempt.bind(state.name()).bind(failure).execute(&mut *db).await?;
+    }
     if number > TRIES {
         let old = sqlx::query("DELETE FROM attempts WHERE ticket = ? AND number <= ?");
         old.bind(id).bind(number - TRIES).execute(db).await?;
@@ -614,12 +684,12 @@ async fn advance(
     all_leases: bool,
 ) -> sqlx::Result<Vec<Job>> {
     let left = text(&Failure { kind: Kind::Plugin, message: LEFT.to_owned(), help: None });
-    let lease_end = if all_leases { Millis::MAX } else { now() };
+    let lease_end = if all_leases { Timestamp::END } else { Timestamp::now() };
     sqlx::query(
         "INSERT OR REPLACE INTO attempts SELECT id, attempts, changed_at, ?1, 'unknown', ?2 \
          FROM tickets WHERE due_at > 0 AND due_at <= ?3 AND state = 'creating'",
     )
-    .bind(now())
+    .bind(Timestamp::now())
     .bind(&left)
     .bind(lease_end)
     .execute(&mut *db)
@@ -629,7 +699,7 @@ async fn advance(
          failure = ?2 \
          WHERE due_at > 0 AND due_at <= ?3 AND state = 'creating'",
     )
-    .bind(now())
+    .bind(Timestamp::now())
     .bind(&left)
     .bind(lease_end)
     .bind(millis(settle))
@@ -638,7 +708,7 @@ async fn advance(
     sqlx::query(
         "UPDATE tickets SET due_at = 0 WHERE due_at > 0 AND due_at <= ? AND state <> 'creating'",
     )
-    .bind(now())
+    .bind(Timestamp::now())
     .execute(&mut *db)
     .await?;
     const EXPIRE: &str = concat!(
@@ -647,18 +717,23 @@ async fn advance(
          'kind', coalesce(failure ->> 'kind', 'client'), 'help', failure ->> 'help', 'message', \
          'given up after ' || attempts || ' tries' \
          || CASE state WHEN 'unknown' THEN ' (there may be a ticket): ' ELSE ': ' END \
-         || coalesce(failure ->> 'message', 'its turn never came')) \
+         || coalesce(substr(failure ->> 'message', 1, 8000), 'its turn never came')) \
          WHERE due_at IS NOT NULL AND state <> 'creating' AND expires_at <= ?1 RETURNING ",
         columns!()
     );
-    let expired = sqlx::query(EXPIRE).bind(now()).fetch_all(db).await?;
+    let expired = sqlx::query(EXPIRE).bind(Timestamp::now()).fetch_all(db).await?;
     expired.iter().map(job).collect()
 }
 
-async fn order_row(db: &mut SqliteConnection, id: i64, order: Order) -> sqlx::Result<Result<Done>> {
+async fn order_row(
+    db: &mut SqliteConnection,
+    id: i64,
+    order: Order,
+) -> std::result::Result<Done, Undone> {
     const RETRY: &str = concat!(
-        "UPDATE tickets SET state = CASE maybe WHEN 1 THEN 'unknown' ELSE 'queued' END, \
-         due_at = CASE maybe WHEN 1 THEN changed_at + ?1 ELSE 0 END, maybe = maybe & 1, \
+        "UPDATE tickets SET state = CASE maybe WHEN 1 THEN 'unknown' ELSE 'queued' END, due_at = ",
+        due!("?2", "?1"),
+        ", maybe = maybe & 1, \
          changed_at = CASE state WHEN 'unknown' THEN changed_at ELSE ?2 END, seen_at = ?2, \
          expires_at = ?4 \
          WHERE id = ?3 AND state IN ('queued', 'unknown', 'failed', 'cancelled') RETURNING ",
@@ -671,19 +746,20 @@ async fn order_row(db: &mut SqliteConnection, id: i64, order: Order) -> sqlx::Re
     );
     let (wanted, query) = match order {
         Order::Retry { until, settle } => {
-            let query = sqlx::query(RETRY).bind(millis(settle)).bind(now()).bind(id).bind(until);
+            let query =
+                sqlx::query(RETRY).bind(millis(settle)).bind(Timestamp::now()).bind(id).bind(until);
             ("retried", query)
         }
-        Order::Cancel => ("cancelled", sqlx::query(CANCEL).bind(now()).bind(id)),
+        Order::Cancel => ("cancelled", sqlx::query(CANCEL).bind(Timestamp::now()).bind(id)),
     };
     if let Some(row) = query.fetch_optional(&mut *db).await? {
-        return Ok(Ok(Done::Job(Box::new(Some(job(&row)?)))));
+        return Ok(Done::Job(Box::new(Some(job(&row)?))));
     }
     let row = sqlx::query("SELECT state FROM tickets WHERE id = ?").bind(id);
-    Ok(match row.fetch_optional(db).await? {
-        Some(row) => Err(StoreError::Conflict { id, wanted, state: state(&row, "state")? }),
-        None => Err(StoreError::NoSuch(id)),
-    })
+    Err(Undone::Refused(match row.fetch_optional(db).await? {
+        Some(row) => StoreError::Conflict { id, wanted, state: state(&row, "state")? },
+        None => StoreError::NoSuch(id),
+    }))
 }
 
 fn text<T: Serialize + ?Sized>(value: &T) -> String {

@@ -7,7 +7,8 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(60);
 const MAX: u64 = 1 << 30;
-const NEVER: Millis = Millis::MAX;
+const NEVER: Timestamp = Timestamp::END;
+const MINUTE: Duration = Duration::from_secs(60);
 const RETRY: Order = Order::Retry { until: NEVER, settle: Duration::ZERO };
 
 /// A store in a directory of its own.
@@ -30,6 +31,7 @@ fn new(key: &str) -> New {
         expires_at: NEVER,
         tell_argus: None,
         reopen: true,
+        settle: Duration::ZERO,
     }
 }
 
@@ -49,7 +51,7 @@ async fn claim_one(store: &Sqlite) -> Claim {
 /// Accepts a key and brings it into that state; its id.
 async fn in_state(store: &Sqlite, key: &str, state: State) -> i64 {
     let id = store.accept(new(key)).await.unwrap().job.id;
-    let at = now() + 60_000;
+    let at = Timestamp::now() + MINUTE;
     let outcome = match state {
         State::Queued => return id,
         State::Cancelled => {
@@ -64,7 +66,7 @@ async fn in_state(store: &Sqlite, key: &str, state: State) -> i64 {
     let claim = claim_one(store).await;
     assert_eq!(claim.job.id, id);
     if let Some(outcome) = outcome {
-        store.settle(&claim, now(), outcome).await.unwrap().unwrap();
+        store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
     }
     id
 }
@@ -108,14 +110,18 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     store.accept(new("k")).await.unwrap();
     let claim = claim_one(&store).await;
     let again = |at| Outcome::Again { at, failure: failure(Kind::Client) };
-    let job = store.settle(&claim, now(), again(now() + 60_000)).await.unwrap().unwrap();
+    let job = store
+        .settle(&claim, Timestamp::now(), again(Timestamp::now() + MINUTE))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
     let next = store.advance(Duration::ZERO).await.unwrap().next;
-    assert!(next.is_some_and(|next| next > now() + 50_000));
+    assert!(next.is_some_and(|next| next > Timestamp::now() + MINUTE - MINUTE / 6));
     assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
     store.order(job.id, RETRY).await.unwrap();
     let claim = claim_one(&store).await;
-    store.settle(&claim, now(), again(now())).await.unwrap();
+    store.settle(&claim, Timestamp::now(), again(Timestamp::now())).await.unwrap();
     store.advance(Duration::ZERO).await.unwrap();
     assert_eq!(claim_one(&store).await.job.attempts, 3);
 }
@@ -126,7 +132,7 @@ async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     store.accept(new("k")).await.unwrap();
     let late = store.claim("b", 1, Duration::ZERO).await.unwrap().remove(0);
     store.advance(Duration::ZERO).await.unwrap();
-    assert_eq!(store.settle(&late, now(), created()).await.unwrap(), None);
+    assert_eq!(store.settle(&late, Timestamp::now(), created()).await.unwrap(), None);
     let job = store.get(late.job.id).await.unwrap().unwrap();
     assert_eq!(job.state, State::Unknown);
     assert!(job.failure.unwrap().message.contains("there may be a ticket"));
@@ -136,8 +142,12 @@ async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     store.advance(Duration::ZERO).await.unwrap();
     let claim = claim_one(&store).await;
     assert!(claim.unknown, "who claims it must look for the ticket");
-    assert_eq!(store.settle(&late, now(), created()).await.unwrap(), None, "it has another lease");
-    store.settle(&claim, now(), created()).await.unwrap().unwrap();
+    assert_eq!(
+        store.settle(&late, Timestamp::now(), created()).await.unwrap(),
+        None,
+        "it has another lease"
+    );
+    store.settle(&claim, Timestamp::now(), created()).await.unwrap().unwrap();
     assert_eq!(store.attempts(job.id).await.unwrap().len(), 2);
 }
 
@@ -164,13 +174,16 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 #[tokio::test]
 async fn what_is_too_old_fails_with_its_last_reason() {
     let (_directory, store) = store().await;
-    store.accept(New { expires_at: now(), ..new("never") }).await.unwrap();
+    store.accept(New { expires_at: Timestamp::now(), ..new("never") }).await.unwrap();
     let failed = store.advance(Duration::ZERO).await.unwrap().failed;
     let message = &failed[0].failure.as_ref().unwrap().message;
     assert_eq!(message, "given up after 0 tries: its turn never came");
 
     let id = in_state(&store, "lost", State::Unknown).await;
-    store.order(id, Order::Retry { until: now(), settle: Duration::ZERO }).await.unwrap();
+    store
+        .order(id, Order::Retry { until: Timestamp::now(), settle: Duration::ZERO })
+        .await
+        .unwrap();
     let failed = store.advance(Duration::ZERO).await.unwrap().failed;
     assert_eq!(failed[0].state, State::Failed);
     let message = &failed[0].failure.as_ref().unwrap().message;
@@ -204,7 +217,7 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
         }
         // Out of the way of the next one.
         for claim in store.claim("b", 9, LEASE).await.unwrap() {
-            store.settle(&claim, now(), created()).await.unwrap();
+            store.settle(&claim, Timestamp::now(), created()).await.unwrap();
         }
     }
     assert!(matches!(store.order(99, RETRY).await, Err(StoreError::NoSuch(99))));
@@ -220,8 +233,34 @@ async fn a_retry_of_what_may_be_there_looks_for_it_first_and_not_too_soon() {
         let job = store.order(id, Order::Retry { until: NEVER, settle }).await.unwrap();
         assert_eq!(job.state, State::Unknown);
         let next = store.advance(Duration::ZERO).await.unwrap().next;
-        assert_eq!(next, Some(changed_at + 60_000), "counted from when it was tried");
+        assert_eq!(next, Some(changed_at + MINUTE), "counted from when it was tried");
         assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_there_is_not_looked_for_too_soon_by_who_asks_again_or_by_other_settings() {
+    let settle = Duration::from_secs(60);
+    for again in ["asked for again", "reopened"] {
+        let (_directory, store) = store().await;
+        let id = in_state(&store, "k", State::Unknown).await;
+        // It is too old, and fails for its settings.
+        store
+            .order(id, Order::Retry { until: Timestamp::now(), settle: Duration::ZERO })
+            .await
+            .unwrap();
+        store.advance(Duration::ZERO).await.unwrap();
+        let failed = store.get(id).await.unwrap().unwrap();
+        assert_eq!(failed.state, State::Failed);
+        if again == "reopened" {
+            assert_eq!(store.reopen("b", &[Kind::Client], NEVER, settle).await.unwrap(), 1);
+        } else {
+            store.accept(New { settle, ..new("k") }).await.unwrap();
+        }
+        let job = store.get(id).await.unwrap().unwrap();
+        assert_eq!(job.state, State::Unknown, "{again}");
+        assert_eq!(job.due_at, Some(failed.changed_at + MINUTE), "{again}");
+        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty(), "{again}");
     }
 }
 
@@ -234,7 +273,7 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
             Some(order) => drop(store.order(id, order).await.unwrap()),
             // It is too old, and fails.
             None => {
-                let retry = Order::Retry { until: now(), settle: Duration::ZERO };
+                let retry = Order::Retry { until: Timestamp::now(), settle: Duration::ZERO };
                 store.order(id, retry).await.unwrap();
                 store.advance(Duration::ZERO).await.unwrap();
                 let job = store.accept(new("k")).await.unwrap().job;
@@ -245,7 +284,7 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
         store.advance(Duration::ZERO).await.unwrap();
         let claim = claim_one(&store).await;
         assert!(claim.unknown);
-        let job = store.settle(&claim, now(), Outcome::NoTicket).await.unwrap().unwrap();
+        let job = store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap().unwrap();
         assert_eq!(job.state, State::Queued);
         assert!(!claim_one(&store).await.unknown, "somebody has looked");
     }
@@ -259,9 +298,12 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
     store.advance(Duration::ZERO).await.unwrap();
     let claim = claim_one(&store).await;
     let lost = Outcome::Lost(failure(Kind::Settings));
-    assert_eq!(store.settle(&claim, now(), lost).await.unwrap().unwrap().state, State::Failed);
+    assert_eq!(
+        store.settle(&claim, Timestamp::now(), lost).await.unwrap().unwrap().state,
+        State::Failed
+    );
     assert!(!store.accept(new("k")).await.unwrap().new);
-    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER).await.unwrap(), 0);
+    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER, Duration::ZERO).await.unwrap(), 0);
     assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Queued);
     assert!(!claim_one(&store).await.unknown);
 }
@@ -285,11 +327,11 @@ async fn only_failures_of_the_named_kinds_are_reopened() {
     for kind in [Kind::Settings, Kind::Creation, Kind::Import] {
         store.accept(new(&format!("{kind:?}"))).await.unwrap();
         let claim = claim_one(&store).await;
-        store.settle(&claim, now(), Outcome::Failed(failure(kind))).await.unwrap();
+        store.settle(&claim, Timestamp::now(), Outcome::Failed(failure(kind))).await.unwrap();
     }
     let kinds = [Kind::Settings, Kind::Import];
-    assert_eq!(store.reopen("other", &kinds, NEVER).await.unwrap(), 0);
-    assert_eq!(store.reopen("b", &kinds, NEVER).await.unwrap(), 2);
+    assert_eq!(store.reopen("other", &kinds, NEVER, Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(store.reopen("b", &kinds, NEVER, Duration::ZERO).await.unwrap(), 2);
     let filter = Filter { state: Some(State::Failed), most: 9, ..Filter::default() };
     assert_eq!(store.list(&filter).await.unwrap()[0].key, "Creation");
 }
@@ -299,8 +341,8 @@ async fn pruning_removes_what_is_finished_and_old_with_its_tries() {
     let (_directory, store) = store().await;
     let done = in_state(&store, "done", State::Created).await;
     in_state(&store, "waiting", State::Queued).await;
-    assert_eq!(store.prune(now() - 1000).await.unwrap(), 0);
-    assert_eq!(store.prune(now() + 1000).await.unwrap(), 1);
+    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 0);
+    assert_eq!(store.prune(Timestamp::now() + MINUTE).await.unwrap(), 1);
     assert_eq!(store.get(done).await.unwrap(), None);
     assert!(store.attempts(done).await.unwrap().is_empty());
     assert_eq!(store.counts().await.unwrap()[0].state, State::Queued);
@@ -312,7 +354,7 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let tell_argus = Some("https://argus/incidents/7".to_owned());
     store.accept(New { tell_argus, ..new("untold") }).await.unwrap();
     let claim = claim_one(&store).await;
-    store.settle(&claim, now(), created()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
     let asked = in_state(&store, "asked for", State::Created).await;
     in_state(&store, "forgotten", State::Created).await;
     let options = SqliteConnectOptions::new().filename(&store.path);
@@ -320,23 +362,40 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let week = sqlx::query("UPDATE tickets SET seen_at = seen_at - 7 * 24 * 3600 * 1000");
     week.execute(&mut db).await.unwrap();
     store.accept(new("asked for")).await.unwrap();
-    assert_eq!(store.prune(now() - 60_000).await.unwrap(), 1);
+    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 1);
     assert!(store.get(claim.job.id).await.unwrap().is_some());
     assert!(store.get(asked).await.unwrap().is_some());
     store.told(claim.job.id).await.unwrap();
-    assert_eq!(store.prune(now() - 60_000).await.unwrap(), 1);
+    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn only_the_last_thousand_tries_are_kept() {
+async fn only_the_last_hundred_tries_are_kept() {
     let (_directory, store) = store().await;
     let id = store.accept(new("k")).await.unwrap().job.id;
-    for _ in 0..=1000 {
+    for _ in 0..=100 {
         let claim = claim_one(&store).await;
-        store.settle(&claim, now(), Outcome::NoTicket).await.unwrap();
+        store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap();
     }
     let tries = store.attempts(id).await.unwrap();
-    assert_eq!((tries.len(), tries[0].number), (1000, 2));
+    assert_eq!((tries.len(), tries[0].number), (100, 2));
+}
+
+#[tokio::test]
+async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
+    let (directory, store) = store().await;
+    for key in 0..60 {
+        store.accept(new(&format!("k{key}"))).await.unwrap();
+    }
+    let error = crate::Error::plugin("p".repeat(1 << 20)).help("h".repeat(1 << 20));
+    for _ in 0..110 {
+        for claim in store.claim("b", 100, LEASE).await.unwrap() {
+            let outcome = Outcome::Again { at: Timestamp::EPOCH, failure: Failure::from(&error) };
+            store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
+        }
+    }
+    let bytes = fs::metadata(directory.path().join("queue.db")).unwrap().len();
+    assert!(bytes < 10 << 20, "{bytes} bytes for 60 tickets");
 }
 
 #[tokio::test]
@@ -346,7 +405,7 @@ async fn what_argus_is_to_hear_waits_until_it_was_told() {
     store.accept(New { tell_argus: Some(URL.to_owned()), ..new("k") }).await.unwrap();
     assert!(store.to_tell(0, 10).await.unwrap().is_empty(), "there is no ticket yet");
     let claim = claim_one(&store).await;
-    store.settle(&claim, now(), created()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
     let job = store.to_tell(0, 10).await.unwrap().remove(0);
     assert_eq!(job.tell_argus.as_deref(), Some(URL));
     assert!(store.to_tell(job.id, 10).await.unwrap().is_empty());
@@ -381,10 +440,18 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     assert!(refused.to_string().ends_with("queue.db is full"), "{refused}");
     let help = crate::Error::from(refused).help.unwrap();
     assert!(help.contains("queue.max_megabytes"), "{help}");
-    // What it has taken in, it can carry to its end.
-    for claim in store.claim("b", 1000, LEASE).await.unwrap() {
-        let failure = Failure { message: "z".repeat(1000), ..failure(Kind::Creation) };
-        store.settle(&claim, now(), Outcome::Failed(failure)).await.unwrap().unwrap();
+    // What it has taken in, it can carry to its end, however often that fails, and whatever it says.
+    let said = Failure { message: "z".repeat(8000), ..failure(Kind::Creation) };
+    for number in 1..=20 {
+        let claims = store.claim("b", 1000, LEASE).await.unwrap();
+        assert_eq!(claims.len(), kept as usize, "try {number}");
+        for claim in claims {
+            let outcome = match number {
+                20 => Outcome::Failed(said.clone()),
+                _ => Outcome::Again { at: Timestamp::EPOCH, failure: said.clone() },
+            };
+            store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
+        }
     }
     drop(store);
     let store = Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();

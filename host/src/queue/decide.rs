@@ -1,0 +1,245 @@
+//! What becomes of a ticket after a try, and what the try told about the ticket system: decided, and nothing done.
+
+use std::time::Duration;
+
+use ticket_plugin_api::Retry;
+
+use crate::backend::gateway::LONGEST_PAUSE;
+use crate::config::LookFirst;
+use crate::error::Kind;
+use crate::tickets::Look;
+
+/// A ticket whose plugin breaks is tried again so many times; when it breaks once more in a row, the ticket fails.
+const BROKEN_TRIES: usize = 4;
+
+/// What a try told about the ticket system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Up,
+    Down,
+    /// It told nothing.
+    Unsaid,
+}
+
+/// What is done next about a ticket whose try failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is tried again after that time.
+    Again(Duration),
+    /// There may be a ticket: it is looked for after that time.
+    Look(Duration),
+    /// A person is needed.
+    Fail,
+}
+
+/// A try that failed, and what is known about its ticket and its backend.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    pub kind: Kind,
+    pub retry: Retry,
+    /// How long the ticket system asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether there may have been a ticket before this try.
+    pub was_unknown: bool,
+    /// Whether the gateway holds the backend's requests, since the ticket system asked for that.
+    pub is_paused: bool,
+    /// How long until the backend's next request can leave.
+    pub next_turn: Duration,
+    /// Whether the backend has other settings, or another plugin, by now.
+    pub is_replaced: bool,
+    /// How many tries in a row before this one ended with a broken plugin.
+    pub broke_before: usize,
+    /// How long a ticket that was tried so often waits, if nobody asks for anything else.
+    pub wait: Duration,
+    /// How long after an unknown outcome "there is no ticket" is believed.
+    pub settle: Duration,
+}
+
+/// Decides about a ticket whose try failed.
+pub(super) fn decide(trouble: &Trouble) -> (Next, Health) {
+    (next(trouble), health(trouble))
+}
+
+fn next(trouble: &Trouble) -> Next {
+    let asked = trouble.retry_after.filter(|asked| !asked.is_zero());
+    let wait = asked.map_or(trouble.wait, |asked| asked.min(LONGEST_PAUSE));
+    // What the ticket system asked for counts though its plugin may not have passed it on.
+    let wait = wait.max(trouble.next_turn);
+    match (trouble.retry, trouble.kind) {
+        // It was looked for, and a person must do something before that can succeed.
+        (Retry::Unknown, Kind::Settings | Kind::Creation) if trouble.was_unknown => Next::Fail,
+        (Retry::Unknown, _) => Next::Look(trouble.settle.max(wait)),
+        (Retry::Later, _) | (_, Kind::Client) => Next::Again(wait),
+        (Retry::Never, Kind::Settings | Kind::Import) if trouble.is_replaced => {
+            Next::Again(Duration::ZERO)
+        }
+        (Retry::Never, Kind::Plugin | Kind::Import) if trouble.broke_before < BROKEN_TRIES => {
+            Next::Again(wait)
+        }
+        (Retry::Never, _) => Next::Fail,
+    }
+}
+
+fn health(trouble: &Trouble) -> Health {
+    match (trouble.kind, trouble.retry_after) {
+        // It said when to come back: the gateway holds all calls until then.
+        (Kind::Client, Some(_)) => Health::Unsaid,
+        // Its requests had no turn within the call's time.
+        (Kind::Client, None) if trouble.is_paused => Health::Unsaid,
+        (Kind::Client, None) => Health::Down,
+        // It answered.
+        (Kind::Settings | Kind::Creation, _) => Health::Up,
+        (Kind::Plugin | Kind::Import | Kind::Usage, _) => Health::Unsaid,
+    }
+}
+
+/// What is known of a ticket that is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newness {
+    /// Whether it was never tried before.
+    pub is_first: bool,
+    /// Whether another backend has a row of the same key, and so may have made it.
+    pub elsewhere: bool,
+    /// Whether its incident began when no other host, and no row that is gone, can have had it.
+    pub is_new: bool,
+}
+
+/// When a ticket is looked for that is about to be made.
+pub(super) fn look(look_first: LookFirst, ticket: Newness) -> Look {
+    let never_made = ticket.is_first && !ticket.elsewhere && ticket.is_new;
+    match look_first {
+        LookFirst::WhenInDoubt if never_made => Look::InDoubt,
+        LookFirst::WhenInDoubt | LookFirst::Always => Look::First,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(4);
+    const SETTLE: Duration = Duration::from_secs(10);
+    const LONG: Duration = Duration::from_secs(100);
+
+    fn trouble(kind: Kind, retry: Retry) -> Trouble {
+        Trouble {
+            kind,
+            retry,
+            retry_after: None,
+            was_unknown: false,
+            is_paused: false,
+            next_turn: Duration::ZERO,
+            is_replaced: false,
+            broke_before: 0,
+            wait: WAIT,
+            settle: SETTLE,
+        }
+    }
+
+    /// What a ticket whose try failed so comes to, if `change` is true of it beside.
+    #[track_caller]
+    fn comes_to(
+        kind: Kind,
+        retry: Retry,
+        change: impl Fn(&mut Trouble),
+        next: Next,
+        health: Health,
+    ) {
+        let mut trouble = trouble(kind, retry);
+        change(&mut trouble);
+        assert_eq!(decide(&trouble), (next, health), "{trouble:?}");
+    }
+
+    fn as_it_is(_: &mut Trouble) {}
+
+    #[test]
+    fn a_ticket_system_that_is_down_is_tried_again_whatever_the_error_says() {
+        for retry in [Retry::Later, Retry::Never] {
+            comes_to(Kind::Client, retry, as_it_is, Next::Again(WAIT), Health::Down);
+        }
+    }
+
+    #[test]
+    fn a_pause_that_is_asked_for_is_kept_and_says_nothing_of_health() {
+        let asks = |time| move |trouble: &mut Trouble| trouble.retry_after = Some(time);
+        let again = Next::Again(LONG);
+        comes_to(Kind::Client, Retry::Later, asks(LONG), again, Health::Unsaid);
+        let none = asks(Duration::ZERO);
+        comes_to(Kind::Client, Retry::Later, none, Next::Again(WAIT), Health::Unsaid);
+        let longest = Next::Again(LONGEST_PAUSE);
+        comes_to(Kind::Client, Retry::Later, asks(Duration::MAX), longest, Health::Unsaid);
+    }
+
+    #[test]
+    fn a_call_that_had_no_turn_says_nothing_of_health_and_waits_for_its_turn() {
+        let paused = |trouble: &mut Trouble| {
+            (trouble.is_paused, trouble.next_turn) = (true, LONG);
+        };
+        comes_to(Kind::Client, Retry::Later, paused, Next::Again(LONG), Health::Unsaid);
+    }
+
+    #[test]
+    fn what_may_be_there_is_looked_for_after_the_settling_time() {
+        for (kind, health) in [
+            (Kind::Client, Health::Down),
+            (Kind::Plugin, Health::Unsaid),
+            (Kind::Settings, Health::Up),
+            (Kind::Creation, Health::Up),
+        ] {
+            comes_to(kind, Retry::Unknown, as_it_is, Next::Look(SETTLE), health);
+        }
+        let later = |trouble: &mut Trouble| trouble.next_turn = LONG;
+        comes_to(Kind::Client, Retry::Unknown, later, Next::Look(LONG), Health::Down);
+    }
+
+    #[test]
+    fn a_search_that_only_a_person_can_mend_fails_and_others_are_made_again() {
+        let unknown = |trouble: &mut Trouble| trouble.was_unknown = true;
+        for kind in [Kind::Settings, Kind::Creation] {
+            comes_to(kind, Retry::Unknown, unknown, Next::Fail, Health::Up);
+        }
+        comes_to(Kind::Client, Retry::Unknown, unknown, Next::Look(SETTLE), Health::Down);
+        comes_to(Kind::Plugin, Retry::Unknown, unknown, Next::Look(SETTLE), Health::Unsaid);
+    }
+
+    #[test]
+    fn what_the_ticket_system_refuses_fails() {
+        comes_to(Kind::Creation, Retry::Never, as_it_is, Next::Fail, Health::Up);
+        comes_to(Kind::Usage, Retry::Never, as_it_is, Next::Fail, Health::Unsaid);
+    }
+
+    #[test]
+    fn wrong_settings_fail_unless_they_were_replaced_meanwhile() {
+        comes_to(Kind::Settings, Retry::Never, as_it_is, Next::Fail, Health::Up);
+        let replaced = |trouble: &mut Trouble| trouble.is_replaced = true;
+        let now = Next::Again(Duration::ZERO);
+        comes_to(Kind::Settings, Retry::Never, replaced, now, Health::Up);
+        comes_to(Kind::Import, Retry::Never, replaced, now, Health::Unsaid);
+        comes_to(Kind::Creation, Retry::Never, replaced, Next::Fail, Health::Up);
+    }
+
+    #[test]
+    fn a_plugin_that_breaks_gets_five_tries_in_a_row() {
+        for kind in [Kind::Plugin, Kind::Import] {
+            for broke_before in 0..=5 {
+                let broke = |trouble: &mut Trouble| trouble.broke_before = broke_before;
+                let next = if broke_before < 4 { Next::Again(WAIT) } else { Next::Fail };
+                comes_to(kind, Retry::Never, broke, next, Health::Unsaid);
+            }
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_made_without_a_look_only_if_nothing_can_have_made_it() {
+        for (look_first, is_first, elsewhere, is_new, expected) in [
+            (LookFirst::WhenInDoubt, true, false, true, Look::InDoubt),
+            (LookFirst::WhenInDoubt, false, false, true, Look::First),
+            (LookFirst::WhenInDoubt, true, true, true, Look::First),
+            (LookFirst::WhenInDoubt, true, false, false, Look::First),
+            (LookFirst::Always, true, false, true, Look::First),
+        ] {
+            let ticket = Newness { is_first, elsewhere, is_new };
+            assert_eq!(look(look_first, ticket), expected, "{look_first:?} {ticket:?}");
+        }
+    }
+}
