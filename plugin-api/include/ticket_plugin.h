@@ -39,8 +39,8 @@
  *                                 a call (the rest is dropped, which the host logs)
  *   printed                       standard output and error are slowed down beyond 2 MiB;
  *                                 a process that goes on is killed
- *   shown to a person, kept       8 KiB of an error's message, of a ticket's lists, of a
- *                                 check's lines (the rest is cut, which the host says)
+ *   shown to a person, kept       8 KiB of an error's message, 16 KiB of each of a ticket's lists,
+ *                                 32 KiB of a check's lines (the rest is cut, which the host says)
  */
 #ifndef TICKET_PLUGIN_H
 #define TICKET_PLUGIN_H

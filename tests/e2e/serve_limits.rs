@@ -134,7 +134,7 @@ fn bad_requests_are_refused_with_their_reason_and_keep_nothing() {
         (b"nonsense", 400, "expected"),
         (b"[]", 400, "not as it should be"),
         (b"{}", 400, "missing field `incident`"),
-        (b"{\"incident\": []}", 400, "no JSON object"),
+        (b"{\"incident\": []}", 400, "not a JSON object"),
         (b"{\"incident\": {}}", 400, "no description"),
         (b"{\"incident\": {\"description\": \"x\"}}", 400, "neither an argus_url"),
         (b"{\"incident\": {\"description\": \"x\"}, \"key\": \"\"}", 400, "1 to 1000"),

@@ -10,8 +10,10 @@ use crate::terminal;
 const LONGEST_URL: usize = 4096;
 /// Bytes that a ticket's short name may have.
 const LONGEST_ID: usize = 256;
-/// Bytes of a message, and of all items of a list together.
+/// Bytes of a message.
 const LONGEST_TEXT: usize = 8 << 10;
+/// Bytes of all items of a list together.
+const LONGEST_LIST: usize = 16 << 10;
 /// Bytes of one item of a list.
 const LONGEST_ITEM: usize = 1 << 10;
 /// Bytes of what a plugin says that it would make.
@@ -22,9 +24,9 @@ pub(super) fn text(text: &str, redactor: &Redactor) -> String {
     terminal::cut(&terminal::line(&redactor.strike(text)), LONGEST_TEXT)
 }
 
-/// The items on a line each, 8 KiB together; the last one says how many there are beside.
+/// The items on a line each, 16 KiB together; the last one says how many there are beside.
 fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
-    let mut left = LONGEST_TEXT;
+    let mut left = LONGEST_LIST;
     let mut kept = Vec::new();
     for item in items {
         let item = terminal::cut(&text(item, redactor), LONGEST_ITEM);
@@ -74,7 +76,7 @@ pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Resu
 
 /// The lines of a check.
 pub(super) fn checks(checks: &[Check], redactor: &Redactor) -> Vec<Check> {
-    let mut left = 4 * LONGEST_TEXT;
+    let mut left = 2 * LONGEST_LIST;
     let mut kept = Vec::new();
     for check in checks {
         let name = text(&check.name, redactor);
@@ -128,7 +130,7 @@ mod tests {
         let kept = of(&huge).unwrap();
         assert!(serde_json::to_string(&kept).unwrap().len() < 64 << 10);
         assert!(kept.missing_fields[0].ends_with("bytes more)"), "{:?}", kept.missing_fields);
-        assert_eq!(kept.warnings.last().unwrap(), &format!("... and {} more", (1 << 20) - 1024));
+        assert_eq!(kept.warnings.last().unwrap(), &format!("... and {} more", (1 << 20) - 2048));
     }
 
     #[test]
