@@ -8,7 +8,7 @@ use serde_json::json;
 use super::print;
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
-use crate::validate::{self, CASES, CaseResult, Options, Outcome, Settings};
+use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
 
 /// Run the cases of the plugin validator. Exit code 0: none failed; 6: one did.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         return fuzz(arguments, options).await;
     }
     let mut results = Vec::new();
-    let width = CASES.iter().map(|case| case.name.len()).max().unwrap_or(0);
+    let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
     validate::run(options, |result| {
         if !arguments.json {
             print(&safe(&line(result, width)));
@@ -59,8 +59,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         results.push(result.clone());
     })
     .await?;
-    let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-    let bad = count(Outcome::Fail) + count(Outcome::Crash);
+    let count = |grade| results.iter().filter(|result| result.grade == grade).count();
+    let bad = count(Grade::Fail) + count(Grade::Crash);
     if arguments.json {
         print(&format!(
             "{:#}\n",
@@ -70,9 +70,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         print(&format!(
             "{}: {} passed, {} warnings, {bad} failed, {} skipped\n",
             if bad == 0 { "ok" } else { "FAILED" },
-            count(Outcome::Pass),
-            count(Outcome::Warn),
-            count(Outcome::Skip)
+            count(Grade::Pass),
+            count(Grade::Warn),
+            count(Grade::Skip)
         ));
     }
     Ok(ExitCode::from(if bad == 0 { 0 } else { Kind::Plugin.exit_code() }))
@@ -80,7 +80,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn line(result: &CaseResult, width: usize) -> String {
     let mut line =
-        format!("{:5}  {:width$}  {}\n", result.outcome.name(), result.name, result.demands);
+        format!("{:5}  {:width$}  {}\n", result.grade.name(), result.name, result.demands);
     if !result.message.is_empty() {
         line.push_str(&format!("{:width$}         {}\n", "", result.message));
     }
@@ -92,12 +92,12 @@ async fn fuzz(arguments: &Arguments, options: Options<'_>) -> Result<ExitCode> {
     if arguments.fuzz.is_some() {
         print(&format!("seed {seed}\n"));
     }
-    match validate::fuzz(options, arguments.fuzz, seed).await? {
-        Ok(tried) => {
-            print(&format!("ok: {tried} calls kept the rules\n"));
+    match validate::fuzz(options, arguments.fuzz, seed).await {
+        Fuzzed::KeptTheRules { calls } => {
+            print(&format!("ok: {calls} calls kept the rules\n"));
             Ok(ExitCode::SUCCESS)
         }
-        Err((seed, what)) => {
+        Fuzzed::BrokeARule { seed, what } => {
             print(&safe(&format!("FAILED: {what}\n  again: --reproduce {seed}\n")));
             Ok(ExitCode::from(Kind::Plugin.exit_code()))
         }
