@@ -37,7 +37,7 @@ pub struct Setup {
 
 impl Sources {
     /// The search path: named directories, the config's, the environment's, then the usual ones.
-    pub fn places(&self, config: Option<&Config>) -> Vec<PluginDir> {
+    pub fn directories(&self, config: Option<&Config>) -> Vec<PluginDir> {
         let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
         let named = self.plugin_dirs.iter().cloned();
         let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
@@ -50,7 +50,7 @@ impl Sources {
     pub async fn discover(&self, config: Option<&Config>) -> Catalog {
         let none = Trust::default();
         let trust = config.map_or(&none, |config| &config.trust);
-        Catalog::discover(self.places(config), trust).await
+        Catalog::discover(self.directories(config), trust).await
     }
 
     /// # Errors

@@ -192,8 +192,9 @@ async fn backend(isolation: &str) -> Backend {
     ));
     let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
     // The build's own directory outlives the installation.
-    let places = vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
-    let catalog = Catalog::discover(places, &Trust::default()).await;
+    let directories =
+        vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
+    let catalog = Catalog::discover(directories, &Trust::default()).await;
     let plugin = catalog.find("panics").unwrap();
     Backend::prepare(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
 }

@@ -377,7 +377,7 @@ mod tests {
         std::fs::write(&config, "").unwrap();
         let setup = Setup {
             config: Config::load(Some(&config)).unwrap(),
-            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
+            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), directories: Vec::new() },
             backends: BTreeMap::new(),
             errors: Vec::new(),
         };

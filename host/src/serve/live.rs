@@ -44,11 +44,11 @@ impl Live {
         loop {
             // Watched before it is read: a change in between would be heard of by nobody.
             let config = Config::load(self.sources.config.as_deref())?;
-            let places = self.sources.places(Some(&config));
-            self.watcher = listen_to(config.file, &places, self.changes.clone());
+            let directories = self.sources.directories(Some(&config));
+            self.watcher = listen_to(config.file, &directories, self.changes.clone());
             let setup = self.sources.load(metrics).await?;
             // Else it was changed just before it was watched.
-            if setup.catalog.places == places {
+            if setup.catalog.directories == directories {
                 return Ok(setup);
             }
         }
@@ -125,7 +125,7 @@ fn listen_to(
             return None;
         }
     };
-    let plugins = plugins.iter().map(|place| place.directory.clone());
+    let plugins = plugins.iter().map(|dir| dir.directory.clone());
     for directory in beside.into_iter().chain(plugins).filter(|directory| directory.is_dir()) {
         if let Err(cause) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
             tracing::warn!("{} can't be watched: {cause}", directory.display());
