@@ -77,7 +77,7 @@ impl Settings {
         })?;
         toml::from_str(&text).map_err(|cause| {
             Error::usage(format!("{}: {}", path.display(), cause.message()))
-                .help("endpoint, secret, information, permissions, and [[http]] with method, path, when, status, headers, body")
+                .help("it may have endpoint, secret, information, permissions, and [[http]] with method, path, when, status, headers, body")
         })
     }
 

@@ -26,7 +26,8 @@ impl Origin {
         })
     }
 
-    /// Whether `other` is below this host. An address and a name without a dot have nothing below.
+    /// Whether `other` is a sub-domain of this host, with the same scheme and port. IP addresses and names
+    /// without a dot have no sub-domains.
     fn has_below(&self, other: &Origin) -> bool {
         let (Host::Domain(parent), Host::Domain(child)) = (&self.host, &other.host) else {
             return false;
@@ -47,10 +48,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origins of one backend.
+/// The origins that one backend's requests may go to.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
-    /// None for an endpoint that is no web server, such as a directory.
+    /// None if the endpoint is not a web server but, for example, a directory.
     endpoint: Option<Origin>,
     allowed: Vec<Origin>,
 }
@@ -60,14 +61,17 @@ impl Fence {
         Fence { endpoint: Origin::of(endpoint), allowed }
     }
 
-    /// Whether `host` is one that the operator wrote, and not just below one.
+    /// Whether the operator wrote the name `host` itself in the config, and not only one that it is a
+    /// sub-domain of.
     pub(super) fn names(&self, host: &str) -> bool {
         let mut written = self.endpoint.iter().chain(&self.allowed);
         written.any(|origin| origin.host.to_string().eq_ignore_ascii_case(host))
     }
 
+    /// Whether a request may go to `url`.
+    ///
     /// # Errors
-    /// Why `url` is outside, in words, with the setting that would let it in.
+    /// Says why it may not, and which setting would allow it.
     pub(super) fn admit(&self, url: &Url) -> Result<(), String> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("the plugin asked for a URL with a user name in it; \

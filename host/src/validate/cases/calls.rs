@@ -18,10 +18,10 @@ cases! {
     "check" check_works "check() tells the state of a working ticket system, line by line";
     "create" create_works "create() makes a ticket in a working ticket system, and replies its URL";
     "key" key_counts "puts the key where find() finds it: other keys make other tickets";
-    "create-again" create_again "asks for the same with the same key: a retry is no other ticket";
+    "create-again" create_again "sends the same request for the same key, so that a retry makes no other ticket";
     "find-none" find_none "find() says NOT_FOUND in an empty ticket system";
     "find" find_works "find() gives the ticket of its key";
-    "find-exact" find_exact "find() doesn't take another key's ticket for its own, though a search gives it";
+    "find-exact" find_exact "find() doesn't take another key's ticket for its own, even if a search gives it";
     "dry-run" dry_run "makes nothing in a dry run";
     "incidents" odd_incidents "survives incidents that are empty, huge, deep, of other types, in any script";
 }

@@ -14,7 +14,7 @@ use crate::validate::{Done, Verdict, crash, fail, skip, warn};
 cases! {
     "deadline" deadline "returns when its time is over (rule R6)";
     "cancelled" cancelled "returns at once when it has no time at all";
-    "silence" silence "prints nothing: standard output is nobody's";
+    "silence" silence "prints nothing: what operators are to read goes through call->log()";
     "threads" threads "works with many instances on many threads at once (rule R4)";
     "leak" leak "gives back what it took, in 10,000 calls of instances that are opened and closed";
     "secret" secret "keeps the secret out of replies, logs and URLs";

@@ -60,7 +60,7 @@ async fn load_time(bench: &mut Bench) -> Done {
     let Ok(loaded) = &bench.loaded else { return Err(skip("it can't be loaded")) };
     if loaded.time > Duration::from_millis(100) {
         return Err(fail(format!(
-            "the quickest of five took {:?}, with the worker's start",
+            "the quickest of five loads took {:?}, the start of the worker's process included",
             loaded.time
         )));
     }
@@ -80,7 +80,7 @@ async fn manifest(bench: &mut Bench) -> Done {
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(warn(format!("it says no {}", missing.join(", "))))
+        Err(warn(format!("its manifest has no {}", missing.join(", "))))
     }
 }
 
@@ -95,7 +95,7 @@ async fn schemas(bench: &mut Bench) -> Done {
             return Err(match error.kind {
                 Kind::Plugin => fail(error.message),
                 _ => skip(format!(
-                    "the settings don't fit: {}; give others with --settings",
+                    "the settings don't fit the plugin's schemas: {}; give others with --settings",
                     error.message
                 )),
             });

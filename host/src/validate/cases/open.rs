@@ -26,7 +26,7 @@ async fn open(bench: &mut Bench) -> Done {
     match returned.status {
         status::OK => Ok(()),
         status::SETTINGS_ERROR if bench.made_up => Err(skip(format!(
-            "needs --settings FILE: of made-up ones it says {}",
+            "needs --settings FILE: of settings that were made up the plugin says {:?}",
             message(&returned)
         ))),
         code => Err(fail(format!("open() returned {code}: {}", message(&returned)))),

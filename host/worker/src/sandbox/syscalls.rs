@@ -368,7 +368,8 @@ fn of_a_library(permissions: &Permissions, own: u32) -> Result<Rules, BackendErr
     Ok(rules)
 }
 
-/// Sockets for TCP and UDP. No others: raw ones forge packets, and those of the family UNIX lead to other processes.
+/// Sockets for TCP and UDP. No others: raw ones forge packets, and those of the family UNIX lead to other
+/// processes.
 fn internet_sockets() -> Result<Vec<SeccompRule>, BackendError> {
     let mut sockets = Vec::new();
     for family in [AF_INET, AF_INET6] {
@@ -391,8 +392,8 @@ fn rule(conditions: Vec<SeccompCondition>) -> Result<SeccompRule, BackendError> 
     SeccompRule::new(conditions)
 }
 
-/// An argument that is this number. Only its lower 32 bits are compared, as the kernel itself looks at no others where
-/// an argument is an int.
+/// An argument that is this number. Only its lower 32 bits are compared, as the kernel itself looks at no
+/// others where an argument is an int.
 fn is(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value)
 }
