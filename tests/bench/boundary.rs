@@ -1,4 +1,5 @@
-//! The boundary alone: what a call costs whose plugin only replies, in each way to hold a plugin.
+//! Measures the boundary between host and plugin alone: what a call costs whose plugin does nothing but reply,
+//! in each way to run a plugin.
 
 use std::fs;
 use std::hint::black_box;
@@ -29,11 +30,11 @@ use crate::report::{Bar, Goal, Report};
 use crate::statistics::{figure, interleaved};
 use crate::tickets::sample;
 
-/// A worker sees nothing of the environment but what it is granted: who is granted this is to have
-/// no sandbox.
+/// The environment variable by which a worker of this program learns that it is to run without a sandbox.
+/// Workers see only the variables that they are granted.
 const UNCONFINED: &str = "PATH";
 
-/// A worker's process.
+/// The main function of a worker's process.
 pub fn worker() -> ExitCode {
     match std::env::var_os(UNCONFINED) {
         Some(_) => ticket_host_worker::main_with(|_, _| Ok(Vec::new()), []),
@@ -41,7 +42,7 @@ pub fn worker() -> ExitCode {
     }
 }
 
-/// A host that is asked nothing.
+/// A host for plugins that ask for nothing.
 pub struct Silent;
 
 impl Host for Silent {
@@ -82,8 +83,9 @@ const NAMES: [&str; 8] = [
     "the whole backend, worker + sandbox",
 ];
 
-/// On one processor, with all processes that are started meanwhile: what it costs to wake another
-/// one that sleeps is the machine's affair, and differs from run to run by more than all the rest.
+/// Measures with this thread and all processes that it starts on one processor. Otherwise each call would wake
+/// another processor that sleeps; how long that takes depends on the machine, and differs from run to run by
+/// more than all the rest takes.
 pub fn measure(report: &mut Report) {
     let all = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|&processor| all.is_set(processor)).unwrap();
@@ -170,7 +172,7 @@ fn calls(report: &mut Report) {
     }
 }
 
-/// An incident of so many bytes.
+/// The JSON of an incident with so many bytes.
 pub fn padded(bytes: usize) -> Value {
     let mut incident = sample();
     let rest = bytes - incident.to_string().len();
@@ -183,7 +185,7 @@ fn root_module() -> PathBuf {
     built().join(name)
 }
 
-/// A backend as the program has it.
+/// A backend as the program makes it from a config.
 async fn backend(isolation: &str) -> Backend {
     let installation = Installation::new();
     installation.config(&format!(
@@ -191,7 +193,7 @@ async fn backend(isolation: &str) -> Backend {
          isolation = \"{isolation}\"\ninformation = {{ in = \"\" }}\n"
     ));
     let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
-    // The build's own directory outlives the installation.
+    // The library lies in the build's directory, since the installation is removed when this function returns.
     let directories =
         vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
     let catalog = Catalog::discover(directories, &Trust::default()).await;
