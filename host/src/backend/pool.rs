@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use ticket_host_worker::Digest;
@@ -21,10 +20,7 @@ use tokio::time::timeout;
 use super::call::CallContext;
 use super::in_process::{self, Blocking};
 use crate::config::Isolation;
-use crate::worker::{Peer, Worker, WorkerError};
-
-/// How long after a call's deadline an in-process plugin may still return.
-const GRACE: Duration = Duration::from_secs(1);
+use crate::worker::{GRACE, Peer, Worker, WorkerError};
 
 /// What is needed to open an instance.
 #[derive(Debug)]

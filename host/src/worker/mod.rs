@@ -29,8 +29,8 @@ use stderr::LastWords;
 
 /// How long loading a library may take: its constructors and its entry function.
 const LOADING: Duration = Duration::from_secs(5);
-/// How long a plugin may take to notice that its time is over, before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long after the end of a call's time a plugin may still return, before it is given up.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a worker can't be used, or not any more.
 #[derive(Debug, thiserror::Error)]
