@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::grpc::GrpcPlugin;
 use crate::report::{Bar, Goal, Report};
-use crate::statistics::{figure, interleaved};
+use crate::statistics::{Sample, figure, interleaved};
 use crate::tickets::sample;
 
 /// The environment variable by which a worker of this program learns that it is to run without a sandbox.
@@ -147,29 +147,30 @@ fn calls(report: &mut Report) {
                 &mut || drop(runtime.block_on(worker.create(&asked)).unwrap()),
             ],
         );
-        let title = format!(
-            "The boundary alone, on one processor: JSON of {kilobytes} KB, a create that only replies"
-        );
-        let part = report.part(&title, &["", "us: median (p10 to p90)", "x direct", "x gRPC"]);
-        let [direct, grpc] = [0, 5].map(|rival: usize| times[rival].median());
-        for (rival, (name, time)) in NAMES.iter().zip(&times).enumerate() {
-            let median = time.median();
-            part.row(&[
-                (*name).to_owned(),
-                time.to_string(),
-                figure(median / direct),
-                figure(median / grpc),
-            ]);
-            let own = ![0, 2, 5].contains(&rival);
-            part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us".to_owned(), own });
-        }
-        part.goal(Goal::at_most(
-            "C table / abi_stable",
-            times[1].median() / times[2].median(),
-            1.2,
-        ));
-        part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
+        tell(report, kilobytes, &times);
     }
+}
+
+/// Reports how long the calls took, in the order of [`NAMES`].
+fn tell(report: &mut Report, kilobytes: usize, times: &[Sample]) {
+    let title = format!(
+        "The boundary alone, on one processor: JSON of {kilobytes} KB, a create that only replies"
+    );
+    let part = report.part(&title, &["", "us: median (p10 to p90)", "x direct", "x gRPC"]);
+    let [direct, grpc] = [0, 5].map(|rival: usize| times[rival].median());
+    for (rival, (name, time)) in NAMES.iter().zip(times).enumerate() {
+        let median = time.median();
+        part.row(&[
+            (*name).to_owned(),
+            time.to_string(),
+            figure(median / direct),
+            figure(median / grpc),
+        ]);
+        let own = ![0, 2, 5].contains(&rival);
+        part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us".to_owned(), own });
+    }
+    part.goal(Goal::at_most("C table / abi_stable", times[1].median() / times[2].median(), 1.2));
+    part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
 }
 
 /// The JSON of an incident with so many bytes.

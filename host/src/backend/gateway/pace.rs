@@ -41,7 +41,7 @@ pub(super) struct Pace {
 struct State {
     /// The turn of the next request that asks for one.
     next: Instant,
-    /// The end of the newest pause. Until then nothing leaves, not even a request that has been given its turn.
+    /// The latest end of all pauses so far. Until then nothing leaves, not even a request that has been given its turn.
     paused: Instant,
     /// When a refusal last counted. Refusals of requests that had left before then don't count.
     refused: Option<Instant>,
