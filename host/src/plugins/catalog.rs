@@ -124,7 +124,7 @@ impl Stamp {
 #[derive(Debug)]
 pub struct Catalog {
     pub entries: Vec<Entry>,
-    /// What is odd about the search path, a sentence each.
+    /// A sentence for each directory that somebody named and that can't be read.
     pub warnings: Vec<String>,
     /// The search path.
     pub directories: Vec<PluginDir>,

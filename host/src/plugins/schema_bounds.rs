@@ -34,10 +34,10 @@ pub(crate) enum Unbounded {
     Elsewhere(String),
 }
 
-/// Follows every reference of `schema`.
+/// Counts the parts of `schema` with its references written out, and its levels.
 ///
 /// # Errors
-/// The first bound that it is over.
+/// The schema is over a bound, or has a reference that can't be followed to an end.
 pub(crate) fn check(schema: &Value) -> Result<(), Unbounded> {
     let mut walk = Walk { root: schema, parts: HashMap::new(), patterns: 0 };
     walk.parts(schema, 0).map(drop)

@@ -40,7 +40,7 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
     "proxy-connection",
 ];
 
-/// How a backend's requests leave.
+/// Where a backend's requests may go, and how they are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub fence: Arc<Fence>,
@@ -73,12 +73,12 @@ impl Gateway {
         Gateway { route, pace, client: OnceLock::new() }
     }
 
-    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    /// When the next request could leave. That is later than now during a pause, and where requests are spaced.
     pub(crate) fn next_turn(&self) -> Instant {
         self.pace.next()
     }
 
-    /// Whether the ticket system's pause lasts.
+    /// Whether a pause that the ticket system asked for lasts now.
     pub(crate) fn paused(&self) -> bool {
         self.pace.paused()
     }

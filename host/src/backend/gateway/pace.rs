@@ -29,7 +29,7 @@ const LONGEST_GAP: Duration = Duration::from_millis(100);
 /// A gap that would shrink below this ends: requests leave without a gap again.
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 
-/// Shared by all calls of a backend.
+/// The pace of one backend's requests, which all its calls share.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// The time between two requests that the settings ask for; zero if they set no limit.
