@@ -1,14 +1,15 @@
 //! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, and
 //! the webhook.
 //!
-//! The tests find them in the directory `env!("C_PLUGINS")`. `CC` names another compiler than `cc`.
+//! The tests find them in the directory `env!("C_PLUGINS")`. The variable `CC` names the compiler; without it,
+//! it is `cc`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// What `faulty.c` is compiled for; it says what each does.
+/// The variants of `faulty.c`. The comments there say what they do.
 const VARIANTS: [&str; 20] = [
     "no_symbol",
     "null_table",
@@ -32,13 +33,13 @@ const VARIANTS: [&str; 20] = [
     "schema_circle",
 ];
 
-/// The cases that `breaks.c` is compiled for.
+/// The validator's cases for which `breaks.c` is compiled to a library of its own.
 const COMPILED_IN: [&str; 7] =
     ["symbol", "table", "load_time", "manifest", "schemas", "permissions", "find_offered"];
 
 fn main() {
     if let Err(message) = build() {
-        // One line for each: that is how cargo takes them.
+        // Cargo takes one line for one error.
         for line in message.lines() {
             println!("cargo::error={line}");
         }
@@ -65,7 +66,7 @@ fn build() -> Result<(), String> {
 
     let compiler = Compiler::of_this_target(&include, &plugins)?;
     compiler.library("webhook", &webhook, &["-pedantic".into()])?;
-    // Against the header of its own day.
+    // This one is compiled against a copy of the header of ABI v1 as it was released.
     let v1 = tests.join("abi/v1");
     println!("cargo::rerun-if-changed={}", v1.display());
     let then = Compiler { include: v1.clone(), ..compiler.clone() };
@@ -81,7 +82,7 @@ fn build() -> Result<(), String> {
         let define = format!("-DBREAKS_{}", case.to_uppercase());
         compiler.library(&format!("breaks_{case}"), &breaks, &[hidden.clone(), define])?;
     }
-    // What it tries is Linux's.
+    // What it tries are system calls of Linux.
     if compiler.extension == "so" {
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
@@ -102,7 +103,7 @@ fn variable(name: &str) -> Result<OsString, String> {
 
 #[derive(Clone)]
 struct Compiler {
-    /// The program, and arguments that every call begins with.
+    /// The compiler's program, and the arguments that every call of it begins with.
     command: Vec<String>,
     flags: Vec<OsString>,
     include: PathBuf,

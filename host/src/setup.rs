@@ -41,7 +41,7 @@ pub struct Setup {
 impl Sources {
     /// The directories where plugins are looked for: those of the command line, then the config's, the
     /// environment's (`TICKET_HOST_PLUGIN_PATH`), then the usual ones.
-    pub fn places(&self, config: Option<&Config>) -> Vec<PluginDir> {
+    pub fn directories(&self, config: Option<&Config>) -> Vec<PluginDir> {
         let environment: OsString = std::env::var_os("TICKET_HOST_PLUGIN_PATH").unwrap_or_default();
         let named = self.plugin_dirs.iter().cloned();
         let named = named.chain(config.into_iter().flat_map(|c| c.plugin_dirs.iter().cloned()));
@@ -54,7 +54,7 @@ impl Sources {
     pub async fn discover(&self, config: Option<&Config>) -> Catalog {
         let default = Trust::default();
         let trust = config.map_or(&default, |config| &config.trust);
-        Catalog::discover(self.places(config), trust).await
+        Catalog::discover(self.directories(config), trust).await
     }
 
     /// Reads the config, looks for the plugins, and makes the backends.

@@ -1,4 +1,5 @@
-//! The boundary alone: what a call costs whose plugin only replies, in each way to hold a plugin.
+//! Measures the boundary between host and plugin alone: what a call costs whose plugin does nothing but reply,
+//! in each way to run a plugin.
 
 use std::fs;
 use std::hint::black_box;
@@ -26,14 +27,14 @@ use tokio::runtime::Runtime;
 
 use crate::grpc::GrpcPlugin;
 use crate::report::{Bar, Goal, Report};
-use crate::statistics::{figure, interleaved};
+use crate::statistics::{Sample, figure, interleaved};
 use crate::tickets::sample;
 
-/// A worker sees nothing of the environment but what it is granted: who is granted this is to have
-/// no sandbox.
+/// The environment variable by which a worker of this program learns that it is to run without a sandbox.
+/// Workers see only the variables that they are granted.
 const UNCONFINED: &str = "PATH";
 
-/// A worker's process.
+/// The main function of a worker's process.
 pub fn worker() -> ExitCode {
     match std::env::var_os(UNCONFINED) {
         Some(_) => ticket_host_worker::main_with(|_, _| Ok(Vec::new()), []),
@@ -41,7 +42,7 @@ pub fn worker() -> ExitCode {
     }
 }
 
-/// A host that is asked nothing.
+/// A host for plugins that ask for nothing.
 pub struct Silent;
 
 impl Host for Silent {
@@ -82,8 +83,9 @@ const NAMES: [&str; 8] = [
     "the whole backend, worker + sandbox",
 ];
 
-/// On one processor, with all processes that are started meanwhile: what it costs to wake another
-/// one that sleeps is the machine's affair, and differs from run to run by more than all the rest.
+/// Measures with this thread and all processes that it starts on one processor. Otherwise each call would wake
+/// another processor that sleeps; how long that takes depends on the machine, and differs from run to run by
+/// more than all the rest takes.
 pub fn measure(report: &mut Report) {
     let all = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|&processor| all.is_set(processor)).unwrap();
@@ -145,32 +147,33 @@ fn calls(report: &mut Report) {
                 &mut || drop(runtime.block_on(worker.create(&asked)).unwrap()),
             ],
         );
-        let title = format!(
-            "The boundary alone, on one processor: JSON of {kilobytes} KB, a create that only replies"
-        );
-        let part = report.part(&title, &["", "us: median (p10 to p90)", "x direct", "x gRPC"]);
-        let [direct, grpc] = [0, 5].map(|rival: usize| times[rival].median());
-        for (rival, (name, time)) in NAMES.iter().zip(&times).enumerate() {
-            let median = time.median();
-            part.row(&[
-                (*name).to_owned(),
-                time.to_string(),
-                figure(median / direct),
-                figure(median / grpc),
-            ]);
-            let own = ![0, 2, 5].contains(&rival);
-            part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us".to_owned(), own });
-        }
-        part.goal(Goal::at_most(
-            "C table / abi_stable",
-            times[1].median() / times[2].median(),
-            1.2,
-        ));
-        part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
+        tell(report, kilobytes, &times);
     }
 }
 
-/// An incident of so many bytes.
+/// Reports how long the calls took, in the order of [`NAMES`].
+fn tell(report: &mut Report, kilobytes: usize, times: &[Sample]) {
+    let title = format!(
+        "The boundary alone, on one processor: JSON of {kilobytes} KB, a create that only replies"
+    );
+    let part = report.part(&title, &["", "us: median (p10 to p90)", "x direct", "x gRPC"]);
+    let [direct, grpc] = [0, 5].map(|rival: usize| times[rival].median());
+    for (rival, (name, time)) in NAMES.iter().zip(times).enumerate() {
+        let median = time.median();
+        part.row(&[
+            (*name).to_owned(),
+            time.to_string(),
+            figure(median / direct),
+            figure(median / grpc),
+        ]);
+        let own = ![0, 2, 5].contains(&rival);
+        part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us".to_owned(), own });
+    }
+    part.goal(Goal::at_most("C table / abi_stable", times[1].median() / times[2].median(), 1.2));
+    part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
+}
+
+/// The JSON of an incident with so many bytes.
 pub fn padded(bytes: usize) -> Value {
     let mut incident = sample();
     let rest = bytes - incident.to_string().len();
@@ -183,7 +186,7 @@ fn root_module() -> PathBuf {
     built().join(name)
 }
 
-/// A backend as the program has it.
+/// A backend as the program makes it from a config.
 async fn backend(isolation: &str) -> Backend {
     let installation = Installation::new();
     installation.config(&format!(
@@ -191,9 +194,10 @@ async fn backend(isolation: &str) -> Backend {
          isolation = \"{isolation}\"\ninformation = {{ in = \"\" }}\n"
     ));
     let config = Config::load(Some(&installation.path("config.toml"))).unwrap();
-    // The build's own directory outlives the installation.
-    let places = vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
-    let catalog = Catalog::discover(places, &Trust::default()).await;
+    // The library lies in the build's directory, since the installation is removed when this function returns.
+    let directories =
+        vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
+    let catalog = Catalog::discover(directories, &Trust::default()).await;
     let plugin = catalog.find("panics").unwrap();
     Backend::prepare(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Makes the client and the server of the gRPC rival, without protoc.
+//! Generates client and server of the gRPC rival's service, without protoc.
 
 use tonic_build::manual::{Builder, Method, Service};
 

@@ -1,4 +1,4 @@
-//! A ticket, cold: whole processes that create one ticket and end, the host's and Python's.
+//! Measures a cold ticket: a process starts, creates one ticket and ends, the host's and Python's in turn.
 
 use std::fs;
 use std::io::Write;
@@ -57,7 +57,7 @@ fn against_python(report: &mut Report) {
     }
 }
 
-/// What of a run is not the ticket's.
+/// Measures the parts of a run that have nothing to do with a ticket system, such as the start of the program.
 fn without_tickets(report: &mut Report) {
     let installation = Installation::new();
     for plugin in
@@ -120,7 +120,7 @@ fn milliseconds(microseconds: &Sample) -> Sample {
     microseconds.map(|value| value / 1e3)
 }
 
-/// Runs a command with `input` to its end, and looks at its process all the while.
+/// Runs a command with `input` to its end, and reads its memory all the while.
 fn watched(mut command: Command, input: &str, mut look: impl FnMut(u32)) {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -131,14 +131,14 @@ fn watched(mut command: Command, input: &str, mut look: impl FnMut(u32)) {
     }
 }
 
-/// The most kilobytes that were seen of a process and its children until its end.
+/// The largest memory, in kilobytes, that was seen of a process and its children until its end.
 fn peak(command: Command, input: &str) -> u64 {
     let mut most = 0;
     watched(command, input, |process| most = most.max(process::memory(process)));
     most
 }
 
-/// The resident megabytes of a worker while its plugin waits.
+/// The resident memory, in megabytes, of a worker whose plugin waits.
 fn waiting_worker() -> f64 {
     let rest = "call_timeout_seconds = 2\nsecret = { token = \"abcd\" }\n\
                 information = { fault = \"slow\", in = \"create\" }";
@@ -147,6 +147,6 @@ fn waiting_worker() -> f64 {
     watched(host.command(&["create", "--force"]), &sample().to_string(), |process| {
         seen.extend(process::children(process).into_iter().map(process::resident));
     });
-    // Not the largest: between fork and exec a child shows its parent's memory.
+    // The median and not the largest value: between fork and exec a child shows its parent's memory.
     seen.into_iter().map(|kilobytes| kilobytes as f64 / 1e3).collect::<Sample>().median()
 }

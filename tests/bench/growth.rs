@@ -1,4 +1,5 @@
-//! Growth: what accepting and claiming cost as the queue fills, and a start as plugins are added.
+//! Measures growth: what it costs to accept and to claim an incident as the queue fills, and to start as
+//! plugins are added.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +25,7 @@ pub fn measure(report: &mut Report) {
     directories(report);
 }
 
-/// A service whose tickets can't be made now: what is accepted stays queued.
+/// A service whose ticket system asks for a pause of an hour, so that all that it accepts stays queued.
 fn service() -> (Installation, Service) {
     let desk = desk(|_| Some(Answer::status(429).header("Retry-After", "3600")));
     let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue/queue.db\"\n";
@@ -36,7 +37,7 @@ fn service() -> (Installation, Service) {
     (host, service)
 }
 
-/// A client that keeps its connection.
+/// An HTTP client that sends all its requests over one connection.
 struct Client {
     stream: BufReader<TcpStream>,
     line: String,
@@ -49,7 +50,7 @@ impl Client {
         Client { stream: BufReader::new(stream), line: String::new() }
     }
 
-    /// Sends a request; the answer's status.
+    /// Sends a request, and gives the status of the answer.
     fn ask(&mut self, request: &[u8]) -> u16 {
         self.stream.get_mut().write_all(request).unwrap();
         let (mut status, mut length) = (0, 0);
@@ -71,7 +72,7 @@ impl Client {
     }
 }
 
-/// Requests per second of all clients together, each request made by its number.
+/// Requests per second of all clients together. `request` makes each request from its number.
 pub fn rate(
     service: &Service,
     count: usize,
@@ -147,7 +148,7 @@ fn new(number: usize) -> New {
     }
 }
 
-/// Accepts per second of one who waits for each.
+/// Incidents that are accepted in a second by a client that waits for each before it files the next one.
 fn one_by_one() -> f64 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -210,7 +211,7 @@ fn queues(report: &mut Report) {
     });
 }
 
-/// Accepts many at once, so that they share commits.
+/// Accepts many incidents at once, so that they share the store's commits.
 async fn fill(store: &Arc<Sqlite>, from: usize, to: usize) {
     let next = Arc::new(AtomicUsize::new(from));
     let mut tasks = tokio::task::JoinSet::new();
@@ -258,7 +259,8 @@ fn rows(part: &mut Part, counts: &[usize], times: &[Sample], memory: &[f64]) {
     part.goal(Goal::at_most("KB for each further plugin", each * 1024.0, 20.0));
 }
 
-/// An installation with so many plugins: one in C, under other names of the same length.
+/// An installation with so many plugins. All are the webhook plugin, in whose library the name is replaced by
+/// another one of the same length.
 fn many(count: usize) -> Installation {
     let webhook = fs::read(c_plugin("webhook")).unwrap();
     let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue/queue.db\"\n";
@@ -266,14 +268,14 @@ fn many(count: usize) -> Installation {
     for number in 1..count {
         let name = format!("hook{number:03}");
         let mut library = webhook.clone();
-        let places: Vec<usize> = library
+        let positions: Vec<usize> = library
             .windows(7)
             .enumerate()
             .filter(|(_, w)| w == b"webhook")
             .map(|(at, _)| at)
             .collect();
-        for place in places {
-            library[place..place + 7].copy_from_slice(name.as_bytes());
+        for at in positions {
+            library[at..at + 7].copy_from_slice(name.as_bytes());
         }
         fs::write(host.path("plugins").join(library_name(&name)), library).unwrap();
     }

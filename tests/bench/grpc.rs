@@ -16,10 +16,10 @@ use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
-/// The argument that makes this program such a plugin.
+/// The first argument, by which this program becomes such a plugin.
 pub const ARGUMENT: &str = "grpc-plugin";
 
-/// The request's JSON, and the reply's.
+/// A message with the JSON of a request or of a reply.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Text {
     #[prost(string, tag = "1")]
@@ -43,7 +43,7 @@ pub fn serve(path: &str) -> ExitCode {
     runtime
         .block_on(async {
             let listener = tokio::net::UnixListener::bind(path).unwrap();
-            // go-plugin's handshake: where the host finds it.
+            // go-plugin's handshake: the plugin prints where the host can reach it.
             println!("1|1|unix|{path}|grpc");
             std::io::stdout().flush().unwrap();
             let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);

@@ -1,6 +1,6 @@
-//! The guard against slow growth: the instructions of an in-process call and of one accepted
-//! incident, as callgrind counts them, beside the stored figures. They don't depend on the
-//! machine's load, so it may fail.
+//! The guard against code that gets slower little by little. It compares the number of instructions of an
+//! in-process call, and of accepting an incident, with stored numbers. Callgrind counts them. They don't depend
+//! on the machine's load, so that a difference is a reason to fail.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,24 +25,28 @@ use ticket_plugin_api::abi::host_side::Operation;
 use crate::boundary::{Silent, padded};
 use crate::tickets::numbered;
 
-/// Does what is counted so many times: the arguments behind it are what and how often.
+/// The first argument, by which this program does what is counted. The next two are the index of what is
+/// counted, and how many times it is done.
 pub const ARGUMENT: &str = "counted";
-/// What is counted: its name in the stored file, and what does it so many times.
+/// What is counted: its name in the file of stored numbers, and a function that does it so many times.
 type Counted = (&'static str, fn(usize));
 const COUNTED: [Counted; 2] = [("in-process call, 2 KB", calls), ("accepted incident", accepts)];
-/// A run with fewer and one with more: what differs is not the start's.
+/// How many times it is done in a first run.
 const FEW: usize = 100;
+/// How many times it is done in a second run. By taking the difference of the two runs, the start of the
+/// program isn't counted.
 const MANY: usize = 600;
-/// Part that a count may be off the stored one.
+/// How far a count may be from the stored one, as a part of that.
 const TOLERANCE: f64 = 0.05;
 
 pub fn run(arguments: &[String]) -> ExitCode {
-    let [which, times] = [0, 1].map(|place| arguments[place].parse::<usize>().unwrap());
+    let [which, times] = [0, 1].map(|index| arguments[index].parse::<usize>().unwrap());
     COUNTED[which].1(times);
     ExitCode::SUCCESS
 }
 
-/// Compares with the stored figures; stores them anew if UPDATE_INSTRUCTIONS is set.
+/// Counts, and compares with the stored numbers. If the variable UPDATE_INSTRUCTIONS is set, it stores the new
+/// ones.
 pub fn guard() -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let stored: BTreeMap<String, f64> = fs::read(&path)
@@ -80,7 +84,7 @@ pub fn guard() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Instructions of a whole run, all threads together.
+/// The number of instructions of a whole run, all threads together.
 fn collected(which: usize, times: usize) -> f64 {
     let directory = tempfile::tempdir_in(built()).unwrap();
     let counts = directory.path().join("callgrind");
@@ -109,12 +113,13 @@ fn calls(times: usize) {
     }
 }
 
-/// From the incident's JSON to the commit: what `serve` does with a request but for its HTTP.
+/// Accepts incidents, from their JSON to the commit: all that `serve` does with a request except for the HTTP.
 fn accepts(times: usize) {
     let host = Installation::new();
     host.config("[backends.b]\nplugin = \"local\"\nendpoint = \"file:///tmp\"\n");
     let config = Config::load(Some(&host.path("config.toml"))).unwrap();
-    // One thread beside the database's: no work is stolen, and none counts by chance.
+    // A single thread beside the database's: several threads would take work from each other, and how often
+    // they do is chance.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let path = host.path("queue.db");

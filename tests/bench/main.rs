@@ -32,7 +32,7 @@ const PARTS: [Part; 5] = [
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The processes that are measured beside the host are this program too.
+    // This program is also the other processes of a measurement. Their first argument says which one.
     match arguments.first().map(String::as_str) {
         Some(ticket_host_worker::ARGUMENT) => return boundary::worker(),
         Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
@@ -41,9 +41,9 @@ fn main() -> ExitCode {
         Some(tickets::ARGUMENT) => return tickets::bare_client(&arguments[1..]),
         _ => {}
     }
-    // cargo adds --bench.
+    // Cargo adds the argument --bench.
     let asked: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    // Compared with figures of its own kind of build, not with a rival: never part of the whole.
+    // The guard compares with stored numbers, and not with a rival, so it runs only if it is named.
     if asked == ["instructions"] {
         return instructions::guard();
     }

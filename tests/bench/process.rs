@@ -1,19 +1,19 @@
-//! What a process and its children used: processor time and memory, as Linux tells it.
+//! Reads from /proc how much processor time and memory a process and its children have used.
 
 use std::fs;
 use std::time::Duration;
 
-/// In ticks of 10 ms, which Linux has had on every platform for decades.
+/// The unit of processor time in /proc. Linux has had 10 ms on every platform for decades.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Processor time that a process, those of its children that it waited for, and those that still
-/// run have used.
+/// The processor time of a process and of its children: of those that still run, and of those that have ended
+/// and that it has waited for.
 pub fn cpu(process: u32) -> Duration {
     tree(process).iter().map(|&id| own_cpu(id)).sum()
 }
 
-/// Kilobytes of memory that a process and its children have now: what they share
-/// (the program, its libraries) counts once.
+/// Kilobytes of memory that a process and its children have now. What they share (the program, its libraries)
+/// is counted once.
 pub fn memory(process: u32) -> u64 {
     tree(process)
         .iter()
@@ -24,19 +24,19 @@ pub fn memory(process: u32) -> u64 {
         .sum()
 }
 
-/// Kilobytes of memory that a process and its children had at most, what they share counted once:
-/// what they have now, and what each had more of its own at its peak.
+/// Kilobytes of memory that a process and its children have had at most, with what they share counted once.
+/// That is what they have now, and for each process what it had more at its peak than now.
 pub fn most_memory(process: u32) -> u64 {
     let more = |id: &u32| peak(*id).saturating_sub(resident(*id));
     memory(process) + tree(process).iter().map(more).sum::<u64>()
 }
 
-/// Kilobytes that are resident of a process alone now.
+/// Kilobytes of memory that a process alone has resident now.
 pub fn resident(process: u32) -> u64 {
     field(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default(), "VmRSS:")
 }
 
-/// Kilobytes that the process alone had at most.
+/// Kilobytes of memory that a process alone has had resident at most.
 pub fn peak(process: u32) -> u64 {
     field(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default(), "VmHWM:")
 }
@@ -48,7 +48,8 @@ fn field(text: &str, name: &str) -> u64 {
 
 fn own_cpu(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Behind the name, which may have spaces: utime, stime, cutime, cstime are fields 14 to 17.
+    // utime, stime, cutime and cstime are fields 14 to 17. Fields are counted from behind the program's name,
+    // the second field, which may have spaces in it.
     let rest = stat.rsplit(')').next().unwrap_or_default();
     let ticks = rest.split_whitespace().skip(11).take(4).filter_map(|t| t.parse::<u32>().ok());
     TICK * ticks.sum::<u32>()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::figure;
 
-/// What was measured last, part by part: one can be measured anew without the others.
+/// The newest results of all parts. A run can measure some parts anew; the others keep their results.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     sections: Vec<Section>,
@@ -17,12 +17,12 @@ pub struct Report {
 #[derive(Debug, Serialize, Deserialize)]
 struct Section {
     name: String,
-    /// What it was measured on.
+    /// The machine that it was measured on.
     machine: String,
     parts: Vec<Part>,
 }
 
-/// A table, with what is plotted of it and what it should reach.
+/// A table of results, the bars that are plotted of it, and the goals that it should reach.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Part {
     title: String,
@@ -38,11 +38,11 @@ pub struct Bar {
     pub label: String,
     pub value: f64,
     pub unit: String,
-    /// Whether it is the host's, and no rival's.
+    /// Whether it is a result of the host's, and not of a rival's.
     pub own: bool,
 }
 
-/// A ratio that should be reached.
+/// A bound that a number should keep.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Goal {
     what: String,
@@ -64,13 +64,13 @@ impl Goal {
 }
 
 impl Report {
-    /// As the last run wrote it.
+    /// Reads the report that the last run wrote.
     pub fn load() -> Report {
-        let text = fs::read(place("results.json")).unwrap_or_default();
+        let text = fs::read(beside("results.json")).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// What is reported from now on is of this part, and replaces what it said.
+    /// Begins a section. What is reported from now on belongs to it, and replaces its older results.
     pub fn begin(&mut self, name: &str) {
         self.sections.retain(|section| section.name != name);
         let section = Section { name: name.to_owned(), machine: machine(), parts: Vec::new() };
@@ -114,7 +114,7 @@ impl std::fmt::Display for Goal {
     }
 }
 
-/// Pixels: a line, a bar, and where bars begin and may end.
+/// In pixels: the height of a line and of a bar, and where bars begin and may end.
 const LINE: usize = 20;
 const LEFT: usize = 330;
 const WIDTH: usize = 760;
@@ -124,9 +124,9 @@ impl Report {
     pub fn save(&mut self, order: &[&str]) -> io::Result<()> {
         let place_of = |name: &str| order.iter().position(|other| *other == name);
         self.sections.sort_by_key(|section| place_of(&section.name));
-        fs::write(place("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
-        fs::write(place("results.md"), self.page())?;
-        fs::write(place("results.svg"), self.plot())
+        fs::write(beside("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(beside("results.md"), self.page())?;
+        fs::write(beside("results.svg"), self.plot())
     }
 
     fn page(&self) -> String {
@@ -205,7 +205,7 @@ impl Part {
 }
 
 /// A file beside this one.
-fn place(name: &str) -> PathBuf {
+fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
@@ -213,7 +213,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-/// What it was measured on.
+/// Describes the machine that this runs on.
 fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));

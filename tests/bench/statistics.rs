@@ -1,10 +1,10 @@
-//! Times what is measured, in turn or on many threads: the median and spread of what that gave.
+//! Takes the time of what is measured, in turn or on many threads, and gives median and spread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// The values of one rival.
+/// The measured values of one rival, sorted.
 #[derive(Debug, Default, Clone)]
 pub struct Sample {
     values: Vec<f64>,
@@ -43,7 +43,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// A number with three digits that matter.
+/// A number with three significant digits.
 pub fn figure(value: f64) -> String {
     let decimals = match value.abs() {
         0.0 => 0,
@@ -57,16 +57,17 @@ pub fn figure(value: f64) -> String {
 
 type Rival<'a> = &'a mut dyn FnMut();
 
-/// Calls of a rival in a row: one that comes alone pays for the caches that the others took.
+/// How many times a rival is called in a row when its turn comes. A single call would find the processor's
+/// caches filled with what the other rivals used.
 const RUN: usize = 20;
 
-/// How long each rival takes, in microseconds: they run in turn, `rounds` times, after a tenth
-/// more to warm up; the mean of each run of [`RUN`] calls counts.
+/// How long a call of each rival takes, in microseconds. The rivals take turns, `rounds` times, after a tenth
+/// as many rounds to warm up. In each turn a rival is called [`RUN`] times, and the mean is one value.
 pub fn interleaved(rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
     in_turn(rounds, RUN, rivals)
 }
 
-/// As [`interleaved`], with each call timed alone: for what is long.
+/// As [`interleaved`], with one call in each turn, for calls that take long.
 pub fn interleaved_each(rounds: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
     in_turn(rounds, 1, rivals)
 }
@@ -87,8 +88,8 @@ fn in_turn(rounds: usize, run: usize, rivals: &mut [Rival<'_>]) -> Vec<Sample> {
     times.into_iter().map(Sample::from_iter).collect()
 }
 
-/// Calls what `client` makes for each thread with the numbers below `count`; the time of each
-/// call, in milliseconds.
+/// How long each of `count` calls takes, in milliseconds. Each thread has a client of its own, which `client`
+/// makes, and calls it with the next number that is left.
 pub fn timed<C: FnMut(usize)>(
     count: usize,
     threads: usize,

@@ -1,4 +1,4 @@
-//! A storm: many incidents at once, for a ticket system that takes few requests a second.
+//! Measures a storm: many incidents come at once, for a ticket system that takes few requests a second.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::system::{Behaviour, System};
 use crate::tickets::{KINDS, begun};
 
 const INCIDENTS: usize = 10_000;
-/// Calls that the backend has under way at once.
+/// How many calls the backend may have under way at once.
 const WORKERS: usize = 4;
 /// Requests per second that the ticket system takes.
 const LIMIT: f64 = 50.0;
@@ -21,7 +21,7 @@ pub fn measure(report: &mut Report) {
     let host = rt.host(&system, "look_first = \"when-in-doubt\"", WORKERS);
     let service = host.serve();
     let began = service.just_now();
-    // Warm: the plugin is loaded in every worker, and what it looks up once is known.
+    // Before the measurement: the plugin is loaded in every worker, and has looked up what it looks up only once.
     std::thread::scope(|scope| {
         for number in INCIDENTS..INCIDENTS + WORKERS {
             let (service, incident) = (&service, begun(number, &began));
@@ -73,7 +73,7 @@ pub fn measure(report: &mut Report) {
     part.goal(Goal::at_most("% of the requests answered 429", wasted, 2.0));
     let tickets = (counted.titles.len() - WORKERS) as f64 / INCIDENTS as f64;
     part.goal(Goal::at_most("tickets for each incident", tickets, 1.0));
-    // Filed by clients side by side, delivered by calls side by side.
+    // Several clients file at once, and several calls deliver at once, so that the order isn't strict.
     let displaced = displaced.unwrap_or(0) as f64;
     part.goal(Goal::at_most("places that a ticket is off its incident's", displaced, 100.0));
     part.goal(Goal::at_most("memory after / before", after as f64 / before as f64, 1.2));

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use ticket_host_tests::agent;
 
-/// The argument that makes this program the ticket systems.
+/// The first argument, by which this program becomes the ticket systems.
 pub const ARGUMENT: &str = "ticket-system";
 
 /// How a ticket system behaves.
@@ -23,15 +23,15 @@ pub const ARGUMENT: &str = "ticket-system";
 pub struct Behaviour {
     /// How long it takes to answer.
     pub latency: Duration,
-    /// Requests per second that it takes; it answers 429 to the others.
+    /// How many requests it takes in a second. It answers 429 to the others.
     pub limit: Option<f64>,
 }
 
-/// A running ticket system; its process is killed when this is dropped.
+/// A running ticket system. Dropping it kills its process.
 #[derive(Debug)]
 pub struct System {
     child: Child,
-    /// With a slash at its end.
+    /// Its URL, with a slash at the end.
     pub url: String,
 }
 
@@ -40,7 +40,7 @@ pub struct System {
 pub struct Counted {
     pub requests: usize,
     pub refused: usize,
-    /// The titles of the tickets in the order of their creation.
+    /// The titles of the tickets, in the order in which they were created.
     pub titles: Vec<String>,
 }
 
@@ -74,7 +74,8 @@ impl Drop for System {
     }
 }
 
-/// The process: serves on a free port, whose URL it prints, until it is killed.
+/// The main function of the ticket systems' process: it serves on a free port, whose URL it prints, until it is
+/// killed.
 pub fn serve(arguments: &[String]) -> ExitCode {
     let latency = Duration::from_millis(arguments[0].parse().unwrap());
     let limit = arguments.get(1).map(|limit| limit.parse().unwrap());
@@ -101,16 +102,16 @@ struct Desk {
 struct Kept {
     counted: Counted,
     tickets: Vec<Ticket>,
-    /// RT: the ticket of each link.
+    /// In RT, the ticket that each link leads to.
     links: HashMap<String, usize>,
-    /// When the next request within the limit may come.
+    /// When the next request may come without being over the limit.
     allowance: Instant,
 }
 
 struct Ticket {
-    /// As the system lists it.
+    /// The JSON by which the system lists the ticket.
     listed: String,
-    /// As it was asked for.
+    /// The JSON by which the ticket was asked for.
     asked: Value,
 }
 
@@ -124,7 +125,7 @@ impl Kept {
         }
     }
 
-    /// A token bucket that holds what comes within a second.
+    /// A token bucket that holds as many requests as may come in a second.
     fn refuses(&mut self, limit: f64) -> Option<Duration> {
         let (now, interval) = (Instant::now(), Duration::from_secs_f64(1.0 / limit));
         let next = self.allowance.max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
@@ -158,7 +159,7 @@ async fn answer(
         desk.behaviour.limit.and_then(|limit| kept.refuses(limit))
     };
     if let Some(wait) = refused {
-        // Whole seconds, as the header has it.
+        // The header Retry-After has whole seconds.
         let wait = wait.as_secs_f64().ceil().max(1.0).to_string();
         let answer = (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, wait)], "{}");
         return answer.into_response();
@@ -223,8 +224,8 @@ impl Request<'_> {
         kept.tickets.push(Ticket { listed: listed.to_string(), asked: self.asked.clone() });
     }
 
-    /// The page that GitHub's and GitLab's parameters name, and the number of the next if there is
-    /// one. `order` is the parameter that says `asc` or `desc`.
+    /// The page of tickets that GitHub's and GitLab's parameters ask for, and the number of the next page if
+    /// there is one. `order` is the name of the parameter that says `asc` or `desc`.
     fn numbered_page(
         &self,
         tickets: &[Ticket],
@@ -377,12 +378,12 @@ fn links_of(urls: &[Value]) -> Vec<Value> {
     urls.iter().map(|url| json!({"ref": "refers-to", "_url": url})).collect()
 }
 
-/// A JSON list of so many tickets from `start` on.
+/// A JSON list of `size` tickets, from the one with the index `start` on.
 fn page(tickets: &[Ticket], start: usize, size: usize, newest_first: bool) -> String {
     let total = tickets.len();
-    let places = (0..total).skip(start).take(size);
-    let places = places.map(|place| if newest_first { total - 1 - place } else { place });
-    let items: Vec<&str> = places.map(|place| tickets[place].listed.as_str()).collect();
+    let indexes = (0..total).skip(start).take(size);
+    let indexes = indexes.map(|index| if newest_first { total - 1 - index } else { index });
+    let items: Vec<&str> = indexes.map(|index| tickets[index].listed.as_str()).collect();
     format!("[{}]", items.join(","))
 }
 

@@ -1,5 +1,5 @@
-//! A ticket, warm: many tickets at one ticket system through the service, through Argus's own
-//! plugins, and as nothing but the request that creates it.
+//! Measures warm tickets: many tickets are made in one ticket system by the service, by Argus's own plugins,
+//! and by a client that sends nothing but the request that creates the ticket.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::report::{Bar, Goal, Report};
 use crate::statistics::{Sample, figure, timed};
 use crate::system::{Behaviour, System};
 
-/// The argument that makes this program the bare client.
+/// The first argument, by which this program becomes that bare client.
 pub const ARGUMENT: &str = "bare-client";
 
 const TICKETS: usize = 2000;
@@ -28,9 +28,9 @@ const ROUNDS: usize = 3;
 pub struct Kind {
     pub plugin: &'static str,
     python: &'static str,
-    /// Where a ticket is created, below the endpoint.
+    /// The path below the endpoint to which the request goes that creates a ticket.
     path: &'static str,
-    /// The name of the header that the token stands in, and what stands before it there.
+    /// The name of the header that has the token, and what stands in it before the token.
     login: (&'static str, &'static str),
 }
 
@@ -64,7 +64,7 @@ pub const KINDS: [Kind; 4] = [
 const TOKEN: &str = "a-token-of-the-bench";
 
 impl Kind {
-    /// The ticket information, the same for all.
+    /// The backend's information, the same for the host and for Python.
     pub fn information(self) -> Value {
         match self.plugin {
             "rt" => json!({"queue": "General"}),
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// A host with this plugin, and one backend for it with these settings beside.
+    /// A host with this plugin and one backend for it. `settings` are the backend's other settings.
     pub fn host(self, system: &System, settings: &str, concurrency: usize) -> Installation {
         let information = self.information();
         let members = information.as_object().unwrap().iter();
@@ -88,7 +88,7 @@ impl Kind {
         Installation::with(&rust_plugin(self.plugin), &system.url, &rest)
     }
 
-    /// Python with Argus and its plugin, for so many tickets.
+    /// The command that runs Python with Argus and its plugin, and creates so many tickets.
     pub fn python(self, system: &System, count: usize, threads: usize) -> Command {
         let mut command = Command::new(python());
         command
@@ -109,7 +109,7 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
 }
 
-/// The Python that has Argus's own plugins.
+/// The Python interpreter of the environment in which Argus's own plugins are installed.
 fn python() -> &'static Path {
     static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
         let mut command = Command::new(scripts().join("install.sh"));
@@ -121,7 +121,7 @@ fn python() -> &'static Path {
     &PYTHON
 }
 
-/// The incident of all runs. Read once: it is asked for while the host is measured.
+/// The incident that all runs are about. Its file is read only once, since this is called during measurements.
 pub fn sample() -> Value {
     static SAMPLE: LazyLock<Value> = LazyLock::new(|| {
         serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap()
@@ -129,7 +129,7 @@ pub fn sample() -> Value {
     SAMPLE.clone()
 }
 
-/// One like it, for a ticket of its own.
+/// The incident with a number of its own, so that it gets a ticket of its own.
 pub fn numbered(number: usize) -> Value {
     let mut incident = sample();
     incident["pk"] = json!(number);
@@ -138,28 +138,28 @@ pub fn numbered(number: usize) -> Value {
     incident
 }
 
-/// The same, begun at that time.
+/// As [`numbered`], with this start time.
 pub fn begun(number: usize, start_time: &str) -> Value {
     let mut incident = numbered(number);
     incident["start_time"] = json!(start_time);
     incident
 }
 
-/// What a run of one rival gave.
+/// The result of one rival's run. `wall` and `cpu` are in seconds.
 #[derive(Debug)]
 pub struct Run {
     tickets: usize,
     wall: f64,
     cpu: f64,
-    /// Kilobytes.
+    /// In kilobytes.
     memory: u64,
-    /// Milliseconds, one for each ticket.
+    /// In milliseconds, one for each ticket.
     times: Sample,
     requests: usize,
 }
 
 impl Run {
-    /// As the other processes print it.
+    /// Reads the result that the other rivals' processes print.
     fn parse(output: &[u8]) -> Run {
         let said: Value = serde_json::from_slice(output).unwrap();
         let times: Vec<f64> = serde_json::from_value(said["times"].clone()).unwrap();
@@ -183,7 +183,7 @@ impl Run {
     }
 }
 
-/// Through the service, by clients that wait for their ticket.
+/// Makes tickets by the service. Its clients wait for each ticket.
 fn served(kind: Kind, system: &System, settings: &str, concurrency: usize) -> Run {
     let host = kind.host(system, settings, concurrency);
     let service = host.serve();
@@ -195,7 +195,7 @@ fn served(kind: Kind, system: &System, settings: &str, concurrency: usize) -> Ru
         let answer: Value = answer.body_mut().read_json().unwrap();
         assert!(answer["ticket"]["url"].is_string(), "{answer}");
     };
-    // Warm: each instance is there, and knows what it looks up once.
+    // Before the measurement: each instance is open, and has looked up what it looks up only once.
     timed(concurrency, concurrency, &|| {
         let (agent, file) = (agent(), &file);
         move |number| file(&agent, TICKETS + number)
@@ -216,7 +216,7 @@ fn served(kind: Kind, system: &System, settings: &str, concurrency: usize) -> Ru
     Run { tickets: TICKETS, wall, cpu, memory, times, requests }
 }
 
-/// Through Argus's own plugin.
+/// Makes tickets by Argus's own plugin.
 fn pythons(kind: Kind, system: &System, threads: usize) -> Run {
     // PyGithub waits half a second before each request that writes.
     let count = if kind.plugin == "github" { 40 * threads.min(4) } else { TICKETS / 4 };
@@ -226,7 +226,7 @@ fn pythons(kind: Kind, system: &System, threads: usize) -> Run {
     Run { requests: system.counted().requests, ..run }
 }
 
-/// As nothing but the last request, by a process of its own.
+/// Makes tickets by the bare client, in a process of its own.
 fn bare(kind: Kind, system: &System, concurrency: usize) -> Run {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg(ARGUMENT).arg(format!("{}{}", system.url, kind.path));
@@ -235,7 +235,8 @@ fn bare(kind: Kind, system: &System, concurrency: usize) -> Run {
     Run { requests: system.counted().requests, ..run }
 }
 
-/// The process of the bare client: URL, header, its value, concurrency.
+/// The main function of the bare client's process. Its arguments are the URL, the header's name, its value, and
+/// the number of requests at once.
 pub fn bare_client(arguments: &[String]) -> ExitCode {
     let [url, header, value, concurrency] = arguments else { return ExitCode::FAILURE };
     let concurrency: usize = concurrency.parse().unwrap();
@@ -281,7 +282,7 @@ pub fn bare_client(arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The host's by their settings; then Python and the bare POST.
+/// The rivals: the host with different settings, then Python and the bare POST.
 const RIVALS: [(&str, Option<&str>); 5] = [
     ("serve, worker + sandbox", Some("isolation = \"worker\"")),
     ("serve, worker + sandbox, look_first in doubt", Some("look_first = \"when-in-doubt\"")),

@@ -1,6 +1,7 @@
 //! The watcher: an Argus's incidents get their tickets, and Argus hears of them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -108,6 +109,13 @@ fn host(desk: &Stub, argus: &Stub) -> Installation {
     Installation::with(&c_plugin("webhook"), &desk.url, &rest)
 }
 
+/// A desk that answers 500 to everything until the flag is cleared.
+fn broken_desk() -> (Stub, Arc<AtomicBool>) {
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    (desk(move |_| is_down.load(Relaxed).then(|| Answer::status(500))), down)
+}
+
 /// The key that Argus's own button gives to the same incident.
 fn key(pk: i64) -> String {
     format!("https://argus.example.org/incidents/{pk}")
@@ -129,30 +137,26 @@ fn incidents_of_all_pages_get_their_tickets_and_argus_their_urls() {
 #[test]
 fn a_late_success_is_told_though_the_incident_is_closed_by_then() {
     let argus = Argus::with(1);
-    let down = Arc::new(Mutex::new(true));
-    let is_down = Arc::clone(&down);
-    let desk = desk(move |_| is_down.lock().unwrap().then(|| Answer::status(500)));
+    let (desk, down) = broken_desk();
     let server = argus.serve();
     let host = host(&desk, &server);
     let _service = host.serve();
     wait_for("a try", || !desk.seen().is_empty());
     argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
-    *down.lock().unwrap() = false;
+    down.store(false, Relaxed);
     wait_for("the URL", || argus.url(1) == ticket_of(&key(1)));
 }
 
 #[test]
 fn an_url_that_a_person_set_stays() {
     let argus = Argus::with(2);
-    let down = Arc::new(Mutex::new(true));
-    let is_down = Arc::clone(&down);
-    let desk = desk(move |_| is_down.lock().unwrap().then(|| Answer::status(500)));
+    let (desk, down) = broken_desk();
     let server = argus.serve();
     let host = host(&desk, &server);
     let _service = host.serve();
     wait_for("a try", || !desk.seen().is_empty());
     argus.incidents.lock().unwrap().get_mut(&1).unwrap().0 = "https://a.person/set".to_owned();
-    *down.lock().unwrap() = false;
+    down.store(false, Relaxed);
     wait_for("the other URL", || argus.url(2) == ticket_of(&key(2)));
     wait_for("the first to be looked at", || {
         let seen = server.seen();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn hostile(name: &str) -> Installation {
     Installation::with(&c_plugin("hostile"), endpoint, &fault(name, "worker"))
 }
 
-/// Runs the program with this limit on its memory (and on each of its workers'): what is over ends it.
+/// Runs the program so that it, and each of its workers, ends if it takes more than 1.5 GB of address space.
 fn limited(host: &Installation, arguments: &[&str]) -> Run {
     let inner = host.command(arguments);
     let mut command = Command::new("sh");
@@ -40,20 +40,8 @@ fn limited(host: &Installation, arguments: &[&str]) -> Run {
     command.arg("-c").arg("ulimit -v 1500000; exec \"$@\"").arg("sh");
     command.arg(inner.get_program()).args(inner.get_args());
     command.env_clear().current_dir(host.path("."));
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let incident = fs::read(ticket_host_tests::incident("plugin-closed")).unwrap();
-    child.stdin.take().unwrap().write_all(&incident).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    ticket_host_tests::run(command, &incident)
 }
 
 #[test]

@@ -109,8 +109,8 @@ fn replies_that_are_not_valid_are_errors() {
             ("not_utf8", "a reply that is not UTF-8"),
             ("array", "the plugin gave a reply that it may not"),
             ("huge_reply", "a reply of 1073741824 bytes, more than the 1048576"),
-            ("bad_url", "whose URL \"not a url\" nobody can open"),
-            ("no_url", "whose URL \"\" nobody can open"),
+            ("bad_url", "with the URL \"not a url\", which nobody can open"),
+            ("no_url", "with the URL \"\", which nobody can open"),
             ("javascript_url", "nobody can open"),
         ] {
             // create() returned OK: for all that the host knows it did its work.

@@ -338,8 +338,8 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_a_settings_error_before_its_firs
             b"{\"description\": \"x\", \"pk\": 1, \"source\": {\"name\": \"n\"}}",
         );
         run.ended(3)
-            .says("the plugin needs what is not granted: write (the directory that the endpoint names")
-            .says("if that is meant: permissions = { write = [");
+            .says("the plugin needs permissions that are not granted: write (the directory that the endpoint names")
+            .says("to grant that, set permissions = { write = [");
     }
     assert_eq!(fs::read_dir(host.path("tickets")).unwrap().count(), 0);
     host.config(&whole);

@@ -57,7 +57,7 @@ fn with_signatures_required_only_what_a_trusted_key_signed_is_loaded() {
     sign(&library, &key());
     create(IMPORT).says("its signature is by no key in trusted_keys");
     fs::write(signature_of(&library), "nonsense").unwrap();
-    create(IMPORT).says("is no signature of minisign's");
+    create(IMPORT).says("is not a signature of minisign's");
     sign(&library, &ours);
     create(RUNS);
     let mut bytes = fs::read(&library).unwrap();
@@ -77,7 +77,7 @@ fn a_key_signs_the_plugins_that_it_is_trusted_with_and_no_others() {
     let (host, library) = host(&trusting("require", &ours, "[\"acme\"]"));
     sign(&library, &ours);
     let run = host.create("plugin-closed", &[]).ended(IMPORT);
-    run.says("the key acme signed it, which may not sign a plugin called \"webhook\"")
+    run.says("it is signed by the key acme, which may not sign a plugin called \"webhook\"")
         .says("add \"webhook\" to trusted_keys.acme.plugins");
 }
 

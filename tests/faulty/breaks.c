@@ -1,5 +1,6 @@
-/* A correct plugin for the desk of validate/breaks.toml that breaks what `information.breaks` names: one
- * case of the validator's each. What can't wait for settings is compiled in, -DBREAKS_<CASE>. */
+/* A plugin for the ticket system that validate/breaks.toml describes. It is correct but for one rule, by which it fails one
+ * case of the validator: the case that `information.breaks` names. Rules that must be broken before there are settings
+ * are broken by libraries of their own, which are compiled with -DBREAKS_<CASE>. */
 #define _POSIX_C_SOURCE 200809L
 #include "ticket_plugin_helpers.h"
 

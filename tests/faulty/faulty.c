@@ -1,11 +1,11 @@
-/* Plugins that break the rules. Compiled once for each variant, with -DFAULT_<PLUGIN_NAME> and
- * -DPLUGIN_NAME="<variant>" (build.rs has the list): the variants are faulty when they are loaded.
+/* Plugins that break the rules. This file is compiled once for each variant in build.rs's list, with -DFAULT_<VARIANT> and
+ * -DPLUGIN_NAME="<variant>". Most variants are faulty already when they are loaded.
  *
- * The variant `misbehaves` is a correct plugin that commits the fault `information.fault` in the
- * operation `information.in` ("create" if absent; "open", "check", "find"). Every variant that
- * can be used at all does so too.
+ * The variant `misbehaves` is correct when it is loaded. In the operation that `information.in` names ("open", "check",
+ * "find" or "create"; "create" if it is absent) it commits the fault that `information.fault` names. So does every other
+ * variant that can be loaded.
  *
- * Texts of the settings are taken as they stand in the JSON, escapes and all. */
+ * Texts in the settings are used as they stand in the JSON: escapes in them are not decoded. */
 #ifndef _WIN32
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -32,7 +32,7 @@ typedef struct plugin {
    const ticket_call *kept;
 } plugin;
 
-/* A table as a later version may have it: more fields at the end. */
+/* A table as a later version of the ABI may have it: with more fields at the end. */
 typedef struct larger_plugin {
    ticket_plugin v1;
    int32_t (*update)(void *instance, const ticket_call *call, ticket_str request);
@@ -48,7 +48,7 @@ static void *sure(void *ptr) {
    return ptr;
 }
 
-/* As sprintf(), into memory of its own. */
+/* As sprintf(), but into memory that it allocates; the caller frees it. */
 static char *format(const char *how, ...) {
    va_list args, again;
    va_start(args, how);
@@ -71,7 +71,8 @@ static char *escaped(ticket_str s) {
    return text;
 }
 
-/* An object's own member, and of it what is between the quotes; nothing if it isn't there. */
+/* The value of an object's own member (not of one deeper in), without its quotes if it is a string. Empty if there is no
+ * such member. */
 static ticket_str member(ticket_str object, const char *name) {
    size_t value = 0;
    int depth = 0, named = 0;
@@ -115,7 +116,8 @@ static int32_t reply(const ticket_call *call, int32_t status, char *json) {
    return status;
 }
 
-/* What this plugin does when it doesn't misbehave; `warning` goes on a ticket. */
+/* What this plugin does in an operation when it doesn't misbehave. `warning` becomes a warning of the ticket, or the message
+ * of the check, if it isn't empty. */
 static int32_t correct(const ticket_call *call, const char *operation, const char *warning) {
    if (strcmp(operation, "open") == 0) return TICKET_OK;
    if (strcmp(operation, "find") == 0) return TICKET_NOT_FOUND;
@@ -137,10 +139,10 @@ static int32_t http(const ticket_call *call, const char *method, const char *url
 static void crash(void) {
    int *volatile nowhere = NULL;
    *(volatile int *)nowhere = 1;
-   abort(); /* where address 0 can be written to */
+   abort(); /* for platforms where address 0 can be written to */
 }
 
-/* Waits for ever, or as long as the system lets it: without using a core where that can be had. */
+/* Never returns. It sleeps, or uses a whole core where the sandbox refuses to let it sleep in pause(2). */
 static void hang(void) {
    for (;;) {
 #ifdef _WIN32
@@ -183,7 +185,7 @@ static void *http_elsewhere(void *argument) {
 }
 #endif
 
-/* Asks for a URL that the host should deny, and returns the host's reason. */
+/* Asks for a URL that the host should deny, and replies an error with the host's reason. */
 static int32_t refused(const ticket_call *call, const char *url) {
    ticket_http_response answer;
    const int32_t sent = http(call, "GET", url, &answer);
@@ -198,7 +200,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
    ticket_http_response answer;
 #define IF(name) if (strcmp(fault, name) == 0)
 
-   /* It dies, or never returns. */
+   /* It crashes, ends the process, or never returns. */
    IF("abort") abort();
    IF("segfault") crash();
    IF("exit") exit(0);
@@ -226,7 +228,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       return correct(call, operation, "");
    }
 
-   /* It sends far too much, through the front door. */
+   /* It sends far too much through the functions that the ABI gives it (hostile.c forges frames instead). */
    IF("huge_extra") {
       const size_t len = (size_t)60 << 20;
       char *extra = sure(malloc(len));
@@ -279,7 +281,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       abort();
    }
 
-   /* It replies what no reply may be. */
+   /* It replies what is not a valid reply. */
    IF("no_reply") return TICKET_OK;
    IF("not_json") return reply(call, TICKET_OK, format("this is not JSON"));
    IF("not_utf8") return reply(call, TICKET_OK, format("{\"url\":\"https://tickets.example.org/1\",\"id\":\"\xff\xfe\"}"));
@@ -303,7 +305,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       return reply(call, TICKET_CREATION_ERROR, format("{\"message\":\"refused for %s\"}", self->token));
    }
 
-   /* It asks the host for what it may not have, or at a wrong time. */
+   /* It asks the host for something that it may not have, or from a wrong thread, or at a wrong time. */
    IF("forbidden_origin") return refused(call, "http://127.0.0.1:1/");
    IF("userinfo_url") {
       const char *host = strstr(self->endpoint, "://");
@@ -331,7 +333,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       return reply(call, TICKET_CLIENT_ERROR, format("{\"message\":\"the time is over\",\"retry\":\"later\"}"));
    }
 
-   /* No fault: it shows what the templates make. */
+   /* This is not a fault: its reply shows what the templates make. */
    IF("renders") {
       const ticket_str extra = str("{\"missing_fields\":[\"location\"],\"warnings\":[\"from the plugin\"]}");
       ticket_str title = str(""), body = str("");
@@ -397,7 +399,7 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
 #elif defined FAULT_NOT_UTF8
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"description\": \"\xff\xfe\"}"
 #elif defined FAULT_SCHEMA_BOMB
-/* 40 definitions, each of which refers to the next one twice: 2^40 parts if they are written out. */
+/* 40 definitions, each of which refers to the next one twice. With all references written out that would be 2^40 parts. */
 #define TWICE(n, next) "\"d" #n "\": {\"allOf\": [{\"$ref\": \"#/$defs/d" #next "\"}, {\"$ref\": \"#/$defs/d" #next "\"}]}, "
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"information_schema\": {\"properties\": {\"fault\": {\"$ref\": \"#/$defs/d0\"}}, \"$defs\": {" \
    TWICE(0, 1) TWICE(1, 2) TWICE(2, 3) TWICE(3, 4) TWICE(4, 5) TWICE(5, 6) TWICE(6, 7) TWICE(7, 8) TWICE(8, 9) TWICE(9, 10) \

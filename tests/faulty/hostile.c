@@ -1,9 +1,10 @@
-/* A plugin that tries whatever a vendor's closed binary could try: when it is loaded, in its entry
- * function and in create(). Each attempt gives 0 if it succeeded, else the errno that stopped it; the
- * ticket's warnings tell all of them, "<when> <attempt> <errno>".
+/* A plugin that tries whatever a vendor's closed binary could try: when it is loaded (in its constructor), in its entry
+ * function, and in create(). Each attempt gives 0 if it succeeded, and otherwise the errno that stopped it. The ticket's
+ * warnings list all attempts, each as "<when> <attempt> <errno's name, or OK>".
  *
- * Harmless where it succeeds: what is made is removed, children end at once, signals are number 0.
- * Attempts ask the kernel itself, so that no library's fallback hides the answer. */
+ * An attempt that succeeds does no harm: what it makes it removes, children end at once, and the signals that it sends are
+ * number 0, which does nothing. Where a C library could hide the kernel's answer by falling back to another call, the
+ * attempt makes the system call itself. */
 #define _GNU_SOURCE
 #include "ticket_plugin_helpers.h"
 
@@ -32,7 +33,7 @@ extern char **environ;
 
 static int failed(long result) { return result < 0 ? errno : 0; }
 
-/* Of a descriptor that would be one. */
+/* The result of a call that opens a descriptor, which is closed again. */
 static int opened(long file) {
    if (file < 0) return errno;
    close((int)file);
@@ -136,7 +137,7 @@ static int make_pipe(void) {
    if (result == 0) unlink("/tmp/ticket-host-hostile-p");
    return result;
 }
-/* To what it is already, or of what isn't there: nothing changes. */
+/* These set what is set already, or change what doesn't exist, so that nothing changes if they succeed. */
 static int change_mode(void) { return failed(syscall(SYS_fchmodat, AT_FDCWD, "/tmp", 01777)); }
 static int change_owner(void) { return failed(syscall(SYS_fchownat, AT_FDCWD, "/tmp", -1, -1, 0)); }
 static int change_time(void) {
@@ -145,7 +146,7 @@ static int change_time(void) {
 }
 static int truncate_file(void) { return failed(syscall(SYS_truncate, "/dev/null/none", 0)); }
 static int memory_file(void) { return opened(syscall(SYS_memfd_create, "x", 0)); }
-/* Over any limit on files, in a file that is removed at once. */
+/* Makes a file larger than a worker's limit allows; the file is removed at once. */
 static int fill_disk(void) {
    const char *const path = "/tmp/ticket-host-hostile-b";
    const int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -184,7 +185,7 @@ static int clone3_child(void) {
    return ended(syscall(SYS_clone3, arguments, sizeof arguments));
 }
 static int clone_namespace(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, 0, 0, 0, 0)); }
-/* With arguments that no program can have: it is asked whether it may, and doesn't become one. */
+/* The arguments are at an invalid address, so that the program isn't started even if that were allowed (EFAULT). */
 static int exec_program(void) {
    char *const nowhere = (char *)8;
    return failed(syscall(SYS_execve, "/bin/true", nowhere, nowhere));
@@ -219,7 +220,7 @@ static int signal_by_descriptor(void) {
 }
 static int choose_signal(void) { return failed(fcntl(2, F_SETSIG, 0)); }
 static int thread_in_namespace(void) {
-   /* Without the flags that a thread needs: refused either way, and not with the same reason. */
+   /* A thread needs more flags than these, so the kernel refuses this too: with EINVAL, and the sandbox with EPERM. */
    return failed(syscall(SYS_clone, CLONE_THREAD | CLONE_NEWNET, 0, 0, 0, 0));
 }
 static int slow_parent(void) { return failed(setpriority(PRIO_PROCESS, (id_t)getppid(), 0)); }
@@ -293,7 +294,7 @@ static int take_descriptors(void) {
    return result;
 }
 
-/* What is allowed, so that the table can tell the difference. */
+/* These are allowed. They show that the attempts above fail because of the sandbox, and not because all calls fail. */
 static void *nothing(void *argument) { return argument; }
 static int allowed_thread(void) {
    pthread_t thread;
@@ -380,7 +381,7 @@ static int is(const ticket_text *text, const char *name) {
    return text->len == strlen(name) && memcmp(text->bytes, name, text->len) == 0;
 }
 
-/* Writes to each pipe that it finds, as if it were the worker itself. */
+/* Writes to each pipe that it finds open. One of them is the worker's own to the host. */
 static void write_to_pipes(const void *bytes, size_t count) {
    for (int file = 3; file < 64; file++) {
       struct stat about;
@@ -389,6 +390,7 @@ static void write_to_pipes(const void *bytes, size_t count) {
    }
 }
 
+/* Writes a frame as the worker itself would. */
 static void forge(const char *head, const char *body) {
    char frame[512];
    const uint32_t lengths[2] = {(uint32_t)strlen(head), (uint32_t)strlen(body)};
@@ -418,7 +420,7 @@ static void forge_large(const char *head, const char *body, size_t body_count) {
    }
 }
 
-/* What the host bounds in size and count: each is sent as if the worker itself did. */
+/* Forges frames that are larger, or more, than the host's bounds allow. */
 static void flood(const ticket_text *fault) {
    const size_t size = (size_t)60 << 20;
    char *large = malloc(size);
@@ -464,7 +466,7 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    hostile *self = instance;
    (void)request;
    if (is(&self->fault, "http")) {
-      /* The secret goes along. */
+      /* The secret is sent along, so that a test can see whether it arrives somewhere. */
       const ticket_exchange done = ticket_http(call, "GET", ticket_view(&self->argument), ticket_view(&self->token), ticket_of(""));
       if (done.sent == TICKET_HTTP_DENIED) return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "denied: ", done.why);
       return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "it went out: ", done.why);

@@ -1,4 +1,4 @@
-//! A ticket system for the webhook plugin.
+//! The desk: a ticket system that the webhook plugin can talk to.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Answer, Seen, Stub};
 
-/// The key that a request of the webhook plugin's is about.
+/// The key of the ticket that one of the webhook plugin's requests creates or looks for.
 pub fn key_of(seen: &Seen) -> String {
     let url = url::Url::parse("http://desk.example.org").unwrap().join(&seen.target).unwrap();
     match url.query_pairs().find(|(name, _)| name == "key") {
@@ -19,12 +19,13 @@ pub fn key_of(seen: &Seen) -> String {
     }
 }
 
-/// The URL of a key's ticket.
+/// The URL of the ticket that the desk makes for a key.
 pub fn ticket_of(key: &str) -> String {
     format!("https://tickets.example.org/{key}")
 }
 
-/// Makes tickets and finds them again. An answer that `instead` returns is given instead.
+/// A desk that makes tickets and finds them again. Where `instead` returns an answer to a request, that is
+/// given and the desk does nothing.
 pub fn desk(instead: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Stub {
     let tickets = Mutex::new(BTreeSet::new());
     Stub::new(move |seen| {
@@ -46,7 +47,7 @@ pub fn desk(instead: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -
 }
 
 impl Stub {
-    /// The keys of the tickets that were asked for, in that order.
+    /// The keys of the tickets that were to be created, in the order of the requests.
     pub fn posted(&self) -> Vec<String> {
         self.seen().iter().filter(|seen| seen.method == "POST").map(key_of).collect()
     }

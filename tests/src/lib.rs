@@ -24,11 +24,12 @@ pub use stub::{Answer, Seen, Stub};
 
 const WINDOWS_PROGRAM: &str = "ticket-host.exe";
 
-/// Both ways to run a plugin; what doesn't crash must go the same in both.
+/// Both ways to run a plugin. A plugin that doesn't crash must behave the same in both.
 pub const ISOLATIONS: [&str; 2] = ["worker", "in-process"];
 
-/// The directory with the host and the Rust plugins, as `cargo build` leaves them there. They are built first, unless
-/// the variable `TICKET_HOST_BUILT` says that they are: tests/as-user.sh runs a copy of all that is built.
+/// The directory with the host and the Rust plugins, as `cargo build` leaves them there. They are built first,
+/// unless the variable `TICKET_HOST_BUILT` says that they are: tests/as-user.sh runs a copy of all that is
+/// built.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -65,17 +66,18 @@ pub fn library_name(name: &str) -> String {
     format!("{DLL_PREFIX}ticket_plugin_{}{DLL_SUFFIX}", name.replace('-', "_"))
 }
 
-/// A plugin that is built with the C compiler: a faulty one by its variant, or `webhook`.
+/// The library of a plugin that is built with the C compiler: `webhook`, `hostile`, or the name of a variant of
+/// faulty.c or breaks.c.
 pub fn c_plugin(name: &str) -> PathBuf {
     Path::new(env!("C_PLUGINS")).join(library_name(name))
 }
 
-/// A plugin that is built by cargo.
+/// The library of a plugin that is built by cargo.
 pub fn rust_plugin(name: &str) -> PathBuf {
     built().join(library_name(name))
 }
 
-/// A recorded incident.
+/// The file of a recorded incident.
 pub fn incident(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("incidents").join(format!("{name}.json"));
     assert!(path.exists(), "{}", path.display());
@@ -86,21 +88,21 @@ pub fn incident(name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Installation {
     root: TempDir,
-    /// Whether the program is Windows's, and runs under wine.
+    /// Whether the program is the one for Windows, which runs under wine.
     wine: bool,
 }
 
-/// What a run of the program gave.
+/// How a run of the program ended, and what it wrote.
 #[derive(Debug)]
 pub struct Run {
-    /// Negative: the signal that ended it.
+    /// The exit code. If it is negative, the number of the signal that ended the program.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Installation {
-    /// Without plugins, with an empty config.
+    /// An installation without plugins, with an empty config.
     #[expect(clippy::new_without_default, reason = "it builds the program")]
     pub fn new() -> Installation {
         // Beside what is built, so that the program can be hard-linked instead of copied.
@@ -132,7 +134,8 @@ impl Installation {
         installation
     }
 
-    /// With this plugin, and a backend `b` that uses it; `rest` are the backend's other settings.
+    /// An installation with this plugin, and with a backend `b` that uses it. `rest` is TOML: the backend's
+    /// other settings.
     pub fn with(plugin: &Path, endpoint: &str, rest: &str) -> Installation {
         let installation = Installation::new();
         installation.add(plugin);
@@ -144,7 +147,7 @@ impl Installation {
         installation
     }
 
-    /// The config of a backend whose tickets are files in `tickets`.
+    /// The TOML of a backend whose tickets are files in the directory `tickets`.
     pub fn local(&self, backend: &str) -> String {
         let tickets = self.path("tickets");
         let endpoint = url::Url::from_directory_path(&tickets).unwrap();
@@ -171,7 +174,7 @@ impl Installation {
         self
     }
 
-    /// The program with these arguments, this config and nothing in its environment.
+    /// The command that runs the program with the installation's config, these arguments and an empty environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = if self.wine {
             let mut wine = Command::new("/usr/lib/wine/wine64");
@@ -198,7 +201,7 @@ impl Installation {
         run(self.command(arguments), b"")
     }
 
-    /// `create` of a recorded incident.
+    /// Runs `create` with a recorded incident.
     pub fn create(&self, name: &str, arguments: &[&str]) -> Run {
         let file = incident(name);
         let mut all = vec!["create", file.to_str().unwrap()];
@@ -206,7 +209,7 @@ impl Installation {
         self.run(&all)
     }
 
-    /// `create` of what stands in `input`.
+    /// Runs `create` with `input` on its standard input.
     pub fn create_from(&self, input: &[u8], arguments: &[&str]) -> Run {
         let mut all = vec!["create"];
         all.extend(arguments);
@@ -222,7 +225,7 @@ pub fn run(mut command: Command, input: &[u8]) -> Run {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that refuses its input before it has read all of it is fine.
+    // This fails if the program ends before it has read all of its input, which it may.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let status = output.status;
@@ -234,14 +237,14 @@ pub fn run(mut command: Command, input: &[u8]) -> Run {
 }
 
 impl Run {
-    /// The run, which must have ended with `code`.
+    /// Asserts that the run ended with `code`.
     #[track_caller]
     pub fn ended(self, code: i32) -> Run {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
 
-    /// The run, on whose standard error `text` must stand.
+    /// Asserts that the run wrote `text` to standard error.
     #[track_caller]
     pub fn says(self, text: &str) -> Run {
         assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);

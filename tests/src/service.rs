@@ -1,4 +1,4 @@
-//! The running service, asked over HTTP.
+//! The running service, and requests to it over HTTP.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use crate::Installation;
 
-/// What waits for something gives up after this.
+/// How long a test waits for something before it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running `ticket-host serve`; it is killed when this is dropped.
+/// A running `ticket-host serve`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Service {
     child: Child,
-    /// Without a slash at its end.
+    /// The URL that it listens on, without a slash at the end.
     pub url: String,
     _stdout: BufReader<ChildStdout>,
 }
 
-/// An answer of the service's.
+/// An answer from the service.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -35,7 +35,7 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|cause| panic!("{cause}: {self:?}"))
     }
 
-    /// The reply, which must have this status.
+    /// Asserts that the reply has this status.
     #[track_caller]
     pub fn is(self, status: u16) -> Reply {
         assert_eq!(self.status, status, "{self:?}");
@@ -53,7 +53,7 @@ impl Installation {
         self.serve_with(&[])
     }
 
-    /// As [`Installation::serve`], with this in its environment.
+    /// As [`Installation::serve`], with these variables in the service's environment.
     pub fn serve_with(&self, environment: &[(&str, &str)]) -> Service {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
@@ -68,12 +68,12 @@ impl Installation {
         Service { child, url, _stdout: stdout }
     }
 
-    /// What the service wrote to standard error so far.
+    /// What the installation's services have written to standard error so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Waits until the service has logged `text` so many times.
+    /// Waits until `text` stands in the log so many times.
     #[track_caller]
     pub fn logged(&self, text: &str, times: usize) {
         wait_for(&format!("{text:?} in the log"), || self.log().matches(text).count() >= times);
@@ -101,8 +101,8 @@ impl Service {
         post(&self.url, path, body)
     }
 
-    /// The start time of an incident of which no earlier service can have heard: after this service
-    /// was started. It is a minute ahead, as if told by a clock that is fast.
+    /// The start time of an incident that began after this service was started, so that no earlier service can
+    /// have heard of it. The time is a minute ahead, as if a clock that is fast had told it.
     pub fn just_now(&self) -> String {
         let second = || time::OffsetDateTime::now_utc().unix_timestamp();
         let started = second();
@@ -111,12 +111,12 @@ impl Service {
         ahead.format(&time::format_description::well_known::Rfc3339).unwrap()
     }
 
-    /// Files an incident.
+    /// Files an incident, and waits at most `wait_ms` milliseconds for its ticket.
     pub fn file(&self, incident: &Value, wait_ms: u64) -> Reply {
         self.post("/v1/tickets", &serde_json::json!({"incident": incident, "wait_ms": wait_ms}))
     }
 
-    /// Kilobytes of memory that the service has of its own (VmRSS).
+    /// Kilobytes of memory that the service has resident (VmRSS).
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -130,19 +130,19 @@ impl Service {
         );
     }
 
-    /// SIGKILL.
+    /// Kills the service, as kill -9 does.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; the exit code.
+    /// Asks the service to stop, as systemd does (SIGTERM), and waits for its exit code.
     pub fn stop(self) -> i32 {
         self.signal("TERM");
         self.wait()
     }
 
-    /// The exit code, when it has ended.
+    /// Waits until the service has ended, and gives its exit code.
     pub fn wait(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
@@ -150,18 +150,18 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // An error means that it had ended already.
+        // An error means that the process had ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Files an incident at a service that may be gone.
+/// Sends a request to a service that may have ended.
 pub fn post(url: &str, path: &str, body: &Value) -> Result<Reply, ureq::Error> {
     reply(agent().post(format!("{url}{path}")).send_json(body)?)
 }
 
-/// A client that takes every status for an answer, and no proxy.
+/// An HTTP client that uses no proxy, and for which no status is an error.
 pub fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .proxy(None)
@@ -179,7 +179,7 @@ fn reply(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::
     Ok(Reply { status, headers, text: response.body_mut().read_to_string()? })
 }
 
-/// Waits until `done` says so.
+/// Waits until `done` returns true. `what` is what the test waits for, for the message if it waits in vain.
 #[track_caller]
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();

@@ -5,13 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A request as it came.
+/// A request that the stub was sent.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Names in lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -53,7 +53,7 @@ impl Answer {
     }
 }
 
-/// A running server; its thread ends with the test's process.
+/// A running server. Its threads end with the test's process.
 #[derive(Debug)]
 pub struct Stub {
     pub url: String,
@@ -78,7 +78,7 @@ impl Stub {
         Stub { url, seen }
     }
 
-    /// Every request so far.
+    /// All requests so far, in the order in which they came.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }

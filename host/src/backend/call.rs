@@ -1,7 +1,7 @@
 //! What one running call may ask of the host: HTTP, templates, a log line, the time.
 //!
-//! Invariant: what a plugin can make large or many has its bound here, and is worked on where it can't
-//! hold up other calls.
+//! Invariant: everything that a plugin can make large or numerous has a bound here, and work that takes long is
+//! done where it can't hold up other calls.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,16 +19,17 @@ use super::template::Templates;
 use crate::terminal;
 use crate::worker::Peer;
 
-/// Bytes of log lines that are passed on from one call.
+/// Bytes of log lines that are passed on from one call, all lines together.
 const MOST_LOGGED: usize = 256 << 10;
-/// Bytes that are shown of a dry run's request, and of all of them together.
+/// Bytes that are shown of the body of one request in a dry run.
 const MOST_OF_A_REQUEST: usize = 64 << 10;
+/// Bytes of a dry run's shown requests after which no more requests are shown.
 const MOST_OF_REQUESTS: usize = 1 << 20;
 
 /// What all calls of one backend share.
 #[derive(Debug)]
 pub(super) struct Services {
-    /// `backend noc-rt (rt)`, for messages.
+    /// What messages begin with, for example `backend noc-rt (rt)`.
     pub label: String,
     pub gateway: Gateway,
     pub templates: Templates,
@@ -38,25 +39,28 @@ pub(super) struct Services {
 /// What a call is for, and so what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// open(): no network.
+    /// For open(), which may not use the network.
     Offline,
     Normal,
-    /// Requests are kept to be shown, and not sent.
+    /// Requests are not sent, and are kept to be shown.
     DryRun,
 }
 
-/// One call under way. Shared by the call's own thread and who waits for it.
+/// One call that is under way. The thread that the plugin runs on and the task that waits for it share it.
 #[derive(Debug)]
 pub(super) struct CallContext {
     pub services: Arc<Services>,
-    /// None in a check.
+    /// The incident that templates are filled in from. None in open() and in a check.
     pub incident: Option<Arc<Incident>>,
     pub deadline: Instant,
     pub mode: Mode,
     /// Whether a request went out that can have created something.
     sent: AtomicBool,
+    /// Log lines so far.
     lines: AtomicUsize,
+    /// Bytes of log lines so far.
     logged: AtomicUsize,
+    /// The requests of a dry run.
     shown: Mutex<Vec<String>>,
 }
 
@@ -79,7 +83,7 @@ impl CallContext {
         }
     }
 
-    /// Whether a request that can create went out, and may have reached the ticket system.
+    /// Whether a request went out that can have created something, and may have reached the ticket system.
     pub(super) fn may_have_created(&self) -> bool {
         self.sent.load(Ordering::Relaxed)
     }
@@ -105,7 +109,8 @@ impl CallContext {
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
         let can_create = !http::is_safe(&request.method);
         let line = format!("{} {}", request.method, request.url);
-        // Set first: a plugin that is killed while it waits has sent it.
+        // This is set before the request goes out: if the plugin is killed while it waits, the request may have
+        // been sent already.
         let before = can_create && self.sent.swap(true, Ordering::Relaxed);
         let started = Instant::now();
         let answer = self.services.gateway.exchange(request, self.remaining()).await;
@@ -125,7 +130,8 @@ impl CallContext {
         answer
     }
 
-    /// Whether one more line of so many bytes is passed on. Says once that no more are.
+    /// Whether one more log line, of so many bytes, is passed on. When a bound is reached a warning says that
+    /// the rest is dropped.
     fn may_log(&self, bytes: usize) -> bool {
         let line = self.lines.fetch_add(1, Ordering::Relaxed);
         let logged = self.logged.fetch_add(bytes, Ordering::Relaxed);
@@ -155,8 +161,9 @@ impl Peer for CallContext {
         }
     }
 
-    /// The template and what is filled in may take long: not on a thread that drives the runtime. One
-    /// that isn't done in time ends by itself, since its steps and its output have their bounds.
+    /// Fills a template in on a thread of its own, and not on one of those that drive the runtime, since that
+    /// may take long. If it isn't done in time it goes on for a while with nobody waiting, and ends by itself:
+    /// its steps and its output have bounds.
     async fn render(&self, part: String, format: String, extra: String) -> Result<String, String> {
         let Some(incident) = self.incident.clone() else {
             return Err("there is no incident in this call to render".to_owned());
@@ -196,10 +203,11 @@ impl Peer for CallContext {
     }
 }
 
-/// Headers whose values are credentials, whatever they are.
+/// Headers whose values are never shown: they are credentials, also where they are not in the settings.
 const CREDENTIALS: [&str; 5] =
     ["authorization", "cookie", "private-token", "job-token", "x-api-key"];
 
+/// A request as a dry run shows it: without credentials.
 fn show(request: &HttpRequest, redactor: &Redactor) -> String {
     let mut out = format!("{} {}\n", request.method, request.url);
     for (name, value) in &request.headers {
@@ -219,7 +227,7 @@ fn show(request: &HttpRequest, redactor: &Redactor) -> String {
     redactor.strike(&out)
 }
 
-/// A body for a person: JSON with its lines, and of a long one the beginning.
+/// A body for a person to read: JSON is indented, and of a long body only the beginning is shown.
 fn show_body(body: &[u8]) -> String {
     let whole = body.len() <= MOST_OF_A_REQUEST;
     let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();

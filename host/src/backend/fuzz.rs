@@ -1,7 +1,9 @@
-//! Whatever a worker writes into its pipe, and whatever a plugin says of itself: the host doesn't panic.
+//! A test that no bytes which a worker writes into its pipe, and nothing that a plugin says of itself, make the
+//! host panic.
 //!
-//! Frames as a worker writes them, with members at their bounds and beyond, then with bits turned and bytes
-//! taken out or put in. `FUZZ_SECONDS` says for how long (else one second), `FUZZ_SEED` where to begin.
+//! It makes frames like a worker's, with members at their bounds and beyond, and in the last frame of each call
+//! turns bits and takes out or puts in bytes. `FUZZ_SECONDS` says for how long (one second if it isn't set),
+//! `FUZZ_SEED` with which seed of the random numbers to begin.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -43,7 +45,7 @@ fn services() -> Arc<Services> {
     })
 }
 
-/// Texts that have gone wrong somewhere before, and long ones.
+/// A text of a kind that some program has got wrong before, or a very long one.
 fn text(random: &mut Rng) -> String {
     const TEXTS: [&str; 16] = [
         "",
@@ -100,7 +102,7 @@ fn json_of(random: &mut Rng, depth: usize) -> Value {
     }
 }
 
-/// A reply as plugins give them, more or less.
+/// A reply, mostly with the members that plugins' replies have.
 fn reply_json(random: &mut Rng) -> String {
     let value = match random.u8(..5) {
         0 => {
@@ -116,7 +118,7 @@ fn reply_json(random: &mut Rng) -> String {
     value.to_string()
 }
 
-/// The head and the body of a frame that keeps its form, though not always its bounds.
+/// The head and the body of a frame. Its form is right, though its members don't always keep their bounds.
 fn frame(random: &mut Rng) -> (String, Vec<u8>) {
     let quoted = |text: String| Value::from(text).to_string();
     match random.u8(..12) {
@@ -173,7 +175,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
-/// What the host makes of what a plugin's function returned.
+/// Does all that the host does with what a plugin's function returned.
 fn digest(returned: &Returned, redactor: &Redactor) {
     if let Ok(Some(ticket)) = returned.clone().parse::<Ticket>() {
         let _ = reply::ticket(&ticket, "https", redactor);

@@ -1,7 +1,7 @@
 //! A plugin in the host's own process: for operators who trust it with everything that the host has.
 //!
-//! What a worker would contain isn't contained here: a crash ends the host, and a function that
-//! doesn't return keeps a thread for good.
+//! Nothing contains such a plugin: if it crashes the host ends, and a function that doesn't return keeps its
+//! thread for good.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub(crate) fn load(library: &Path, sha256: Option<Digest>) -> Result<Table, Load
     Ok(library::load(&library::prepare(library, sha256)?)?.table)
 }
 
-/// Lets a plugin's functions, which block, ask a [`Peer`], which waits. Must not be used on a thread that
-/// drives the runtime.
+/// Connects a plugin's functions, which block while they ask the host for something, with a [`Peer`], whose
+/// functions are async. It must not be used on a thread that drives the runtime.
 pub(super) struct Blocking<'a, P> {
     peer: &'a P,
     runtime: Handle,

@@ -1,6 +1,7 @@
 //! A backend ready for use: a plugin and its settings, checked, and what can be asked of it.
 //!
-//! [`Backend::prepare`] makes it; [`pool`] keeps its instances; [`call`] is what a running call may ask for.
+//! [`Backend::prepare`] makes one, [`pool`] keeps its open instances, and [`call`] answers what a running call asks
+//! the host for.
 
 mod call;
 #[cfg(test)]
@@ -47,16 +48,16 @@ pub struct KeyedIncident {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<T> {
     Given(T),
-    /// Certainly no such ticket.
+    /// There certainly is no such ticket.
     NotFound,
-    /// The plugin doesn't offer the operation at all.
+    /// The plugin doesn't offer the operation.
     Unsupported,
 }
 
 /// What an operation would do.
 #[derive(Debug)]
 pub struct DryRun {
-    /// What the plugin answered; a ticket has at most a preview.
+    /// What the plugin answered. Of a ticket that was only previewed nothing but the preview is set.
     pub answer: Result<Answer<Ticket>>,
     /// The requests that it would have sent, without secrets.
     pub requests: Vec<String>,
@@ -67,44 +68,46 @@ pub struct DryRun {
 pub struct Backend {
     pub name: String,
     pub manifest: Manifest,
-    /// What is odd about the settings, a sentence each.
+    /// What is most likely a mistake in the settings, one sentence each.
     pub warnings: Vec<String>,
-    /// What the sandbox doesn't keep the plugin from on this machine, a sentence each.
+    /// What the sandbox can't keep the plugin from doing on this machine, one sentence each.
     pub unconfined: Vec<String>,
     pub look_first: LookFirst,
     pub call_timeout: Duration,
-    /// Calls at once.
+    /// How many calls may be under way at once.
     pub concurrency: usize,
     origin: Origin,
     services: Arc<Services>,
-    /// The endpoint's, which tickets' URLs may have beside http and https.
+    /// The endpoint's scheme. The URL of a ticket must have this one, http or https.
     scheme: String,
     pool: Pool,
     metrics: Arc<Metrics>,
 }
 
-/// What a backend was made of, to tell it from one that would do something else.
+/// What a backend was made of. Two backends that were made of the same do the same.
 #[derive(Debug)]
 struct Origin {
     config: BackendConfig,
     library: PathBuf,
     stamp: Stamp,
-    /// The digest of its ca_file, which may change while its name stays.
+    /// The digest of the file that ca_file names: it may change while its name stays.
     authorities: Option<Digest>,
 }
 
 impl Backend {
-    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    /// When the next request could leave. That is later than now after the ticket system has asked for a pause,
+    /// and where requests are spaced.
     pub fn next_turn(&self) -> Instant {
         self.services.gateway.next_turn()
     }
 
-    /// Whether the ticket system's pause lasts.
+    /// Whether a pause that the ticket system asked for lasts now.
     pub fn paused(&self) -> bool {
         self.services.gateway.paused()
     }
 
-    /// Whether `other` would do just the same, so that this one, with its open instances, can stay.
+    /// Whether `other` would do just the same. Then this backend can be kept with its open instances when the
+    /// config or the plugins are read anew.
     pub fn is_same(&self, other: &Backend) -> bool {
         let (own, recipe) = (&self.origin, &self.pool.recipe);
         let (others, other_recipe) = (&other.origin, &other.pool.recipe);
@@ -115,10 +118,10 @@ impl Backend {
             && own.authorities == others.authorities
     }
 
-    /// The lines of the plugin's check.
+    /// What the plugin's check found, line by line.
     ///
     /// # Errors
-    /// It could not be asked.
+    /// The plugin could not be asked, or it broke.
     pub async fn check(&self) -> Result<Vec<Check>> {
         let context = self.context(None, Mode::Normal);
         match self.call(Operation::Check, "", &context).await? {
@@ -130,7 +133,7 @@ impl Backend {
     /// The ticket that was created with the incident's key.
     ///
     /// # Errors
-    /// It is not known whether there is one.
+    /// The search failed, and so it is not known whether there is a ticket.
     pub async fn find(&self, wanted: &KeyedIncident) -> Result<Answer<Ticket>> {
         let context = self.context(Some(&wanted.incident), Mode::Normal);
         match self.call(Operation::Find, &json_of(wanted, false), &context).await? {
@@ -139,7 +142,7 @@ impl Backend {
         }
     }
 
-    /// Creates a ticket, without looking whether there is one.
+    /// Creates a ticket, without looking for one first.
     ///
     /// # Errors
     /// Those whose `retry` is [`Retry::Unknown`] leave open whether there is a ticket now.
@@ -153,7 +156,7 @@ impl Backend {
         }
     }
 
-    /// Runs `operation` without sending anything.
+    /// Runs `operation` and sends nothing: its requests are kept to be shown.
     pub async fn dry_run(&self, operation: Operation, wanted: &KeyedIncident) -> DryRun {
         if !self.manifest.permissions.is_empty() && !self.manifest.dry_run {
             let refused = Error::plugin("this plugin does more than HTTP and offers no dry run")
@@ -191,7 +194,7 @@ impl Backend {
         Arc::new(CallContext::new(services, incident.cloned(), deadline, mode))
     }
 
-    /// Calls an idle instance, or a new one.
+    /// Has an instance do `operation`: an idle one if there is one, otherwise a new one.
     async fn call<T: DeserializeOwned>(
         &self,
         operation: Operation,
@@ -200,12 +203,11 @@ impl Backend {
     ) -> Result<Answer<T>> {
         let opening = || self.context_until(context.deadline, None, Mode::Offline);
         let taken = self.pool.take(context, opening).await;
-        // What open() refuses is no ticket, whatever the plugin says of trying again.
         let taken = taken.map_err(|why| self.not_opened(why))?;
         let started = Instant::now();
         let returned = taken.call(operation, request, context).await;
         self.metrics.call(&self.name, operation.name(), started.elapsed());
-        // Only create() can leave a ticket that nobody has seen.
+        // Only create() makes tickets. After any other operation "unknown" means no more than "try it later".
         let settled = |error: Error| match error.retry {
             Retry::Unknown if operation != Operation::Create => error.retry(Retry::Later),
             _ => error,
@@ -226,12 +228,13 @@ impl Backend {
         }
     }
 
-    /// What it means for who asked that there is no instance: nothing was created.
+    /// The error for a call for which there was no instance. Nothing was created.
     fn not_opened(&self, why: NoInstance) -> Error {
         match why {
             NoInstance::Busy => {
                 let seconds = self.call_timeout.as_secs_f64();
-                let message = format!("all its calls were busy for {seconds} s");
+                let message =
+                    format!("as many calls as it may make at once were under way for {seconds} s");
                 let busy = Error::new(Kind::Client, message).retry(Retry::Later);
                 self.error(busy.help("raise concurrency, or call_timeout_seconds"))
             }
@@ -247,10 +250,10 @@ impl Backend {
         }
     }
 
-    /// What a call that broke means for who asked: nothing was created, or nobody knows. Without a
-    /// context it broke while it was opened.
+    /// The error for a call that broke. It says that nothing was created, or that nobody knows that. Without a
+    /// `context` the plugin broke while it was loaded or opened.
     fn broken(&self, cause: &Broken, context: Option<&CallContext>) -> Error {
-        // What a plugin does without the gateway, the host doesn't see.
+        // The host sees what goes through the gateway. What a plugin does by its permissions it doesn't see.
         let unseen = !self.manifest.permissions.is_empty();
         let unknown = context.is_some_and(|context| {
             context.may_have_created() || unseen && context.mode == Mode::Normal
@@ -275,6 +278,7 @@ impl Backend {
         )))
     }
 
+    /// The error for an answer that this operation may not give.
     fn unfit<T>(&self, operation: Operation, answer: &Answer<T>) -> Error {
         let returned = match answer {
             Answer::Unsupported => "UNSUPPORTED",
@@ -291,12 +295,15 @@ impl Backend {
         Error { message, help, ..error }.at(&self.services.label)
     }
 
-    /// A ticket that can be kept.
+    /// The ticket, made fit to be shown and kept.
+    ///
+    /// # Errors
+    /// Nobody can open its URL.
     fn checked(&self, ticket: &Ticket) -> Result<Ticket> {
         let checked = reply::ticket(ticket, &self.scheme, &self.services.redactor);
         checked.map_err(|start| {
             self.error(Error::plugin(format!(
-                "the plugin replied a ticket whose URL {start:?} nobody can open"
+                "the plugin replied a ticket with the URL {start:?}, which nobody can open"
             )))
         })
     }

@@ -1,11 +1,10 @@
-//! Instances of one backend's plugin: opened when they are needed, kept while they are idle.
+//! Instances of one backend's plugin: they are opened when they are needed, and kept while they are idle.
 //!
-//! Invariant: at most `concurrency` calls at once, each on an instance of its own. An instance that
+//! Invariant: at most `concurrency` calls are under way at once, each on an instance of its own. An instance that
 //! broke the rules is not used again.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use ticket_host_worker::Digest;
@@ -21,16 +20,13 @@ use tokio::time::timeout;
 use super::call::CallContext;
 use super::in_process::{self, Blocking};
 use crate::config::Isolation;
-use crate::worker::{Peer, Worker, WorkerError};
+use crate::worker::{GRACE, Peer, Worker, WorkerError};
 
-/// How long an in-process plugin may take to notice that its time is over.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// What an instance is made of.
+/// What is needed to open an instance.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub library: PathBuf,
-    /// The digest of the library's bytes, if somebody vouched for them.
+    /// The digest that the library's bytes must have, if the operator uses signatures or pins.
     pub sha256: Option<Digest>,
     pub permissions: Permissions,
     pub isolation: Isolation,
@@ -45,23 +41,25 @@ enum Instance {
     InProcess(host_side::Instance),
 }
 
-/// Why a call gave no result of the plugin's.
+/// Why a call, or the opening of an instance, ended without a result from the plugin.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("it did not return in time; being in-process, it can't be stopped, and keeps a thread")]
+    #[error(
+        "it did not return in time; since it runs in-process it can't be stopped, and keeps its thread"
+    )]
     Stuck,
-    #[error("the thread of the call ended")]
+    #[error("the thread that the plugin ran on ended")]
     Lost,
 }
 
 /// Why there is no instance for a call.
 #[derive(Debug)]
 pub(super) enum NoInstance {
-    /// All were busy for as long as the call may take.
+    /// As many calls as may be were under way, for as long as the call may take.
     Busy,
     Broken(Broken),
     /// What open() returned instead.
@@ -76,7 +74,7 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Instance>>,
 }
 
-/// An instance that is one call's.
+/// An instance that belongs to one call until it is given back.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
     pool: &'a Pool,
@@ -89,7 +87,7 @@ impl Pool {
         Pool { recipe, permits: Semaphore::new(concurrency), idle: Mutex::default() }
     }
 
-    /// An idle instance, or a new one, which is opened as a call of its own: `opening`.
+    /// Takes an idle instance, or opens a new one. Opening is a call of its own, whose context `opening` makes.
     pub(super) async fn take(
         &self,
         context: &CallContext,
@@ -106,7 +104,7 @@ impl Pool {
 
     fn next_idle(&self) -> Option<Instance> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was killed while it was idle is dropped.
+        // A worker that was killed while it was idle is dropped here.
         std::iter::from_fn(|| idle.pop()).find(|instance| match instance {
             Instance::Worker(worker) => !worker.is_gone(),
             Instance::InProcess(_) => true,
@@ -149,12 +147,12 @@ impl Pool {
     }
 }
 
-/// What came of opening: Err is what open() returned instead.
+/// What came of opening an instance. Err is what open() returned when it refused.
 type Opened = Result<Instance, Returned>;
 
 impl<'a> Taken<'a> {
-    /// Calls the instance. What the plugin's function returned comes with the instance, which is broken
-    /// where there is none.
+    /// Calls the instance, and gives it back with what the plugin's function returned. An instance that breaks is
+    /// dropped.
     pub(super) async fn call(
         self,
         operation: Operation,
@@ -185,7 +183,7 @@ impl<'a> Taken<'a> {
         Ok((Taken { pool, instance, _permit }, returned))
     }
 
-    /// Lets another call have it.
+    /// Makes the instance idle, so that another call can take it.
     pub(super) fn give_back(self) {
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(self.instance);

@@ -1,5 +1,5 @@
-//! Makes a backend of its settings and its plugin: whatever is wrong with them is found here, before the
-//! first call, and is pointed at in the config.
+//! Makes a backend of its settings and its plugin. Whatever is wrong with them is found here, before the first
+//! call, and the error points at the setting in the config.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Plugin;
 
-/// Bytes that a file of certificates may have.
+/// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
 impl Backend {
-    /// Checks a backend's settings against its plugin's schemas. Starts nothing yet.
+    /// Checks a backend's settings, for example against its plugin's schemas. No worker is started yet.
     ///
     /// # Errors
-    /// The first setting that can't be used, with its place in the config.
+    /// Names the first setting that can't be used, and shows its line in the config.
     pub fn prepare(
         config: &BackendConfig,
         plugin: &Plugin,
@@ -75,7 +75,7 @@ impl Backend {
     }
 }
 
-/// Whether secret and information are what the plugin's schemas want.
+/// Checks secret and information against the plugin's schemas. The error comes with the setting that it is about.
 fn fits(
     config: &BackendConfig,
     manifest: &Manifest,
@@ -98,7 +98,7 @@ fn vouched_for(config: &BackendConfig, plugin: &Plugin) -> Result<()> {
         "the library {} is not the one that sha256 pins: its SHA-256 is {found}",
         plugin.path.display()
     ));
-    Err(error.help("put the pinned version back, or pin this one if you trust it"))
+    Err(error.help("put the pinned version back, or pin this one's SHA-256 if you trust it"))
 }
 
 fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) -> Result<Gateway> {
@@ -131,7 +131,7 @@ fn recipe(config: &BackendConfig, plugin: &Plugin, secret: &Value) -> Recipe {
     }
 }
 
-/// What works, and is most likely not what was meant: a sentence each.
+/// What works, and is most likely not what the operator meant: one sentence each.
 fn oddities(config: &BackendConfig, plugin: &Plugin) -> Vec<String> {
     let schema = &plugin.manifest.information_schema;
     let mut oddities = schema::unknown_members("information", schema, &config.information);
@@ -142,13 +142,15 @@ fn oddities(config: &BackendConfig, plugin: &Plugin) -> Vec<String> {
     oddities
 }
 
+/// The digest of a file of certificates. None if it can't be read; then making the gateway has failed already.
 fn authorities(file: &Path) -> Option<Digest> {
     use std::io::Read;
     let file = std::fs::File::open(file).ok()?;
     Digest::of_all(file.take(LARGEST_CA_FILE)).ok()
 }
 
-/// Whether the plugin has what it asks for, and what is granted is there.
+/// Whether the operator grants all that the plugin asks for, and the files and directories of the grant exist.
+/// Directories to write to are made.
 fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
     let directory = config.endpoint.to_file_path().ok();
     let directory = directory.as_deref().and_then(Path::to_str);
@@ -159,21 +161,21 @@ fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
     }
     if !lacking.is_empty() {
         let error = Error::settings(format!(
-            "the plugin needs what is not granted: {}",
+            "the plugin needs permissions that are not granted: {}",
             lacking.join("; ")
         ));
         return Err(if settings.len() == lacking.len() {
             let settings = settings.join(", ");
-            error.help(format!("if that is meant: permissions = {{ {settings} }} in the backend"))
+            error.help(format!("to grant that, set permissions = {{ {settings} }} in the backend"))
         } else {
-            error.help("no setting of this host's grants that: it needs a newer host")
+            error.help("no setting of this host grants that: the plugin needs a newer host")
         });
     }
     for path in &config.permissions.write {
         std::fs::create_dir_all(path).map_err(|cause| {
             let path = path.display();
             Error::settings(format!("permissions.write: {path} can't be made: {cause}"))
-                .help("name a directory, and let the host's user write to where it is to lie")
+                .help("name a directory that the host's user can make, or make it")
         })?;
     }
     for path in &config.permissions.read {

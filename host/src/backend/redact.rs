@@ -1,18 +1,19 @@
 //! Strikes a backend's secret out of everything that a person or a file gets to see.
 //!
-//! A help against accidents, not a fence against a malicious plugin: that could write the secret
-//! backwards. What the secret can reach is the gateway's concern.
+//! This helps against accidents. It is no fence against a malicious plugin, which could write the secret backwards;
+//! what keeps such a plugin from sending it anywhere is the gateway.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-/// Values shorter than this are left: striking out every "a" would leave nothing to read.
+/// Secrets of fewer bytes are not struck out: if every "a" were, there would be nothing left to read.
 const SHORTEST: usize = 4;
 const STRUCK_OUT: &str = "***";
-/// A property whose schema has this may be shown: a user name, not a password.
+/// The keyword by which a plugin's schema of the secret says that a property may be shown, such as a user name.
 const PUBLIC: &str = "x-ticket-public";
 
-/// The values to strike out, longest first, in every spelling that crosses.
+/// The texts to strike out, longest first: each secret value in every spelling that it can have in a request or in
+/// an answer to one.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor {
     needles: Vec<String>,
@@ -24,7 +25,7 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// The bytes of a text in UTF-8, and in Latin-1 if it has them.
+/// The bytes of a text in UTF-8, and also in Latin-1 if that has all its characters.
 fn spellings(text: &str) -> Vec<Vec<u8>> {
     let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
     std::iter::once(text.as_bytes().to_vec()).chain(latin1).collect()
@@ -44,7 +45,8 @@ impl Redactor {
             needles.push(ticket_plugin_api::http::escape(text));
             needles.push(STANDARD.encode(text));
         }
-        // Basic authentication; servers disagree on the charset, even between name and password.
+        // Basic authentication is base64 of "USER:PASSWORD". Servers disagree on the charset, so name and password
+        // are tried in either one.
         for (user, password) in all.iter().flat_map(|u| hidden.iter().map(move |p| (u, p))) {
             for user in spellings(user) {
                 for password in spellings(password) {
@@ -58,6 +60,7 @@ impl Redactor {
         Redactor { needles }
     }
 
+    /// The text with `***` for every secret in it.
     pub(crate) fn strike(&self, text: &str) -> String {
         let mut out = text.to_owned();
         for needle in &self.needles {
@@ -69,6 +72,8 @@ impl Redactor {
     }
 }
 
+/// Gathers the texts of a secret: `all` of them, and those that are to be `hidden`. `member` is the name under
+/// which `value` stands, `public` the names that `schema` marks as public.
 fn collect(
     value: &Value,
     member: Option<&str>,
@@ -102,7 +107,7 @@ fn collect(
     }
 }
 
-/// The names of properties that a schema, at any depth (anyOf, $defs), marks as public.
+/// Adds to `names` the properties that a schema marks as public, at any depth (for example in anyOf or $defs).
 fn public_members(schema: &Value, names: &mut Vec<String>) {
     match schema {
         Value::Object(members) => {

@@ -1,4 +1,5 @@
-//! What a plugin replied, made fit to be shown and kept: bounded, each text on one line, without the secret.
+//! Makes what a plugin replied fit to be shown and kept: every text gets a bound, becomes one line, and loses the
+//! secret if it has it.
 
 use ticket_plugin_api::{Check, Ticket};
 use url::Url;
@@ -10,28 +11,29 @@ use crate::terminal;
 const LONGEST_URL: usize = 4096;
 /// Bytes that a ticket's short name may have.
 const LONGEST_ID: usize = 256;
-/// Bytes of a message.
+/// Bytes that are kept of a message.
 const LONGEST_TEXT: usize = 8 << 10;
-/// Bytes of all items of a list together.
+/// Bytes that are kept of all items of a list together.
 const LONGEST_LIST: usize = 16 << 10;
-/// Bytes of one item of a list.
+/// Bytes that are kept of one item of a list.
 const LONGEST_ITEM: usize = 1 << 10;
-/// Bytes of what a plugin says that it would make.
+/// Bytes that are added to what an item or a line counts for, so that even empty ones can't be without number.
+const OVERHEAD: usize = 8;
+/// Bytes that are shown of a preview: what a plugin would make if this were not a dry run.
 const LONGEST_PREVIEW: usize = 64 << 10;
 
-/// One line of at most 8 KiB.
+/// The text as one line of at most 8 KiB, without the secret.
 pub(super) fn text(text: &str, redactor: &Redactor) -> String {
     terminal::cut(&terminal::line(&redactor.strike(text)), LONGEST_TEXT)
 }
 
-/// The items on a line each, 16 KiB together; the last one says how many there are beside.
+/// The items of a list, each as one line, 16 KiB together. If some are left out, a last item says how many.
 fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
     let mut left = LONGEST_LIST;
     let mut kept = Vec::new();
     for item in items {
         let item = terminal::cut(&text(item, redactor), LONGEST_ITEM);
-        // Empty ones are not free either.
-        let bytes = item.len() + 8;
+        let bytes = item.len() + OVERHEAD;
         if bytes > left {
             kept.push(format!("... and {} more", items.len() - kept.len()));
             break;
@@ -42,15 +44,15 @@ fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
     kept
 }
 
-/// A preview for a person, who reads it with its lines.
+/// A preview. It keeps its lines, since a person reads it as it is.
 pub(super) fn preview(preview: &str, redactor: &Redactor) -> String {
     terminal::cut(&redactor.strike(preview), LONGEST_PREVIEW)
 }
 
-/// A ticket that can be kept. `scheme` is the endpoint's, which a ticket's URL may have beside http and https.
+/// The ticket with all its texts bounded. Its URL must have the scheme http, https or `scheme`, the endpoint's own.
 ///
 /// # Errors
-/// The beginning of a URL that nobody could open.
+/// The beginning of the URL, if nobody could open it.
 pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Result<Ticket, String> {
     let known = |url: Url| matches!(url.scheme(), "http" | "https") || url.scheme() == scheme;
     let sound = ticket.url.len() <= LONGEST_URL
@@ -74,7 +76,8 @@ pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Resu
     })
 }
 
-/// The lines of a check.
+/// The lines of a check, 32 KiB together. If some are left out, a last line says how many, and fails if one of
+/// them does.
 pub(super) fn checks(checks: &[Check], redactor: &Redactor) -> Vec<Check> {
     let mut left = 2 * LONGEST_LIST;
     let mut kept = Vec::new();
@@ -82,7 +85,7 @@ pub(super) fn checks(checks: &[Check], redactor: &Redactor) -> Vec<Check> {
         let name = text(&check.name, redactor);
         let message = text(&check.message, redactor);
         let help = text(&check.help, redactor);
-        let bytes = name.len() + message.len() + help.len() + 8;
+        let bytes = name.len() + message.len() + help.len() + OVERHEAD;
         if bytes > left {
             let more = format!("{} more lines are not shown", checks.len() - kept.len());
             let ok = checks[kept.len()..].iter().all(|check| check.ok);

@@ -1,4 +1,4 @@
-//! Settings against a plugin's JSON Schemas, with errors that an operator can act on.
+//! Compares settings with a plugin's JSON Schemas, and says what is wrong in words that an operator can act on.
 
 use jsonschema::PatternOptions;
 use jsonschema::error::ValidationErrorKind;
@@ -7,12 +7,13 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::terminal;
 
-/// Bytes of one problem: it may quote the schema, or the setting.
+/// Bytes of one problem's description, which may quote the schema or the setting.
 const LONGEST_REASON: usize = 1 << 10;
 
-/// Whether `value`, the setting `name`, fits. With `secret`, no value gets into an error.
+/// Checks `value`, the setting called `name`. If it is `secret`, the error doesn't quote it.
 pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) -> Result<()> {
-    // The schema's size is bounded where the manifest is read; these are its regular expressions.
+    // The manifest's reader bounds the schema's size and the number of its regular expressions. How long each of
+    // them may take, and how large it may get, is bounded here.
     let patterns = PatternOptions::fancy_regex().backtrack_limit(10_000).size_limit(256 << 10);
     let validator = jsonschema::options().with_pattern_options(patterns).build(schema);
     let validator = validator.map_err(|cause| {
@@ -49,7 +50,7 @@ fn shown(text: &str) -> String {
     terminal::cut(&terminal::line(text), LONGEST_REASON)
 }
 
-/// `needs token; or username, password`.
+/// Says which members each of a schema's alternatives needs, for example `needs token; or username, password`.
 fn needs(schema: &Value) -> String {
     let shapes: Vec<String> = alternatives(schema)
         .into_iter()
@@ -60,13 +61,13 @@ fn needs(schema: &Value) -> String {
         .filter(|names| !names.is_empty())
         .collect();
     if shapes.is_empty() {
-        "has none of the shapes that the plugin knows".to_owned()
+        "fits none of the forms that the plugin knows".to_owned()
     } else {
         format!("needs {}", shapes.join("; or "))
     }
 }
 
-/// A sentence for each member of `value` that the schema doesn't know: mostly a misspelling.
+/// A sentence for each member of `value` that the schema doesn't know. Mostly it is a misspelling.
 pub(crate) fn unknown_members(name: &str, schema: &Value, value: &Value) -> Vec<String> {
     let (Some(known), Some(given)) = (schema["properties"].as_object(), value.as_object()) else {
         return Vec::new();
@@ -89,7 +90,8 @@ pub(crate) struct Setting {
     pub description: String,
 }
 
-/// The settings that a schema describes: a list for each of its alternatives.
+/// The settings that a schema describes: one list for each of its alternatives, and one for what all have in
+/// common.
 pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
     let shapes = alternatives(schema).into_iter().chain([schema]).map(|shape| {
         let required = |name: &str| {
@@ -110,14 +112,14 @@ pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
     shapes.filter(|settings: &Vec<Setting>| !settings.is_empty()).collect()
 }
 
-/// What `anyOf` or `oneOf` offers.
+/// The schemas in `anyOf` or `oneOf`.
 fn alternatives(schema: &Value) -> Vec<&Value> {
     let shapes = schema.get("anyOf").or_else(|| schema.get("oneOf"));
     shapes.and_then(Value::as_array).into_iter().flatten().collect()
 }
 
-/// The type of a property in words. References go through `root`, `depth` of them: one that
-/// leads to itself has no end.
+/// The type of a property in words. References lead into `root`. At most `depth` are followed, one after the other,
+/// since one could lead back to itself.
 fn kind(root: &Value, property: &Value, depth: usize) -> String {
     let any = || "any".to_owned();
     if let Some(reference) = property["$ref"].as_str() {
@@ -136,7 +138,7 @@ fn kind(root: &Value, property: &Value, depth: usize) -> String {
             .map(|shape| kind(root, shape, depth))
             .collect(),
     };
-    // That it may be left out is said by "required".
+    // A type that may be null is one that may be left out, and "required" tells that already.
     kinds.retain(|kind| kind != "null");
     if kinds.is_empty() { any() } else { kinds.join(" or ") }
 }

@@ -1,4 +1,4 @@
-//! The operator's templates of a ticket's title and body (minijinja), and what they see.
+//! The operator's templates for a ticket's title and body (minijinja), and what the templates see.
 //!
 //! A body template is Markdown. What comes from an incident is escaped in it, so that it reads as
 //! it was written and does nothing; HTML and plain text are made from that Markdown. A title is one
@@ -22,12 +22,13 @@ pub(super) const DEFAULT_TITLE: &str = include_str!("template/title.txt");
 /// The body if the operator says nothing: the sections of Argus's own plugins, the empty ones left out.
 pub(super) const DEFAULT_BODY: &str = include_str!("template/body.md");
 
-/// Bytes of what a template makes. No ticket system takes more.
+/// Bytes that a filled-in template may have. No ticket system takes more.
 const LONGEST: usize = 8 << 20;
-/// Steps of a template's program: enough for each of an incident's largest possible number of tags.
+/// Steps (minijinja's fuel) that filling in a template may take. The default body needs fewer even for the
+/// largest number of tags that an incident can have.
 const FUEL: u64 = 5_000_000;
 
-/// What an incident of Argus's has (API v2 and v3, and what Argus adds for ticket plugins).
+/// The attributes of an incident from Argus (API v2 and v3, and what Argus adds for ticket plugins).
 const ATTRIBUTES: [&str; 17] = [
     "pk",
     "start_time",
@@ -48,17 +49,17 @@ const ATTRIBUTES: [&str; 17] = [
     "closed_by",
 ];
 
-/// A title and a body, compiled.
+/// The compiled templates of a title and a body.
 #[derive(Debug, Clone)]
 pub(super) struct Templates {
     environment: Environment<'static>,
-    /// What they name and Argus's incidents don't have: misspelt, most likely.
+    /// A sentence for each name in them that Argus's incidents don't have. Most likely it is misspelt.
     pub warnings: Vec<String>,
 }
 
 impl Templates {
     /// # Errors
-    /// A settings error that says which template can't be read, and where in it.
+    /// A settings error that names the template that can't be read, and the line.
     pub(super) fn new(title: Option<&str>, body: Option<&str>) -> Result<Templates> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
@@ -106,11 +107,12 @@ impl Templates {
         Ok(Templates { environment, warnings })
     }
 
-    /// What a plugin's `render()` gets: `part` is `title` or `body`, `format` is a body's, `extra` is a JSON
-    /// object that the body's template sees too.
+    /// The text that a plugin's `render()` gets. `part` is `title` or `body`. `format` is that of a body:
+    /// `markdown`, `html` or `text`. `extra` is empty or a JSON object, whose members the body's template sees
+    /// too.
     ///
     /// # Errors
-    /// Why there is no text, in words for the plugin's error.
+    /// Says why there is no text, in words that the plugin can put into its own error.
     pub(super) fn render(
         &self,
         part: &str,
@@ -147,7 +149,7 @@ impl Templates {
         Ok(if line.is_empty() { "Incident".to_owned() } else { line })
     }
 
-    /// The body in `format`: `markdown`, `html` or `text`. `extra` is what the plugin adds.
+    /// The body in `format`, with what the plugin adds as `extra`.
     fn body(
         &self,
         incident: &Incident,
@@ -195,7 +197,7 @@ impl Templates {
                 .cause(cause)
         })?;
         let text = String::from_utf8(out.bytes).map_err(|cause| {
-            Error::settings(format!("template.{name}: gives what is not UTF-8")).cause(cause)
+            Error::settings(format!("template.{name}: its text is not UTF-8")).cause(cause)
         })?;
         Ok(text.trim_end().to_owned() + if name == "body" { "\n" } else { "" })
     }
@@ -206,7 +208,7 @@ fn too_long(name: &str) -> Error {
         .help("leave out of the template what is long in the incident, or in what the plugin adds")
 }
 
-/// Takes no more than a text may have.
+/// Takes a filled-in text up to [`LONGEST`] bytes, and refuses more.
 struct Bounded {
     bytes: Vec<u8>,
     full: bool,
@@ -227,8 +229,8 @@ impl Write for Bounded {
     }
 }
 
-/// Looks for what would only show when a ticket is made: filters that there are not, and names
-/// that mean nothing.
+/// Looks for mistakes that would only show when a ticket is made: an error for a filter, test or function that
+/// doesn't exist, a warning for a name that means nothing.
 fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> Result<()> {
     let failed = |cause: minijinja::Error| {
         let line = cause.line().map(|l| format!(", line {l}")).unwrap_or_default();
@@ -267,7 +269,7 @@ fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> R
         {
             Err(failed(cause))
         }
-        // Other failures can be the sample's.
+        // The cause of another failure can be the sample, in which every attribute is a text.
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::plugins::install::{self, Installed};
 use crate::terminal::safe;
-use crate::validate::{self, Options, Outcome, Settings};
+use crate::validate::{self, Grade, Options, Settings};
 
 /// Put a plugin into a plugin directory, after its signature and its behaviour were checked. The version
 /// that was there is kept
@@ -46,7 +46,7 @@ pub(super) async fn install(
     let mut broken = Vec::new();
     let options = Options { library: &staged.library, settings, in_process: false, only: &[] };
     validate::run(options, |result| {
-        if matches!(result.outcome, Outcome::Fail | Outcome::Crash) {
+        if matches!(result.grade, Grade::Fail | Grade::Crash) {
             broken.push(format!("  {}: {}", result.name, result.message));
         }
     })

@@ -126,7 +126,7 @@ fn list(catalog: &Catalog) -> String {
     }
     if out.is_empty() {
         let looked: Vec<_> =
-            catalog.places.iter().map(|p| p.directory.display().to_string()).collect();
+            catalog.directories.iter().map(|p| p.directory.display().to_string()).collect();
         out = format!("no plugins were found in {}\n", looked.join(", "));
     }
     out

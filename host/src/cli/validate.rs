@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{counted, print};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
-use crate::validate::{self, CASES, CaseResult, Options, Outcome, Settings};
+use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
 
 /// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         return fuzz(arguments, options).await;
     }
     let mut results = Vec::new();
-    let width = CASES.iter().map(|case| case.name.len()).max().unwrap_or(0);
+    let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
     validate::run(options, |result| {
         if !arguments.json {
             print(&safe(&line(result, width)));
@@ -61,34 +61,33 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         results.push(result.clone());
     })
     .await?;
-    let passed =
-        !results.iter().any(|result| matches!(result.outcome, Outcome::Fail | Outcome::Crash));
+    let passed = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
     if arguments.json {
         let all = json!({"file": arguments.file, "passed": passed, "cases": results});
         print(&format!("{all:#}\n"));
     } else {
-        let outcomes = results.iter().map(|result| result.outcome);
-        print(&summary(&outcomes.collect::<Vec<_>>()));
+        let grades = results.iter().map(|result| result.grade);
+        print(&summary(&grades.collect::<Vec<_>>()));
     }
     Ok(ExitCode::from(if passed { 0 } else { Kind::Plugin.exit_code() }))
 }
 
 /// The last line: how the cases ended, together.
-fn summary(outcomes: &[Outcome]) -> String {
-    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-    let failed = count(Outcome::Fail) + count(Outcome::Crash);
+fn summary(grades: &[Grade]) -> String {
+    let count = |wanted| grades.iter().filter(|grade| **grade == wanted).count();
+    let failed = count(Grade::Fail) + count(Grade::Crash);
     format!(
         "{}: {} passed, {}, {failed} failed, {} skipped\n",
         if failed == 0 { "ok" } else { "FAILED" },
-        count(Outcome::Pass),
-        counted(count(Outcome::Warn) as u64, "warning"),
-        count(Outcome::Skip)
+        count(Grade::Pass),
+        counted(count(Grade::Warn) as u64, "warning"),
+        count(Grade::Skip)
     )
 }
 
 fn line(result: &CaseResult, width: usize) -> String {
     let mut line =
-        format!("{:5}  {:width$}  {}\n", result.outcome.name(), result.name, result.demands);
+        format!("{:5}  {:width$}  {}\n", result.grade.name(), result.name, result.demands);
     if !result.message.is_empty() {
         line.push_str(&format!("{:width$}         {}\n", "", result.message));
     }
@@ -100,12 +99,12 @@ async fn fuzz(arguments: &Arguments, options: Options<'_>) -> Result<ExitCode> {
     if arguments.fuzz.is_some() {
         print(&format!("seed {seed}\n"));
     }
-    match validate::fuzz(options, arguments.fuzz, seed).await? {
-        Ok(tried) => {
-            print(&format!("ok: the plugin kept the rules in {}\n", counted(tried, "call")));
+    match validate::fuzz(options, arguments.fuzz, seed).await {
+        Fuzzed::KeptTheRules { calls } => {
+            print(&format!("ok: the plugin kept the rules in {}\n", counted(calls, "call")));
             Ok(ExitCode::SUCCESS)
         }
-        Err((seed, what)) => {
+        Fuzzed::BrokeARule { seed, what } => {
             print(&safe(&format!(
                 "FAILED: {what}\n  to make the same call again: --reproduce {seed}\n"
             )));
@@ -120,9 +119,9 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_there_is_one_of_in_the_singular() {
-        let all = [Outcome::Pass, Outcome::Warn, Outcome::Skip];
+        let all = [Grade::Pass, Grade::Warn, Grade::Skip];
         assert_eq!(summary(&all), "ok: 1 passed, 1 warning, 0 failed, 1 skipped\n");
-        let bad = [Outcome::Warn, Outcome::Warn, Outcome::Fail, Outcome::Crash];
+        let bad = [Grade::Warn, Grade::Warn, Grade::Fail, Grade::Crash];
         assert_eq!(summary(&bad), "FAILED: 0 passed, 2 warnings, 2 failed, 0 skipped\n");
         assert_eq!(summary(&[]), "ok: 0 passed, 0 warnings, 0 failed, 0 skipped\n");
     }

@@ -1,7 +1,7 @@
 //! The plugins that there are: which libraries lie in the search path, and what each says of itself.
 //!
-//! Invariant: an unknown library is loaded only in a worker, one for each. One that is broken is
-//! an entry with its error; it doesn't keep the others from being found.
+//! Invariant: a library is asked what it is in a worker of its own, never in the host's process. A broken one
+//! becomes an entry with its error, and doesn't keep the others from being found.
 
 use std::collections::BTreeMap;
 use std::env::consts::{DLL_EXTENSION, DLL_SUFFIX};
@@ -22,34 +22,40 @@ use crate::plugins::manifest;
 use crate::plugins::trust::{self, Trust};
 use crate::worker::Worker;
 
-/// In the executable's own directory, among whatever else lies there, plugins are known by this.
+/// What the file names of plugins contain. In the executable's own directory, where other libraries may lie,
+/// only files with this in their names are taken for plugins.
 const MARK: &str = "ticket_plugin_";
 
-/// One place where plugins are looked for.
+/// A directory where plugins are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginDir {
     pub directory: PathBuf,
     /// Whether only libraries with `ticket_plugin_` in their name count.
     pub marked_only: bool,
-    /// Whether somebody named it, so that it should be there.
+    /// Whether somebody named it, on the command line or in the config. One that can't be read is then worth a
+    /// warning.
     pub named: bool,
 }
 
-/// The search path: what was named (in that order), then the executable's directory, then the
-/// system's places.
+/// The search path: the directories that were named (in that order), then the executable's own, then the
+/// system's.
 pub fn search_path(named: impl IntoIterator<Item = PathBuf>) -> Vec<PluginDir> {
-    let mut places: Vec<PluginDir> = named
+    let mut directories: Vec<PluginDir> = named
         .into_iter()
         .map(|directory| PluginDir { directory, marked_only: false, named: true })
         .collect();
     let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    places.extend(own.map(|directory| PluginDir { directory, marked_only: true, named: false }));
-    places.extend(system_directories().into_iter().map(|directory| PluginDir {
+    directories.extend(own.map(|directory| PluginDir {
+        directory,
+        marked_only: true,
+        named: false,
+    }));
+    directories.extend(system_directories().into_iter().map(|directory| PluginDir {
         directory,
         marked_only: false,
         named: false,
     }));
-    places
+    directories
 }
 
 #[cfg(not(windows))]
@@ -79,23 +85,23 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Plugin {
     pub path: PathBuf,
-    /// Which version of the file this is about.
+    /// Tells the file that was asked from one that replaces it later.
     pub stamp: Stamp,
     pub manifest: Manifest,
     /// The plugin-api version that a Rust plugin was compiled with; None for any other.
     pub sdk: Option<String>,
     /// What this machine's sandbox can't enforce, a sentence each.
     pub unconfined: Vec<String>,
-    /// The digest of the bytes that this is about, if signatures or digests matter: no others are
-    /// loaded.
+    /// The digest of the library's bytes, if the operator uses signatures or pins. Only a library with these
+    /// bytes is loaded then.
     pub sha256: Option<Digest>,
     /// The trusted key that signed it.
     pub signed_by: Option<String>,
-    /// Why nobody vouches for it, if somebody should.
+    /// Why nobody vouches for it, if the operator wants signatures and lets it be loaded all the same.
     pub unsigned: Option<String>,
 }
 
-/// Tells a file from what replaces it, or what is written over it.
+/// Tells a file from another one that takes its name, and from itself after it was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,
@@ -114,31 +120,32 @@ impl Stamp {
     }
 }
 
-/// All that was found.
+/// All plugins that were found, the broken ones too.
 #[derive(Debug)]
 pub struct Catalog {
     pub entries: Vec<Entry>,
-    /// What is odd about the search path, a sentence each.
+    /// A sentence for each directory that somebody named and that can't be read.
     pub warnings: Vec<String>,
-    pub places: Vec<PluginDir>,
+    /// The search path.
+    pub directories: Vec<PluginDir>,
 }
 
 impl Catalog {
-    /// Looks through `places` and asks every library there what it is, if `trust` lets it be loaded.
-    pub async fn discover(places: Vec<PluginDir>, trust: &Trust) -> Catalog {
+    /// Looks through `directories` and asks every library there what it is, if `trust` lets it be loaded.
+    pub async fn discover(directories: Vec<PluginDir>, trust: &Trust) -> Catalog {
         let mut warnings = Vec::new();
         let mut paths = Vec::new();
-        for place in &places {
-            match libraries(place) {
+        for directory in &directories {
+            match libraries(directory) {
                 Ok(found) => paths.extend(found),
-                Err(cause) if place.named => warnings.push(format!(
+                Err(cause) if directory.named => warnings.push(format!(
                     "plugin directory {}: can't be read: {cause}",
-                    place.directory.display()
+                    directory.directory.display()
                 )),
                 Err(_) => {}
             }
         }
-        // The same file by two ways is one plugin.
+        // Two names of one file, by a link or by a directory that is named twice, are one plugin.
         let mut seen = Vec::new();
         paths.retain(|path| {
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -167,13 +174,14 @@ impl Catalog {
                 Some(Entry { path, plugin })
             })
             .collect();
-        Catalog { entries, warnings, places }
+        Catalog { entries, warnings, directories }
     }
 
     /// The one plugin of that name or alias.
     ///
     /// # Errors
-    /// An import error: none has it (with the broken libraries, one of which may be it), or two do.
+    /// An import error: two plugins have it, or no plugin does. The error then names the broken libraries, since
+    /// one of them may be the plugin.
     pub fn find(&self, name: &str) -> Result<&Plugin> {
         let mut all = self.plugins().filter(|plugin| manifest::answers_to(&plugin.manifest, name));
         match (all.next(), all.next()) {
@@ -204,7 +212,7 @@ impl Catalog {
             }
         }
         let looked: Vec<String> =
-            self.places.iter().map(|p| p.directory.display().to_string()).collect();
+            self.directories.iter().map(|p| p.directory.display().to_string()).collect();
         let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         Error::import(message).help(format!(
             "found: {found}; looked in: {}; name another directory with --plugin-dir",
@@ -213,13 +221,13 @@ impl Catalog {
     }
 }
 
-/// The libraries in a directory, by name.
-fn libraries(place: &PluginDir) -> io::Result<Vec<PathBuf>> {
+/// The libraries in a directory, sorted by name.
+fn libraries(directory: &PluginDir) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(&place.directory)? {
+    for entry in fs::read_dir(&directory.directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_library(&path) && path.is_file() && (!place.marked_only || name.contains(MARK)) {
+        if is_library(&path) && path.is_file() && (!directory.marked_only || name.contains(MARK)) {
             paths.push(path);
         }
     }
@@ -237,7 +245,8 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     trust::only_ours(path)?;
     let examined = if trust.is_off() { None } else { Some(trust.examine(path)?) };
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
-    // Before it is loaded: if it changes in between, this is about the older one.
+    // Taken before the library is loaded: if the file changes in between, the stamp is the older file's, and
+    // the next look at the directory finds a difference.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
     let sha256 = examined.as_ref().map(|examined| examined.sha256);
     let worker = Worker::load(path, sha256, &Permissions::default()).await.map_err(|cause| {

@@ -1,7 +1,7 @@
-//! Puts a plugin into a plugin directory, whole or not at all, and keeps the version before it.
+//! Puts a plugin into a plugin directory, whole or not at all, and keeps the version that was there before.
 //!
-//! Invariant: what is in the directory is the old library or the new one, with its own signature; a
-//! host that looks in between sees one that works.
+//! Invariant: at every moment the directory holds either the old library or the new one, and the one it holds can
+//! be loaded: a running host may look at any time.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,12 +14,14 @@ use crate::error::{Error, Result};
 use crate::plugins::catalog::{self, Catalog, PluginDir, is_library, library_name};
 use crate::plugins::trust::{self, Trust, signature_of};
 
-/// Below a plugin directory: the versions before, and what is on its way in.
+/// The directory below a plugin directory in which the versions before are kept.
 const PREVIOUS: &str = ".previous";
+/// How the name of a directory begins in which a plugin lies until it is put in place. It is made beside its
+/// target, so that putting it in place is a rename within one file system.
 const STAGING: &str = ".staging";
-/// Bytes that an archive may unpack to.
+/// Bytes that a library may have, and all that an archive unpacks to.
 const LARGEST: u64 = 512 << 20;
-/// Bytes of an archive's entry that only tells about the next one.
+/// Bytes of an entry in an archive that does nothing but name the next entry.
 const LONGEST_HEADER: u64 = 64 << 10;
 
 /// What was put in place.
@@ -40,22 +42,22 @@ pub struct Staged {
     _staging: Staging,
 }
 
-/// The directory that it lies in until then.
+/// The directory in which a staged library lies. Dropping it removes the directory.
 #[derive(Debug)]
 struct Staging(PathBuf);
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What is left of it is in nobody's way.
+        // If it can't be removed, it stays, and no host looks into it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Brings `source`, a library or a .tar.gz with one, beside `directory`'s plugins, and looks whether
-/// `trust` lets it be loaded.
+/// Copies `source`, a library or a .tar.gz with one, into a staging directory below `directory`, and asks it
+/// what it is, if `trust` lets it be loaded.
 ///
 /// # Errors
-/// It can't be read, is no plugin, or nobody vouches for it who should.
+/// It can't be read, it is not a plugin, or nobody vouches for it though somebody must.
 pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Staged> {
     let failed = |at: &Path, cause: io::Error| {
         let error = Error::import(format!("{}: {cause}", at.display()));
@@ -91,16 +93,22 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
             "{}: holds no library, or more than one",
             source.display()
         ))
-        .help(format!("a file like {}, or a .tar.gz with one", library_name("NAME"))));
+        .help(format!(
+            "give a file like {}, or a .tar.gz with one such file in it",
+            library_name("NAME")
+        )));
     };
-    // Others may read it, and nobody write to it, whatever it was before.
+    // Whatever its mode was before: everybody may read it, and only its owner may write to it.
     readable(&library).map_err(|cause| failed(&library, cause))?;
     let manifest = catalog::inspect(&library, trust).await?.manifest;
     Ok(Staged { directory: directory.to_owned(), library, manifest, _staging: removed })
 }
 
 impl Staged {
-    /// Puts it in place; the version that was there is kept.
+    /// Puts it in place, and keeps the version that was there.
+    ///
+    /// # Errors
+    /// A file can't be written; the version that was there stays.
     pub async fn install(self, trust: &Trust) -> Result<Installed> {
         let current = find(&self.directory, &self.manifest.name, trust).await;
         let file = match &current {
@@ -124,10 +132,10 @@ impl Staged {
     }
 }
 
-/// Brings the version back that `install` kept, and keeps the one that is there now.
+/// Brings back the version that `install` kept, and keeps the one that is there now in its stead.
 ///
 /// # Errors
-/// There is none, or nobody vouches for it any more.
+/// No earlier version was kept, or nobody vouches for it any more.
 pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Installed> {
     let previous = directory.join(PREVIOUS);
     let Some((kept, _)) = find(&previous, name, trust).await else {
@@ -139,7 +147,7 @@ pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Ins
     };
     let plugin = catalog::inspect(&kept, trust).await?;
     let path = directory.join(kept.file_name().unwrap_or_default());
-    // What is there now may be broken: it is known by its file alone.
+    // The version that is there now may be broken, so it is found by its file's name, and not by its manifest.
     let current = catalog::inspect(&path, trust).await.ok();
     let aside = previous.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
     let put_in_place = || -> io::Result<()> {
@@ -162,7 +170,7 @@ fn not_written(path: &Path, cause: &io::Error) -> Error {
         .help("may the user write to the plugin directory?")
 }
 
-/// The library of that plugin in a directory, and its version.
+/// The library of the plugin `name` in a directory, and its version.
 async fn find(directory: &Path, name: &str, trust: &Trust) -> Option<(PathBuf, String)> {
     let wanted = PluginDir { directory: directory.to_owned(), marked_only: false, named: false };
     let catalog = Catalog::discover(vec![wanted], trust).await;
@@ -170,7 +178,7 @@ async fn find(directory: &Path, name: &str, trust: &Trust) -> Option<(PathBuf, S
     Some((plugin.path.clone(), plugin.manifest.version.clone()))
 }
 
-/// A second name for a library and its signature.
+/// Gives a library and its signature a second name, or copies them where the file system has no hard links.
 fn keep(library: &Path, target: &Path) -> io::Result<()> {
     for (from, to) in
         [(library.to_owned(), target.to_owned()), (signature_of(library), signature_of(target))]
@@ -186,11 +194,12 @@ fn keep(library: &Path, target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a library and its signature to where another one may be.
+/// Moves a library and its signature to where another library, with a signature of its own or without, may be.
 fn put(library: &Path, target: &Path) -> io::Result<()> {
     let (from, to) = (signature_of(library), signature_of(target));
     if from.exists() {
-        // Before its library: one that isn't signed yet would be refused where it must be.
+        // The signature goes first: a library that comes before its signature would be refused by a host that
+        // requires one.
         fs::rename(&from, &to)?;
         replace(library, target)
     } else {
@@ -213,7 +222,7 @@ fn replace(library: &Path, target: &Path) -> io::Result<()> {
     if target.exists() {
         let aside = target.with_extension(format!("old-{:016x}", fastrand::u64(..)));
         fs::rename(target, &aside)?;
-        // Until nobody has it loaded any more it stays.
+        // This fails while a process has the library loaded; then the file stays.
         let _ = fs::remove_file(&aside);
     }
     fs::rename(library, target)
@@ -240,19 +249,19 @@ fn readable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The libraries and signatures of an archive, in whatever folders they lie, and nothing else of it. What a
-/// header says of lengths is believed only within bounds: nobody has vouched for anything yet.
+/// Unpacks the libraries and signatures of an archive, in whatever folders they lie, into `staging` itself, and
+/// nothing else. Nobody has vouched for the archive yet, so whatever its headers say of lengths has a bound.
 fn unpack(archive: &Path, staging: &Path) -> Result<()> {
     let failed = |cause: io::Error| {
         Error::import(format!("{}: can't be unpacked: {cause}", archive.display()))
             .help("it must be a .tar.gz; nothing was installed")
     };
     let file = File::open(archive).map_err(failed)?;
-    // One byte more than may be: that it came shows that there is too much.
+    // One byte more than is allowed: if it is read too, the archive is too large.
     let unpacked = GzDecoder::new(file).take(LARGEST + 1);
     let mut tar = tar::Archive::new(unpacked);
     let mut long_name = None;
-    // Raw: else the library would read a long name of any length into memory.
+    // Raw entries: otherwise the crate tar itself would read long names, of any length, into memory.
     for entry in tar.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
         let kind = entry.header().entry_type();
@@ -278,8 +287,8 @@ fn unpack(archive: &Path, staging: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The name that an entry gives to the one behind it, if it gives one: GNU's long names, and PAX's `path`
-/// (POSIX.1-2001, pax, "pax Extended Header").
+/// The name that an entry of GNU's long names or of PAX (POSIX.1-2001, pax, "pax Extended Header") gives to the
+/// entry after it. A PAX entry may say other things only, and no name.
 fn name_of_next(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<PathBuf>> {
     if entry.size() > LONGEST_HEADER {
         return Err(io::Error::other(format!("a name in it has more than {LONGEST_HEADER} bytes")));
@@ -291,7 +300,7 @@ fn name_of_next(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<Path
     if gnu {
         return Ok(Some(PathBuf::from(text.trim_end_matches('\0'))));
     }
-    // Lines of "LENGTH KEYWORD=VALUE".
+    // A PAX entry has lines of the form "LENGTH KEYWORD=VALUE".
     let path = text.lines().find_map(|line| line.split_once(' ')?.1.strip_prefix("path="));
     Ok(path.map(PathBuf::from))
 }

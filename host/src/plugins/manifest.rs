@@ -1,19 +1,20 @@
-//! What a library says of itself, read: whatever a host could not work with, or not in bounded time, is refused.
+//! Reads what a library says of itself, and refuses what the host could not work with, or not in bounded time.
 
 use ticket_plugin_api::message::{Manifest, object};
 
 use super::schema_bounds;
 use crate::terminal;
 
-/// Bytes that a version and an alias may have.
+/// Bytes that a version may have, and each alias.
 const LONGEST_NAME: usize = 200;
-/// Aliases that a plugin may have, and permissions that it may ask for.
+/// Aliases that a plugin may have.
 const MOST_ALIASES: usize = 100;
+/// Permissions that a plugin may ask for.
 const MOST_PERMISSIONS: usize = 32;
-/// Bytes of every other text that are kept.
+/// Bytes that are kept of every other text of a manifest; the rest is cut off.
 const LONGEST_TEXT: usize = 1 << 10;
 
-/// Whether a plugin can be called so.
+/// Whether `name` is a valid name for a plugin.
 pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 64
@@ -25,10 +26,10 @@ pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
     manifest.name == name || manifest.aliases.iter().any(|alias| alias == name)
 }
 
-/// The manifest that a plugin's JSON is, its texts on one line each.
+/// Reads a plugin's manifest. Each text in it is made one line.
 ///
 /// # Errors
-/// Why it can't be one, in words that begin with "its manifest".
+/// What is wrong with it, in words that begin with "its manifest".
 pub(crate) fn read(json: &str) -> Result<Manifest, String> {
     let mut manifest: Manifest =
         object(json).map_err(|cause| format!("its manifest is not valid: {cause}"))?;

@@ -1,20 +1,22 @@
 //! Whether a plugin's JSON Schema can be worked with in bounded time and memory.
 //!
-//! A schema of a few KiB can stand for 2^40 parts, if each of 40 definitions refers to the next one
-//! twice; no validator ends with that. So every reference is followed here, once, and what the schema would
-//! be with each reference written out is counted.
+//! A schema of a few KiB can stand for 2^40 parts, if each of 40 definitions refers to the next one twice; no
+//! validator would ever be done with that. So the parts are counted here that the schema would have if what
+//! each reference refers to stood in the reference's place ("written out"). Each part is looked at once only.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// Parts (JSON values) that a schema may have with each reference written out.
+/// Parts (JSON values) that a schema may have with its references written out.
 const MOST_PARTS: u64 = 10_000;
-/// Levels that it may be deep, likewise: whoever works with it does so by recursion.
+/// Levels that a schema may be deep with its references written out. Validators descend by recursion, and
+/// deeper ones could use up a thread's stack.
 const DEEPEST: usize = 200;
-/// Regular expressions that it may have: each is compiled.
+/// Regular expressions that a schema may have. Each is compiled, which takes time and memory.
 const MOST_PATTERNS: usize = 200;
-/// Keywords that change what a reference means, or are one whose end nobody can know beforehand.
+/// Keywords for references whose target is known only while a value is validated, so that they can't be
+/// followed here.
 const UNKNOWN_ENDS: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
 
 /// Why a schema is refused.
@@ -32,10 +34,10 @@ pub(crate) enum Unbounded {
     Elsewhere(String),
 }
 
-/// Follows every reference of `schema`.
+/// Counts the parts of `schema` with its references written out, and its levels.
 ///
 /// # Errors
-/// The first bound that it is over.
+/// The schema is over a bound, or has a reference that can't be followed to an end.
 pub(crate) fn check(schema: &Value) -> Result<(), Unbounded> {
     let mut walk = Walk { root: schema, parts: HashMap::new(), patterns: 0 };
     walk.parts(schema, 0).map(drop)
@@ -43,16 +45,16 @@ pub(crate) fn check(schema: &Value) -> Result<(), Unbounded> {
 
 struct Walk<'a> {
     root: &'a Value,
-    /// What is known of each part, by where it stands in memory.
+    /// What is known of each part that was reached, by the part's address in memory.
     parts: HashMap<*const Value, Seen>,
     patterns: usize,
 }
 
 #[derive(Clone, Copy)]
 enum Seen {
-    /// It is being counted: who refers to it refers to itself.
+    /// The part is being counted at this moment: a reference to it stands within it.
     Now,
-    /// So many parts, so many levels.
+    /// The numbers of its parts and of its levels.
     Counted(u64, usize),
 }
 
@@ -118,7 +120,6 @@ impl<'a> Walk<'a> {
         let elsewhere = || Unbounded::Elsewhere(text.chars().take(100).collect());
         let pointer = text.strip_prefix('#').ok_or_else(elsewhere)?;
         let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8();
-        // One that leads nowhere is found by whoever compiles the schema.
         let target = self.root.pointer(&pointer.map_err(|_| elsewhere())?).ok_or_else(elsewhere)?;
         match self.parts.get(&std::ptr::from_ref(target)) {
             Some(Seen::Now) => Err(Unbounded::Circular(text.to_owned())),

@@ -1,7 +1,8 @@
 //! Who vouches for a library: keys that the operator trusts, or a digest that a backend pins; and
 //! whether anybody else could have written to it.
 //!
-//! Invariant: what is vouched for is a SHA-256, and `ticket_host_worker::library` loads just the bytes that have it.
+//! Invariant: what is vouched for is a SHA-256. `ticket_host_worker::library` compares it with the bytes that it
+//! is about to load, so that a file which changes after the check isn't loaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +17,9 @@ use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
 
-/// Ending of a signature's file name, after the library's own.
+/// What is appended, after a dot, to a library's file name to name the file of its signature.
 pub const SIGNATURE: &str = "minisig";
-/// Bytes that a signature's file may have.
+/// Bytes that a signature's file may have: a signature has some 300, and may have a comment.
 const LARGEST_SIGNATURE: u64 = 16 << 10;
 
 /// What becomes of libraries that nobody vouches for.
@@ -28,9 +29,9 @@ pub enum Signatures {
     /// Signatures are not looked at.
     #[default]
     Off,
-    /// They are used, with a warning.
+    /// Such a library is used, with a warning.
     Warn,
-    /// They are not loaded at all.
+    /// Such a library is not loaded.
     Require,
 }
 
@@ -40,11 +41,11 @@ pub struct TrustedKey {
     /// Its name in the config.
     pub name: String,
     pub key: PublicKey,
-    /// Manifest names and aliases.
+    /// The names and aliases of these plugins, as they stand in manifests.
     pub plugins: BTreeSet<String>,
 }
 
-/// See the module.
+/// What the operator says about whose libraries may be loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     pub signatures: Signatures,
@@ -57,32 +58,33 @@ pub struct Trust {
 #[derive(Debug)]
 pub struct Examined<'a> {
     pub sha256: Digest,
-    /// Whose signature is beside it.
+    /// The trusted key that signed it.
     pub key: Option<&'a TrustedKey>,
-    /// Why nobody's is; None if it doesn't matter.
+    /// Why no trusted key did. None also where nobody needs to: signatures are off, or the library is pinned.
     pub unsigned: Option<String>,
 }
 
 impl Trust {
-    /// Whether the digest of every library matters.
+    /// Whether every library may be loaded: signatures are off, and no backend pins a digest.
     pub fn is_off(&self) -> bool {
         self.signatures == Signatures::Off && self.pins.is_empty()
     }
 
+    /// Looks who vouches for a library. Nothing of it is run.
+    ///
     /// # Errors
-    /// An import error: the signature beside the library is another file's, or nobody vouches
-    /// for it and somebody must.
+    /// An import error: the signature beside the library is another file's, or nobody vouches for the
+    /// library though somebody must.
     pub fn examine(&self, library: &Path) -> Result<Examined<'_>> {
         let bytes = read(library, LARGEST)?;
         let sha256 = Digest::of(&bytes);
         let pinned = self.pins.contains(&sha256);
-        let signed = match self.signatures {
-            Signatures::Off => Err(None),
-            Signatures::Warn | Signatures::Require => self.signer(library, &bytes)?.map_err(Some),
-        };
-        let (key, unsigned) = match signed {
-            Ok(key) => (Some(key), None),
-            Err(why) => (None, why.filter(|_| !pinned)),
+        let (key, unsigned) = match self.signatures {
+            Signatures::Off => (None, None),
+            Signatures::Warn | Signatures::Require => match self.signer(library, &bytes)? {
+                Signer::Trusted(key) => (Some(key), None),
+                Signer::Nobody(why) => (None, Some(why).filter(|_| !pinned)),
+            },
         };
         match unsigned {
             Some(why) if self.signatures == Signatures::Require => {
@@ -95,26 +97,26 @@ impl Trust {
         }
     }
 
-    /// The trusted key that signed `bytes`; the inner error is why none did.
+    /// Who signed `bytes`, by the signature that lies beside `library`.
     ///
     /// # Errors
-    /// A trusted key signed something else: the library, or its signature, was changed.
-    fn signer(
-        &self,
-        library: &Path,
-        bytes: &[u8],
-    ) -> Result<std::result::Result<&TrustedKey, String>> {
+    /// The signature can't be read, or it is a trusted key's and another file's: the library or the
+    /// signature was changed.
+    fn signer(&self, library: &Path, bytes: &[u8]) -> Result<Signer<'_>> {
         let file = signature_of(library);
-        let text = match fs::metadata(&file) {
-            Err(_) => return Ok(Err("nobody signed it".to_owned())),
-            Ok(_) => String::from_utf8(read(&file, LARGEST_SIGNATURE)?).unwrap_or_default(),
-        };
+        if fs::metadata(&file).is_err() {
+            return Ok(Signer::Nobody("nobody signed it".to_owned()));
+        }
+        let text = String::from_utf8(read(&file, LARGEST_SIGNATURE)?).unwrap_or_default();
         let Ok(signature) = Signature::decode(&text) else {
-            return Ok(Err(format!("{} is no signature of minisign's", file.display())));
+            return Ok(Signer::Nobody(format!(
+                "{} is not a signature of minisign's",
+                file.display()
+            )));
         };
         for key in &self.keys {
             match key.key.verify(bytes, &signature, false) {
-                Ok(()) => return Ok(Ok(key)),
+                Ok(()) => return Ok(Signer::Trusted(key)),
                 Err(minisign_verify::Error::UnexpectedKeyId) => {}
                 Err(cause) => {
                     return Err(Error::import(format!(
@@ -128,11 +130,20 @@ impl Trust {
                 }
             }
         }
-        Ok(Err("its signature is by no key in trusted_keys".to_owned()))
+        Ok(Signer::Nobody("its signature is by no key in trusted_keys".to_owned()))
     }
 }
 
+/// Who signed a library.
+enum Signer<'a> {
+    Trusted(&'a TrustedKey),
+    /// No trusted key did; the text says why not.
+    Nobody(String),
+}
+
 impl TrustedKey {
+    /// Whether the operator lets this key sign the plugin of that manifest.
+    ///
     /// # Errors
     /// An import error: the key may not sign a plugin of this name, or of one of its aliases.
     pub fn may_sign(&self, manifest: &Manifest) -> Result<()> {
@@ -140,7 +151,7 @@ impl TrustedKey {
         match names.find(|name| !self.plugins.contains(*name)) {
             None => Ok(()),
             Some(name) => Err(Error::import(format!(
-                "the key {} signed it, which may not sign a plugin called {name:?}",
+                "it is signed by the key {}, which may not sign a plugin called {name:?}",
                 self.name
             ))
             .help(format!("if that is meant, add {name:?} to trusted_keys.{}.plugins", self.name))),
@@ -148,7 +159,7 @@ impl TrustedKey {
     }
 }
 
-/// Where a library's signature lies.
+/// The file in which a library's signature lies: beside the library.
 pub fn signature_of(library: &Path) -> PathBuf {
     library.with_added_extension(SIGNATURE)
 }
@@ -180,8 +191,8 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether nobody but root and the host's user can write to `path` or put something else in its
-/// place: the rule that sshd has for keys (StrictModes).
+/// Whether nobody but root and the host's user can write to `path`, or to a directory above it and so replace
+/// it. sshd has the same rule for keys (StrictModes).
 ///
 /// # Errors
 /// An import error with the command that mends it.
@@ -206,9 +217,10 @@ pub fn only_ours(path: &Path) -> Result<()> {
             ))
             .help(format!("chown root {}", at.display())));
         }
-        // A group of the owner's own, as Debian makes them, is nobody else.
+        // Debian gives each user a group of its own with the user's number: its only member is the owner.
         let group = mode & GROUP != 0 && metadata.gid() != owner;
-        // In a sticky directory, such as /tmp, nobody can replace what is another's.
+        // In a sticky directory, such as /tmp, nobody can replace what belongs to somebody else. That protects
+        // only directories in it: for the one in which the library itself lies the rule stays strict.
         let sticky = depth > 1 && metadata.is_dir() && mode & STICKY != 0;
         if (group || mode & ALL != 0) && !sticky {
             return Err(Error::import(format!(
@@ -223,7 +235,7 @@ pub fn only_ours(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Access lists are not looked at here.
+/// Windows' access lists are not looked at.
 #[cfg(not(unix))]
 pub fn only_ours(_: &Path) -> Result<()> {
     Ok(())

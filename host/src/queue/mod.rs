@@ -439,7 +439,7 @@ pub(crate) mod tests {
         std::fs::write(&config, "").unwrap();
         let setup = Setup {
             config: Config::load(Some(&config)).unwrap(),
-            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), places: Vec::new() },
+            catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), directories: Vec::new() },
             backends: BTreeMap::from([("b".to_owned(), Err(Failure::new(Kind::Import, "", None)))]),
             errors: Vec::new(),
         };

@@ -46,11 +46,11 @@ impl Live {
         loop {
             // The files are watched before they are read, so that no change in between is missed.
             let config = Config::load(self.sources.config.as_deref())?;
-            let places = self.sources.places(Some(&config));
-            self.watcher = listen_to(config.file, &places, self.changes.clone());
+            let directories = self.sources.directories(Some(&config));
+            self.watcher = listen_to(config.file, &directories, self.changes.clone());
             let mut setup = self.sources.load(metrics).await?;
             // If not, the config was changed in between and names other directories: these are to be watched.
-            if setup.catalog.places == places {
+            if setup.catalog.directories == directories {
                 if let Some(listen) = self.listen {
                     setup.config.serve.listen = listen;
                 }
@@ -124,7 +124,7 @@ fn listen_to(
             return None;
         }
     };
-    let plugins = plugins.iter().map(|place| place.directory.clone());
+    let plugins = plugins.iter().map(|dir| dir.directory.clone());
     for directory in beside.into_iter().chain(plugins).filter(|directory| directory.is_dir()) {
         if let Err(cause) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
             tracing::warn!("{} can't be watched: {cause}", directory.display());

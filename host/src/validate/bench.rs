@@ -1,5 +1,6 @@
-//! A library on the test bench: opened, called, and opened anew after it broke.
+//! A library on the test bench: it is loaded, opened and called, and opened anew after a call broke it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,12 @@ use crate::plugins::manifest;
 use crate::worker::{Worker, WorkerError};
 use ticket_host_worker::permissions::Permissions;
 
-/// What a call may take, unless its time is what is tested.
+/// How long a call may take, unless its time is what is tested.
 const TIME: Duration = Duration::from_secs(5);
 /// The key of the incident that most cases are about.
 pub(super) const KEY: &str = "https://argus.example.org/incidents/17?a=\"b\"&c=æ";
 
-/// What a plugin's function gave, if it kept the rules.
+/// What a plugin's function answered, if it kept the rules.
 #[derive(Debug)]
 pub(super) enum Answer {
     Ticket(Ticket),
@@ -33,31 +34,47 @@ pub(super) enum Answer {
     Error(PluginError),
 }
 
-/// See the module.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Ticket(ticket) => write!(f, "the ticket {}", ticket.url),
+            Answer::Checks(checks) => write!(f, "{} checks", checks.checks.len()),
+            Answer::NotFound => f.write_str("NOT_FOUND"),
+            Answer::Unsupported => f.write_str("UNSUPPORTED"),
+            Answer::Error(PluginError { kind, message, retry, .. }) => {
+                write!(f, "a {kind:?} error ({retry:?}): {message}")
+            }
+        }
+    }
+}
+
+/// The library that is validated, the settings that its instances get, and what all calls so far showed.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub library: PathBuf,
     in_process: bool,
-    /// The manifest's text, or why there is none; whether its process was at fault.
-    pub loaded: Result<Loaded, (bool, String)>,
+    /// What loading gave; Err is the verdict on a library that can't be loaded.
+    pub loaded: Result<Loaded, Verdict>,
     pub settings: Settings,
-    /// Whether nobody gave the settings.
+    /// Whether the settings were made up from the plugin's schemas, since nobody gave any.
     pub made_up: bool,
     opened: Option<Opened>,
     redactor: Redactor,
-    /// Where the secret was seen, the first time.
+    /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
-    /// Lines that the plugin printed.
+    /// Lines that the plugin wrote to standard output or standard error.
     pub printed: Vec<String>,
 }
 
 #[derive(Debug)]
 pub(super) struct Loaded {
+    /// Err says what is wrong with the manifest.
     pub manifest: Result<Manifest, String>,
-    /// The quickest of some.
+    /// How long loading took: the quickest of five times in a worker, the only one in-process.
     pub time: Duration,
 }
 
+/// An open instance.
 #[derive(Debug)]
 enum Opened {
     Worker(Box<Worker>),
@@ -87,6 +104,7 @@ impl Bench {
         }
     }
 
+    /// The manifest. Without one a case can't be tried.
     pub(super) fn manifest(&self) -> Result<&Manifest, Verdict> {
         match &self.loaded {
             Ok(Loaded { manifest: Ok(manifest), .. }) => Ok(manifest),
@@ -97,6 +115,8 @@ impl Bench {
         }
     }
 
+    /// Whether there is a ticket system to work with: a script, or an endpoint that needs no HTTP. Without
+    /// one a case can't be tried.
     pub(super) fn scripted(&self) -> Result<(), Verdict> {
         self.manifest()?;
         let alone = self.settings.http.is_empty() && self.settings.endpoint.starts_with("http");
@@ -106,7 +126,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Whether it opens with the bench's own settings.
+    /// Opens an instance with the bench's own settings. Without one a case can't be tried.
     pub(super) async fn able(&mut self) -> Result<(), Verdict> {
         let settings = self.settings.json();
         match self.open(&settings).await?.0.status {
@@ -115,8 +135,8 @@ impl Bench {
         }
     }
 
-    /// Opens an instance with other settings than the bench's own: what open() returned, and what
-    /// it asked for.
+    /// Opens an instance with these settings, in place of the one that is open. Gives what open() returned,
+    /// and what it asked for.
     pub(super) async fn open(&mut self, settings: &Value) -> Result<(Returned, Seen), Verdict> {
         self.manifest()?;
         self.opened = None;
@@ -124,7 +144,7 @@ impl Bench {
         let peer = Scripted::new(&rules, Behaviour::Script(When::Empty), KEY, TIME);
         let settings = settings.to_string();
         let returned = if self.in_process {
-            match table(&self.library).map_err(fail)?.open(&settings, &mut &peer) {
+            match table(&self.library)?.open(&settings, &mut &peer) {
                 Ok(instance) => {
                     self.opened = Some(Opened::InProcess(instance));
                     Returned { status: status::OK, reply: Ok(None) }
@@ -147,7 +167,10 @@ impl Bench {
         Ok((returned, seen))
     }
 
-    /// One call of the instance with the bench's settings. The verdict if it breaks a rule.
+    /// Calls the open instance, or a new one with the bench's own settings if none is open.
+    ///
+    /// # Errors
+    /// The verdict, if the call breaks a rule that holds for every call.
     pub(super) async fn call(
         &mut self,
         operation: Operation,
@@ -158,6 +181,7 @@ impl Bench {
         self.timed(operation, incident, key, false, behaviour, TIME).await
     }
 
+    /// As [`Bench::call`], with a time that the call may take, and as a dry run if `dry_run` is set.
     pub(super) async fn timed(
         &mut self,
         operation: Operation,
@@ -205,24 +229,18 @@ impl Bench {
         worker.map_err(|cause| crash(cause.to_string()))
     }
 
+    /// Whether what a function returned is one of the things that it may return.
     fn judge(&self, operation: Operation, returned: Returned) -> Result<Answer, Verdict> {
         let name = operation.name();
         let code = returned.status;
         if !(status::OK..=status::UNSUPPORTED).contains(&code) {
-            return Err(fail(format!("{name}() returned {code}, which is no status")));
+            return Err(fail(format!("{name}() returned {code}, which is not a status")));
         }
         let errors = status::SETTINGS_ERROR..=status::PLUGIN_ERROR;
-        if errors.contains(&code) {
-            let message = match &returned.reply {
-                Ok(Some(json)) => serde_json::from_str::<Value>(json).ok(),
-                _ => None,
-            };
-            let message = message.as_ref().and_then(|reply| reply["message"].as_str());
-            if message.is_none_or(|message| message.trim().is_empty()) {
-                return Err(fail(format!(
-                    "{name}() returned the error {code} and no message for the operator"
-                )));
-            }
+        if errors.contains(&code) && message(&returned).trim().is_empty() {
+            return Err(fail(format!(
+                "{name}() returned the error {code} and no message for the operator"
+            )));
         }
         if operation == Operation::Check {
             return match returned.parse::<Checks>() {
@@ -248,11 +266,12 @@ impl Bench {
         }
     }
 
+    /// What is wrong with a ticket's URL, if anything is.
     fn bad_url(&self, text: &str) -> Option<&'static str> {
         let own = Url::parse(&self.settings.endpoint).ok();
         let own = own.as_ref().map_or("https", Url::scheme);
         match Url::parse(text) {
-            Err(_) => Some("it is not absolute"),
+            Err(_) => Some("it is not an absolute URL"),
             Ok(url) if !["http", "https", own].contains(&url.scheme()) => {
                 Some("nobody can open it: not http, https or the endpoint's own scheme")
             }
@@ -263,6 +282,7 @@ impl Bench {
         }
     }
 
+    /// Notes where the secret appears in what a call showed: the case `secret` asks for that at the end.
     fn look_for_leaks(&mut self, name: &str, returned: &Returned, seen: &Seen) {
         let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
         let texts = reply.into_iter().map(|text| ("reply", text));
@@ -275,29 +295,36 @@ impl Bench {
     }
 }
 
-async fn load(library: &Path) -> Result<Loaded, (bool, String)> {
-    let mut quickest = Duration::MAX;
-    let mut last = None;
-    for _ in 0..5 {
-        let started = Instant::now();
-        match Worker::load(library, None, &Permissions::default()).await {
-            Ok(worker) => last = Some(worker),
-            Err(WorkerError::NotLoaded(why)) => return Err((false, why)),
-            Err(cause) => return Err((true, cause.to_string())),
-        }
-        quickest = quickest.min(started.elapsed());
-    }
-    let manifest =
-        last.map(|worker| manifest::read(&worker.manifest)).unwrap_or(Err(String::new()));
-    Ok(Loaded { manifest, time: quickest })
+/// The message in the error that a plugin's function replied; empty if it replied none.
+pub(super) fn message(returned: &Returned) -> String {
+    let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
+    let json = reply.and_then(|reply| serde_json::from_str::<Value>(reply).ok());
+    json.and_then(|json| Some(json["message"].as_str()?.to_owned())).unwrap_or_default()
 }
 
-fn load_here(library: &Path) -> Result<Loaded, (bool, String)> {
+/// Loads the library five times, each in a worker of its own.
+async fn load(library: &Path) -> Result<Loaded, Verdict> {
+    let mut quickest = Duration::MAX;
+    let mut manifest = String::new();
+    for _ in 0..5 {
+        let started = Instant::now();
+        let loaded = Worker::load(library, None, &Permissions::default()).await;
+        quickest = quickest.min(started.elapsed());
+        match loaded {
+            Ok(worker) => manifest.clone_from(&worker.manifest),
+            Err(WorkerError::NotLoaded(why)) => return Err(fail(why)),
+            Err(cause) => return Err(crash(cause.to_string())),
+        }
+    }
+    Ok(Loaded { manifest: manifest::read(&manifest), time: quickest })
+}
+
+fn load_here(library: &Path) -> Result<Loaded, Verdict> {
     let started = Instant::now();
-    let table = table(library).map_err(|why| (false, why))?;
+    let table = table(library)?;
     Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
 }
 
-fn table(library: &Path) -> Result<Table, String> {
-    load_in_process(library, None).map_err(|cause| cause.to_string())
+fn table(library: &Path) -> Result<Table, Verdict> {
+    load_in_process(library, None).map_err(|cause| fail(cause.to_string()))
 }

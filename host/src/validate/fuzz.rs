@@ -1,34 +1,40 @@
-//! Mutated requests and answers: whatever comes, the plugin must keep the rules.
+//! Calls a plugin with mutated requests and answers: whatever comes, it must keep the rules.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
 
-use super::Outcome;
+use super::Grade;
 use super::bench::{Bench, KEY};
-use super::cases::odd;
+use super::incidents::odd;
 use super::script::Behaviour;
 
-/// Mutates with the seeds from `seed` on until `seconds` are over; with None, with this seed alone.
-/// How many were tried, or the first seed that broke something, and what it was.
-pub(super) async fn run(
-    bench: &mut Bench,
-    seconds: Option<u64>,
-    seed: u64,
-) -> Result<u64, (u64, String)> {
+/// What came of fuzzing.
+#[derive(Debug)]
+pub(crate) enum Fuzzed {
+    /// The plugin kept the rules in all of so many calls.
+    KeptTheRules { calls: u64 },
+    /// The first call that broke a rule: the seed that makes the same call again, and what went wrong.
+    BrokeARule { seed: u64, what: String },
+}
+
+pub(super) async fn run(bench: &mut Bench, seconds: Option<u64>, seed: u64) -> Fuzzed {
     let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut tried = 0;
+    let mut calls = 0;
     loop {
-        let this = seed.wrapping_add(tried);
-        once(bench, this).await.map_err(|what| (this, what))?;
-        tried += 1;
+        let seed = seed.wrapping_add(calls);
+        if let Err(what) = once(bench, seed).await {
+            return Fuzzed::BrokeARule { seed, what };
+        }
+        calls += 1;
         if end.is_none_or(|end| Instant::now() >= end) {
-            return Ok(tried);
+            return Fuzzed::KeptTheRules { calls };
         }
     }
 }
 
+/// Makes the one call that `seed` stands for. Err says which rule the plugin broke.
 async fn once(bench: &mut Bench, seed: u64) -> Result<(), String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let operation = [Operation::Check, Operation::Find, Operation::Create][random.usize(..3)];
@@ -36,21 +42,28 @@ async fn once(bench: &mut Bench, seed: u64) -> Result<(), String> {
     for _ in 0..random.usize(..4) {
         mutate_json(&mut incident, &mut random);
     }
-    let bodies: Vec<Vec<u8>> = bench
-        .settings
-        .http
-        .iter()
-        .map(|rule| rule.body.clone().into_bytes())
-        .chain([
-            br#"{"id": "17", "url": "https://tickets.example.org/17", "items": []}"#.to_vec(),
-            b"[]".to_vec(),
-        ])
-        .collect();
-    let mut body = bodies[random.usize(..bodies.len())].clone();
-    for _ in 0..random.usize(..6) {
-        mutate_bytes(&mut body, &mut random);
+    let answer = answer(bench, &mut random);
+    let behaviour =
+        if random.bool() { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
+    match bench.call(operation, &incident, KEY, behaviour).await {
+        Err(verdict) if matches!(verdict.grade, Grade::Fail | Grade::Crash) => Err(verdict.message),
+        _ => Ok(()),
     }
-    let answer = match random.u8(..20) {
+}
+
+/// An answer to a request: mostly one that the script gives, with bytes changed.
+fn answer(bench: &Bench, random: &mut fastrand::Rng) -> HttpAnswer {
+    let mut bodies: Vec<Vec<u8>> =
+        bench.settings.http.iter().map(|rule| rule.body.clone().into_bytes()).collect();
+    bodies.extend([
+        br#"{"id": "17", "url": "https://tickets.example.org/17", "items": []}"#.to_vec(),
+        b"[]".to_vec(),
+    ]);
+    let mut body = bodies.swap_remove(random.usize(..bodies.len()));
+    for _ in 0..random.usize(..6) {
+        mutate_bytes(&mut body, random);
+    }
+    match random.u8(..20) {
         0 => HttpAnswer::NotSent("fuzz".to_owned()),
         1 => HttpAnswer::Unknown("fuzz".to_owned()),
         2 => HttpAnswer::Denied("fuzz".to_owned()),
@@ -69,21 +82,13 @@ async fn once(bench: &mut Bench, seed: u64) -> Result<(), String> {
             };
             let names = ["content-type", "retry-after", "location", "link", "etag"];
             let headers = (0..random.usize(..4))
-                .map(|_| (names[random.usize(..names.len())].to_owned(), value(&mut random)));
+                .map(|_| (names[random.usize(..names.len())].to_owned(), value(random)));
             HttpAnswer::Answered { status, headers: headers.collect(), body }
         }
-    };
-    let behaviour =
-        if random.bool() { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
-    match bench.call(operation, &incident, KEY, behaviour).await {
-        Err(verdict) if matches!(verdict.outcome, Outcome::Fail | Outcome::Crash) => {
-            Err(verdict.message)
-        }
-        _ => Ok(()),
     }
 }
 
-/// Replaces, removes or doubles something in it.
+/// Replaces one value in it, at any depth, by one of another kind.
 fn mutate_json(value: &mut Value, random: &mut fastrand::Rng) {
     match value {
         Value::Object(members) if !members.is_empty() && random.u8(..4) > 0 => {
@@ -114,6 +119,7 @@ fn mutate_json(value: &mut Value, random: &mut fastrand::Rng) {
     }
 }
 
+/// Changes, removes, inserts or repeats bytes at one position.
 fn mutate_bytes(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
     if bytes.is_empty() {
         bytes.push(random.u8(..));

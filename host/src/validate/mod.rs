@@ -1,11 +1,12 @@
 //! The validator: does a library keep the rules of `ticket_plugin.h`, and does it do what operators need?
 //!
-//! Named cases, each with what it demands and why. The library runs in sandboxed workers against a
-//! scripted ticket system; what it does there touches nothing.
+//! It runs named cases, each of which says what it demands. The library runs in sandboxed workers against a
+//! scripted ticket system, so nothing that it does there reaches anything real.
 
 mod bench;
 mod cases;
 mod fuzz;
+mod incidents;
 mod script;
 
 use std::path::Path;
@@ -14,31 +15,32 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use bench::Bench;
-pub(crate) use cases::CASES;
+pub(crate) use cases::cases;
+pub(crate) use fuzz::Fuzzed;
 pub(crate) use script::Settings;
 
-/// What came of a case.
+/// How well a plugin met a case's demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Outcome {
+pub(crate) enum Grade {
     Pass,
-    /// Works, and could be better.
+    /// It works, and should be better.
     Warn,
     Fail,
-    /// Needs what isn't there: a script, a function that the plugin doesn't offer.
+    /// It could not be tried: there is no script, or the plugin doesn't offer the function.
     Skip,
     /// The plugin's process ended, or had to be killed.
     Crash,
 }
 
-impl Outcome {
+impl Grade {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Outcome::Pass => "pass",
-            Outcome::Warn => "warn",
-            Outcome::Fail => "FAIL",
-            Outcome::Skip => "skip",
-            Outcome::Crash => "CRASH",
+            Grade::Pass => "pass",
+            Grade::Warn => "warn",
+            Grade::Fail => "FAIL",
+            Grade::Skip => "skip",
+            Grade::Crash => "CRASH",
         }
     }
 }
@@ -48,81 +50,86 @@ impl Outcome {
 pub(crate) struct CaseResult {
     pub name: &'static str,
     pub demands: &'static str,
-    pub outcome: Outcome,
+    #[serde(rename = "outcome")]
+    pub grade: Grade,
     /// Why it isn't `pass`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
 /// Why a case didn't pass.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Verdict {
-    outcome: Outcome,
+    grade: Grade,
     message: String,
+}
+
+impl Verdict {
+    /// The verdict with words before it that say in which situation the plugin got it.
+    fn when(self, situation: &str) -> Verdict {
+        Verdict { message: format!("{situation}: {}", self.message), ..self }
+    }
 }
 
 type Done = std::result::Result<(), Verdict>;
 
 fn warn(message: impl Into<String>) -> Verdict {
-    Verdict { outcome: Outcome::Warn, message: message.into() }
+    Verdict { grade: Grade::Warn, message: message.into() }
 }
 
 fn fail(message: impl Into<String>) -> Verdict {
-    Verdict { outcome: Outcome::Fail, message: message.into() }
+    Verdict { grade: Grade::Fail, message: message.into() }
 }
 
 fn skip(message: impl Into<String>) -> Verdict {
-    Verdict { outcome: Outcome::Skip, message: message.into() }
+    Verdict { grade: Grade::Skip, message: message.into() }
 }
 
 fn crash(message: impl Into<String>) -> Verdict {
-    Verdict { outcome: Outcome::Crash, message: message.into() }
+    Verdict { grade: Grade::Crash, message: message.into() }
 }
 
 /// What is to be validated, and how.
 #[derive(Debug)]
 pub(crate) struct Options<'a> {
     pub library: &'a Path,
-    /// Settings and a scripted ticket system; None: settings made up from the plugin's schemas.
+    /// Settings and a scripted ticket system. Without them settings are made up from the plugin's schemas.
     pub settings: Option<Settings>,
-    /// In this process, for debuggers and sanitizers.
+    /// Whether the library is loaded into this process, for debuggers and sanitizers.
     pub in_process: bool,
-    /// The cases; empty: all.
+    /// The names of the cases to run; if it is empty, all are run.
     pub only: &'a [String],
 }
 
-/// Runs the cases, and tells of each when it is done.
+/// Runs the cases, and calls `done` with each one's result as soon as there is one.
 ///
 /// # Errors
-/// A usage error: there is no case of a name in `only`.
+/// A usage error if `only` has a name that no case has.
 pub(crate) async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult)) -> Result<()> {
-    if let Some(unknown) = options.only.iter().find(|name| !CASES.iter().any(|c| c.name == *name)) {
-        let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    if let Some(unknown) = options.only.iter().find(|name| !cases().any(|case| case.name == *name))
+    {
+        let names: Vec<&str> = cases().map(|case| case.name).collect();
         return Err(Error::usage(format!("there is no case {unknown:?}"))
             .help(format!("there are: {}", names.join(", "))));
     }
     let only = options.only;
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
-    for case in CASES {
+    for case in cases() {
         if !only.is_empty() && !only.iter().any(|name| name == case.name) {
             continue;
         }
-        let (outcome, message) = match (case.run)(&mut bench).await {
-            Ok(()) => (Outcome::Pass, String::new()),
-            Err(verdict) => (verdict.outcome, verdict.message),
+        let (grade, message) = match (case.run)(&mut bench).await {
+            Ok(()) => (Grade::Pass, String::new()),
+            Err(verdict) => (verdict.grade, verdict.message),
         };
-        done(&CaseResult { name: case.name, demands: case.demands, outcome, message });
+        done(&CaseResult { name: case.name, demands: case.demands, grade, message });
     }
     Ok(())
 }
 
-/// Calls the plugin with mutated requests and answers until the time is over, or once with `seed`.
-/// What went wrong first, with the seed that does it again.
-pub(crate) async fn fuzz(
-    options: Options<'_>,
-    seconds: Option<u64>,
-    seed: u64,
-) -> Result<std::result::Result<u64, (u64, String)>> {
+/// Calls the plugin with mutated requests and answers: with one seed after the other, from `seed` on, until
+/// `seconds` are over; without `seconds`, with `seed` alone.
+pub(crate) async fn fuzz(options: Options<'_>, seconds: Option<u64>, seed: u64) -> Fuzzed {
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
-    Ok(fuzz::run(&mut bench, seconds, seed).await)
+    fuzz::run(&mut bench, seconds, seed).await
 }

@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub information: Value,
     #[serde(default)]
     pub permissions: Permissions,
-    /// The first that fits answers.
+    /// The first rule that fits a request answers it.
     #[serde(default)]
     pub http: Vec<Rule>,
 }
@@ -40,9 +40,9 @@ fn object() -> Value {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     pub method: String,
-    /// How the path, with its query, begins.
+    /// How the path with its query must begin.
     pub path: String,
-    /// Only then; always if absent.
+    /// The state of the ticket system in which the rule holds; without one it always holds.
     #[serde(default)]
     pub when: Option<When>,
     #[serde(default = "ok")]
@@ -58,7 +58,7 @@ fn ok() -> u16 {
     200
 }
 
-/// What is in the ticket system.
+/// What is in the ticket system: a state that a rule can depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum When {
@@ -77,11 +77,11 @@ impl Settings {
         })?;
         toml::from_str(&text).map_err(|cause| {
             Error::usage(format!("{}: {}", path.display(), cause.message()))
-                .help("endpoint, secret, information, permissions, and [[http]] with method, path, when, status, headers, body")
+                .help("it may have endpoint, secret, information, permissions, and [[http]] with method, path, when, status, headers, body")
         })
     }
 
-    /// Made up, so that they fit the plugin's schemas where these are simple.
+    /// Makes settings up, which fit the plugin's schemas where these are simple.
     pub(super) fn made_up(secret_schema: &Value, information_schema: &Value) -> Settings {
         Settings {
             endpoint: "https://tickets.example.org/".to_owned(),
@@ -98,7 +98,8 @@ impl Settings {
     }
 }
 
-/// A value that fits a simple schema: what is required, as short as may be.
+/// A value that fits a simple schema: an object has the members that it must have, a list as few items as it may.
+/// References and members are followed `depth` levels down, since a schema may refer to itself.
 fn value(root: &Value, schema: &Value, name: &str, depth: usize) -> Value {
     let again = |schema: &Value| match depth {
         0 => Value::Null,
@@ -143,13 +144,13 @@ fn value(root: &Value, schema: &Value, name: &str, depth: usize) -> Value {
 /// How requests are answered.
 #[derive(Debug, Clone)]
 pub(super) enum Behaviour {
-    /// By the rules.
+    /// By the script's rules for a ticket system in this state.
     Script(When),
-    /// All in this way.
+    /// Every request gets this answer.
     Always(HttpAnswer),
-    /// Those that can't create anything by the rules, for an empty system; the others in this way.
+    /// Requests that can create something get this answer, the others what the rules say of an empty system.
     Creations(HttpAnswer),
-    /// Not before the call's time is over.
+    /// No request is answered before the call's time is over.
     Slow,
 }
 
@@ -161,6 +162,21 @@ pub(super) struct Seen {
     pub printed: Vec<String>,
     /// Requests that no rule fits.
     pub unknown: Vec<String>,
+}
+
+impl Seen {
+    /// Whether one of the requests can have created something.
+    pub(super) fn could_create(&self) -> bool {
+        self.requests.iter().any(|request| !is_safe(&request.method))
+    }
+
+    /// A remark for a failure that may lie in the script: which request it has no rule for, if there was one.
+    pub(super) fn unscripted(&self) -> String {
+        match self.unknown.first() {
+            Some(request) => format!(" (the script has nothing for {request})"),
+            None => String::new(),
+        }
+    }
 }
 
 /// The host's side of one call.
@@ -196,7 +212,7 @@ impl<'a> Scripted<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The answer; None: when the time is over.
+    /// The answer to a request. None: it gets [`Scripted::late`], and not before the call's time is over.
     fn answer(&self, request: HttpRequest) -> Option<HttpAnswer> {
         let method = request.method.clone();
         let target = match url::Url::parse(&request.url) {
@@ -279,7 +295,7 @@ impl Peer for Scripted<'_> {
     }
 }
 
-/// The same in this process.
+/// The same for a plugin in this process, whose functions block.
 impl Host for &Scripted<'_> {
     fn http(&mut self, request: HttpRequest) -> HttpAnswer {
         self.answer(request).unwrap_or_else(|| {

@@ -1,7 +1,7 @@
 //! A worker as the host sees it: a child process with one plugin library in it.
 //!
-//! Invariant: a worker that crashes, hangs or sends what it may not costs the call that is under way and
-//! is killed; the host goes on.
+//! Invariant: a worker that crashes, hangs or sends what it may not send is killed, and the call that is under way
+//! fails. The host and all other calls go on.
 
 mod pipe;
 mod stderr;
@@ -29,12 +29,12 @@ use stderr::LastWords;
 
 /// How long loading a library may take: its constructors and its entry function.
 const LOADING: Duration = Duration::from_secs(5);
-/// How long a plugin may take to notice that its time is over, before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long after the end of a call's time a plugin may still return, before it is given up.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// Bytes of a sentence that a worker says of itself or its library.
 const LONGEST_SENTENCE: usize = 1 << 10;
 
-/// Why a worker is no more.
+/// Why a worker can't be used, or not any more.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     #[error("a worker process can't be started")]
@@ -58,11 +58,11 @@ pub struct Worker {
     pipe: Pipe<ChildStdin, BufReader<ChildStdout>>,
     listener: JoinHandle<()>,
     last_words: LastWords,
-    /// The plugin's manifest, as it gave it.
+    /// The plugin's manifest: the JSON as the plugin gave it, not looked at yet.
     pub manifest: String,
-    /// The plugin-api version of a Rust plugin.
+    /// The version of plugin-api that a Rust plugin was compiled with; None for any other plugin.
     pub sdk: Option<String>,
-    /// What the sandbox could not enforce, a sentence each.
+    /// What the sandbox could not enforce, one sentence each.
     pub unconfined: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Worker {
     /// library whose bytes have it is loaded.
     ///
     /// # Errors
-    /// It can't be started, or the library can't be loaded.
+    /// The process can't be started, or the library can't be loaded.
     pub async fn load(
         library: &Path,
         sha256: Option<Digest>,
@@ -80,9 +80,9 @@ impl Worker {
         Worker::load_with(&[], library, sha256, permissions).await
     }
 
-    /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`: instances are
-    /// opened, called and closed on so many threads at once, so many times on each, and every request gets
-    /// the same answer.
+    /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
+    /// number of threads and a number of times: on each of so many threads at once an instance is opened,
+    /// called and closed so many times. Every request gets the same answer.
     ///
     /// # Errors
     /// As [`Worker::load`].
@@ -104,7 +104,7 @@ impl Worker {
     ) -> Result<Worker, WorkerError> {
         let mut worker = Worker::start(mode, permissions).map_err(WorkerError::Start)?;
         let load = ToWorker::Load {
-            // The worker has a working directory of its own.
+            // Absolute, since the worker changes its working directory before it loads the library.
             path: std::path::absolute(library).map_err(WorkerError::Start)?,
             sha256,
             permissions: permissions.clone(),
@@ -144,7 +144,7 @@ impl Worker {
             .kill_on_drop(true);
         #[cfg(windows)]
         ticket_host_worker::sandbox::end_together()?;
-        // Windows programs don't start without it.
+        // Programs on Windows don't start without this variable.
         if let Some(root) = std::env::var_os("SystemRoot") {
             command.env("SystemRoot", root);
         }
@@ -170,10 +170,10 @@ impl Worker {
         })
     }
 
-    /// Opens the instance; Ok is what open() returned.
+    /// Opens the instance. Gives what the plugin's open() returned.
     ///
     /// # Errors
-    /// The worker is no more.
+    /// The worker has ended or was killed.
     pub async fn open(
         &mut self,
         settings: &str,
@@ -183,10 +183,10 @@ impl Worker {
         self.converse(&ToWorker::Open { remaining_ms }, settings.as_bytes(), peer).await
     }
 
-    /// Calls the instance; Ok is what the plugin's function returned.
+    /// Calls the instance. Gives what the plugin's function returned.
     ///
     /// # Errors
-    /// The worker is no more.
+    /// The worker has ended or was killed.
     pub async fn call(
         &mut self,
         operation: Operation,
@@ -198,12 +198,13 @@ impl Worker {
         self.converse(&call, request.as_bytes(), peer).await
     }
 
-    /// Whether it was killed for what it did between two calls.
+    /// Whether it was killed because its plugin wrote to standard error without end, which can happen between
+    /// two calls too.
     pub fn is_gone(&self) -> bool {
         self.last_words.flooded()
     }
 
-    /// Bytes of memory that the process has (Linux).
+    /// Bytes of memory that the process has resident. None where the platform doesn't tell (only Linux does).
     pub fn memory(&self) -> Option<u64> {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id?)).ok()?;
         let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
@@ -230,12 +231,12 @@ impl Worker {
 
     async fn kill(&mut self, started: Instant) -> WorkerError {
         let after = started.elapsed().as_secs_f64();
-        // An error means that it is gone already.
+        // An error means that the process has ended already.
         let _ = self.child.lock().await.kill().await;
         WorkerError::TimedOut(after)
     }
 
-    /// What became of a worker whose pipe failed with `cause`.
+    /// Finds out what became of a worker whose pipe failed with `cause`, and makes sure that its process ends.
     async fn post_mortem(&mut self, cause: FrameError) -> WorkerError {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         match &cause {
@@ -246,7 +247,7 @@ impl Worker {
                 return WorkerError::Nonsense(cause);
             }
         }
-        // It closed its pipe: it is gone or about to be, unless it closed it and lives on.
+        // The pipe is closed: the process has ended or is about to, unless it closed its pipe itself and lives on.
         let mut child = self.child.lock().await;
         let mut how = match timeout(GRACE, child.wait()).await {
             Ok(Ok(status)) => describe(status),
@@ -257,7 +258,8 @@ impl Worker {
             }
         };
         drop(child);
-        // Until the end of its standard error, which a child of its own may keep open.
+        // Waits until all of its standard error has been read; not for ever, since a child of the process may
+        // keep it open.
         let _ = timeout(GRACE, &mut self.listener).await;
         if self.last_words.flooded() {
             how = "wrote to standard error without end, and was killed".to_owned();
@@ -272,19 +274,21 @@ impl Worker {
         WorkerError::Died { how, last_words }
     }
 }
+
 /// A worker's sentence as a person gets to see it: on one line, and not too long.
 fn shown(sentence: &str) -> String {
     terminal::cut(&terminal::line(sentence), LONGEST_SENTENCE)
 }
 
-/// A call of a worker that writes just these bytes, whatever it is told.
+/// A call to a worker that answers with these bytes, whatever the host sends.
 #[cfg(test)]
 pub(crate) async fn converse_with(bytes: &[u8], peer: &impl Peer) -> Result<Returned, FrameError> {
     let call = ToWorker::Call { operation: Operation::Create, remaining_ms: 0 };
     Pipe::new(tokio::io::sink(), bytes).converse(&call, b"{}", peer).await
 }
 
-/// This program's file: also where it was replaced by a newer one while it ran.
+/// This program's file. On Linux that is the very file that runs, also after a newer one has taken its name:
+/// workers always have their host's version.
 fn own_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         Ok(PathBuf::from("/proc/self/exe"))

@@ -1,7 +1,8 @@
-//! The host's end of the pipe to a worker: one call at a time, and what its plugin may ask for meanwhile.
+//! The host's end of the pipe to a worker: it makes one call at a time, and answers what the plugin asks for
+//! meanwhile.
 //!
 //! Invariant: nothing that comes out of the pipe is trusted. Each frame has a bound
-//! ([`ticket_host_worker::frame`]), so has what one call may send in all, and no input panics.
+//! ([`ticket_host_worker::frame`]), and so has all that one call sends. No input makes the host panic.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use ticket_host_worker::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToW
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest, Returned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Frames that a worker may send in one call: requests, texts to render, log lines.
+/// Frames that a worker may send in one call: requests, texts to render, log lines and the reply.
 const MOST_FRAMES: usize = 16_384;
-/// Bytes of them.
+/// Bytes that the bodies of all frames of one call may have together.
 const MOST_BYTES: usize = 256 << 20;
 
 /// What a worker's plugin may ask for while its function runs.
 pub trait Peer: Send + Sync {
     fn http(&self, request: HttpRequest) -> impl Future<Output = HttpAnswer> + Send;
-    /// The operator's template `part` in `format`; Err says why there is no text.
+    /// Fills in the operator's template `part` (`title` or `body`) and gives it in `format`. Err says why it can't.
     fn render(
         &self,
         part: String,
@@ -31,7 +32,7 @@ pub trait Peer: Send + Sync {
     fn remaining(&self) -> Duration;
 }
 
-/// Both directions.
+/// The pipe in both directions.
 #[derive(Debug)]
 pub(super) struct Pipe<W, R> {
     input: W,
@@ -96,7 +97,7 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
         Ok((head, self.read(body).await?))
     }
 
-    /// Grows as bytes come: a length alone costs the host no memory.
+    /// Reads so many bytes. Memory is taken only as they come, so that announcing a length costs the host nothing.
     async fn read(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
         let mut bytes = Vec::new();
         (&mut self.output).take(length as u64).read_to_end(&mut bytes).await?;

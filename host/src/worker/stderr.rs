@@ -1,5 +1,5 @@
-//! What a worker writes to standard error: the end of it is kept for the error message, and a flood ends
-//! the worker.
+//! Reads what a worker writes to standard error. The end of it is kept for the error message if the worker
+//! dies. A worker that writes without end is slowed down and then killed.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -10,31 +10,34 @@ use tokio::time::{Instant, sleep};
 
 /// Bytes that are kept of what was written last.
 const KEPT: usize = 2048;
-/// Bytes that are read as fast as they come: more than a library prints that is only talkative, also within the
-/// seconds in which it must be loaded. They are refilled by [`RATE`] bytes a second.
+/// Bytes that a worker may write at once without being slowed down: more than a library prints that is only
+/// talkative, also within the seconds in which it must be loaded.
 const BURST: usize = 2 << 20;
+/// Bytes a second that a worker may write in the long run without being slowed down.
 const RATE: usize = 64 << 10;
-/// A worker that was slowed down for so long without a pause is killed.
+/// A worker that has been slowed down for so long, without having paused meanwhile, is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The end of what was written, and whether there was far too much of it.
+/// What is remembered of what a worker wrote.
 #[derive(Debug, Default)]
 struct Heard {
+    /// The last bytes that it wrote.
     end: Vec<u8>,
+    /// Whether it wrote without end, and was killed for that.
     flood: bool,
 }
 
-/// What was heard of one worker; shared with the task that listens.
+/// What one worker wrote last. The worker's owner shares it with the task that listens.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastWords(Arc<Mutex<Heard>>);
 
 impl LastWords {
-    /// What was written since it was taken last, or the end of that.
+    /// Takes what was written since the last time, or the end of that if it was much.
     pub(super) fn take(&self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.heard().end)).into_owned()
     }
 
-    /// Whether the worker was killed since it wrote without end.
+    /// Whether the worker was killed because it wrote without end.
     pub(super) fn flooded(&self) -> bool {
         self.heard().flood
     }
@@ -47,13 +50,13 @@ impl LastWords {
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        // What is behind the lock is whole after every statement.
+        // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads until the end, so that a worker that writes a little never blocks. One that writes much is slowed
-/// down: it waits for its pipe. One that goes on is killed.
+/// Reads until the end, so that a worker which writes a little never has to wait. One that writes much has to: its
+/// pipe is read more slowly than it writes. One that goes on all the same is killed.
 pub(super) async fn listen(
     mut stderr: ChildStderr,
     heard: LastWords,
@@ -76,7 +79,7 @@ pub(super) async fn listen(
     }
     heard.heard().flood = true;
     if let Some(child) = child.upgrade() {
-        // An error means that it is gone already.
+        // An error means that the process has ended already.
         let _ = child.lock().await.start_kill();
     }
 }
@@ -88,12 +91,13 @@ enum Verdict {
     Flood,
 }
 
-/// A token bucket, and since when it has been empty.
+/// How much a worker may still write: a token bucket of [`BURST`] bytes that fills by [`RATE`] bytes a second.
 #[derive(Debug)]
 struct Allowance {
+    /// Bytes in the bucket at the time `at`; negative if more was written than it held.
     bytes: f64,
     at: Instant,
-    /// Since when the worker has been slowed down without a pause.
+    /// Since when the worker has been slowed down without having paused.
     slowed: Option<Instant>,
 }
 
@@ -102,11 +106,12 @@ impl Allowance {
         Allowance { bytes: BURST as f64, at: now, slowed: None }
     }
 
+    /// Takes so many bytes out of the bucket, and says what is to be done about the worker that wrote them.
     fn spend(&mut self, bytes: usize, now: Instant) -> Verdict {
         let earned = (now - self.at).as_secs_f64() * RATE as f64;
         self.bytes = (self.bytes + earned).min(BURST as f64) - bytes as f64;
         self.at = now;
-        // Who left some of it unused for a second has paused.
+        // It has earned more than a second's worth, so it has paused: this is not a flood.
         if self.bytes > RATE as f64 {
             self.slowed = None;
         }

@@ -1,4 +1,5 @@
-//! Many instances of a plugin in one process, for the validator: at the same time, or one after the other.
+//! For the validator: opens, calls and closes many instances of a plugin in one process, at the same time or
+//! one after the other.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use ticket_plugin_api::abi::host_side::{
 };
 use ticket_plugin_api::abi::status;
 
-/// Answers everything in the same way.
+/// A host that answers everything in the same way.
 struct Canned;
 
 impl Host for Canned {
@@ -32,8 +33,8 @@ impl Host for Canned {
     }
 }
 
-/// Opens, calls and closes an instance `times` on each of `threads` threads. The reply's `odd` tells
-/// of what did not go as the first time.
+/// Opens, calls and closes an instance `times` times on each of `threads` threads. The reply's `odd` has a
+/// sentence for each thread on which a call did not give the same as the first one.
 pub(crate) fn run(table: &Table, settings: &str, threads: usize, times: usize) -> Returned {
     let odd: Vec<String> = thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
@@ -44,6 +45,7 @@ pub(crate) fn run(table: &Table, settings: &str, threads: usize, times: usize) -
     Returned { status: status::OK, reply: Ok(Some(json!({"odd": odd}).to_string())) }
 }
 
+/// What one thread does. Gives a sentence about what went wrong, or nothing.
 fn one_after_the_other(table: &Table, settings: &str, times: usize) -> Vec<String> {
     let request = json!({
         "incident": {"description": "gw1 is down", "pk": 1, "source": {"name": "nav"}},

@@ -1,7 +1,8 @@
-//! The frames between host and worker: a JSON head and a body of bytes, with the lengths of both before them.
+//! The frames between host and worker. A frame is the lengths of a head and of a body, then the head (JSON),
+//! then the body (bytes).
 //!
-//! Invariant: a frame that was received keeps the bounds of its kind, whoever wrote it. The length of a
-//! body is compared with what its head allows before a byte of it is read.
+//! Invariant: a frame that was received keeps the bounds of its kind, whoever wrote it. The length of a body is
+//! compared with what its head allows before a byte of the body is read.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,13 +17,15 @@ use ticket_plugin_api::abi::{
 use crate::digest::Digest;
 use crate::permissions::Permissions;
 
-/// Bytes of the two lengths that a frame begins with, little-endian, 4 bytes each: head, then body.
+/// Bytes that the two lengths take with which a frame begins: 4 bytes for the head's, then 4 for the body's, both
+/// little-endian.
 pub const LENGTHS: usize = 8;
-/// Bytes of a head. The headers of an HTTP exchange are the largest; as JSON they may be six times as long.
+/// Bytes that a head may have. The largest have the headers of an HTTP exchange: 256 KiB, and six times that if
+/// JSON has to escape every character.
 const MAX_HEAD: usize = 2 << 20;
-/// Bytes of an error message, and of each other short text that a worker sends.
+/// Bytes that an error message may have, and each other short text that a worker sends.
 const MAX_TEXT: usize = 8 << 10;
-/// Sentences about what the sandbox could not enforce.
+/// How many sentences a worker may send about what the sandbox could not enforce.
 const MAX_SENTENCES: usize = 16;
 
 /// Why the bytes on a pipe are not a frame that may come now.
@@ -41,34 +44,35 @@ pub enum FrameError {
 /// What the host says to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Load this library. With a digest, only these bytes of it. The worker confines itself to the
-    /// permissions before that; `host` is the host's process, with which the worker dies.
-    /// Answered with `Loaded` or `NotLoaded`.
+    /// Confine yourself to these permissions, then load this library; if there is a digest, only if its bytes
+    /// have it. `host` is the number of the host's process, with which the worker ends. The answer is `Loaded`
+    /// or `NotLoaded`.
     Load { path: PathBuf, sha256: Option<Digest>, permissions: Permissions, host: u32 },
-    /// Open an instance; the body is its settings. Answered with `Returned`.
+    /// Open an instance with the settings in the body. It may take so many milliseconds. The answer is `Returned`.
     Open { remaining_ms: u64 },
-    /// Call the instance; the body is the request. Answered with `Returned`.
+    /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
     Call { operation: Operation, remaining_ms: u64 },
-    /// The answer to `Http`; the body is the answer's, or why there is none.
+    /// The answer to `Http`. The body is the HTTP answer's, or says why no answer came.
     Http(HttpHead),
-    /// The answer to `Render`; the body is the text, or why there is none.
+    /// The answer to `Render`. The body is the text, or says why it can't be rendered.
     Rendered { ok: bool },
 }
 
 /// What a worker says to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromWorker {
-    /// The body is the manifest; `unconfined` is what the sandbox could not enforce.
+    /// The library is loaded. The body is its manifest; `unconfined` says what the sandbox could not enforce.
     Loaded { sdk: Option<String>, unconfined: Vec<String> },
-    /// The body says why the library can't be loaded.
+    /// The library can't be loaded. The body says why.
     NotLoaded,
-    /// The plugin's function returned; the body is its reply.
+    /// The plugin's function returned. The body is its reply, if it `replied`. `bad` says what was wrong with a
+    /// reply that was refused.
     Returned { status: i32, replied: bool, bad: Option<BadReply> },
-    /// The plugin asks for an HTTP exchange; the body is the request's.
+    /// The plugin asks for an HTTP exchange. The body is the request's.
     Http { method: String, url: String, headers: Vec<(String, String)> },
-    /// The plugin asks for a rendered template; the body is `extra`.
+    /// The plugin asks for a rendered template. The body is what it adds (`extra`).
     Render { part: String, format: String },
-    /// The plugin logs a line, which is the body.
+    /// The plugin logs the line in the body.
     Log { level: u32 },
 }
 
@@ -82,9 +86,9 @@ pub enum HttpHead {
     DryRun,
 }
 
-/// A head, and with it what may follow.
+/// The head of a frame, which tells how long the body after it may be.
 pub trait Head: Serialize + DeserializeOwned {
-    /// Bytes that the body may have; Err names the bound that the head itself breaks.
+    /// Bytes that the body may have. Err names the bound that the head itself breaks.
     fn body_bound(&self) -> Result<usize, &'static str>;
 }
 
@@ -117,7 +121,7 @@ impl Head for FromWorker {
 }
 
 impl Head for ToWorker {
-    /// The host is not the one that a worker must fear.
+    /// The worker trusts the host, so one bound does for all frames.
     fn body_bound(&self) -> Result<usize, &'static str> {
         Ok(MAX_BODY)
     }
@@ -126,7 +130,7 @@ impl Head for ToWorker {
 /// The bytes of one frame.
 ///
 /// # Errors
-/// It is over a bound.
+/// The frame is over a bound.
 pub fn encode(head: &impl Head, body: &[u8]) -> Result<Vec<u8>, FrameError> {
     if body.len() > head.body_bound().map_err(FrameError::Bound)? {
         return Err(FrameError::Bound("the length of a body"));
@@ -143,10 +147,10 @@ pub fn encode(head: &impl Head, body: &[u8]) -> Result<Vec<u8>, FrameError> {
     Ok(out)
 }
 
-/// The lengths of head and body that a frame begins with.
+/// Reads the lengths of head and body that a frame begins with.
 ///
 /// # Errors
-/// The head is over its bound. The body's is known only with the head.
+/// The head is longer than a head may be. Whether the body is too long, [`decode`] tells: that depends on the head.
 pub fn lengths(start: [u8; LENGTHS]) -> Result<(usize, usize), FrameError> {
     let [a, b, c, d, e, f, g, h] = start;
     let head = u32::from_le_bytes([a, b, c, d]) as usize;
@@ -157,10 +161,10 @@ pub fn lengths(start: [u8; LENGTHS]) -> Result<(usize, usize), FrameError> {
     Ok((head, body))
 }
 
-/// Reads a head, before which a body of `body` bytes was announced.
+/// Reads a head. `body` is the length of the body that follows it.
 ///
 /// # Errors
-/// It is not a head, or one after which no body of that length may come.
+/// The bytes are not a head, or no body of that length may follow this head.
 pub fn decode<T: Head>(bytes: &[u8], body: usize) -> Result<T, FrameError> {
     let head: T = serde_json::from_slice(bytes).map_err(FrameError::Head)?;
     if body > head.body_bound().map_err(FrameError::Bound)? {
@@ -169,7 +173,7 @@ pub fn decode<T: Head>(bytes: &[u8], body: usize) -> Result<T, FrameError> {
     Ok(head)
 }
 
-/// An answer as head and body.
+/// Writes an HTTP answer as head and body.
 pub fn http_frame(answer: HttpAnswer) -> (HttpHead, Vec<u8>) {
     match answer {
         HttpAnswer::Answered { status, headers, body } => {
@@ -182,7 +186,7 @@ pub fn http_frame(answer: HttpAnswer) -> (HttpHead, Vec<u8>) {
     }
 }
 
-/// The answer that head and body stand for.
+/// Reads the HTTP answer in a head and its body.
 pub(crate) fn http_answer(head: HttpHead, body: Vec<u8>) -> HttpAnswer {
     let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
     match head {
@@ -194,13 +198,13 @@ pub(crate) fn http_answer(head: HttpHead, body: Vec<u8>) -> HttpAnswer {
     }
 }
 
-/// A request as head and body.
+/// Writes an HTTP request as head and body.
 pub(crate) fn request_frame(request: HttpRequest) -> (FromWorker, Vec<u8>) {
     let HttpRequest { method, url, headers, body } = request;
     (FromWorker::Http { method, url, headers }, body)
 }
 
-/// What a plugin's function returned, as head and body.
+/// Writes what a plugin's function returned as head and body.
 pub(crate) fn returned_frame(returned: Returned) -> (FromWorker, Vec<u8>) {
     let Returned { status, reply } = returned;
     match reply {
@@ -212,8 +216,8 @@ pub(crate) fn returned_frame(returned: Returned) -> (FromWorker, Vec<u8>) {
     }
 }
 
-/// What a plugin's function returned, by the head's members and the body. The worker may be in the
-/// plugin's hands: whether it is text is looked at again.
+/// Reads what a plugin's function returned, from the members of the head and the body. The plugin may have
+/// written the frame itself, so it is checked again here that the reply is UTF-8.
 pub fn returned(status: i32, replied: bool, bad: Option<BadReply>, body: Vec<u8>) -> Returned {
     let reply = match (bad, replied) {
         (Some(bad), _) => Err(bad),

@@ -1,11 +1,11 @@
 //! The process that holds one plugin library, and what is needed on both ends of the pipe to it.
 //!
-//! A worker is started by the host, is told by its first frame which library to load and what it may
-//! do, gives up everything else ([`sandbox`]), loads the library ([`library`]) and answers calls
-//! ([`serve`]). The host's end of the pipe lives in the host; both ends speak [`frame`].
+//! The host starts a worker. The first frame tells the worker which library to load, and what the plugin may
+//! do. It gives up everything else ([`sandbox`]), loads the library ([`library`]) and makes the calls that the
+//! host asks for ([`serve`]). The host's end of the pipe lies in the host; both ends exchange [`frame`]s.
 //!
 //! Invariants: all `unsafe` of the host is here. This crate knows no network, no HTTP, no config and
-//! no async runtime: its manifest has none of them.
+//! no async runtime: it depends on none of them.
 
 mod digest;
 mod exercise;

@@ -1,7 +1,7 @@
-//! Loads a plugin library into this process: all that knows dlopen.
+//! Loads a plugin library into this process. No other file knows dlopen.
 //!
-//! Invariant: a library is never unloaded (rule R7), and is loaded by its absolute path with every
-//! symbol bound at once.
+//! Invariant: a library is loaded by its absolute path, with every symbol bound at once, and is never unloaded
+//! (rule R7).
 #![allow(unsafe_code)]
 
 mod format;
@@ -28,7 +28,8 @@ pub const LARGEST: u64 = 512 << 20;
 #[derive(Debug, Clone)]
 pub struct Library {
     pub table: Table,
-    /// The plugin-api version of a Rust plugin, whose layout was compared; None for any other.
+    /// The version of plugin-api that a Rust plugin was compiled with, after its layout has been compared with this
+    /// host's. None for any other plugin.
     pub sdk: Option<String>,
 }
 
@@ -41,27 +42,27 @@ pub enum LoadError {
     NotLoadable(#[from] NotLoadable),
     #[error("is not the file that was checked: its SHA-256 is {found} now, and was {expected}")]
     Changed { expected: Digest, found: Digest },
-    #[error("has more than {LARGEST} bytes, and no library does")]
+    #[error("has more than {LARGEST} bytes, which is more than a library may have")]
     TooLarge,
     #[error("can't be loaded: {0}")]
     Load(String),
-    #[error("is a library, and no ticket plugin: it doesn't export {ENTRY_SYMBOL}")]
+    #[error("is a library, but not a ticket plugin: it doesn't export {ENTRY_SYMBOL}")]
     NoEntry,
-    #[error("is no usable ticket plugin: {0}")]
+    #[error("is not a usable ticket plugin: {0}")]
     Table(#[from] TableError),
     #[error("was built against a plugin-api whose layout differs from this host's: {0}")]
     Layout(String),
 }
 
-/// A library whose bytes are what somebody vouched for, or which nobody looked at: ready to be loaded.
+/// A library that is ready to be loaded. If somebody vouches for its bytes, they have been compared.
 #[derive(Debug)]
 pub struct Prepared {
     path: PathBuf,
-    /// Keeps the checked bytes in place until they are loaded.
+    /// Keeps the compared bytes from being changed until they are loaded.
     _held: Option<File>,
 }
 
-/// Reads the library, if `sha256` says what its bytes must be. Runs nothing of it.
+/// Compares the library's bytes with `sha256`, if that is given. Runs nothing of the library.
 pub fn prepare(path: &Path, sha256: Option<Digest>) -> Result<Prepared, LoadError> {
     let path = absolute(path).map_err(LoadError::Read)?;
     let Some(expected) = sha256 else {
@@ -80,7 +81,8 @@ pub fn prepare(path: &Path, sha256: Option<Digest>) -> Result<Prepared, LoadErro
     hold(path, file, &bytes).map_err(LoadError::Read)
 }
 
-/// A sealed copy in memory, which nobody can change; it is loaded instead of the file.
+/// Copies the bytes into memory and seals them, so that nobody can change them. The copy is loaded instead of
+/// the file.
 #[cfg(target_os = "linux")]
 fn hold(path: PathBuf, _: File, bytes: &[u8]) -> io::Result<Prepared> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -97,12 +99,14 @@ fn hold(path: PathBuf, _: File, bytes: &[u8]) -> io::Result<Prepared> {
     Ok(Prepared { path, _held: Some(copy) })
 }
 
+/// Elsewhere the file itself is loaded. On Windows nobody can change it while it is held open; on other systems
+/// that is not prevented.
 #[cfg(not(target_os = "linux"))]
 fn hold(path: PathBuf, file: File, _: &[u8]) -> io::Result<Prepared> {
     Ok(Prepared { path, _held: Some(file) })
 }
 
-/// While this is open, Windows lets nobody write to the file, remove or rename it.
+/// Opens the file so that Windows lets nobody write to it, remove it or rename it while it is open.
 #[cfg(windows)]
 fn open_held(path: &Path) -> io::Result<File> {
     use std::os::windows::fs::OpenOptionsExt;
@@ -115,12 +119,13 @@ fn open_held(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Loads the library and asks it for its table. Runs its constructors: do it in a worker unless
-/// the operator trusts it with the whole process.
+/// Loads the library and asks it for its table. This runs code of the library, so do it in a worker, unless the
+/// operator trusts the plugin with the whole process.
 pub fn load(prepared: &Prepared) -> Result<Library, LoadError> {
     let path = &prepared.path;
     format::check(path)?;
-    // Never unloaded, whatever it turns out to be: its constructors may have started a thread (rule R7).
+    // It is not unloaded even if it turns out not to be a plugin: its constructors may have started a thread (rule
+    // R7).
     let library = ManuallyDrop::new(open(path)?);
     // SAFETY: the symbol has this type by the contract of the header; a library that lies about
     // it is what workers are for.
@@ -140,7 +145,7 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
 #[cfg(unix)]
 fn open(path: &Path) -> Result<libloading::Library, LoadError> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-    /// Keeps the library even after dlclose; the value is the platform's (dlfcn.h).
+    /// Keeps the library loaded even after dlclose(). The value is the platform's (dlfcn.h).
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const RTLD_NODELETE: i32 = 0x1000;
     #[cfg(any(target_os = "macos", target_os = "ios"))]
@@ -166,7 +171,7 @@ fn open(path: &Path) -> Result<libloading::Library, LoadError> {
     library.map(Into::into).map_err(|cause| LoadError::Load(reason(&cause)))
 }
 
-/// The loader's own words.
+/// The loader's own words: the innermost cause of the error.
 fn reason(error: &libloading::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {
@@ -175,8 +180,8 @@ fn reason(error: &libloading::Error) -> String {
     innermost.to_string()
 }
 
-/// Compares the layout that a Rust plugin was compiled with to this host's, and gives the version
-/// of its plugin-api. A plugin that has no such symbol is not a Rust one.
+/// Compares the layout that a Rust plugin was compiled with to this host's, and gives the version of its
+/// plugin-api. None if the library has no such symbol: then it is not a Rust plugin.
 fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadError> {
     type Layout = unsafe extern "C" fn() -> *const abi::Layout;
     // SAFETY: the SDK's macro gives the symbol this type, and nothing else has reason to export it.
@@ -198,12 +203,12 @@ fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadErr
 /// The tables that may grow at their end (rule R3), each of which says its size.
 const GROWING: [&str; 4] = ["Plugin", "Call", "HttpRequest", "HttpResponse"];
 
-/// What differs at one place, in words; None for what rule R3 allows: another version of
-/// plugin-api, and a table with more fields or fewer.
+/// Says in words what differs in one field. None if rule R3 allows it: another version of plugin-api, and a
+/// table with more fields or fewer.
 fn difference(error: &AbiInstabilityError) -> Option<String> {
     let (field, type_name) = match error.stack_trace.last() {
         None => ("the table", "Plugin"),
-        Some(place) => match place.expected {
+        Some(innermost) => match innermost.expected {
             TLFieldOrFunction::Field(field) => (field.name(), field.layout().name()),
             TLFieldOrFunction::Function(_) => ("a function", ""),
         },

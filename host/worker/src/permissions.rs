@@ -11,13 +11,14 @@ use ticket_plugin_api::message::{Manifest, Permission};
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
     pub network: Network,
-    /// Files and directories with all below them, beside the system's libraries.
+    /// Files that the plugin may read, and directories in which it may read all files, beside the system's
+    /// libraries.
     pub read: Vec<PathBuf>,
-    /// Directories with all below them; they can be read too.
+    /// Directories in which the plugin may write and read all files.
     pub write: Vec<PathBuf>,
-    /// Environment variables of the host's, by name.
+    /// The names of the host's environment variables that the plugin sees.
     pub env: Vec<String>,
-    /// Whether it may start the system's programs; they are confined as it is.
+    /// Whether the plugin may start the system's programs. These are confined as the plugin is.
     pub exec: bool,
 }
 
@@ -25,15 +26,15 @@ pub struct Permissions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
-    /// Through the host, to the backend's endpoint.
+    /// Through the host only, which lets requests go to the backend's endpoint.
     #[default]
     Gateway,
-    /// With sockets of its own, wherever it wants.
+    /// With sockets of its own, to wherever it wants.
     Direct,
 }
 
 impl Permissions {
-    /// Whether what a manifest calls `name` is granted. A name that this host doesn't know is not.
+    /// Whether the permission that manifests call `name` is granted. One that this host doesn't know never is.
     pub fn grants(&self, name: &str) -> bool {
         match name {
             "network" => self.network == Network::Direct,
@@ -45,12 +46,12 @@ impl Permissions {
         }
     }
 
-    /// What the manifest asks for and is not granted.
+    /// The permissions that the manifest asks for and that are not granted.
     pub fn lacking<'a>(&self, manifest: &'a Manifest) -> Vec<&'a Permission> {
         manifest.permissions.iter().filter(|asked| !self.grants(&asked.permission)).collect()
     }
 
-    /// All that is granted, as it would stand in the config; empty if nothing is.
+    /// What is granted, each permission as it would stand in the config. Empty if nothing is granted.
     pub fn granted(&self) -> Vec<String> {
         let list = |name: &str, items: Vec<String>| {
             (!items.is_empty()).then(|| format!("{name} = [{}]", items.join(", ")))
@@ -69,8 +70,8 @@ impl Permissions {
     }
 }
 
-/// The setting that grants what a manifest calls `name`; None if no setting does. `path` is a
-/// directory that fits, if one is known.
+/// The setting that grants the permission which manifests call `name`. None if this host doesn't know it.
+/// `path` is the directory that the setting names, if one is known that fits.
 pub fn setting(name: &str, path: Option<&str>) -> Option<String> {
     let path = path.unwrap_or("/PATH");
     Some(match name {

@@ -1,4 +1,5 @@
-//! A worker from its start to its end: standard handles, first frame, sandbox, library, calls.
+//! A worker from its start to its end: it takes its standard handles, reads the first frame, enters the
+//! sandbox, loads the library, and serves calls.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,15 +13,15 @@ use crate::permissions::Permissions;
 use crate::serve::{self, Pipe};
 use crate::{sandbox, stdio};
 
-/// The first argument that makes the program a worker. Pairs of numbers after it, `THREADS TIMES ...`, make
-/// one for the validator, which calls many instances by itself.
+/// The first argument, by which the host's program becomes a worker. If pairs of numbers stand after it
+/// (`THREADS TIMES ...`), it becomes one for the validator, which calls many instances by itself.
 pub const ARGUMENT: &str = "worker";
 
-/// Bytes of the reason why a library can't be loaded, of which a loader's own words may be a part.
+/// Bytes that the reason may have why a library can't be loaded. The loader's own words are a part of it.
 const LONGEST_REASON: usize = 4 << 10;
 
-/// Gives up what a plugin in the file of that name doesn't need. Returns what could not be enforced, a
-/// sentence each.
+/// A function that confines the process to permissions, so that the library in the file of that name can still be
+/// loaded. It gives what could not be enforced, one sentence each.
 pub type Confine = fn(&Permissions, &Path) -> io::Result<Vec<String>>;
 
 /// Runs a worker with the arguments behind [`ARGUMENT`], until the host closes the pipe.
@@ -28,7 +29,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     main_with(sandbox::enter, arguments)
 }
 
-/// As [`main`], with another sandbox, so that what the sandbox costs can be measured.
+/// As [`main`], with another sandbox than the usual one, by which a benchmark measures what the sandbox costs.
 pub fn main_with(confine: Confine, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(windows)]
     sandbox::end_quietly();
@@ -36,7 +37,7 @@ pub fn main_with(confine: Confine, arguments: impl IntoIterator<Item = OsString>
         arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match run(confine, &arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        // The host closed the pipe: that is how a worker is told to end.
+        // The host closed the pipe. That is how it tells a worker to end.
         Err(FrameError::Pipe(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
             ExitCode::SUCCESS
         }
@@ -63,7 +64,8 @@ fn run(confine: Confine, arguments: &[String]) -> Result<(), FrameError> {
     serve::exercise(&mut pipe, &library.table, runs)
 }
 
-/// Does what the host's first frame says. None where the library can't be loaded, of which the host was told.
+/// Does what the host's first frame says: confines the process and loads the library. None if the library can't be
+/// loaded; the host has been told why.
 fn load(
     pipe: &mut Pipe<BufReader<File>, File>,
     confine: Confine,
@@ -78,7 +80,7 @@ fn load(
     }
     #[cfg(not(target_os = "linux"))]
     let _ = host;
-    // Before the sandbox, in which nobody makes memory that can be loaded.
+    // The copy in memory that is loaded (see library::prepare) is made before the sandbox, which forbids that.
     let prepared = library::prepare(&path, sha256);
     let unconfined = confine(&permissions, &path)?;
     match prepared.and_then(|prepared| library::load(&prepared)) {

@@ -1,6 +1,6 @@
-//! What a worker does once its library is loaded: opens one instance, answers one call at a time.
+//! What a worker does once its library is loaded: it opens one instance, and makes one call at a time.
 //!
-//! Invariant: it knows no network, no templates and no config; whatever a call asks for, it asks the host.
+//! Invariant: it knows no network, no templates and no config. Whatever a plugin asks for, it asks the host for.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use ticket_plugin_api::abi::{MAX_LINES, status};
 use crate::exercise;
 use crate::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
 
-/// Answers what the host asks of a plugin, until the host closes the pipe.
+/// Does what the host asks of the plugin, until the host closes the pipe.
 ///
 /// # Errors
-/// The pipe broke, or the host sent what no host sends.
+/// Always ends in one: the host closed the pipe, the pipe broke, or what came was not a frame that may come then.
 pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<(), FrameError> {
     let mut opened: Option<Instance> = None;
     loop {
@@ -42,8 +42,8 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
     }
 }
 
-/// For the validator: at each `Open` makes the next of `runs`, so many threads and so many times on each,
-/// with the settings that the host sends, and replies what was odd.
+/// Serves the validator: at each `Open` it makes the next of `runs`, on so many threads and so many times on
+/// each, with the settings that the host sends, and replies what went wrong.
 ///
 /// # Errors
 /// As [`serve`].
@@ -63,14 +63,14 @@ pub(crate) fn exercise(
     Ok(())
 }
 
-/// The pipe to the host, and through it what a call may ask for.
+/// The pipe to the host. For the plugin it is the host: whatever a call asks for goes over it.
 #[derive(Debug)]
 pub struct Pipe<R, W> {
     pub(crate) input: R,
     pub(crate) output: W,
-    /// When the call that is under way is over.
+    /// When the time of the call that is under way is over.
     deadline: Instant,
-    /// Lines that the call has logged.
+    /// How many lines the call that is under way has logged.
     lines: usize,
 }
 
@@ -79,7 +79,7 @@ impl<R: Read, W: Write> Pipe<R, W> {
         Pipe { input, output, deadline: Instant::now(), lines: 0 }
     }
 
-    /// A call begins that may take so long.
+    /// Notes that a call begins, which may take so many milliseconds.
     fn begin(&mut self, remaining_ms: u64) {
         self.deadline = Instant::now() + Duration::from_millis(remaining_ms);
         self.lines = 0;
@@ -119,7 +119,7 @@ impl<R: Read, W: Write> Host for Pipe<R, W> {
         match self.ask(&head, &body) {
             Ok((ToWorker::Http(head), body)) => frame::http_answer(head, body),
             Ok(_) => HttpAnswer::Unknown("the host answered something else".to_owned()),
-            // Nothing was written: the request is over a bound.
+            // The request is over a bound, so that nothing of it was written to the pipe.
             Err(cause @ FrameError::Bound(_)) => {
                 HttpAnswer::Denied(format!("the request can't be passed to the host: {cause}"))
             }
@@ -138,11 +138,12 @@ impl<R: Read, W: Write> Host for Pipe<R, W> {
         }
     }
 
-    /// One line more than the host passes on is sent, so that the host can say that there were more.
+    /// Sends at most one line more than the host passes on. By that one the host knows that there were more,
+    /// and says so.
     fn log(&mut self, level: u32, message: &str) {
         self.lines += 1;
         if self.lines <= MAX_LINES + 1 {
-            // A host that is gone ends the worker at its next read.
+            // If the pipe is closed, the next attempt to read from it ends the worker.
             let _ = self.send(&FromWorker::Log { level }, message.as_bytes());
         }
     }

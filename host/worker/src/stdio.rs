@@ -1,13 +1,13 @@
-//! A worker's frames go over the standard input and output that it was started with. Before any
-//! plugin code runs they are moved out of its way: what a plugin prints goes to standard error, and
-//! what it reads is empty.
+//! Takes the standard handles away from the plugin.
 //!
-//! One place for what differs by platform.
+//! A worker is started with the pipes to and from the host as its standard input and output. Before any code of
+//! the plugin runs they are moved to other descriptors: what the plugin prints goes to standard error, and when
+//! it reads standard input it finds nothing.
 
 use std::fs::File;
 use std::io;
 
-/// The pipes from and to the host; the standard handles are the plugin's from now on.
+/// Gives the pipe from the host and the pipe to it. The standard handles are the plugin's from then on.
 #[cfg(unix)]
 pub(crate) fn take() -> io::Result<(File, File)> {
     use rustix::{io::fcntl_dupfd_cloexec, stdio};
@@ -18,8 +18,8 @@ pub(crate) fn take() -> io::Result<(File, File)> {
     Ok((input, output))
 }
 
-/// As on Unix, through the C runtime: its descriptors 0 and 1 are what a plugin's printf() uses,
-/// and its dup2() sets the process's standard handles too.
+/// As on Unix, but through the C runtime: a plugin's printf() uses the runtime's descriptors 0 and 1, and the
+/// runtime's dup2() sets the process's standard handles too.
 #[cfg(windows)]
 #[allow(unsafe_code)]
 pub(crate) fn take() -> io::Result<(File, File)> {

@@ -1,5 +1,5 @@
-//! The worker's loop without a process: what the host would write is read from memory, and what the worker
-//! writes is kept.
+//! Tests of the worker's loop without a process: it reads from memory what a host would write, and writes to
+//! memory.
 #![allow(clippy::unwrap_used)]
 
 use std::io::ErrorKind::UnexpectedEof;

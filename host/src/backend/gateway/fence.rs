@@ -5,10 +5,10 @@ use url::Url;
 
 use crate::origin::Origin;
 
-/// The origins of one backend.
+/// The origins that one backend's requests may go to.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
-    /// None for an endpoint that is no web server, such as a directory.
+    /// None if the endpoint is not a web server but, for example, a directory.
     endpoint: Option<Origin>,
     allowed: Vec<Origin>,
 }
@@ -18,14 +18,17 @@ impl Fence {
         Fence { endpoint: Origin::of(endpoint), allowed }
     }
 
-    /// Whether `host` is one that the operator wrote, and not just below one.
+    /// Whether the operator wrote the name `host` itself in the config, and not only one that it is a
+    /// sub-domain of.
     pub(super) fn names(&self, host: &str) -> bool {
         let mut written = self.endpoint.iter().chain(&self.allowed);
         written.any(|origin| origin.is_named(host))
     }
 
+    /// Whether a request may go to `url`.
+    ///
     /// # Errors
-    /// Why `url` is outside, in words, with the setting that would let it in.
+    /// Says why it may not, and which setting would allow it.
     pub(super) fn admit(&self, url: &Url) -> Result<(), String> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("the plugin asked for a URL with a user name in it; \

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, ClientBuilder, Method, Proxy, redirect};
+use reqwest::{Client, ClientBuilder, Method, Proxy, Response, redirect};
 use ticket_plugin_api::abi::MAX_HEADERS;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::http::retry_after;
@@ -22,10 +22,11 @@ pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
 use resolve::{Inward, Resolver};
 
-/// How long reaching a server may take.
+/// How long it may take to connect to a server, TLS and proxy with it.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Headers that are the client's own, or could send a request elsewhere than its URL says.
+/// Headers that a plugin may not set: the HTTP client sets them itself, or they could send a request elsewhere
+/// than its URL says.
 const FORBIDDEN_HEADERS: [&str; 10] = [
     "host",
     "connection",
@@ -39,21 +40,21 @@ const FORBIDDEN_HEADERS: [&str; 10] = [
     "proxy-connection",
 ];
 
-/// How a backend's requests leave.
+/// Where a backend's requests may go, and how they are sent.
 #[derive(Clone)]
 pub(crate) struct Route {
     pub fence: Arc<Fence>,
     /// PEM file of certificate authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Instead of the one that the environment names (HTTPS_PROXY and so on).
+    /// The proxy to use instead of the one that the environment names (HTTPS_PROXY and so on).
     pub proxy: Option<Url>,
     /// Bytes that an answer's body may have.
     pub max_response: usize,
-    /// What the requests say that they come from.
+    /// The header User-Agent of requests that have none from the plugin.
     pub user_agent: String,
     /// Requests that may leave in a second.
     pub requests_per_second: Option<f64>,
-    /// The backend's name, by which its exchanges are counted.
+    /// The backend's name: the metrics count its exchanges under it.
     pub backend: String,
     pub metrics: Arc<Metrics>,
 }
@@ -79,12 +80,12 @@ impl Gateway {
         Gateway { route, pace, client: OnceLock::new() }
     }
 
-    /// When the next request could leave: later than now while the ticket system asked for a pause.
+    /// When the next request could leave. That is later than now during a pause, and where requests are spaced.
     pub(crate) fn next_turn(&self) -> Instant {
         self.pace.next()
     }
 
-    /// Whether the ticket system's pause lasts.
+    /// Whether a pause that the ticket system asked for lasts now.
     pub(crate) fn paused(&self) -> bool {
         self.pace.paused()
     }
@@ -116,7 +117,8 @@ impl Gateway {
         Ok(url)
     }
 
-    /// One exchange, done within `time`, with the wait for its turn.
+    /// Sends a request and waits for the whole answer. `time` bounds all of it: also the wait for the request's
+    /// turn, which a rate limit or a pause can delay.
     pub(crate) async fn exchange(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
         let answer = self.exchange_in_turn(request, time).await;
         let status = match &answer {
@@ -132,17 +134,9 @@ impl Gateway {
 
     async fn exchange_in_turn(&self, request: HttpRequest, time: Duration) -> HttpAnswer {
         let deadline = Instant::now() + time;
-        let url = match self.admit(&request) {
-            Ok(url) => url,
+        let (client, url, headers) = match self.ready(&request) {
+            Ok(ready) => ready,
             Err(reason) => return HttpAnswer::Denied(reason),
-        };
-        let headers = match self.headers(&request) {
-            Ok(headers) => headers,
-            Err(reason) => return HttpAnswer::Denied(reason),
-        };
-        let client = match self.client() {
-            Ok(client) => client,
-            Err(error) => return HttpAnswer::Denied(describe(&error)),
         };
         if !self.turn(deadline).await {
             return HttpAnswer::NotSent(
@@ -155,50 +149,60 @@ impl Gateway {
         if time.is_zero() {
             return HttpAnswer::NotSent("the call's time was over before the request".to_owned());
         }
-        let place = origin_of(&url);
+        let origin = origin_of(&url);
         let left = Instant::now();
         let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
         let sent =
             client.request(method, url).headers(headers).body(request.body).timeout(time).send();
         let mut response = match sent.await {
             Ok(response) => response,
-            Err(cause) if cause.is_connect() || cause.is_builder() => {
-                if let Some(inward) = inward(&cause) {
-                    return HttpAnswer::Denied(format!(
-                        "the plugin asked for {place}, but {inward}"
-                    ));
-                }
-                return HttpAnswer::NotSent(format!("{place} can't be reached: {}", root(&cause)));
-            }
-            Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
+            Err(cause) => return unanswered(&origin, time, &cause),
         };
         let status = response.status().as_u16();
-        let headers: Vec<(String, String)> = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            })
-            .collect();
+        let headers = texts_of(response.headers());
         match (status, retry_after(&headers)) {
             (429, asked) => self.pace.pause(left, asked),
             (403 | 503, asked @ Some(_)) => self.pace.pause(left, asked),
             _ => self.pace.taken(),
         }
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(None) => return HttpAnswer::Answered { status, headers, body },
-                Ok(Some(chunk)) if body.len() + chunk.len() > self.route.max_response => {
-                    return HttpAnswer::Unknown(format!(
-                        "{place} answered {status} with more than the {} bytes that max_response_bytes allows",
-                        self.route.max_response
-                    ));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Err(cause) => return HttpAnswer::Unknown(lost(&place, time, &cause)),
-            }
+        match self.body(&mut response, &origin, time).await {
+            Ok(body) => HttpAnswer::Answered { status, headers, body },
+            Err(reason) => HttpAnswer::Unknown(reason),
         }
+    }
+
+    /// What is needed to send a request; Err says why it may not go out.
+    fn ready(
+        &self,
+        request: &HttpRequest,
+    ) -> std::result::Result<(&Client, Url, HeaderMap), String> {
+        let url = self.admit(request)?;
+        let headers = self.headers(request)?;
+        let client = self.client().map_err(|error| describe(&error))?;
+        Ok((client, url, headers))
+    }
+
+    /// Reads an answer's body; Err says why it is not whole.
+    async fn body(
+        &self,
+        response: &mut Response,
+        origin: &str,
+        time: Duration,
+    ) -> std::result::Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|cause| lost(origin, time, &cause))?
+        {
+            if body.len() + chunk.len() > self.route.max_response {
+                return Err(format!(
+                    "{origin} answered {} with more than the {} bytes that max_response_bytes allows",
+                    response.status().as_u16(),
+                    self.route.max_response
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     /// Waits until a request may leave; false if that is after `deadline`.
@@ -221,7 +225,7 @@ impl Gateway {
         for (name, value) in &request.headers {
             let bad = || {
                 format!(
-                    "the plugin set the header {name:?} to what no header may be; is there a line \
+                    "the plugin set the header {name:?} to a text that can't be sent; is there a line \
                      break in the secret?"
                 )
             };
@@ -237,8 +241,8 @@ impl Gateway {
         Ok(headers)
     }
 
-    /// Reads the certificates that the settings name, if any: wrong ones are found before the
-    /// first ticket needs them.
+    /// Reads the certificates that the settings name, if they name any, so that wrong ones are found before
+    /// the first ticket needs them.
     pub(crate) fn check_settings(&self) -> Result<()> {
         if self.route.ca_file.is_some() {
             self.client()?;
@@ -255,7 +259,8 @@ impl Gateway {
     }
 }
 
-/// A client for what the host itself asks: the environment's proxy, the system's certificates.
+/// A client for the host's own requests, which go through the environment's proxy and trust the system's
+/// certificates.
 pub(crate) fn plain_client() -> Result<Client> {
     finish(builder())
 }
@@ -301,11 +306,28 @@ fn build(route: &Route) -> Result<Client> {
     finish(builder)
 }
 
-fn lost(place: &str, time: Duration, cause: &reqwest::Error) -> String {
+fn texts_of(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+/// What it means that a request got no answer from `origin` within `time`: it was not sent, was denied, or
+/// nobody knows what became of it.
+fn unanswered(origin: &str, time: Duration, cause: &reqwest::Error) -> HttpAnswer {
+    if !cause.is_connect() && !cause.is_builder() {
+        return HttpAnswer::Unknown(lost(origin, time, cause));
+    }
+    match inward(cause) {
+        Some(inward) => HttpAnswer::Denied(format!("the plugin asked for {origin}, but {inward}")),
+        None => HttpAnswer::NotSent(format!("{origin} can't be reached: {}", root(cause))),
+    }
+}
+
+fn lost(origin: &str, time: Duration, cause: &reqwest::Error) -> String {
     if cause.is_timeout() {
-        format!("{place} did not answer within {:.1} s", time.as_secs_f64())
+        format!("{origin} did not answer within {:.1} s", time.as_secs_f64())
     } else {
-        format!("the connection to {place} broke before the whole answer came: {}", root(cause))
+        format!("the connection to {origin} broke before the whole answer came: {}", root(cause))
     }
 }
 
@@ -318,7 +340,7 @@ pub(crate) fn root(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// Why its name was not resolved to where it leads.
+/// The resolver's refusal among an error's causes, if there is one: the name leads back to this machine.
 fn inward(error: &reqwest::Error) -> Option<&Inward> {
     let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = next {

@@ -1,45 +1,53 @@
-//! When a backend's next request may leave: its rate limit, the pauses that its ticket system
-//! asks for, and the gap that keeps them few.
+//! Says when a backend's next request may leave.
+//!
+//! Three things decide: the interval that the operator's rate limit asks for, the pauses that the ticket system
+//! asks for (Retry-After, or 429 without it), and the gap. The gap is an interval that the host finds by
+//! itself, so that a limit that nobody told it is met by few requests: it grows with each pause and shrinks
+//! with each answer.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// A ticket system that asks for more is asked again after this.
+/// The longest pause. A ticket system that asks for more gets a request again after this.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// After a 429 that doesn't say for how long.
+/// The pause after a 429 that doesn't say how long to wait.
 const UNSAID_PAUSE: Duration = Duration::from_secs(1);
 
-/// Every pause makes the gap between requests longer by `LONGER`, every answer shorter by
-/// `SHORTER`: at a limit it settles where about one request in 150 is refused. Where refusals have
-/// nothing to do with how many requests leave, it grows no further than `COST` allows.
+/// A pause multiplies the gap by this.
 const LONGER: f64 = 1.25;
+/// An answer multiplies the gap by this. 149 answers undo one pause (1.25 * 0.9985^149 = 1), so at a limit
+/// about one request in 150 is refused.
 const SHORTER: f64 = 0.9985;
-/// The gaps between two pauses together, beside the pause.
+/// What the gaps may cost. Refusals can have nothing to do with how fast requests leave; then a longer gap
+/// takes time and helps nothing. So a pause doesn't raise the gap above the value at which the gaps between
+/// this pause and the one before, all together, take this many times as long as the pause.
 const COST: u32 = 2;
+/// The gap after the first pause.
 const FIRST_GAP: Duration = Duration::from_millis(4);
+/// The gap never grows longer than this.
 const LONGEST_GAP: Duration = Duration::from_millis(100);
-/// Less is none.
+/// A gap that would shrink below this ends: requests leave without a gap again.
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 
-/// Shared by all calls of a backend.
+/// The pace of one backend's requests, which all its calls share.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Between two requests, as the settings say.
+    /// The time between two requests that the settings ask for; zero if they set no limit.
     interval: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Before this none has a turn.
+    /// The turn of the next request that asks for one.
     next: Instant,
-    /// Before this none leaves, though it had its turn.
+    /// The latest end of all pauses so far. Until then nothing leaves, not even a request that has been given its turn.
     paused: Instant,
-    /// When the newest pause was asked for.
+    /// When a refusal last counted. Refusals of requests that had left before then don't count.
     refused: Option<Instant>,
-    /// Between two requests, as the ticket system's pauses taught.
+    /// The time between two requests that the pauses so far have taught.
     gap: Duration,
-    /// Requests that were taken since the newest pause.
+    /// Requests that the ticket system took since a refusal last counted.
     taken: u32,
 }
 
@@ -53,7 +61,8 @@ impl Pace {
         Pace { interval, state: Mutex::new(state) }
     }
 
-    /// A request's turn: when it may leave. None if that is after `deadline`; then it has no turn.
+    /// Gives a request its turn: the moment from which it may leave. None if that would be after `deadline`;
+    /// then the turn is left to another request.
     pub(super) fn turn(&self, deadline: Instant) -> Option<Instant> {
         let mut state = self.state();
         let turn = state.next.max(Instant::now());
@@ -64,7 +73,7 @@ impl Pace {
         Some(turn)
     }
 
-    /// Whether nothing may leave now: a pause came after the turn was given.
+    /// Whether a pause lasts now, so that nothing may leave. It can have begun after a request was given its turn.
     pub(super) fn paused(&self) -> bool {
         Instant::now() < self.state().paused
     }
@@ -74,8 +83,8 @@ impl Pace {
         self.state().next
     }
 
-    /// Nothing leaves for so long: the ticket system said so to a request that left at `left`, or
-    /// said 429 without a time.
+    /// Begins a pause: the ticket system asked for it in its answer to a request that left at `left`. `asked`
+    /// is how long it is to be, if the answer says so.
     pub(super) fn pause(&self, left: Instant, asked: Option<Duration>) {
         let asked = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNSAID_PAUSE);
         let pause = asked.min(LONGEST_PAUSE);
@@ -83,7 +92,7 @@ impl Pace {
         let mut state = self.state();
         state.paused = state.paused.max(now + pause);
         state.next = state.next.max(state.paused);
-        // Those that were under way when the limit was met all say the same.
+        // All requests that were under way when the limit was met are refused. Together they count as one refusal.
         if state.refused.is_none_or(|refused| left > refused) {
             state.refused = Some(now);
             let worth = pause * COST / state.taken.max(1);
@@ -93,7 +102,7 @@ impl Pace {
         }
     }
 
-    /// The ticket system took a request.
+    /// Notes that the ticket system took a request, which shortens the gap.
     pub(super) fn taken(&self) {
         let mut state = self.state();
         state.taken = state.taken.saturating_add(1);

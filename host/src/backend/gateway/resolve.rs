@@ -1,5 +1,5 @@
-//! Names to addresses: a name that the operator didn't write must not lead back to this machine or to
-//! what only its own link reaches (RFC 3927: cloud machines' metadata lies there).
+//! Looks up the addresses of host names. A name that the operator didn't write must not lead back to this
+//! machine, nor to link-local addresses (RFC 3927), where cloud machines offer their metadata.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ pub(super) struct Resolver {
     pub(super) fence: Arc<Fence>,
 }
 
-/// A name below the endpoint's host whose addresses are all out of bounds.
+/// Why a name was not resolved: the operator didn't write it, and all its addresses lead back inside.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{name} leads to {address}, which is this machine or its own link; if that is meant, add the \
-     origin to the backend's allow_origins"
+    "{name} leads to {address}, which is this machine or only reached by its own link; if that is meant, \
+     add the origin to the backend's allow_origins"
 )]
 pub(super) struct Inward {
     name: String,
@@ -36,6 +36,7 @@ impl Resolve for Resolver {
     }
 }
 
+/// The addresses of `name` that it may lead to.
 fn admit(fence: &Fence, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Inward> {
     let (inward, outward): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|address| !fence.names(name) && is_inward(address.ip()));
@@ -47,6 +48,7 @@ fn admit(fence: &Fence, name: &str, found: Vec<SocketAddr>) -> Result<Vec<Socket
     }
 }
 
+/// Whether an address is this machine's own, or link-local.
 fn is_inward(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,

@@ -1,24 +1,25 @@
-//! Markdown (CommonMark 0.31): text made harmless in it, and what is made from it.
+//! Markdown (CommonMark 0.31): escapes text so that it is harmless in it, and makes HTML and plain text of it.
 
 use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
-/// What may not stand in a link's `<destination>`.
+/// Characters that are percent-encoded in a link's `<destination>`.
 const DESTINATION: &AsciiSet =
     &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'\\').add(b'`').add(b'"');
 
 const OPTIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH);
 
-/// `text` so that it reads in Markdown as it was written: no markup, no HTML, each line a line of
-/// the same paragraph, indented as it was. Control characters become U+FFFD.
+/// Escapes `text`, so that in Markdown it reads as it was written: nothing in it is markup or HTML, and each of
+/// its lines stays a line of the same paragraph, indented as it was. Control characters become U+FFFD.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
         if number > 0 {
-            // A hard break; a backslash on a line of its own keeps the paragraph going.
+            // A backslash at the end of a line is a hard break. Alone on a line it stands for an empty line, and
+            // keeps the paragraph from ending there.
             out.push_str("\\\n");
         }
         escape_line(line.trim_end_matches([' ', '\t']), &mut out);
@@ -29,7 +30,7 @@ pub(super) fn escape(text: &str) -> String {
 fn escape_line(line: &str, out: &mut String) {
     let text = line.trim_start_matches([' ', '\t']);
     for indent in line[..line.len() - text.len()].chars() {
-        // No-break spaces: neither dropped nor the start of a code block.
+        // No-break spaces are neither dropped nor taken for the start of a code block.
         out.push_str(if indent == '\t' { "\u{a0}\u{a0}\u{a0}\u{a0}" } else { "\u{a0}" });
     }
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -51,8 +52,9 @@ fn escape_line(line: &str, out: &mut String) {
         let special = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '{' | '}' | '$' => true,
             '_' => !(word(before) && word(after)),
-            // Nothing in Markdown, and a mention, a reference or an emoji to a forge: a plugin can
-            // tell by the backslash that it stands in the incident. An address is no mention.
+            // From here on to the colon: these mean nothing in Markdown, but to a forge they can begin a
+            // mention, a reference or an emoji. By the backslash a plugin can tell that the sign is the
+            // incident's own. In a mail address an @ is no mention.
             '@' => !in_url && !word(before),
             '#' => at == 0 || !in_url && digit(after),
             '!' => !in_url && (digit(after) || after == Some('[')),
@@ -72,14 +74,15 @@ fn escape_line(line: &str, out: &mut String) {
     }
 }
 
-/// Whether text begins with what HTML reads as one character: `&amp;`, `&#38;`.
+/// Whether the text, which begins with `&`, begins with what HTML reads as one character: `&amp;`, `&#38;`.
 fn is_entity(text: &str) -> bool {
     let name = text[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '#');
     name.starts_with(';')
 }
 
-/// Whether text begins with what forges read as an emoji: `:smile:`. Not if it could be a part of
-/// a time or of a hardware or IPv6 address, which people copy.
+/// Whether the text, which begins with a colon, begins with what forges read as an emoji: `:smile:`. What could
+/// be a part of a time, a hardware address or an IPv6 address is no emoji: people copy these, and would copy
+/// the backslashes.
 fn is_shortcode(text: &str) -> bool {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-');
     let end = text[1..].trim_start_matches(name);
@@ -88,7 +91,7 @@ fn is_shortcode(text: &str) -> bool {
     end.starts_with(':') && (name.contains(letter) || matches!(name, "+1" | "-1"))
 }
 
-/// A link that shows `url` as it was written, if it is an http or https URL; else its text.
+/// A link that shows `url` as it was written. What is not an http or https URL stays text.
 pub(super) fn link(url: &str) -> String {
     let web = url.starts_with("http://") || url.starts_with("https://");
     if !web {
@@ -102,7 +105,7 @@ pub(super) fn link(url: &str) -> String {
     }
 }
 
-/// `text` on one line: runs of white space become a space, other control characters U+FFFD.
+/// The text on one line: each run of white space becomes a space, each other control character U+FFFD.
 pub(super) fn one_line(text: &str) -> String {
     let words: Vec<String> =
         text.split_whitespace().map(|word| word.chars().map(printable).collect()).collect();
@@ -119,8 +122,8 @@ pub(super) fn to_html(markdown: &str) -> String {
     out
 }
 
-/// Plain text: paragraphs and headings apart, items with a dash, a link's target behind its text
-/// where they differ.
+/// Makes plain text of Markdown: an empty line separates paragraphs and headings, a dash begins an item, and
+/// the target of a link stands after its text where the two differ.
 pub(super) fn to_text(markdown: &str) -> String {
     let mut out = String::with_capacity(markdown.len());
     let mut link: Option<(String, usize)> = None;
@@ -151,7 +154,7 @@ pub(super) fn to_text(markdown: &str) -> String {
     }
     let mut text = String::with_capacity(out.len());
     for line in out.trim().lines() {
-        // Nested ends leave more blank lines than one.
+        // Where nested elements end together, each has left an empty line. One is enough.
         if !(line.is_empty() && text.ends_with("\n\n")) {
             text.push_str(line.trim_end_matches('\t'));
             text.push('\n');

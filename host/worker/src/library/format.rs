@@ -1,14 +1,14 @@
-//! Tells, before the loader is asked, what kind of file it is: loaders' own words for "another
-//! architecture" can be "No such file or directory".
+//! Looks what kind of file a library is, before the loader is asked to load it. A loader's own error can
+//! mislead: some say "No such file or directory" of a library for another architecture.
 //!
-//! Sources: ELF header (System V gABI, chapter 4), PE format (Microsoft, "COFF File Header").
+//! Documents: System V gABI, chapter 4 (the ELF header); Microsoft, "PE Format" (the COFF file header).
 
 use std::env::consts::ARCH;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Why a file is none that this machine can load.
+/// Why a file can't be a library that this machine loads.
 #[derive(Debug, thiserror::Error)]
 pub enum NotLoadable {
     #[error("can't be read")]
@@ -21,7 +21,7 @@ pub enum NotLoadable {
     Architecture { found: String },
 }
 
-/// `e_machine` and the COFF machine of the architectures that hosts are built for.
+/// The architectures that hosts are built for: Rust's name, ELF's `e_machine`, and COFF's `Machine`.
 const MACHINES: [(&str, u16, u16); 5] = [
     ("x86_64", 62, 0x8664),
     ("aarch64", 183, 0xaa64),
@@ -30,7 +30,8 @@ const MACHINES: [(&str, u16, u16); 5] = [
     ("riscv64", 243, 0x5064),
 ];
 
-/// Refuses what can't be a library of this platform. A format that it doesn't know is left to the loader.
+/// Refuses a file that can't be a library of this platform and architecture. On macOS, whose format isn't known
+/// here, every file is left to the loader.
 pub(super) fn check(path: &Path) -> Result<(), NotLoadable> {
     let mut file = File::open(path).map_err(NotLoadable::Read)?;
     let length = file.metadata().map_err(NotLoadable::Read)?.len();
@@ -53,6 +54,7 @@ pub(super) fn check(path: &Path) -> Result<(), NotLoadable> {
     }
 }
 
+/// The architecture's number in an ELF file.
 fn elf_machine(file: &mut File, length: u64) -> Result<u16, NotLoadable> {
     let header: [u8; 64] = read(file, 0, length)?;
     if header[..4] != *b"\x7fELF" {
@@ -64,7 +66,7 @@ fn elf_machine(file: &mut File, length: u64) -> Result<u16, NotLoadable> {
         let digits = |n: u64, b: &u8| n << 8 | u64::from(*b);
         if big_endian { bytes.iter().fold(0, digits) } else { bytes.iter().rev().fold(0, digits) }
     };
-    // A 64-bit file's section headers stand at its end: without them it was cut short.
+    // The section headers stand at the end of a file. If a 64-bit file ends before them, it was cut short.
     if header[4] == 2 {
         let sections = number(40, 8).saturating_add(number(58, 2) * number(60, 2));
         if sections > length {
@@ -74,6 +76,7 @@ fn elf_machine(file: &mut File, length: u64) -> Result<u16, NotLoadable> {
     Ok(number(18, 2) as u16)
 }
 
+/// The architecture's number in a PE file.
 fn pe_machine(file: &mut File, length: u64) -> Result<u16, NotLoadable> {
     let dos: [u8; 64] = read(file, 0, length)?;
     if dos[..2] != *b"MZ" {
@@ -87,6 +90,7 @@ fn pe_machine(file: &mut File, length: u64) -> Result<u16, NotLoadable> {
     Ok(u16::from_le_bytes([pe[4], pe[5]]))
 }
 
+/// Reads `N` bytes from the position `at` of a file of this length.
 fn read<const N: usize>(file: &mut File, at: u64, length: u64) -> Result<[u8; N], NotLoadable> {
     let mut bytes = [0; N];
     let done = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));

@@ -1,7 +1,7 @@
-//! Confinement by what Linux offers to a process without privileges: Landlock (files), seccomp (system
-//! calls), resource limits, and a tidy process.
+//! Confines the worker by what Linux offers to a process without privileges: Landlock for files, seccomp for system
+//! calls, and resource limits. Before that the worker closes whatever it inherited.
 //!
-//! Landlock: <https://docs.kernel.org/userspace-api/landlock.html>; seccomp: seccomp(2).
+//! Documents: <https://docs.kernel.org/userspace-api/landlock.html>, seccomp(2), getrlimit(2).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -20,15 +20,15 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 use super::syscalls;
 use crate::permissions::{Network, Permissions};
 
-/// The newest Landlock that this program knows; an older kernel enforces what it can.
+/// The newest version of Landlock that this program knows. An older kernel enforces as much of it as it can.
 const LANDLOCK: ABI = ABI::V10;
-/// What the dynamic loader reads, beside the library itself.
+/// What the dynamic loader reads beside the plugin's library: other libraries.
 const LIBRARIES: [&str; 6] =
     ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
-/// What any runtime may read: times, random numbers.
+/// What any language's runtime may read: time zones and random numbers.
 const HARMLESS: [&str; 5] =
     ["/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero"];
-/// What a resolver and a TLS stack read.
+/// What a plugin with sockets of its own may read: its resolver and its TLS library do.
 const NETWORK: [&str; 8] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -39,23 +39,24 @@ const NETWORK: [&str; 8] = [
     "/etc/ssl/certs",
     "/usr/share/ca-certificates",
 ];
-/// Where the system's programs lie, and what they are configured by.
+/// Where the system's programs lie. /etc/alternatives is where Debian's names of programs lead to.
 const PROGRAMS: [&str; 4] = ["/bin", "/usr", "/sbin", "/etc/alternatives"];
 
-/// Bytes of address space: far above what a plugin needs, also one with a runtime that reserves some.
+/// Bytes of address space that a worker may have. Plugins need far less, also those whose runtime reserves
+/// address space that it doesn't use.
 const MEMORY: u64 = 2 << 30;
-/// Open files.
+/// Files that a worker may have open.
 const FILES: u64 = 128;
-/// Bytes of one file that is written.
+/// Bytes that a file which a worker writes may have.
 const FILE_SIZE: u64 = 64 << 20;
-/// Processes and threads of the host's user, all workers together.
+/// Processes and threads that the host's user may have in all: Linux counts them for the user, not for each worker.
 const PROCESSES: u64 = 4096;
 
-/// Leaves nothing open but standard input, output and error and `pipes`, works in an empty
-/// directory, and dies with the process `host`, which waits for this one.
+/// Closes everything but standard input, output and error and `pipes`, goes to an empty working directory, and lets
+/// Linux end this process when the process `host` ends.
 ///
 /// # Errors
-/// Also if the host is gone already.
+/// One of these steps failed, or the host has ended already.
 pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
     close_all_but(pipes.map(|pipe| pipe.as_raw_fd()))?;
     empty_directory()?;
@@ -67,8 +68,8 @@ pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Confines this process to `permissions`, with `library` still to be loaded. What could not be
-/// enforced, a sentence each.
+/// Confines this process to `permissions`, so that `library` can still be loaded. Gives what could not be enforced,
+/// one sentence each.
 pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec<String>> {
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
@@ -93,7 +94,7 @@ pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec
     Ok(missing)
 }
 
-/// A limit that can't be raised again. One that is lower already stays.
+/// Sets a limit so that it can't be raised again. A limit that is lower already stays.
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let now = process::getrlimit(resource);
     let most = now.maximum.map_or(most, |maximum| maximum.min(most));
@@ -111,7 +112,8 @@ fn close_all_but(keep: [RawFd; 2]) -> io::Result<()> {
         let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         if done != 0 {
             let cause = io::Error::last_os_error();
-            // Before Linux 5.9; Rust's own descriptors don't survive the start of a program anyway.
+            // Linux before 5.9 doesn't have the call. All descriptors that Rust opens are closed when a program
+            // starts, so what is left open there is what the host itself was started with.
             if cause.raw_os_error() != Some(libc::ENOSYS) {
                 return Err(cause);
             }
@@ -120,20 +122,21 @@ fn close_all_but(keep: [RawFd; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// A working directory of its own, in which nothing is and nothing can be made.
+/// Makes the working directory one in which nothing is, and nothing can be made.
 fn empty_directory() -> io::Result<()> {
     let name = format!("/tmp/ticket-host-{}-{:016x}", std::process::id(), fastrand::u64(..));
     if fs::create_dir(&name).is_ok() {
         process::chdir(name.as_str())?;
-        // It stays the working directory of this process, without a name.
+        // The directory stays this process's working directory, though it has no name any more.
         return fs::remove_dir(&name);
     }
-    // No place for one: what Landlock lets nobody list or write will do.
+    // It can't be made in /tmp. The root directory will do, since Landlock lets the plugin neither list nor
+    // write it.
     Ok(process::chdir("/")?)
 }
 
-/// Files by Landlock; also TCP, signals and abstract sockets, as far as the kernel has that.
-/// What the kernel lacks, if that matters.
+/// Confines files by Landlock, and also TCP, signals and abstract sockets where the kernel's Landlock can do that.
+/// Gives a sentence about what the kernel lacks, if that lets the plugin do more.
 fn confine_files(
     permissions: &Permissions,
     library: &Path,
@@ -172,7 +175,8 @@ fn confine_files(
              the plugin may read and write what the host's user may"
                 .to_owned(),
         ),
-        // What older ones lack, no plugin can reach by its system calls, but a program can.
+        // What an older kernel's Landlock doesn't confine, seccomp keeps a library from, but not the programs
+        // that it may start.
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. })
             if permissions.exec && effective_abi < ABI::V6 =>
         {
@@ -193,7 +197,8 @@ fn confine_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
         seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter)?)
     };
     let refused = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
-    // As on an older kernel, so that libraries fall back to what can be looked into.
+    // These calls fail as on a kernel that doesn't have them, so that libraries fall back to calls whose
+    // arguments a filter can see.
     let absent: BTreeMap<i64, Vec<SeccompRule>> =
         syscalls::ABSENT.iter().map(|call| (*call, vec![])).collect();
     if !permissions.exec {

@@ -1,7 +1,6 @@
-//! A worker gives up what its plugin doesn't need, before the library is loaded.
+//! Before a worker loads its library it gives up whatever the plugin doesn't need.
 //!
-//! Invariant: what is confined can't be undone by the process itself, and goes on for whatever it
-//! starts.
+//! Invariant: the process can't undo its confinement, and whatever it starts is confined in the same way.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -19,7 +18,7 @@ pub use windows::end_together;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{enter, tidy};
 
-/// Says what the plugin of a worker isn't kept from on this platform, a sentence each.
+/// Confines nothing, since this platform has no sandbox here. Says in one sentence what that means.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn enter(
     _: &crate::permissions::Permissions,

@@ -1,7 +1,8 @@
 //! The system calls that a plugin may make; any other fails with EPERM.
 //!
-//! A list of what is allowed: what a later kernel adds is refused. Landlock decides which files the
-//! calls about files reach; what it doesn't govern (modes, owners, times) is not in the list.
+//! The list names what is allowed, so that a call which a later kernel adds is refused. Landlock decides which
+//! files can be reached by the calls about files. Calls that change what Landlock doesn't govern (modes, owners,
+//! times) are not in the list.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +15,12 @@ use crate::permissions::{Network, Permissions};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls whose arguments a filter can't see, and for which there is an older one.
+/// Calls that fail as if the kernel were too old for them (ENOSYS). A filter can't see their arguments, which
+/// lie in memory; libraries fall back to an older call, whose arguments it sees.
 pub(super) const ABSENT: [i64; 2] = [SYS_clone3, SYS_openat2];
 
-/// Memory, time, threads, and what is open already.
+/// What every plugin may call: for memory, time, threads, files that are open already, and to open files, where
+/// Landlock decides which.
 const ALWAYS: &[i64] = &[
     SYS_brk,
     SYS_mmap,
@@ -101,12 +104,12 @@ const ALWAYS: &[i64] = &[
     SYS_readlinkat,
     SYS_statfs,
     SYS_statx,
-    // Made to fail as absent where they are a way around.
+    // These get through here, and fail by the filter for `ABSENT`.
     SYS_clone3,
     SYS_openat2,
 ];
 
-/// Their forms that newer architectures don't have.
+/// Older forms of calls in [`ALWAYS`], which architectures newer than x86_64 don't have.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[i64] = &[
     SYS_access,
@@ -128,7 +131,7 @@ const OLDER: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[i64] = &[];
 
-/// About a descriptor's own traits, and locks.
+/// The commands of fcntl(2) that are allowed: for a descriptor's own flags and for locks.
 const FCNTLS: [i32; 10] = [
     F_DUPFD,
     F_DUPFD_CLOEXEC,
@@ -142,7 +145,7 @@ const FCNTLS: [i32; 10] = [
     F_GETPIPE_SZ,
 ];
 
-/// What clone(2) could make anew beside a thread.
+/// The flags of clone(2) that make new namespaces.
 const NAMESPACES: i32 = CLONE_NEWNS
     | CLONE_NEWCGROUP
     | CLONE_NEWUTS
@@ -151,7 +154,7 @@ const NAMESPACES: i32 = CLONE_NEWNS
     | CLONE_NEWPID
     | CLONE_NEWNET;
 
-/// In directories that it may write to.
+/// What a plugin may call that has directories to write to.
 const WRITING: &[i64] = &[
     SYS_fallocate,
     SYS_fdatasync,
@@ -172,7 +175,7 @@ const WRITING_OLDER: &[i64] = &[SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const WRITING_OLDER: &[i64] = &[];
 
-/// With sockets of its own.
+/// What a plugin may call that has sockets of its own.
 const NETWORKING: &[i64] = &[
     SYS_bind,
     SYS_connect,
@@ -251,7 +254,7 @@ const NEVER: &[i64] = &[
     SYS_unshare,
     SYS_userfaultfd,
     SYS_vhangup,
-    // Not governed by Landlock.
+    // These change what Landlock doesn't govern.
     SYS_fchmod,
     SYS_fchmodat,
     SYS_fchown,
@@ -264,7 +267,7 @@ const NEVER: &[i64] = &[
     SYS_lremovexattr,
     SYS_fremovexattr,
     SYS_truncate,
-    // Shared with every process of the user's.
+    // System V's and POSIX's queues, semaphores and memory are shared with every process of the user.
     SYS_mq_open,
     SYS_mq_unlink,
     SYS_msgctl,
@@ -297,92 +300,100 @@ const NEVER_OLDER: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const NEVER_OLDER: &[i64] = &[];
 
-/// The highest call that a program which the plugin starts may make, if [`NEVER`] doesn't name it:
-/// futex_waitv(2). Later ones, such as fchmodat2(2), programs can do without.
+/// The number of futex_waitv(2). Programs that the plugin starts may make the calls up to this number that
+/// [`NEVER`] doesn't name. They can do without later ones, such as fchmodat2(2).
 const LAST_KNOWN: i64 = 449;
 
-/// The calls of a process with these permissions, with the arguments that they may have.
+/// The calls that a process with these permissions may make, with the arguments that they may have. `own` is the
+/// number of the process.
 pub(super) fn allowed(permissions: &Permissions, own: u32) -> Result<Rules, BackendError> {
     let direct = permissions.network == Network::Direct;
-    let mut rules = Rules::new();
-    if permissions.exec {
-        // Which calls a program makes nobody knows: all, but for those that lead out.
-        let sockets = NETWORKING.iter().chain(&[SYS_socket, SYS_listen, SYS_accept, SYS_accept4]);
-        let closed: Vec<i64> = if direct { vec![] } else { sockets.copied().collect() };
-        let never = |call: &i64| {
-            NEVER.contains(call) || NEVER_OLDER.contains(call) || closed.contains(call)
-        };
-        rules.extend((0..=LAST_KNOWN).filter(|call| !never(call)).map(|call| (call, vec![])));
-        // Its own limits.
-        rules.insert(SYS_prlimit64, vec![rule(vec![is(0, 0)?])?]);
-    } else {
-        let mut add = |calls: &[i64]| rules.extend(calls.iter().map(|call| (*call, vec![])));
-        add(ALWAYS);
-        add(OLDER);
-        if !permissions.write.is_empty() {
-            add(WRITING);
-            add(WRITING_OLDER);
-        }
-        if direct {
-            add(NETWORKING);
-        }
-        // Threads, and no processes; in the namespaces that there are.
-        let flags = (CLONE_THREAD | NAMESPACES).cast_unsigned().into();
-        let thread = SeccompCmpOp::MaskedEq(flags);
-        let thread = SeccompCondition::new(0, Dword, thread, CLONE_THREAD.cast_unsigned().into())?;
-        rules.insert(SYS_clone, vec![rule(vec![thread])?]);
-        // Not F_SETOWN and F_SETSIG: they send signals to whom one wants.
-        let fcntls: Result<_, _> = FCNTLS
-            .iter()
-            .map(|command| rule(vec![is(1, command.cast_unsigned().into())?]))
-            .collect();
-        rules.insert(SYS_fcntl, fcntls?);
-        // abort() and raise(): signals to itself.
-        let itself = || rule(vec![is(0, u64::from(own))?]);
-        rules.insert(SYS_tgkill, vec![itself()?]);
-        rules.insert(SYS_kill, vec![itself()?]);
-        // isatty().
-        rules.insert(SYS_ioctl, vec![rule(vec![is(1, TCGETS)?])?]);
-        let prctls = [PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS];
-        let prctls: Result<_, _> =
-            prctls.iter().map(|option| rule(vec![is(0, option.cast_unsigned().into())?])).collect();
-        rules.insert(SYS_prctl, prctls?);
-        // Reading its own limits.
-        rules.insert(SYS_prlimit64, vec![rule(vec![is(0, 0)?, is_null(2)?])?]);
-        #[cfg(target_arch = "x86_64")]
-        rules.insert(SYS_getrlimit, vec![]);
-    }
+    let mut rules =
+        if permissions.exec { of_programs(direct)? } else { of_a_library(permissions, own)? };
     if direct {
-        // Neither raw nor of other families: UNIX sockets lead to other processes.
-        let families = [AF_INET, AF_INET6];
-        let kinds = [SOCK_STREAM, SOCK_DGRAM];
-        let mut sockets = Vec::new();
-        for (family, kind) in families.iter().flat_map(|f| kinds.iter().map(move |k| (f, k))) {
-            let kind = SeccompCondition::new(
-                1,
-                Dword,
-                SeccompCmpOp::MaskedEq(0xf),
-                kind.cast_unsigned().into(),
-            )?;
-            sockets.push(rule(vec![is(0, family.cast_unsigned().into())?, kind])?);
-        }
-        rules.insert(SYS_socket, sockets);
-        // A socket that is ready or not, as some runtimes set it.
-        let ioctls = [TCGETS, FIONBIO, FIONREAD];
-        let ioctls: Result<_, _> =
-            ioctls.iter().map(|request| rule(vec![is(1, *request)?])).collect();
-        if !permissions.exec {
-            rules.insert(SYS_ioctl, ioctls?);
-        }
+        rules.insert(SYS_socket, internet_sockets()?);
     }
     Ok(rules)
+}
+
+/// The calls of a plugin that may start programs. Nobody knows which calls a program makes, so these are all but
+/// those that lead out of the sandbox.
+fn of_programs(direct: bool) -> Result<Rules, BackendError> {
+    let sockets = NETWORKING.iter().chain(&[SYS_socket, SYS_listen, SYS_accept, SYS_accept4]);
+    let closed: Vec<i64> = if direct { vec![] } else { sockets.copied().collect() };
+    let never =
+        |call: &i64| NEVER.contains(call) || NEVER_OLDER.contains(call) || closed.contains(call);
+    let mut rules: Rules =
+        (0..=LAST_KNOWN).filter(|call| !never(call)).map(|call| (call, vec![])).collect();
+    // Limits of the process itself (pid 0) only.
+    rules.insert(SYS_prlimit64, vec![rule(vec![is(0, 0)?])?]);
+    Ok(rules)
+}
+
+/// The calls of a plugin that starts no programs.
+fn of_a_library(permissions: &Permissions, own: u32) -> Result<Rules, BackendError> {
+    let direct = permissions.network == Network::Direct;
+    let mut rules = Rules::new();
+    let mut add = |calls: &[i64]| rules.extend(calls.iter().map(|call| (*call, vec![])));
+    add(ALWAYS);
+    add(OLDER);
+    if !permissions.write.is_empty() {
+        add(WRITING);
+        add(WRITING_OLDER);
+    }
+    if direct {
+        add(NETWORKING);
+    }
+    // Threads in the namespaces that there are; neither processes nor new namespaces.
+    let flags = (CLONE_THREAD | NAMESPACES).cast_unsigned().into();
+    let thread = SeccompCmpOp::MaskedEq(flags);
+    let thread = SeccompCondition::new(0, Dword, thread, CLONE_THREAD.cast_unsigned().into())?;
+    rules.insert(SYS_clone, vec![rule(vec![thread])?]);
+    // F_SETOWN and F_SETSIG are not among them: by these a descriptor sends signals to any process.
+    rules.insert(SYS_fcntl, one_of(1, &FCNTLS)?);
+    // abort() and raise() send signals to the process itself.
+    let itself = || rule(vec![is(0, u64::from(own))?]);
+    rules.insert(SYS_tgkill, vec![itself()?]);
+    rules.insert(SYS_kill, vec![itself()?]);
+    // isatty(); with sockets of its own also what some runtimes use to set and ask whether one is ready.
+    let ioctls: &[u64] = if direct { &[TCGETS, FIONBIO, FIONREAD] } else { &[TCGETS] };
+    let ioctls: Result<_, _> = ioctls.iter().map(|request| rule(vec![is(1, *request)?])).collect();
+    rules.insert(SYS_ioctl, ioctls?);
+    let prctls = [PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS];
+    rules.insert(SYS_prctl, one_of(0, &prctls)?);
+    // Its own limits can be read (no new ones are given), and not set.
+    rules.insert(SYS_prlimit64, vec![rule(vec![is(0, 0)?, is_null(2)?])?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(SYS_getrlimit, vec![]);
+    Ok(rules)
+}
+
+/// Sockets for TCP and UDP. No others: raw ones forge packets, and those of the family UNIX lead to other
+/// processes.
+fn internet_sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let mut sockets = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        for kind in [SOCK_STREAM, SOCK_DGRAM] {
+            // The kind is the low four bits; above them stand flags such as SOCK_CLOEXEC.
+            let masked = SeccompCmpOp::MaskedEq(0xf);
+            let kind = SeccompCondition::new(1, Dword, masked, kind.cast_unsigned().into())?;
+            sockets.push(rule(vec![is(0, family.cast_unsigned().into())?, kind])?);
+        }
+    }
+    Ok(sockets)
+}
+
+/// One rule for each value that an argument may have.
+fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, BackendError> {
+    values.iter().map(|value| rule(vec![is(argument, value.cast_unsigned().into())?])).collect()
 }
 
 fn rule(conditions: Vec<SeccompCondition>) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(conditions)
 }
 
-/// The lower half is what the kernel looks at where an argument is an int.
+/// An argument that is this number. Only its lower 32 bits are compared, as the kernel itself looks at no
+/// others where an argument is an int.
 fn is(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value)
 }

@@ -1,5 +1,5 @@
-//! Windows: no sandbox, but a job (<https://learn.microsoft.com/windows/win32/procthread/job-objects>), so
-//! that workers end with their host.
+//! On Windows there is no sandbox. There is a job object
+//! (<https://learn.microsoft.com/windows/win32/procthread/job-objects>), by which workers end when their host ends.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -17,7 +17,8 @@ use windows_sys::Win32::System::JobObjects::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-/// A crash ends this process at once: no dialog, no debugger, nobody to press a button.
+/// Lets a crash end this process at once. By default Windows shows a dialog and waits until somebody presses a
+/// button.
 pub(crate) fn end_quietly() {
     // SAFETY: sets flags of this process; no pointers.
     unsafe {
@@ -25,12 +26,13 @@ pub(crate) fn end_quietly() {
     }
 }
 
-/// Puts this process, and whatever it will start, into a job that ends with it.
+/// Puts this process into a job, and with it every process that it will start. When this process ends, Windows
+/// ends all others in the job.
 ///
 /// # Errors
-/// Why that can't be.
+/// The job can't be made, or the process can't be put into it.
 pub fn end_together() -> io::Result<()> {
-    // The result of the one attempt: the handle must stay open as long as the process lives.
+    // The job is made once. Its handle is never closed: it must stay open as long as the process lives.
     static DONE: OnceLock<Result<(), i32>> = OnceLock::new();
     DONE.get_or_init(|| begin().map_err(|cause| cause.raw_os_error().unwrap_or_default()))
         .map_err(io::Error::from_raw_os_error)

@@ -1,0 +1,250 @@
+//! What a plugin makes of requests that fail, and of answers that no good server gives.
+
+use ticket_plugin_api::Retry;
+use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
+use ticket_plugin_api::http::is_safe;
+
+use super::{OPERATIONS, answered};
+use crate::validate::bench::{Answer, Bench, KEY};
+use crate::validate::incidents::incident;
+use crate::validate::script::{Behaviour, Seen};
+use crate::validate::{Done, fail, warn};
+
+cases! {
+    "http-results" http_results "takes every way that a request can fail for what it is: a lost answer is unknown, an unsent request is not";
+    "http-statuses" http_statuses "survives every status from 100 to 599; a search that failed is not NOT_FOUND";
+    "http-bodies" http_bodies "survives bodies that are empty, huge, HTML, no UTF-8, of another shape; what may have made a ticket is unknown";
+}
+
+/// What a plugin made of a call in which requests got a prepared answer.
+struct Reaction {
+    operation: Operation,
+    /// Whether every request got that answer, or only those that can create something.
+    to_all: bool,
+    answer: Answer,
+    seen: Seen,
+}
+
+/// What is wrong with a reaction, if anything is.
+type Judgement = Option<&'static str>;
+
+const MAY_EXIST: &str = "the ticket may exist: retry must be \"unknown\"";
+
+/// Calls each operation twice: once all its requests get `answer`, and once only those that can create
+/// something do, while the others find an empty ticket system. Fails at the first reaction that `judge`
+/// objects to; `when` are words for what happens to a request.
+async fn each_reaction(
+    bench: &mut Bench,
+    answer: &HttpAnswer,
+    when: &str,
+    mut judge: impl FnMut(&Reaction) -> Judgement,
+) -> Done {
+    for operation in OPERATIONS {
+        for to_all in [true, false] {
+            let behaviour = match to_all {
+                true => Behaviour::Always(answer.clone()),
+                false => Behaviour::Creations(answer.clone()),
+            };
+            let when = format!("{} when a request {when}", operation.name());
+            let called = bench.call(operation, &incident(), KEY, behaviour).await;
+            let (answer, seen) = called.map_err(|verdict| verdict.when(&when))?;
+            let reaction = Reaction { operation, to_all, answer, seen };
+            if let Some(wrong) = judge(&reaction) {
+                return Err(fail(format!("{when}: {wrong}; it gives {}", reaction.answer)));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn http_results(bench: &mut Bench) -> Done {
+    let text = || "the validator".to_owned();
+    for (when, result) in [
+        ("is NOT_SENT", HttpAnswer::NotSent(text())),
+        ("is UNKNOWN", HttpAnswer::Unknown(text())),
+        ("is DENIED", HttpAnswer::Denied(text())),
+        ("is DRY_RUN", HttpAnswer::DryRun),
+    ] {
+        each_reaction(bench, &result, when, |reaction| judge_result(&result, reaction)).await?;
+    }
+    Ok(())
+}
+
+/// Judges a reaction to a request that got no answer.
+fn judge_result(result: &HttpAnswer, reaction: &Reaction) -> Judgement {
+    let Reaction { operation, to_all, answer, seen } = reaction;
+    let could_create = seen.could_create();
+    match (operation, answer, result) {
+        (Operation::Find, Answer::NotFound, _) if *to_all && !seen.requests.is_empty() => {
+            Some("a search that failed is not \"certainly none\"")
+        }
+        (Operation::Create, Answer::Ticket(_), _) if could_create => Some("there can be no ticket"),
+        (Operation::Create, Answer::Error(error), HttpAnswer::Unknown(_))
+            if could_create && error.retry != Retry::Unknown =>
+        {
+            Some(MAY_EXIST)
+        }
+        (Operation::Create, Answer::Error(error), HttpAnswer::NotSent(_))
+            if (*to_all || could_create) && error.retry == Retry::Never =>
+        {
+            Some("nothing was created, and trying again can help: retry must be \"later\"")
+        }
+        _ => None,
+    }
+}
+
+async fn http_statuses(bench: &mut Bench) -> Done {
+    let mut sure = Vec::new();
+    for code in 100..600 {
+        let answer = answered(code, r#"{"message": "the validator"}"#);
+        each_reaction(bench, &answer, &format!("is answered {code}"), |reaction| {
+            if too_sure(code, reaction) {
+                sure.push(code);
+            }
+            judge_status(code, reaction)
+        })
+        .await?;
+    }
+    sure.dedup();
+    if sure.is_empty() {
+        return Ok(());
+    }
+    Err(warn(format!(
+        "create() is sure that nothing was created after {sure:?}; a server that broke off, or its proxy, \
+         may have created it: \"unknown\" is on the safe side"
+    )))
+}
+
+/// Judges a reaction to an answer of this status.
+fn judge_status(code: u16, reaction: &Reaction) -> Judgement {
+    if !reaction.to_all || reaction.seen.requests.is_empty() {
+        return None;
+    }
+    // 404 and 410 can be a ticket system's way to say that there is no such ticket.
+    let search_failed = matches!(code, 400..=403 | 405..=409 | 411..=599);
+    match (reaction.operation, &reaction.answer) {
+        (Operation::Find, Answer::NotFound) if search_failed => {
+            Some("the search failed, and who takes that for \"none\" makes a second ticket")
+        }
+        (Operation::Create, Answer::Ticket(_)) if code >= 400 => Some("there can be no ticket"),
+        _ => None,
+    }
+}
+
+/// Whether create() excludes that there is a ticket after an answer of this status, which doesn't.
+fn too_sure(code: u16, reaction: &Reaction) -> bool {
+    matches!(code, 500 | 502 | 504)
+        && reaction.operation == Operation::Create
+        && reaction.seen.could_create()
+        && matches!(&reaction.answer, Answer::Error(error) if error.retry != Retry::Unknown)
+}
+
+async fn http_bodies(bench: &mut Bench) -> Done {
+    for (name, body) in bodies() {
+        for code in [200, 201, 404, 500] {
+            let (answer, when) =
+                (answered(code, body.clone()), format!("is answered {code} and {name}"));
+            each_reaction(bench, &answer, &when, |reaction| judge_body(code, reaction)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Bodies that no good server gives, and words for each.
+fn bodies() -> [(&'static str, Vec<u8>); 14] {
+    [
+        ("nothing", vec![]),
+        ("HTML", b"<!DOCTYPE html><html><body><h1>Log in</h1></body></html>".to_vec()),
+        ("null", b"null".to_vec()),
+        ("[]", b"[]".to_vec()),
+        ("{}", b"{}".to_vec()),
+        ("a text", b"\"text\"".to_vec()),
+        ("a number", b"17".to_vec()),
+        ("half of JSON", b"{\"id\": 17, \"url\": \"https://x.or".to_vec()),
+        (
+            "other types",
+            br#"{"id": {"a": []}, "url": 17, "number": "x", "key": null, "items": {"a": 1}}"#
+                .to_vec(),
+        ),
+        ("other types in a list", br#"[{"id": null}, [], "x", 17, {"url": {}}]"#.to_vec()),
+        ("no UTF-8", b"{\"url\": \"https://x.org/\xff\xfe\", \"id\": \"\x80\"}".to_vec()),
+        ("a deep nest", "[".repeat(100_000).into_bytes()),
+        ("4 MiB", vec![b' '; 4 << 20]),
+        ("NULs", vec![0; 1000]),
+    ]
+}
+
+/// Judges a reaction to an answer of this status with a body that makes no sense: a success that can't be
+/// read may have made a ticket.
+fn judge_body(code: u16, reaction: &Reaction) -> Judgement {
+    let Answer::Error(error) = &reaction.answer else { return None };
+    let last = reaction.seen.requests.last();
+    let could_create_last = last.is_some_and(|request| !is_safe(&request.method));
+    let unclear = reaction.operation == Operation::Create && code < 300 && could_create_last;
+    (unclear && error.retry != Retry::Unknown).then_some(MAY_EXIST)
+}
+
+#[cfg(test)]
+mod tests {
+    use ticket_plugin_api::abi::host_side::HttpRequest;
+    use ticket_plugin_api::{Error, Ticket};
+
+    use super::*;
+
+    /// A reaction after one request with `method`.
+    fn after(method: &str, operation: Operation, answer: Answer) -> Reaction {
+        let request = HttpRequest {
+            method: method.to_owned(),
+            url: "https://t.example.org/".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let seen = Seen { requests: vec![request], ..Seen::default() };
+        Reaction { operation, to_all: true, answer, seen }
+    }
+
+    fn error(retry: Retry) -> Answer {
+        Answer::Error(Error::client("the validator").retry(retry))
+    }
+
+    #[test]
+    fn a_request_without_an_answer_excludes_a_ticket_only_if_it_was_not_sent() {
+        let (lost, unsent) =
+            (HttpAnswer::Unknown(String::new()), HttpAnswer::NotSent(String::new()));
+        for (result, retry, wrong) in [
+            (&lost, Retry::Unknown, false),
+            (&lost, Retry::Later, true),
+            (&lost, Retry::Never, true),
+            (&unsent, Retry::Unknown, false),
+            (&unsent, Retry::Later, false),
+            (&unsent, Retry::Never, true),
+        ] {
+            let judged = judge_result(result, &after("POST", Operation::Create, error(retry)));
+            assert_eq!(judged.is_some(), wrong, "{result:?} {retry:?}");
+        }
+        let ticket = Answer::Ticket(Ticket::default());
+        assert!(judge_result(&lost, &after("POST", Operation::Create, ticket)).is_some());
+        assert!(judge_result(&lost, &after("GET", Operation::Find, Answer::NotFound)).is_some());
+    }
+
+    #[test]
+    fn only_404_and_410_may_mean_that_there_is_no_ticket() {
+        for (code, wrong) in [(200, false), (400, true), (404, false), (410, false), (503, true)] {
+            let judged = judge_status(code, &after("GET", Operation::Find, Answer::NotFound));
+            assert_eq!(judged.is_some(), wrong, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_success_that_cannot_be_read_may_have_made_a_ticket() {
+        for (method, code, retry, wrong) in [
+            ("POST", 201, Retry::Never, true),
+            ("POST", 201, Retry::Unknown, false),
+            ("POST", 404, Retry::Never, false),
+            ("GET", 200, Retry::Never, false),
+        ] {
+            let judged = judge_body(code, &after(method, Operation::Create, error(retry)));
+            assert_eq!(judged.is_some(), wrong, "{method} {code} {retry:?}");
+        }
+    }
+}
