@@ -290,6 +290,7 @@ fn probe(service: &Service, path: &str, over: &AtomicBool) -> Duration {
         let asked = Instant::now();
         service.get(path).is(200);
         longest = longest.max(asked.elapsed());
+        thread::sleep(Duration::from_millis(20));
     }
     longest
 }
@@ -327,7 +328,7 @@ fn clients_that_ask_and_never_read_keep_no_probe_out_and_are_closed() {
             scope.spawn(move || (path, probe(service, path, over)))
         });
         let mut clients = Vec::new();
-        for (last, count) in [(1, 1500), (2, 400), (3, 400)] {
+        for (last, count) in [(1, 2300), (2, 400), (3, 400)] {
             for _ in 0..count {
                 let from = Ipv4Addr::new(127, 0, 0, last);
                 clients.push(runtime.block_on(ask_and_never_read(from, address)));
@@ -344,11 +345,12 @@ fn clients_that_ask_and_never_read_keep_no_probe_out_and_are_closed() {
         drop(until);
         for probe in probes {
             let (path, longest) = probe.join().unwrap();
+            println!("{path}: at most {longest:?}");
             assert!(longest < Duration::from_secs(2), "{path} took {longest:?}");
         }
     });
     let grown = service.memory().saturating_sub(before.1);
-    assert!(grown < 400_000, "{grown} KB for 2,300 clients that don't read");
+    assert!(grown < 400_000, "{grown} KB for 3,100 clients that don't read");
 }
 
 #[test]

@@ -458,9 +458,12 @@ pub(crate) mod tests {
     async fn a_runner_that_panics_ends_the_queue_with_an_error_that_says_which() {
         let directory = tempfile::tempdir().unwrap();
         let queue = queue(directory.path()).await;
-        let error = queue.run_with(|_, _| async { panic!("on purpose") }).await.unwrap_err();
+        let soon = Duration::from_secs(60);
+        let running = queue.run_with(|_, _| async { panic!("on purpose") });
+        let error = tokio::time::timeout(soon, running).await.unwrap().unwrap_err();
         assert_eq!(error.message, "the queue of b panicked: on purpose");
-        let error = queue.run_with(|_, _| async { Ok(()) }).await.unwrap_err();
+        let running = queue.run_with(|_, _| async { Ok(()) });
+        let error = tokio::time::timeout(soon, running).await.unwrap().unwrap_err();
         assert_eq!(error.message, "the queue of b ended, though nobody asked it to");
     }
 

@@ -23,7 +23,7 @@ impl Bounds {
         Bounds {
             full,
             per_peer: (full / 2).clamp(1, 1024),
-            reserve: (open_files / 8).clamp(1, 256),
+            reserve: (open_files / 8).clamp(1, 1024),
         }
     }
 }
@@ -43,35 +43,40 @@ pub(super) struct Open<Id> {
     bounds: Bounds,
     full: HashMap<Id, IpAddr>,
     /// How many of `full` each peer has.
-    of_peer: HashMap<IpAddr, usize>,
+    full_of: HashMap<IpAddr, usize>,
     /// The oldest first.
     reserve: VecDeque<(Id, IpAddr)>,
+    /// How many of `reserve` each peer has.
+    reserve_of: HashMap<IpAddr, usize>,
 }
 
 impl<Id: Copy + Eq + Hash> Open<Id> {
     pub(super) fn new(bounds: Bounds) -> Open<Id> {
-        Open { bounds, full: HashMap::new(), of_peer: HashMap::new(), reserve: VecDeque::new() }
+        Open {
+            bounds,
+            full: HashMap::new(),
+            full_of: HashMap::new(),
+            reserve: VecDeque::new(),
+            reserve_of: HashMap::new(),
+        }
     }
 
     /// What a connection of this peer gets.
     pub(super) fn admit(&self, peer: IpAddr) -> Admission<Id> {
-        let of_peer = self.of_peer.get(&peer).copied().unwrap_or(0);
+        let of_peer = self.full_of.get(&peer).copied().unwrap_or(0);
         if self.full.len() < self.bounds.full && of_peer < self.bounds.per_peer {
             return Admission::Full;
         }
-        let is_full = self.reserve.len() >= self.bounds.reserve;
-        Admission::Reserve { instead_of: self.first_to_go().filter(|_| is_full) }
+        let has_room = self.reserve.len() < self.bounds.reserve;
+        Admission::Reserve { instead_of: if has_room { None } else { self.first_to_go() } }
     }
 
     /// The oldest in the reserve of the peer that has the most there: so a flood from one address takes its
     /// own places, and not those of others.
     fn first_to_go(&self) -> Option<Id> {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for (_, peer) in &self.reserve {
-            *counts.entry(*peer).or_default() += 1;
-        }
-        let most = counts.values().max()?;
-        self.reserve.iter().find(|(_, peer)| counts[peer] == *most).map(|(id, _)| *id)
+        let most = self.reserve_of.values().max()?;
+        let of_most = |peer: &IpAddr| self.reserve_of.get(peer) == Some(most);
+        self.reserve.iter().find(|(_, peer)| of_most(peer)).map(|(id, _)| *id)
     }
 
     /// A connection was opened as [`Open::admit`] said.
@@ -79,13 +84,14 @@ impl<Id: Copy + Eq + Hash> Open<Id> {
         match admission {
             Admission::Full => {
                 self.full.insert(id, peer);
-                *self.of_peer.entry(peer).or_default() += 1;
+                *self.full_of.entry(peer).or_default() += 1;
             }
             Admission::Reserve { instead_of } => {
                 if let Some(closed) = instead_of {
                     self.closed(*closed);
                 }
                 self.reserve.push_back((id, peer));
+                *self.reserve_of.entry(peer).or_default() += 1;
             }
         }
     }
@@ -93,14 +99,21 @@ impl<Id: Copy + Eq + Hash> Open<Id> {
     /// A connection has ended. One that was not open, or ended before, changes nothing.
     pub(super) fn closed(&mut self, id: Id) {
         if let Some(peer) = self.full.remove(&id) {
-            if let Some(count) = self.of_peer.get_mut(&peer) {
-                *count -= 1;
-                if *count == 0 {
-                    self.of_peer.remove(&peer);
-                }
-            }
-        } else {
-            self.reserve.retain(|(other, _)| *other != id);
+            one_less(&mut self.full_of, peer);
+        } else if let Some(at) = self.reserve.iter().position(|(other, _)| *other == id)
+            && let Some((_, peer)) = self.reserve.remove(at)
+        {
+            one_less(&mut self.reserve_of, peer);
+        }
+    }
+}
+
+/// Counts one connection of a peer less, and forgets a peer that has none any more.
+fn one_less(counts: &mut HashMap<IpAddr, usize>, peer: IpAddr) {
+    if let Some(count) = counts.get_mut(&peer) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&peer);
         }
     }
 }
@@ -167,7 +180,8 @@ mod tests {
         for id in [1, 2, 3, 9] {
             open.closed(id);
         }
-        assert!(open.full.is_empty() && open.of_peer.is_empty() && open.reserve.is_empty());
+        assert!(open.full.is_empty() && open.full_of.is_empty());
+        assert!(open.reserve.is_empty() && open.reserve_of.is_empty());
     }
 
     #[test]
@@ -197,8 +211,8 @@ mod tests {
     #[test]
     fn the_bounds_leave_open_files_for_all_else() {
         for (open_files, full, per_peer, reserve) in [
-            (65_536, 8192, 1024, 256),
-            (u64::MAX, 8192, 1024, 256),
+            (65_536, 8192, 1024, 1024),
+            (u64::MAX, 8192, 1024, 1024),
             (1024, 512, 256, 128),
             (64, 32, 16, 8),
             (0, 1, 1, 1),

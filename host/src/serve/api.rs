@@ -394,7 +394,8 @@ async fn list(
     let more = jobs.len() as i64 > most;
     jobs.truncate(most as usize);
     let next = jobs.last().filter(|_| more).map(|job| job.id);
-    Ok(held.json(&Jobs { tickets: jobs.into_iter().map(JobView::from).collect(), next }))
+    let page = Jobs { tickets: jobs.into_iter().map(JobView::from).collect(), next };
+    Ok(held.json(page).await)
 }
 
 /// One job with all its tries.
@@ -407,7 +408,7 @@ async fn show(
     let held = service.answers.hold(HISTORY).await?;
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
-    Ok(held.json(&JobView::with(job, store.attempts(id).await?)))
+    Ok(held.json(JobView::with(job, store.attempts(id).await?)).await)
 }
 
 /// Try it now, also what failed or was cancelled.

@@ -59,14 +59,14 @@ impl AsRef<[u8]> for HeldText {
 
 impl Held {
     /// A JSON answer, which holds its bytes until they have left or their connection is closed.
-    pub(super) fn json(self, value: &impl Serialize) -> Response {
-        let text = match serde_json::to_vec(value) {
-            Ok(text) => text,
-            Err(cause) => {
-                let detail = format!("the answer can't be written as JSON: {cause}");
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                return Problem::new(status, "plugin", detail).into_response();
-            }
+    ///
+    /// It is written on a thread of its own: the runtime's threads are for those who want to hear at once.
+    pub(super) async fn json(self, value: impl Serialize + Send + 'static) -> Response {
+        let writing = tokio::task::spawn_blocking(move || serde_json::to_vec(&value));
+        let text = match writing.await {
+            Ok(Ok(text)) => text,
+            Ok(Err(cause)) => return broken(&cause),
+            Err(cause) => return broken(&cause),
         };
         let body = Bytes::from_owner(HeldText { _held: self.at_most(text.len()), text });
         ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
@@ -78,6 +78,11 @@ impl Held {
         drop(self.0.split(surplus));
         self
     }
+}
+
+fn broken(cause: &dyn std::error::Error) -> Response {
+    let detail = format!("the answer can't be written as JSON: {cause}");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "plugin", detail).into_response()
 }
 
 #[cfg(test)]
@@ -94,7 +99,7 @@ mod tests {
         let budget = Budget::new(1000, LONG);
         let held = budget.hold(900).await.unwrap();
         assert_eq!(budget.free.available_permits(), 100);
-        let response = held.json(&"x".repeat(98));
+        let response = held.json("x".repeat(98)).await;
         assert_eq!(budget.free.available_permits(), 900);
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!((bytes.len(), budget.free.available_permits()), (100, 900));

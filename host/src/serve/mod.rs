@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -34,12 +34,15 @@ use connections::{Routes, Stage};
 use live::Live;
 use systemd::{Signal, Signals};
 
+/// Connections that the system keeps until they are accepted. Who comes then tries again only a second later.
+const BACKLOG: u32 = 4096;
 /// How long the result of a probe of the store is good, since each probe writes to its disk.
 const PROBE: Duration = Duration::from_secs(1);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
-/// Bytes of all lists of tickets together that are read from the store, or on their way to who asked.
-const ANSWERS: u32 = 64 << 20;
+/// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
+/// largest lists at once: the store has four readers, and one is left for the probes.
+const ANSWERS: u32 = 48 << 20;
 /// How long a request waits for memory that others still use, before it is refused.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -130,7 +133,7 @@ pub(crate) async fn run(
     let settings = &setup.config.queue;
     let store = Sqlite::open_alone(&settings.path, settings.max_bytes, settings.settle).await?;
     store.probe().await?;
-    let (listener, address) = listen_on(setup.config.serve.listen).await?;
+    let (listener, address) = listen_on(setup.config.serve.listen)?;
     if auth.is_open() {
         tracing::warn!(
             "there are no tokens: everybody on this machine may make tickets, and nobody else"
@@ -154,8 +157,19 @@ pub(crate) async fn run(
     broken.and(stopped)
 }
 
-async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await.map_err(|cause| {
+fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A service that is started again need not wait for the connections of the one before to be forgotten.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listen().map_err(|cause: std::io::Error| {
         Error::settings(format!("{address} can't be listened on"))
             .help("is another one running? choose another with --listen or serve.listen")
             .cause(cause)

@@ -109,10 +109,14 @@ mod tests {
         let (ours, theirs) = duplex(16);
         let mut stream = Patient::new(ours, PATIENCE);
         let text = vec![b'x'; 64 << 10];
-        let writing = stream.write_all(&text);
+        let reading = async {
+            reader(theirs).await;
+            std::future::pending().await
+        };
         tokio::select! {
-            written = writing => written,
-            () = async { reader(theirs).await; std::future::pending().await } => unreachable!("it is pending"),
+            written = stream.write_all(&text) => written,
+            () = reading => unreachable!("it is pending"),
+            () = sleep(Duration::from_secs(60)) => panic!("it is still waited for"),
         }
     }
 

@@ -96,7 +96,7 @@ impl Failure {
     }
 
     fn within(most: usize, kind: Kind, message: &str, help: Option<&str>) -> Failure {
-        let help = help.map(|help| cut(help, most / 4 - CUT.min(most / 4)));
+        let help = help.map(|help| cut(help, (most / 4).saturating_sub(CUT)));
         let left = most.saturating_sub(help.as_ref().map_or(0, String::len) + CUT);
         Failure { kind, message: cut(message, left), help }
     }
