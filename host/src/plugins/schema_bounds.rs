@@ -172,7 +172,7 @@ mod tests {
     fn what_plugins_have_is_let_in() {
         for schema in [
             json!(true),
-            chain(10, 2),
+            chain(8, 2),
             chain(60, 1),
             // A property may have the name of a keyword.
             json!({"properties": {"$ref": {"type": "string"}, "pattern": {}}}),
