@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The variants of `faulty.c`. The comments there say what they do.
-const VARIANTS: [&str; 20] = [
+const VARIANTS: [&str; 21] = [
     "no_symbol",
     "null_table",
     "other_version",
@@ -31,6 +31,7 @@ const VARIANTS: [&str; 20] = [
     "misbehaves",
     "schema_bomb",
     "schema_circle",
+    "schema_within",
 ];
 
 /// The validator's cases for which `breaks.c` is compiled to a library of its own.

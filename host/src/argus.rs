@@ -102,10 +102,11 @@ impl Said {
 /// Puts one incident's error in `errors`: the others go on.
 ///
 /// # Errors
-/// It is about all of them: Argus can't be reached.
+/// It is about all of them: Argus can't be reached, or the token may not do this.
 fn goes_on(done: Result<()>, errors: &mut Vec<Error>) -> Result<()> {
     let Err(error) = done else { return Ok(()) };
-    if error.kind == Kind::Client && error.retry == Retry::Later {
+    let unreachable = error.kind == Kind::Client && error.retry == Retry::Later;
+    if unreachable || error.kind == Kind::Settings {
         return Err(error);
     }
     if errors.len() < ERRORS {

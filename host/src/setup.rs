@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Setting};
@@ -18,6 +22,9 @@ use crate::plugins::trust::Trust;
 use crate::store::Failure;
 
 /// Where the config file and the plugins are, as far as the command line says it.
+/// How long making one backend may take: reading its secret and its certificates, and checking its settings.
+const PREPARING: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The config file, or None for the first of the usual ones that exists.
@@ -68,7 +75,8 @@ impl Sources {
         let mut errors = Vec::new();
         let mut backends = BTreeMap::new();
         for (name, settings) in &config.backends {
-            let made = backend(settings, &catalog, metrics).map(Arc::new).map_err(|error| {
+            let made = backend(settings, &catalog, metrics).await;
+            let made = made.map(Arc::new).map_err(|error| {
                 let failure = Failure::from(&error);
                 errors.push((name.clone(), error));
                 failure
@@ -124,7 +132,7 @@ impl Setup {
 ///
 /// # Errors
 /// There is no such plugin, or the settings are not what it needs. The error points to the setting.
-pub fn backend(
+pub async fn backend(
     settings: &BackendConfig,
     catalog: &Catalog,
     metrics: &Arc<Metrics>,
@@ -132,5 +140,17 @@ pub fn backend(
     let plugin = catalog.find(&settings.plugin).map_err(|error| {
         settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
-    Backend::prepare(settings, plugin, metrics)
+    // Checking the settings by the plugin's schemas is not to hold up anything but this backend, should it take
+    // long in spite of the bounds that schemas have.
+    let (settings, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
+    let place = format!("backend {}", settings.name);
+    let preparing = spawn_blocking(move || Backend::prepare(&settings, &plugin, &metrics));
+    match timeout(PREPARING, preparing).await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(_)) => Err(Error::plugin(format!("{place}: its settings could not be checked"))),
+        Err(_) => Err(Error::plugin(format!(
+            "{place}: its settings could not be checked by the plugin's schemas within {} s",
+            PREPARING.as_secs()
+        ))),
+    }
 }

@@ -61,6 +61,7 @@ fn a_frame_over_a_bound_costs_the_call_its_worker_and_the_host_nothing() {
         ("forged_log", "the length of a body"),
         ("forged_extra", "the length of a body"),
         ("forged_reply", "the length of a body"),
+        ("forged_heads", "the head of a frame is not what this version writes"),
         ("forged_often", "how often a call may ask"),
         ("forged_requests", "what a call may send in all"),
     ] {
@@ -130,6 +131,7 @@ fn a_schema_without_an_end_is_refused_and_the_other_plugins_are_there() {
             "schema_bomb",
             "information_schema has more than 10000 parts if each reference is written out",
         ),
+        ("schema_within", "information_schema has the keyword \"$id\" below its root"),
         (
             "schema_circle",
             "secret_schema has the reference \"#\", which leads back to where it stands",

@@ -407,6 +407,15 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
    TWICE(20, 21) TWICE(21, 22) TWICE(22, 23) TWICE(23, 24) TWICE(24, 25) TWICE(25, 26) TWICE(26, 27) TWICE(27, 28) TWICE(28, 29) TWICE(29, 30) \
    TWICE(30, 31) TWICE(31, 32) TWICE(32, 33) TWICE(33, 34) TWICE(34, 35) TWICE(35, 36) TWICE(36, 37) TWICE(37, 38) TWICE(38, 39) TWICE(39, 40) \
    "\"d40\": {\"type\": \"string\"}}}}"
+#elif defined FAULT_SCHEMA_WITHIN
+/* The same within a schema of its own, where the references mean these definitions and not the root's. */
+#define TWICE(n, next) "\"d" #n "\": {\"allOf\": [{\"$ref\": \"#/$defs/d" #next "\"}, {\"$ref\": \"#/$defs/d" #next "\"}]}, "
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"information_schema\": {\"$ref\": \"#/$defs/within\", \"$defs\": {\"d0\": {}, \"within\": {" \
+   "\"$id\": \"https://x.org/within\", \"$ref\": \"#/$defs/d0\", \"$defs\": {" \
+   TWICE(0, 1) TWICE(1, 2) TWICE(2, 3) TWICE(3, 4) TWICE(4, 5) TWICE(5, 6) TWICE(6, 7) TWICE(7, 8) TWICE(8, 9) TWICE(9, 10) \
+   TWICE(10, 11) TWICE(11, 12) TWICE(12, 13) TWICE(13, 14) TWICE(14, 15) TWICE(15, 16) TWICE(16, 17) TWICE(17, 18) TWICE(18, 19) TWICE(19, 20) \
+   TWICE(20, 21) TWICE(21, 22) TWICE(22, 23) TWICE(23, 24) TWICE(24, 25) TWICE(25, 26) TWICE(26, 27) TWICE(27, 28) TWICE(28, 29) TWICE(29, 30) \
+   "\"d30\": {\"type\": \"string\"}}}}}}"
 #elif defined FAULT_SCHEMA_CIRCLE
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"secret_schema\": {\"anyOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}}"
 #else
@@ -470,7 +479,7 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    hang();
 #elif !defined FAULT_MISBEHAVES && !defined FAULT_NO_SYMBOL && !defined FAULT_NOT_JSON && !defined FAULT_NO_NAME && \
    !defined FAULT_BAD_NAME && !defined FAULT_NOT_UTF8 && !defined FAULT_CONSTRUCTOR_SEGFAULT && \
-   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_CIRCLE
+   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_WITHIN && !defined FAULT_SCHEMA_CIRCLE
 #error "no such variant: see the list in build.rs"
 #endif
    return entry;

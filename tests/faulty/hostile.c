@@ -438,6 +438,15 @@ static void flood(const ticket_text *fault) {
    if (is(fault, "forged_requests"))
       for (int i = 0; i < 5; i++)
          forge_large("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", large, size);
+   if (is(fault, "forged_heads")) {
+      /* A head of 2 MiB, of which a member that nobody knows is the most. */
+      const size_t most = ((size_t)2 << 20) - 1;
+      char *head = malloc(most + 1);
+      memset(head, 'x', most);
+      memcpy(head, "{\"Log\":{\"level\":5,\"more\":\"", 27);
+      memcpy(head + most - 3, "\"}}", 4);
+      for (int i = 0; i < 16384; i++) forge_large(head, "", 0);
+   }
    if (is(fault, "forged_often"))
       for (int i = 0; i < 100000; i++) forge_large("{\"Log\": {\"level\": 1}}", "", 0);
    if (is(fault, "forged_lines"))

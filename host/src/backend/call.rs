@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
-use ticket_plugin_api::abi::{MAX_LINES, log_level};
+use ticket_plugin_api::abi::{MAX_LINES, MAX_LOG, log_level};
 use ticket_plugin_api::{Incident, http};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -22,9 +22,14 @@ use crate::worker::Peer;
 /// Bytes of log lines that are passed on from one call, all lines together.
 const MOST_LOGGED: usize = 256 << 10;
 /// Bytes that are shown of the body of one request in a dry run.
+/// Bytes that are logged of a request's URL.
+const MOST_OF_A_URL: usize = 1 << 10;
 const MOST_OF_A_REQUEST: usize = 64 << 10;
 /// Bytes of a dry run's shown requests after which no more requests are shown.
 const MOST_OF_REQUESTS: usize = 1 << 20;
+
+/// Why there is no text if filling in the template panicked.
+pub(super) const PANICKED: &str = "the template could not be filled in";
 
 /// What all calls of one backend share.
 #[derive(Debug)]
@@ -108,7 +113,9 @@ impl CallContext {
 
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
         let can_create = !http::is_safe(&request.method);
-        let line = format!("{} {}", request.method, request.url);
+        // Only the log wants it.
+        let logged = tracing::enabled!(tracing::Level::DEBUG);
+        let line = logged.then(|| format!("{} {}", request.method, request.url));
         // This is set before the request goes out: if the plugin is killed while it waits, the request may have
         // been sent already.
         let before = can_create && self.sent.swap(true, Ordering::Relaxed);
@@ -117,6 +124,7 @@ impl CallContext {
         if can_create && matches!(answer, HttpAnswer::NotSent(_) | HttpAnswer::Denied(_)) {
             self.sent.store(before, Ordering::Relaxed);
         }
+        let Some(line) = line else { return answer };
         let outcome = match &answer {
             HttpAnswer::Answered { status, .. } => status.to_string(),
             HttpAnswer::NotSent(why) => format!("not sent: {why}"),
@@ -124,16 +132,17 @@ impl CallContext {
             HttpAnswer::Denied(why) => format!("denied: {why}"),
             HttpAnswer::DryRun => "dry run".to_owned(),
         };
-        let line = self.services.redactor.strike(&format!("{line} -> {outcome}"));
-        let label = &self.services.label;
-        tracing::debug!("{label}: {} ({:?})", terminal::line(&line), started.elapsed());
+        let shown = |text: &str| {
+            terminal::cut(&terminal::line(&self.services.redactor.strike(text)), MOST_OF_A_URL)
+        };
+        let (label, line, outcome) = (&self.services.label, shown(&line), shown(&outcome));
+        tracing::debug!("{label}: {line} -> {outcome} ({:?})", started.elapsed());
         answer
     }
 
     /// Whether one more log line, of so many bytes, is passed on. When a bound is reached a warning says that
     /// the rest is dropped.
-    fn may_log(&self, bytes: usize) -> bool {
-        let line = self.lines.fetch_add(1, Ordering::Relaxed);
+    fn may_log(&self, line: usize, bytes: usize) -> bool {
         let logged = self.logged.fetch_add(bytes, Ordering::Relaxed);
         let label = &self.services.label;
         if line == MAX_LINES || logged <= MOST_LOGGED && logged + bytes > MOST_LOGGED {
@@ -173,17 +182,24 @@ impl Peer for CallContext {
             spawn_blocking(move || services.templates.render(&part, &format, &extra, &incident));
         match timeout(self.remaining(), rendering).await {
             Ok(Ok(rendered)) => rendered,
-            Ok(Err(_)) => Err("the template could not be filled in".to_owned()),
+            Ok(Err(_)) => Err(PANICKED.to_owned()),
             Err(_) => Err("the call's time was over before the template was filled in".to_owned()),
         }
     }
 
     fn log(&self, level: u32, message: &str) {
-        if !self.may_log(message.len()) {
+        let line = self.lines.fetch_add(1, Ordering::Relaxed);
+        if line > MAX_LINES {
             return;
         }
-        let message = self.services.redactor.strike(message);
+        let redactor = &self.services.redactor;
+        // A character of 4 bytes may have been left out where the line was cut.
+        let is_cut = message.len() + 4 > MAX_LOG;
+        let message = if is_cut { redactor.strike_cut(message) } else { redactor.strike(message) };
         let message = terminal::line(&message);
+        if !self.may_log(line, message.len()) {
+            return;
+        }
         let label = &self.services.label;
         match level {
             log_level::ERROR => tracing::error!("{label}: {message}"),
@@ -222,18 +238,19 @@ fn show(request: &HttpRequest, redactor: &Redactor) -> String {
         out.push_str(&format!("{name}: {value}\n"));
     }
     if !request.body.is_empty() {
-        out.push_str(&format!("\n{}\n", show_body(&request.body)));
+        out.push_str(&format!("\n{}\n", show_body(&request.body, redactor)));
     }
     redactor.strike(&out)
 }
 
 /// A body for a person to read: JSON is indented, and of a long body only the beginning is shown.
-fn show_body(body: &[u8]) -> String {
+fn show_body(body: &[u8], redactor: &Redactor) -> String {
     let whole = body.len() <= MOST_OF_A_REQUEST;
     let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();
     let shown = match json {
-        Some(json) => format!("{json:#}"),
-        None => String::from_utf8_lossy(&body[..body.len().min(MOST_OF_A_REQUEST)]).into_owned(),
+        Some(json) => redactor.strike(&format!("{json:#}")),
+        None if whole => redactor.strike(&String::from_utf8_lossy(body)),
+        None => redactor.strike_cut(&String::from_utf8_lossy(&body[..MOST_OF_A_REQUEST])),
     };
     let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
     match body.len().saturating_sub(MOST_OF_A_REQUEST) {
@@ -249,12 +266,17 @@ mod tests {
     #[test]
     fn of_a_long_body_the_beginning_is_shown() {
         let long = vec![b'x'; 60 << 20];
-        let shown = show_body(&long);
+        let shown = show_body(&long, &Redactor::default());
         assert!(shown.len() < MOST_OF_A_REQUEST + 100, "{}", shown.len());
         assert!(shown.ends_with(&format!("({} bytes more)", long.len() - MOST_OF_A_REQUEST)));
+        // A secret of which only the beginning is before the cut.
+        let secret = "hunter2-the-secret";
+        let redactor = Redactor::new(&serde_json::json!({ "token": secret }), &true.into());
+        let around = format!("{}{secret}{}", "x".repeat(MOST_OF_A_REQUEST - 9), "x".repeat(100));
+        assert!(!show_body(around.as_bytes(), &redactor).contains("hunter2"));
         // Short JSON that would be long on its own lines.
         let deep = format!("{}{}0{}", "[".repeat(100), "1,".repeat(20_000), "]".repeat(100));
-        assert!(show_body(deep.as_bytes()).len() < MOST_OF_A_REQUEST + 100);
-        assert_eq!(show_body(br#"{"a":1}"#), "{\n  \"a\": 1\n}");
+        assert!(show_body(deep.as_bytes(), &Redactor::default()).len() < MOST_OF_A_REQUEST + 100);
+        assert_eq!(show_body(br#"{"a":1}"#, &Redactor::default()), "{\n  \"a\": 1\n}");
     }
 }

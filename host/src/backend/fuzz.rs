@@ -7,25 +7,27 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 use ticket_plugin_api::Ticket;
-use ticket_plugin_api::abi::host_side::{BadReply, Returned};
+use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Returned};
 use ticket_plugin_api::message::Checks;
 use url::Url;
 
-use super::call::{CallContext, Mode, Services};
+use super::call::{CallContext, Mode, PANICKED, Services};
 use super::gateway::{Fence, Gateway, Route};
 use super::redact::Redactor;
 use super::reply;
 use super::template::Templates;
 use crate::plugins::manifest;
-use crate::worker::converse_with;
+use crate::worker::{Peer, converse_with};
 
 fn services() -> Arc<Services> {
-    let endpoint = Url::parse("https://tickets.example.org/").unwrap();
+    // Nobody listens there: a request that is let out is refused by this machine at once.
+    let endpoint = Url::parse("http://127.0.0.1:1/").unwrap();
     let gateway = Gateway::new(Route {
         fence: Arc::new(Fence::new(&endpoint, Vec::new())),
         ca_file: None,
@@ -52,7 +54,7 @@ fn text(random: &mut Rng) -> String {
         "GET",
         "POST",
         "CONNECT",
-        "https://tickets.example.org/1",
+        "http://127.0.0.1:1/tickets",
         "https://evil.example.org/",
         "http://[",
         "title",
@@ -175,8 +177,41 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
+/// A call that counts the frames which were read: each asks for something.
+struct Counting {
+    context: CallContext,
+    asked: AtomicU64,
+}
+
+impl Peer for Counting {
+    async fn http(&self, request: HttpRequest) -> HttpAnswer {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.context.http(request).await
+    }
+
+    async fn render(&self, part: String, format: String, extra: String) -> Result<String, String> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let rendered = self.context.render(part, format, extra).await;
+        assert!(rendered.as_ref().err().is_none_or(|why| why != PANICKED), "a template panicked");
+        rendered
+    }
+
+    fn log(&self, level: u32, message: &str) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.context.log(level, message);
+    }
+
+    fn printed(&self, line: &str) {
+        self.context.printed(line);
+    }
+
+    fn remaining(&self) -> Duration {
+        self.context.remaining()
+    }
+}
+
 /// Does all that the host does with what a plugin's function returned.
-fn digest(returned: &Returned, redactor: &Redactor) {
+fn make_of(returned: &Returned, redactor: &Redactor) {
     if let Ok(Some(ticket)) = returned.clone().parse::<Ticket>() {
         let _ = reply::ticket(&ticket, "https", redactor);
     }
@@ -205,7 +240,7 @@ async fn no_bytes_of_a_worker_make_the_host_panic() {
     let incident = Arc::new(incident);
     let (mut frames, mut calls) = (0_u64, 0_u64);
     while started.elapsed() < time {
-        let mode = if random.bool() { Mode::DryRun } else { Mode::Offline };
+        let mode = [Mode::DryRun, Mode::Offline, Mode::Normal][random.usize(..3)];
         let deadline = Instant::now() + Duration::from_secs(60);
         let context =
             CallContext::new(Arc::clone(&services), Some(Arc::clone(&incident)), deadline, mode);
@@ -217,12 +252,15 @@ async fn no_bytes_of_a_worker_make_the_host_panic() {
         let mut last = bytes_of(&frame(&mut random));
         mutate(&mut last, &mut random);
         bytes.extend(last);
-        if let Ok(returned) = converse_with(&bytes, &context).await {
-            digest(&returned, &services.redactor);
+        let counting = Counting { context, asked: AtomicU64::new(0) };
+        if let Ok(returned) = converse_with(&bytes, &counting).await {
+            make_of(&returned, &services.redactor);
         }
+        let Counting { context, asked } = counting;
         let shown: usize = context.shown().iter().map(String::len).sum();
         assert!(shown < 2 << 20, "{shown}");
-        frames += count as u64;
+        // And the one that ended the call.
+        frames += asked.into_inner() + 1;
         calls += 1;
     }
     println!("{frames} frames in {calls} calls, {:?}", started.elapsed());

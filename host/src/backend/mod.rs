@@ -76,7 +76,7 @@ pub struct Backend {
     pub call_timeout: Duration,
     /// How many calls may be under way at once.
     pub concurrency: usize,
-    origin: Origin,
+    made_of: MadeOf,
     services: Arc<Services>,
     /// The endpoint's scheme. The URL of a ticket must have this one, http or https.
     scheme: String,
@@ -86,7 +86,7 @@ pub struct Backend {
 
 /// What a backend was made of. Two backends that were made of the same do the same.
 #[derive(Debug)]
-struct Origin {
+struct MadeOf {
     config: BackendConfig,
     library: PathBuf,
     stamp: Stamp,
@@ -109,8 +109,8 @@ impl Backend {
     /// Whether `other` would do just the same. Then this backend can be kept with its open instances when the
     /// config or the plugins are read anew.
     pub fn is_same(&self, other: &Backend) -> bool {
-        let (own, recipe) = (&self.origin, &self.pool.recipe);
-        let (others, other_recipe) = (&other.origin, &other.pool.recipe);
+        let (own, recipe) = (&self.made_of, &self.pool.recipe);
+        let (others, other_recipe) = (&other.made_of, &other.pool.recipe);
         recipe.settings.expose_secret() == other_recipe.settings.expose_secret()
             && own.config == others.config
             && (&own.library, own.stamp) == (&others.library, others.stamp)
@@ -245,7 +245,14 @@ impl Backend {
 
     fn refused_to_open(&self, returned: Returned) -> Error {
         match returned.parse::<Value>() {
-            Err(error) => self.error(error.into()),
+            Err(error) => {
+                let error = self.error(error.into());
+                // open() creates nothing: there "unknown" means "later" (ticket_plugin.h).
+                match error.retry {
+                    Retry::Unknown => error.retry(Retry::Later),
+                    _ => error,
+                }
+            }
             Ok(_) => self.error(Error::plugin("open returned NOT_FOUND")),
         }
     }
@@ -274,7 +281,7 @@ impl Backend {
         let retry = if unknown { Retry::Unknown } else { Retry::Never };
         self.error(Error::new(kind, message).retry(retry).help(format!(
             "this is the plugin's fault: tell who made it ({})",
-            self.origin.library.display()
+            self.made_of.library.display()
         )))
     }
 

@@ -106,8 +106,14 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker that was killed while it was idle is dropped here.
         std::iter::from_fn(|| idle.pop()).find(|instance| match instance {
-            Instance::Worker(worker) => !worker.is_gone(),
-            Instance::InProcess(_) => true,
+            Instance::Worker(worker) if worker.is_gone() => {
+                let library = self.recipe.library.display();
+                tracing::warn!(
+                    "{library}: an idle worker wrote to standard error without end, and was killed"
+                );
+                false
+            }
+            Instance::Worker(_) | Instance::InProcess(_) => true,
         })
     }
 

@@ -14,7 +14,7 @@ use super::gateway::{Fence, Gateway, Route};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
 use super::template::Templates;
-use super::{Backend, Origin, schema};
+use super::{Backend, MadeOf, schema};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -60,7 +60,7 @@ impl Backend {
             look_first: config.look_first,
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
-            origin: Origin {
+            made_of: MadeOf {
                 config: config.clone(),
                 library: plugin.path.clone(),
                 stamp: plugin.stamp,

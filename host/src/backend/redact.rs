@@ -74,6 +74,26 @@ impl Redactor {
 
 /// Gathers the texts of a secret: `all` of them, and those that are to be `hidden`. `member` is the name under
 /// which `value` stands, `public` the names that `schema` marks as public.
+impl Redactor {
+    /// As [`Redactor::strike`], for a text whose end was cut off: also what may be the beginning of a secret there
+    /// is struck out.
+    pub(crate) fn strike_cut(&self, text: &str) -> String {
+        let mut out = self.strike(text);
+        let is_begun = |out: &str, needle: &str| {
+            let begins = |length: &usize| {
+                needle.is_char_boundary(*length) && out.ends_with(&needle[..*length])
+            };
+            (SHORTEST..needle.len()).rev().find(begins)
+        };
+        if let Some(length) = self.needles.iter().filter_map(|needle| is_begun(&out, needle)).max()
+        {
+            out.truncate(out.len() - length);
+            out.push_str(STRUCK_OUT);
+        }
+        out
+    }
+}
+
 fn collect(
     value: &Value,
     member: Option<&str>,

@@ -162,7 +162,7 @@ impl Arguments {
     async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
         let settings = config.backend(name)?;
         let catalog = self.discover(Some(config)).await;
-        let backend = setup::backend(settings, &catalog, &Arc::default())?;
+        let backend = setup::backend(settings, &catalog, &Arc::default()).await?;
         for warning in &backend.warnings {
             warn(&format!("backend {}: {warning}", backend.name));
         }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Parts (JSON values) that a schema may have with its references written out.
 const MOST_PARTS: u64 = 10_000;
@@ -18,6 +18,9 @@ const MOST_PATTERNS: usize = 200;
 /// Keywords for references whose target is known only while a value is validated, so that they can't be
 /// followed here.
 const UNKNOWN_ENDS: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
+
+/// Keywords that make a part a schema of its own, within which references mean something else.
+const OWN_SCHEMA: [&str; 2] = ["$id", "$schema"];
 
 /// Why a schema is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,8 @@ pub(crate) enum Unbounded {
     Circular(String),
     #[error("has the reference {0:?}, which is not \"#\" and a path within the schema")]
     Elsewhere(String),
+    #[error("has the keyword {0:?} below its root, which changes what references mean there")]
+    Embedded(String),
 }
 
 /// Counts the parts of `schema` with its references written out, and its levels.
@@ -80,6 +85,9 @@ impl<'a> Walk<'a> {
                 }
             }
             Value::Object(members) => {
+                if !std::ptr::eq(part, self.root) {
+                    self.is_no_schema_of_its_own(members)?;
+                }
                 for (name, member) in members {
                     add(self.parts(member, depth + 1)?);
                     if let Some(target) = self.target(name, member)? {
@@ -98,6 +106,17 @@ impl<'a> Walk<'a> {
         }
         self.parts.insert(part, Seen::Counted(count, levels));
         Ok((count, levels))
+    }
+
+    /// Whether references mean the same within these members as elsewhere in the schema.
+    fn is_no_schema_of_its_own(&self, members: &Map<String, Value>) -> Result<(), Unbounded> {
+        // In draft 4 the keyword has no dollar sign.
+        let draft_4 = self.root["$schema"].as_str().is_some_and(|draft| draft.contains("draft-04"));
+        let keywords = OWN_SCHEMA.into_iter().chain(draft_4.then_some("id"));
+        match keywords.into_iter().find(|name| members.get(*name).is_some_and(Value::is_string)) {
+            Some(name) => Err(Unbounded::Embedded(name.to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// What a member refers to, if it is a reference.
@@ -130,7 +149,7 @@ impl<'a> Walk<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -148,6 +167,14 @@ mod tests {
     #[test]
     fn what_no_validator_ends_with_is_refused() {
         let circle = json!({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}});
+        // A validator looks for the inner references in the inner definitions, which are the long chain.
+        let embedded = |keyword: &str| {
+            let mut inner = chain(40, 2);
+            inner[keyword] = "https://x.org/inner".into();
+            json!({"$defs": {"inner": inner, "d0": {}}, "$ref": "#/$defs/inner"})
+        };
+        let mut draft_4 = embedded("id");
+        draft_4["$schema"] = "http://json-schema.org/draft-04/schema#".into();
         let patterns: Map<String, Value> =
             (0..201).map(|n| (n.to_string(), json!({"pattern": "a"}))).collect();
         for (schema, expected) in [
@@ -162,6 +189,9 @@ mod tests {
                 Unbounded::Elsewhere("https://x.org/s".to_owned()),
             ),
             (json!({"$ref": "#/nowhere"}), Unbounded::Elsewhere("#/nowhere".to_owned())),
+            (embedded("$id"), Unbounded::Embedded("$id".to_owned())),
+            (embedded("$schema"), Unbounded::Embedded("$schema".to_owned())),
+            (draft_4, Unbounded::Embedded("id".to_owned())),
             (json!({"items": {"$dynamicRef": "#a"}}), Unbounded::Elsewhere("#a".to_owned())),
         ] {
             assert_eq!(check(&schema), Err(expected));

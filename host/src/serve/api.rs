@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -20,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
+use super::budget::{Budget, Held};
 use super::problem::Problem;
 use crate::config::Scope;
 use crate::error::Error;
@@ -34,8 +35,9 @@ const BESIDE: usize = 16 << 10;
 const BODY: Duration = Duration::from_secs(20);
 /// A body that is too large is read on for so many bytes, before it is answered.
 const DROPPED: usize = 16 << 20;
-/// Bytes that are set aside for a ticket in a list; hardly any has more.
-const ROW: usize = 16 << 10;
+/// Bytes that are set aside for a ticket in a list: two lists of 16 KiB, a failure of 8 KiB and a URL of 4 KiB
+/// are the most that is kept of one, and hardly any has a tenth of that.
+const ROW: usize = 48 << 10;
 /// Bytes that are set aside for a ticket with all its tries.
 const HISTORY: usize = 1 << 20;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -247,10 +249,9 @@ async fn create(
 ) -> Result<Response, Problem> {
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
-    // What says no length may have the most.
-    let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
-    let held = service.bodies.hold(length.unwrap_or(most).min(most)).await?;
-    let (new, wait) = asked(&setup, &read(request, most).await?)?;
+    let (body, held) = read(request, most, &service.bodies).await?;
+    let (new, wait) = asked(&setup, &body)?;
+    drop(body);
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
     let kept = service.queue.keep(new, wait).await;
@@ -303,8 +304,13 @@ fn answer(status: StatusCode, job: Job) -> Response {
     (status, [(header::LOCATION, location)], Json(JobView::from(job))).into_response()
 }
 
-/// The body of a request. It must say that it is JSON, be no larger than `most`, and come in time.
-async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
+/// The body of a request, with its part of the budget. It must say that it is JSON, be no larger than `most`, and
+/// come in time.
+async fn read(
+    request: Request<Body>,
+    most: usize,
+    budget: &Budget,
+) -> Result<(Vec<u8>, Held), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -316,10 +322,11 @@ async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
             .help("raise limits.max_incident_bytes if that is what your incidents are")
     };
-    match tokio::time::timeout(BODY, collect(request.into_body(), most)).await {
+    match tokio::time::timeout(BODY, collect(request.into_body(), most, budget)).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(cause)) => {
+        Ok(Err(Stopped::Busy(problem))) => Err(problem),
+        Ok(Err(Stopped::Broke(cause))) => {
             let detail = format!("the request's body broke off: {cause}");
             Err(Problem::new(StatusCode::BAD_REQUEST, "usage", detail))
         }
@@ -332,13 +339,22 @@ async fn read(request: Request<Body>, most: usize) -> Result<Vec<u8>, Problem> {
 
 /// All of a body, or None if it has more than `most` bytes. One that is too large is read on for a while, and
 /// dropped, since many clients listen for an answer only when they have sent everything.
-async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+///
+/// What has come is held of the budget, and not what was announced: who announces much and sends nothing takes
+/// nothing from others.
+async fn collect(
+    mut body: Body,
+    most: usize,
+    budget: &Budget,
+) -> Result<Option<(Vec<u8>, Held)>, Stopped> {
     let mut bytes = Vec::new();
+    let mut held = budget.hold(0).await.map_err(Stopped::Busy)?;
     let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Stopped::Broke)?.into_data() else { continue };
         length += data.len();
         if length <= most {
+            held.grow(budget, data.len()).await.map_err(Stopped::Busy)?;
             bytes.extend_from_slice(&data);
             continue;
         }
@@ -347,7 +363,13 @@ async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, axum::E
             break;
         }
     }
-    Ok((length <= most).then_some(bytes))
+    Ok((length <= most).then_some((bytes, held)))
+}
+
+/// Why a body was not read to its end.
+enum Stopped {
+    Broke(axum::Error),
+    Busy(Problem),
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -72,6 +72,15 @@ impl Held {
         ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
     }
 
+    /// Takes more bytes of the same budget.
+    ///
+    /// # Errors
+    /// As [`Budget::hold`].
+    pub(super) async fn grow(&mut self, budget: &Budget, bytes: usize) -> Result<(), Problem> {
+        self.0.merge(budget.hold(bytes).await?.0);
+        Ok(())
+    }
+
     /// Gives back what is beyond so many bytes.
     fn at_most(mut self, bytes: usize) -> Held {
         let surplus = self.0.num_permits().saturating_sub(bytes);

@@ -31,6 +31,8 @@ use stderr::LastWords;
 const LOADING: Duration = Duration::from_secs(5);
 /// How long after the end of a call's time a plugin may still return, before it is given up.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// How long the rest of what a dead worker wrote may take: a full pipe is read slowly if it was a lot.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Bytes of a sentence that a worker says of itself or its library.
 const LONGEST_SENTENCE: usize = 1 << 10;
 
@@ -260,7 +262,7 @@ impl Worker {
         drop(child);
         // Waits until all of its standard error has been read; not for ever, since a child of the process may
         // keep it open.
-        let _ = timeout(GRACE, &mut self.listener).await;
+        let _ = timeout(LAST_WORDS, &mut self.listener).await;
         if self.last_words.flooded() {
             how = "wrote to standard error without end, and was killed".to_owned();
         }

@@ -37,12 +37,14 @@ pub trait Peer: Send + Sync {
 pub(super) struct Pipe<W, R> {
     input: W,
     output: R,
+    /// Bytes of the frames that came since the call began.
+    received: usize,
 }
 
 impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
     /// `input` is what the worker reads, `output` what it writes.
     pub(super) fn new(input: W, output: R) -> Pipe<W, R> {
-        Pipe { input, output }
+        Pipe { input, output, received: 0 }
     }
 
     /// Sends `message` and does what the plugin asks for, until its function has returned.
@@ -53,13 +55,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
         peer: &impl Peer,
     ) -> Result<Returned, FrameError> {
         self.send(message, body).await?;
-        let mut bytes = 0;
+        self.received = 0;
         for _ in 0..MOST_FRAMES {
             let (message, body) = self.receive().await?;
-            bytes += body.len();
-            if bytes > MOST_BYTES {
-                return Err(FrameError::Bound("what a call may send in all"));
-            }
             match message {
                 FromWorker::Returned { status, replied, bad } => {
                     return Ok(frame::returned(status, replied, bad, body));
@@ -99,6 +97,10 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
 
     /// Reads so many bytes. Memory is taken only as they come, so that announcing a length costs the host nothing.
     async fn read(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
+        self.received += length;
+        if self.received > MOST_BYTES {
+            return Err(FrameError::Bound("what a call may send in all"));
+        }
         let mut bytes = Vec::new();
         (&mut self.output).take(length as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < length {

@@ -60,6 +60,7 @@ pub enum ToWorker {
 
 /// What a worker says to the host.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum FromWorker {
     /// The library is loaded. The body is its manifest; `unconfined` says what the sandbox could not enforce.
     Loaded { sdk: Option<String>, unconfined: Vec<String> },
