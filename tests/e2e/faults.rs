@@ -75,7 +75,7 @@ fn after_a_plugin_crashed_the_host_goes_on_with_the_next_backend() {
 fn a_plugin_that_does_not_return_is_given_up() {
     create("loop", "worker").ended(6).says("did not return in time and was killed");
     create("spin", "worker").ended(6).says("did not return in time and was killed");
-    create("loop", "in-process").ended(6).says("being in-process, it can't be stopped");
+    create("loop", "in-process").ended(6).says("since it runs in-process it can't be stopped");
 }
 
 #[test]

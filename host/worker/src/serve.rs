@@ -47,7 +47,7 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
 ///
 /// # Errors
 /// As [`serve`].
-pub(crate) fn exercise(
+pub fn exercise(
     pipe: &mut Pipe<impl Read, impl Write>,
     table: &Table,
     runs: impl Iterator<Item = (usize, usize)>,
@@ -60,7 +60,9 @@ pub(crate) fn exercise(
         let returned = exercise::run(table, &settings, threads, times);
         pipe.send_frame(frame::returned_frame(returned))?;
     }
-    Ok(())
+    // The host looks at this process's memory after the last run, and closes the pipe then.
+    pipe.receive()?;
+    Err(FrameError::OutOfTurn)
 }
 
 /// The pipe to the host. For the plugin it is the host: whatever a call asks for goes over it.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use ticket_host_worker::frame::{
     FrameError, FromWorker, HttpHead, LENGTHS, ToWorker, decode, encode, lengths,
 };
-use ticket_host_worker::serve::{Pipe, serve};
+use ticket_host_worker::serve::{Pipe, exercise, serve};
 use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::testkit::table;
@@ -138,4 +138,14 @@ fn a_cut_frame_is_a_closed_pipe() {
     for length in [0, 5, LENGTHS + 3, whole.len() - 1] {
         assert!(closed(&run(&whole[..length]).0), "{length}");
     }
+}
+
+#[test]
+fn a_worker_of_the_validator_waits_after_its_last_run_until_the_host_closes_the_pipe() {
+    let input = said(&[open(), open()]);
+    let mut output = Vec::new();
+    let mut pipe = Pipe::new(input.as_slice(), &mut output);
+    let runs = [(1, 2), (2, 1)];
+    let ended = exercise(&mut pipe, &table::<Curious>(), runs.into_iter()).unwrap_err();
+    assert!(closed(&ended), "{ended}");
 }
