@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The variants of `faulty.c`. The comments there say what they do.
-const VARIANTS: [&str; 21] = [
+const VARIANTS: [&str; 22] = [
     "no_symbol",
     "null_table",
     "other_version",
@@ -32,6 +32,7 @@ const VARIANTS: [&str; 21] = [
     "schema_bomb",
     "schema_circle",
     "schema_within",
+    "alias_local",
 ];
 
 /// The validator's cases for which `breaks.c` is compiled to a library of its own.

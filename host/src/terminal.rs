@@ -1,11 +1,12 @@
 //! Text from outside on a terminal: what could move the cursor or reorder the line is shown, not done.
 
-/// `text` with control and bidirectional-override characters but newline and tab as `\u{..}`.
+/// `text` with control characters (but newline and tab), bidirectional overrides, and the line separators that only
+/// some programs know, as `\u{..}`.
 pub(crate) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let harmful = c.is_control() && !matches!(c, '\n' | '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if harmful {
             out.extend(c.escape_unicode());
         } else {

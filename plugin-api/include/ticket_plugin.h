@@ -28,10 +28,10 @@
  *
  * Bounds that every host keeps. What is over is refused, never cut unsaid:
  *   a manifest and a reply        1 MiB each
- *   a JSON Schema in a manifest   10,000 parts with each reference written out; references
+ *   a JSON Schema in a manifest   10,000 parts and 512 KiB with each reference written out; references
  *                                 are "#/..." and never lead back to where they stand
  *   a request of http()           256 headers; 256 KiB of method, URL and headers together;
- *                                 a body of 64 MiB
+ *                                 (64 KiB of URL, 512 bytes of its host); a body of 16 MiB
  *   `extra` of render()           256 KiB; what is rendered 8 MiB
  *   held for one call             64 MiB of HTTP answers and rendered text
  *   asked in one call             16,384 requests, texts and log lines, 256 MiB together

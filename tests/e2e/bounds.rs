@@ -120,7 +120,7 @@ fn the_end_of_a_last_line_is_told_however_long_it_is() {
 fn a_dry_run_shows_the_beginning_of_what_is_long() {
     let run = limited(&misbehaves("huge_request", "worker"), &["create", "--force", "--dry-run"]);
     let run = run.ended(0);
-    assert!(run.stdout.contains("(62849024 bytes more)"), "{}", &run.stdout[..200]);
+    assert!(run.stdout.contains("(15663104 bytes more)"), "{}", &run.stdout[..200]);
     assert!(run.stdout.len() < 400 << 10, "{} bytes", run.stdout.len());
 }
 

@@ -132,6 +132,14 @@ fn a_plugin_that_cannot_look_for_tickets_is_a_warning() {
 }
 
 #[test]
+fn an_alias_takes_no_backend_from_the_plugin_of_that_name() {
+    let installation = Installation::new();
+    installation.add(&rust_plugin("local")).add(&c_plugin("alias_local"));
+    installation.config(&installation.local("b"));
+    installation.create("plugin-closed", &[]).ended(0);
+}
+
+#[test]
 fn two_plugins_of_one_name_are_both_refused() {
     let installation = Installation::with(&c_plugin("misbehaves"), "https://x.org", "");
     let copy = installation.path("plugins").join(library_name("copy"));

@@ -221,6 +221,27 @@ async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     stream
 }
 
+#[test]
+fn who_announces_a_large_incident_and_sends_nothing_takes_nothing_from_others() {
+    raise_open_files();
+    let host = local(QUEUE);
+    let service = host.serve();
+    let silent: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = connect(&service);
+            stream
+                .write_all(
+                    b"POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                      Content-Length: 1000000\r\n\r\n{",
+                )
+                .unwrap();
+            stream
+        })
+        .collect();
+    service.file(&numbered(1), 30_000).is(201);
+    drop(silent);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn who_has_too_many_connections_gets_the_probes_and_is_told_so_for_all_else() {

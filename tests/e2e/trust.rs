@@ -187,3 +187,13 @@ fn what_belongs_to_another_user_is_refused() {
     let run = host.create("plugin-closed", &[]).ended(IMPORT);
     run.says("belongs to another user (number 4321)").says("chown root ");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_a_signatures_place_is_refused_and_not_waited_for() {
+    let (host, library) = host(&trusting("require", &key(), "[\"webhook\"]"));
+    let made = std::process::Command::new("mkfifo").arg(signature_of(&library)).status();
+    assert!(made.unwrap().success());
+    let list = host.run(&["plugins", "list"]).ended(0).stdout;
+    assert!(list.contains("minisig: is not a file"), "{list}");
+}

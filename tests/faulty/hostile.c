@@ -436,8 +436,8 @@ static void flood(const ticket_text *fault) {
    if (is(fault, "forged_extra")) forge_large("{\"Render\": {\"part\": \"body\", \"format\": \"html\"}}", large, size);
    if (is(fault, "forged_reply")) forge_large("{\"Returned\": {\"status\": 0, \"replied\": true, \"bad\": null}}", large, size);
    if (is(fault, "forged_requests"))
-      for (int i = 0; i < 5; i++)
-         forge_large("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", large, size);
+      for (int i = 0; i < 20; i++)
+         forge_large("{\"Http\": {\"method\": \"POST\", \"url\": \"https://evil.example.org/\", \"headers\": []}}", large, (size_t)15 << 20);
    if (is(fault, "forged_heads")) {
       /* A head of 2 MiB, of which a member that nobody knows is the most. */
       const size_t most = ((size_t)2 << 20) - 1;

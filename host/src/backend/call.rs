@@ -39,6 +39,37 @@ pub(super) struct Services {
     pub gateway: Gateway,
     pub templates: Templates,
     pub redactor: Redactor,
+    pub log_allowance: LogAllowance,
+}
+
+/// Bytes that all calls of a backend may log at once, and in each second after that.
+const LOG_BURST: f64 = 1_048_576.0;
+const LOG_RATE: f64 = 16_384.0;
+
+/// What all calls of a backend may log together: each call alone is bounded, but a plugin may be called often.
+#[derive(Debug)]
+pub(crate) struct LogAllowance(Mutex<(f64, Instant)>);
+
+impl Default for LogAllowance {
+    fn default() -> LogAllowance {
+        LogAllowance(Mutex::new((LOG_BURST, Instant::now())))
+    }
+}
+
+impl LogAllowance {
+    /// Whether so many bytes more may be logged now.
+    fn spend(&self, bytes: usize) -> bool {
+        self.spend_at(bytes, Instant::now())
+    }
+
+    fn spend_at(&self, bytes: usize, now: Instant) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
+        let earned = now.saturating_duration_since(state.1).as_secs_f64() * LOG_RATE;
+        let left = (state.0 + earned).min(LOG_BURST);
+        let enough = left >= bytes as f64;
+        *state = (if enough { left - bytes as f64 } else { left }, now);
+        enough
+    }
 }
 
 /// What a call is for, and so what it may do.
@@ -65,6 +96,8 @@ pub(super) struct CallContext {
     lines: AtomicUsize,
     /// Bytes of log lines so far.
     logged: AtomicUsize,
+    /// Whether a line of this call was dropped since all calls of the backend logged too much.
+    dropped: AtomicBool,
     /// The requests of a dry run.
     shown: Mutex<Vec<String>>,
 }
@@ -84,6 +117,7 @@ impl CallContext {
             sent: AtomicBool::new(false),
             lines: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
+            dropped: AtomicBool::new(false),
             shown: Mutex::new(Vec::new()),
         }
     }
@@ -143,6 +177,13 @@ impl CallContext {
     /// Whether one more log line, of so many bytes, is passed on. When a bound is reached a warning says that
     /// the rest is dropped.
     fn may_log(&self, line: usize, bytes: usize) -> bool {
+        if !self.services.log_allowance.spend(bytes) {
+            if !self.dropped.swap(true, Ordering::Relaxed) {
+                let label = &self.services.label;
+                tracing::warn!("{label}: it logs too much in a short time; lines are dropped");
+            }
+            return false;
+        }
         let logged = self.logged.fetch_add(bytes, Ordering::Relaxed);
         let label = &self.services.label;
         if line == MAX_LINES || logged <= MOST_LOGGED && logged + bytes > MOST_LOGGED {
@@ -262,6 +303,18 @@ fn show_body(body: &[u8], redactor: &Redactor) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backend_that_is_called_often_logs_a_bounded_number_of_bytes_in_an_hour() {
+        let (allowance, start) = (LogAllowance::default(), Instant::now());
+        let mut logged = 0;
+        for call in 0..36_000 {
+            let now = start + Duration::from_millis(100 * call);
+            let calls_lines = (0..16).filter(|_| allowance.spend_at(16 << 10, now));
+            logged += calls_lines.count() * (16 << 10);
+        }
+        assert!((50 << 20..70 << 20).contains(&logged), "{logged}");
+    }
 
     #[test]
     fn of_a_long_body_the_beginning_is_shown() {

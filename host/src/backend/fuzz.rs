@@ -17,7 +17,7 @@ use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Retur
 use ticket_plugin_api::message::Checks;
 use url::Url;
 
-use super::call::{CallContext, Mode, PANICKED, Services};
+use super::call::{CallContext, LogAllowance, Mode, PANICKED, Services};
 use super::gateway::{Fence, Gateway, Route};
 use super::redact::Redactor;
 use super::reply;
@@ -44,6 +44,7 @@ fn services() -> Arc<Services> {
         gateway,
         templates: Templates::new(None, None).unwrap(),
         redactor: Redactor::new(&secret, &json!({})),
+        log_allowance: LogAllowance::default(),
     })
 }
 

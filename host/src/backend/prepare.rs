@@ -9,7 +9,7 @@ use ticket_host_worker::Digest;
 use ticket_host_worker::permissions;
 use ticket_plugin_api::message::Manifest;
 
-use super::call::Services;
+use super::call::{LogAllowance, Services};
 use super::gateway::{Fence, Gateway, Route};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
@@ -66,7 +66,13 @@ impl Backend {
                 stamp: plugin.stamp,
                 authorities: config.ca_file.as_deref().and_then(authorities),
             },
-            services: Arc::new(Services { label, gateway, templates, redactor }),
+            services: Arc::new(Services {
+                label,
+                gateway,
+                templates,
+                redactor,
+                log_allowance: LogAllowance::default(),
+            }),
             scheme: config.endpoint.scheme().to_owned(),
             pool: Pool::new(recipe, config.concurrency),
             metrics: Arc::clone(metrics),

@@ -15,7 +15,7 @@ use ticket_host_worker::Digest;
 use ticket_host_worker::permissions::Permissions;
 use ticket_plugin_api::message::Manifest;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::error::{Error, Result};
 use crate::plugins::manifest;
@@ -183,7 +183,12 @@ impl Catalog {
     /// An import error: two plugins have it, or no plugin does. The error then names the broken libraries, since
     /// one of them may be the plugin.
     pub fn find(&self, name: &str) -> Result<&Plugin> {
-        let mut all = self.plugins().filter(|plugin| manifest::answers_to(&plugin.manifest, name));
+        // A name goes before an alias: else a library could take another one's backends from it by its aliases.
+        let named = |plugin: &&Plugin| plugin.manifest.name == name;
+        let is_named = self.plugins().any(|plugin| named(&plugin));
+        let mut all = self.plugins().filter(|plugin| {
+            if is_named { named(plugin) } else { manifest::answers_to(&plugin.manifest, name) }
+        });
         match (all.next(), all.next()) {
             (Some(plugin), None) => Ok(plugin),
             (Some(one), Some(other)) => Err(Error::import(format!(
@@ -243,8 +248,15 @@ pub(crate) fn is_library(path: &Path) -> bool {
 /// What the library says of itself, if `trust` lets it be loaded.
 pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     trust::only_ours(path)?;
-    let examined = if trust.is_off() { None } else { Some(trust.examine(path)?) };
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
+    let examined = if trust.is_off() {
+        None
+    } else {
+        // It reads all of the file, which may be large: not on a thread that drives the runtime.
+        let (trust, path) = (trust.clone(), path.to_owned());
+        let examining = spawn_blocking(move || trust.examine(&path));
+        Some(examining.await.map_err(|_| broken("could not be read to its end".to_owned()))??)
+    };
     // Taken before the library is loaded: if the file changes in between, the stamp is the older file's, and
     // the next look at the directory finds a difference.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
@@ -253,7 +265,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
     })?;
     let manifest = manifest::read(&worker.manifest).map_err(broken)?;
-    let key = examined.as_ref().and_then(|examined| examined.key);
+    let key = examined.as_ref().and_then(|examined| examined.key.as_ref());
     if let Some(key) = key {
         key.may_sign(&manifest).map_err(|error| error.at(&path.display().to_string()))?;
     }

@@ -19,6 +19,8 @@ const PREVIOUS: &str = ".previous";
 /// How the name of a directory begins in which a plugin lies until it is put in place. It is made beside its
 /// target, so that putting it in place is a rename within one file system.
 const STAGING: &str = ".staging";
+/// Libraries and signatures that are unpacked of an archive. One with more than one library is refused anyway.
+const MOST_FILES: usize = 8;
 /// Bytes that a library may have, and all that an archive unpacks to.
 const LARGEST: u64 = 512 << 20;
 /// Bytes of an entry in an archive that does nothing but name the next entry.
@@ -256,11 +258,16 @@ fn unpack(archive: &Path, staging: &Path) -> Result<()> {
         Error::import(format!("{}: can't be unpacked: {cause}", archive.display()))
             .help("it must be a .tar.gz; nothing was installed")
     };
+    // What is not a file, such as a pipe, might be waited for for ever.
+    if !fs::metadata(archive).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a file")));
+    }
     let file = File::open(archive).map_err(failed)?;
     // One byte more than is allowed: if it is read too, the archive is too large.
     let unpacked = GzDecoder::new(file).take(LARGEST + 1);
     let mut tar = tar::Archive::new(unpacked);
     let mut long_name = None;
+    let mut files = 0;
     // Raw entries: otherwise the crate tar itself would read long names, of any length, into memory.
     for entry in tar.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
@@ -277,6 +284,10 @@ fn unpack(archive: &Path, staging: &Path) -> Result<()> {
         let signature = path.extension().is_some_and(|extension| extension == trust::SIGNATURE);
         if !kind.is_file() || !(signature || is_library(&path)) {
             continue;
+        }
+        files += 1;
+        if files > MOST_FILES {
+            return Err(failed(io::Error::other("it holds more than one library")));
         }
         let mut target = File::create_new(staging.join(name)).map_err(failed)?;
         io::copy(&mut entry, &mut target).map_err(failed)?;

@@ -31,8 +31,11 @@ pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
 /// # Errors
 /// What is wrong with it, in words that begin with "its manifest".
 pub(crate) fn read(json: &str) -> Result<Manifest, String> {
-    let mut manifest: Manifest =
-        object(json).map_err(|cause| format!("its manifest is not valid: {cause}"))?;
+    let mut manifest: Manifest = object(json).map_err(|cause| {
+        // It may quote what is in the manifest.
+        let cause = terminal::cut(&terminal::line(&cause.to_string()), LONGEST_TEXT);
+        format!("its manifest is not valid: {cause}")
+    })?;
     let name = &manifest.name;
     if !is_name(name) {
         let name: String = name.chars().take(100).collect();

@@ -15,6 +15,12 @@ const MOST_PARTS: u64 = 10_000;
 const DEEPEST: usize = 200;
 /// Regular expressions that a schema may have. Each is compiled, which takes time and memory.
 const MOST_PATTERNS: usize = 200;
+/// Bytes of one of them.
+const LONGEST_PATTERN: usize = 1 << 10;
+/// Bytes of all texts and names that a schema may have with each reference written out.
+const MOST_BYTES: u64 = 512 << 10;
+/// Keywords for which a validator works through the part that they stand in a second time.
+const TWICE: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
 /// Keywords for references whose target is known only while a value is validated, so that they can't be
 /// followed here.
 const UNKNOWN_ENDS: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
@@ -29,7 +35,11 @@ pub(crate) enum Unbounded {
     Large,
     #[error("is nested deeper than {DEEPEST} levels if each reference is written out")]
     Deep,
-    #[error("has more than {MOST_PATTERNS} regular expressions")]
+    #[error("has more than {MOST_BYTES} bytes if each reference is written out")]
+    Bytes,
+    #[error(
+        "has more than {MOST_PATTERNS} regular expressions, or one of more than {LONGEST_PATTERN} bytes"
+    )]
     Patterns,
     #[error("has the reference {0:?}, which leads back to where it stands")]
     Circular(String),
@@ -45,7 +55,7 @@ pub(crate) enum Unbounded {
 /// The schema is over a bound, or has a reference that can't be followed to an end.
 pub(crate) fn check(schema: &Value) -> Result<(), Unbounded> {
     let mut walk = Walk { root: schema, parts: HashMap::new(), patterns: 0 };
-    walk.parts(schema, 0).map(drop)
+    walk.measure(schema, 0).map(drop)
 }
 
 struct Walk<'a> {
@@ -57,55 +67,83 @@ struct Walk<'a> {
 
 #[derive(Clone, Copy)]
 enum Seen {
-    /// The part is being counted at this moment: a reference to it stands within it.
+    /// The part is being measured at this moment: a reference to it stands within it.
     Now,
-    /// The numbers of its parts and of its levels.
-    Counted(u64, usize),
+    Measured(Size),
+}
+
+/// How large a part is with each reference written out.
+#[derive(Clone, Copy)]
+struct Size {
+    parts: u64,
+    /// Of its texts and names.
+    bytes: u64,
+    levels: usize,
+}
+
+impl Size {
+    fn add(&mut self, inner: Size) {
+        self.parts = self.parts.saturating_add(inner.parts);
+        self.bytes = self.bytes.saturating_add(inner.bytes);
+        self.levels = self.levels.max(inner.levels);
+    }
 }
 
 impl<'a> Walk<'a> {
-    /// How many parts `part` has, and how many levels.
-    fn parts(&mut self, part: &'a Value, depth: usize) -> Result<(u64, usize), Unbounded> {
+    fn measure(&mut self, part: &'a Value, depth: usize) -> Result<Size, Unbounded> {
         if depth > DEEPEST {
             return Err(Unbounded::Deep);
         }
-        if let Some(Seen::Counted(parts, levels)) = self.parts.get(&std::ptr::from_ref(part)) {
-            return Ok((*parts, *levels));
+        if let Some(Seen::Measured(size)) = self.parts.get(&std::ptr::from_ref(part)) {
+            return Ok(*size);
         }
         self.parts.insert(part, Seen::Now);
-        let (mut count, mut levels) = (1_u64, 0);
-        let mut add = |(parts, deep): (u64, usize)| {
-            count = count.saturating_add(parts);
-            levels = levels.max(deep);
-        };
+        let mut size = Size { parts: 1, bytes: 8, levels: 0 };
         match part {
+            Value::String(text) => size.bytes += text.len() as u64,
             Value::Array(items) => {
                 for item in items {
-                    add(self.parts(item, depth + 1)?);
+                    size.add(self.measure(item, depth + 1)?);
                 }
             }
-            Value::Object(members) => {
-                if !std::ptr::eq(part, self.root) {
-                    self.is_no_schema_of_its_own(members)?;
-                }
-                for (name, member) in members {
-                    add(self.parts(member, depth + 1)?);
-                    if let Some(target) = self.target(name, member)? {
-                        add(self.parts(target, depth + 1)?);
-                    }
-                }
-            }
+            Value::Object(members) => size.add(self.measure_members(part, members, depth)?),
             _ => {}
         }
-        levels += 1;
-        if count > MOST_PARTS {
+        size.levels += 1;
+        if size.parts > MOST_PARTS {
             return Err(Unbounded::Large);
         }
-        if depth + levels > DEEPEST {
+        if size.bytes > MOST_BYTES {
+            return Err(Unbounded::Bytes);
+        }
+        if depth + size.levels > DEEPEST {
             return Err(Unbounded::Deep);
         }
-        self.parts.insert(part, Seen::Counted(count, levels));
-        Ok((count, levels))
+        self.parts.insert(part, Seen::Measured(size));
+        Ok(size)
+    }
+
+    fn measure_members(
+        &mut self,
+        part: &Value,
+        members: &'a Map<String, Value>,
+        depth: usize,
+    ) -> Result<Size, Unbounded> {
+        if !std::ptr::eq(part, self.root) {
+            self.is_no_schema_of_its_own(members)?;
+        }
+        let mut size = Size { parts: 0, bytes: 0, levels: 0 };
+        for (name, member) in members {
+            size.bytes += name.len() as u64;
+            size.add(self.measure(member, depth + 1)?);
+            if let Some(target) = self.target(name, member)? {
+                size.add(self.measure(target, depth + 1)?);
+            }
+        }
+        if TWICE.iter().any(|name| members.contains_key(*name)) {
+            size.add(size);
+        }
+        Ok(size)
     }
 
     /// Whether references mean the same within these members as elsewhere in the schema.
@@ -122,12 +160,20 @@ impl<'a> Walk<'a> {
     /// What a member refers to, if it is a reference.
     fn target(&mut self, name: &str, member: &Value) -> Result<Option<&'a Value>, Unbounded> {
         let text = member.as_str().unwrap_or_default();
+        let mut longest = 0;
         match name {
-            "pattern" if member.is_string() => self.patterns += 1,
-            "patternProperties" => self.patterns += member.as_object().map_or(0, |m| m.len()),
+            "pattern" if member.is_string() => {
+                self.patterns += 1;
+                longest = text.len();
+            }
+            "patternProperties" => {
+                let patterns = member.as_object().into_iter().flat_map(Map::keys);
+                self.patterns += patterns.clone().count();
+                longest = patterns.map(String::len).max().unwrap_or(0);
+            }
             _ => {}
         }
-        if self.patterns > MOST_PATTERNS {
+        if self.patterns > MOST_PATTERNS || longest > LONGEST_PATTERN {
             return Err(Unbounded::Patterns);
         }
         if UNKNOWN_ENDS.contains(&name) && member.is_string() {
@@ -167,6 +213,14 @@ mod tests {
     #[test]
     fn what_no_validator_ends_with_is_refused() {
         let circle = json!({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}});
+        let mut unevaluated = json!({});
+        for _ in 0..30 {
+            unevaluated = json!({"unevaluatedProperties": false, "if": unevaluated});
+        }
+        let long_reference = json!({
+            "$defs": {"long": {"required": ["a".repeat(100_000)]}},
+            "anyOf": vec![json!({"$ref": "#/$defs/long"}); 10],
+        });
         // A validator looks for the inner references in the inner definitions, which are the long chain.
         let embedded = |keyword: &str| {
             let mut inner = chain(40, 2);
@@ -182,6 +236,10 @@ mod tests {
             (chain(190, 1), Unbounded::Deep),
             (json!({"enum": vec![0; 10_000]}), Unbounded::Large),
             (json!({"properties": patterns}), Unbounded::Patterns),
+            (unevaluated, Unbounded::Large),
+            (long_reference, Unbounded::Bytes),
+            (json!({"pattern": "a".repeat(1025)}), Unbounded::Patterns),
+            (json!({"patternProperties": {"a".repeat(1025): {}}}), Unbounded::Patterns),
             (json!({"$ref": "#"}), Unbounded::Circular("#".to_owned())),
             (circle, Unbounded::Circular("#/$defs/a".to_owned())),
             (

@@ -56,10 +56,10 @@ pub struct Trust {
 
 /// What is known of a library before it is loaded.
 #[derive(Debug)]
-pub struct Examined<'a> {
+pub struct Examined {
     pub sha256: Digest,
     /// The trusted key that signed it.
-    pub key: Option<&'a TrustedKey>,
+    pub key: Option<TrustedKey>,
     /// Why no trusted key did. None also where nobody needs to: signatures are off, or the library is pinned.
     pub unsigned: Option<String>,
 }
@@ -75,16 +75,16 @@ impl Trust {
     /// # Errors
     /// An import error: the signature beside the library is another file's, or nobody vouches for the
     /// library though somebody must.
-    pub fn examine(&self, library: &Path) -> Result<Examined<'_>> {
+    pub fn examine(&self, library: &Path) -> Result<Examined> {
+        if self.signatures == Signatures::Off {
+            return Ok(Examined { sha256: sha256(library)?, key: None, unsigned: None });
+        }
         let bytes = read(library, LARGEST)?;
         let sha256 = Digest::of(&bytes);
         let pinned = self.pins.contains(&sha256);
-        let (key, unsigned) = match self.signatures {
-            Signatures::Off => (None, None),
-            Signatures::Warn | Signatures::Require => match self.signer(library, &bytes)? {
-                Signer::Trusted(key) => (Some(key), None),
-                Signer::Nobody(why) => (None, Some(why).filter(|_| !pinned)),
-            },
+        let (key, unsigned) = match self.signer(library, &bytes)? {
+            Signer::Trusted(key) => (Some(key.clone()), None),
+            Signer::Nobody(why) => (None, Some(why).filter(|_| !pinned)),
         };
         match unsigned {
             Some(why) if self.signatures == Signatures::Require => {
@@ -183,6 +183,10 @@ fn too_large(path: &Path, most: u64) -> Error {
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     let failed = |cause| Error::import(format!("{}: can't be read", path.display())).cause(cause);
+    // What is not a file, such as a pipe, might be waited for for ever.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Error::import(format!("{}: is not a file", path.display())));
+    }
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(failed)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > most {

@@ -9,6 +9,8 @@ use crate::config::LookFirst;
 use crate::error::Kind;
 use crate::tickets::Look;
 
+/// A plugin that asks to be called again sooner is called again after this.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// A ticket whose plugin breaks is tried again so many times; when it breaks once more in a row, the ticket fails.
 const BROKEN_TRIES: usize = 4;
 
@@ -62,7 +64,7 @@ pub(super) fn decide(trouble: &Trouble) -> (Next, Health) {
 
 fn next(trouble: &Trouble) -> Next {
     let asked = trouble.retry_after.filter(|asked| !asked.is_zero());
-    let wait = asked.map_or(trouble.wait, |asked| asked.min(LONGEST_PAUSE));
+    let wait = asked.map_or(trouble.wait, |asked| asked.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     // What the ticket system asked for counts though its plugin may not have passed it on.
     let wait = wait.max(trouble.next_turn);
     match (trouble.retry, trouble.kind) {
@@ -166,6 +168,9 @@ mod tests {
         comes_to(Kind::Client, Retry::Later, asks(LONG), again, Health::Unsaid);
         let none = asks(Duration::ZERO);
         comes_to(Kind::Client, Retry::Later, none, Next::Again(WAIT), Health::Unsaid);
+        let soon = asks(Duration::from_millis(1));
+        let shortest = Next::Again(SHORTEST_PAUSE);
+        comes_to(Kind::Client, Retry::Later, soon, shortest, Health::Unsaid);
         let longest = Next::Again(LONGEST_PAUSE);
         comes_to(Kind::Client, Retry::Later, asks(Duration::MAX), longest, Health::Unsaid);
     }

@@ -277,6 +277,13 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A program that the plugin started may keep standard error open for longer than the worker lives.
+        self.listener.abort();
+    }
+}
+
 /// A worker's sentence as a person gets to see it: on one line, and not too long.
 fn shown(sentence: &str) -> String {
     terminal::cut(&terminal::line(sentence), LONGEST_SENTENCE)

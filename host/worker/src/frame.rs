@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Operation, Returned};
 use ticket_plugin_api::abi::{
-    MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_LOG, MAX_MANIFEST, MAX_REPLY, MAX_REQUEST_HEAD,
+    MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_LOG, MAX_MANIFEST, MAX_REPLY, MAX_REQUEST_BODY,
+    MAX_REQUEST_HEAD,
 };
 
 use crate::digest::Digest;
@@ -110,7 +111,7 @@ impl Head for FromWorker {
             FromWorker::Http { method, url, headers } if headers.len() <= MAX_HEADERS => {
                 let texts = headers.iter().map(|(name, value)| name.len() + value.len());
                 let head = method.len() + url.len() + texts.sum::<usize>();
-                bounds(head <= MAX_REQUEST_HEAD, MAX_BODY, "the head of an HTTP request")
+                bounds(head <= MAX_REQUEST_HEAD, MAX_REQUEST_BODY, "the head of an HTTP request")
             }
             FromWorker::Http { .. } => Err("the number of headers of an HTTP request"),
             FromWorker::Render { part, format } => {
@@ -257,7 +258,7 @@ mod tests {
             (loaded(10, 16), MAX_MANIFEST),
             (FromWorker::NotLoaded, MAX_TEXT),
             (returned(), MAX_REPLY),
-            (http(256, 1000), MAX_BODY),
+            (http(256, 1000), MAX_REQUEST_BODY),
             (render(64), MAX_EXTRA),
             (FromWorker::Log { level: 1 }, MAX_LOG),
         ] {

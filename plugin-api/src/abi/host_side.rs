@@ -14,7 +14,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{self as abi, MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST};
+use super::{
+    self as abi, MAX_EXTRA, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST, MAX_REQUEST_BODY,
+};
 use super::{MAX_REPLY, MAX_REQUEST_HEAD, Str};
 use super::{http_status, status};
 use crate::error::{Error, Retry};
@@ -466,8 +468,8 @@ unsafe fn read_request(request: *const abi::HttpRequest) -> Result<HttpRequest, 
     if method.len() + url.len() + texts.sum::<usize>() > MAX_REQUEST_HEAD {
         return Err("http() was called with a method, URL and headers of more than 256 KiB");
     }
-    if request.body.len > MAX_BODY {
-        return Err("http() was called with a body of more than 64 MiB");
+    if request.body.len > MAX_REQUEST_BODY {
+        return Err("http() was called with a body of more than 16 MiB");
     }
     Ok(HttpRequest {
         method,

@@ -27,7 +27,9 @@ pub const MAX_REPLY: usize = 1 << 20;
 pub const MAX_HEADERS: usize = 256;
 /// Bytes that a request's method, URL and headers may have together.
 pub const MAX_REQUEST_HEAD: usize = 256 << 10;
-/// Bytes that the body of a request, or of an answer, may have.
+/// Bytes that the body of a request may have.
+pub const MAX_REQUEST_BODY: usize = 16 << 20;
+/// Bytes that the body of an answer may have.
 pub const MAX_BODY: usize = 64 << 20;
 /// Bytes of what a plugin gives to its templates (`extra` in `render()`).
 pub const MAX_EXTRA: usize = 256 << 10;

@@ -22,6 +22,10 @@ pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
 use resolve::{Inward, Resolver};
 
+/// Bytes that a URL may have.
+const LONGEST_URL: usize = 64 << 10;
+/// Bytes that its host may have, with user name and port.
+const LONGEST_HOST: usize = 512;
 /// How long it may take to connect to a server, TLS and proxy with it.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -92,6 +96,7 @@ impl Gateway {
 
     /// Whether the fence, and the rules for methods and headers, let `request` out.
     pub(crate) fn admit(&self, request: &HttpRequest) -> std::result::Result<Url, String> {
+        check_length(&request.url)?;
         let url = Url::parse(&request.url).map_err(|cause| {
             let start: String = request.url.chars().take(200).collect();
             format!("the plugin asked for {start:?}, which is not a valid URL: {cause}")
@@ -323,6 +328,21 @@ fn unanswered(origin: &str, time: Duration, cause: &reqwest::Error) -> HttpAnswe
     }
 }
 
+/// Whether a URL is short enough to be read at once: hosts in other scripts take long (IDNA).
+fn check_length(url: &str) -> std::result::Result<(), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    if url.len() > LONGEST_URL || host.len() > LONGEST_HOST {
+        return Err(format!(
+            "the plugin asked for a URL of {} bytes, of which {} are its host; more than {LONGEST_URL} and \
+             {LONGEST_HOST} are not allowed",
+            url.len(),
+            host.len()
+        ));
+    }
+    Ok(())
+}
+
 fn lost(origin: &str, time: Duration, cause: &reqwest::Error) -> String {
     if cause.is_timeout() {
         format!("{origin} did not answer within {:.1} s", time.as_secs_f64())
@@ -477,6 +497,12 @@ mod tests {
         assert!(
             gateway.admit(&request("GET", "nonsense")).unwrap_err().contains("not a valid URL")
         );
+        for long in [
+            format!("https://{}/", "網".repeat(300)),
+            format!("https://x.org/{}", "a".repeat(65_536)),
+        ] {
+            assert!(gateway.admit(&request("GET", &long)).unwrap_err().contains("are not allowed"));
+        }
         let mut many = request("GET", "https://x.org/");
         many.headers = (0..30_000).map(|n| (format!("x-{n}"), String::new())).collect();
         assert!(gateway.admit(&many).unwrap_err().contains("30000 headers, more than the 256"));
