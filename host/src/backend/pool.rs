@@ -66,6 +66,12 @@ pub(super) enum NoInstance {
     Refused(Returned),
 }
 
+impl From<Broken> for NoInstance {
+    fn from(broken: Broken) -> NoInstance {
+        NoInstance::Broken(broken)
+    }
+}
+
 /// The instances of one backend.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -118,43 +124,41 @@ impl Pool {
     }
 
     async fn open(&self, context: &Arc<CallContext>) -> Result<Instance, NoInstance> {
-        let opened = match self.recipe.isolation {
+        match self.recipe.isolation {
             Isolation::Worker => self.open_worker(context).await,
             Isolation::InProcess => self.open_in_process(context).await,
-        };
-        opened.map_err(NoInstance::Broken)?.map_err(NoInstance::Refused)
+        }
     }
 
-    async fn open_worker(&self, context: &CallContext) -> Result<Opened, Broken> {
+    async fn open_worker(&self, context: &CallContext) -> Result<Instance, NoInstance> {
         let Recipe { library, sha256, permissions, settings, .. } = &self.recipe;
-        let mut worker = Worker::load(library, *sha256, permissions).await?;
-        let returned = worker.open(settings.expose_secret(), context).await?;
-        Ok(match returned.status {
+        let mut worker =
+            Worker::load(library, *sha256, permissions).await.map_err(Broken::Worker)?;
+        let returned = worker.open(settings.expose_secret(), context).await;
+        let returned = returned.map_err(Broken::Worker)?;
+        match returned.status {
             status::OK => Ok(Instance::Worker(Box::new(worker))),
-            _ => Err(returned),
-        })
+            _ => Err(NoInstance::Refused(returned)),
+        }
     }
 
-    async fn open_in_process(&self, context: &Arc<CallContext>) -> Result<Opened, Broken> {
+    async fn open_in_process(&self, context: &Arc<CallContext>) -> Result<Instance, NoInstance> {
         let (library, sha256) = (self.recipe.library.clone(), self.recipe.sha256);
         let (settings, shared) = (self.recipe.settings.clone(), Arc::clone(context));
         let runtime = Handle::current();
         let opening = spawn_blocking(move || {
-            let table = in_process::load(&library, sha256)?;
+            let table = in_process::load(&library, sha256).map_err(Broken::Load)?;
             let mut host = Blocking::new(&*shared, runtime);
             let opened = table.open(settings.expose_secret(), &mut host);
-            Ok::<_, LoadError>(opened.map(Instance::InProcess))
+            opened.map(Instance::InProcess).map_err(NoInstance::Refused)
         });
         match timeout(context.remaining(), opening).await {
-            Ok(Ok(opened)) => Ok(opened?),
-            Ok(Err(_)) => Err(Broken::Lost),
-            Err(_) => Err(Broken::Stuck),
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) => Err(Broken::Lost.into()),
+            Err(_) => Err(Broken::Stuck.into()),
         }
     }
 }
-
-/// What came of opening an instance. Err is what open() returned when it refused.
-type Opened = Result<Instance, Returned>;
 
 impl<'a> Taken<'a> {
     /// Calls the instance, and gives it back with what the plugin's function returned. An instance that breaks is

@@ -83,7 +83,7 @@ pub(crate) fn unknown_members(name: &str, schema: &Value, value: &Value) -> Vec<
 
 /// A setting as `plugins show` documents it.
 #[derive(Debug, serde::Serialize)]
-pub(crate) struct Setting {
+pub(crate) struct DocumentedSetting {
     pub name: String,
     pub kind: String,
     pub required: bool,
@@ -92,14 +92,14 @@ pub(crate) struct Setting {
 
 /// The settings that a schema describes: one list for each of its alternatives, and one for what all have in
 /// common.
-pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
+pub(crate) fn settings(schema: &Value) -> Vec<Vec<DocumentedSetting>> {
     let shapes = alternatives(schema).into_iter().chain([schema]).map(|shape| {
         let required = |name: &str| {
             shape["required"].as_array().is_some_and(|r| r.iter().any(|v| v.as_str() == Some(name)))
         };
         let properties = shape["properties"].as_object().into_iter().flatten();
         properties
-            .map(|(name, property)| Setting {
+            .map(|(name, property)| DocumentedSetting {
                 name: shown(name),
                 kind: shown(&kind(schema, property, 4)),
                 required: required(name),
@@ -109,7 +109,7 @@ pub(crate) fn settings(schema: &Value) -> Vec<Vec<Setting>> {
             })
             .collect()
     });
-    shapes.filter(|settings: &Vec<Setting>| !settings.is_empty()).collect()
+    shapes.filter(|settings: &Vec<DocumentedSetting>| !settings.is_empty()).collect()
 }
 
 /// The schemas in `anyOf` or `oneOf`.
