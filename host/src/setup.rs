@@ -21,10 +21,10 @@ use crate::plugins::catalog::{self, Catalog, PluginDir};
 use crate::plugins::trust::Trust;
 use crate::store::Failure;
 
-/// Where the config file and the plugins are, as far as the command line says it.
 /// How long making one backend may take: reading its secret and its certificates, and checking its settings.
 const PREPARING: Duration = Duration::from_secs(5);
 
+/// Where the config file and the plugins are, as far as the command line says it.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The config file, or None for the first of the usual ones that exists.
