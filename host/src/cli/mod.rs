@@ -36,7 +36,7 @@ Exit codes:
   3  settings: the config is wrong, and a person must change it
   4  client: the ticket system can't be reached, or is overloaded
   5  creation: the ticket system refused to create the ticket
-  6  plugin: the plugin failed, or gave an answer that can't be understood
+  6  plugin: the plugin failed, or gave an answer that can't be understood; serve: a part of the host broke
   7  import: the plugin isn't there, or its library can't be used
 
 Examples:
