@@ -21,6 +21,11 @@ pub(crate) fn line(text: &str) -> String {
     safe(text).replace('\n', "\\n")
 }
 
+/// As [`line`], and of a long one the first `most` bytes.
+pub(crate) fn short_line(text: &str, most: usize) -> String {
+    cut(&line(text), most)
+}
+
 /// The first `most` bytes of `text`, and how many more there are.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {

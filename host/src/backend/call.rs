@@ -21,9 +21,9 @@ use crate::worker::Peer;
 
 /// Bytes of log lines that are passed on from one call, all lines together.
 const MOST_LOGGED: usize = 256 << 10;
-/// Bytes that are shown of the body of one request in a dry run.
-/// Bytes that are logged of a request's URL.
+/// Bytes that are logged of a request's method and URL, and of its outcome.
 const MOST_OF_A_URL: usize = 1 << 10;
+/// Bytes that are shown of the body of one request in a dry run.
 const MOST_OF_A_REQUEST: usize = 64 << 10;
 /// Bytes of a dry run's shown requests after which no more requests are shown.
 const MOST_OF_REQUESTS: usize = 1 << 20;
@@ -166,9 +166,8 @@ impl CallContext {
             HttpAnswer::Denied(why) => format!("denied: {why}"),
             HttpAnswer::DryRun => "dry run".to_owned(),
         };
-        let shown = |text: &str| {
-            terminal::cut(&terminal::line(&self.services.redactor.strike(text)), MOST_OF_A_URL)
-        };
+        let shown =
+            |text: &str| terminal::short_line(&self.services.redactor.strike(text), MOST_OF_A_URL);
         let (label, line, outcome) = (&self.services.label, shown(&line), shown(&outcome));
         tracing::debug!("{label}: {line} -> {outcome} ({:?})", started.elapsed());
         answer

@@ -24,7 +24,7 @@ const LONGEST_PREVIEW: usize = 64 << 10;
 
 /// The text as one line of at most 8 KiB, without the secret.
 pub(super) fn text(text: &str, redactor: &Redactor) -> String {
-    terminal::cut(&terminal::line(&redactor.strike(text)), LONGEST_TEXT)
+    terminal::short_line(&redactor.strike(text), LONGEST_TEXT)
 }
 
 /// The items of a list, each as one line, 16 KiB together. If some are left out, a last item says how many.

@@ -47,7 +47,7 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
 
 /// A text of the plugin's as a person gets to see it: on one line, and not too long.
 fn shown(text: &str) -> String {
-    terminal::cut(&terminal::line(text), LONGEST_REASON)
+    terminal::short_line(text, LONGEST_REASON)
 }
 
 /// Says which members each of a schema's alternatives needs, for example `needs token; or username, password`.

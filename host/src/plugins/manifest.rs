@@ -33,7 +33,7 @@ pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
 pub(crate) fn read(json: &str) -> Result<Manifest, String> {
     let mut manifest: Manifest = object(json).map_err(|cause| {
         // It may quote what is in the manifest.
-        let cause = terminal::cut(&terminal::line(&cause.to_string()), LONGEST_TEXT);
+        let cause = terminal::short_line(&cause.to_string(), LONGEST_TEXT);
         format!("its manifest is not valid: {cause}")
     })?;
     let name = &manifest.name;
@@ -71,7 +71,7 @@ pub(crate) fn read(json: &str) -> Result<Manifest, String> {
     let asked =
         permissions.flat_map(|asked| [&mut asked.permission, &mut asked.what, &mut asked.why]);
     for text in texts.into_iter().chain(asked) {
-        *text = terminal::cut(&terminal::line(text), LONGEST_TEXT);
+        *text = terminal::short_line(text, LONGEST_TEXT);
     }
     Ok(manifest)
 }

@@ -286,7 +286,7 @@ impl Drop for Worker {
 
 /// A worker's sentence as a person gets to see it: on one line, and not too long.
 fn shown(sentence: &str) -> String {
-    terminal::cut(&terminal::line(sentence), LONGEST_SENTENCE)
+    terminal::short_line(sentence, LONGEST_SENTENCE)
 }
 
 /// A call to a worker that answers with these bytes, whatever the host sends.
