@@ -21,6 +21,7 @@ pub mod store;
 mod tasks;
 mod terminal;
 mod tickets;
+mod token_bucket;
 mod validate;
 pub mod worker;
 

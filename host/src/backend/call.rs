@@ -17,6 +17,7 @@ use super::gateway::Gateway;
 use super::redact::Redactor;
 use super::template::Templates;
 use crate::terminal;
+use crate::token_bucket::TokenBucket;
 use crate::worker::Peer;
 
 /// Bytes of log lines that are passed on from one call, all lines together.
@@ -48,11 +49,11 @@ const LOG_RATE: f64 = 16_384.0;
 
 /// What all calls of a backend may log together: each call alone is bounded, but a plugin may be called often.
 #[derive(Debug)]
-pub(crate) struct LogAllowance(Mutex<(f64, Instant)>);
+pub(crate) struct LogAllowance(Mutex<TokenBucket>);
 
 impl Default for LogAllowance {
     fn default() -> LogAllowance {
-        LogAllowance(Mutex::new((LOG_BURST, Instant::now())))
+        LogAllowance(Mutex::new(TokenBucket::new(LOG_BURST, LOG_RATE, Instant::now())))
     }
 }
 
@@ -63,12 +64,7 @@ impl LogAllowance {
     }
 
     fn spend_at(&self, bytes: usize, now: Instant) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
-        let earned = now.saturating_duration_since(state.1).as_secs_f64() * LOG_RATE;
-        let left = (state.0 + earned).min(LOG_BURST);
-        let enough = left >= bytes as f64;
-        *state = (if enough { left - bytes as f64 } else { left }, now);
-        enough
+        self.0.lock().is_ok_and(|mut bucket| bucket.try_take(bytes as f64, now))
     }
 }
 

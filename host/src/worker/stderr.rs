@@ -2,19 +2,21 @@
 //! dies. A worker that writes without end is slowed down and then killed.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
+
+use crate::token_bucket::TokenBucket;
 
 /// Bytes that are kept of what was written last.
 const KEPT: usize = 2048;
 /// Bytes that a worker may write at once without being slowed down: more than a library prints that is only
 /// talkative, also within the seconds in which it must be loaded.
-const BURST: usize = 2 << 20;
+const BURST: f64 = 2_097_152.0;
 /// Bytes a second that a worker may write in the long run without being slowed down.
-const RATE: usize = 64 << 10;
+const RATE: f64 = 65_536.0;
 /// A worker that has been slowed down for so long, without having paused meanwhile, is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -91,38 +93,34 @@ enum Verdict {
     Flood,
 }
 
-/// How much a worker may still write: a token bucket of [`BURST`] bytes that fills by [`RATE`] bytes a second.
+/// How much a worker may still write.
 #[derive(Debug)]
 struct Allowance {
-    /// Bytes in the bucket at the time `at`; negative if more was written than it held.
-    bytes: f64,
-    at: Instant,
+    bytes: TokenBucket,
     /// Since when the worker has been slowed down without having paused.
     slowed: Option<Instant>,
 }
 
 impl Allowance {
     fn new(now: Instant) -> Allowance {
-        Allowance { bytes: BURST as f64, at: now, slowed: None }
+        Allowance { bytes: TokenBucket::new(BURST, RATE, now), slowed: None }
     }
 
     /// Takes so many bytes out of the bucket, and says what is to be done about the worker that wrote them.
     fn spend(&mut self, bytes: usize, now: Instant) -> Verdict {
-        let earned = (now - self.at).as_secs_f64() * RATE as f64;
-        self.bytes = (self.bytes + earned).min(BURST as f64) - bytes as f64;
-        self.at = now;
+        let pause = self.bytes.take(bytes as f64, now);
         // It has earned more than a second's worth, so it has paused: this is not a flood.
-        if self.bytes > RATE as f64 {
+        if self.bytes.at(now) > RATE {
             self.slowed = None;
         }
-        if self.bytes >= 0.0 {
+        if pause.is_zero() {
             return Verdict::GoOn;
         }
         let since = *self.slowed.get_or_insert(now);
         if now - since >= PATIENCE {
             return Verdict::Flood;
         }
-        Verdict::Wait(Duration::from_secs_f64(-self.bytes / RATE as f64))
+        Verdict::Wait(pause)
     }
 }
 
