@@ -70,6 +70,7 @@ pub struct Metrics {
     calls: Family<Operation, Histogram, fn() -> Histogram>,
     responses: Family<Response, Counter>,
     restarts: Family<OfBackend, Counter>,
+    denials: Family<OfBackend, Counter>,
     waits: Family<OfBackend, Counter>,
     waited: Family<OfBackend, Counter<f64, AtomicU64>>,
     refused_reloads: Counter,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             calls,
             responses: Family::default(),
             restarts: Family::default(),
+            denials: Family::default(),
             waits: Family::default(),
             waited: Family::default(),
             refused_reloads: Counter::default(),
@@ -106,6 +108,11 @@ impl Default for Metrics {
             "worker_restarts",
             "Workers that broke and were replaced",
             metrics.restarts.clone(),
+        );
+        registry.register(
+            "sandbox_denials",
+            "System calls that the sandbox refused a plugin",
+            metrics.denials.clone(),
         );
         registry.register(
             "rate_limit_waits",
@@ -145,6 +152,10 @@ impl Metrics {
 
     pub fn worker_restart(&self, backend: &str) {
         self.restarts.get_or_create(&OfBackend { backend: backend.to_owned() }).inc();
+    }
+
+    pub fn sandbox_denial(&self, backend: &str) {
+        self.denials.get_or_create(&OfBackend { backend: backend.to_owned() }).inc();
     }
 
     pub fn rate_limit_wait(&self, backend: &str, time: Duration) {

@@ -3,6 +3,7 @@
 //! Invariant: a worker that crashes, hangs or sends what it may not send is killed, and the call that is under way
 //! fails. The host and all other calls go on.
 
+mod denials;
 mod pipe;
 mod stderr;
 

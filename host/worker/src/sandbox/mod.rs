@@ -5,6 +5,8 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+mod notifier;
+#[cfg(target_os = "linux")]
 mod syscalls;
 
 #[cfg(windows)]
@@ -17,6 +19,8 @@ pub use windows::end_together;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{enter, tidy};
+#[cfg(target_os = "linux")]
+pub use notifier::{Listener, Refused};
 
 /// Confines nothing, since this platform has no sandbox here. Says in one sentence what that means.
 #[cfg(not(target_os = "linux"))]
