@@ -1,5 +1,5 @@
-//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, and
-//! the webhook.
+//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, the one that makes
+//! refused calls, and the webhook.
 //!
 //! The tests find them in the directory `env!("C_PLUGINS")`. The variable `CC` names the compiler; without it,
 //! it is `cc`.
@@ -56,7 +56,8 @@ fn build() -> Result<(), String> {
     let faulty = tests.join("faulty/faulty.c");
     let webhook = root.join("plugins/webhook-c/webhook.c");
     let hostile = tests.join("faulty/hostile.c");
-    for source in [&faulty, &hostile, &webhook, &include, &tests.join("build.rs")] {
+    let refused = tests.join("faulty/refused.c");
+    for source in [&faulty, &hostile, &refused, &webhook, &include, &tests.join("build.rs")] {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -86,6 +87,7 @@ fn build() -> Result<(), String> {
     }
     // What it tries are system calls of Linux.
     if compiler.extension == "so" {
+        compiler.library("refused", &refused, &["-std=gnu11".into()])?;
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;

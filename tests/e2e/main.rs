@@ -12,6 +12,8 @@ mod bounds;
 mod c_plugin;
 mod chaos;
 mod create;
+#[cfg(target_os = "linux")]
+mod denials;
 mod faults;
 mod forges;
 mod install;

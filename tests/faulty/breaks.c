@@ -6,6 +6,10 @@
 
 #include <time.h>
 
+#ifdef __linux__
+#include <sys/socket.h>
+#endif
+
 #ifdef BREAKS_SCHEMAS
 #define SECRET "{\"type\": 17}"
 #else
@@ -66,6 +70,9 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    const ticket_exchange done = ticket_http(call, method, ticket_view(&url), ticket_view(&self->token), body);
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
+#ifdef __linux__
+   if (breaks(self, "system-calls")) (void)socket(AF_INET, SOCK_STREAM, 0);
+#endif
    if (breaks(self, "silence")) { puts("a line"); fflush(stdout); }
    if (breaks(self, "secret")) call->log(call, TICKET_LOG_INFO, ticket_view(&self->token));
    return done;

@@ -66,7 +66,7 @@ pub fn library_name(name: &str) -> String {
     format!("{DLL_PREFIX}ticket_plugin_{}{DLL_SUFFIX}", name.replace('-', "_"))
 }
 
-/// The library of a plugin that is built with the C compiler: `webhook`, `hostile`, or the name of a variant of
+/// The library of a plugin that is built with the C compiler: `webhook`, `hostile`, `refused`, or the name of a variant of
 /// faulty.c or breaks.c.
 pub fn c_plugin(name: &str) -> PathBuf {
     Path::new(env!("C_PLUGINS")).join(library_name(name))
