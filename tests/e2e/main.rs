@@ -16,6 +16,7 @@ mod create;
 mod denials;
 mod faults;
 mod forges;
+mod grants;
 mod install;
 mod jira;
 mod libraries;
