@@ -20,7 +20,7 @@ use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Plugin;
-use crate::worker::Confinement;
+use crate::worker::{Confinement, Denials};
 
 /// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
@@ -45,8 +45,11 @@ impl Backend {
         fits(config, &manifest, &secret).map_err(|(setting, error)| pointing(setting, error))?;
         vouched_for(config, plugin).map_err(|error| pointing(Setting::Sha256, error))?;
         let confinement = match config.isolation {
-            Isolation::Worker => confinement(config, &manifest, sandbox)
-                .map_err(|error| pointing(Setting::Permissions, error))?,
+            Isolation::Worker => Confinement {
+                denials: Denials::of_backend(&config.name, &label, &config.permissions, metrics),
+                ..confinement(config, &manifest, sandbox)
+                    .map_err(|error| pointing(Setting::Permissions, error))?
+            },
             Isolation::InProcess => Confinement::nothing(sandbox),
         };
         let gateway = gateway(config, &manifest, metrics)

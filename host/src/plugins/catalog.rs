@@ -20,7 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::error::{Error, Result};
 use crate::plugins::manifest;
 use crate::plugins::trust::{self, Trust};
-use crate::worker::{Confinement, NOT_CONFINED_HELP, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, NOT_CONFINED_HELP, Worker, WorkerError};
 
 /// What the file names of plugins contain. In the executable's own directory, where other libraries may lie,
 /// only files with this in their names are taken for plugins.
@@ -263,7 +263,9 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     // the next look at the directory finds a difference.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
     let image = Image::open(path).map_err(|cause| broken(cause.to_string()))?;
-    let worker = Worker::load(&image, &Confinement::nothing(trust.sandbox)).await;
+    let denials = Denials::of_library(path.to_owned());
+    let confinement = Confinement { denials, ..Confinement::nothing(trust.sandbox) };
+    let worker = Worker::load(&image, &confinement).await;
     let worker = worker.map_err(|cause| {
         broken(cause.to_string()).help(match cause {
             WorkerError::NotConfined(_) => NOT_CONFINED_HELP,

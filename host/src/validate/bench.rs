@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
 use crate::backend::redact::Redactor;
 use crate::plugins::manifest;
-use crate::worker::{Confinement, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, Worker, WorkerError};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -67,6 +68,8 @@ pub(super) struct Bench {
     pub leak: Option<String>,
     /// Lines that the plugin wrote to standard output or standard error.
     pub printed: Vec<String>,
+    /// The system calls that the sandbox refused it, in all its workers.
+    pub denials: Arc<Denials>,
 }
 
 #[derive(Debug)]
@@ -87,11 +90,12 @@ enum Opened {
 impl Bench {
     pub(super) async fn new(library: &Path, settings: Option<Settings>, in_process: bool) -> Bench {
         let policy = settings.as_ref().map_or(Policy::default(), |settings| settings.sandbox);
+        let denials = Denials::untold();
         let image = Image::open(library).map_err(|cause| fail(cause.to_string()));
         let loaded = match &image {
             Err(verdict) => Err(verdict.clone()),
             Ok(image) if in_process => load_here(image),
-            Ok(image) => load(image, policy).await,
+            Ok(image) => load(image, policy, &denials).await,
         };
         let manifest = loaded.as_ref().ok().and_then(|loaded| loaded.manifest.as_ref().ok());
         let any = json!({});
@@ -111,6 +115,7 @@ impl Bench {
             redactor,
             leak: None,
             printed: Vec::new(),
+            denials,
         }
     }
 
@@ -131,7 +136,9 @@ impl Bench {
 
     fn confinement(&self) -> Result<Confinement, Verdict> {
         let Settings { sandbox, permissions, .. } = &self.settings;
-        Confinement::open(*sandbox, permissions).map_err(|error| fail(error.to_string()))
+        let opened = Confinement::open(*sandbox, permissions);
+        let confinement = opened.map_err(|error| fail(error.to_string()))?;
+        Ok(Confinement { denials: Arc::clone(&self.denials), ..confinement })
     }
 
     /// Whether there is a ticket system to work with: a script, or an endpoint that needs no HTTP. Without
@@ -321,12 +328,13 @@ pub(super) fn message(returned: &Returned) -> String {
 }
 
 /// Loads the library five times, each in a worker of its own.
-async fn load(image: &Image, policy: Policy) -> Result<Loaded, Verdict> {
+async fn load(image: &Image, policy: Policy, denials: &Arc<Denials>) -> Result<Loaded, Verdict> {
+    let confinement = Confinement { denials: Arc::clone(denials), ..Confinement::nothing(policy) };
     let mut quickest = Duration::MAX;
     let mut manifest = String::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let loaded = Worker::load(image, &Confinement::nothing(policy)).await;
+        let loaded = Worker::load(image, &confinement).await;
         quickest = quickest.min(started.elapsed());
         match loaded {
             Ok(worker) => manifest.clone_from(&worker.manifest),

@@ -4,10 +4,12 @@
 //! that can write above it can't make it lead elsewhere.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ticket_host_worker::permissions::Permissions;
 use ticket_host_worker::sandbox::Policy;
 
+use super::Denials;
 use crate::error::{Error, Result};
 
 /// What a worker is confined to.
@@ -18,6 +20,8 @@ pub struct Confinement {
     /// The descriptors of what `permissions.read` and then `permissions.write` name.
     #[cfg(target_os = "linux")]
     pub granted: Vec<std::os::fd::OwnedFd>,
+    /// Who is told of the system calls that it refuses.
+    pub(crate) denials: Arc<Denials>,
 }
 
 impl Confinement {
@@ -28,6 +32,7 @@ impl Confinement {
             permissions: Permissions::default(),
             #[cfg(target_os = "linux")]
             granted: Vec::new(),
+            denials: Denials::untold(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Confinement {
             permissions: permissions.clone(),
             #[cfg(target_os = "linux")]
             granted,
+            denials: Denials::untold(),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ticket_host_worker::permissions::{self, Permissions};
@@ -24,10 +25,12 @@ const MOST_NAMED: usize = 32;
 
 /// The system calls that were refused to one plugin, in all its workers.
 #[derive(Debug)]
-pub struct Denials {
+pub(crate) struct Denials {
     whose: Whose,
     /// The numbers of the calls, each once.
     calls: Mutex<BTreeSet<i64>>,
+    /// Whether the kernel tells of them.
+    heard: AtomicBool,
 }
 
 /// Whose calls they are, and so who is told.
@@ -37,8 +40,8 @@ enum Whose {
     Backend { name: String, label: String, permissions: Permissions, metrics: Arc<Metrics> },
     /// The operator, by the log: a library that is asked for its manifest.
     Library(PathBuf),
-    /// The validator, which asks for them.
-    Validated,
+    /// Nobody, unless somebody asks for them: the validator's.
+    Untold,
 }
 
 impl Denials {
@@ -62,18 +65,19 @@ impl Denials {
         Denials::of(Whose::Library(path))
     }
 
-    /// For the validator, which asks for [`Denials::names`].
-    pub(crate) fn of_validated() -> Arc<Denials> {
-        Denials::of(Whose::Validated)
+    /// For whoever asks for [`Denials::names`], or for nobody.
+    pub(crate) fn untold() -> Arc<Denials> {
+        Denials::of(Whose::Untold)
     }
 
     fn of(whose: Whose) -> Arc<Denials> {
-        Arc::new(Denials { whose, calls: Mutex::default() })
+        Arc::new(Denials { whose, calls: Mutex::default(), heard: AtomicBool::new(false) })
     }
 
-    /// The names of the calls that were refused so far.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.calls().iter().map(|call| name(*call)).collect()
+    /// The names of the calls that were refused so far. None where the kernel doesn't tell.
+    pub(crate) fn names(&self) -> Option<Vec<String>> {
+        let heard = self.heard.load(Ordering::Relaxed);
+        heard.then(|| self.calls().iter().map(|call| name(*call)).collect())
     }
 
     /// Takes note of a refused call: counts it, and tells the operator of it if it is the first of its kind.
@@ -97,7 +101,7 @@ impl Denials {
                 let path = path.display();
                 (format!("{path}: when it was asked what it is, the sandbox refused it"), None)
             }
-            Whose::Validated => return None,
+            Whose::Untold => return None,
         };
         let name = name(call);
         let permission = permission_for(&name);
@@ -174,6 +178,7 @@ pub(super) use linux::listen;
 mod linux {
     use std::io;
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
     use std::time::Instant;
 
     use ticket_host_worker::sandbox::Listener;
@@ -184,15 +189,16 @@ mod linux {
     use super::{BURST, Denials, RATE};
     use crate::token_bucket::TokenBucket;
 
-    /// Answers what one worker and the programs that it starts are refused, until they have all ended. If that is given up
-    /// before, what they are refused fails all the same, with another error (ENOSYS).
-    ///
-    /// # Errors
-    /// The descriptor is no listener, or the host is out of memory or descriptors.
-    pub(in crate::worker) async fn listen(
-        mut listener: Listener,
-        denials: Arc<Denials>,
-    ) -> io::Result<()> {
+    /// Answers what one worker and the programs that it starts are refused, until they have all ended. If this is
+    /// given up before, what they are refused fails all the same, with another error (ENOSYS).
+    pub(in crate::worker) async fn listen(listener: Listener, denials: Arc<Denials>) {
+        denials.heard.store(true, Ordering::Relaxed);
+        if let Err(cause) = answer(listener, &denials).await {
+            tracing::warn!("a worker's refused system calls can't be told any more: {cause}");
+        }
+    }
+
+    async fn answer(mut listener: Listener, denials: &Denials) -> io::Result<()> {
         let mut bucket = TokenBucket::new(BURST, RATE, Instant::now());
         loop {
             // While the worker has to wait it isn't watched either: a call that is interrupted and made again wakes up
@@ -306,7 +312,8 @@ mod tests {
         assert_eq!(backend.line(socket, Novelty::None), None);
         backend.note(socket);
         backend.note(socket);
-        assert_eq!(backend.names(), ["socket(2)"]);
+        assert_eq!(backend.names(), None, "the kernel told nothing");
+        assert!(backend.calls().contains(&socket));
         let text = metrics.text(&[], crate::store::Timestamp::now());
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
     }

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::terminal;
 pub use confinement::Confinement;
+pub(crate) use denials::Denials;
 pub use pipe::Peer;
 use pipe::{Pipe, lossy};
 use stderr::LastWords;
@@ -74,6 +75,8 @@ pub struct Worker {
     id: Option<u32>,
     pipe: Pipe<Input, BufReader<ChildStdout>>,
     listener: JoinHandle<()>,
+    /// The task that answers the system calls that the sandbox refuses, if the kernel tells of them.
+    refusing: Option<JoinHandle<()>>,
     last_words: LastWords,
     /// The plugin's manifest: the JSON as the plugin gave it, not looked at yet.
     pub manifest: String,
@@ -158,6 +161,8 @@ impl Worker {
         match self.pipe.receive().await? {
             (FromWorker::Confined { unconfined }, _) => {
                 self.unconfined = unconfined.iter().map(|lack| shown(lack)).collect();
+                #[cfg(target_os = "linux")]
+                self.hear_of_refusals(&confinement.denials)?;
                 Ok(Ok(()))
             }
             (FromWorker::NotConfined, body) => {
@@ -165,6 +170,19 @@ impl Worker {
             }
             _ => Err(FrameError::OutOfTurn),
         }
+    }
+
+    /// Takes the listener that the worker passed on before it said that it is confined, if it has one.
+    #[cfg(target_os = "linux")]
+    fn hear_of_refusals(&mut self, denials: &Arc<Denials>) -> io::Result<()> {
+        use ticket_host_worker::{handover, sandbox::Listener};
+        let passed = match handover::receive(&self.pipe.input) {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            passed => passed?,
+        };
+        let listener = passed.into_iter().next().map(Listener::new);
+        self.refusing = listener.map(|it| tokio::spawn(denials::listen(it, Arc::clone(denials))));
+        Ok(())
     }
 
     /// Has the worker load the library. From here on whatever it says may be the library's word.
@@ -216,6 +234,7 @@ impl Worker {
             id,
             pipe: Pipe::new(input, BufReader::new(output)),
             listener: tokio::spawn(listener),
+            refusing: None,
             last_words,
             manifest: String::new(),
             sdk: None,
@@ -332,6 +351,9 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // A program that the plugin started may keep standard error open for longer than the worker lives.
         self.listener.abort();
+        if let Some(refusing) = &self.refusing {
+            refusing.abort();
+        }
     }
 }
 

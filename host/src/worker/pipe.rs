@@ -35,7 +35,7 @@ pub trait Peer: Send + Sync {
 /// The pipe in both directions.
 #[derive(Debug)]
 pub(super) struct Pipe<W, R> {
-    input: W,
+    pub(super) input: W,
     output: R,
     /// Bytes of the frames that came since the call began.
     received: usize,

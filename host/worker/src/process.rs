@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader};
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
 use crate::frame::{FrameError, FromWorker, ToWorker};
@@ -67,7 +69,9 @@ fn confine(pipe: &mut Standard, mut handed: Handed) -> Result<Option<Handed>, Fr
     #[cfg(target_os = "linux")]
     let unconfined = {
         sandbox::end_with(host)?;
-        sandbox::enter(policy, &permissions, handed.granted(&permissions)?)?
+        let input = pipe.input.get_ref();
+        let pass = |listener: BorrowedFd<'_>| crate::handover::send(input, &[listener]);
+        sandbox::enter(policy, &permissions, handed.granted(&permissions)?, pass)?
     };
     #[cfg(not(target_os = "linux"))]
     let unconfined = {

@@ -18,6 +18,7 @@ cases! {
     "threads" threads "works with many instances on many threads at once (rule R4)";
     "leak" leak "gives back what it took, in 10,000 calls of instances that are opened and closed";
     "secret" secret "keeps the secret out of replies, logs and URLs";
+    "system-calls" system_calls "makes no system call that the sandbox refuses: it works without, or asks for the permission";
 }
 
 async fn deadline(bench: &mut Bench) -> Done {
@@ -122,5 +123,21 @@ async fn secret(bench: &mut Bench) -> Done {
     match &bench.leak {
         None => Ok(()),
         Some(leak) => Err(fail(leak)),
+    }
+}
+
+async fn system_calls(bench: &mut Bench) -> Done {
+    // Every case counts: see `secret`.
+    for operation in OPERATIONS {
+        let behaviour = Behaviour::Script(When::Empty);
+        bench.call(operation, &incident(), KEY, behaviour).await?;
+    }
+    match bench.denials.names() {
+        None => Err(skip("the kernel tells nobody here which system calls are refused")),
+        Some(names) if names.is_empty() => Ok(()),
+        Some(names) => Err(warn(format!(
+            "the sandbox refused it {}: its operators will find that in their log",
+            names.join(", ")
+        ))),
     }
 }

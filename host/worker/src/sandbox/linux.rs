@@ -17,7 +17,7 @@ use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
 use super::blame::{self, Part};
-use super::{OFF, Policy, syscalls};
+use super::{OFF, Policy, notifier, syscalls};
 use crate::permissions::{Network, Permissions};
 
 /// The newest version of Landlock that this program knows. An older kernel enforces as much of it as it can.
@@ -81,7 +81,7 @@ pub(crate) fn end_with(host: u32) -> io::Result<()> {
 }
 
 /// Confines this process to `permissions`, whose files and directories are `granted`. Gives what could not be
-/// enforced, one sentence each.
+/// enforced, one sentence each. `pass` sends the host a listener, which hears of the system calls that are refused.
 ///
 /// # Errors
 /// A step failed that every Linux can do.
@@ -89,6 +89,7 @@ pub(crate) fn enter(
     policy: Policy,
     permissions: &Permissions,
     granted: Granted,
+    pass: impl FnOnce(BorrowedFd<'_>) -> io::Result<()> + Send,
 ) -> io::Result<Vec<String>> {
     if policy == Policy::Off {
         return Ok(vec![OFF.to_owned()]);
@@ -107,7 +108,7 @@ pub(crate) fn enter(
         missing
             .push(format!("files: {why}; the plugin may read and write what the host's user may"));
     }
-    if let Err(errno) = confine_calls(permissions) {
+    if let Err(errno) = confine_calls(permissions, pass) {
         let why = blame::why(Part::Seccomp, errno, &release);
         missing
             .push(format!("system calls: {why}; the plugin may open sockets and start programs"));
@@ -230,8 +231,11 @@ fn beneath(granted: OwnedFd, access: BitFlags<AccessFs>) -> PathBeneath<OwnedFd>
 ///
 /// # Errors
 /// The number of the error by which the kernel refused, or None where this program has no list of system calls.
-fn confine_calls(permissions: &Permissions) -> Result<(), Option<i32>> {
-    restrict_calls(permissions).map_err(|error| match error {
+fn confine_calls(
+    permissions: &Permissions,
+    pass: impl FnOnce(BorrowedFd<'_>) -> io::Result<()> + Send,
+) -> Result<(), Option<i32>> {
+    restrict_calls(permissions, pass).map_err(|error| match error {
         seccompiler::Error::Prctl(cause) | seccompiler::Error::Seccomp(cause) => {
             cause.raw_os_error()
         }
@@ -239,11 +243,13 @@ fn confine_calls(permissions: &Permissions) -> Result<(), Option<i32>> {
     })
 }
 
-fn restrict_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
+fn restrict_calls(
+    permissions: &Permissions,
+    pass: impl FnOnce(BorrowedFd<'_>) -> io::Result<()> + Send,
+) -> Result<(), seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let filter = |rules: BTreeMap<i64, Vec<SeccompRule>>, otherwise, then| {
-        let filter = SeccompFilter::new(rules, otherwise, then, arch)?;
-        seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter)?)
+        BpfProgram::try_from(SeccompFilter::new(rules, otherwise, then, arch)?)
     };
     let refused = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
     // These calls fail as on a kernel that doesn't have them, so that libraries fall back to calls whose
@@ -251,8 +257,10 @@ fn restrict_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
     let absent: BTreeMap<i64, Vec<SeccompRule>> =
         syscalls::ABSENT.iter().map(|call| (*call, vec![])).collect();
     if !permissions.exec {
-        filter(absent, SeccompAction::Allow, refused(libc::ENOSYS))?;
+        let absent = filter(absent, SeccompAction::Allow, refused(libc::ENOSYS))?;
+        seccompiler::apply_filter_all_threads(&absent)?;
     }
     let allowed = syscalls::allowed(permissions, std::process::id())?;
-    filter(allowed, refused(libc::EPERM), SeccompAction::Allow)
+    let allowed = filter(allowed, refused(libc::EPERM), SeccompAction::Allow)?;
+    notifier::install(&allowed, pass)
 }

@@ -26,50 +26,38 @@ const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
 const RECEIVE: Opcode = opcode::read_write::<libc::seccomp_notif>(b'!', 0);
 const SEND: Opcode = opcode::read_write::<libc::seccomp_notif_resp>(b'!', 1);
 
-/// Whether the host hears of refused calls.
-#[derive(Debug)]
-pub(super) enum Refusals {
-    Told,
-    /// This process can't have a listener, for example since a container manager has one on it already. Calls are
-    /// refused all the same.
-    Untold(io::Error),
-}
-
 /// Installs a filter that refuses calls with EPERM, and has the host told of what it refuses. The caller must be the
 /// only thread of its process, and must have set no_new_privs.
 ///
 /// `pass` sends the listener to the host. It runs on a thread without the filter, since sending a descriptor takes a
 /// call that the filter may refuse, and nobody would answer that. The thread and this process's copy of the listener are
-/// gone when this function returns.
+/// gone when this function returns. `pass` isn't called where there can be no listener (Linux before 5.0, or a
+/// container manager has one on this process already): calls are refused there all the same.
 ///
 /// # Errors
-/// The filter could not be installed, or `pass` failed.
+/// The filter could not be installed.
 pub(super) fn install(
     program: &BpfProgram,
     pass: impl FnOnce(BorrowedFd<'_>) -> io::Result<()> + Send,
-) -> io::Result<Refusals> {
+) -> Result<(), seccompiler::Error> {
     let (to_passing, from_here) = mpsc::channel::<OwnedFd>();
     thread::scope(|scope| {
-        let passing =
-            thread::Builder::new().spawn_scoped(scope, move || match from_here.recv() {
-                Ok(listener) => pass(listener.as_fd()),
-                Err(_) => Ok(()),
-            })?;
-        let refusals = match check_sizes().and_then(|()| load(program)) {
-            Ok(listener) => {
-                // Err means that the thread has panicked, which join() tells.
-                let _ = to_passing.send(listener);
-                Refusals::Told
+        let passing = thread::Builder::new().spawn_scoped(scope, move || {
+            // Without a listener the channel is closed. If passing fails the host is gone, and this process ends soon.
+            if let Ok(listener) = from_here.recv() {
+                let _ = pass(listener.as_fd());
             }
-            Err(cause) => {
-                seccompiler::apply_filter(program).map_err(io::Error::other)?;
-                Refusals::Untold(cause)
-            }
-        };
+        });
+        let passing = passing.map_err(seccompiler::Error::Seccomp)?;
+        match check_sizes().and_then(|()| load(program)) {
+            // Err means that the thread has panicked, and then it has closed the listener.
+            Ok(listener) => drop(to_passing.send(listener)),
+            Err(_) => seccompiler::apply_filter(program)?,
+        }
         drop(to_passing);
-        let passed = passing.join();
-        passed.map_err(|_| io::Error::other("the thread that passes the listener panicked"))??;
-        Ok(refusals)
+        // Waited for here, so that it has ended, also for the kernel, before a plugin is loaded.
+        let _ = passing.join();
+        Ok(())
     })
 }
 
@@ -242,7 +230,7 @@ mod tests {
                 pass.send((Listener::new(listener.try_clone_to_owned()?), own)).unwrap();
                 Ok(())
             });
-            assert!(matches!(installed, Ok(Refusals::Told)), "{installed:?}");
+            installed.unwrap();
             tell.send(refused_call()).unwrap();
         });
         let (listener, thread) = passed.recv().unwrap();
@@ -319,22 +307,29 @@ mod tests {
         thread::spawn(move || {
             rustix::thread::set_no_new_privs(true).unwrap();
             let _others = load(&filter()).unwrap();
-            let installed = install(&filter(), |_| panic!("there is nothing to pass")).unwrap();
-            tell.send((installed, refused_call())).unwrap();
+            assert_eq!(load(&filter()).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+            install(&filter(), |_| panic!("there is nothing to pass")).unwrap();
+            tell.send(refused_call()).unwrap();
         });
-        let (installed, got) = told.recv().unwrap();
-        let Refusals::Untold(cause) = installed else { panic!("{installed:?}") };
-        assert_eq!(cause.raw_os_error(), Some(libc::EBUSY));
-        assert_eq!(got, libc::EPERM);
+        assert_eq!(told.recv().unwrap(), libc::EPERM);
     }
 
     #[test]
-    fn a_listener_that_can_not_be_passed_is_an_error() {
-        let failing = || {
+    fn where_the_listener_can_not_be_passed_the_filter_is_there_all_the_same() {
+        let refused = || {
             rustix::thread::set_no_new_privs(true).unwrap();
-            install(&filter(), |_| Err(io::ErrorKind::BrokenPipe.into()))
+            install(&filter(), |_| Err(io::ErrorKind::BrokenPipe.into())).unwrap();
+            refused_call()
         };
-        let installed = thread::spawn(failing).join().unwrap();
-        assert_eq!(installed.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(thread::spawn(refused).join().unwrap(), libc::ENOSYS);
+    }
+
+    #[test]
+    fn no_program_that_is_started_inherits_the_listener() {
+        let listener = || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            rustix::io::fcntl_getfd(load(&filter()).unwrap()).unwrap()
+        };
+        assert!(thread::spawn(listener).join().unwrap().contains(rustix::io::FdFlags::CLOEXEC));
     }
 }
