@@ -25,6 +25,16 @@ impl Origin {
         })
     }
 
+    /// This origin with another host. None if that is no name and no address.
+    pub(crate) fn with_host(&self, host: &str) -> Option<Origin> {
+        Some(Origin { host: Host::parse(host).ok()?, ..self.clone() })
+    }
+
+    /// Its host's name or address.
+    pub(crate) fn host(&self) -> String {
+        self.host.to_string()
+    }
+
     /// Whether its host is called so.
     pub(crate) fn is_named(&self, host: &str) -> bool {
         self.host.to_string().eq_ignore_ascii_case(host)
