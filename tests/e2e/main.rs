@@ -11,6 +11,8 @@ mod argus;
 mod bounds;
 mod c_plugin;
 mod chaos;
+#[cfg(target_os = "linux")]
+mod crashes;
 mod create;
 mod faults;
 mod forges;

@@ -11,7 +11,7 @@ use crate::frame::{FrameError, FromWorker, ToWorker};
 use crate::library::{self, Library};
 use crate::permissions::Permissions;
 use crate::serve::{self, Pipe};
-use crate::{sandbox, stdio};
+use crate::{crash, sandbox, stdio};
 
 /// The first argument, by which the host's program becomes a worker. If pairs of numbers stand after it
 /// (`THREADS TIMES ...`), it becomes one for the validator, which calls many instances by itself.
@@ -83,7 +83,7 @@ fn load(
     // The copy in memory that is loaded (see library::prepare) is made before the sandbox, which forbids that.
     let prepared = library::prepare(&path, sha256);
     let unconfined = confine(&permissions, &path)?;
-    match prepared.and_then(|prepared| library::load(&prepared)) {
+    match prepared.and_then(|prepared| crash::telling(&path, || library::load(&prepared))) {
         Ok(library) => Ok(Some((library, unconfined))),
         Err(error) => {
             let mut why = error.to_string();
