@@ -24,6 +24,8 @@ mod readme;
 mod real;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod secrets;
 mod serve;
 mod serve_limits;
 mod serve_live;
