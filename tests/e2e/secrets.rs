@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rustix::process::geteuid;
-use ticket_host_tests::{Installation, run, wait_for};
+use ticket_host_tests::{Installation, c_plugin, run, wait_for};
 
 /// A command that can't look into other processes by root's rights to do that.
 fn without_roots_eyes(command: &Command) -> Command {
@@ -50,4 +50,12 @@ fn another_process_of_the_same_user_reads_nothing_of_the_host_and_no_core_is_dum
     });
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+#[test]
+fn check_says_when_the_host_runs_as_root() {
+    let host = Installation::with(&c_plugin("misbehaves"), "https://tickets.example.org", "");
+    let checked = host.run(&["check"]).ended(0).stdout;
+    let is_said = checked.contains("the host runs as root") && checked.contains("User=");
+    assert_eq!(is_said, geteuid().is_root(), "{checked}");
 }
