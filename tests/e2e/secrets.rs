@@ -1,9 +1,42 @@
-//! What keeps secrets from being read beside the host: in its memory.
+//! What keeps secrets from being read beside the host: on their way, and in its memory.
 
 use std::process::Command;
 
 use rustix::process::geteuid;
 use ticket_host_tests::{Installation, c_plugin, run, wait_for};
+
+#[test]
+fn a_secret_that_goes_to_another_machine_unencrypted_is_a_warning_that_says_what_to_do() {
+    let host = Installation::new();
+    host.add(&c_plugin("webhook"));
+    let with = |endpoint: &str, more: &str| {
+        host.config(&format!(
+            "[backends.b]\nplugin = \"webhook\"\nendpoint = \"{endpoint}\"\n{more}\n\
+             [queue]\npath = \"queue.db\"\n"
+        ));
+    };
+    const WARNING: &str = "unencrypted, and can be read on its way there; write https:// in";
+    let secret = "secret = { token = \"hunter2\" }";
+    let added = format!("{secret}\nallow_origins = [\"http://files.example.org:81\"]");
+    // Nothing is there: what the check finds is no part of this.
+    for (endpoint, more, warned) in [
+        ("http://tickets.invalid:81", secret, Some("goes to http://tickets.invalid:81 ")),
+        ("https://tickets.invalid", &added, Some("goes to http://files.example.org:81 ")),
+        ("https://tickets.invalid", secret, None),
+        ("http://127.0.0.1:1", secret, None),
+        ("http://[::1]:1", secret, None),
+        ("http://localhost:1", secret, None),
+    ] {
+        with(endpoint, more);
+        let said = host.run(&["check"]).stderr;
+        assert_eq!(said.contains(WARNING), warned.is_some(), "{endpoint} {more}: {said}");
+        assert!(said.contains(warned.unwrap_or("")), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    with("http://tickets.invalid:81", secret);
+    let _service = host.serve();
+    host.logged(WARNING, 1);
+}
 
 /// A command that can't look into other processes by root's rights to do that.
 fn without_roots_eyes(command: &Command) -> Command {

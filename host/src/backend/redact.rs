@@ -72,6 +72,11 @@ impl Redactor {
         Redactor { needles, automaton }
     }
 
+    /// Whether there is a secret at all.
+    pub(crate) fn hides_any(&self) -> bool {
+        !self.needles.is_empty()
+    }
+
     /// The text with `***` for every secret in it.
     pub(crate) fn strike(&self, text: &str) -> String {
         strike(text, Reading::all(text).flat_map(|reading| self.read(reading).0).collect())
@@ -394,6 +399,18 @@ mod tests {
     fn what_the_schema_calls_public_stays_readable() {
         let redactor = redactor(json!({"username": "argus", "password": "hunter22"}));
         assert_eq!(redactor.strike("user argus may not"), "user argus may not");
+    }
+
+    #[test]
+    fn a_public_value_and_an_empty_one_are_no_secrets() {
+        for (secret, hides) in [
+            (json!({}), false),
+            (json!({"username": "argus", "password": ""}), false),
+            (json!({"username": "argus", "password": "x"}), true),
+            (json!({"token": "hunter2"}), true),
+        ] {
+            assert_eq!(redactor(secret.clone()).hides_any(), hides, "{secret}");
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         keys: trust::keys(&source, raw.trusted_keys)?,
         pins: backends.values().filter_map(|backend| backend.sha256).collect(),
     };
+    let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?;
     Ok(Config {
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
@@ -108,9 +109,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         max_incident_bytes: limits.max_incident_bytes,
         serve: ServeConfig::read(&source, base, raw.serve)?,
         queue: QueueConfig::read(&source, path, raw.queue)?,
-        argus: raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?,
+        warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
+        argus,
         backends,
-        warnings: Vec::new(),
     })
 }
 
@@ -172,6 +173,23 @@ mod tests {
             assert!(error.message.contains(why), "{error}");
             assert_eq!(pointed_at(&error), at);
             assert!(error.help.is_some());
+        }
+    }
+
+    #[test]
+    fn a_token_that_goes_to_argus_unencrypted_is_a_warning() {
+        for (url, warned) in [
+            ("http://argus.example.org/", true),
+            ("https://argus.example.org/", false),
+            ("http://127.0.0.1:8000/", false),
+        ] {
+            let text = format!("{BACKEND}[argus]\nurl = \"{url}\"\ntoken = \"hunter2\"\n");
+            let warnings = parse(Path::new("c.toml"), &text).unwrap().warnings;
+            assert_eq!(!warnings.is_empty(), warned, "{url}: {warnings:?}");
+            for warning in warnings {
+                assert!(warning.contains("http://argus.example.org unencrypted"), "{warning}");
+                assert!(warning.contains("write https:// in argus.url"), "{warning}");
+            }
         }
     }
 
