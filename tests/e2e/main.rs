@@ -11,6 +11,8 @@ mod argus;
 mod bounds;
 mod c_plugin;
 mod chaos;
+#[cfg(target_os = "linux")]
+mod crashes;
 mod create;
 #[cfg(target_os = "linux")]
 mod denials;
@@ -25,6 +27,8 @@ mod readme;
 mod real;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod secrets;
 mod serve;
 mod serve_limits;
 mod serve_live;

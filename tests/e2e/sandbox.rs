@@ -398,47 +398,101 @@ fn a_redirect_takes_no_secret_along() {
     assert!(elsewhere.seen().is_empty());
 }
 
-/// The host is given a hosts file of its own: it answers as whoever owns the vendor's DNS could.
-#[test]
-fn a_name_below_the_endpoints_that_leads_home_is_denied() {
+/// What `create` says when the hostile plugin asks for `http://NAME:PORT`. The host is given a hosts file of its own,
+/// which answers as whoever owns the endpoint's domain could; `namespaces` are arguments of unshare(1). None where
+/// that can't be had.
+fn asks_with_hosts(
+    namespaces: &[&str],
+    hosts: &str,
+    name: &str,
+    port: &str,
+    more: &str,
+) -> Option<ticket_host_tests::Run> {
     let private = |command: &str| {
         let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "sh", "-c", command]);
+        unshare.args(namespaces).args(["--mount", "sh", "-c", command]);
         unshare
     };
     if !private("true").output().is_ok_and(|output| output.status.success()) {
-        return skipped("needs root, and that it may mount a hosts file of its own");
+        return None;
     }
+    let host = Installation::with(
+        &c_plugin("hostile"),
+        &format!("http://tickets.example.org:{port}"),
+        &format!(
+            "secret = {{ token = \"hunter2\" }}\n{more}\n\
+             information = {{ fault = \"http\", argument = \"http://{name}:{port}/x?key=1\" }}"
+        ),
+    );
+    fs::write(host.path("hosts"), hosts).unwrap();
+    let command = format!(
+        "mount --bind {} /etc/hosts && exec {} --config {} create --force {}",
+        host.path("hosts").display(),
+        host.path("bin/ticket-host").display(),
+        host.path("config.toml").display(),
+        ticket_host_tests::incident("plugin-closed").display(),
+    );
+    Some(run(private(&command), b""))
+}
+
+const OWN_HOSTS: &str = "needs root, and that it may mount a hosts file of its own";
+
+#[test]
+fn a_name_below_the_endpoints_that_leads_home_is_denied() {
     let home = desk(|_| None);
-    let port = home.url.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
-    let host = Installation::new();
-    host.add(&c_plugin("hostile"));
-    fs::write(host.path("hosts"), "127.0.0.1 tickets.example.org evil.tickets.example.org\n")
-        .unwrap();
-    let create = |name: &str, more: &str| {
-        host.config(&format!(
-            "[backends.b]\nplugin = \"hostile\"\nendpoint = \"http://tickets.example.org:{port}\"\n\
-             secret = {{ token = \"hunter2\" }}\n{more}\n\
-             information = {{ fault = \"http\", argument = \"http://{name}:{port}/x?key=1\" }}\n"
-        ));
-        let command = format!(
-            "mount --bind {} /etc/hosts && exec {} --config {} create --force {}",
-            host.path("hosts").display(),
-            host.path("bin/ticket-host").display(),
-            host.path("config.toml").display(),
-            ticket_host_tests::incident("plugin-closed").display(),
-        );
-        run(private(&command), b"")
+    let port = home.url.trim_end_matches('/').rsplit(':').next().unwrap();
+    let asks = |hosts: &str, name: &str, more: &str| asks_with_hosts(&[], hosts, name, port, more);
+    let evil = "1.1.1.1 tickets.example.org\n127.0.0.1 evil.tickets.example.org\n";
+    let Some(denied) = asks(evil, "evil.tickets.example.org", "") else {
+        return skipped(OWN_HOSTS);
     };
-    create("evil.tickets.example.org", "")
+    let origin = format!("http://evil.tickets.example.org:{port}");
+    denied
         .ended(3)
-        .says("evil.tickets.example.org leads to 127.0.0.1")
-        .says("allow_origins");
+        .says(&format!("denied: the plugin asked for {origin}, but its name leads to 127.0.0.1"))
+        .says("which is this machine")
+        .says(&format!("add \"{origin}\" to the backend's allow_origins"));
     assert!(home.seen().is_empty());
-    create("tickets.example.org", "").ended(6).says("it went out");
-    let added = format!("allow_origins = [\"http://evil.tickets.example.org:{port}\"]");
-    create("evil.tickets.example.org", &added).ended(6).says("it went out");
-    assert_eq!(home.seen().len(), 2);
+    let added = format!("allow_origins = [\"{origin}\"]");
+    let own = "127.0.0.1 tickets.example.org same.tickets.example.org\n";
+    for (hosts, name, more) in [
+        (evil, "evil.tickets.example.org", added.as_str()),
+        // The operator wrote this one, and the other is where this one is.
+        (own, "tickets.example.org", ""),
+        (own, "same.tickets.example.org", ""),
+    ] {
+        asks(hosts, name, more).unwrap().ended(6).says("it went out");
+    }
+    assert_eq!(home.seen().len(), 3);
+}
+
+/// There is no network in the host's namespace: what isn't denied can't be reached.
+#[test]
+fn a_name_below_the_endpoints_leads_to_a_private_network_only_if_the_endpoint_does() {
+    for (own, below, is_denied) in [
+        ("1.1.1.1", "1.0.0.1", false),
+        ("1.1.1.1", "10.0.0.2", true),
+        ("1.1.1.1", "100.64.0.1", true),
+        ("1.1.1.1", "fd00::2", true),
+        ("10.0.0.1", "10.0.0.2", false),
+        ("10.0.0.1", "fd00::2", false),
+        ("10.0.0.1", "127.0.0.1", true),
+        ("10.0.0.1", "169.254.169.254", true),
+        ("10.0.0.1", "100.100.100.200", true),
+        ("10.0.0.1", "168.63.129.16", true),
+        ("10.0.0.1", "192.0.0.192", true),
+        ("10.0.0.1", "fd00:ec2::254", true),
+        ("10.0.0.1", "64:ff9b::169.254.169.254", true),
+        ("fd00::1", "::ffff:169.254.169.254", true),
+    ] {
+        let hosts = format!("{own} tickets.example.org\n{below} api.tickets.example.org\n");
+        let asked = asks_with_hosts(&["--net"], &hosts, "api.tickets.example.org", "80", "");
+        let Some(asked) = asked else { return skipped(OWN_HOSTS) };
+        let case = format!("{own} -> {below}: {}", asked.stderr);
+        assert_eq!(asked.stderr.contains("but its name leads to"), is_denied, "{case}");
+        assert_eq!(asked.stderr.contains("can't be reached"), !is_denied, "{case}");
+        assert!(!asked.stderr.contains("hunter2"), "{case}");
+    }
 }
 
 #[test]

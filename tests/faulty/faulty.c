@@ -22,6 +22,8 @@
 #define write(file, bytes, len) _write(file, bytes, (unsigned)(len))
 #else
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 #endif
@@ -142,6 +144,22 @@ static void crash(void) {
    abort(); /* for platforms where address 0 can be written to */
 }
 
+#ifndef _WIN32
+static sigjmp_buf survived;
+
+static void survive(int signal) {
+   (void)signal;
+   siglongjmp(survived, 1);
+}
+
+/* Crashes, and goes on by a handler of its own, as runtimes of languages do. */
+static void crash_and_survive(void) {
+   struct sigaction own = {.sa_handler = survive};
+   sigaction(SIGSEGV, &own, NULL);
+   if (sigsetjmp(survived, 1) == 0) crash();
+}
+#endif
+
 /* Never returns. It sleeps, or uses a whole core where the sandbox refuses to let it sleep in pause(2). */
 static void hang(void) {
    for (;;) {
@@ -204,6 +222,9 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
    IF("abort") abort();
    IF("segfault") crash();
    IF("exit") exit(0);
+#ifndef _WIN32
+   IF("survives_segfault") { crash_and_survive(); return correct(call, operation, "survived"); }
+#endif
    IF("loop") hang();
    IF("spin") for (;;) deeper = 1;
    IF("stack_overflow") deeper = overflow_the_stack(0);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -55,9 +55,14 @@ impl Installation {
 
     /// As [`Installation::serve`], with these variables in the service's environment.
     pub fn serve_with(&self, environment: &[(&str, &str)]) -> Service {
-        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.envs(environment.iter().copied());
+        self.serve_by(command)
+    }
+
+    /// As [`Installation::serve`], by this command.
+    pub fn serve_by(&self, mut command: Command) -> Service {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -124,7 +129,7 @@ impl Service {
     }
 
     pub fn signal(&self, name: &str) {
-        let mut kill = std::process::Command::new("kill");
+        let mut kill = Command::new("kill");
         assert!(
             kill.arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap().success()
         );

@@ -19,6 +19,7 @@ use super::{Backend, MadeOf, schema};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::origin::Origin;
 use crate::plugins::catalog::Plugin;
 use crate::worker::{Confinement, Denials};
 
@@ -57,10 +58,13 @@ impl Backend {
         let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
             .map_err(|error| pointing(Setting::Template, error))?;
         let mut warnings = resolved.warnings;
+        let redactor = Redactor::new(&secret, &manifest.secret_schema);
         warnings.extend(oddities(config, plugin));
+        if redactor.hides_any() {
+            warnings.extend(readable_on_the_way(config));
+        }
         warnings.extend(templates.warnings.iter().cloned());
         let recipe = recipe(config, plugin, confinement, &secret);
-        let redactor = Redactor::new(&secret, &manifest.secret_schema);
         Ok(Backend {
             name: config.name.clone(),
             warnings,
@@ -158,6 +162,22 @@ fn oddities(config: &BackendConfig, plugin: &Plugin) -> Vec<String> {
         oddities.push(format!("{file}: {why}, and signatures = \"warn\" lets it run"));
     }
     oddities
+}
+
+/// A sentence for each setting by which the secret goes where it can be read on the way.
+fn readable_on_the_way(config: &BackendConfig) -> Vec<String> {
+    let endpoint = Origin::of(&config.endpoint);
+    let endpoint = endpoint.iter().map(|origin| ("endpoint", origin));
+    let all = endpoint.chain(config.allow_origins.iter().map(|origin| ("allow_origins", origin)));
+    let readable = all.filter(|(_, origin)| origin.is_readable_on_the_way());
+    readable
+        .map(|(setting, origin)| {
+            format!(
+                "the secret goes to {origin} unencrypted, and can be read on its way there; write https:// in {setting} \
+                 (ca_file is for a certificate authority of your own)"
+            )
+        })
+        .collect()
 }
 
 /// The digest of a file of certificates. None if it can't be read; then making the gateway has failed already.

@@ -2,21 +2,44 @@
 //!
 //! This helps against accidents. It is no fence against a malicious plugin, which could write the secret backwards;
 //! what keeps such a plugin from sending it anywhere is the gateway.
+//!
+//! A text is read in each of several [`Reading`]s, such as "with %2F for a slash", and the secret is looked for in
+//! what was read. So it is found however many of its characters are escaped, and in whichever way.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod reading;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use aho_corasick::Anchored;
+use aho_corasick::automaton::Automaton;
+use aho_corasick::nfa::contiguous::NFA;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
+
+use reading::{LONGEST_ESCAPE, Read, Reading};
 
 /// Secrets of fewer bytes are not struck out: if every "a" were, there would be nothing left to read.
 const SHORTEST: usize = 4;
+/// Base64 in the middle of a longer text is struck out if the secret decides so many of its characters; fewer could
+/// stand there by chance.
+const SHORTEST_INSIDE: usize = 8;
+/// Pairs of user and password that are looked for as Basic authentication has them. Where there are more, what is
+/// left of the pair is the base64 of one secret in the middle of a longer text, which is looked for too.
+const MOST_PAIRS: usize = 256;
+/// Users and passwords by which Basic authentication carries a token alone. An empty one is the most usual.
+const STAND_INS: [&str; 4] = ["", "x-oauth-basic", "x-token-auth", "oauth2"];
 const STRUCK_OUT: &str = "***";
 /// The keyword by which a plugin's schema of the secret says that a property may be shown, such as a user name.
 const PUBLIC: &str = "x-ticket-public";
 
-/// The texts to strike out, longest first: each secret value in every spelling that it can have in a request or in
-/// an answer to one.
+/// What to strike out: each secret value as it is, and as base64 has it.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor {
-    needles: Vec<String>,
+    needles: Vec<Vec<u8>>,
+    /// Finds them all in one go (Aho and Corasick). None if there are none.
+    automaton: Option<NFA>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -25,75 +48,172 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// The bytes of a text in UTF-8, and also in Latin-1 if that has all its characters.
-fn spellings(text: &str) -> Vec<Vec<u8>> {
-    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-    std::iter::once(text.as_bytes().to_vec()).chain(latin1).collect()
-}
-
 impl Redactor {
     /// Strikes out every text in `secret` but what `schema` marks as public.
     pub(crate) fn new(secret: &Value, schema: &Value) -> Redactor {
         let mut all = Vec::new();
         let mut hidden = Vec::new();
         collect(secret, None, &mut Vec::new(), schema, &mut all, &mut hidden);
+        // An empty one, which some plugins take for "none", is no secret.
+        hidden.retain(|text| !text.is_empty());
         let mut needles = Vec::new();
-        for text in &hidden {
-            let json = Value::from(text.as_str()).to_string();
-            needles.push(text.clone());
-            needles.push(json.trim_matches('"').to_owned());
-            needles.push(ticket_plugin_api::http::escape(text));
-            needles.push(STANDARD.encode(text));
+        for secret in hidden.iter().flat_map(|text| spellings(text)) {
+            needles.extend(base64_of(&secret));
+            needles.extend((0..3).flat_map(|before| base64_inside(&secret, before)));
+            needles.push(secret);
         }
-        // Basic authentication is base64 of "USER:PASSWORD". Servers disagree on the charset, so name and password
-        // are tried in either one.
-        for (user, password) in all.iter().flat_map(|u| hidden.iter().map(move |p| (u, p))) {
-            for user in spellings(user) {
-                for password in spellings(password) {
-                    needles.push(STANDARD.encode([&user, &b":"[..], &password].concat()));
-                }
-            }
-        }
+        needles.extend(pairs(&all, &hidden).iter().flat_map(|pair| base64_of(pair)));
         needles.retain(|needle| needle.len() >= SHORTEST);
-        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        needles.sort();
         needles.dedup();
-        Redactor { needles }
+        let automaton = (!needles.is_empty()).then(|| {
+            NFA::new(&needles).expect("a secret has fewer bytes than there can be states")
+        });
+        Redactor { needles, automaton }
+    }
+
+    /// Whether there is a secret at all.
+    pub(crate) fn hides_any(&self) -> bool {
+        !self.needles.is_empty()
     }
 
     /// The text with `***` for every secret in it.
     pub(crate) fn strike(&self, text: &str) -> String {
-        let mut out = text.to_owned();
-        for needle in &self.needles {
-            if out.contains(needle.as_str()) {
-                out = out.replace(needle.as_str(), STRUCK_OUT);
+        strike(text, Reading::all(text).flat_map(|reading| self.read(reading).0).collect())
+    }
+
+    /// As [`Redactor::strike`], for a text whose end was cut off: also what may be the beginning of a secret there
+    /// is struck out.
+    pub(crate) fn strike_cut(&self, text: &str) -> String {
+        let mut found = Vec::new();
+        for reading in Reading::all(text) {
+            let (whole, tail) = self.read(reading);
+            found.extend(whole);
+            found.extend(self.begun(&tail).map(|start| start..text.len()));
+        }
+        strike(text, found)
+    }
+
+    /// As [`Redactor::strike`], of the first `most` bytes: for a text of which no more is shown.
+    pub(crate) fn strike_start(&self, text: &str, most: usize) -> String {
+        match &text[..text.floor_char_boundary(most)] {
+            start if start.len() < text.len() => self.strike_cut(start),
+            whole => self.strike(whole),
+        }
+    }
+
+    /// Where in the text secrets stand, and the last bytes that were read, as many as the longest needle has.
+    fn read(&self, reading: Reading) -> (Vec<Range<usize>>, VecDeque<Read>) {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        let mut tail = VecDeque::new();
+        let Some(automaton) = &self.automaton else { return (found, tail) };
+        let Ok(mut state) = automaton.start_state(Anchored::No) else { return (found, tail) };
+        for read in reading {
+            state = automaton.next_state(Anchored::No, state, read.byte);
+            let end = read.source.end;
+            if tail.len() == automaton.max_pattern_len() {
+                tail.pop_front();
+            }
+            tail.push_back(read);
+            if automaton.is_match(state) {
+                let ending_here = (0..automaton.match_len(state))
+                    .map(|nth| automaton.pattern_len(automaton.match_pattern(state, nth)));
+                let longest = ending_here.max().unwrap_or_default();
+                let mut start = tail[tail.len() - longest].source.start;
+                while let Some(last) = found.pop_if(|last| last.end > start) {
+                    start = start.min(last.start);
+                }
+                found.push(start..end);
             }
         }
-        out
+        (found, tail)
     }
+
+    /// Where in the text something begins that goes up to the end of what was read, and may be the beginning of a
+    /// secret.
+    fn begun(&self, tail: &VecDeque<Read>) -> Option<usize> {
+        let bytes: Vec<u8> = tail.iter().map(|read| read.byte).collect();
+        // The cut may have gone through an escape, which is then no part of what is compared.
+        let escape = tail.iter().rposition(|read| read.unresolved);
+        let escape = escape.filter(|at| tail.len() - at < LONGEST_ESCAPE);
+        let begun_before = |end: usize| {
+            let begun = |needle: &Vec<u8>| {
+                let mut lengths = (SHORTEST..needle.len()).rev();
+                lengths.find(|length| bytes[..end].ends_with(&needle[..*length]))
+            };
+            let longest = self.needles.iter().filter_map(begun).max()?;
+            Some(tail[end - longest].source.start)
+        };
+        std::iter::once(tail.len()).chain(escape).filter_map(begun_before).min()
+    }
+}
+
+/// The text with `***` for each of the ranges, of which those that overlap become one.
+fn strike(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| range.start);
+    let mut out = String::with_capacity(text.len());
+    let mut kept = 0;
+    let mut ranges = ranges.into_iter().peekable();
+    while let Some(Range { start, mut end }) = ranges.next() {
+        while let Some(next) = ranges.next_if(|next| next.start < end) {
+            end = end.max(next.end);
+        }
+        // A secret in Latin-1 can be found within the characters of UTF-8.
+        out.push_str(&text[kept..text.floor_char_boundary(start).max(kept)]);
+        out.push_str(STRUCK_OUT);
+        kept = text.ceil_char_boundary(end);
+    }
+    out.push_str(&text[kept..]);
+    out
+}
+
+/// The bytes of a text in UTF-8, and also in Latin-1 if that has all its characters.
+fn spellings(text: &str) -> Vec<Vec<u8>> {
+    let utf8 = text.as_bytes().to_vec();
+    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    let latin1 = latin1.filter(|latin1| *latin1 != utf8);
+    std::iter::once(utf8).chain(latin1).collect()
+}
+
+/// What Basic authentication makes base64 of, "USER:PASSWORD", where one of the two is hidden. Servers disagree on the
+/// charset, so both are spelled in either one.
+fn pairs(all: &[String], hidden: &[String]) -> Vec<Vec<u8>> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for secret in hidden {
+        let users = STAND_INS.into_iter().chain(all.iter().map(String::as_str));
+        pairs.extend(users.map(|user| (user, secret.as_str())));
+        pairs.extend(STAND_INS.map(|password| (secret.as_str(), password)));
+    }
+    pairs.truncate(MOST_PAIRS);
+    let mut spelled = Vec::new();
+    for (user, password) in pairs {
+        for user in spellings(user) {
+            let with = |password: Vec<u8>| [&user, &b":"[..], &password].concat();
+            spelled.extend(spellings(password).into_iter().map(with));
+        }
+    }
+    spelled
+}
+
+/// Base64 of the bytes alone, in both alphabets, with and without padding.
+fn base64_of(bytes: &[u8]) -> [Vec<u8>; 4] {
+    [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
+        .map(|engine| engine.encode(bytes).into_bytes())
+}
+
+/// In both alphabets, the characters that the bytes alone decide in the base64 of a longer text: one in which, modulo
+/// 3, `before` bytes stand before them. Nothing if these are too few.
+fn base64_inside(bytes: &[u8], before: usize) -> impl Iterator<Item = Vec<u8>> {
+    let padded = [vec![0; before], bytes.to_vec()].concat();
+    // Each character stands for 6 bits. The first and the last one may also stand for a neighbour's.
+    let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
+    let encoded = [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| engine.encode(&padded));
+    let inside = encoded.map(|text| text.as_bytes()[first.min(end)..end].to_vec());
+    inside.into_iter().filter(|inside| inside.len() >= SHORTEST_INSIDE)
 }
 
 /// Gathers the texts of a secret: `all` of them, and those that are to be `hidden`. `member` is the name under
 /// which `value` stands, `public` the names that `schema` marks as public.
-impl Redactor {
-    /// As [`Redactor::strike`], for a text whose end was cut off: also what may be the beginning of a secret there
-    /// is struck out.
-    pub(crate) fn strike_cut(&self, text: &str) -> String {
-        let mut out = self.strike(text);
-        let is_begun = |out: &str, needle: &str| {
-            let begins = |length: &usize| {
-                needle.is_char_boundary(*length) && out.ends_with(&needle[..*length])
-            };
-            (SHORTEST..needle.len()).rev().find(begins)
-        };
-        if let Some(length) = self.needles.iter().filter_map(|needle| is_begun(&out, needle)).max()
-        {
-            out.truncate(out.len() - length);
-            out.push_str(STRUCK_OUT);
-        }
-        out
-    }
-}
-
 fn collect(
     value: &Value,
     member: Option<&str>,
@@ -152,24 +272,145 @@ mod tests {
         Redactor::new(&secret, &schema)
     }
 
+    #[track_caller]
+    fn strikes(redactor: &Redactor, spelling: &str) {
+        assert_eq!(redactor.strike(&format!("<{spelling}>")), "<***>", "{spelling}");
+    }
+
     #[test]
     fn a_secret_is_struck_out_in_every_spelling() {
-        let redactor = redactor(json!({"username": "argus", "password": "pä\"ss/wörd"}));
+        let redactor = redactor(json!({"username": "argus", "password": "pä\"s s/w&ö'<r>d"}));
         for spelling in [
-            "pä\"ss/wörd".to_owned(),
-            r#"pä\"ss/wörd"#.to_owned(),
-            "p%C3%A4%22ss%2Fw%C3%B6rd".to_owned(),
-            STANDARD.encode("argus:pä\"ss/wörd"),
-            STANDARD.encode(b"argus:p\xe4\"ss/w\xf6rd"),
+            // As it is.
+            "pä\"s s/w&ö'<r>d",
+            // Percent encoding of more characters or of fewer, in lower case, in Latin-1, in a form.
+            "p%C3%A4%22s%20s%2Fw%26%C3%B6%27%3Cr%3Ed",
+            "p%c3%a4%22s%20s%2fw%26%c3%b6%27%3cr%3ed",
+            "p%C3%A4\"s%20s/w&%C3%B6'<r>d",
+            "p%E4%22s%20s/w&%F6'%3Cr%3Ed",
+            "p%C3%A4%22s+s%2Fw%26%C3%B6%27%3Cr%3Ed",
+            "%70%C3%A4%22%73%20%73%2F%77%26%C3%B6%27%3C%72%3E%64",
+            // JSON's and Python's.
+            r#"pä\"s s/w&ö'<r>d"#,
+            r#"p\u00e4\"s s\/w\u0026\u00f6\u0027\u003cr\u003ed"#,
+            r#"p\u00E4\u0022s s\u002Fw\u0026\u00F6\u0027\u003Cr\u003Ed"#,
+            r#"pä"s s/w&ö\'<r>d"#,
+            r#"p\xe4"s s/w&\xf6\'<r>d"#,
+            r#"p\xc3\xa4"s s/w&\xc3\xb6\'<r>d"#,
+            // HTML's.
+            "pä&quot;s s/w&amp;ö&#39;&lt;r&gt;d",
+            "p&#228;&#34;s s&#47;w&#38;&#246;&apos;&#60;r&#62;d",
+            "p&#xe4;&#x22;s&#x20;s&#x2F;w&#x26;&#xF6;&#x27;&#x3C;r&#x3e;d",
         ] {
-            assert_eq!(redactor.strike(&format!("<{spelling}>")), "<***>", "{spelling}");
+            strikes(&redactor, spelling);
         }
+    }
+
+    #[test]
+    fn base64_is_struck_out_in_both_alphabets_and_as_half_of_basic_authentication() {
+        // Its base64 has + and /, and = with some of the users.
+        let redactor = redactor(json!({"username": "argus", "password": "pä>>??~~ö"}));
+        let (utf8, latin1) = ("pä>>??~~ö".as_bytes(), &b"p\xe4>>??~~\xf6"[..]);
+        for password in [utf8, latin1] {
+            for (before, after) in [
+                ("", ""),
+                ("argus:", ""),
+                ("", ":"),
+                (":", ""),
+                ("", ":x-oauth-basic"),
+                ("x-token-auth:", ""),
+                ("oauth2:", ""),
+            ] {
+                let whole = [before.as_bytes(), password, after.as_bytes()].concat();
+                for spelling in base64_of(&whole) {
+                    let spelling = String::from_utf8(spelling).unwrap();
+                    strikes(&redactor, &spelling);
+                    strikes(&redactor, &spelling.replace('/', "\\/"));
+                    strikes(&redactor, &spelling.replace('=', "%3D").replace('+', "%2b"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn base64_of_a_longer_text_loses_what_the_secret_decides() {
+        let redactor = redactor(json!({"token": "hunter2"}));
+        for before in ["", "a", "ab", "{\"token\":\"", "someone:", "anyone:"] {
+            for (after, engine) in [("", STANDARD), ("\"}", URL_SAFE), ("!", STANDARD_NO_PAD)] {
+                let struck = redactor.strike(&engine.encode(format!("{before}hunter2{after}")));
+                assert!(struck.contains("***"), "{before}{after}: {struck}");
+                let left = struck.replace("***", "");
+                // At most four characters of it are not the secret's alone.
+                let around = engine.encode(format!("{before}{after}")).len();
+                assert!(left.len() <= around + 4, "{before}{after}: {struck}");
+            }
+        }
+        // Of a short secret too few characters are left to tell it from anything else.
+        let short = self::redactor(json!({"token": "team"}));
+        let innocent = STANDARD.encode("a steam engine");
+        assert_eq!(short.strike(&innocent), innocent);
+    }
+
+    #[test]
+    fn secrets_that_overlap_are_struck_out_together() {
+        let redactor = redactor(json!({"a": "abcdef", "b": "defghi", "c": "aaaa"}));
+        assert_eq!(redactor.strike("<abcdefghi> aaaaaaaaa aaa"), "<***> *** aaa");
+    }
+
+    #[test]
+    fn a_secret_in_latin1_is_struck_out_with_the_characters_that_it_is_a_part_of() {
+        // In Latin-1 this is the last byte of an ä in UTF-8, and three letters.
+        let redactor = redactor(json!({"token": "\u{a4}abc"}));
+        assert_eq!(redactor.strike("<äabc>"), "<***>");
+    }
+
+    #[test]
+    fn of_a_text_that_was_cut_the_beginning_of_a_secret_is_struck_out_too() {
+        let redactor = redactor(json!({"token": "hunter2/the<secret"}));
+        for cut in [
+            "hunter2",
+            "hunter2/the",
+            "hunter2%2",
+            "hunter2\\",
+            "hunter2\\u00",
+            "hunter2%2fthe%3",
+            "hunter2/the&l",
+            "hunter2/the&#",
+            "hunter2/the&lt;sec",
+            "aHVudGVy",
+        ] {
+            assert_eq!(redactor.strike_cut(&format!("<{cut}")), "<***", "{cut}");
+        }
+        assert_eq!(redactor.strike_cut("the hun"), "the hun");
+        assert_eq!(redactor.strike_cut("100% of hunters &c"), "100% of hunters &c");
+    }
+
+    #[test]
+    fn a_long_text_and_a_long_secret_take_little_time() {
+        let key = "-----BEGIN KEY-----\n".to_owned() + &"Aa0/\n".repeat(1000);
+        let redactor = redactor(json!({"key": key, "token": "aaaaaaaa"}));
+        let started = std::time::Instant::now();
+        let struck = redactor.strike(&"a%2faaaaaaaaA&amp;\\/+".repeat(20_000));
+        assert!(!struck.contains("aaaa"));
+        assert!(started.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]
     fn what_the_schema_calls_public_stays_readable() {
         let redactor = redactor(json!({"username": "argus", "password": "hunter22"}));
         assert_eq!(redactor.strike("user argus may not"), "user argus may not");
+    }
+
+    #[test]
+    fn a_public_value_and_an_empty_one_are_no_secrets() {
+        for (secret, hides) in [
+            (json!({}), false),
+            (json!({"username": "argus", "password": ""}), false),
+            (json!({"username": "argus", "password": "x"}), true),
+            (json!({"token": "hunter2"}), true),
+        ] {
+            assert_eq!(redactor(secret.clone()).hides_any(), hides, "{secret}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ const LONGEST_PREVIEW: usize = 64 << 10;
 
 /// The text as one line of at most 8 KiB, without the secret.
 pub(super) fn text(text: &str, redactor: &Redactor) -> String {
-    terminal::short_line(&redactor.strike(text), LONGEST_TEXT)
+    terminal::short_line(&redactor.strike_start(text, 2 * LONGEST_TEXT), LONGEST_TEXT)
 }
 
 /// The items of a list, each as one line, 16 KiB together. If some are left out, a last item says how many.
@@ -46,7 +46,7 @@ fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
 
 /// A preview. It keeps its lines, since a person reads it as it is.
 pub(super) fn preview(preview: &str, redactor: &Redactor) -> String {
-    terminal::cut(&redactor.strike(preview), LONGEST_PREVIEW)
+    terminal::cut(&redactor.strike_start(preview, 2 * LONGEST_PREVIEW), LONGEST_PREVIEW)
 }
 
 /// The ticket with all its texts bounded. Its URL must have the scheme http, https or `scheme`, the endpoint's own.
@@ -134,6 +134,17 @@ mod tests {
         assert!(serde_json::to_string(&kept).unwrap().len() < 64 << 10);
         assert!(kept.missing_fields[0].ends_with("bytes more)"), "{:?}", kept.missing_fields);
         assert_eq!(kept.warnings.last().unwrap(), &format!("... and {} more", (1 << 20) - 2048));
+    }
+
+    #[test]
+    fn of_a_huge_text_only_the_beginning_is_looked_at_and_no_secret_is_left_in_that() {
+        let redactor = Redactor::new(&serde_json::json!({"token": "hunter2"}), &true.into());
+        let before = "hunter2%2".repeat(2 * LONGEST_TEXT / 9);
+        let huge = before + &"hunter2&".repeat(4 << 20);
+        let started = std::time::Instant::now();
+        let kept = text(&huge, &redactor);
+        assert!(kept.len() <= LONGEST_TEXT + 3 && !kept.contains("hun"), "{kept}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None if config.backends.is_empty() => vec![config.backend(None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
+    if let Some(note) = root_note() {
+        print(note);
+    }
     let mut worst = None;
     for name in names {
         match check(&config, name, program).await {
@@ -58,6 +61,18 @@ async fn check(config: &Config, name: &str, program: &super::Arguments) -> Resul
     print(&safe(&out));
     let failed = checks.into_iter().find(|check| !check.ok);
     Ok(failed.map(|check| check.kind.map_or(Kind::Settings, Kind::from)))
+}
+
+/// A note if the host runs as root.
+fn root_note() -> Option<&'static str> {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        return Some(
+            "note: the host runs as root, which it doesn't need; run it as a user of its own, as the service of the \
+             Debian package does (User=ticket-host)\n",
+        );
+    }
+    None
 }
 
 /// What keeps the plugin from harming the host, and what it was granted.

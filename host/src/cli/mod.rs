@@ -91,6 +91,7 @@ enum Command {
 
 /// Runs the program's command line.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let arguments = Arguments::parse();
     // The service has nobody who waits for its answers, so its log says more from the start.
     let serves = matches!(arguments.command, Command::Serve(_));
@@ -126,6 +127,25 @@ pub fn main() -> ExitCode {
             }
             report(&error);
             ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+/// Keeps the secrets that are going to be in this process's memory from core dumps, and from other processes of the
+/// same user.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
+        // Where core dumps go to a program, such as systemd's, the limit doesn't count.
+        let done = process::set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| {
+            let none = Rlimit { current: Some(0), maximum: Some(0) };
+            process::setrlimit(Resource::Core, none)
+        });
+        if let Err(cause) = done {
+            warn(&format!(
+                "core dumps can't be turned off ({cause}): one of this program would hold secrets"
+            ));
         }
     }
 }

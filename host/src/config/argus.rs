@@ -13,6 +13,7 @@ use super::secret::SecretSource;
 use super::source::Source;
 use super::urls;
 use crate::error::Result;
+use crate::origin::Origin;
 
 /// The Argus that is watched.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +62,14 @@ impl ArgusConfig {
             interval: Duration::from_secs(interval),
             backend: raw.backend.map(Spanned::into_inner),
         })
+    }
+
+    /// What is odd about it though it can be used, if anything is.
+    pub(super) fn warning(&self) -> Option<String> {
+        let origin = Origin::of(&self.url).filter(Origin::is_readable_on_the_way)?;
+        Some(format!(
+            "Argus's token goes to {origin} unencrypted, and can be read on its way there; write https:// in argus.url"
+        ))
     }
 
     /// # Errors

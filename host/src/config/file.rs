@@ -104,6 +104,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         pins: backends.values().filter_map(|backend| backend.sha256).collect(),
         sandbox: raw.sandbox,
     };
+    let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?;
     Ok(Config {
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
@@ -112,9 +113,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         max_incident_bytes: limits.max_incident_bytes,
         serve: ServeConfig::read(&source, base, raw.serve)?,
         queue: QueueConfig::read(&source, path, raw.queue)?,
-        argus: raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?,
+        warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
+        argus,
         backends,
-        warnings: Vec::new(),
     })
 }
 
@@ -176,6 +177,23 @@ mod tests {
             assert!(error.message.contains(why), "{error}");
             assert_eq!(pointed_at(&error), at);
             assert!(error.help.is_some());
+        }
+    }
+
+    #[test]
+    fn a_token_that_goes_to_argus_unencrypted_is_a_warning() {
+        for (url, warned) in [
+            ("http://argus.example.org/", true),
+            ("https://argus.example.org/", false),
+            ("http://127.0.0.1:8000/", false),
+        ] {
+            let text = format!("{BACKEND}[argus]\nurl = \"{url}\"\ntoken = \"hunter2\"\n");
+            let warnings = parse(Path::new("c.toml"), &text).unwrap().warnings;
+            assert_eq!(!warnings.is_empty(), warned, "{url}: {warnings:?}");
+            for warning in warnings {
+                assert!(warning.contains("http://argus.example.org unencrypted"), "{warning}");
+                assert!(warning.contains("write https:// in argus.url"), "{warning}");
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! Invariants: all `unsafe` of the host is here. This crate knows no network, no HTTP, no config and
 //! no async runtime: it depends on none of them.
 
+mod crash;
 mod digest;
 mod exercise;
 pub mod frame;

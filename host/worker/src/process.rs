@@ -12,7 +12,7 @@ use crate::frame::{FrameError, FromWorker, ToWorker};
 use crate::library::{self, Image, Library};
 use crate::sandbox::{self, Policy};
 use crate::serve::{self, Pipe};
-use crate::stdio;
+use crate::{crash, stdio};
 
 /// The first argument, by which the host's program becomes a worker. If pairs of numbers stand after it
 /// (`THREADS TIMES ...`), it becomes one for the validator, which calls many instances by itself.
@@ -99,7 +99,7 @@ fn load(pipe: &mut Standard, handed: Handed) -> Result<Option<Library>, FrameErr
     };
     #[cfg(not(target_os = "linux"))]
     let Handed {} = handed;
-    match library::load(&image) {
+    match crash::telling(&image.path, || library::load(&image)) {
         Ok(library) => Ok(Some(library)),
         Err(error) => {
             pipe.send(&FromWorker::NotLoaded, reason(&error.to_string()))?;

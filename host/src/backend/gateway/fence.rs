@@ -18,11 +18,13 @@ impl Fence {
         Fence { endpoint: Origin::of(endpoint), allowed }
     }
 
-    /// Whether the operator wrote the name `host` itself in the config, and not only one that it is a
-    /// sub-domain of.
-    pub(super) fn names(&self, host: &str) -> bool {
-        let mut written = self.endpoint.iter().chain(&self.allowed);
-        written.any(|origin| origin.is_named(host))
+    /// If the name `host` is only a sub-domain of the endpoint's, and the operator didn't write it in the config: the
+    /// endpoint's own name, and the origin that the operator would have to add.
+    pub(super) fn only_below(&self, host: &str) -> Option<(String, Origin)> {
+        let endpoint = self.endpoint.as_ref()?;
+        let origin = endpoint.with_host(host).filter(|origin| endpoint.has_below(origin))?;
+        let is_written = self.allowed.iter().any(|allowed| allowed.is_named(host));
+        (!is_written).then(|| (endpoint.host(), origin))
     }
 
     /// Whether a request may go to `url`.
@@ -108,5 +110,26 @@ mod tests {
         assert!(admits("https://x.org", &allowed, "https://api.example.net:8443/a"));
         assert!(!admits("https://x.org", &allowed, "https://api.example.net/a"));
         assert!(!admits("https://x.org", &allowed, "https://a.api.example.net:8443/a"));
+    }
+
+    #[test]
+    fn a_name_that_the_operator_did_not_write_is_only_below_the_endpoints() {
+        let parse = |text: &str| Url::parse(text).unwrap();
+        let added = Origin::of(&parse("http://own.x.org")).unwrap();
+        let fence = Fence::new(&parse("https://x.org:8443"), vec![added]);
+        let (endpoint, origin) = fence.only_below("API.x.org").unwrap();
+        assert_eq!(
+            (endpoint.as_str(), origin.to_string().as_str()),
+            ("x.org", "https://api.x.org:8443")
+        );
+        for written in ["x.org", "X.ORG", "own.x.org", "OWN.x.org", "proxy.example.net"] {
+            assert!(fence.only_below(written).is_none(), "{written}");
+        }
+        for without_names_below in
+            ["http://127.0.0.1", "http://[::1]", "http://localhost", "file:///var"]
+        {
+            let fence = Fence::new(&parse(without_names_below), Vec::new());
+            assert!(fence.only_below("x.localhost").is_none(), "{without_names_below}");
+        }
     }
 }

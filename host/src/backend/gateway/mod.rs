@@ -2,6 +2,7 @@
 
 mod fence;
 mod pace;
+mod place;
 mod resolve;
 
 use std::path::PathBuf;
@@ -288,7 +289,8 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
 }
 
 fn build(route: &Route) -> Result<Client> {
-    let mut builder = builder().dns_resolver(Resolver { fence: Arc::clone(&route.fence) });
+    let proxy = route.proxy.as_ref().and_then(Url::host_str).map(str::to_owned);
+    let mut builder = builder().dns_resolver(Resolver { fence: Arc::clone(&route.fence), proxy });
     if let Some(path) = &route.ca_file {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
             cause: Some(cause),
@@ -360,7 +362,7 @@ pub(crate) fn root(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// The resolver's refusal among an error's causes, if there is one: the name leads back to this machine.
+/// The resolver's refusal among an error's causes, if there is one: the name leads inside.
 fn inward(error: &reqwest::Error) -> Option<&Inward> {
     let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = next {
@@ -471,6 +473,22 @@ mod tests {
             matches!(&outcome, HttpAnswer::NotSent(why) if why.contains("refused")),
             "{outcome:?}"
         );
+    }
+
+    #[test]
+    fn a_proxy_is_reached_by_a_name_that_leads_to_this_machine() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        let route = gateway("http://x.invalid/").route;
+        let gateway = Gateway::new(Route { proxy: Some(Url::parse(&proxy).unwrap()), ..route });
+        let outcome = run(&gateway, request("POST", "http://x.invalid/"));
+        assert!(matches!(outcome, HttpAnswer::Answered { status: 200, .. }), "{outcome:?}");
+        server.join().unwrap();
     }
 
     #[test]
