@@ -1,5 +1,5 @@
-//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, and
-//! the webhook.
+//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, the greedy
+//! one, and the webhook.
 //!
 //! The tests find them in the directory `env!("C_PLUGINS")`. The variable `CC` names the compiler; without it,
 //! it is `cc`.
@@ -56,7 +56,8 @@ fn build() -> Result<(), String> {
     let faulty = tests.join("faulty/faulty.c");
     let webhook = root.join("plugins/webhook-c/webhook.c");
     let hostile = tests.join("faulty/hostile.c");
-    for source in [&faulty, &hostile, &webhook, &include, &tests.join("build.rs")] {
+    let greedy = tests.join("faulty/greedy.c");
+    for source in [&faulty, &hostile, &greedy, &webhook, &include, &tests.join("build.rs")] {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -89,6 +90,7 @@ fn build() -> Result<(), String> {
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;
+        compiler.library("greedy", &greedy, &["-std=gnu11".into()])?;
     }
     for variant in VARIANTS {
         let defines =

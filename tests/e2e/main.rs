@@ -21,6 +21,8 @@ mod readme;
 #[path = "../real/mod.rs"]
 mod real;
 #[cfg(target_os = "linux")]
+mod resources;
+#[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
 mod serve_limits;

@@ -10,6 +10,8 @@
 mod digest;
 mod exercise;
 pub mod frame;
+#[cfg(unix)]
+mod keeper;
 pub mod library;
 pub mod permissions;
 mod process;
@@ -18,4 +20,6 @@ pub mod serve;
 mod stdio;
 
 pub use digest::Digest;
+#[cfg(unix)]
+pub use keeper::KEEP;
 pub use process::{ARGUMENT, Confine, main, main_with};
