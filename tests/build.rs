@@ -1,5 +1,5 @@
-//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, the one that makes
-//! refused calls, and the webhook.
+//! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, the greedy
+//! one, the one that makes refused calls, and the webhook.
 //!
 //! The tests find them in the directory `env!("C_PLUGINS")`. The variable `CC` names the compiler; without it,
 //! it is `cc`.
@@ -56,8 +56,11 @@ fn build() -> Result<(), String> {
     let faulty = tests.join("faulty/faulty.c");
     let webhook = root.join("plugins/webhook-c/webhook.c");
     let hostile = tests.join("faulty/hostile.c");
+    let greedy = tests.join("faulty/greedy.c");
     let refused = tests.join("faulty/refused.c");
-    for source in [&faulty, &hostile, &refused, &webhook, &include, &tests.join("build.rs")] {
+    for source in
+        [&faulty, &hostile, &greedy, &refused, &webhook, &include, &tests.join("build.rs")]
+    {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -91,6 +94,7 @@ fn build() -> Result<(), String> {
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;
+        compiler.library("greedy", &greedy, &["-std=gnu11".into()])?;
     }
     for variant in VARIANTS {
         let defines =

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, PluginDir};
 use crate::plugins::trust::Trust;
 use crate::store::Failure;
+use crate::worker;
 
 /// How long making one backend may take: reading its secret and its certificates, and checking its settings.
 const PREPARING: Duration = Duration::from_secs(5);
@@ -124,7 +125,7 @@ impl Setup {
         let unconfined =
             unconfined.into_iter().map(|lack| format!("the sandbox is not whole: {lack}"));
         let all = self.config.warnings.iter().chain(&self.catalog.warnings).cloned();
-        all.chain(of_backends).chain(unconfined).collect()
+        all.chain(of_backends).chain(unconfined).chain(worker::watch::no_cgroups()).collect()
     }
 }
 

@@ -26,6 +26,8 @@ mod readme;
 #[path = "../real/mod.rs"]
 mod real;
 #[cfg(target_os = "linux")]
+mod resources;
+#[cfg(target_os = "linux")]
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod secrets;

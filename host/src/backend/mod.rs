@@ -8,6 +8,7 @@ mod call;
 mod fuzz;
 pub(crate) mod gateway;
 mod in_process;
+mod places;
 mod pool;
 mod prepare;
 pub(crate) mod redact;
@@ -28,7 +29,7 @@ use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use ticket_plugin_api::message::{Checks, Manifest};
 use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
 
-use crate::config::{BackendConfig, LookFirst};
+use crate::config::{BackendConfig, LookFirst, WorkerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
@@ -36,6 +37,12 @@ use crate::worker::{self, WorkerError};
 use call::{CallContext, Mode, Services};
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool};
+
+/// Bounds what the workers of all backends may take together, from now on.
+pub(crate) fn bound_workers(limits: &WorkerLimits) {
+    places::PLACES.bound(limits.most);
+    worker::watch::bound_memory(limits.memory);
+}
 
 /// An incident, and the key that its ticket has in a backend.
 #[derive(Debug, Clone)]
@@ -238,6 +245,14 @@ impl Backend {
                     format!("as many calls as it may make at once were under way for {seconds} s");
                 let busy = Error::new(Kind::Client, message).retry(Retry::Later);
                 self.error(busy.help("raise concurrency, or call_timeout_seconds"))
+            }
+            NoInstance::NoPlace => {
+                let seconds = self.call_timeout.as_secs_f64();
+                let message = format!(
+                    "as many workers as may be, of all backends, were busy for {seconds} s"
+                );
+                let busy = Error::new(Kind::Client, message).retry(Retry::Later);
+                self.error(busy.help("raise limits.max_workers, or call_timeout_seconds"))
             }
             NoInstance::Broken(cause) => self.broken(&cause, None),
             NoInstance::Refused(returned) => self.refused_to_open(returned),

@@ -1,9 +1,10 @@
 //! Instances of one backend's plugin: they are opened when they are needed, and kept while they are idle.
 //!
 //! Invariant: at most `concurrency` calls are under way at once, each on an instance of its own. An instance that
-//! broke the rules is not used again.
+//! broke the rules is not used again. All backends' workers together have bounds of their own: see [`super::places`].
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use ticket_host_worker::library::{Image, LoadError};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::call::CallContext;
 use super::in_process::{self, Blocking};
+use super::places::{PLACES, Place};
 use crate::config::Isolation;
 use crate::worker::{Confinement, GRACE, Peer, Worker, WorkerError};
 
@@ -32,9 +34,19 @@ pub(super) struct Recipe {
 /// An open instance.
 #[derive(Debug)]
 enum Instance {
-    Worker(Box<Worker>),
+    Worker(Box<Worker>, Place),
     InProcess(host_side::Instance),
 }
+
+/// An instance that waits for its next call.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub since: Instant,
+    instance: Instance,
+}
+
+/// The idle instances of one backend, the one that has been idle for the longest time first.
+pub(super) type IdleList = Mutex<Vec<Idle>>;
 
 /// Why a call, or the opening of an instance, ended without a result from the plugin.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +68,8 @@ pub(super) enum Broken {
 pub(super) enum NoInstance {
     /// As many calls as may be were under way, for as long as the call may take.
     Busy,
+    /// As many workers as may be, of all backends, were busy for as long.
+    NoPlace,
     Broken(Broken),
     /// What open() returned instead.
     Refused(Returned),
@@ -72,7 +86,7 @@ impl From<Broken> for NoInstance {
 pub(super) struct Pool {
     pub recipe: Recipe,
     permits: Semaphore,
-    idle: Mutex<Vec<Instance>>,
+    idle: Arc<IdleList>,
 }
 
 /// An instance that belongs to one call until it is given back.
@@ -85,7 +99,11 @@ pub(super) struct Taken<'a> {
 
 impl Pool {
     pub(super) fn new(recipe: Recipe, concurrency: usize) -> Pool {
-        Pool { recipe, permits: Semaphore::new(concurrency), idle: Mutex::default() }
+        let idle = Arc::default();
+        if recipe.isolation == Isolation::Worker {
+            PLACES.watch(Arc::downgrade(&idle));
+        }
+        Pool { recipe, permits: Semaphore::new(concurrency), idle }
     }
 
     /// Takes an idle instance, or opens a new one. Opening is a call of its own, whose context `opening` makes.
@@ -105,16 +123,15 @@ impl Pool {
 
     fn next_idle(&self) -> Option<Instance> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // A worker that was killed while it was idle is dropped here.
-        std::iter::from_fn(|| idle.pop()).find(|instance| match instance {
-            Instance::Worker(worker) if worker.is_gone() => {
+        // The one that was used last is used first. One that was killed while it was idle is dropped here.
+        std::iter::from_fn(|| idle.pop()).map(|idle| idle.instance).find(|instance| {
+            let Instance::Worker(worker, _) = instance else { return true };
+            let gone = worker.gone();
+            if let Some(how) = &gone {
                 let library = self.recipe.image.path.display();
-                tracing::warn!(
-                    "{library}: an idle worker wrote to standard error without end, and was killed"
-                );
-                false
+                tracing::warn!("{library}: the process of an idle worker {how}");
             }
-            Instance::Worker(_) | Instance::InProcess(_) => true,
+            gone.is_none()
         })
     }
 
@@ -127,11 +144,13 @@ impl Pool {
 
     async fn open_worker(&self, context: &CallContext) -> Result<Instance, NoInstance> {
         let Recipe { image, confinement, settings, .. } = &self.recipe;
+        let place = timeout(context.remaining(), PLACES.take()).await;
+        let place = place.map_err(|_| NoInstance::NoPlace)?;
         let mut worker = Worker::load(image, confinement).await.map_err(Broken::Worker)?;
         let returned = worker.open(settings.expose_secret(), context).await;
         let returned = returned.map_err(Broken::Worker)?;
         match returned.status {
-            status::OK => Ok(Instance::Worker(Box::new(worker))),
+            status::OK => Ok(Instance::Worker(Box::new(worker), place)),
             _ => Err(NoInstance::Refused(returned)),
         }
     }
@@ -165,9 +184,9 @@ impl<'a> Taken<'a> {
     ) -> Result<(Taken<'a>, Returned), Broken> {
         let Taken { pool, instance, _permit } = self;
         let (instance, returned) = match instance {
-            Instance::Worker(mut worker) => {
+            Instance::Worker(mut worker, place) => {
                 let returned = worker.call(operation, request, &**context).await?;
-                (Instance::Worker(worker), returned)
+                (Instance::Worker(worker, place), returned)
             }
             Instance::InProcess(mut plugin) => {
                 let (request, shared) = (request.to_owned(), Arc::clone(context));
@@ -189,7 +208,8 @@ impl<'a> Taken<'a> {
 
     /// Makes the instance idle, so that another call can take it.
     pub(super) fn give_back(self) {
-        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(self.instance);
+        let idle = Idle { since: Instant::now(), instance: self.instance };
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+        PLACES.is_idle();
     }
 }

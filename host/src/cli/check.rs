@@ -7,6 +7,7 @@ use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Isolation};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
+use crate::worker;
 
 /// Asks the plugin of one backend, or of each, to check its settings. Nothing is created.
 #[derive(Debug, clap::Args)]
@@ -96,5 +97,9 @@ fn confinement(settings: &BackendConfig, backend: &Backend) -> String {
     for lack in &backend.unconfined {
         out.push_str(&format!("  NOTE    the sandbox is not whole: {lack}\n"));
     }
+    out.push_str(&match worker::watch::bounds() {
+        Ok(bounds) => format!("  note    {bounds}\n"),
+        Err(lack) => format!("  NOTE    {lack}\n"),
+    });
     out
 }

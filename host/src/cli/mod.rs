@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, bound_workers};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::plugins::catalog::Catalog;
@@ -165,6 +165,7 @@ impl Arguments {
     fn load_config(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref())?;
         config.warnings.iter().for_each(|warning| warn(warning));
+        bound_workers(&config.workers);
         Ok(config)
     }
 

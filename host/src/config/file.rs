@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
-use super::limits::{Limits, RawLimits};
+use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
 use super::secret::readable_by_all;
 use super::serve::{RawServe, ServeConfig};
@@ -111,6 +111,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         plugin_dirs: raw.plugin_dirs.into_iter().map(|dir| base.join(dir)).collect(),
         trust,
         max_incident_bytes: limits.max_incident_bytes,
+        workers: WorkerLimits::read(&source, &raw.limits)?,
         serve: ServeConfig::read(&source, base, raw.serve)?,
         queue: QueueConfig::read(&source, path, raw.queue)?,
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
@@ -161,6 +162,8 @@ mod tests {
             (format!("{BACKEND}isolation = \"none\"\n"), "\"none\"", "unknown variant"),
             (format!("{BACKEND}look_first = \"never\"\n"), "\"never\"", "unknown variant"),
             (format!("{BACKEND}concurrency = 0\n"), "0", "out of bounds"),
+            (format!("[limits]\nmax_workers = 0\n{BACKEND}"), "0", "out of bounds"),
+            (format!("[limits]\nworkers_memory_megabytes = 9\n{BACKEND}"), "9", "out of bounds"),
             (
                 format!("{BACKEND}allow_origins = [\"https://x.org/path\"]\n"),
                 "\"https://x.org/path\"",

@@ -16,6 +16,8 @@ pub(super) struct RawLimits {
     max_response_bytes: Option<Spanned<u64>>,
     max_incident_bytes: Option<Spanned<u64>>,
     concurrency: Option<Spanned<u64>>,
+    max_workers: Option<Spanned<u64>>,
+    workers_memory_megabytes: Option<Spanned<u64>>,
 }
 
 /// What a call, an HTTP answer and an incident may take.
@@ -29,6 +31,32 @@ pub(super) struct Limits {
     pub max_incident_bytes: usize,
     /// Calls of one backend at the same time.
     pub concurrency: usize,
+}
+
+/// What the workers of all backends may take together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// How many there may be at once, those that are idle too.
+    pub most: usize,
+    /// Bytes of memory that they may have together. None is half of what the machine has.
+    pub memory: Option<u64>,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> WorkerLimits {
+        WorkerLimits { most: 128, memory: None }
+    }
+}
+
+impl WorkerLimits {
+    pub(super) fn read(source: &Source, raw: &RawLimits) -> Result<WorkerLimits> {
+        let most = WorkerLimits::default().most as u64;
+        let most = bounded(source, "max_workers", raw.max_workers.as_ref(), most, 1..=4096)?;
+        let memory = raw.workers_memory_megabytes.as_ref();
+        let given = memory.is_some();
+        let memory = bounded(source, "workers_memory_megabytes", memory, 0, 64..=16 << 20)?;
+        Ok(WorkerLimits { most: most as usize, memory: given.then_some(memory << 20) })
+    }
 }
 
 impl Default for Limits {

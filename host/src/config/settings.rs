@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::argus::ArgusConfig;
 use super::backends::BackendConfig;
-use super::limits::Limits;
+use super::limits::{Limits, WorkerLimits};
 use super::queue::QueueConfig;
 use super::serve::ServeConfig;
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct Config {
     pub trust: Trust,
     /// Bytes that an incident may have.
     pub max_incident_bytes: usize,
+    /// What the workers of all backends may take together.
+    pub workers: WorkerLimits,
     pub backends: BTreeMap<String, BackendConfig>,
     pub serve: ServeConfig,
     pub queue: QueueConfig,
@@ -41,6 +43,7 @@ impl Default for Config {
             plugin_dirs: Vec::new(),
             trust: Trust::default(),
             max_incident_bytes: Limits::default().max_incident_bytes,
+            workers: WorkerLimits::default(),
             backends: BTreeMap::new(),
             serve: ServeConfig::default(),
             queue: QueueConfig::beside(None),

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::argus;
+use crate::backend::bound_workers;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -100,6 +101,7 @@ impl Service {
         {
             tracing::warn!("{fixed} was changed: that takes effect when the service is started");
         }
+        bound_workers(&setup.config.workers);
         say(&setup);
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
         self.queue.replace(setup).await;
@@ -127,6 +129,7 @@ pub(crate) async fn run(
     let metrics = Arc::new(Metrics::default());
     let mut live = Live::new(sources, listen);
     let setup = live.load(&metrics).await?;
+    bound_workers(&setup.config.workers);
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;
     auth.may_listen(setup.config.serve.listen)?;

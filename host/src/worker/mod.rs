@@ -3,14 +3,17 @@
 //! Invariant: a worker that crashes, hangs or sends what it may not send is killed, and the call that is under way
 //! fails. The host and all other calls go on.
 
+mod cgroup;
 mod confinement;
 mod denials;
+mod group;
 mod pipe;
 mod stderr;
+pub(crate) mod watch;
 
 use std::io;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,14 +23,14 @@ use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use tokio::io::BufReader;
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::Mutex;
+use tokio::process::{ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::terminal;
 pub use confinement::Confinement;
 pub(crate) use denials::Denials;
+use group::Group;
 pub use pipe::Peer;
 use pipe::{Pipe, lossy};
 use stderr::LastWords;
@@ -71,8 +74,7 @@ type Input = tokio::process::ChildStdin;
 #[derive(Debug)]
 pub struct Worker {
     /// Shared with the task that listens to standard error, which kills a process that floods it.
-    child: Arc<Mutex<Child>>,
-    id: Option<u32>,
+    group: Arc<Group>,
     pipe: Pipe<Input, BufReader<ChildStdout>>,
     listener: JoinHandle<()>,
     /// The task that answers the system calls that the sandbox refuses, if the kernel tells of them.
@@ -133,14 +135,15 @@ impl Worker {
     ) -> Result<Worker, WorkerError> {
         let started = Worker::start(mode, confinement, Some(image));
         let mut worker = started.map_err(WorkerError::Start)?;
+        let group = Arc::clone(&worker.group);
         let started = Instant::now();
-        let loaded = timeout(LOADING, async {
+        let loading = async {
             match worker.confine(confinement).await? {
                 Ok(()) => worker.take_in(image).await,
                 refused => Ok(refused),
             }
-        });
-        match loaded.await {
+        };
+        match timeout(LOADING, group.attended(loading)).await {
             Err(_) => Err(worker.kill(started).await),
             Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
             Ok(Ok(result)) => result.map(|()| worker),
@@ -207,13 +210,10 @@ impl Worker {
         image: Option<&Image>,
     ) -> io::Result<Worker> {
         let mut command = Command::new(own_program()?);
-        command
-            .arg(ARGUMENT)
-            .args(mode)
-            .env_clear()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.arg(ARGUMENT).args(mode).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own, by which it is ended together with what it starts.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         #[cfg(windows)]
         ticket_host_worker::sandbox::end_together()?;
         // Programs on Windows don't start without this variable.
@@ -223,15 +223,15 @@ impl Worker {
         let granted = |name: &String| std::env::var_os(name).map(|value| (name.clone(), value));
         command.envs(confinement.permissions.env.iter().filter_map(granted));
         let (mut child, input) = spawn(command, confinement, image)?;
+        let (output, stderr) = (child.stdout.take(), child.stderr.take());
+        let group = Group::new(child, confinement.permissions.exec)?;
         let missing = || io::Error::other("a pipe to the worker is missing");
-        let output = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        let (id, child) = (child.id(), Arc::new(Mutex::new(child)));
+        let output = ChildStdout::from_std(output.ok_or_else(missing)?)?;
+        let stderr = ChildStderr::from_std(stderr.ok_or_else(missing)?)?;
         let last_words = LastWords::default();
-        let listener = stderr::listen(stderr, last_words.clone(), Arc::downgrade(&child));
+        let listener = stderr::listen(stderr, last_words.clone(), Arc::downgrade(&group));
         Ok(Worker {
-            child,
-            id,
+            group,
             pipe: Pipe::new(input, BufReader::new(output)),
             listener: tokio::spawn(listener),
             refusing: None,
@@ -270,17 +270,15 @@ impl Worker {
         self.converse(&call, request.as_bytes(), peer).await
     }
 
-    /// Whether it was killed because its plugin wrote to standard error without end, which can happen between
-    /// two calls too.
-    pub fn is_gone(&self) -> bool {
-        self.last_words.flooded()
+    /// What became of it if it has ended or was killed, which can happen between two calls too: after the words
+    /// "its process".
+    pub fn gone(&self) -> Option<String> {
+        self.group.gone()
     }
 
     /// Bytes of memory that the process has resident. None where the platform doesn't tell (only Linux does).
     pub fn memory(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id?)).ok()?;
-        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * 4096)
+        self.group.resident()
     }
 
     async fn converse(
@@ -290,9 +288,11 @@ impl Worker {
         peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
         let started = Instant::now();
-        let conversation = self.pipe.converse(message, body, peer);
+        self.group.resume();
+        let conversation = self.group.attended(self.pipe.converse(message, body, peer));
         match timeout(peer.remaining() + GRACE, conversation).await {
             Ok(Ok(returned)) => {
+                self.group.pause();
                 self.last_words.take().lines().for_each(|line| peer.printed(line));
                 Ok(returned)
             }
@@ -303,8 +303,7 @@ impl Worker {
 
     async fn kill(&mut self, started: Instant) -> WorkerError {
         let after = started.elapsed().as_secs_f64();
-        // An error means that the process has ended already.
-        let _ = self.child.lock().await.kill().await;
+        self.group.end().await;
         WorkerError::TimedOut(after)
     }
 
@@ -315,27 +314,18 @@ impl Worker {
             FrameError::Pipe(io)
                 if matches!(io.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) => {}
             _ => {
-                let _ = self.child.lock().await.kill().await;
+                self.group.end().await;
                 return WorkerError::Nonsense(cause);
             }
         }
         // The pipe is closed: the process has ended or is about to, unless it closed its pipe itself and lives on.
-        let mut child = self.child.lock().await;
-        let mut how = match timeout(GRACE, child.wait()).await {
-            Ok(Ok(status)) => describe(status),
-            Ok(Err(cause)) => format!("is gone ({cause})"),
-            Err(_) => {
-                let _ = child.kill().await;
-                "closed its pipe to the host, and was killed".to_owned()
-            }
-        };
-        drop(child);
-        // Waits until all of its standard error has been read; not for ever, since a child of the process may
-        // keep it open.
-        let _ = timeout(LAST_WORDS, &mut self.listener).await;
-        if self.last_words.flooded() {
-            how = "wrote to standard error without end, and was killed".to_owned();
+        if timeout(GRACE, self.group.ended()).await.is_err() {
+            self.group.condemn("closed its pipe to the host, and was killed".to_owned());
         }
+        let how = self.group.how_it_ended();
+        // Waits until all of its standard error has been read; not for ever, since the system may still hold a
+        // process that is killed.
+        let _ = timeout(LAST_WORDS, &mut self.listener).await;
         let words = self.last_words.take();
         let words = words.trim();
         let last_words = if words.is_empty() {
@@ -349,7 +339,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // A program that the plugin started may keep standard error open for longer than the worker lives.
+        self.group.bury();
         self.listener.abort();
         if let Some(refusing) = &self.refusing {
             refusing.abort();
@@ -375,9 +365,9 @@ fn spawn(
     let granted = confinement.granted.iter().map(AsFd::as_fd);
     let handed: Vec<_> = granted.chain(image.map(|image| image.copy.as_fd())).collect();
     ticket_host_worker::handover::send(&here, &handed)?;
-    let child = command.stdin(OwnedFd::from(there)).spawn()?;
     here.set_nonblocking(true)?;
-    Ok((child, Input::from_std(here)?))
+    let here = Input::from_std(here)?;
+    Ok((command.stdin(OwnedFd::from(there)).spawn()?, here))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -385,7 +375,7 @@ fn spawn(mut command: Command, _: &Confinement, _: Option<&Image>) -> io::Result
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     let input = child.stdin.take();
     let input = input.ok_or_else(|| io::Error::other("a pipe to the worker is missing"))?;
-    Ok((child, input))
+    Ok((child, Input::from_std(input)?))
 }
 
 /// A call to a worker that answers with these bytes, whatever the host sends.

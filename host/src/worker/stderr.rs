@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStderr};
+use tokio::process::ChildStderr;
 use tokio::time::sleep;
 
 use crate::token_bucket::TokenBucket;
+
+use super::group::Group;
 
 /// Bytes that are kept of what was written last.
 const KEPT: usize = 2048;
@@ -20,38 +22,24 @@ const RATE: f64 = 65_536.0;
 /// A worker that has been slowed down for so long, without having paused meanwhile, is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is remembered of what a worker wrote.
-#[derive(Debug, Default)]
-struct Heard {
-    /// The last bytes that it wrote.
-    end: Vec<u8>,
-    /// Whether it wrote without end, and was killed for that.
-    flood: bool,
-}
-
-/// What one worker wrote last. The worker's owner shares it with the task that listens.
+/// The last bytes that one worker wrote. The worker's owner shares them with the task that listens.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LastWords(Arc<Mutex<Heard>>);
+pub(super) struct LastWords(Arc<Mutex<Vec<u8>>>);
 
 impl LastWords {
     /// Takes what was written since the last time, or the end of that if it was much.
     pub(super) fn take(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.heard().end)).into_owned()
-    }
-
-    /// Whether the worker was killed because it wrote without end.
-    pub(super) fn flooded(&self) -> bool {
-        self.heard().flood
+        String::from_utf8_lossy(&std::mem::take(&mut *self.end())).into_owned()
     }
 
     fn add(&self, bytes: &[u8]) {
-        let end = &mut self.heard().end;
+        let mut end = self.end();
         end.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
         let over = end.len().saturating_sub(KEPT);
         end.drain(..over);
     }
 
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+    fn end(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
         // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,11 +47,7 @@ impl LastWords {
 
 /// Reads until the end, so that a worker which writes a little never has to wait. One that writes much has to: its
 /// pipe is read more slowly than it writes. One that goes on all the same is killed.
-pub(super) async fn listen(
-    mut stderr: ChildStderr,
-    heard: LastWords,
-    child: Weak<tokio::sync::Mutex<Child>>,
-) {
+pub(super) async fn listen(mut stderr: ChildStderr, heard: LastWords, group: Weak<Group>) {
     let mut allowance = Allowance::new(Instant::now());
     let mut piece = vec![0; 16 << 10];
     loop {
@@ -79,10 +63,8 @@ pub(super) async fn listen(
             }
         }
     }
-    heard.heard().flood = true;
-    if let Some(child) = child.upgrade() {
-        // An error means that the process has ended already.
-        let _ = child.lock().await.start_kill();
+    if let Some(group) = group.upgrade() {
+        group.condemn("wrote to standard error without end, and was killed".to_owned());
     }
 }
 

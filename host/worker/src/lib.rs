@@ -13,6 +13,8 @@ mod exercise;
 pub mod frame;
 #[cfg(target_os = "linux")]
 pub mod handover;
+#[cfg(unix)]
+mod keeper;
 pub mod library;
 pub mod permissions;
 mod process;
@@ -21,4 +23,6 @@ pub mod serve;
 mod stdio;
 
 pub use digest::Digest;
+#[cfg(unix)]
+pub use keeper::KEEP;
 pub use process::{ARGUMENT, main};

@@ -30,6 +30,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     sandbox::end_quietly();
     let arguments: Vec<String> =
         arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    #[cfg(unix)]
+    if let [first, group] = &arguments[..]
+        && first == crate::KEEP
+    {
+        return crate::keeper::keep(group).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         // The host closed the pipe. That is how it tells a worker to end.

@@ -1,0 +1,298 @@
+//! A worker's process and whatever it starts, as one: a process group. It is watched while it works, stopped while it
+//! is idle, and ended as a whole.
+//!
+//! Invariant: a signal is sent to the group only as long as its leader, the worker, isn't reaped. Until then its number
+//! is its own. On Windows the leader is all that there is.
+
+use std::io;
+use std::pin::pin;
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+#[cfg(unix)]
+use rustix::process::{Pid, Signal};
+use ticket_host_worker::frame::FrameError;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::cgroup::{self, Cgroup};
+use super::watch::{self, Usage};
+use super::{GRACE, describe};
+
+/// How long after a worker's end the host still reads what it wrote before that. Nothing more comes: whoever held the
+/// pipe is killed.
+const REST: Duration = Duration::from_millis(200);
+/// How often the host looks whether a worker has ended of which it knows that it is about to. A descriptor that becomes
+/// readable then (pidfd) would need `unsafe` with tokio, and is Linux's alone.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The process group of one worker.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The leader's number, which is the group's.
+    id: u32,
+    leader: Mutex<Leader>,
+    /// Whether its plugin may start programs.
+    starts_programs: bool,
+    /// Ends what the plugin started if the host ends without having done so: see `host/worker/src/keeper.rs`.
+    keeper: Mutex<Option<Child>>,
+    cgroup: Option<Cgroup>,
+    /// Why the host killed it, after the words "its process".
+    condemned: OnceLock<String>,
+    /// Bytes of memory that it had when the host looked last.
+    pub(super) memory: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Leader {
+    child: Child,
+    /// How it ended, once it is reaped.
+    status: Option<ExitStatus>,
+}
+
+impl Group {
+    /// The group that `child` leads, which was just started.
+    ///
+    /// # Errors
+    /// Its keeper can't be started. Then the group is killed.
+    pub(super) fn new(child: Child, starts_programs: bool) -> io::Result<Arc<Group>> {
+        let id = child.id();
+        let group = Arc::new(Group {
+            id,
+            leader: Mutex::new(Leader { child, status: None }),
+            starts_programs,
+            keeper: Mutex::default(),
+            cgroup: cgroup::of_worker(id),
+            condemned: OnceLock::new(),
+            memory: AtomicU64::new(0),
+        });
+        #[cfg(unix)]
+        if starts_programs {
+            *lock(&group.keeper) = Some(keeper(id)?);
+        }
+        watch::add(&group);
+        Ok(group)
+    }
+
+    /// Lets `conversation` come to its end, unless the worker ends before, or is killed since it takes too much.
+    pub(super) async fn attended<T>(
+        &self,
+        conversation: impl Future<Output = Result<T, FrameError>>,
+    ) -> Result<T, FrameError> {
+        let mut conversation = pin!(conversation);
+        tokio::select! {
+            biased;
+            done = &mut conversation => return done,
+            () = self.watched() => {}
+        }
+        // What it started may hold the pipe open: it would never end.
+        self.kill();
+        let rest = timeout(REST, conversation).await;
+        rest.unwrap_or(Err(FrameError::Pipe(io::ErrorKind::UnexpectedEof.into())))
+    }
+
+    /// Lets it go on after [`Group::pause`].
+    pub(super) fn resume(&self) {
+        #[cfg(target_os = "linux")]
+        self.signal(Signal::CONT);
+    }
+
+    /// Stops it, so that it gets no processor time until it is called again.
+    ///
+    /// Only on Linux: there a stopped worker ends with its host too. Elsewhere a worker sees that its host is gone by
+    /// the end of its pipe, for which it must run.
+    pub(super) fn pause(self: &Arc<Self>) {
+        #[cfg(target_os = "linux")]
+        self.signal(Signal::STOP);
+        let group = Arc::clone(self);
+        // Not before the call's answer is passed on: with many processes on the machine looking takes a while.
+        tokio::spawn(async move { group.look().await });
+    }
+
+    /// Waits until the worker has ended. It isn't reaped by that.
+    pub(super) async fn ended(&self) {
+        while !self.has_ended() {
+            sleep(LOOK).await;
+        }
+    }
+
+    #[cfg(unix)]
+    fn has_ended(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let leader = lock(&self.leader);
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let runs = |pid| matches!(waitid(WaitId::Pid(pid), look), Ok(None));
+        leader.status.is_some() || !self.pid().is_some_and(runs)
+    }
+
+    #[cfg(not(unix))]
+    fn has_ended(&self) -> bool {
+        lock(&self.leader).reap().is_some()
+    }
+
+    /// What became of it if it has ended or is about to, after the words "its process".
+    pub(super) fn gone(&self) -> Option<String> {
+        (self.condemned.get().is_some() || self.has_ended()).then(|| self.how_it_ended())
+    }
+
+    /// How it ended, after the words "its process". Whatever it started is killed, if it isn't dead already.
+    pub(super) fn how_it_ended(&self) -> String {
+        let status = self.reap();
+        if let Some(why) = self.condemned.get() {
+            return why.clone();
+        }
+        if let Some(why) = self.cgroup.as_ref().and_then(Cgroup::out_of_memory) {
+            return why;
+        }
+        status.map_or_else(|| "is about to end".to_owned(), describe)
+    }
+
+    /// Kills it for the reason `why`, which stands after the words "its process" in the error.
+    pub(super) fn condemn(&self, why: String) {
+        // If it was condemned already, the first reason stands.
+        let _ = self.condemned.set(why);
+        // This memory is about to be free, and counts no more.
+        self.memory.store(0, Ordering::Relaxed);
+        self.kill();
+    }
+
+    pub(super) fn kill(&self) {
+        #[cfg(unix)]
+        self.signal(Signal::KILL);
+        #[cfg(not(unix))]
+        // An error means that it has ended already.
+        let _ = lock(&self.leader).child.kill();
+    }
+
+    /// Kills it, and waits until the worker has ended, which takes long only if the system holds it.
+    pub(super) async fn end(&self) {
+        self.kill();
+        let _ = timeout(GRACE, self.ended()).await;
+    }
+
+    /// Ends it, and removes what is left of it, when nobody needs it any more.
+    pub(super) fn bury(self: &Arc<Self>) {
+        self.kill();
+        // Without a runtime the host itself is about to end.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let group = Arc::clone(self);
+        runtime.spawn(async move {
+            group.ended().await;
+            group.reap();
+            let keeper = lock(&group.keeper).take();
+            if let Some(mut keeper) = keeper {
+                // It is killed already: see `reap`.
+                let _ = tokio::task::spawn_blocking(move || keeper.wait()).await;
+            }
+            if let Some(cgroup) = &group.cgroup {
+                cgroup.removed().await;
+            }
+        });
+    }
+
+    /// Bytes of memory that the worker has resident. None where the platform doesn't tell (only Linux does).
+    pub(super) fn resident(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id)).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * 4096)
+    }
+
+    /// Looks at the worker every now and then, until it has ended or is killed for what it takes.
+    async fn watched(&self) {
+        let mut pause = watch::PAUSE;
+        while !self.has_ended() {
+            sleep(pause).await;
+            let started = Instant::now();
+            self.look().await;
+            pause = watch::pause_after(started.elapsed());
+        }
+    }
+
+    /// Kills it if it takes too much, or the largest worker if all together do.
+    async fn look(&self) {
+        let usage = match self.starts_programs {
+            false => Usage::of_process(self.id),
+            true => {
+                let id = self.id;
+                tokio::task::spawn_blocking(move || Usage::of_group(id)).await.unwrap_or_default()
+            }
+        };
+        let Some(usage) = usage else {
+            if !self.has_ended() {
+                watch::is_blind();
+            }
+            return;
+        };
+        if let Some(why) = usage.excess() {
+            return self.condemn(why);
+        }
+        if self.condemned.get().is_none() {
+            self.memory.store(usage.memory, Ordering::Relaxed);
+        }
+        watch::weigh_all();
+    }
+
+    /// Kills what is left of the group, and reaps the leader if it has ended.
+    fn reap(&self) -> Option<ExitStatus> {
+        self.kill();
+        // The keeper must be dead before the group's number can be another's.
+        if let Some(keeper) = &mut *lock(&self.keeper) {
+            // An error means that it has ended already.
+            let _ = keeper.kill();
+        }
+        lock(&self.leader).reap()
+    }
+
+    #[cfg(unix)]
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.id.cast_signed())
+    }
+
+    /// Sends a signal to each process of the group.
+    #[cfg(unix)]
+    fn signal(&self, signal: Signal) {
+        // The lock is held so that nobody reaps the leader meanwhile.
+        let leader = lock(&self.leader);
+        if let (None, Some(pid)) = (leader.status, self.pid()) {
+            // An error means that all have ended already.
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+}
+
+impl Leader {
+    fn reap(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        self.status
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.reap();
+    }
+}
+
+/// Starts the keeper of a group. It is in a group of its own, which nobody stops.
+#[cfg(unix)]
+fn keeper(group: u32) -> io::Result<Child> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    Command::new(super::own_program()?)
+        .args([ticket_host_worker::ARGUMENT, ticket_host_worker::KEEP, &group.to_string()])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
