@@ -17,6 +17,8 @@ mod forges;
 mod install;
 mod jira;
 mod libraries;
+#[cfg(target_os = "linux")]
+mod policy;
 mod readme;
 #[path = "../real/mod.rs"]
 mod real;
