@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::config::{BackendConfig, Config, Setting};
+use crate::config::{BackendConfig, Config, Setting, grants};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, PluginDir};
@@ -75,7 +75,7 @@ impl Sources {
         let mut errors = Vec::new();
         let mut backends = BTreeMap::new();
         for (name, settings) in &config.backends {
-            let made = backend(settings, &catalog, metrics).await;
+            let made = backend(&config, settings, &catalog, metrics).await;
             let made = made.map(Arc::new).map_err(|error| {
                 let failure = Failure::from(&error);
                 errors.push((name.clone(), error));
@@ -133,6 +133,7 @@ impl Setup {
 /// # Errors
 /// There is no such plugin, or the settings are not what it needs. The error points to the setting.
 pub async fn backend(
+    config: &Config,
     settings: &BackendConfig,
     catalog: &Catalog,
     metrics: &Arc<Metrics>,
@@ -140,11 +141,15 @@ pub async fn backend(
     let plugin = catalog.find(&settings.plugin).map_err(|error| {
         settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
+    let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
+    grants::check(config, settings, directories).map_err(|error| {
+        settings.pointing(Setting::Permissions, error.at(&format!("backend {}", settings.name)))
+    })?;
     // Checking the settings by the plugin's schemas is not to hold up anything but this backend, should it take
     // long in spite of the bounds that schemas have.
     let (settings, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
-    let place = format!("backend {}", settings.name);
-    let preparing = spawn_blocking(move || Backend::prepare(&settings, &plugin, &metrics));
+    let (place, sandbox) = (format!("backend {}", settings.name), config.trust.sandbox);
+    let preparing = spawn_blocking(move || Backend::prepare(&settings, &plugin, sandbox, &metrics));
     match timeout(PREPARING, preparing).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(_)) => Err(Error::plugin(format!("{place}: its settings could not be checked"))),

@@ -16,10 +16,10 @@ use ticket_host::backend::{Backend, KeyedIncident};
 use ticket_host::config::Config;
 use ticket_host::plugins::catalog::{Catalog, PluginDir};
 use ticket_host::plugins::trust::Trust;
-use ticket_host::worker::{Peer, Worker};
+use ticket_host::worker::{Confinement, Peer, Worker};
 use ticket_host_tests::{Installation, built, library_name, rust_plugin};
-use ticket_host_worker::library;
-use ticket_host_worker::permissions::Permissions;
+use ticket_host_worker::library::{self, Image};
+use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
 use ticket_plugin_api::message::object;
@@ -30,16 +30,9 @@ use crate::report::{Bar, Goal, Report};
 use crate::statistics::{Sample, figure, interleaved};
 use crate::tickets::sample;
 
-/// The environment variable by which a worker of this program learns that it is to run without a sandbox.
-/// Workers see only the variables that they are granted.
-const UNCONFINED: &str = "PATH";
-
 /// The main function of a worker's process.
 pub fn worker() -> ExitCode {
-    match std::env::var_os(UNCONFINED) {
-        Some(_) => ticket_host_worker::main_with(|_, _| Ok(Vec::new()), []),
-        None => ticket_host_worker::main([]),
-    }
+    ticket_host_worker::main([])
 }
 
 /// A host for plugins that ask for nothing.
@@ -101,13 +94,14 @@ fn calls(report: &mut Report) {
     let plugin = rust_plugin("panics");
     let settings = json!({"endpoint": "https://x.org", "secret": {}, "information": {"in": ""}});
     let settings = settings.to_string();
-    let table = library::load(&library::prepare(&plugin, None).unwrap()).unwrap().table;
+    let image = Image::open(&plugin).unwrap();
+    let table = library::load(&image).unwrap().table;
     let mut instance = table.open(&settings, &mut Silent).unwrap();
     let module = PluginRef::load_from_file(&root_module()).unwrap();
-    let free = Permissions { env: vec![UNCONFINED.to_owned()], ..Permissions::default() };
-    let [mut free, mut confined] = [free, Permissions::default()].map(|permissions| {
+    let [mut free, mut confined] = [Policy::Off, Policy::Require].map(|policy| {
         runtime.block_on(async {
-            let mut worker = Worker::load(&plugin, None, &permissions).await.unwrap();
+            let confinement = Confinement::nothing(policy);
+            let mut worker = Worker::load(&image, &confinement).await.unwrap();
             worker.open(&settings, &Silent).await.unwrap();
             worker
         })
@@ -199,7 +193,8 @@ async fn backend(isolation: &str) -> Backend {
         vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
     let catalog = Catalog::discover(directories, &Trust::default()).await;
     let plugin = catalog.find("panics").unwrap();
-    Backend::prepare(config.backend(None).unwrap(), plugin, &Arc::default()).unwrap()
+    Backend::prepare(config.backend(None).unwrap(), plugin, Policy::Require, &Arc::default())
+        .unwrap()
 }
 
 fn plugin_directory() -> PathBuf {

@@ -18,7 +18,7 @@ use ticket_host::queue::{self, Queue};
 use ticket_host::setup::Setup;
 use ticket_host::store::Sqlite;
 use ticket_host_tests::{Installation, built, rust_plugin};
-use ticket_host_worker::library;
+use ticket_host_worker::library::{self, Image};
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::Operation;
 
@@ -103,8 +103,8 @@ fn collected(which: usize, times: usize) -> f64 {
 
 fn calls(times: usize) {
     let settings = json!({"endpoint": "https://x.org", "secret": {}, "information": {"in": ""}});
-    let prepared = library::prepare(&rust_plugin("panics"), None).unwrap();
-    let table = library::load(&prepared).unwrap().table;
+    let image = Image::open(&rust_plugin("panics")).unwrap();
+    let table = library::load(&image).unwrap().table;
     let mut instance = table.open(&settings.to_string(), &mut Silent).unwrap();
     let request = json!({"incident": padded(2048), "key": "k", "dry_run": false}).to_string();
     for _ in 0..times {

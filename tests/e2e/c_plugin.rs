@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ticket_host_tests::c_plugin;
-use ticket_host_worker::library;
+use ticket_host_worker::library::{self, Image};
 use ticket_plugin_api::abi::host_side::{
     Host, HttpAnswer, HttpRequest, Instance, Operation, Returned,
 };
@@ -48,7 +48,7 @@ impl Host for OneAnswer {
 }
 
 fn open(settings: &str) -> Result<Instance, Returned> {
-    let library = library::load(&library::prepare(&c_plugin("webhook"), None).unwrap()).unwrap();
+    let library = library::load(&Image::open(&c_plugin("webhook")).unwrap()).unwrap();
     library.table.open(settings, &mut OneAnswer::status(500, None, b""))
 }
 

@@ -224,3 +224,18 @@ fn show_documents_a_plugin() {
         .says("no plugin \"nope\"")
         .says("found: rt, webhook");
 }
+
+/// The loader knows a library by the name that it was loaded by, which is a descriptor's number on Linux.
+#[test]
+fn plugins_in_the_hosts_process_are_not_taken_for_each_other() {
+    let host = Installation::new();
+    host.add(&rust_plugin("local")).add(&c_plugin("webhook"));
+    let local = host.local("a").replace("[backends.a]", "[backends.a]\nisolation = \"in-process\"");
+    host.config(&format!(
+        "{local}[backends.b]\nplugin = \"webhook\"\nendpoint = \"http://127.0.0.1:9\"\n\
+         isolation = \"in-process\"\nsecret = {{ token = \"t\" }}\n"
+    ));
+    let checked = host.run(&["check"]).ended(3);
+    assert!(checked.stdout.contains("ok      directory"), "{checked:?}");
+    assert!(checked.stdout.contains("127.0.0.1:9 can't be reached"), "{checked:?}");
+}

@@ -14,6 +14,7 @@ mod chaos;
 mod create;
 mod faults;
 mod forges;
+mod grants;
 mod install;
 mod jira;
 mod libraries;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use minisign::KeyPair;
 use ticket_host::plugins::trust::sha256;
 use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin, skipped};
-use ticket_host_worker::library;
+use ticket_host_worker::library::{self, Image};
 
 fn key() -> KeyPair {
     KeyPair::generate_unencrypted_keypair().unwrap()
@@ -132,13 +132,19 @@ fn what_is_loaded_is_what_was_checked_whatever_becomes_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join(library_name("webhook"));
     fs::copy(c_plugin("webhook"), &file).unwrap();
-    let digest = sha256(&file).unwrap();
-    let prepared = library::prepare(&file, Some(digest)).unwrap();
+    let image = Image::open(&file).unwrap();
+    assert_eq!(image.sha256, sha256(&file).unwrap());
     fs::write(&file, "something else").unwrap();
-    let loaded = library::load(&prepared).unwrap();
-    assert!(loaded.table.manifest.contains("\"webhook\""));
-    let changed = library::prepare(&file, Some(digest)).unwrap_err().to_string();
-    assert!(changed.starts_with("is not the file that was checked: its SHA-256 is "), "{changed}");
+    let loaded = library::load(&image);
+    if cfg!(target_os = "linux") {
+        assert!(loaded.unwrap().table.manifest.contains("\"webhook\""));
+    } else {
+        let changed = loaded.unwrap_err().to_string();
+        assert!(
+            changed.starts_with("is not the file that was checked: its SHA-256 is "),
+            "{changed}"
+        );
+    }
 }
 
 #[test]

@@ -3,19 +3,17 @@
 //! Nothing contains such a plugin: if it crashes the host ends, and a function that doesn't return keeps its
 //! thread for good.
 
-use std::path::Path;
 use std::time::Duration;
 
-use ticket_host_worker::Digest;
-use ticket_host_worker::library::{self, LoadError};
+use ticket_host_worker::library::{self, Image, LoadError};
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Table};
 use tokio::runtime::Handle;
 
 use crate::worker::Peer;
 
-/// Loads a library and gives its table. With a digest, only a library whose bytes have it is loaded.
-pub(crate) fn load(library: &Path, sha256: Option<Digest>) -> Result<Table, LoadError> {
-    Ok(library::load(&library::prepare(library, sha256)?)?.table)
+/// Loads a library and gives its table.
+pub(crate) fn load(image: &Image) -> Result<Table, LoadError> {
+    Ok(library::load(image)?.table)
 }
 
 /// Connects a plugin's functions, which block while they ask the host for something, with a [`Peer`], whose

@@ -32,7 +32,7 @@ use crate::config::{BackendConfig, LookFirst};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
-use crate::worker::WorkerError;
+use crate::worker::{self, WorkerError};
 use call::{CallContext, Mode, Services};
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool};
@@ -114,7 +114,8 @@ impl Backend {
         recipe.settings.expose_secret() == other_recipe.settings.expose_secret()
             && own.config == others.config
             && (&own.library, own.stamp) == (&others.library, others.stamp)
-            && recipe.sha256 == other_recipe.sha256
+            && recipe.image.sha256 == other_recipe.image.sha256
+            && recipe.confinement.policy == other_recipe.confinement.policy
             && own.authorities == others.authorities
     }
 
@@ -269,7 +270,10 @@ impl Backend {
             self.metrics.worker_restart(&self.name);
         }
         let kind = match cause {
-            Broken::Load(_) | Broken::Worker(WorkerError::NotLoaded(_)) => Kind::Import,
+            Broken::Load(_)
+            | Broken::Worker(WorkerError::NotLoaded(_) | WorkerError::NotConfined(_)) => {
+                Kind::Import
+            }
             _ => Kind::Plugin,
         };
         let mut message = format!("the plugin failed: {cause}");
@@ -279,10 +283,14 @@ impl Backend {
             source = why.source();
         }
         let retry = if unknown { Retry::Unknown } else { Retry::Never };
-        self.error(Error::new(kind, message).retry(retry).help(format!(
-            "this is the plugin's fault: tell who made it ({})",
-            self.made_of.library.display()
-        )))
+        let help = match cause {
+            Broken::Worker(WorkerError::NotConfined(_)) => worker::NOT_CONFINED_HELP.to_owned(),
+            _ => {
+                let library = self.made_of.library.display();
+                format!("this is the plugin's fault: tell who made it ({library})")
+            }
+        };
+        self.error(Error::new(kind, message).retry(retry).help(help))
     }
 
     /// The error for an answer that this operation may not give.

@@ -3,13 +3,10 @@
 //! Invariant: at most `concurrency` calls are under way at once, each on an instance of its own. An instance that
 //! broke the rules is not used again.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
-use ticket_host_worker::Digest;
-use ticket_host_worker::library::LoadError;
-use ticket_host_worker::permissions::Permissions;
+use ticket_host_worker::library::{Image, LoadError};
 use ticket_plugin_api::abi::host_side::{self, Operation, Returned};
 use ticket_plugin_api::abi::status;
 use tokio::runtime::Handle;
@@ -20,15 +17,13 @@ use tokio::time::timeout;
 use super::call::CallContext;
 use super::in_process::{self, Blocking};
 use crate::config::Isolation;
-use crate::worker::{GRACE, Peer, Worker, WorkerError};
+use crate::worker::{Confinement, GRACE, Peer, Worker, WorkerError};
 
 /// What is needed to open an instance.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    pub library: PathBuf,
-    /// The digest that the library's bytes must have, if the operator uses signatures or pins.
-    pub sha256: Option<Digest>,
-    pub permissions: Permissions,
+    pub image: Arc<Image>,
+    pub confinement: Confinement,
     pub isolation: Isolation,
     /// The JSON that open() gets.
     pub settings: SecretString,
@@ -113,7 +108,7 @@ impl Pool {
         // A worker that was killed while it was idle is dropped here.
         std::iter::from_fn(|| idle.pop()).find(|instance| match instance {
             Instance::Worker(worker) if worker.is_gone() => {
-                let library = self.recipe.library.display();
+                let library = self.recipe.image.path.display();
                 tracing::warn!(
                     "{library}: an idle worker wrote to standard error without end, and was killed"
                 );
@@ -131,9 +126,8 @@ impl Pool {
     }
 
     async fn open_worker(&self, context: &CallContext) -> Result<Instance, NoInstance> {
-        let Recipe { library, sha256, permissions, settings, .. } = &self.recipe;
-        let mut worker =
-            Worker::load(library, *sha256, permissions).await.map_err(Broken::Worker)?;
+        let Recipe { image, confinement, settings, .. } = &self.recipe;
+        let mut worker = Worker::load(image, confinement).await.map_err(Broken::Worker)?;
         let returned = worker.open(settings.expose_secret(), context).await;
         let returned = returned.map_err(Broken::Worker)?;
         match returned.status {
@@ -143,11 +137,11 @@ impl Pool {
     }
 
     async fn open_in_process(&self, context: &Arc<CallContext>) -> Result<Instance, NoInstance> {
-        let (library, sha256) = (self.recipe.library.clone(), self.recipe.sha256);
+        let image = Arc::clone(&self.recipe.image);
         let (settings, shared) = (self.recipe.settings.clone(), Arc::clone(context));
         let runtime = Handle::current();
         let opening = spawn_blocking(move || {
-            let table = in_process::load(&library, sha256).map_err(Broken::Load)?;
+            let table = in_process::load(&image).map_err(Broken::Load)?;
             let mut host = Blocking::new(&*shared, runtime);
             let opened = table.open(settings.expose_secret(), &mut host);
             opened.map(Instance::InProcess).map_err(NoInstance::Refused)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use ticket_host_worker::Digest;
 use ticket_host_worker::permissions;
+use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::message::Manifest;
 
 use super::call::{LogAllowance, Services};
@@ -19,6 +20,7 @@ use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Plugin;
+use crate::worker::Confinement;
 
 /// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
@@ -31,6 +33,7 @@ impl Backend {
     pub fn prepare(
         config: &BackendConfig,
         plugin: &Plugin,
+        sandbox: Policy,
         metrics: &Arc<Metrics>,
     ) -> Result<Backend> {
         let manifest = plugin.manifest.clone();
@@ -41,9 +44,11 @@ impl Backend {
         let secret = resolved.value;
         fits(config, &manifest, &secret).map_err(|(setting, error)| pointing(setting, error))?;
         vouched_for(config, plugin).map_err(|error| pointing(Setting::Sha256, error))?;
-        if config.isolation == Isolation::Worker {
-            granted(config, &manifest).map_err(|error| pointing(Setting::Permissions, error))?;
-        }
+        let confinement = match config.isolation {
+            Isolation::Worker => confinement(config, &manifest, sandbox)
+                .map_err(|error| pointing(Setting::Permissions, error))?,
+            Isolation::InProcess => Confinement::nothing(sandbox),
+        };
         let gateway = gateway(config, &manifest, metrics)
             .map_err(|error| pointing(Setting::CaFile, error))?;
         let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
@@ -51,7 +56,7 @@ impl Backend {
         let mut warnings = resolved.warnings;
         warnings.extend(oddities(config, plugin));
         warnings.extend(templates.warnings.iter().cloned());
-        let recipe = recipe(config, plugin, &secret);
+        let recipe = recipe(config, plugin, confinement, &secret);
         let redactor = Redactor::new(&secret, &manifest.secret_schema);
         Ok(Backend {
             name: config.name.clone(),
@@ -122,16 +127,20 @@ fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) 
     Ok(gateway)
 }
 
-fn recipe(config: &BackendConfig, plugin: &Plugin, secret: &Value) -> Recipe {
+fn recipe(
+    config: &BackendConfig,
+    plugin: &Plugin,
+    confinement: Confinement,
+    secret: &Value,
+) -> Recipe {
     let settings = json!({
         "endpoint": config.endpoint.as_str(),
         "secret": secret,
         "information": config.information,
     });
     Recipe {
-        library: plugin.path.clone(),
-        sha256: plugin.sha256,
-        permissions: config.permissions.clone(),
+        image: Arc::clone(&plugin.image),
+        confinement,
         isolation: config.isolation,
         settings: settings.to_string().into(),
     }
@@ -155,9 +164,15 @@ fn authorities(file: &Path) -> Option<Digest> {
     Digest::of_all(file.take(LARGEST_CA_FILE)).ok()
 }
 
-/// Whether the operator grants all that the plugin asks for, and the files and directories of the grant exist.
-/// Directories to write to are made.
-fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
+/// What the plugin is confined to, with what the operator grants. Directories to write to are made.
+///
+/// # Errors
+/// The plugin asks for more, or a file or a directory of the grant is not there.
+fn confinement(
+    config: &BackendConfig,
+    manifest: &Manifest,
+    sandbox: Policy,
+) -> Result<Confinement> {
     let directory = config.endpoint.to_file_path().ok();
     let directory = directory.as_deref().and_then(Path::to_str);
     let (mut lacking, mut settings) = (Vec::new(), Vec::new());
@@ -165,30 +180,17 @@ fn granted(config: &BackendConfig, manifest: &Manifest) -> Result<()> {
         lacking.push(format!("{} ({}: {})", asked.permission, asked.what, asked.why));
         settings.extend(permissions::setting(&asked.permission, directory));
     }
-    if !lacking.is_empty() {
-        let error = Error::settings(format!(
-            "the plugin needs permissions that are not granted: {}",
-            lacking.join("; ")
-        ));
-        return Err(if settings.len() == lacking.len() {
-            let settings = settings.join(", ");
-            error.help(format!("to grant that, set permissions = {{ {settings} }} in the backend"))
-        } else {
-            error.help("no setting of this host grants that: the plugin needs a newer host")
-        });
+    if lacking.is_empty() {
+        return Confinement::open(sandbox, &config.permissions);
     }
-    for path in &config.permissions.write {
-        std::fs::create_dir_all(path).map_err(|cause| {
-            let path = path.display();
-            Error::settings(format!("permissions.write: {path} can't be made: {cause}"))
-                .help("name a directory that the host's user can make, or make it")
-        })?;
-    }
-    for path in &config.permissions.read {
-        std::fs::metadata(path).map_err(|cause| {
-            Error::settings(format!("permissions.read: {}: {cause}", path.display()))
-                .help("name a file or a directory that is there")
-        })?;
-    }
-    Ok(())
+    let error = Error::settings(format!(
+        "the plugin needs permissions that are not granted: {}",
+        lacking.join("; ")
+    ));
+    Err(if settings.len() == lacking.len() {
+        let settings = settings.join(", ");
+        error.help(format!("to grant that, set permissions = {{ {settings} }} in the backend"))
+    } else {
+        error.help("no setting of this host grants that: the plugin needs a newer host")
+    })
 }

@@ -10,13 +10,14 @@ use url::Url;
 use super::{print, warn};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::worker::Worker;
 
 /// Writes a config file with comments, and prints its name. Its backend `local`, which needs no ticket
 /// system, works at once; the others are examples in comments. A file that is there is left as it is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 
-pub(super) fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
+pub(super) async fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => config::user_file().ok_or_else(|| {
@@ -30,9 +31,21 @@ pub(super) fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
     };
     let directory = directory_of(&path).map_err(failed)?;
     fs::create_dir_all(&directory).map_err(failed)?;
-    let text = starter(&directory.join("tickets"));
+    let lacks = Worker::unconfinable().await;
+    let lacks = lacks.map_err(|cause| Error::import("the sandbox can't be tried").cause(cause))?;
+    let text = starter(&directory.join("tickets"), &lacks);
     match options().open(&path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(failed)?,
+        Ok(mut file) => {
+            file.write_all(text.as_bytes()).map_err(failed)?;
+            for lack in &lacks {
+                warn(&format!("the sandbox is not whole on this machine: {lack}"));
+            }
+            if !lacks.is_empty() && cfg!(target_os = "linux") {
+                warn(
+                    "so the config says sandbox = \"best-effort\"; \"require\" would load no plugin here",
+                );
+            }
+        }
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
             warn(&format!("{} is there already and is left as it is", path.display()));
         }
@@ -58,10 +71,20 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The config file's text; its tickets go into the directory `tickets`.
-fn starter(tickets: &Path) -> String {
+/// The config file's text; its tickets go into the directory `tickets`. `lacks` says what the sandbox can't enforce
+/// on this machine.
+fn starter(tickets: &Path, lacks: &[String]) -> String {
     let endpoint = Url::from_directory_path(tickets)
         .map_or_else(|()| "file:///tmp/tickets/".to_owned(), String::from);
     let directory = format!("{tickets:?}");
-    include_str!("starter.toml").replace("{endpoint}", &endpoint).replace("{directory}", &directory)
+    let (sandbox, can) = if lacks.is_empty() {
+        ("require", "# This machine has all of it.".to_owned())
+    } else {
+        ("best-effort", format!("# This machine lacks a part of it.\n# {}", lacks.join("\n# ")))
+    };
+    include_str!("starter.toml")
+        .replace("{endpoint}", &endpoint)
+        .replace("{directory}", &directory)
+        .replace("{sandbox}", sandbox)
+        .replace("{can}", &can)
 }

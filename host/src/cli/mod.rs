@@ -132,7 +132,7 @@ pub fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
-        Command::Init(init) => init::run(init, arguments.config.as_deref()),
+        Command::Init(init) => init::run(init, arguments.config.as_deref()).await,
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
         Command::Serve(serve) => serve::run(serve, arguments).await,
@@ -162,7 +162,7 @@ impl Arguments {
     async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
         let settings = config.backend(name)?;
         let catalog = self.discover(Some(config)).await;
-        let backend = setup::backend(settings, &catalog, &Arc::default()).await?;
+        let backend = setup::backend(config, settings, &catalog, &Arc::default()).await?;
         for warning in &backend.warnings {
             warn(&format!("backend {}: {warning}", backend.name));
         }

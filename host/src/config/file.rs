@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use ticket_host_worker::sandbox::Policy;
 use toml::Spanned;
 
 use super::argus::{ArgusConfig, RawArgus};
@@ -29,6 +30,8 @@ struct RawConfig {
     plugin_dirs: Vec<PathBuf>,
     #[serde(default)]
     signatures: Signatures,
+    #[serde(default)]
+    sandbox: Policy,
     #[serde(default)]
     trusted_keys: BTreeMap<String, RawKey>,
     #[serde(default)]
@@ -99,6 +102,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         signatures: raw.signatures,
         keys: trust::keys(&source, raw.trusted_keys)?,
         pins: backends.values().filter_map(|backend| backend.sha256).collect(),
+        sandbox: raw.sandbox,
     };
     Ok(Config {
         file: Some(path.to_owned()),

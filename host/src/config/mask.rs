@@ -164,6 +164,7 @@ pub(super) const NAMES: &[&str] = &[
     "settle_seconds",
     "sha256",
     "shutdown_seconds",
+    "sandbox",
     "signatures",
     "template",
     "title",

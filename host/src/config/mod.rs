@@ -8,6 +8,7 @@ mod argus;
 mod backends;
 mod environment;
 mod file;
+pub mod grants;
 mod json;
 mod limits;
 mod locations;

@@ -65,6 +65,13 @@ impl SecretSource {
         is_written_out(&self.value)
     }
 
+    /// The files that it is read from.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let mut files = Vec::new();
+        collect_files(&self.value, &mut files);
+        files.into_iter().map(|file| self.base.join(file))
+    }
+
     fn read(&self, path: &str, value: &Value, warnings: &mut Vec<String>) -> Result<Value> {
         let Value::Object(members) = value else { return Ok(value.clone()) };
         match source(members) {
@@ -89,6 +96,15 @@ fn is_written_out(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(is_written_out),
         Value::String(_) | Value::Number(_) => true,
         Value::Null | Value::Bool(_) => false,
+    }
+}
+
+fn collect_files<'a>(value: &'a Value, files: &mut Vec<&'a str>) {
+    let Value::Object(members) = value else { return };
+    match source(members) {
+        Some(("file", file)) => files.push(file),
+        Some(_) => {}
+        None => members.values().for_each(|member| collect_files(member, files)),
     }
 }
 

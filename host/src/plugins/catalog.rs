@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ticket_host_worker::Digest;
-use ticket_host_worker::permissions::Permissions;
+use ticket_host_worker::library::Image;
 use ticket_plugin_api::message::Manifest;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -20,7 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::error::{Error, Result};
 use crate::plugins::manifest;
 use crate::plugins::trust::{self, Trust};
-use crate::worker::Worker;
+use crate::worker::{Confinement, NOT_CONFINED_HELP, Worker, WorkerError};
 
 /// What the file names of plugins contain. In the executable's own directory, where other libraries may lie,
 /// only files with this in their names are taken for plugins.
@@ -85,6 +85,8 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Plugin {
     pub path: PathBuf,
+    /// The bytes that were looked at. No others are loaded.
+    pub image: Arc<Image>,
     /// Tells the file that was asked from one that replaces it later.
     pub stamp: Stamp,
     pub manifest: Manifest,
@@ -260,9 +262,13 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     // Taken before the library is loaded: if the file changes in between, the stamp is the older file's, and
     // the next look at the directory finds a difference.
     let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
-    let sha256 = examined.as_ref().map(|examined| examined.sha256);
-    let worker = Worker::load(path, sha256, &Permissions::default()).await.map_err(|cause| {
-        broken(cause.to_string()).help("remove the file from the plugin directory, or replace it")
+    let image = Image::open(path).map_err(|cause| broken(cause.to_string()))?;
+    let worker = Worker::load(&image, &Confinement::nothing(trust.sandbox)).await;
+    let worker = worker.map_err(|cause| {
+        broken(cause.to_string()).help(match cause {
+            WorkerError::NotConfined(_) => NOT_CONFINED_HELP,
+            _ => "remove the file from the plugin directory, or replace it",
+        })
     })?;
     let manifest = manifest::read(&worker.manifest).map_err(broken)?;
     let key = examined.as_ref().and_then(|examined| examined.key.as_ref());
@@ -271,6 +277,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     }
     Ok(Plugin {
         path: path.to_owned(),
+        image: Arc::new(image),
         stamp,
         manifest,
         sdk: worker.sdk.clone(),

@@ -13,6 +13,7 @@ use minisign_verify::{PublicKey, Signature};
 use serde::Deserialize;
 use ticket_host_worker::Digest;
 use ticket_host_worker::library::LARGEST;
+use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ pub struct Trust {
     pub keys: Vec<TrustedKey>,
     /// The digests that backends pin.
     pub pins: BTreeSet<Digest>,
+    /// Whether a plugin is loaded where it can't be confined.
+    pub sandbox: Policy,
 }
 
 /// What is known of a library before it is loaded.

@@ -16,8 +16,9 @@ use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
 use crate::backend::redact::Redactor;
 use crate::plugins::manifest;
-use crate::worker::{Worker, WorkerError};
-use ticket_host_worker::permissions::Permissions;
+use crate::worker::{Confinement, Worker, WorkerError};
+use ticket_host_worker::library::Image;
+use ticket_host_worker::sandbox::Policy;
 
 /// How long a call may take, unless its time is what is tested.
 const TIME: Duration = Duration::from_secs(5);
@@ -53,6 +54,8 @@ impl fmt::Display for Answer {
 pub(super) struct Bench {
     pub library: PathBuf,
     in_process: bool,
+    /// What was read of the library. None if it can't be read; then it can't be loaded either.
+    image: Option<Image>,
     /// What loading gave; Err is the verdict on a library that can't be loaded.
     pub loaded: Result<Loaded, Verdict>,
     pub settings: Settings,
@@ -83,7 +86,13 @@ enum Opened {
 
 impl Bench {
     pub(super) async fn new(library: &Path, settings: Option<Settings>, in_process: bool) -> Bench {
-        let loaded = if in_process { load_here(library) } else { load(library).await };
+        let policy = settings.as_ref().map_or(Policy::default(), |settings| settings.sandbox);
+        let image = Image::open(library).map_err(|cause| fail(cause.to_string()));
+        let loaded = match &image {
+            Err(verdict) => Err(verdict.clone()),
+            Ok(image) if in_process => load_here(image),
+            Ok(image) => load(image, policy).await,
+        };
         let manifest = loaded.as_ref().ok().and_then(|loaded| loaded.manifest.as_ref().ok());
         let any = json!({});
         let (secret, information) =
@@ -94,6 +103,7 @@ impl Bench {
         Bench {
             library: library.to_owned(),
             in_process,
+            image: image.ok(),
             loaded,
             settings,
             made_up,
@@ -113,6 +123,15 @@ impl Bench {
             }
             Err(_) => Err(skip("it can't be loaded: see the case table")),
         }
+    }
+
+    fn image(&self) -> Result<&Image, Verdict> {
+        self.image.as_ref().ok_or_else(|| skip("it can't be loaded: see the case table"))
+    }
+
+    fn confinement(&self) -> Result<Confinement, Verdict> {
+        let Settings { sandbox, permissions, .. } = &self.settings;
+        Confinement::open(*sandbox, permissions).map_err(|error| fail(error.to_string()))
     }
 
     /// Whether there is a ticket system to work with: a script, or an endpoint that needs no HTTP. Without
@@ -144,7 +163,7 @@ impl Bench {
         let peer = Scripted::new(&rules, Behaviour::Script(When::Empty), KEY, TIME);
         let settings = settings.to_string();
         let returned = if self.in_process {
-            match table(&self.library)?.open(&settings, &mut &peer) {
+            match table(self.image()?)?.open(&settings, &mut &peer) {
                 Ok(instance) => {
                     self.opened = Some(Opened::InProcess(instance));
                     Returned { status: status::OK, reply: Ok(None) }
@@ -152,8 +171,7 @@ impl Bench {
                 Err(returned) => returned,
             }
         } else {
-            let permissions = self.settings.permissions.clone();
-            let worker = Worker::load(&self.library, None, &permissions).await;
+            let worker = Worker::load(self.image()?, &self.confinement()?).await;
             let mut worker = worker.map_err(|cause| crash(cause.to_string()))?;
             let returned = worker.open(&settings, &peer).await;
             let returned = returned.map_err(|cause| crash(format!("open(): {cause}")))?;
@@ -225,7 +243,7 @@ impl Bench {
             return Err(skip("needs a worker"));
         }
         self.manifest()?;
-        let worker = Worker::exerciser(runs, &self.library, &self.settings.permissions).await;
+        let worker = Worker::exerciser(runs, self.image()?, &self.confinement()?).await;
         worker.map_err(|cause| crash(cause.to_string()))
     }
 
@@ -303,12 +321,12 @@ pub(super) fn message(returned: &Returned) -> String {
 }
 
 /// Loads the library five times, each in a worker of its own.
-async fn load(library: &Path) -> Result<Loaded, Verdict> {
+async fn load(image: &Image, policy: Policy) -> Result<Loaded, Verdict> {
     let mut quickest = Duration::MAX;
     let mut manifest = String::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let loaded = Worker::load(library, None, &Permissions::default()).await;
+        let loaded = Worker::load(image, &Confinement::nothing(policy)).await;
         quickest = quickest.min(started.elapsed());
         match loaded {
             Ok(worker) => manifest.clone_from(&worker.manifest),
@@ -319,12 +337,12 @@ async fn load(library: &Path) -> Result<Loaded, Verdict> {
     Ok(Loaded { manifest: manifest::read(&manifest), time: quickest })
 }
 
-fn load_here(library: &Path) -> Result<Loaded, Verdict> {
+fn load_here(image: &Image) -> Result<Loaded, Verdict> {
     let started = Instant::now();
-    let table = table(library)?;
+    let table = table(image)?;
     Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
 }
 
-fn table(library: &Path) -> Result<Table, Verdict> {
-    load_in_process(library, None).map_err(|cause| fail(cause.to_string()))
+fn table(image: &Image) -> Result<Table, Verdict> {
+    load_in_process(image).map_err(|cause| fail(cause.to_string()))
 }

@@ -14,6 +14,7 @@ use ticket_plugin_api::message::fingerprint;
 use crate::error::{Error, Result};
 use crate::worker::Peer;
 use ticket_host_worker::permissions::Permissions;
+use ticket_host_worker::sandbox::Policy;
 
 /// A settings file: a backend's settings, and how its ticket system answers.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +27,9 @@ pub(crate) struct Settings {
     pub information: Value,
     #[serde(default)]
     pub permissions: Permissions,
+    /// Whether the cases are run where the plugin can't be confined.
+    #[serde(default)]
+    pub sandbox: Policy,
     /// The first rule that fits a request answers it.
     #[serde(default)]
     pub http: Vec<Rule>,
@@ -77,7 +81,7 @@ impl Settings {
         })?;
         toml::from_str(&text).map_err(|cause| {
             Error::usage(format!("{}: {}", path.display(), cause.message()))
-                .help("it may have endpoint, secret, information, permissions, and [[http]] with method, path, when, status, headers, body")
+                .help("it may have endpoint, secret, information, permissions, sandbox, and [[http]] with method, path, when, status, headers, body")
         })
     }
 
@@ -88,6 +92,7 @@ impl Settings {
             secret: value(secret_schema, secret_schema, "secret", 8),
             information: value(information_schema, information_schema, "information", 8),
             permissions: Permissions::default(),
+            sandbox: Policy::default(),
             http: Vec::new(),
         }
     }

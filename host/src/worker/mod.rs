@@ -3,26 +3,29 @@
 //! Invariant: a worker that crashes, hangs or sends what it may not send is killed, and the call that is under way
 //! fails. The host and all other calls go on.
 
+mod confinement;
 mod pipe;
 mod stderr;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ticket_host_worker::ARGUMENT;
 use ticket_host_worker::frame::{FrameError, FromWorker, ToWorker};
-use ticket_host_worker::permissions::Permissions;
-use ticket_host_worker::{ARGUMENT, Digest};
+use ticket_host_worker::library::Image;
+use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use tokio::io::BufReader;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::terminal;
+pub use confinement::Confinement;
 pub use pipe::Peer;
 use pipe::{Pipe, lossy};
 use stderr::LastWords;
@@ -33,6 +36,9 @@ const LOADING: Duration = Duration::from_secs(5);
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// How long the rest of what a dead worker wrote may take: a full pipe is read slowly if it was a lot.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// What an operator can do where a plugin can't be confined.
+pub const NOT_CONFINED_HELP: &str = "mend that; or set sandbox = \"best-effort\" at the top of the config: \
+    then plugins are loaded, confined by what there is";
 /// Bytes of a sentence that a worker says of itself or its library.
 const LONGEST_SENTENCE: usize = 1 << 10;
 
@@ -47,9 +53,17 @@ pub enum WorkerError {
     TimedOut(f64),
     #[error("its process sent what no worker sends, and was killed")]
     Nonsense(#[source] FrameError),
+    #[error("it is not loaded, since the sandbox is not whole: {0}")]
+    NotConfined(String),
     #[error("{0}")]
     NotLoaded(String),
 }
+
+/// What the host writes to a worker through. On Linux it is a socket, over which descriptors can be handed.
+#[cfg(target_os = "linux")]
+type Input = tokio::net::UnixStream;
+#[cfg(not(target_os = "linux"))]
+type Input = tokio::process::ChildStdin;
 
 /// A worker process with a plugin loaded. Dropping it kills the process.
 #[derive(Debug)]
@@ -57,7 +71,7 @@ pub struct Worker {
     /// Shared with the task that listens to standard error, which kills a process that floods it.
     child: Arc<Mutex<Child>>,
     id: Option<u32>,
-    pipe: Pipe<ChildStdin, BufReader<ChildStdout>>,
+    pipe: Pipe<Input, BufReader<ChildStdout>>,
     listener: JoinHandle<()>,
     last_words: LastWords,
     /// The plugin's manifest: the JSON as the plugin gave it, not looked at yet.
@@ -69,17 +83,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker and has it load `library`, confined to `permissions`. With a digest, only a
-    /// library whose bytes have it is loaded.
+    /// Starts a worker and has it load a library.
     ///
     /// # Errors
-    /// The process can't be started, or the library can't be loaded.
-    pub async fn load(
-        library: &Path,
-        sha256: Option<Digest>,
-        permissions: &Permissions,
-    ) -> Result<Worker, WorkerError> {
-        Worker::load_with(&[], library, sha256, permissions).await
+    /// The process can't be started or confined, or the library can't be loaded.
+    pub async fn load(image: &Image, confinement: &Confinement) -> Result<Worker, WorkerError> {
+        Worker::load_with(&[], image, confinement).await
     }
 
     /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
@@ -90,57 +99,99 @@ impl Worker {
     /// As [`Worker::load`].
     pub async fn exerciser(
         runs: &[(usize, usize)],
-        library: &Path,
-        permissions: &Permissions,
+        image: &Image,
+        confinement: &Confinement,
     ) -> Result<Worker, WorkerError> {
         let numbers = runs.iter().flat_map(|(threads, times)| [threads, times]);
         let mode: Vec<String> = numbers.map(usize::to_string).collect();
-        Worker::load_with(&mode, library, None, permissions).await
+        Worker::load_with(&mode, image, confinement).await
+    }
+
+    /// What the sandbox can't enforce on this machine, one sentence each. Nothing is loaded.
+    ///
+    /// # Errors
+    /// The process can't be started.
+    pub async fn unconfinable() -> Result<Vec<String>, WorkerError> {
+        let confinement = Confinement::nothing(Policy::BestEffort);
+        let mut worker = Worker::start(&[], &confinement, None).map_err(WorkerError::Start)?;
+        let started = Instant::now();
+        match timeout(LOADING, worker.confine(&confinement)).await {
+            Err(_) => Err(worker.kill(started).await),
+            Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
+            Ok(Ok(result)) => result.map(|()| worker.unconfined.clone()),
+        }
     }
 
     async fn load_with(
         mode: &[String],
-        library: &Path,
-        sha256: Option<Digest>,
-        permissions: &Permissions,
+        image: &Image,
+        confinement: &Confinement,
     ) -> Result<Worker, WorkerError> {
-        let mut worker = Worker::start(mode, permissions).map_err(WorkerError::Start)?;
-        let load = ToWorker::Load {
-            // Absolute, since the worker changes its working directory before it loads the library.
-            path: std::path::absolute(library).map_err(WorkerError::Start)?,
-            sha256,
-            permissions: permissions.clone(),
-            host: std::process::id(),
-        };
+        let started = Worker::start(mode, confinement, Some(image));
+        let mut worker = started.map_err(WorkerError::Start)?;
         let started = Instant::now();
         let loaded = timeout(LOADING, async {
-            worker.pipe.send(&load, &[]).await?;
-            worker.pipe.receive().await
+            match worker.confine(confinement).await? {
+                Ok(()) => worker.take_in(image).await,
+                refused => Ok(refused),
+            }
         });
         match loaded.await {
             Err(_) => Err(worker.kill(started).await),
             Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
-            Ok(Ok((FromWorker::Loaded { sdk, unconfined }, body))) => {
-                // The library's constructors may have written this frame.
-                worker.sdk = sdk.map(|sdk| shown(&sdk));
-                worker.unconfined = unconfined.iter().map(|lack| shown(lack)).collect();
-                worker.manifest = lossy(body);
-                Ok(worker)
-            }
-            Ok(Ok((FromWorker::NotLoaded, body))) => {
-                Err(WorkerError::NotLoaded(shown(&lossy(body))))
-            }
-            Ok(Ok(_)) => Err(WorkerError::Nonsense(FrameError::OutOfTurn)),
+            Ok(Ok(result)) => result.map(|()| worker),
         }
     }
 
-    fn start(mode: &[String], permissions: &Permissions) -> io::Result<Worker> {
+    /// Has the worker confine itself. What it answers is its own word, since nothing of a plugin has run in it yet.
+    async fn confine(
+        &mut self,
+        confinement: &Confinement,
+    ) -> Result<Result<(), WorkerError>, FrameError> {
+        let confine = ToWorker::Confine {
+            policy: confinement.policy,
+            permissions: confinement.permissions.clone(),
+            host: std::process::id(),
+        };
+        self.pipe.send(&confine, &[]).await?;
+        match self.pipe.receive().await? {
+            (FromWorker::Confined { unconfined }, _) => {
+                self.unconfined = unconfined.iter().map(|lack| shown(lack)).collect();
+                Ok(Ok(()))
+            }
+            (FromWorker::NotConfined, body) => {
+                Ok(Err(WorkerError::NotConfined(shown(&lossy(body)))))
+            }
+            _ => Err(FrameError::OutOfTurn),
+        }
+    }
+
+    /// Has the worker load the library. From here on whatever it says may be the library's word.
+    async fn take_in(&mut self, image: &Image) -> Result<Result<(), WorkerError>, FrameError> {
+        let load = ToWorker::Load { path: image.path.clone(), sha256: image.sha256 };
+        self.pipe.send(&load, &[]).await?;
+        match self.pipe.receive().await? {
+            (FromWorker::Loaded { sdk }, body) => {
+                self.sdk = sdk.map(|sdk| shown(&sdk));
+                self.manifest = lossy(body);
+                Ok(Ok(()))
+            }
+            (FromWorker::NotLoaded, body) => Ok(Err(WorkerError::NotLoaded(shown(&lossy(body))))),
+            _ => Err(FrameError::OutOfTurn),
+        }
+    }
+
+    /// Starts the process, and hands over what it needs to confine itself and to load the library.
+    fn start(
+        mode: &[String],
+        confinement: &Confinement,
+        image: Option<&Image>,
+    ) -> io::Result<Worker> {
         let mut command = Command::new(own_program()?);
         command
             .arg(ARGUMENT)
             .args(mode)
             .env_clear()
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -151,10 +202,9 @@ impl Worker {
             command.env("SystemRoot", root);
         }
         let granted = |name: &String| std::env::var_os(name).map(|value| (name.clone(), value));
-        command.envs(permissions.env.iter().filter_map(granted));
-        let mut child = command.spawn()?;
+        command.envs(confinement.permissions.env.iter().filter_map(granted));
+        let (mut child, input) = spawn(command, confinement, image)?;
         let missing = || io::Error::other("a pipe to the worker is missing");
-        let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let (id, child) = (child.id(), Arc::new(Mutex::new(child)));
@@ -287,6 +337,32 @@ impl Drop for Worker {
 /// A worker's sentence as a person gets to see it: on one line, and not too long.
 fn shown(sentence: &str) -> String {
     terminal::short_line(sentence, LONGEST_SENTENCE)
+}
+
+/// Starts a worker's process, and gives what the host writes to it through. What is granted and the library are
+/// handed over before anything is written.
+#[cfg(target_os = "linux")]
+fn spawn(
+    mut command: Command,
+    confinement: &Confinement,
+    image: Option<&Image>,
+) -> io::Result<(Child, Input)> {
+    use std::os::fd::{AsFd, OwnedFd};
+    let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    let granted = confinement.granted.iter().map(AsFd::as_fd);
+    let handed: Vec<_> = granted.chain(image.map(|image| image.copy.as_fd())).collect();
+    ticket_host_worker::handover::send(&here, &handed)?;
+    let child = command.stdin(OwnedFd::from(there)).spawn()?;
+    here.set_nonblocking(true)?;
+    Ok((child, Input::from_std(here)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn spawn(mut command: Command, _: &Confinement, _: Option<&Image>) -> io::Result<(Child, Input)> {
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let input = child.stdin.take();
+    let input = input.ok_or_else(|| io::Error::other("a pipe to the worker is missing"))?;
+    Ok((child, input))
 }
 
 /// A call to a worker that answers with these bytes, whatever the host sends.

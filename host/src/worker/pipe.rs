@@ -74,9 +74,10 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
                     self.send(&ToWorker::Rendered { ok }, text.as_bytes()).await?;
                 }
                 FromWorker::Log { level } => peer.log(level, &lossy(body)),
-                FromWorker::Loaded { .. } | FromWorker::NotLoaded => {
-                    return Err(FrameError::OutOfTurn);
-                }
+                FromWorker::Confined { .. }
+                | FromWorker::NotConfined
+                | FromWorker::Loaded { .. }
+                | FromWorker::NotLoaded => return Err(FrameError::OutOfTurn),
             }
         }
         Err(FrameError::Bound("how often a call may ask"))

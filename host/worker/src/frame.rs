@@ -17,6 +17,7 @@ use ticket_plugin_api::abi::{
 
 use crate::digest::Digest;
 use crate::permissions::Permissions;
+use crate::sandbox::Policy;
 
 /// Bytes that the two lengths take with which a frame begins: 4 bytes for the head's, then 4 for the body's, both
 /// little-endian.
@@ -45,10 +46,12 @@ pub enum FrameError {
 /// What the host says to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Confine yourself to these permissions, then load this library; if there is a digest, only if its bytes
-    /// have it. `host` is the number of the host's process, with which the worker ends. The answer is `Loaded`
-    /// or `NotLoaded`.
-    Load { path: PathBuf, sha256: Option<Digest>, permissions: Permissions, host: u32 },
+    /// Confine yourself to these permissions. `host` is the number of the host's process, with which the worker
+    /// ends. On Linux the descriptors of what is granted, and of the library, came before this frame
+    /// (`crate::handover`). The answer is `Confined` or `NotConfined`.
+    Confine { policy: Policy, permissions: Permissions, host: u32 },
+    /// Load this library, whose bytes have that digest. The answer is `Loaded` or `NotLoaded`.
+    Load { path: PathBuf, sha256: Digest },
     /// Open an instance with the settings in the body. It may take so many milliseconds. The answer is `Returned`.
     Open { remaining_ms: u64 },
     /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
@@ -63,8 +66,13 @@ pub enum ToWorker {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum FromWorker {
-    /// The library is loaded. The body is its manifest; `unconfined` says what the sandbox could not enforce.
-    Loaded { sdk: Option<String>, unconfined: Vec<String> },
+    /// The process is confined, and nothing of the library has run yet: this is the worker's own word, which no
+    /// plugin can forge. `unconfined` says what the sandbox could not enforce, one sentence each.
+    Confined { unconfined: Vec<String> },
+    /// The process could not be confined as the policy requires. The body says why, and nothing was loaded.
+    NotConfined,
+    /// The library is loaded. The body is its manifest.
+    Loaded { sdk: Option<String> },
     /// The library can't be loaded. The body says why.
     NotLoaded,
     /// The plugin's function returned. The body is its reply, if it `replied`. `bad` says what was wrong with a
@@ -100,13 +108,18 @@ impl Head for FromWorker {
             if kept { Ok(bound) } else { Err(broken) }
         };
         match self {
-            FromWorker::Loaded { sdk, unconfined } => bounds(
-                sdk.iter().chain(unconfined).all(|text| text.len() <= MAX_TEXT)
+            FromWorker::Confined { unconfined } => bounds(
+                unconfined.iter().all(|text| text.len() <= MAX_TEXT)
                     && unconfined.len() <= MAX_SENTENCES,
+                0,
+                "what a worker says of itself",
+            ),
+            FromWorker::Loaded { sdk } => bounds(
+                sdk.iter().all(|text| text.len() <= MAX_TEXT),
                 MAX_MANIFEST,
                 "what a worker says of itself",
             ),
-            FromWorker::NotLoaded => Ok(MAX_TEXT),
+            FromWorker::NotConfined | FromWorker::NotLoaded => Ok(MAX_TEXT),
             FromWorker::Returned { .. } => Ok(MAX_REPLY),
             FromWorker::Http { method, url, headers } if headers.len() <= MAX_HEADERS => {
                 let texts = headers.iter().map(|(name, value)| name.len() + value.len());
@@ -238,9 +251,12 @@ mod tests {
         FromWorker::Http { method: "GET".to_owned(), url: "u".repeat(url), headers }
     }
 
-    fn loaded(sdk: usize, sentences: usize) -> FromWorker {
-        let unconfined = vec!["a lack".to_owned(); sentences];
-        FromWorker::Loaded { sdk: Some("1".repeat(sdk)), unconfined }
+    fn loaded(sdk: usize) -> FromWorker {
+        FromWorker::Loaded { sdk: Some("1".repeat(sdk)) }
+    }
+
+    fn confined(sentences: usize, length: usize) -> FromWorker {
+        FromWorker::Confined { unconfined: vec!["x".repeat(length); sentences] }
     }
 
     /// Decodes a head as a forged worker could have written it, and announces a body with it.
@@ -255,7 +271,9 @@ mod tests {
             |name: usize| FromWorker::Render { part: "x".repeat(name), format: String::new() };
         let returned = || FromWorker::Returned { status: 0, replied: true, bad: None };
         for (head, most) in [
-            (loaded(10, 16), MAX_MANIFEST),
+            (confined(16, 10), 0),
+            (FromWorker::NotConfined, MAX_TEXT),
+            (loaded(10), MAX_MANIFEST),
             (FromWorker::NotLoaded, MAX_TEXT),
             (returned(), MAX_REPLY),
             (http(256, 1000), MAX_REQUEST_BODY),
@@ -275,8 +293,9 @@ mod tests {
             (http(30_000, 1), "the number of headers"),
             (http(1, 256 << 10), "the head of an HTTP request"),
             (render(65), "a name in render()"),
-            (loaded(10, 17), "what a worker says of itself"),
-            (loaded(8193, 0), "what a worker says of itself"),
+            (confined(17, 10), "what a worker says of itself"),
+            (confined(1, 8193), "what a worker says of itself"),
+            (loaded(8193), "what a worker says of itself"),
         ] {
             let why = refused(&head, 0).unwrap();
             assert!(why.contains(bound), "{why}");

@@ -1,7 +1,6 @@
 //! Loads a plugin library into this process. No other file knows dlopen.
 //!
-//! Invariant: a library is loaded by its absolute path, with every symbol bound at once, and is never unloaded
-//! (rule R7).
+//! Invariant: what is loaded is an [`Image`], with every symbol bound at once, and it is never unloaded (rule R7).
 #![allow(unsafe_code)]
 
 mod format;
@@ -40,6 +39,7 @@ pub enum LoadError {
     Read(#[source] io::Error),
     #[error(transparent)]
     NotLoadable(#[from] NotLoadable),
+    #[cfg(not(target_os = "linux"))]
     #[error("is not the file that was checked: its SHA-256 is {found} now, and was {expected}")]
     Changed { expected: Digest, found: Digest },
     #[error("has more than {LARGEST} bytes, which is more than a library may have")]
@@ -54,56 +54,83 @@ pub enum LoadError {
     Layout(String),
 }
 
-/// A library that is ready to be loaded. If somebody vouches for its bytes, they have been compared.
+/// A library that was looked at: what was checked of it holds for what is loaded.
 #[derive(Debug)]
-pub struct Prepared {
-    path: PathBuf,
-    /// Keeps the compared bytes from being changed until they are loaded.
-    _held: Option<File>,
+pub struct Image {
+    /// The file that was read.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub sha256: Digest,
+    /// A copy of its bytes in memory that nobody can change. All workers share it, and what becomes of the file is
+    /// all the same to them. Elsewhere than on Linux the file is read again when it is loaded.
+    #[cfg(target_os = "linux")]
+    pub copy: std::os::fd::OwnedFd,
 }
 
-/// Compares the library's bytes with `sha256`, if that is given. Runs nothing of the library.
-pub fn prepare(path: &Path, sha256: Option<Digest>) -> Result<Prepared, LoadError> {
-    let path = absolute(path).map_err(LoadError::Read)?;
-    let Some(expected) = sha256 else {
-        return Ok(Prepared { path, _held: None });
-    };
-    let mut file = open_held(&path).map_err(LoadError::Read)?;
-    let mut bytes = Vec::new();
-    (&mut file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(LoadError::TooLarge);
+impl Image {
+    /// Opens the library at `path` and reads it. Runs nothing of it.
+    ///
+    /// # Errors
+    /// It can't be read, or is larger than a library may be.
+    pub fn open(path: &Path) -> Result<Image, LoadError> {
+        // The loader would look for a bare name in its own directories.
+        let path = path.canonicalize().map_err(LoadError::Read)?;
+        let file = open_held(&path).map_err(LoadError::Read)?;
+        Image::read(&file, &path)
     }
-    let found = Digest::of(&bytes);
-    if found != expected {
-        return Err(LoadError::Changed { expected, found });
+
+    /// Reads the library in an open file, whose name was `path`. Runs nothing of it.
+    ///
+    /// # Errors
+    /// It can't be read, or is larger than a library may be.
+    pub fn read(file: &File, path: &Path) -> Result<Image, LoadError> {
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(LoadError::TooLarge);
+        }
+        Ok(Image {
+            path: path.to_owned(),
+            sha256: Digest::of(&bytes),
+            #[cfg(target_os = "linux")]
+            copy: sealed(path, &bytes).map_err(LoadError::Read)?,
+        })
     }
-    hold(path, file, &bytes).map_err(LoadError::Read)
+
+    /// The file that the loader is to load, and its name. The file must stay open for as long as the library is
+    /// loaded: the loader takes another file of the same name for the one that it has loaded already.
+    #[cfg(target_os = "linux")]
+    fn held(&self) -> Result<(File, PathBuf), LoadError> {
+        use std::os::fd::AsRawFd;
+        let copy = File::from(self.copy.try_clone().map_err(LoadError::Read)?);
+        let name = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        Ok((copy, PathBuf::from(name)))
+    }
+
+    /// As on Linux. On Windows nobody can change the file while it is open; on other systems that is not prevented.
+    #[cfg(not(target_os = "linux"))]
+    fn held(&self) -> Result<(File, PathBuf), LoadError> {
+        let file = open_held(&self.path).map_err(LoadError::Read)?;
+        let found = Image::read(&file, &self.path)?.sha256;
+        if found == self.sha256 {
+            Ok((file, self.path.clone()))
+        } else {
+            Err(LoadError::Changed { expected: self.sha256, found })
+        }
+    }
 }
 
-/// Copies the bytes into memory and seals them, so that nobody can change them. The copy is loaded instead of
-/// the file.
+/// Copies the bytes into memory and seals them.
 #[cfg(target_os = "linux")]
-fn hold(path: PathBuf, _: File, bytes: &[u8]) -> io::Result<Prepared> {
+fn sealed(path: &Path, bytes: &[u8]) -> io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-    use std::os::fd::AsRawFd;
     let name = path.file_name().unwrap_or_default();
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut copy = File::from(memfd_create(name, flags)?);
     io::Write::write_all(&mut copy, bytes)?;
-    fcntl_add_seals(
-        &copy,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd()));
-    Ok(Prepared { path, _held: Some(copy) })
-}
-
-/// Elsewhere the file itself is loaded. On Windows nobody can change it while it is held open; on other systems
-/// that is not prevented.
-#[cfg(not(target_os = "linux"))]
-fn hold(path: PathBuf, file: File, _: &[u8]) -> io::Result<Prepared> {
-    Ok(Prepared { path, _held: Some(file) })
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    fcntl_add_seals(&copy, seals)?;
+    Ok(copy.into())
 }
 
 /// Opens the file so that Windows lets nobody write to it, remove it or rename it while it is open.
@@ -119,14 +146,20 @@ fn open_held(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Loads the library and asks it for its table. This runs code of the library, so do it in a worker, unless the
+/// Loads a library and asks it for its table. This runs code of the library, so do it in a worker, unless the
 /// operator trusts the plugin with the whole process.
-pub fn load(prepared: &Prepared) -> Result<Library, LoadError> {
-    let path = &prepared.path;
-    format::check(path)?;
-    // It is not unloaded even if it turns out not to be a plugin: its constructors may have started a thread (rule
-    // R7).
-    let library = ManuallyDrop::new(open(path)?);
+///
+/// # Errors
+/// It is not a library for this machine, or not a plugin.
+pub fn load(image: &Image) -> Result<Library, LoadError> {
+    let (file, name) = image.held()?;
+    // Neither is the file closed nor the library unloaded, even if it turns out not to be a plugin: its
+    // constructors may have started a thread (rule R7).
+    let _file = ManuallyDrop::new(file);
+    format::check(&name)?;
+    let said = |why: String| why.replace(&*name.to_string_lossy(), &image.path.to_string_lossy());
+    let library = open(&name).map_err(|why| LoadError::Load(said(why)))?;
+    let library = ManuallyDrop::new(library);
     // SAFETY: the symbol has this type by the contract of the header; a library that lies about
     // it is what workers are for.
     let entry: abi::Entry =
@@ -137,13 +170,8 @@ pub fn load(prepared: &Prepared) -> Result<Library, LoadError> {
     Ok(Library { table, sdk })
 }
 
-fn absolute(path: &Path) -> io::Result<PathBuf> {
-    // The loader would look for a bare name in its own directories.
-    path.canonicalize()
-}
-
 #[cfg(unix)]
-fn open(path: &Path) -> Result<libloading::Library, LoadError> {
+fn open(path: &Path) -> Result<libloading::Library, String> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
     /// Keeps the library loaded even after dlclose(). The value is the platform's (dlfcn.h).
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -159,16 +187,16 @@ fn open(path: &Path) -> Result<libloading::Library, LoadError> {
     const RTLD_NODELETE: i32 = 0;
     // SAFETY: runs the library's constructors, with what that means: see load().
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) };
-    library.map(Into::into).map_err(|cause| LoadError::Load(reason(&cause)))
+    library.map(Into::into).map_err(|cause| reason(&cause))
 }
 
 #[cfg(windows)]
-fn open(path: &Path) -> Result<libloading::Library, LoadError> {
+fn open(path: &Path) -> Result<libloading::Library, String> {
     use libloading::os::windows::{LOAD_WITH_ALTERED_SEARCH_PATH, Library};
     // The DLLs that a plugin needs are looked for beside it, not beside the host.
     // SAFETY: runs the library's DllMain, with what that means: see load().
     let library = unsafe { Library::load_with_flags(path, LOAD_WITH_ALTERED_SEARCH_PATH) };
-    library.map(Into::into).map_err(|cause| LoadError::Load(reason(&cause)))
+    library.map(Into::into).map_err(|cause| reason(&cause))
 }
 
 /// The loader's own words: the innermost cause of the error.

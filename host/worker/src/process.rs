@@ -1,41 +1,34 @@
-//! A worker from its start to its end: it takes its standard handles, reads the first frame, enters the
-//! sandbox, loads the library, and serves calls.
+//! A worker from its start to its end: it takes its standard handles and what the host hands over, enters the
+//! sandbox, says so, loads the library, and serves calls.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::Path;
 use std::process::ExitCode;
 
 use crate::frame::{FrameError, FromWorker, ToWorker};
-use crate::library::{self, Library};
-use crate::permissions::Permissions;
+use crate::library::{self, Image, Library};
+use crate::sandbox::{self, Policy};
 use crate::serve::{self, Pipe};
-use crate::{sandbox, stdio};
+use crate::stdio;
 
 /// The first argument, by which the host's program becomes a worker. If pairs of numbers stand after it
 /// (`THREADS TIMES ...`), it becomes one for the validator, which calls many instances by itself.
 pub const ARGUMENT: &str = "worker";
 
-/// Bytes that the reason may have why a library can't be loaded. The loader's own words are a part of it.
+/// Bytes that the reason may have why a library is not loaded. The loader's own words are a part of it.
 const LONGEST_REASON: usize = 4 << 10;
 
-/// A function that confines the process to permissions, so that the library in the file of that name can still be
-/// loaded. It gives what could not be enforced, one sentence each.
-pub type Confine = fn(&Permissions, &Path) -> io::Result<Vec<String>>;
+/// The pipe to the host, whose ends were the standard handles.
+type Standard = Pipe<BufReader<File>, File>;
 
 /// Runs a worker with the arguments behind [`ARGUMENT`], until the host closes the pipe.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    main_with(sandbox::enter, arguments)
-}
-
-/// As [`main`], with another sandbox than the usual one, by which a benchmark measures what the sandbox costs.
-pub fn main_with(confine: Confine, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(windows)]
     sandbox::end_quietly();
     let arguments: Vec<String> =
         arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    match run(confine, &arguments) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         // The host closed the pipe. That is how it tells a worker to end.
         Err(FrameError::Pipe(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
@@ -49,12 +42,13 @@ pub fn main_with(confine: Confine, arguments: impl IntoIterator<Item = OsString>
     }
 }
 
-fn run(confine: Confine, arguments: &[String]) -> Result<(), FrameError> {
+fn run(arguments: &[String]) -> Result<(), FrameError> {
     let (input, output) = stdio::take()?;
+    let handed = Handed::take(&input, &output)?;
     let mut pipe = Pipe::new(BufReader::new(input), output);
-    let Some((library, unconfined)) = load(&mut pipe, confine)? else { return Ok(()) };
-    let head = FromWorker::Loaded { sdk: library.sdk, unconfined };
-    pipe.send(&head, library.table.manifest.as_bytes())?;
+    let Some(handed) = confine(&mut pipe, handed)? else { return Ok(()) };
+    let Some(library) = load(&mut pipe, handed)? else { return Ok(()) };
+    pipe.send(&FromWorker::Loaded { sdk: library.sdk }, library.table.manifest.as_bytes())?;
     if arguments.is_empty() {
         return serve::serve(&mut pipe, &library.table);
     }
@@ -64,32 +58,95 @@ fn run(confine: Confine, arguments: &[String]) -> Result<(), FrameError> {
     serve::exercise(&mut pipe, &library.table, runs)
 }
 
-/// Does what the host's first frame says: confines the process and loads the library. None if the library can't be
-/// loaded; the host has been told why.
-fn load(
-    pipe: &mut Pipe<BufReader<File>, File>,
-    confine: Confine,
-) -> Result<Option<(Library, Vec<String>)>, FrameError> {
-    let (ToWorker::Load { path, sha256, permissions, host }, _) = pipe.receive()? else {
+/// Enters the sandbox as the host's first frame says, and tells the host how whole it is. None if it is not whole
+/// enough for a library to be loaded.
+fn confine(pipe: &mut Standard, mut handed: Handed) -> Result<Option<Handed>, FrameError> {
+    let (ToWorker::Confine { policy, permissions, host }, _) = pipe.receive()? else {
         return Err(FrameError::OutOfTurn);
     };
     #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsFd;
-        sandbox::tidy([pipe.input.get_ref().as_fd(), pipe.output.as_fd()], host)?;
-    }
+    let unconfined = {
+        sandbox::end_with(host)?;
+        sandbox::enter(policy, &permissions, handed.granted(&permissions)?)?
+    };
     #[cfg(not(target_os = "linux"))]
-    let _ = host;
-    // The copy in memory that is loaded (see library::prepare) is made before the sandbox, which forbids that.
-    let prepared = library::prepare(&path, sha256);
-    let unconfined = confine(&permissions, &path)?;
-    match prepared.and_then(|prepared| library::load(&prepared)) {
-        Ok(library) => Ok(Some((library, unconfined))),
+    let unconfined = {
+        let _ = (host, &mut handed, permissions);
+        sandbox::lacks(policy)
+    };
+    if policy == Policy::Require && !unconfined.is_empty() {
+        pipe.send(&FromWorker::NotConfined, reason(&unconfined.join("; ")))?;
+        return Ok(None);
+    }
+    pipe.send(&FromWorker::Confined { unconfined }, &[])?;
+    Ok(Some(handed))
+}
+
+/// Loads the library that the host's second frame names. None if it can't be loaded; the host has been told why.
+fn load(pipe: &mut Standard, handed: Handed) -> Result<Option<Library>, FrameError> {
+    let (ToWorker::Load { path, sha256 }, _) = pipe.receive()? else {
+        return Err(FrameError::OutOfTurn);
+    };
+    let image = Image {
+        path,
+        sha256,
+        #[cfg(target_os = "linux")]
+        copy: handed.image()?,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let Handed {} = handed;
+    match library::load(&image) {
+        Ok(library) => Ok(Some(library)),
         Err(error) => {
-            let mut why = error.to_string();
-            why.truncate(why.floor_char_boundary(LONGEST_REASON));
-            pipe.send(&FromWorker::NotLoaded, why.as_bytes())?;
+            pipe.send(&FromWorker::NotLoaded, reason(&error.to_string()))?;
             Ok(None)
         }
+    }
+}
+
+/// As much of a reason as the host reads.
+fn reason(text: &str) -> &[u8] {
+    &text.as_bytes()[..text.floor_char_boundary(LONGEST_REASON)]
+}
+
+/// What the host handed over: the descriptors of what is granted, in the order of the permissions, then the
+/// library's.
+#[cfg(target_os = "linux")]
+struct Handed(std::collections::VecDeque<std::os::fd::OwnedFd>);
+
+#[cfg(target_os = "linux")]
+impl Handed {
+    /// Closes whatever else this process was started with, and takes what the host hands over.
+    fn take(input: &File, output: &File) -> io::Result<Handed> {
+        use std::os::fd::AsFd;
+        sandbox::tidy([input.as_fd(), output.as_fd()])?;
+        Ok(Handed(crate::handover::receive(input)?.into()))
+    }
+
+    fn granted(
+        &mut self,
+        permissions: &crate::permissions::Permissions,
+    ) -> Result<sandbox::Granted, FrameError> {
+        let (read, write) = (permissions.read.len(), permissions.write.len());
+        if self.0.len() < read + write {
+            return Err(FrameError::OutOfTurn);
+        }
+        let read = self.0.drain(..read).collect();
+        Ok(sandbox::Granted { read, write: self.0.drain(..write).collect() })
+    }
+
+    fn image(mut self) -> Result<std::os::fd::OwnedFd, FrameError> {
+        self.0.pop_front().ok_or(FrameError::OutOfTurn)
+    }
+}
+
+/// Nothing is handed over here.
+#[cfg(not(target_os = "linux"))]
+struct Handed {}
+
+#[cfg(not(target_os = "linux"))]
+impl Handed {
+    fn take(_: &File, _: &File) -> io::Result<Handed> {
+        Ok(Handed {})
     }
 }

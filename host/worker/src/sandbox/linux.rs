@@ -7,17 +7,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
-use super::syscalls;
+use super::blame::{self, Part};
+use super::{OFF, Policy, syscalls};
 use crate::permissions::{Network, Permissions};
 
 /// The newest version of Landlock that this program knows. An older kernel enforces as much of it as it can.
@@ -52,14 +52,26 @@ const FILE_SIZE: u64 = 64 << 20;
 /// Processes and threads that the host's user may have in all: Linux counts them for the user, not for each worker.
 const PROCESSES: u64 = 4096;
 
-/// Closes everything but standard input, output and error and `pipes`, goes to an empty working directory, and lets
-/// Linux end this process when the process `host` ends.
+/// Files and directories that are granted, each opened and checked by the host.
+pub(crate) struct Granted {
+    pub read: Vec<OwnedFd>,
+    pub write: Vec<OwnedFd>,
+}
+
+/// Closes everything but standard input, output and error and `pipes`, and goes to an empty working directory.
 ///
 /// # Errors
-/// One of these steps failed, or the host has ended already.
-pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
+/// One of these steps failed.
+pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2]) -> io::Result<()> {
     close_all_but(pipes.map(|pipe| pipe.as_raw_fd()))?;
-    empty_directory()?;
+    empty_directory()
+}
+
+/// Lets Linux end this process when the process `host` ends.
+///
+/// # Errors
+/// It can't be done, or the host has ended already.
+pub(crate) fn end_with(host: u32) -> io::Result<()> {
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let parent = process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     if parent.cast_unsigned() != host {
@@ -68,9 +80,19 @@ pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Confines this process to `permissions`, so that `library` can still be loaded. Gives what could not be enforced,
-/// one sentence each.
-pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec<String>> {
+/// Confines this process to `permissions`, whose files and directories are `granted`. Gives what could not be
+/// enforced, one sentence each.
+///
+/// # Errors
+/// A step failed that every Linux can do.
+pub(crate) fn enter(
+    policy: Policy,
+    permissions: &Permissions,
+    granted: Granted,
+) -> io::Result<Vec<String>> {
+    if policy == Policy::Off {
+        return Ok(vec![OFF.to_owned()]);
+    }
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
     limit(Resource::As, MEMORY)?;
@@ -79,17 +101,16 @@ pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec
     limit(Resource::Nproc, PROCESSES)?;
     rustix::thread::set_no_new_privs(true)?;
     let mut missing = Vec::new();
-    match confine_files(permissions, library) {
-        Ok(None) => {}
-        Ok(Some(lack)) => missing.push(lack),
-        Err(cause) => missing.push(format!(
-            "files: Landlock can't be used ({cause}); the plugin may read and write what the host's user may"
-        )),
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if let Err(errno) = confine_files(permissions, granted) {
+        let why = blame::why(Part::Landlock, Some(errno), &release);
+        missing
+            .push(format!("files: {why}; the plugin may read and write what the host's user may"));
     }
-    if let Err(cause) = confine_calls(permissions) {
-        missing.push(format!(
-            "system calls: seccomp can't be used ({cause}); the plugin may open sockets and start programs"
-        ));
+    if let Err(errno) = confine_calls(permissions) {
+        let why = blame::why(Part::Seccomp, errno, &release);
+        missing
+            .push(format!("system calls: {why}; the plugin may open sockets and start programs"));
     }
     Ok(missing)
 }
@@ -136,11 +157,34 @@ fn empty_directory() -> io::Result<()> {
 }
 
 /// Confines files by Landlock, and also TCP, signals and abstract sockets where the kernel's Landlock can do that.
-/// Gives a sentence about what the kernel lacks, if that lets the plugin do more.
-fn confine_files(
-    permissions: &Permissions,
-    library: &Path,
-) -> Result<Option<String>, RulesetError> {
+///
+/// # Errors
+/// The number of the error by which the kernel refused.
+fn confine_files(permissions: &Permissions, granted: Granted) -> Result<(), i32> {
+    ask_for_landlock()?;
+    restrict_files(permissions, granted).map_err(|error| {
+        let mut causes =
+            std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        let errno = causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+        errno.unwrap_or(libc::EINVAL)
+    })
+}
+
+/// Asks the kernel for the version of its Landlock, since only its own error tells why there is none.
+fn ask_for_landlock() -> Result<(), i32> {
+    const VERSION: libc::c_uint = 1;
+    let no_attributes = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag the kernel reads no attributes and makes nothing (landlock_create_ruleset(2)).
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, no_attributes, 0_usize, VERSION)
+    };
+    if version < 0 {
+        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOSYS));
+    }
+    Ok(())
+}
+
+fn restrict_files(permissions: &Permissions, granted: Granted) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(LANDLOCK);
     let see = AccessFs::ReadFile | AccessFs::ReadDir;
     let direct = permissions.network == Network::Direct;
@@ -151,14 +195,16 @@ fn confine_files(
     if !direct {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
     }
-    let mut readable: Vec<&Path> = [library].into();
-    readable.extend(LIBRARIES.iter().chain(&HARMLESS).map(Path::new));
-    readable.extend(permissions.read.iter().map(PathBuf::as_path));
     let mut ruleset = ruleset
         .create()?
-        .add_rules(path_beneath_rules(readable, see))?
-        .add_rules(path_beneath_rules(["/dev/null"], see | AccessFs::WriteFile))?
-        .add_rules(path_beneath_rules(&permissions.write, all & !AccessFs::Execute))?;
+        .add_rules(path_beneath_rules(LIBRARIES.iter().chain(&HARMLESS), see))?
+        .add_rules(path_beneath_rules(["/dev/null"], see | AccessFs::WriteFile))?;
+    for file in granted.read {
+        ruleset = ruleset.add_rule(beneath(file, see))?;
+    }
+    for directory in granted.write {
+        ruleset = ruleset.add_rule(beneath(directory, all & !AccessFs::Execute))?;
+    }
     if direct {
         ruleset = ruleset.add_rules(path_beneath_rules(NETWORK, see))?;
     }
@@ -168,29 +214,32 @@ fn confine_files(
             .add_rules(path_beneath_rules(PROGRAMS, run))?
             .add_rules(path_beneath_rules(LIBRARIES, run))?;
     }
-    let status = ruleset.restrict_self()?;
-    Ok(match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) => Some(
-            "files: this kernel has no Landlock (Linux 5.13, and `landlock` in /sys/kernel/security/lsm); \
-             the plugin may read and write what the host's user may"
-                .to_owned(),
-        ),
-        // What an older kernel's Landlock doesn't confine, seccomp keeps a library from, but not the programs
-        // that it may start.
-        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. })
-            if permissions.exec && effective_abi < ABI::V6 =>
-        {
-            Some(
-                "programs that the plugin starts: this kernel's Landlock doesn't keep them from TCP, \
-                 signals and abstract sockets (Linux 6.12 does)"
-                    .to_owned(),
-            )
+    ruleset.restrict_self()?;
+    Ok(())
+}
+
+/// The rule that lets this process have `access` to a file, or to all that is below a directory.
+fn beneath(granted: OwnedFd, access: BitFlags<AccessFs>) -> PathBeneath<OwnedFd> {
+    let is_directory = rustix::fs::fstat(&granted)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+    let fitting = if is_directory { access } else { access & AccessFs::from_file(LANDLOCK) };
+    PathBeneath::new(granted, fitting)
+}
+
+/// Confines system calls by seccomp.
+///
+/// # Errors
+/// The number of the error by which the kernel refused, or None where this program has no list of system calls.
+fn confine_calls(permissions: &Permissions) -> Result<(), Option<i32>> {
+    restrict_calls(permissions).map_err(|error| match error {
+        seccompiler::Error::Prctl(cause) | seccompiler::Error::Seccomp(cause) => {
+            cause.raw_os_error()
         }
         _ => None,
     })
 }
 
-fn confine_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
+fn restrict_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let filter = |rules: BTreeMap<i64, Vec<SeccompRule>>, otherwise, then| {
         let filter = SeccompFilter::new(rules, otherwise, then, arch)?;
