@@ -88,9 +88,12 @@ fn build() -> Result<(), String> {
         let define = format!("-DBREAKS_{}", case.to_uppercase());
         compiler.library(&format!("breaks_{case}"), &breaks, &[hidden.clone(), define])?;
     }
-    // What it tries are system calls of Linux.
+    // What these try are system calls of Linux.
     if compiler.extension == "so" {
         compiler.library("refused", &refused, &["-std=gnu11".into()])?;
+        let filtered = tests.join("faulty/filtered.c");
+        println!("cargo::rerun-if-changed={}", filtered.display());
+        compiler.program("filtered", &filtered)?;
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;

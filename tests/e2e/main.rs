@@ -22,6 +22,8 @@ mod grants;
 mod install;
 mod jira;
 mod libraries;
+#[cfg(target_os = "linux")]
+mod policy;
 mod readme;
 #[path = "../real/mod.rs"]
 mod real;

@@ -2,5 +2,9 @@
 //! starts them and runs it.
 
 mod argus;
+#[cfg(target_os = "linux")]
+mod kernels;
 mod rt;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod windows;
