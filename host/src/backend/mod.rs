@@ -15,7 +15,7 @@ mod reply;
 pub(crate) mod schema;
 mod template;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,11 @@ impl Backend {
             && (&own.library, own.stamp) == (&others.library, others.stamp)
             && recipe.sha256 == other_recipe.sha256
             && own.authorities == others.authorities
+    }
+
+    /// The file of its library, and what tells that file from one that replaces it.
+    pub fn library(&self) -> (&Path, Stamp) {
+        (&self.made_of.library, self.made_of.stamp)
     }
 
     /// What the plugin's check found, line by line.

@@ -98,7 +98,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
     let trust = Trust {
         signatures: raw.signatures,
         keys: trust::keys(&source, raw.trusted_keys)?,
-        pins: backends.values().filter_map(|backend| backend.sha256).collect(),
+        pins: trust::pins(backends.values()),
     };
     Ok(Config {
         file: Some(path.to_owned()),

@@ -12,6 +12,7 @@ use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
 use crate::plugins::catalog::{self, Catalog, PluginDir, is_library, library_name};
+use crate::plugins::ours;
 use crate::plugins::trust::{self, Trust, signature_of};
 
 /// The directory below a plugin directory in which the versions before are kept.
@@ -66,7 +67,7 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
         error.help("nothing was installed; may the user write to the plugin directory?")
     };
     fs::create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
-    trust::only_ours(directory)?;
+    ours::only_ours(directory)?;
     let staging = directory.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
     fs::create_dir(&staging).map_err(|cause| failed(&staging, cause))?;
     let removed = Staging(staging.clone());

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
-use crate::setup::{Setup, Sources};
+use crate::setup::{InUse, Setup, Sources};
 use crate::store::{Sqlite, Store as _};
 use crate::tasks::Tasks;
 use crate::terminal::line;
@@ -126,7 +126,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
     let mut live = Live::new(sources, listen);
-    let setup = live.load(&metrics).await?;
+    let setup = live.load(&metrics, &InUse::new()).await?;
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;
     auth.may_listen(setup.config.serve.listen)?;
