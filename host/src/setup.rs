@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Setting, grants};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
-use crate::plugins::catalog::{self, Catalog, PluginDir};
+use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
+use crate::plugins::manifest;
 use crate::plugins::trust::Trust;
 use crate::store::Failure;
 use crate::worker;
@@ -44,7 +45,13 @@ pub struct Setup {
     /// The same reasons for people: the name of each backend that is not ready, and an error with the lines
     /// of the config that it is about.
     pub errors: Vec<(String, Error)>,
+    /// A sentence for each backend that goes on with the library that it had, though nothing new could be made of
+    /// what lies in the plugin directories.
+    pub kept: Vec<String>,
 }
+
+/// The libraries that backends use, by the backends' names.
+pub type InUse = BTreeMap<String, PathBuf>;
 
 impl Sources {
     /// The directories where plugins are looked for: those of the command line, then the config's, the
@@ -65,18 +72,25 @@ impl Sources {
         Catalog::discover(self.directories(config), trust).await
     }
 
-    /// Reads the config, looks for the plugins, and makes the backends.
+    /// Reads the config, looks for the plugins, and makes the backends. Where several libraries have a plugin's
+    /// name, the one that a backend had `in_use` before is used: who comes later takes nothing from it.
     ///
     /// # Errors
     /// The config can't be used. A backend that isn't ready doesn't keep the others from their work: the
     /// setup says why it isn't.
-    pub async fn load(&self, metrics: &Arc<Metrics>) -> Result<Setup> {
+    pub async fn load(&self, metrics: &Arc<Metrics>, in_use: &InUse) -> Result<Setup> {
         let config = Config::load(self.config.as_deref())?;
         let catalog = self.discover(Some(&config)).await;
-        let mut errors = Vec::new();
+        let (mut errors, mut kept) = (Vec::new(), Vec::new());
         let mut backends = BTreeMap::new();
         for (name, settings) in &config.backends {
-            let made = backend(&config, settings, &catalog, metrics).await;
+            let made = match in_use_of_several(settings, &catalog, in_use) {
+                Some(plugin) => {
+                    kept.push(format!("backend {name} goes on with {}", plugin.path.display()));
+                    prepare(&config, settings, &catalog, plugin, metrics).await
+                }
+                None => backend(&config, settings, &catalog, metrics).await,
+            };
             let made = made.map(Arc::new).map_err(|error| {
                 let failure = Failure::from(&error);
                 errors.push((name.clone(), error));
@@ -84,13 +98,30 @@ impl Sources {
             });
             backends.insert(name.clone(), made);
         }
-        Ok(Setup { config, catalog, backends, errors })
+        Ok(Setup { config, catalog, backends, errors, kept })
+    }
+}
+
+/// The library that the backend had in use, if there are several now that could be used instead of it.
+fn in_use_of_several<'a>(
+    settings: &BackendConfig,
+    catalog: &'a Catalog,
+    in_use: &InUse,
+) -> Option<&'a Plugin> {
+    let path = in_use.get(&settings.name)?;
+    match catalog.found_for(&settings.plugin, settings.sha256) {
+        Found::Several(_) => catalog.plugins().find(|plugin| {
+            plugin.path == *path && manifest::answers_to(&plugin.manifest, &settings.plugin)
+        }),
+        _ => None,
     }
 }
 
 impl Setup {
     /// This setup, to be used after an `older` one. A backend that would do just the same as its
-    /// predecessor is replaced by that, with its open plugins and what it knows of the ticket system.
+    /// predecessor is replaced by that, with its open plugins and what it knows of the ticket system. So is one whose
+    /// library was replaced by a file that can't be used, while the settings of it and of trust stayed the same:
+    /// the bytes that it has loaded are still those that it may use.
     ///
     /// # Errors
     /// The settings of a backend are wrong that was ready in the older setup, or wasn't there. Then the
@@ -103,13 +134,30 @@ impl Setup {
             return Err(self.errors.swap_remove(wrong).1);
         }
         for (name, backend) in &mut self.backends {
-            if let (Ok(new), Some(Ok(old))) = (&*backend, older.backends.get(name))
-                && new.is_same(old)
-            {
+            let Some(Ok(old)) = older.backends.get(name) else { continue };
+            let same_settings = self.config.trust == older.config.trust
+                && self.config.backends.get(name) == older.config.backends.get(name);
+            let newer = backend.as_deref().ok();
+            let broken = broken_since(old, newer, &self.catalog).filter(|_| same_settings);
+            if let Some(why) = broken {
+                self.errors.retain(|(failed, _)| failed != name);
+                self.kept.push(format!(
+                    "backend {name} goes on with the library that it has loaded: its file was \
+                     replaced by one that can't be used: {why}"
+                ));
+            }
+            if broken.is_some() || backend.as_ref().is_ok_and(|new| new.is_same(old)) {
                 *backend = Ok(Arc::clone(old));
             }
         }
         Ok(self)
+    }
+
+    /// The libraries that backends which are ready use.
+    pub fn in_use(&self) -> InUse {
+        let ready =
+            self.backends.iter().filter_map(|(name, made)| Some((name, made.as_ref().ok()?)));
+        ready.map(|(name, backend)| (name.clone(), backend.library().0.to_owned())).collect()
     }
 
     /// What is odd about the config, the plugins and the backends, though they work: a sentence each.
@@ -124,9 +172,29 @@ impl Setup {
         unconfined.dedup();
         let unconfined =
             unconfined.into_iter().map(|lack| format!("the sandbox is not whole: {lack}"));
-        let all = self.config.warnings.iter().chain(&self.catalog.warnings).cloned();
-        all.chain(of_backends).chain(unconfined).chain(worker::watch::no_cgroups()).collect()
+        let all = self.config.warnings.iter().chain(&self.catalog.warnings).chain(&self.kept);
+        let all = all.cloned().chain(of_backends);
+        all.chain(unconfined).chain(worker::watch::no_cgroups()).collect()
     }
+}
+
+/// Why the file of a backend's library can't be used, if that is another file since it was loaded. None also if the
+/// newer backend has a library from the same directory or an earlier one: then that is meant.
+fn broken_since<'a>(
+    old: &Backend,
+    newer: Option<&Backend>,
+    catalog: &'a Catalog,
+) -> Option<&'a Error> {
+    let (library, stamp) = old.library();
+    let at = catalog.entries.iter().position(|entry| entry.path == library)?;
+    let (before, entry) = (&catalog.entries[..at], &catalog.entries[at]);
+    let goes_before = |path: &Path| {
+        path.parent() == library.parent() || before.iter().any(|entry| entry.path == path)
+    };
+    if newer.is_some_and(|newer| goes_before(newer.library().0)) {
+        return None;
+    }
+    entry.plugin.as_ref().err().filter(|_| entry.stamp.is_some_and(|now| now != stamp))
 }
 
 /// Makes one backend of its settings and its plugin.
@@ -139,9 +207,19 @@ pub async fn backend(
     catalog: &Catalog,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
-    let plugin = catalog.find(&settings.plugin).map_err(|error| {
+    let plugin = catalog.find_for(&settings.plugin, settings.sha256).map_err(|error| {
         settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
+    prepare(config, settings, catalog, plugin, metrics).await
+}
+
+async fn prepare(
+    config: &Config,
+    settings: &BackendConfig,
+    catalog: &Catalog,
+    plugin: &Plugin,
+    metrics: &Arc<Metrics>,
+) -> Result<Backend> {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
     grants::check(config, settings, directories).map_err(|error| {
         settings.pointing(Setting::Permissions, error.at(&format!("backend {}", settings.name)))

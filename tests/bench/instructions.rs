@@ -125,7 +125,8 @@ fn accepts(times: usize) {
         let path = host.path("queue.db");
         let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
         let catalog = Catalog::discover(Vec::new(), &Trust::default()).await;
-        let setup = Setup { config, catalog, backends: BTreeMap::new(), errors: Vec::new() };
+        let (backends, errors, kept) = Default::default();
+        let setup = Setup { config, catalog, backends, errors, kept };
         let queue = Queue::new(Arc::new(store), setup, Arc::default());
         let incidents: Vec<String> =
             (0..times).map(|number| numbered(number).to_string()).collect();

@@ -4,20 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ticket_host_tests::{Installation, c_plugin, desk, library_name, rust_plugin};
+use ticket_host_tests::{Installation, c_plugin, desk, library_name, rust_plugin, webhook_as};
 
 /// The file of the webhook plugin, changed so that it says it is of this version.
 fn version(host: &Installation, version: &str) -> PathBuf {
-    let bytes = fs::read(c_plugin("webhook")).unwrap();
-    let (from, to) = (b"\"version\": \"0.1.0\"".as_slice(), format!("\"version\": \"{version}\""));
-    assert_eq!(from.len(), to.len());
-    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
-    let mut changed = bytes;
-    changed[at..at + from.len()].copy_from_slice(to.as_bytes());
-    let directory = host.path(&format!("download-{version}"));
+    download(host, version, "webhook", &[])
+}
+
+/// The same for a plugin with these names.
+fn download(host: &Installation, version: &str, name: &str, aliases: &[&str]) -> PathBuf {
+    let directory = host.path(&format!("download-{name}-{version}"));
     fs::create_dir(&directory).unwrap();
-    let file = directory.join(library_name("webhook"));
-    fs::write(&file, changed).unwrap();
+    let file = directory.join(library_name(name));
+    webhook_as(&file, name, version, aliases);
     file
 }
 
@@ -104,6 +103,39 @@ fn what_breaks_the_rules_or_is_not_vouched_for_leaves_everything_as_it_was() {
     host.run(&["plugins", "install", rt.to_str().unwrap()])
         .ended(2)
         .says("no plugin directory is named");
+}
+
+#[test]
+fn what_claims_a_name_of_another_plugin_there_is_refused() {
+    let host = Installation::new();
+    let install = |file: &Path| host.run(&["plugins", "install", file.to_str().unwrap()]);
+    install(&download(&host, "1.0.0", "webhook", &["argus.Webhook"])).ended(0);
+    let there = host.path("plugins").join(library_name("webhook"));
+    let is_there = |name: &str| format!("{} is there as {name:?} already", there.display());
+    for (name, aliases, taken) in [
+        ("acme", vec!["webhook"], "webhook"),
+        ("acme", vec!["x", "argus.Webhook"], "argus.Webhook"),
+    ] {
+        let file = download(&host, "1.0.0", name, &aliases);
+        let run = install(&file).ended(7).says("the plugin acme was not installed");
+        run.says(&is_there(taken)).says("with --to");
+        fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+    // A file that is called like the newcomer's would be, and is another plugin.
+    fs::rename(&there, host.path("plugins").join(library_name("acme"))).unwrap();
+    install(&download(&host, "1.0.0", "acme", &[]))
+        .ended(7)
+        .says("is there as \"webhook\" already");
+    assert_eq!(files(&host.path("plugins")), [library_name("acme")]);
+    // An upgrade of the same plugin takes its names over.
+    install(&download(&host, "2.0.0", "webhook", &["argus.Webhook", "more"])).ended(0);
+    assert_eq!(shown(&host), "2.0.0");
+    // A version that is brought back must not take a name, either.
+    webhook_as(&host.path("plugins").join(library_name("later")), "later", "1.0.0", &[]);
+    host.run(&["plugins", "rollback", "webhook"]).ended(0);
+    webhook_as(&host.path("plugins").join(library_name("later")), "more", "1.0.0", &[]);
+    host.run(&["plugins", "rollback", "webhook"]).ended(7).says("is there as \"more\" already");
+    assert_eq!(shown(&host), "1.0.0");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use ticket_host_tests::{
     Answer, Installation, Service, Stub, c_plugin, desk, library_name, ticket_of, wait_for,
+    webhook_as,
 };
 
 const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
@@ -42,14 +43,7 @@ fn created(service: &Service, rows: usize) {
 
 /// The webhook plugin as a later version, put in the place of the one that is there.
 fn upgrade(host: &Installation) {
-    let library = fs::read(c_plugin("webhook")).unwrap();
-    let (old, new) = (b"\"version\": \"0.1.0\"", b"\"version\": \"0.2.0\"");
-    let at = library.windows(old.len()).position(|window| window == old).unwrap();
-    let mut later = library;
-    later[at..at + new.len()].copy_from_slice(new);
-    let place = host.path("plugins").join(library_name("webhook"));
-    fs::write(place.with_extension("new"), later).unwrap();
-    fs::rename(place.with_extension("new"), place).unwrap();
+    webhook_as(&host.path("plugins").join(library_name("webhook")), "webhook", "0.2.0", &[]);
 }
 
 #[test]
@@ -92,6 +86,100 @@ fn a_changed_library_takes_over_call_by_call() {
     open.send(()).unwrap();
     created(&service, 2);
     assert_eq!(desk.posted().len(), 2);
+}
+
+#[test]
+fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let second = backend(&desk.url, "").replace(QUEUE, "").replace("backends.b", "backends.c");
+    let second = second.replace("\"webhook\"", "\"null_find\"");
+    host.add(&c_plugin("null_find"));
+    host.config(&(backend(&desk.url, "") + &second));
+    let service = host.serve();
+    let ready = |service: &Service| {
+        let backends = service.get("/v1/backends").json();
+        [backends[0]["ready"].clone(), backends[1]["ready"].clone()]
+    };
+    assert_eq!(ready(&service), [true, true]);
+    let newcomer = host.path("plugins").join(library_name("aaa"));
+    webhook_as(&newcomer, "webhook", "6.6.6", &[]);
+    let there = host.path("plugins").join(library_name("webhook"));
+    host.logged(&format!("backend b goes on with {}", there.display()), 1);
+    let several = format!(
+        "no plugin is used as \"webhook\": {} and {} have that name",
+        newcomer.display(),
+        there.display()
+    );
+    assert!(host.log().contains(&several), "{}", host.log());
+    assert_eq!(ready(&service), [true, true]);
+    assert_eq!(version(&service), "0.1.0");
+    // It stays so, also when the one in use is replaced by a later version.
+    upgrade(&host);
+    wait_for("the later version", || version(&service) == "0.2.0");
+    let asked = json!({"incident": numbered(1), "backend": "b", "wait_ms": 30_000});
+    service.post("/v1/tickets", &asked).is(201);
+    assert_eq!(service.stop(), 0);
+    // A host that starts can't know which one is meant. The other backend doesn't suffer.
+    let service = host.serve();
+    assert_eq!(ready(&service), [false, true]);
+    let error = service.get("/v1/backends").json()[0]["error"].to_string();
+    for file in [newcomer, there] {
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_library_that_is_replaced_by_a_broken_one_stays_in_use() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let library = host.path("plugins").join(library_name("webhook"));
+    let service = host.serve();
+    service.file(&numbered(1), 30_000).is(201);
+    let replace = |by: &[u8]| {
+        fs::write(library.with_extension("new"), by).unwrap();
+        fs::rename(library.with_extension("new"), &library).unwrap();
+    };
+    const GOES_ON: &str = "backend b goes on with the library that it has loaded";
+    replace(b"no library");
+    host.logged(GOES_ON, 1);
+    assert!(host.log().contains("is not a library"), "{}", host.log());
+    service.signal("HUP");
+    host.logged(GOES_ON, 2);
+    service.file(&numbered(2), 30_000).is(201);
+    assert_eq!(version(&service), "0.1.0");
+    // No library of a later directory takes its place, either.
+    let later = host.path("bin").join(library_name("webhook"));
+    webhook_as(&later, "webhook", "6.6.6", &[]);
+    host.logged(GOES_ON, 3);
+    assert_eq!(version(&service), "0.1.0");
+    fs::remove_file(later).unwrap();
+    host.logged(GOES_ON, 4);
+    upgrade(&host);
+    wait_for("the later version", || version(&service) == "0.2.0");
+}
+
+#[test]
+fn what_the_operator_does_not_trust_any_more_is_not_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let library = host.path("plugins").join(library_name("webhook"));
+    let service = host.serve();
+    let ready = || service.get("/v1/backends").json()[0]["ready"] == true;
+    assert!(ready());
+    // The file stays, and others may have written to it.
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o666)).unwrap();
+    wait_for("the refusal", || !ready());
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o644)).unwrap();
+    wait_for("the permission", ready);
+    // The file is another one, and the config says by now that somebody must vouch for libraries.
+    fs::write(library.with_extension("new"), "no library").unwrap();
+    fs::rename(library.with_extension("new"), &library).unwrap();
+    host.logged("backend b goes on with the library that it has loaded", 1);
+    assert!(ready());
+    host.config(&format!("signatures = \"require\"\n{}", backend(&desk.url, "")));
+    wait_for("the refusal", || !ready());
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use minisign::KeyPair;
-use ticket_host::plugins::trust::sha256;
-use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin, skipped};
+use ticket_host_tests::{
+    Installation, Run, c_plugin, incident, library_name, rust_plugin, skipped, webhook_as,
+};
+use ticket_host_worker::Digest;
 use ticket_host_worker::library::{self, Image};
 
 fn key() -> KeyPair {
@@ -41,6 +43,10 @@ fn config(host: &Installation, head: &str) {
 fn trusting(mode: &str, key: &KeyPair, plugins: &str) -> String {
     let key = key.pk.to_base64();
     format!("signatures = \"{mode}\"\n[trusted_keys.acme]\nkey = \"{key}\"\nplugins = {plugins}\n")
+}
+
+fn digest(library: &Path) -> Digest {
+    Digest::of(&fs::read(library).unwrap())
 }
 
 /// How `create` ends if the plugin was loaded: nobody listens at its endpoint.
@@ -127,13 +133,150 @@ fn a_pinned_digest_lets_that_library_in_and_no_other() {
     }
 }
 
+/// What the Python plugin of Argus for Jira is called.
+const JIRA: &str = "argus_ticket_jira.JiraPlugin";
+
+/// A host that has one library, which is called `acme` and claims Jira's plugin too. The backend `desk` pins it as
+/// `acme`; the others don't pin it, and ask for both.
+fn pinned_for_desk(head: &str, more: &str) -> Installation {
+    let host = Installation::new();
+    let library = host.path("plugins").join(library_name("acme"));
+    webhook_as(&library, "acme", "1.0.0", &[JIRA]);
+    let backend = |name, plugin| {
+        format!(
+            "[backends.{name}]\nplugin = \"{plugin}\"\nendpoint = \"http://127.0.0.1:9\"\n\
+             secret = {{ token = \"token-of-{name}\" }}\n"
+        )
+    };
+    let (desk, jira, other) =
+        (backend("desk", "acme"), backend("jira", JIRA), backend("other", "acme"));
+    let pin = format!("sha256 = \"{}\"", digest(&library));
+    host.config(&format!("{head}\n{desk}{pin}\n{jira}{more}\n{other}"));
+    host
+}
+
+fn created(host: &Installation, backend: &str) -> Run {
+    host.create("plugin-closed", &["--backend", backend])
+}
+
+#[test]
+fn a_pin_lets_a_library_in_as_the_plugin_that_its_backend_names_and_for_no_other() {
+    for signatures in ["require", "warn", "off"] {
+        let host = pinned_for_desk(&format!("signatures = \"{signatures}\""), "");
+        created(&host, "desk").ended(RUNS);
+        created(&host, "jira")
+            .ended(IMPORT)
+            .says("no trusted key signed it, and backends pin it as \"acme\" only")
+            .says("pin its sha256 in it too");
+    }
+}
+
+#[test]
+fn a_pin_vouches_for_no_backend_but_its_own() {
+    let required = pinned_for_desk("signatures = \"require\"", "");
+    created(&required, "other")
+        .ended(IMPORT)
+        .says("nobody signed it, and only other backends pin it");
+    let warned = pinned_for_desk("signatures = \"warn\"", "");
+    created(&warned, "other").ended(RUNS).says("nobody signed it, and signatures = \"warn\"");
+    let pinning = created(&warned, "desk").ended(RUNS);
+    assert!(!pinning.stderr.contains("signed"), "{pinning:?}");
+    // A backend that asks by the alias may pin it as well.
+    let library = required.path("plugins").join(library_name("acme"));
+    let pin = format!("sha256 = \"{}\"", digest(&library));
+    created(&pinned_for_desk("signatures = \"require\"", &pin), "jira").ended(RUNS);
+}
+
+#[test]
+fn a_pinned_library_is_used_whatever_else_has_its_name() {
+    let host = pinned_for_desk("", "");
+    webhook_as(&host.path("plugins").join(library_name("aaa")), "acme", "6.6.6", &[]);
+    created(&host, "desk").ended(RUNS);
+    created(&host, "other").ended(IMPORT).says("two libraries have that name");
+}
+
+#[test]
+fn the_first_directory_that_has_a_name_or_an_alias_is_the_one_it_is_taken_from() {
+    let host = Installation::new();
+    let (first, later) = (host.path("first"), host.path("plugins"));
+    fs::create_dir(&first).unwrap();
+    let (earlier, newcomer) =
+        (first.join(library_name("webhook")), later.join(library_name("webhook")));
+    config(&host, "");
+    let run = |arguments: &[&str]| {
+        let directory = ["--plugin-dir", first.to_str().unwrap()];
+        host.run(&[&directory, arguments].concat())
+    };
+    // The name or alias of each, that in the later directory second.
+    for (names, others) in [
+        (("webhook", vec![]), ("webhook", vec![])),
+        (("other", vec!["webhook"]), ("webhook", vec![])),
+        (("webhook", vec![]), ("other", vec!["webhook"])),
+        (("one", vec!["webhook"]), ("other", vec!["webhook"])),
+    ] {
+        webhook_as(&earlier, names.0, "1.0.0", &names.1);
+        webhook_as(&newcomer, others.0, "2.0.0", &others.1);
+        let shown = run(&["plugins", "show", "webhook", "--json"]).ended(0);
+        let not_used = format!("{} is not used as \"webhook\"", newcomer.display());
+        let shown = shown.says(&not_used).says(&format!("{} goes before it", earlier.display()));
+        assert_eq!(shown.json()["manifest"]["version"], "1.0.0");
+        assert_eq!(shown.json()["goes_before"][0], newcomer.to_str().unwrap());
+        let shown = run(&["plugins", "show", "webhook"]).ended(0).stdout;
+        assert!(shown.contains(&format!("goes before      {}", newcomer.display())), "{shown}");
+        run(&["create", incident("plugin-closed").to_str().unwrap()]).ended(RUNS).says(&not_used);
+    }
+    // The same bytes in two directories are nothing to warn of.
+    fs::copy(&earlier, &newcomer).unwrap();
+    let same = run(&["plugins", "list"]).ended(0);
+    assert!(!same.stderr.contains("is not used"), "{same:?}");
+    webhook_as(&newcomer, "one", "2.0.0", &[]);
+    let list = run(&["plugins", "list"]).ended(0).stdout;
+    assert!(list.contains(&format!("(not used: {} goes before it)", earlier.display())), "{list}");
+    let list = run(&["plugins", "list", "--json"]).ended(0).json();
+    assert_eq!(list[1]["usable"], false);
+    assert!(list[1]["unused"].as_str().unwrap().contains("goes before it"), "{list}");
+}
+
+#[test]
+fn a_key_signs_aliases_too() {
+    let ours = key();
+    let host = Installation::new();
+    let library = host.path("plugins").join(library_name("webhook"));
+    webhook_as(&library, "webhook", "1.0.0", &[JIRA]);
+    sign(&library, &ours);
+    for mode in ["require", "warn"] {
+        config(&host, &trusting(mode, &ours, "[\"webhook\"]"));
+        host.create("plugin-closed", &[])
+            .ended(IMPORT)
+            .says("may not sign a plugin called \"argus_ticket_jira.JiraPlugin\"");
+        config(&host, &trusting(mode, &ours, &format!("[\"webhook\", {JIRA:?}]")));
+        host.create("plugin-closed", &[]).ended(RUNS);
+    }
+}
+
+#[test]
+fn a_key_with_the_number_of_another_one_keeps_nothing_from_being_loaded() {
+    let (ours, theirs) = (key(), key());
+    // Of a public key's 42 bytes, the third to the tenth are the number that its maker chose.
+    let mut bytes = theirs.pk.to_bytes();
+    bytes[2..10].copy_from_slice(&ours.pk.to_bytes()[2..10]);
+    let theirs = minisign::PublicKey::from_bytes(&bytes).unwrap().to_base64();
+    let both = format!(
+        "{}[trusted_keys.aaa]\nkey = \"{theirs}\"\nplugins = [\"other\"]\n",
+        trusting("require", &ours, "[\"webhook\"]")
+    );
+    let (host, library) = host(&both);
+    sign(&library, &ours);
+    host.create("plugin-closed", &[]).ended(RUNS);
+}
+
 #[test]
 fn what_is_loaded_is_what_was_checked_whatever_becomes_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join(library_name("webhook"));
     fs::copy(c_plugin("webhook"), &file).unwrap();
     let image = Image::open(&file).unwrap();
-    assert_eq!(image.sha256, sha256(&file).unwrap());
+    assert_eq!(image.sha256, digest(&file));
     fs::write(&file, "something else").unwrap();
     let loaded = library::load(&image);
     if cfg!(target_os = "linux") {
@@ -181,6 +324,82 @@ fn what_others_can_write_to_is_refused_with_the_line_that_mends_it() {
     host.create("plugin-closed", &[]).ended(IMPORT).says("mode 1777");
     set(&host.path("plugins"), 0o755);
     host.create("plugin-closed", &[]).ended(RUNS);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_lies_where_others_write_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (host, library) = host("");
+    let shared = host.path("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::rename(&library, host.path("real.so")).unwrap();
+    symlink(host.path("real.so"), shared.join("link")).unwrap();
+    symlink(shared.join("link"), &library).unwrap();
+    host.create("plugin-closed", &[]).ended(RUNS);
+    for mode in [0o777, 0o1777] {
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+        let run = host.create("plugin-closed", &[]).ended(IMPORT);
+        run.says(&format!("others can write to {} (mode {mode:04o})", shared.display()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_access_list_lets_others_write_to_is_refused() {
+    use rustix::fs::{XattrFlags, setxattr};
+    let (host, library) = host("");
+    // As `setfacl -m u:4321:rwx` writes it: the owner, that user, the group, the mask, everybody else.
+    let list = |mask: u8| {
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, allowed, id) in [
+            (1, 7, u32::MAX),
+            (2, 7, 4321),
+            (4, 5, u32::MAX),
+            (16, mask, u32::MAX),
+            (32, 5, u32::MAX),
+        ] {
+            list.extend([tag, 0, allowed, 0]);
+            list.extend(u32::to_le_bytes(id));
+        }
+        list
+    };
+    let set =
+        |at: &Path, list: &[u8]| setxattr(at, "system.posix_acl_access", list, XattrFlags::empty());
+    for at in [library, host.path("plugins"), host.path(".")] {
+        if set(&at, &list(7)).is_err() {
+            return skipped("the file system keeps no access lists");
+        }
+        let run = host.create("plugin-closed", &[]).ended(IMPORT);
+        run.says("the user number 4321 can write to").says("setfacl -b ");
+        // Without the right to write in the mask, nobody has it.
+        set(&at, &list(5)).unwrap();
+        host.create("plugin-closed", &[]).ended(RUNS);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_group_can_write_to_is_refused_unless_it_is_the_owners_own() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let (host, library) = host("");
+    let own = |what: &str| {
+        let id = std::process::Command::new("id").args([what, "-n"]).output().unwrap();
+        String::from_utf8(id.stdout).unwrap()
+    };
+    if own("-u") != own("-g") {
+        return skipped("the user's first group is not the user's own");
+    }
+    for path in [&library, &host.path("plugins")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o775)).unwrap();
+    }
+    host.create("plugin-closed", &[]).ended(RUNS);
+    let other = fs::metadata(&library).unwrap().gid() + 4321;
+    if chown(&library, None, Some(other)).is_err() {
+        return skipped("needs root, and that it may give a file to another group");
+    }
+    let run = host.create("plugin-closed", &[]).ended(IMPORT);
+    run.says(&format!("the group number {other} can write to")).says("chmod g-w ");
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@ mod desk;
 mod service;
 mod skip;
 mod stub;
+mod webhook;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
 use std::fs;
@@ -21,6 +22,7 @@ pub use desk::{desk, key_of, ticket_of};
 pub use service::{Reply, Service, agent, post, wait_for};
 pub use skip::skipped;
 pub use stub::{Answer, Seen, Stub};
+pub use webhook::webhook_as;
 
 const WINDOWS_PROGRAM: &str = "ticket-host.exe";
 

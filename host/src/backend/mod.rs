@@ -16,7 +16,7 @@ mod reply;
 pub(crate) mod schema;
 mod template;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,6 +124,11 @@ impl Backend {
             && recipe.image.sha256 == other_recipe.image.sha256
             && recipe.confinement.policy == other_recipe.confinement.policy
             && own.authorities == others.authorities
+    }
+
+    /// The file of its library, and what tells that file from one that replaces it.
+    pub fn library(&self) -> (&Path, Stamp) {
+        (&self.made_of.library, self.made_of.stamp)
     }
 
     /// What the plugin's check found, line by line.

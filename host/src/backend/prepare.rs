@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::plugins::catalog::Plugin;
+use crate::plugins::trust;
 use crate::worker::{Confinement, Denials};
 
 /// Bytes of a file of certificates that are compared to see whether it has changed.
@@ -105,18 +106,21 @@ fn fits(
         .map_err(|error| (Setting::Information, error))
 }
 
-/// Whether the library is the one that the backend pins, if it pins one.
+/// Whether the library is the one that the backend pins, if it pins one; and otherwise whether somebody vouches for
+/// it as the plugin that the backend asks for, if somebody must.
 fn vouched_for(config: &BackendConfig, plugin: &Plugin) -> Result<()> {
-    let Some(pin) = &config.sha256 else { return Ok(()) };
-    if plugin.sha256.as_ref() == Some(pin) {
-        return Ok(());
+    let file = plugin.path.display();
+    if let Some(pin) = &config.sha256
+        && plugin.image.sha256 != *pin
+    {
+        let found = plugin.image.sha256;
+        let error =
+            format!("the library {file} is not the one that sha256 pins: its SHA-256 is {found}");
+        return Err(Error::import(error)
+            .help("put the pinned version back, or pin this one's SHA-256 if you trust it"));
     }
-    let found = plugin.sha256.map_or_else(|| "not known".to_owned(), |found| found.to_string());
-    let error = Error::import(format!(
-        "the library {} is not the one that sha256 pins: its SHA-256 is {found}",
-        plugin.path.display()
-    ));
-    Err(error.help("put the pinned version back, or pin this one's SHA-256 if you trust it"))
+    let allowed = plugin.vouched.allows(&config.plugin, config.sha256.is_some());
+    allowed.map_err(|why| Error::import(format!("{file}: {why}")).help(trust::PIN_HERE))
 }
 
 fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) -> Result<Gateway> {
@@ -157,7 +161,7 @@ fn recipe(
 fn oddities(config: &BackendConfig, plugin: &Plugin) -> Vec<String> {
     let schema = &plugin.manifest.information_schema;
     let mut oddities = schema::unknown_members("information", schema, &config.information);
-    if let (Some(why), None) = (&plugin.unsigned, &config.sha256) {
+    if let (Some(why), None) = (&plugin.vouched.unsigned, &config.sha256) {
         let file = plugin.path.display();
         oddities.push(format!("{file}: {why}, and signatures = \"warn\" lets it run"));
     }

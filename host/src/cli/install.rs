@@ -11,7 +11,7 @@ use crate::terminal::safe;
 use crate::validate::{self, Grade, Options, Settings};
 
 /// Put a plugin into a plugin directory, after its signature and its behaviour were checked. The version
-/// that was there is kept
+/// that was there is kept. A plugin that has a name or an alias of another one there is refused
 #[derive(Debug, clap::Args)]
 pub(super) struct InstallArguments {
     /// A plugin's library, with its signature beside it if it has one; or a .tar.gz that holds both

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use ticket_host_worker::Digest;
 
 use super::{install, new, print, validate};
 use crate::backend::schema;
 use crate::config::Config;
 use crate::error::Result;
-use crate::plugins::catalog::{self, Catalog, Entry, Plugin};
+use crate::plugins::catalog::{self, Catalog, Entry, Found, Plugin};
 use crate::plugins::manifest;
-use crate::plugins::trust::{self, Signatures, Trust};
+use crate::plugins::trust::{Signatures, Trust};
 use crate::terminal::safe;
 
 #[derive(Debug, clap::Subcommand)]
@@ -69,11 +68,11 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             let config = config(program)?;
             let catalog = program.discover(config.as_ref()).await;
             let plugin = catalog.find(name)?;
-            let sha256 = trust::sha256(&plugin.path)?;
+            let behind = catalog.behind(plugin);
             if *json {
-                print(&format!("{:#}\n", show_json(plugin, sha256)));
+                print(&format!("{:#}\n", show_json(plugin, &behind)));
             } else {
-                print(&safe(&show(plugin, sha256, config.as_ref())));
+                print(&safe(&show(plugin, &behind, config.as_ref())));
             }
         }
     }
@@ -95,16 +94,31 @@ fn config(program: &super::Arguments) -> Result<Option<Config>> {
 /// # Errors
 /// Whatever would keep the library from being loaded if signatures were required.
 async fn verify(file: &Path, trust: Trust) -> Result<String> {
-    trust::only_ours(file)?;
     let trust = Trust { signatures: Signatures::Require, ..trust };
     let plugin = catalog::inspect(file, &trust).await?;
-    let by = match (&plugin.signed_by, &plugin.sha256) {
-        (Some(key), _) => format!("signed by the key {key}"),
-        (None, _) => "pinned by a backend".to_owned(),
+    let by = match &plugin.vouched.signed_by {
+        Some(key) => format!("signed by the key {key}"),
+        None => {
+            let names = Vec::from_iter(plugin.vouched.pinned_as).join(", ");
+            format!("pinned by backends as {names}")
+        }
     };
-    let sha256 = plugin.sha256.map(|digest| digest.to_string()).unwrap_or_default();
-    let (name, version) = (plugin.manifest.name, plugin.manifest.version);
-    Ok(format!("{name} {version}: {by}; nobody else can write to it; its SHA-256 is {sha256}\n"))
+    let Plugin { manifest, image, .. } = plugin;
+    let (name, version) = (manifest.name, manifest.version);
+    Ok(format!(
+        "{name} {version}: {by}; nobody else can write to it; its SHA-256 is {}\n",
+        image.sha256
+    ))
+}
+
+/// Why a plugin isn't used by its own name; nothing if it is.
+fn unused(catalog: &Catalog, plugin: &Plugin) -> Option<String> {
+    match catalog.named(&plugin.manifest.name) {
+        Found::One(used) if used.path == plugin.path => None,
+        Found::One(used) => Some(format!("not used: {} goes before it", used.path.display())),
+        Found::Several(_) => Some("two libraries have this name: it can't be used".to_owned()),
+        Found::None(refused) => Some(format!("not used: {}", refused.join("; "))),
+    }
 }
 
 fn list(catalog: &Catalog) -> String {
@@ -112,13 +126,10 @@ fn list(catalog: &Catalog) -> String {
     let width = catalog.plugins().map(|p| p.manifest.name.len()).max().unwrap_or(0);
     for plugin in catalog.plugins() {
         let m = &plugin.manifest;
-        let double = match catalog.find(&m.name) {
-            Ok(_) => "",
-            Err(_) => "  (two libraries have this name: it can't be used)",
-        };
-        out.push_str(&format!("{:width$}  {:8}  {}{double}\n", m.name, m.version, m.description));
+        let unused = unused(catalog, plugin).map_or_else(String::new, |why| format!("  ({why})"));
+        out.push_str(&format!("{:width$}  {:8}  {}{unused}\n", m.name, m.version, m.description));
     }
-    for Entry { path, plugin } in &catalog.entries {
+    for Entry { path, plugin, .. } in &catalog.entries {
         if let Err(error) = plugin {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             out.push_str(&format!("broken: {file}\n  {error}\n"));
@@ -133,26 +144,34 @@ fn list(catalog: &Catalog) -> String {
 }
 
 fn list_json(catalog: &Catalog) -> Value {
-    let entries = catalog.entries.iter().map(|Entry { path, plugin }| match plugin {
-        Ok(plugin) => json!({
-            "name": plugin.manifest.name,
-            "version": plugin.manifest.version,
-            "description": plugin.manifest.description,
-            "aliases": plugin.manifest.aliases,
-            "file": path,
-            "usable": catalog.find(&plugin.manifest.name).is_ok(),
-        }),
+    let entries = catalog.entries.iter().map(|Entry { path, plugin, .. }| match plugin {
+        Ok(plugin) => {
+            let mut entry = json!({
+                "name": plugin.manifest.name,
+                "version": plugin.manifest.version,
+                "description": plugin.manifest.description,
+                "aliases": plugin.manifest.aliases,
+                "file": path,
+            });
+            let unused = unused(catalog, plugin);
+            entry["usable"] = unused.is_none().into();
+            if let Some(why) = unused {
+                entry["unused"] = why.into();
+            }
+            entry
+        }
         Err(error) => json!({"file": path, "usable": false, "error": error.to_string()}),
     });
     entries.collect()
 }
 
-fn show_json(plugin: &Plugin, sha256: Digest) -> Value {
+fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
     json!({
         "manifest": plugin.manifest,
         "file": plugin.path,
-        "sha256": sha256,
+        "sha256": plugin.image.sha256,
         "compiled_against": compiled_against(plugin),
+        "goes_before": behind.iter().map(|other| &other.path).collect::<Vec<_>>(),
     })
 }
 
@@ -164,7 +183,7 @@ fn compiled_against(plugin: &Plugin) -> String {
     }
 }
 
-fn show(plugin: &Plugin, sha256: Digest, config: Option<&Config>) -> String {
+fn show(plugin: &Plugin, behind: &[&Plugin], config: Option<&Config>) -> String {
     let m = &plugin.manifest;
     let mut out = format!("{} {}\n", m.name, m.version);
     let facts = [
@@ -174,11 +193,15 @@ fn show(plugin: &Plugin, sha256: Digest, config: Option<&Config>) -> String {
         ("license", m.license.clone()),
         ("homepage", m.homepage.clone()),
         ("file", plugin.path.display().to_string()),
-        ("sha256", sha256.to_string()),
+        ("sha256", plugin.image.sha256.to_string()),
         ("compiled against", compiled_against(plugin)),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         out.push_str(&format!("  {name:17}{value}\n"));
+    }
+    for other in behind {
+        let (what, file) = ("goes before", other.path.display());
+        out.push_str(&format!("  {what:17}{file}, which is not used by the names of both\n"));
     }
     out.push_str("\nBeside HTTP to its endpoint it needs:\n");
     if m.permissions.is_empty() {

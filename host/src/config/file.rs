@@ -101,7 +101,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
     let trust = Trust {
         signatures: raw.signatures,
         keys: trust::keys(&source, raw.trusted_keys)?,
-        pins: backends.values().filter_map(|backend| backend.sha256).collect(),
+        pins: trust::pins(backends.values()),
         sandbox: raw.sandbox,
     };
     let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use ticket_host_worker::Digest;
 use toml::Spanned;
 
+use super::backends::BackendConfig;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::plugins::trust::TrustedKey;
@@ -53,4 +54,17 @@ pub(super) fn pin(text: &str) -> Result<Digest> {
         Error::settings(format!("sha256 {cause}"))
             .help("`ticket-host plugins show` prints a plugin's, and so does sha256sum")
     })
+}
+
+/// The digests that backends pin, each with the names by which these backends ask for their plugin.
+pub(super) fn pins<'a>(
+    backends: impl IntoIterator<Item = &'a BackendConfig>,
+) -> BTreeMap<Digest, BTreeSet<String>> {
+    let mut pins: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+    for backend in backends {
+        if let Some(digest) = backend.sha256 {
+            pins.entry(digest).or_default().insert(backend.plugin.clone());
+        }
+    }
+    pins
 }

@@ -2,10 +2,15 @@
 //!
 //! Invariant: a library is asked what it is in a worker of its own, never in the host's process. A broken one
 //! becomes an entry with its error, and doesn't keep the others from being found.
+//!
+//! Which library has a name: the first directory of the search path decides in which one claims the name, as its own
+//! or as an alias. So none takes a backend from a library in an earlier directory. In that directory the library
+//! whose own name it is goes before those that have it as an alias. Where several are left, none is used, and the
+//! error names them all. A library claims only names as which it may be used ([`Vouched::allows`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::{DLL_EXTENSION, DLL_SUFFIX};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::error::{Error, Result};
-use crate::plugins::manifest;
-use crate::plugins::trust::{self, Trust};
+use crate::plugins::trust::{self, Examined, Trust, Vouched};
+use crate::plugins::{manifest, ours};
 use crate::worker::{Confinement, Denials, NOT_CONFINED_HELP, Worker, WorkerError};
 
 /// What the file names of plugins contain. In the executable's own directory, where other libraries may lie,
@@ -78,6 +83,8 @@ fn system_directories() -> Vec<PathBuf> {
 #[derive(Debug)]
 pub struct Entry {
     pub path: PathBuf,
+    /// Tells the file from one that replaces it. None if it is gone.
+    pub stamp: Option<Stamp>,
     pub plugin: Result<Plugin>,
 }
 
@@ -94,13 +101,18 @@ pub struct Plugin {
     pub sdk: Option<String>,
     /// What this machine's sandbox can't enforce, a sentence each.
     pub unconfined: Vec<String>,
-    /// The digest of the library's bytes, if the operator uses signatures or pins. Only a library with these
-    /// bytes is loaded then.
-    pub sha256: Option<Digest>,
-    /// The trusted key that signed it.
-    pub signed_by: Option<String>,
-    /// Why nobody vouches for it, if the operator wants signatures and lets it be loaded all the same.
-    pub unsigned: Option<String>,
+    /// Who vouches for it, and as what.
+    pub vouched: Vouched,
+}
+
+/// What a name leads to.
+#[derive(Debug)]
+pub enum Found<'a> {
+    One(&'a Plugin),
+    /// Several libraries in one directory have the name, and none goes before the others.
+    Several(Vec<&'a Plugin>),
+    /// No library has it. A sentence for each that claims it and may not have it.
+    None(Vec<String>),
 }
 
 /// Tells a file from another one that takes its name, and from itself after it was written to.
@@ -112,13 +124,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> io::Result<Stamp> {
-        let metadata = fs::metadata(path)?;
+    fn of(metadata: &Metadata) -> Stamp {
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
         #[cfg(not(unix))]
         let inode = 0;
-        Ok(Stamp { inode, length: metadata.len(), modified: metadata.modified().ok() })
+        Stamp { inode, length: metadata.len(), modified: metadata.modified().ok() }
     }
 }
 
@@ -126,7 +137,8 @@ impl Stamp {
 #[derive(Debug)]
 pub struct Catalog {
     pub entries: Vec<Entry>,
-    /// A sentence for each directory that somebody named and that can't be read.
+    /// A sentence for each directory that somebody named and that can't be read, and for each library that isn't used
+    /// as what it says it is.
     pub warnings: Vec<String>,
     /// The search path.
     pub directories: Vec<PluginDir>,
@@ -173,34 +185,137 @@ impl Catalog {
             .enumerate()
             .filter_map(|(index, path)| {
                 let plugin = inspected.remove(&index)?;
-                Some(Entry { path, plugin })
+                let stamp = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
+                Some(Entry { path, stamp, plugin })
             })
             .collect();
-        Catalog { entries, warnings, directories }
+        let mut catalog = Catalog { entries, warnings, directories };
+        let unused = catalog.unused_names();
+        catalog.warnings.extend(unused);
+        catalog
     }
 
-    /// The one plugin of that name or alias.
+    /// The plugin of that name or alias, for people who ask about it.
     ///
     /// # Errors
     /// An import error: two plugins have it, or no plugin does. The error then names the broken libraries, since
     /// one of them may be the plugin.
     pub fn find(&self, name: &str) -> Result<&Plugin> {
-        // A name goes before an alias: else a library could take another one's backends from it by its aliases.
-        let named = |plugin: &&Plugin| plugin.manifest.name == name;
-        let is_named = self.plugins().any(|plugin| named(&plugin));
-        let mut all = self.plugins().filter(|plugin| {
-            if is_named { named(plugin) } else { manifest::answers_to(&plugin.manifest, name) }
-        });
-        match (all.next(), all.next()) {
-            (Some(plugin), None) => Ok(plugin),
-            (Some(one), Some(other)) => Err(Error::import(format!(
-                "plugin {name}: two libraries have that name: {} and {}",
-                one.path.display(),
-                other.path.display()
-            ))
-            .help("keep one of them in the plugin directories")),
-            (None, _) => Err(self.no_such(name)),
+        self.one(name, self.named(name))
+    }
+
+    /// The plugin for a backend that asks for `name`, and pins the digest `pin` or none.
+    ///
+    /// # Errors
+    /// As [`Catalog::find`]; also if the libraries of that name may not be used by this backend.
+    pub fn find_for(&self, name: &str, pin: Option<Digest>) -> Result<&Plugin> {
+        self.one(name, self.found_for(name, pin))
+    }
+
+    /// As [`Catalog::find_for`], for a caller that knows what to do when there are several.
+    pub fn found_for(&self, name: &str, pin: Option<Digest>) -> Found<'_> {
+        let mut claimants = self.plugins().filter(|p| manifest::answers_to(&p.manifest, name));
+        // Bytes that the backend pins are what it asks for, wherever they lie.
+        match claimants.find(|plugin| pin == Some(plugin.image.sha256)) {
+            Some(pinned) => Found::One(pinned),
+            None => self.first(name, |plugin| plugin.vouched.allows(name, pin.is_some())),
         }
+    }
+
+    /// What the name leads to, whoever asks.
+    pub fn named(&self, name: &str) -> Found<'_> {
+        self.first(name, |plugin| {
+            let pinned_somewhere = plugin.vouched.pinned_as.contains(name);
+            plugin.vouched.allows(name, pinned_somewhere)
+        })
+    }
+
+    /// The first library that has the name, of those that are allowed to.
+    fn first(
+        &self,
+        name: &str,
+        allowed: impl Fn(&Plugin) -> std::result::Result<(), String>,
+    ) -> Found<'_> {
+        let (mut candidates, mut refused) = (Vec::new(), Vec::new());
+        for plugin in self.plugins().filter(|plugin| manifest::answers_to(&plugin.manifest, name)) {
+            match allowed(plugin) {
+                Ok(()) => candidates.push(plugin),
+                Err(why) => refused.push(format!("{}: {why}", plugin.path.display())),
+            }
+        }
+        // Entries have the order of the search path.
+        let directory = candidates.first().and_then(|first| first.path.parent());
+        candidates.retain(|plugin| plugin.path.parent() == directory);
+        if candidates.iter().any(|plugin| plugin.manifest.name == name) {
+            candidates.retain(|plugin| plugin.manifest.name == name);
+        }
+        match candidates[..] {
+            [] => Found::None(refused),
+            [one] => Found::One(one),
+            _ => Found::Several(candidates),
+        }
+    }
+
+    fn one<'a>(&'a self, name: &str, found: Found<'a>) -> Result<&'a Plugin> {
+        match found {
+            Found::One(plugin) => Ok(plugin),
+            Found::Several(plugins) => Err(Error::import(format!(
+                "plugin {name}: {} libraries have that name: {}",
+                if plugins.len() == 2 { "two".to_owned() } else { plugins.len().to_string() },
+                files(&plugins)
+            ))
+            .help("keep one of them in the plugin directory")),
+            Found::None(refused) if refused.is_empty() => Err(self.no_such(name)),
+            Found::None(refused) => Err(Error::import(format!(
+                "no plugin {name:?} can be used here\n  {}",
+                refused.join("\n  ")
+            ))
+            .help(trust::PIN_HERE)),
+        }
+    }
+
+    /// The libraries that have a name of this plugin's too, and that are not used as that since it goes before them.
+    pub fn behind(&self, plugin: &Plugin) -> Vec<&Plugin> {
+        let names = manifest::names(&plugin.manifest);
+        let won: Vec<&str> = names.filter(|name| self.is_used(plugin, name)).collect();
+        let others = self.plugins().filter(|other| other.path != plugin.path);
+        others
+            .filter(|other| won.iter().any(|name| manifest::answers_to(&other.manifest, name)))
+            .collect()
+    }
+
+    fn is_used(&self, plugin: &Plugin, name: &str) -> bool {
+        matches!(self.named(name), Found::One(used) if used.path == plugin.path)
+    }
+
+    /// A sentence for each library that isn't used as what it says it is, since another one is. One that has the
+    /// same bytes as the other is no loss.
+    fn unused_names(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for plugin in self.plugins() {
+            let mut before: BTreeMap<&Path, BTreeSet<String>> = BTreeMap::new();
+            for name in manifest::names(&plugin.manifest) {
+                match self.named(name) {
+                    Found::One(used) if used.image.sha256 != plugin.image.sha256 => {
+                        before.entry(&used.path).or_default().insert(format!("{name:?}"));
+                    }
+                    Found::Several(all) if all[0].path == plugin.path => sentences.push(format!(
+                        "no plugin is used as {name:?}: {} have that name; keep one of them",
+                        files(&all)
+                    )),
+                    _ => {}
+                }
+            }
+            for (used, names) in before {
+                sentences.push(format!(
+                    "{} is not used as {}: {} goes before it",
+                    plugin.path.display(),
+                    Vec::from_iter(names).join(", "),
+                    used.display()
+                ));
+            }
+        }
+        sentences
     }
 
     pub fn plugins(&self) -> impl Iterator<Item = &Plugin> {
@@ -228,6 +343,12 @@ impl Catalog {
     }
 }
 
+/// The files of these plugins, as they stand in a sentence.
+fn files(plugins: &[&Plugin]) -> String {
+    let files: Vec<String> = plugins.iter().map(|p| p.path.display().to_string()).collect();
+    files.join(" and ")
+}
+
 /// The libraries in a directory, sorted by name.
 fn libraries(directory: &PluginDir) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -249,20 +370,21 @@ pub(crate) fn is_library(path: &Path) -> bool {
 
 /// What the library says of itself, if `trust` lets it be loaded.
 pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
-    trust::only_ours(path)?;
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
-    let examined = if trust.is_off() {
-        None
-    } else {
-        // It reads all of the file, which may be large: not on a thread that drives the runtime.
+    // It reads all of the file, which may be large: not on a thread that drives the runtime.
+    let opening = {
         let (trust, path) = (trust.clone(), path.to_owned());
-        let examining = spawn_blocking(move || trust.examine(&path));
-        Some(examining.await.map_err(|_| broken("could not be read to its end".to_owned()))??)
+        spawn_blocking(move || {
+            let file = ours::open_ours(&path)?;
+            let metadata = file.metadata().map_err(|cause| ours::unreadable(&path, cause))?;
+            Ok((Stamp::of(&metadata), trust.examine(&path, &file)?))
+        })
     };
-    // Taken before the library is loaded: if the file changes in between, the stamp is the older file's, and
-    // the next look at the directory finds a difference.
-    let stamp = Stamp::of(path).map_err(|cause| broken(format!("can't be read: {cause}")))?;
-    let image = Image::open(path).map_err(|cause| broken(cause.to_string()))?;
+    let opened: Result<_> =
+        opening.await.map_err(|_| broken("could not be read to its end".to_owned()))?;
+    // If the file changes from here on, the stamp is the older file's, and the next look at the directory finds a
+    // difference.
+    let (stamp, Examined { image, key, vouched }) = opened?;
     let denials = Denials::of_library(path.to_owned());
     let confinement = Confinement { denials, ..Confinement::nothing(trust.sandbox) };
     let worker = Worker::load(&image, &confinement).await;
@@ -273,7 +395,6 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         })
     })?;
     let manifest = manifest::read(&worker.manifest).map_err(broken)?;
-    let key = examined.as_ref().and_then(|examined| examined.key.as_ref());
     if let Some(key) = key {
         key.may_sign(&manifest).map_err(|error| error.at(&path.display().to_string()))?;
     }
@@ -284,9 +405,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         manifest,
         sdk: worker.sdk.clone(),
         unconfined: worker.unconfined.clone(),
-        signed_by: key.map(|key| key.name.clone()),
-        unsigned: examined.as_ref().and_then(|examined| examined.unsigned.clone()),
-        sha256: examined.map(|examined| examined.sha256),
+        vouched,
     })
 }
 

@@ -13,6 +13,7 @@ use ticket_plugin_api::message::Manifest;
 use crate::error::{Error, Result};
 use crate::plugins::catalog::{self, Catalog, PluginDir, is_library, library_name};
 use crate::plugins::trust::{self, Trust, signature_of};
+use crate::plugins::{manifest, ours};
 
 /// The directory below a plugin directory in which the versions before are kept.
 const PREVIOUS: &str = ".previous";
@@ -66,7 +67,7 @@ pub async fn stage(source: &Path, directory: &Path, trust: &Trust) -> Result<Sta
         error.help("nothing was installed; may the user write to the plugin directory?")
     };
     fs::create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
-    trust::only_ours(directory)?;
+    ours::only_ours(directory)?;
     let staging = directory.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
     fs::create_dir(&staging).map_err(|cause| failed(&staging, cause))?;
     let removed = Staging(staging.clone());
@@ -110,14 +111,16 @@ impl Staged {
     /// Puts it in place, and keeps the version that was there.
     ///
     /// # Errors
-    /// A file can't be written; the version that was there stays.
+    /// Another plugin there has one of its names, or a file can't be written; what was there stays.
     pub async fn install(self, trust: &Trust) -> Result<Installed> {
-        let current = find(&self.directory, &self.manifest.name, trust).await;
-        let file = match &current {
-            Some((path, _)) => path.file_name().unwrap_or_default().to_owned(),
+        let catalog = look(&self.directory, trust).await;
+        let current = catalog.plugins().find(|plugin| plugin.manifest.name == self.manifest.name);
+        let file = match current {
+            Some(plugin) => plugin.path.file_name().unwrap_or_default().to_owned(),
             None => library_name(&self.manifest.name).into(),
         };
         let path = self.directory.join(&file);
+        is_free(&catalog, &self.manifest, &path)?;
         let previous = self.directory.join(PREVIOUS);
         let put_in_place = || -> io::Result<()> {
             File::open(&self.library)?.sync_all()?;
@@ -129,7 +132,7 @@ impl Staged {
             sync(&self.directory)
         };
         put_in_place().map_err(|cause| not_written(&path, &cause))?;
-        let replaced = current.map(|(_, version)| version);
+        let replaced = current.map(|plugin| plugin.manifest.version.clone());
         Ok(Installed { path, manifest: self.manifest.clone(), replaced })
     }
 }
@@ -137,18 +140,20 @@ impl Staged {
 /// Brings back the version that `install` kept, and keeps the one that is there now in its stead.
 ///
 /// # Errors
-/// No earlier version was kept, or nobody vouches for it any more.
+/// No earlier version was kept, nobody vouches for it any more, or another plugin has one of its names by now.
 pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Installed> {
     let previous = directory.join(PREVIOUS);
-    let Some((kept, _)) = find(&previous, name, trust).await else {
+    let catalog = look(&previous, trust).await;
+    let Some(plugin) = catalog.plugins().find(|plugin| plugin.manifest.name == name) else {
         return Err(Error::import(format!(
             "{}: there is no earlier version of the plugin {name}",
             directory.display()
         ))
         .help("`plugins install` keeps the version that it takes the place of"));
     };
-    let plugin = catalog::inspect(&kept, trust).await?;
+    let kept = &plugin.path;
     let path = directory.join(kept.file_name().unwrap_or_default());
+    is_free(&look(directory, trust).await, &plugin.manifest, &path)?;
     // The version that is there now may be broken, so it is found by its file's name, and not by its manifest.
     let current = catalog::inspect(&path, trust).await.ok();
     let aside = previous.join(format!("{STAGING}-{:016x}", fastrand::u64(..)));
@@ -156,15 +161,15 @@ pub async fn rollback(name: &str, directory: &Path, trust: &Trust) -> Result<Ins
         if path.exists() {
             keep(&path, &aside)?;
         }
-        put(&kept, &path)?;
+        put(kept, &path)?;
         if aside.exists() {
-            put(&aside, &kept)?;
+            put(&aside, kept)?;
         }
         sync(directory)
     };
     put_in_place().map_err(|cause| not_written(&path, &cause))?;
     let replaced = current.map(|plugin| plugin.manifest.version);
-    Ok(Installed { path, manifest: plugin.manifest, replaced })
+    Ok(Installed { path, manifest: plugin.manifest.clone(), replaced })
 }
 
 fn not_written(path: &Path, cause: &io::Error) -> Error {
@@ -172,12 +177,36 @@ fn not_written(path: &Path, cause: &io::Error) -> Error {
         .help("may the user write to the plugin directory?")
 }
 
-/// The library of the plugin `name` in a directory, and its version.
-async fn find(directory: &Path, name: &str, trust: &Trust) -> Option<(PathBuf, String)> {
+/// The plugins in one directory.
+async fn look(directory: &Path, trust: &Trust) -> Catalog {
     let wanted = PluginDir { directory: directory.to_owned(), marked_only: false, named: false };
-    let catalog = Catalog::discover(vec![wanted], trust).await;
-    let plugin = catalog.plugins().find(|plugin| plugin.manifest.name == name)?;
-    Some((plugin.path.clone(), plugin.manifest.version.clone()))
+    Catalog::discover(vec![wanted], trust).await
+}
+
+/// Whether a plugin can be put at `path` without another one's losing a name, or its file.
+///
+/// # Errors
+/// An import error that names the other library.
+fn is_free(catalog: &Catalog, new: &Manifest, path: &Path) -> Result<()> {
+    for other in catalog.plugins() {
+        let replaced = other.path == path;
+        let taken = if replaced && other.manifest.name != new.name {
+            Some(other.manifest.name.as_str())
+        } else if replaced {
+            None
+        } else {
+            manifest::names(new).find(|name| manifest::answers_to(&other.manifest, name))
+        };
+        if let Some(name) = taken {
+            return Err(Error::import(format!(
+                "the plugin {} was not installed: {} is there as {name:?} already",
+                new.name,
+                other.path.display()
+            ))
+            .help("remove that library first, or install into another directory with --to"));
+        }
+    }
+    Ok(())
 }
 
 /// Gives a library and its signature a second name, or copies them where the file system has no hard links.

@@ -21,9 +21,14 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
 }
 
-/// Whether `name` is the manifest's name or one of its aliases.
+/// The manifest's name and its aliases.
+pub(crate) fn names(manifest: &Manifest) -> impl Iterator<Item = &str> {
+    std::iter::once(&manifest.name).chain(&manifest.aliases).map(String::as_str)
+}
+
+/// Whether `name` is the manifest's name or one of its aliases. Names are compared sign by sign.
 pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
-    manifest.name == name || manifest.aliases.iter().any(|alias| alias == name)
+    names(manifest).any(|own| own == name)
 }
 
 /// Reads a plugin's manifest. Each text in it is made one line.

@@ -3,5 +3,6 @@
 pub mod catalog;
 pub mod install;
 pub(crate) mod manifest;
+pub(crate) mod ours;
 mod schema_bounds;
 pub mod trust;

@@ -1,27 +1,35 @@
-//! Who vouches for a library: keys that the operator trusts, or a digest that a backend pins; and
-//! whether anybody else could have written to it.
+//! Who vouches for a library: keys that the operator trusts, or a digest that a backend pins.
 //!
 //! Invariant: what is vouched for is a SHA-256. `ticket_host_worker::library` compares it with the bytes that it
 //! is about to load, so that a file which changes after the check isn't loaded.
+//!
+//! Both ways bind a library to names. A key signs plugins by their names: a library that claims another one, be it as
+//! an alias, is refused as a whole. A pin says that these bytes are the plugin which its backend names, for
+//! that backend. It says nothing about other names that the library claims: these it doesn't get.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{PublicKey, Signature};
 use serde::Deserialize;
 use ticket_host_worker::Digest;
-use ticket_host_worker::library::LARGEST;
+use ticket_host_worker::library::{Image, LARGEST};
 use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
+use crate::plugins::manifest;
+use crate::plugins::ours::{no_file, unreadable};
 
 /// What is appended, after a dot, to a library's file name to name the file of its signature.
 pub const SIGNATURE: &str = "minisig";
 /// Bytes that a signature's file may have: a signature has some 300, and may have a comment.
 const LARGEST_SIGNATURE: u64 = 16 << 10;
+
+/// What the operator does about a backend whose library nobody vouches for as its plugin.
+pub const PIN_HERE: &str = "if this backend is to have that library, pin its sha256 in it too";
 
 /// What becomes of libraries that nobody vouches for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -37,7 +45,7 @@ pub enum Signatures {
 }
 
 /// A key, and the plugins that it may sign.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrustedKey {
     /// Its name in the config.
     pub name: String,
@@ -47,12 +55,12 @@ pub struct TrustedKey {
 }
 
 /// What the operator says about whose libraries may be loaded.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trust {
     pub signatures: Signatures,
     pub keys: Vec<TrustedKey>,
-    /// The digests that backends pin.
-    pub pins: BTreeSet<Digest>,
+    /// The digests that backends pin, each with the names by which these backends ask for their plugin.
+    pub pins: BTreeMap<Digest, BTreeSet<String>>,
     /// Whether a plugin is loaded where it can't be confined.
     pub sandbox: Policy,
 }
@@ -60,43 +68,79 @@ pub struct Trust {
 /// What is known of a library before it is loaded.
 #[derive(Debug)]
 pub struct Examined {
-    pub sha256: Digest,
+    pub image: Image,
     /// The trusted key that signed it.
     pub key: Option<TrustedKey>,
-    /// Why no trusted key did. None also where nobody needs to: signatures are off, or the library is pinned.
+    pub vouched: Vouched,
+}
+
+/// Who vouches for a library, and as what.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Vouched {
+    /// The name of the trusted key that signed it.
+    pub signed_by: Option<String>,
+    /// Why no trusted key did. None also where signatures are off.
     pub unsigned: Option<String>,
+    /// The names by which backends that pin it ask for it.
+    pub pinned_as: BTreeSet<String>,
+    /// Whether somebody must vouch for it: signatures are required.
+    pub required: bool,
+}
+
+impl Vouched {
+    /// Whether a backend gets the library that asks for the plugin `name`, and pins this library or doesn't.
+    ///
+    /// # Errors
+    /// The reason why not, which follows the library's file name in a sentence.
+    pub fn allows(&self, name: &str, pinned_here: bool) -> std::result::Result<(), String> {
+        if self.signed_by.is_some() || pinned_here {
+            return Ok(());
+        }
+        if !self.pinned_as.is_empty() && !self.pinned_as.contains(name) {
+            let names: Vec<_> = self.pinned_as.iter().map(|name| format!("{name:?}")).collect();
+            let names = names.join(", ");
+            return Err(format!("no trusted key signed it, and backends pin it as {names} only"));
+        }
+        match &self.unsigned {
+            Some(why) if self.required => Err(format!("{why}, and only other backends pin it")),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Trust {
-    /// Whether every library may be loaded: signatures are off, and no backend pins a digest.
-    pub fn is_off(&self) -> bool {
-        self.signatures == Signatures::Off && self.pins.is_empty()
-    }
-
-    /// Looks who vouches for a library. Nothing of it is run.
+    /// Looks who vouches for `library`, of which `file` is open. Nothing of it is run.
     ///
     /// # Errors
-    /// An import error: the signature beside the library is another file's, or nobody vouches for the
-    /// library though somebody must.
-    pub fn examine(&self, library: &Path) -> Result<Examined> {
-        if self.signatures == Signatures::Off {
-            return Ok(Examined { sha256: sha256(library)?, key: None, unsigned: None });
-        }
-        let bytes = read(library, LARGEST)?;
-        let sha256 = Digest::of(&bytes);
-        let pinned = self.pins.contains(&sha256);
-        let (key, unsigned) = match self.signer(library, &bytes)? {
-            Signer::Trusted(key) => (Some(key.clone()), None),
-            Signer::Nobody(why) => (None, Some(why).filter(|_| !pinned)),
+    /// An import error: it can't be read, the signature beside it is another file's, or nobody vouches for it
+    /// though somebody must.
+    pub fn examine(&self, library: &Path, mut file: &File) -> Result<Examined> {
+        file.rewind().map_err(|cause| unreadable(library, cause))?;
+        let bytes = read(library, file, LARGEST)?;
+        let image = Image::of(&bytes, library).map_err(|cause| unreadable(library, cause))?;
+        let signer = match self.signatures {
+            Signatures::Off => None,
+            Signatures::Warn | Signatures::Require => Some(self.signer(library, &bytes)?),
         };
-        match unsigned {
-            Some(why) if self.signatures == Signatures::Require => {
+        let (key, unsigned) = match signer {
+            None => (None, None),
+            Some(Signer::Trusted(key)) => (Some(key.clone()), None),
+            Some(Signer::Nobody(why)) => (None, Some(why)),
+        };
+        let vouched = Vouched {
+            signed_by: key.as_ref().map(|key| key.name.clone()),
+            unsigned,
+            pinned_as: self.pins.get(&image.sha256).cloned().unwrap_or_default(),
+            required: self.signatures == Signatures::Require,
+        };
+        match &vouched.unsigned {
+            Some(why) if vouched.required && vouched.pinned_as.is_empty() => {
                 Err(Error::import(format!("{}: {why}", library.display())).help(
                     "ask its vendor for a signature and a key for trusted_keys; or pin its sha256 in its \
                      backend, or set signatures = \"warn\"",
                 ))
             }
-            unsigned => Ok(Examined { sha256, key, unsigned }),
+            _ => Ok(Examined { image, key, vouched }),
         }
     }
 
@@ -107,33 +151,38 @@ impl Trust {
     /// signature was changed.
     fn signer(&self, library: &Path, bytes: &[u8]) -> Result<Signer<'_>> {
         let file = signature_of(library);
-        if fs::metadata(&file).is_err() {
-            return Ok(Signer::Nobody("nobody signed it".to_owned()));
-        }
-        let text = String::from_utf8(read(&file, LARGEST_SIGNATURE)?).unwrap_or_default();
+        let text = match open_signature(&file) {
+            Ok(opened) => read(&file, &opened, LARGEST_SIGNATURE)?,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                return Ok(Signer::Nobody("nobody signed it".to_owned()));
+            }
+            Err(cause) => return Err(unreadable(&file, cause)),
+        };
+        let text = String::from_utf8(text).unwrap_or_default();
         let Ok(signature) = Signature::decode(&text) else {
             return Ok(Signer::Nobody(format!(
                 "{} is not a signature of minisign's",
                 file.display()
             )));
         };
+        // Whoever makes a key chooses its number. Two keys may have the same, so each is tried.
+        let mut changed = None;
         for key in &self.keys {
             match key.key.verify(bytes, &signature, false) {
                 Ok(()) => return Ok(Signer::Trusted(key)),
                 Err(minisign_verify::Error::UnexpectedKeyId) => {}
-                Err(cause) => {
-                    return Err(Error::import(format!(
-                        "{}: the signature by the key {} is not this file's: {cause}",
-                        library.display(),
-                        key.name
-                    ))
-                    .help(
-                        "the library was changed after it was signed: get it from its vendor anew",
-                    ));
-                }
+                Err(cause) => changed = changed.or(Some((key, cause))),
             }
         }
-        Ok(Signer::Nobody("its signature is by no key in trusted_keys".to_owned()))
+        let Some((key, cause)) = changed else {
+            return Ok(Signer::Nobody("its signature is by no key in trusted_keys".to_owned()));
+        };
+        Err(Error::import(format!(
+            "{}: the signature by the key {} is not this file's: {cause}",
+            library.display(),
+            key.name
+        ))
+        .help("the library was changed after it was signed: get it from its vendor anew"))
     }
 }
 
@@ -150,8 +199,7 @@ impl TrustedKey {
     /// # Errors
     /// An import error: the key may not sign a plugin of this name, or of one of its aliases.
     pub fn may_sign(&self, manifest: &Manifest) -> Result<()> {
-        let mut names = std::iter::once(&manifest.name).chain(&manifest.aliases);
-        match names.find(|name| !self.plugins.contains(*name)) {
+        match manifest::names(manifest).find(|name| !self.plugins.contains(*name)) {
             None => Ok(()),
             Some(name) => Err(Error::import(format!(
                 "it is signed by the key {}, which may not sign a plugin called {name:?}",
@@ -167,83 +215,88 @@ pub fn signature_of(library: &Path) -> PathBuf {
     library.with_added_extension(SIGNATURE)
 }
 
-/// The SHA-256 of a file.
-///
-/// # Errors
-/// It can't be read, or is larger than a library may be.
-pub fn sha256(path: &Path) -> Result<Digest> {
-    let failed = |cause| Error::import(format!("{}: can't be read", path.display())).cause(cause);
-    let file = fs::File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() > LARGEST {
-        return Err(too_large(path, LARGEST));
+/// Opens a signature. Who could have written to it doesn't matter, since it proves itself. What is not a file, such as
+/// a pipe, is not waited for.
+fn open_signature(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     }
-    Digest::of_all(file.take(LARGEST)).map_err(failed)
+    options.open(path)
 }
 
-fn too_large(path: &Path, most: u64) -> Error {
-    Error::import(format!("{}: has more than {most} bytes", path.display()))
-}
-
-fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let failed = |cause| Error::import(format!("{}: can't be read", path.display())).cause(cause);
-    // What is not a file, such as a pipe, might be waited for for ever.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Error::import(format!("{}: is not a file", path.display())));
+/// What is left to read of an open file.
+fn read(path: &Path, file: &File, most: u64) -> Result<Vec<u8>> {
+    let metadata = file.metadata().map_err(|cause| unreadable(path, cause))?;
+    if !metadata.is_file() {
+        return Err(no_file(path));
     }
     let mut bytes = Vec::new();
-    fs::File::open(path).map_err(failed)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|cause| unreadable(path, cause))?;
     if bytes.len() as u64 > most {
-        return Err(too_large(path, most));
+        return Err(Error::import(format!("{}: has more than {most} bytes", path.display())));
     }
     Ok(bytes)
 }
 
-/// Whether nobody but root and the host's user can write to `path`, or to a directory above it and so replace
-/// it. sshd has the same rule for keys (StrictModes).
-///
-/// # Errors
-/// An import error with the command that mends it.
-#[cfg(unix)]
-pub fn only_ours(path: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    const GROUP: u32 = 0o020;
-    const ALL: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
-    let failed =
-        |at: &Path, cause| Error::import(format!("{}: can't be read", at.display())).cause(cause);
-    let whole = path.canonicalize().map_err(|cause| failed(path, cause))?;
-    let own = rustix::process::geteuid().as_raw();
-    for (depth, at) in whole.ancestors().enumerate() {
-        let metadata = fs::metadata(at).map_err(|cause| failed(at, cause))?;
-        let (mode, owner) = (metadata.mode(), metadata.uid());
-        if owner != 0 && owner != own {
-            return Err(Error::import(format!(
-                "{}: {} belongs to another user (number {owner}), who could change what is loaded",
-                path.display(),
-                at.display()
-            ))
-            .help(format!("chown root {}", at.display())));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_a_plugin_only_as_somebody_vouches_for_it() {
+        let (acme, jira) = ("acme", "argus_ticket_jira.JiraPlugin");
+        let pinned = || BTreeSet::from([acme.to_owned()]);
+        for (signed, pinned_as, required) in
+            [(true, pinned(), true), (true, BTreeSet::new(), true), (false, BTreeSet::new(), false)]
+        {
+            let why = (!signed).then(|| "nobody signed it".to_owned());
+            let signed_by = signed.then(|| "key".to_owned());
+            let vouched = Vouched { signed_by, unsigned: why, pinned_as, required };
+            assert!(vouched.allows(jira, false).is_ok(), "{vouched:?}");
         }
-        // Debian gives each user a group of its own with the user's number: its only member is the owner.
-        let group = mode & GROUP != 0 && metadata.gid() != owner;
-        // In a sticky directory, such as /tmp, nobody can replace what belongs to somebody else. That protects
-        // only directories in it: for the one in which the library itself lies the rule stays strict.
-        let sticky = depth > 1 && metadata.is_dir() && mode & STICKY != 0;
-        if (group || mode & ALL != 0) && !sticky {
-            return Err(Error::import(format!(
-                "{}: others can write to {} (mode {:04o}), and so change what is loaded",
-                path.display(),
-                at.display(),
-                mode & 0o7777
-            ))
-            .help(format!("chmod go-w {}", at.display())));
+        // A pin alone, with signatures required, with a warning and off: the name, whether the asking backend is
+        // the one that pins, and why it doesn't get the library.
+        for (unsigned, required) in [(true, true), (true, false), (false, false)] {
+            let unsigned = unsigned.then(|| "nobody signed it".to_owned());
+            let vouched = Vouched { signed_by: None, unsigned, pinned_as: pinned(), required };
+            let other = required.then_some("nobody signed it, and only other backends pin it");
+            let jiras = Some("no trusted key signed it, and backends pin it as \"acme\" only");
+            for (name, pinned_here, why) in
+                [(acme, true, None), (acme, false, other), (jira, false, jiras)]
+            {
+                let found = vouched.allows(name, pinned_here).err();
+                assert_eq!(found.as_deref(), why, "{name} {pinned_here} {vouched:?}");
+            }
         }
     }
-    Ok(())
-}
 
-/// Windows' access lists are not looked at.
-#[cfg(not(unix))]
-pub fn only_ours(_: &Path) -> Result<()> {
-    Ok(())
+    #[test]
+    fn a_key_signs_all_names_or_none() {
+        let text = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let key = TrustedKey {
+            name: "acme".to_owned(),
+            key: PublicKey::from_base64(text).unwrap(),
+            plugins: ["acme", "argus.Acme"].map(str::to_owned).into(),
+        };
+        for (aliases, refused) in [
+            (vec![], None),
+            (vec!["argus.Acme", "acme"], None),
+            (vec!["argus.Acme", "jira"], Some("\"jira\"")),
+            (vec!["argus.acme"], Some("\"argus.acme\"")),
+            (vec!["acme "], Some("\"acme \"")),
+            (vec![""], Some("\"\"")),
+            (vec!["аcme"], Some("\"аcme\"")),
+        ] {
+            let manifest = serde_json::json!({"name": "acme", "aliases": aliases});
+            let manifest = serde_json::from_value(manifest).unwrap();
+            let error = key.may_sign(&manifest).err().map(|error| error.message);
+            assert_eq!(error.is_some(), refused.is_some(), "{aliases:?}");
+            assert!(error.is_none_or(|error| error.ends_with(refused.unwrap())), "{aliases:?}");
+        }
+    }
 }

@@ -442,6 +442,7 @@ pub(crate) mod tests {
             catalog: Catalog { entries: Vec::new(), warnings: Vec::new(), directories: Vec::new() },
             backends: BTreeMap::from([("b".to_owned(), Err(Failure::new(Kind::Import, "", None)))]),
             errors: Vec::new(),
+            kept: Vec::new(),
         };
         let path = directory.join("queue.db");
         let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();

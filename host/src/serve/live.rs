@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
-use crate::setup::{Setup, Sources};
+use crate::setup::{InUse, Setup, Sources};
 
 /// Files are written in pieces: a change is complete when nothing more has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
@@ -38,17 +38,17 @@ impl Live {
         Live { sources, listen, watcher: None, changes, changed }
     }
 
-    /// The setup as it is now.
+    /// The setup as it is now, after one that had these libraries in use.
     ///
     /// # Errors
     /// As [`Sources::load`].
-    pub(super) async fn load(&mut self, metrics: &Arc<Metrics>) -> Result<Setup> {
+    pub(super) async fn load(&mut self, metrics: &Arc<Metrics>, in_use: &InUse) -> Result<Setup> {
         loop {
             // The files are watched before they are read, so that no change in between is missed.
             let config = Config::load(self.sources.config.as_deref())?;
             let directories = self.sources.directories(Some(&config));
             self.watcher = listen_to(config.file, &directories, self.changes.clone());
-            let mut setup = self.sources.load(metrics).await?;
+            let mut setup = self.sources.load(metrics, in_use).await?;
             // If not, the config was changed in between and names other directories: these are to be watched.
             if setup.catalog.directories == directories {
                 if let Some(listen) = self.listen {
@@ -75,7 +75,8 @@ impl Live {
             }
             while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
             systemd::reloading();
-            let replaced = match self.load(&service.queue.metrics).await {
+            let in_use = service.queue.setup().in_use();
+            let replaced = match self.load(&service.queue.metrics, &in_use).await {
                 Ok(setup) => service.replace(setup).await,
                 Err(error) => Err(error),
             };

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
-use crate::setup::{Setup, Sources};
+use crate::setup::{InUse, Setup, Sources};
 use crate::store::{Sqlite, Store as _};
 use crate::tasks::Tasks;
 use crate::terminal::line;
@@ -128,7 +128,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
     let mut live = Live::new(sources, listen);
-    let setup = live.load(&metrics).await?;
+    let setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;

@@ -79,21 +79,25 @@ impl Image {
         Image::read(&file, &path)
     }
 
-    /// Reads the library in an open file, whose name was `path`. Runs nothing of it.
-    ///
-    /// # Errors
-    /// It can't be read, or is larger than a library may be.
-    pub fn read(file: &File, path: &Path) -> Result<Image, LoadError> {
+    fn read(file: &File, path: &Path) -> Result<Image, LoadError> {
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
         if bytes.len() as u64 > LARGEST {
             return Err(LoadError::TooLarge);
         }
+        Image::of(&bytes, path).map_err(LoadError::Read)
+    }
+
+    /// The library of these bytes, which were read of the file `path`.
+    ///
+    /// # Errors
+    /// There is no memory for a copy of them.
+    pub fn of(bytes: &[u8], path: &Path) -> io::Result<Image> {
         Ok(Image {
             path: path.to_owned(),
-            sha256: Digest::of(&bytes),
+            sha256: Digest::of(bytes),
             #[cfg(target_os = "linux")]
-            copy: sealed(path, &bytes).map_err(LoadError::Read)?,
+            copy: sealed(path, bytes)?,
         })
     }
 
