@@ -143,7 +143,7 @@ mod tests {
         let huge = before + &"hunter2&".repeat(4 << 20);
         let started = std::time::Instant::now();
         let kept = text(&huge, &redactor);
-        assert!(kept.len() <= LONGEST_TEXT + 3 && !kept.contains("hun"), "{kept}");
+        assert!(kept.len() < LONGEST_TEXT + 100 && !kept.contains("hun"), "{}", kept.len());
         assert!(started.elapsed() < std::time::Duration::from_secs(1));
     }
 
