@@ -17,7 +17,7 @@ use landlock::{
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
-use super::syscalls;
+use super::{privileges, syscalls};
 use crate::permissions::{Network, Permissions};
 
 /// The newest version of Landlock that this program knows. An older kernel enforces as much of it as it can.
@@ -77,7 +77,8 @@ pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec
     limit(Resource::Nofile, FILES)?;
     limit(Resource::Fsize, FILE_SIZE)?;
     limit(Resource::Nproc, PROCESSES)?;
-    rustix::thread::set_no_new_privs(true)?;
+    privileges::drop_all(permissions)?;
+    privileges::check_grants(permissions).map_err(io::Error::other)?;
     let mut missing = Vec::new();
     match confine_files(permissions, library) {
         Ok(None) => {}
