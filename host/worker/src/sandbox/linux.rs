@@ -11,8 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
@@ -49,17 +49,23 @@ const MEMORY: u64 = 2 << 30;
 const FILES: u64 = 128;
 /// Bytes that a file which a worker writes may have.
 const FILE_SIZE: u64 = 64 << 20;
+/// Signals that may wait for the host's user in all, and timers that may send some. Linux counts these for the user too.
+const SIGNALS: u64 = 128;
 /// Processes and threads that the host's user may have in all: Linux counts them for the user, not for each worker.
 const PROCESSES: u64 = 4096;
 
-/// Closes everything but standard input, output and error and `pipes`, goes to an empty working directory, and lets
-/// Linux end this process when the process `host` ends.
+/// Closes everything but standard input, output and error and `pipes`, goes to an empty working directory and into a
+/// process group of its own, and lets Linux end this process when the process `host` ends.
 ///
 /// # Errors
 /// One of these steps failed, or the host has ended already.
 pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2], host: u32) -> io::Result<()> {
     close_all_but(pipes.map(|pipe| pipe.as_raw_fd()))?;
     empty_directory()?;
+    // Who sends a signal to its group then reaches nobody else.
+    if process::getpgrp() != process::getpid() {
+        process::setpgid(None, None)?;
+    }
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let parent = process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     if parent.cast_unsigned() != host {
@@ -77,6 +83,7 @@ pub(crate) fn enter(permissions: &Permissions, library: &Path) -> io::Result<Vec
     limit(Resource::Nofile, FILES)?;
     limit(Resource::Fsize, FILE_SIZE)?;
     limit(Resource::Nproc, PROCESSES)?;
+    limit(Resource::Sigpending, SIGNALS)?;
     privileges::drop_all(permissions)?;
     privileges::check_grants(permissions).map_err(io::Error::other)?;
     let mut missing = Vec::new();
@@ -142,12 +149,20 @@ fn confine_files(
     permissions: &Permissions,
     library: &Path,
 ) -> Result<Option<String>, RulesetError> {
-    let all = AccessFs::from_all(LANDLOCK);
     let see = AccessFs::ReadFile | AccessFs::ReadDir;
+    // Files, directories and links, but no devices, sockets and fifos, by which one reaches the kernel or a process.
+    let change = AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::MakeSym
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
     let direct = permissions.network == Network::Direct;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)?
+        .handle_access(AccessFs::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?;
     if !direct {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
@@ -159,7 +174,7 @@ fn confine_files(
         .create()?
         .add_rules(path_beneath_rules(readable, see))?
         .add_rules(path_beneath_rules(["/dev/null"], see | AccessFs::WriteFile))?
-        .add_rules(path_beneath_rules(&permissions.write, all & !AccessFs::Execute))?;
+        .add_rules(path_beneath_rules(&permissions.write, see | change))?;
     if direct {
         ruleset = ruleset.add_rules(path_beneath_rules(NETWORK, see))?;
     }
@@ -170,25 +185,18 @@ fn confine_files(
             .add_rules(path_beneath_rules(LIBRARIES, run))?;
     }
     let status = ruleset.restrict_self()?;
-    Ok(match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) => Some(
-            "files: this kernel has no Landlock (Linux 5.13, and `landlock` in /sys/kernel/security/lsm); \
-             the plugin may read and write what the host's user may"
-                .to_owned(),
-        ),
-        // What an older kernel's Landlock doesn't confine, seccomp keeps a library from, but not the programs
-        // that it may start.
-        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. })
-            if permissions.exec && effective_abi < ABI::V6 =>
-        {
-            Some(
-                "programs that the plugin starts: this kernel's Landlock doesn't keep them from TCP, \
-                 signals and abstract sockets (Linux 6.12 does)"
-                    .to_owned(),
-            )
-        }
-        _ => None,
-    })
+    // What an older kernel's Landlock doesn't confine, seccomp does: see syscalls.
+    Ok((status.ruleset == RulesetStatus::NotEnforced).then(|| {
+        "files: this kernel has no Landlock (Linux 5.13, and `landlock` in /sys/kernel/security/lsm); \
+         the plugin may read and write what the host's user may"
+            .to_owned()
+    }))
+}
+
+/// Whether this kernel's Landlock keeps signals from other processes (Linux 6.12).
+fn scopes_signals() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    ruleset.scope(Scope::Signal).is_ok()
 }
 
 fn confine_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
@@ -198,13 +206,12 @@ fn confine_calls(permissions: &Permissions) -> Result<(), seccompiler::Error> {
         seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter)?)
     };
     let refused = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
-    // These calls fail as on a kernel that doesn't have them, so that libraries fall back to calls whose
-    // arguments a filter can see.
-    let absent: BTreeMap<i64, Vec<SeccompRule>> =
-        syscalls::ABSENT.iter().map(|call| (*call, vec![])).collect();
-    if !permissions.exec {
-        filter(absent, SeccompAction::Allow, refused(libc::ENOSYS))?;
+    for (calls, errno) in
+        [(syscalls::ABSENT, libc::ENOSYS), (syscalls::UNSUPPORTED, libc::EOPNOTSUPP)]
+    {
+        let rules = calls.iter().map(|call| (*call, vec![])).collect();
+        filter(rules, SeccompAction::Allow, refused(errno))?;
     }
-    let allowed = syscalls::allowed(permissions, std::process::id())?;
+    let allowed = syscalls::allowed(permissions, std::process::id(), scopes_signals())?;
     filter(allowed, refused(libc::EPERM), SeccompAction::Allow)
 }
