@@ -160,7 +160,7 @@ typedef struct ticket_plugin {
     * The values of the settings' `secret` are struck out of everything that the operator
     * sees, but for properties whose schema says {"x-ticket-public": true} (a user name).
     * `permissions` names what the plugin does beside http() (read, write, env, exec,
-    * network); "dry_run" says that such a plugin heeds the request's "dry_run". */
+    * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run". */
    ticket_str manifest;
 
    /* Make an instance for one backend. `settings` is

@@ -30,8 +30,8 @@ pub struct About {
     pub description: &'static str,
     pub homepage: &'static str,
     pub aliases: &'static [&'static str],
-    /// What the plugin needs beside `http()`. Each is the permission (`read`, `write`, `env`, `exec` or
-    /// `network`), what exactly is needed, and why.
+    /// What the plugin needs beside `http()`. Each is the permission (`read`, `write`, `env`, `exec`, `jit`
+    /// or `network`), what exactly is needed, and why.
     pub permissions: &'static [(&'static str, &'static str, &'static str)],
     /// Whether the plugin heeds a request's `dry_run`. Only a plugin with permissions has to say so.
     pub dry_run: bool,

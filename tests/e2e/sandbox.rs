@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
-use ticket_host_tests::{Installation, c_plugin, desk, run, rust_plugin, skipped, wait_for};
+use ticket_host_tests::{
+    Installation, Service, c_plugin, desk, run, rust_plugin, skipped, wait_for,
+};
 
 /// What stops an attempt, after the error that the library gets.
 const SYSTEM_CALL: &str = "EPERM: the system call is not on the list";
@@ -90,9 +93,32 @@ const TABLE: &[(&str, &[&str])] = &[
             "semaphores",
             "type_into_terminal",
             "size_of_queue",
+            "ping_socket",
+            "make_setuid",
+            "make_setgid",
+            "make_unnamed_setuid",
+            "make_setuid_directory",
+            "make_whiteout",
+            "empty_readable",
+            "open_for_nothing",
+            "change_attributes",
+            "sync_disks",
+            "secret_memory_file",
+            "child_of_host",
+            "unshare_descriptors",
+            "thread_with_descriptors",
+            "leave_session",
+            "signal_of_terminal",
+            "adopt_orphans",
+            "have_capabilities",
+            "own_filter",
+            "own_filter_by_prctl",
+            "queue_io",
+            "give_pages",
         ],
     ),
     ("ENOSYS: libraries fall back to the call that can be looked into", &["clone3_child"]),
+    ("EOPNOTSUPP: libraries do without", &["read_attributes"]),
     (
         FILE,
         &[
@@ -112,12 +138,24 @@ const TABLE: &[(&str, &[&str])] = &[
             "write_var_tmp",
             "write_shared_memory",
             "fill_disk",
+            "keep_disk",
         ],
     ),
     ("ENOENT: the working directory has no name any more", &["write_here"]),
-    (STATE, &["see_environment", "gain_privileges", "dump_core"]),
+    (STATE, &["see_environment", "gain_privileges", "dump_core", "keep_signals_waiting"]),
+    ("EACCES: what is written to memory is never run", &["make_code"]),
     (LIMIT, &["take_memory", "take_descriptors"]),
-    (ALLOWED, &["allowed_thread", "allowed_random", "allowed_library"]),
+    (
+        ALLOWED,
+        &[
+            "allowed_thread",
+            "allowed_random",
+            "allowed_library",
+            "allowed_any_mode",
+            "allowed_flags",
+            "allowed_pause",
+        ],
+    ),
 ];
 
 fn hostile(more: &str) -> Installation {
@@ -125,7 +163,7 @@ fn hostile(more: &str) -> Installation {
 }
 
 /// The result of each attempt, by when it was tried and its name.
-fn attempts(host: &Installation) -> BTreeMap<(String, String), String> {
+fn attempts(host: &Installation) -> Results {
     let created = host.create("plugin-closed", &["--force", "--json"]).ended(0).json();
     let warnings = created["warnings"].as_array().unwrap();
     let attempt = |text: &str| {
@@ -184,12 +222,35 @@ fn without_the_sandbox_the_same_attempts_succeed() {
         "write_here",
         "gain_privileges",
         "take_memory",
+        "make_setuid",
+        "make_setgid",
+        "make_setuid_directory",
+        "empty_readable",
+        "open_for_nothing",
+        "keep_disk",
+        "thread_with_descriptors",
+        "leave_session",
+        "signal_of_terminal",
+        "adopt_orphans",
+        "make_code",
+        "keep_signals_waiting",
+        "queue_io",
         "allowed_thread",
     ] {
         let result = &results[&("create".to_owned(), name.to_owned())];
         assert_eq!(result, "OK", "{name}");
     }
-    for (name, errno) in [("tcp_connect", "ECONNREFUSED"), ("exec_program", "EFAULT")] {
+    for (name, errno) in [
+        ("tcp_connect", "ECONNREFUSED"),
+        ("exec_program", "EFAULT"),
+        ("make_whiteout", "ENOENT"),
+        ("change_attributes", "ENOTTY"),
+        ("child_of_host", "EINVAL"),
+        ("unshare_descriptors", "EINVAL"),
+        ("own_filter_by_prctl", "EFAULT"),
+        ("sync_disks", "EBADF"),
+        ("give_pages", "EBADF"),
+    ] {
         assert_eq!(results[&("create".to_owned(), name.to_owned())], errno);
     }
 }
@@ -206,64 +267,166 @@ fn a_rust_plugin_can_do_nothing_either() {
     }
 }
 
+type Results = BTreeMap<(String, String), String>;
+
+/// The result of each attempt of a plugin that has these permissions.
+fn with(permissions: &str) -> Results {
+    attempts(&hostile(&format!(
+        "information = {{ fault = \"all\" }}\npermissions = {{ {permissions} }}\n"
+    )))
+}
+
+/// Compares the results of attempts in create() with what they should be, and shows all that differ.
+fn in_create<'a>(
+    who: &str,
+    results: &Results,
+    expected: impl IntoIterator<Item = (&'a str, &'a str)>,
+) {
+    let differs = |(name, result): &(&str, &str)| {
+        results[&("create".to_owned(), (*name).to_owned())] != *result
+    };
+    let wrong: Vec<_> = expected.into_iter().filter(differs).collect();
+    assert!(wrong.is_empty(), "{who} should have: {wrong:?}, but has {results:?}");
+}
+
 #[test]
 fn what_is_granted_by_name_works_and_the_rest_does_not() {
-    let with = |permissions: &str| {
-        let more =
-            format!("information = {{ fault = \"all\" }}\npermissions = {{ {permissions} }}\n");
-        attempts(&hostile(&more))
-    };
-    let in_create = |results: &BTreeMap<_, String>, name: &str| {
-        results[&("create".to_owned(), name.to_owned())].clone()
-    };
     let direct = with("network = \"direct\"");
-    for (name, result) in [
-        ("tcp_connect", "ECONNREFUSED"),
-        ("tcp_bind", "OK"),
-        ("udp_bind", "OK"),
-        ("raw_socket", "EPERM"),
-        ("netlink_socket", "EPERM"),
-        ("unix_connect", "EPERM"),
-        ("read_passwd", "EACCES"),
-        ("fork_child", "EPERM"),
-    ] {
-        assert_eq!(in_create(&direct, name), result, "direct {name}");
-    }
-    let exec = with("exec = true");
-    for (name, result) in [
-        ("fork_child", "OK"),
-        ("clone3_child", "OK"),
-        ("exec_program", "EFAULT"),
-        ("tcp_connect", "EPERM"),
-        ("io_uring", "EPERM"),
-        ("unix_abstract", "EPERM"),
-        ("trace_parent", "EPERM"),
-        ("copy_parent_memory", "EPERM"),
-        ("limit_parent", "EPERM"),
-        ("slow_parent", "EPERM"),
-        ("read_passwd", "EACCES"),
-        ("write_tmp", "EACCES"),
-        ("change_mode", "EPERM"),
-        ("mount_files", "EPERM"),
-        ("read_parent_environ", "EACCES"),
-        ("signal_parent", "EPERM"),
-        ("unix_connect", "EPERM"),
-    ] {
-        assert_eq!(in_create(&exec, name), result, "exec {name}");
-    }
+    in_create(
+        "direct",
+        &direct,
+        [
+            ("tcp_connect", "ECONNREFUSED"),
+            ("tcp_bind", "OK"),
+            ("udp_bind", "OK"),
+            ("raw_socket", "EPERM"),
+            ("ping_socket", "EPERM"),
+            ("netlink_socket", "EPERM"),
+            ("unix_connect", "EPERM"),
+            ("read_passwd", "EACCES"),
+            ("fork_child", "EPERM"),
+        ],
+    );
     let write = with("write = [\"/tmp\"]");
-    for (name, result) in [
-        ("write_tmp", "OK"),
-        ("fill_disk", "EFBIG"),
-        ("make_directory", "OK"),
-        ("make_link", "OK"),
-        ("make_pipe", "EPERM"),
-        ("write_var_tmp", "EACCES"),
-        ("change_mode", "EPERM"),
-        ("truncate_file", "EPERM"),
-    ] {
-        assert_eq!(in_create(&write, name), result, "write {name}");
-    }
+    in_create(
+        "write",
+        &write,
+        [
+            ("write_tmp", "OK"),
+            ("fill_disk", "EFBIG"),
+            ("make_directory", "OK"),
+            ("make_link", "OK"),
+            ("make_pipe", "EPERM"),
+            ("write_var_tmp", "EACCES"),
+            ("change_mode", "EPERM"),
+            ("truncate_file", "EPERM"),
+            ("make_setuid", "EPERM"),
+            ("make_setgid", "EPERM"),
+            ("make_unnamed_setuid", "EPERM"),
+            ("make_setuid_directory", "EPERM"),
+            ("make_whiteout", "EPERM"),
+            ("keep_disk", "EPERM"),
+            ("change_attributes", "EPERM"),
+        ],
+    );
+    let jit = with("jit = true");
+    in_create(
+        "jit",
+        &jit,
+        [("make_code", "OK"), ("fork_child", "EPERM"), ("read_passwd", "EACCES")],
+    );
+}
+
+/// What programs may do that a plugin starts, tried by the plugin itself: the same rules bind it.
+#[test]
+fn programs_are_granted_all_but_what_leads_out() {
+    let exec = with("exec = true");
+    in_create(
+        "exec",
+        &exec,
+        [
+            ("fork_child", "OK"),
+            ("clone_child", "OK"),
+            ("exec_program", "EFAULT"),
+            ("make_code", "OK"),
+            ("memory_file", "OK"),
+            ("socket_pair", "OK"),
+            ("signal_group", "OK"),
+            ("allowed_thread", "OK"),
+            ("allowed_any_mode", "OK"),
+            ("clone3_child", "ENOSYS"),
+            ("read_attributes", "EOPNOTSUPP"),
+            // What Landlock has to stop.
+            ("read_passwd", "EACCES"),
+            ("write_tmp", "EACCES"),
+            ("read_parent_environ", "EACCES"),
+            ("signal_parent", "EPERM"),
+            ("signal_thread", "EPERM"),
+            ("queue_signal", "EPERM"),
+            // What nothing is left of.
+            ("have_capabilities", "ENODATA"),
+            ("keep_signals_waiting", "ENODATA"),
+        ],
+    );
+    let refused = [
+        "tcp_connect",
+        "io_uring",
+        "unix_abstract",
+        "unix_connect",
+        "trace_parent",
+        "copy_parent_memory",
+        "limit_parent",
+        "slow_parent",
+        "change_mode",
+        "change_attributes",
+        "mount_files",
+        "clone_namespace",
+        "child_of_host",
+        "unshare_descriptors",
+        "thread_with_descriptors",
+        "thread_in_namespace",
+        "new_session",
+        "leave_session",
+        "watch_files",
+        "watch_all_files",
+        "signal_by_descriptor",
+        "choose_signal",
+        "signal_of_terminal",
+        "be_dumpable",
+        "be_traced",
+        "outlive_host",
+        "adopt_orphans",
+        "own_filter",
+        "own_filter_by_prctl",
+        "type_into_terminal",
+        "empty_readable",
+        "open_for_nothing",
+        "secret_memory_file",
+        "queue_io",
+        "give_pages",
+        "sync_disks",
+    ];
+    in_create("exec", &exec, refused.map(|name| (name, "EPERM")));
+    let more = with("exec = true, network = \"direct\", write = [\"/tmp\"]");
+    in_create(
+        "exec with more",
+        &more,
+        [
+            ("tcp_bind", "OK"),
+            ("write_tmp", "OK"),
+            ("make_directory", "OK"),
+            ("socket_pair", "EPERM"),
+            ("unix_connect", "EPERM"),
+            ("ping_socket", "EPERM"),
+            ("make_pipe", "EPERM"),
+            ("make_setuid", "EPERM"),
+            ("make_setgid", "EPERM"),
+            ("make_unnamed_setuid", "EPERM"),
+            ("make_setuid_directory", "EPERM"),
+            ("make_whiteout", "EPERM"),
+            ("keep_disk", "EPERM"),
+        ],
+    );
 }
 
 fn tries(fault: &str, argument: &str, permissions: &str) -> ticket_host_tests::Run {
@@ -275,6 +438,26 @@ fn tries(fault: &str, argument: &str, permissions: &str) -> ticket_host_tests::R
     command.env("GRANTED", "seen").env("OTHER", "seen");
     let incident = fs::read(ticket_host_tests::incident("plugin-closed")).unwrap();
     run(command, &incident)
+}
+
+#[test]
+fn ordinary_programs_run() {
+    let host = hostile("");
+    let directory = host.path("work");
+    fs::create_dir(&directory).unwrap();
+    fs::create_dir(host.path("work/made")).unwrap();
+    let directory = directory.display();
+    let grants = format!("exec = true, write = [\"{directory}\"]");
+    for command in [
+        "cp /usr/bin/env copy && ! ./copy true && ls -l copy && cat copy | sort | uniq -c | tail -n 1",
+        "tar -c made | tar -t && mkdir -p a/b && mv a c && find c -name b | xargs rmdir && rm -r c",
+        "timeout 60 true; sleep 60 & kill $! && ! wait $!",
+        "head -c 100000 /dev/urandom > noise && gzip -c noise | gunzip -c | cmp - noise && dd if=noise of=half bs=1 count=9",
+        "echo {} > settings && sed -i s/x/y/ settings && ln -s settings link && readlink link && date && id",
+    ] {
+        let run = format!("cd {directory} && set -e; {command}");
+        tries("run", &run, &grants).ended(5).says("run: 0");
+    }
 }
 
 #[test]
@@ -530,8 +713,8 @@ fn forged_frames_and_threads_that_go_on_harm_nobody_else() {
     assert_eq!(good.posted().len(), 9);
 }
 
-#[test]
-fn a_worker_dies_with_its_host_even_in_the_middle_of_a_call() {
+/// A service with a worker that never returns from its call.
+fn in_a_call() -> (Installation, Service, Vec<PathBuf>) {
     let host = Installation::with(
         &c_plugin("misbehaves"),
         "https://tickets.example.org",
@@ -546,6 +729,60 @@ fn a_worker_dies_with_its_host_even_in_the_middle_of_a_call() {
         workers = children(service.id());
         !workers.is_empty()
     });
+    (host, service, workers)
+}
+
+#[test]
+fn a_worker_has_no_capabilities_and_a_process_group_of_its_own() {
+    let (_host, service, workers) = in_a_call();
+    let status = || fs::read_to_string(workers[0].join("status")).unwrap();
+    // It confines itself some time after it was started.
+    wait_for("a filter of system calls", || status().contains("Seccomp:\t2"));
+    let status = status();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        value.unwrap_or_else(|| panic!("{name}: {status}")).to_owned()
+    };
+    let none = "0000000000000000";
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(field(set), none, "{set}");
+    }
+    assert_eq!(field("NoNewPrivs"), "1");
+    assert_ne!(field("Speculation_Store_Bypass"), "thread vulnerable");
+    // Only who has capabilities can also limit what it could get.
+    if field("Uid").starts_with("0\t") {
+        assert_eq!(field("CapBnd"), none);
+    }
+    let number = workers[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let stat = fs::read_to_string(workers[0].join("stat")).unwrap();
+    let group = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap();
+    assert_eq!(group, number);
+    service.kill();
+}
+
+#[test]
+fn a_directory_that_root_cannot_write_to_without_capabilities_is_pointed_at_before_the_plugin_is_loaded()
+ {
+    let host = hostile("");
+    let directory = host.path("of-somebody");
+    fs::create_dir(&directory).unwrap();
+    if chown(&directory, Some(1000), None).is_err() {
+        return skipped("needs root");
+    }
+    host.config(&format!(
+        "[backends.b]\nplugin = \"hostile\"\nendpoint = \"https://tickets.example.org\"\n\
+         information = {{ fault = \"all\" }}\npermissions = {{ write = [{directory:?}] }}\n"
+    ));
+    let run = host.create("plugin-closed", &["--force"]);
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    run.says(&format!("permissions.write: {} can't be written to", directory.display()))
+        .says("runs as root without capabilities")
+        .says("it belongs to user 1000: run the host as that user");
+}
+
+#[test]
+fn a_worker_dies_with_its_host_even_in_the_middle_of_a_call() {
+    let (_host, service, workers) = in_a_call();
     service.kill();
     wait_for("nothing is left", || {
         !workers.iter().any(|worker| parent_if_running(worker).is_some())

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/fs.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -25,6 +27,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,6 +63,7 @@ static int tcp_bind(void) { return reach(AF_INET, SOCK_STREAM, 0, &any_port, siz
 static int udp_connect(void) { return reach(AF_INET, SOCK_DGRAM, 0, &discard, sizeof discard, 0); }
 static int udp_bind(void) { return reach(AF_INET, SOCK_DGRAM, 0, &any_port, sizeof any_port, 1); }
 static int raw_socket(void) { return opened(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); }
+static int ping_socket(void) { return opened(socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)); }
 static int packet_socket(void) { return opened(socket(AF_PACKET, SOCK_RAW, 0)); }
 static int netlink_socket(void) { return opened(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)); }
 static int vsock_socket(void) { return opened(socket(AF_VSOCK, SOCK_STREAM, 0)); }
@@ -113,29 +117,59 @@ static int read_own_environ(void) {
 }
 static int see_environment(void) { return environ != NULL && environ[0] != NULL ? 0 : ENODATA; }
 
-static int made(const char *path) {
-   const int result = opened(open(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+/* A name in the directory that no other process uses, so that tests which run at once don't meet. It is good until the
+ * next one is asked for. */
+static const char *own_name(const char *directory) {
+   static char path[64];
+   snprintf(path, sizeof path, "%sticket-host-hostile-%d", directory, (int)getpid());
+   return path;
+}
+static int made_with(const char *path, mode_t mode) {
+   const int result = opened(open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
    if (result == 0) unlink(path);
    return result;
 }
-static int write_tmp(void) { return made("/tmp/ticket-host-hostile"); }
-static int write_var_tmp(void) { return made("/var/tmp/ticket-host-hostile"); }
-static int write_shared_memory(void) { return made("/dev/shm/ticket-host-hostile"); }
-static int write_here(void) { return made("ticket-host-hostile"); }
-static int make_directory(void) {
-   const int result = failed(mkdir("/tmp/ticket-host-hostile-d", 0700));
-   if (result == 0) rmdir("/tmp/ticket-host-hostile-d");
+static int made(const char *directory) { return made_with(own_name(directory), 0600); }
+static int made_directory(mode_t mode) {
+   const char *const path = own_name("/tmp/");
+   const int result = failed(mkdir(path, mode));
+   if (result == 0) rmdir(path);
    return result;
 }
+static int write_tmp(void) { return made("/tmp/"); }
+static int write_var_tmp(void) { return made("/var/tmp/"); }
+static int write_shared_memory(void) { return made("/dev/shm/"); }
+static int write_here(void) { return made(""); }
+static int make_directory(void) { return made_directory(0700); }
 static int make_link(void) {
-   const int result = failed(symlink("/etc/passwd", "/tmp/ticket-host-hostile-l"));
-   if (result == 0) unlink("/tmp/ticket-host-hostile-l");
+   const char *const path = own_name("/tmp/");
+   const int result = failed(symlink("/etc/passwd", path));
+   if (result == 0) unlink(path);
    return result;
 }
 static int make_pipe(void) {
-   const int result = failed(mkfifo("/tmp/ticket-host-hostile-p", 0600));
-   if (result == 0) unlink("/tmp/ticket-host-hostile-p");
+   const char *const path = own_name("/tmp/");
+   const int result = failed(mkfifo(path, 0600));
+   if (result == 0) unlink(path);
    return result;
+}
+/* A file whose program would run as the file's owner, made in each way in which a mode can be given. */
+static int make_setuid(void) { return made_with(own_name("/tmp/"), 04700); }
+static int make_setgid(void) {
+   const char *const path = own_name("/tmp/");
+#ifdef SYS_creat
+   const int result = opened(syscall(SYS_creat, path, 02700));
+#else
+   const int result = opened(open(path, O_WRONLY | O_CREAT | O_TRUNC, 02700));
+#endif
+   if (result == 0) unlink(path);
+   return result;
+}
+static int make_unnamed_setuid(void) { return opened(open("/tmp", O_WRONLY | O_TMPFILE, 04700)); }
+static int make_setuid_directory(void) { return made_directory(04700); }
+/* A name that doesn't exist can't be moved, so nothing is made even where that is allowed. */
+static int make_whiteout(void) {
+   return failed(syscall(SYS_renameat2, AT_FDCWD, "/tmp/ticket-host-nowhere", AT_FDCWD, "/tmp/ticket-host-there", RENAME_WHITEOUT));
 }
 /* These set what is set already, or change what doesn't exist, so that nothing changes if they succeed. */
 static int change_mode(void) { return failed(syscall(SYS_fchmodat, AT_FDCWD, "/tmp", 01777)); }
@@ -145,10 +179,34 @@ static int change_time(void) {
    return failed(syscall(SYS_utimensat, AT_FDCWD, "/tmp", as_it_is, 0));
 }
 static int truncate_file(void) { return failed(syscall(SYS_truncate, "/dev/null/none", 0)); }
+/* Both do nothing to a device: what the kernel's first checks say is seen. */
+static int empty_readable(void) { return opened(open("/dev/null", O_RDONLY | O_TRUNC)); }
+static int open_for_nothing(void) { return opened(open("/dev/null", O_ACCMODE)); }
+/* A pipe has no such attributes (ENOTTY). */
+static int change_attributes(void) {
+   int none = 0;
+   return failed(ioctl(2, FS_IOC_SETFLAGS, &none));
+}
+static int read_attributes(void) {
+   char value[16];
+   return failed(getxattr("/etc/passwd", "user.none", value, sizeof value));
+}
+static int sync_disks(void) { return failed(syscall(SYS_syncfs, -1)); }
 static int memory_file(void) { return opened(syscall(SYS_memfd_create, "x", 0)); }
+static int secret_memory_file(void) { return opened(syscall(SYS_memfd_secret, 0)); }
+/* Takes disk without making the file larger. */
+static int keep_disk(void) {
+   const char *const path = own_name("/tmp/");
+   const int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+   if (file < 0) return errno;
+   const int result = failed(fallocate(file, FALLOC_FL_KEEP_SIZE, 0, 1 << 20));
+   close(file);
+   unlink(path);
+   return result;
+}
 /* Makes a file larger than a worker's limit allows; the file is removed at once. */
 static int fill_disk(void) {
-   const char *const path = "/tmp/ticket-host-hostile-b";
+   const char *const path = own_name("/tmp/");
    const int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
    if (file < 0) return errno;
    signal(SIGXFSZ, SIG_IGN);
@@ -185,6 +243,18 @@ static int clone3_child(void) {
    return ended(syscall(SYS_clone3, arguments, sizeof arguments));
 }
 static int clone_namespace(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, 0, 0, 0, 0)); }
+/* The kernel refuses these two with EINVAL, after the sandbox had its say: handlers of signals are shared only with the
+ * memory, and the last descriptor isn't before the first. */
+static int child_of_host(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_PARENT | CLONE_SIGHAND, 0, 0, 0, 0)); }
+static int unshare_descriptors(void) { return failed(syscall(SYS_close_range, 2, 1, CLOSE_RANGE_UNSHARE)); }
+static int end_at_once(void *argument) { return argument != NULL; }
+/* A thread with descriptors of its own, of which it could open as many as the process may. Its stack is never freed,
+ * since nothing tells when the thread has ended. */
+static int thread_with_descriptors(void) {
+   char *const stack = malloc(1 << 16);
+   if (stack == NULL) return errno;
+   return failed(clone(end_at_once, stack + (1 << 16), CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, NULL));
+}
 /* The arguments are at an invalid address, so that the program isn't started even if that were allowed (EFAULT). */
 static int exec_program(void) {
    char *const nowhere = (char *)8;
@@ -219,6 +289,12 @@ static int signal_by_descriptor(void) {
    return result;
 }
 static int choose_signal(void) { return failed(fcntl(2, F_SETSIG, 0)); }
+static int signal_of_terminal(void) {
+   const int flags = fcntl(2, F_GETFL);
+   const int result = failed(fcntl(2, F_SETFL, flags | O_ASYNC));
+   if (result == 0) fcntl(2, F_SETFL, flags);
+   return result;
+}
 static int thread_in_namespace(void) {
    /* A thread needs more flags than these, so the kernel refuses this too: with EINVAL, and the sandbox with EPERM. */
    return failed(syscall(SYS_clone, CLONE_THREAD | CLONE_NEWNET, 0, 0, 0, 0));
@@ -234,6 +310,15 @@ static int pin_parent(void) {
    return failed(sched_setaffinity(getppid(), sizeof all, &all));
 }
 static int new_session(void) { return failed(syscall(SYS_setpgid, getpid(), getpgrp())); }
+/* Tried by a child, since the leader of a group can't do it anyway. */
+static int leave_session(void) {
+   const pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+   if (child == 0) _exit(failed(setsid()));
+   if (child < 0) return errno;
+   int status;
+   waitpid(child, &status, 0);
+   return WEXITSTATUS(status);
+}
 
 /* ---- Privileges and the kernel ---- */
 
@@ -248,6 +333,26 @@ static int raise_file_limit(void) {
 static int be_dumpable(void) { return failed(prctl(PR_SET_DUMPABLE, 1)); }
 static int outlive_host(void) { return failed(prctl(PR_SET_PDEATHSIG, 0)); }
 static int be_traced(void) { return failed(prctl(PR_SET_PTRACER, -1)); }
+static int adopt_orphans(void) { return failed(prctl(PR_SET_CHILD_SUBREAPER, 0)); }
+static int have_capabilities(void) {
+   struct __user_cap_header_struct version = {_LINUX_CAPABILITY_VERSION_3, 0};
+   struct __user_cap_data_struct sets[2];
+   if (syscall(SYS_capget, &version, sets) != 0) return errno;
+   for (int i = 0; i < 2; i++)
+      if (sets[i].effective != 0 || sets[i].permitted != 0 || sets[i].inheritable != 0) return 0;
+   return ENODATA;
+}
+/* The filter is at an invalid address, so that it isn't installed even if that were allowed (EFAULT). */
+static int own_filter(void) { return failed(syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 0, 8)); }
+static int own_filter_by_prctl(void) { return failed(prctl(PR_SET_SECCOMP, 2 /* SECCOMP_MODE_FILTER */, 8)); }
+/* Memory that is written and then run. */
+static int make_code(void) {
+   void *const page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+   if (page == MAP_FAILED) return errno;
+   const int result = failed(mprotect(page, 4096, PROT_READ | PROT_EXEC));
+   munmap(page, 4096);
+   return result;
+}
 static int gain_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0 ? 0 : ENODATA; }
 static int dump_core(void) {
    struct rlimit core;
@@ -279,6 +384,18 @@ static int size_of_queue(void) {
 
 /* ---- Resources ---- */
 
+static int keep_signals_waiting(void) {
+   struct rlimit waiting;
+   getrlimit(RLIMIT_SIGPENDING, &waiting);
+   return waiting.rlim_max > 128 ? 0 : ENODATA;
+}
+static int queue_io(void) {
+   unsigned long queue = 0;
+   const int result = failed(syscall(SYS_io_setup, 1, &queue));
+   if (result == 0) syscall(SYS_io_destroy, queue);
+   return result;
+}
+static int give_pages(void) { return failed(syscall(SYS_vmsplice, -1, NULL, 0, 0)); }
 static int take_memory(void) {
    const size_t much = (size_t)100 << 30;
    void *got = mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -303,6 +420,34 @@ static int allowed_thread(void) {
    return result;
 }
 static int allowed_random(void) { return readable("/dev/urandom"); }
+/* What stands where a mode would stand means nothing if no file is made. */
+static int allowed_any_mode(void) { return opened(syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 07777)); }
+static int allowed_flags(void) { return failed(fcntl(2, F_GETFL)); }
+static _Atomic int woken;
+static int paused;
+static void wake(int signal) { (void)signal; }
+static void *pause_once(void *argument) {
+   paused = pause() == -1 && errno == EINTR ? 0 : errno;
+   woken = 1;
+   return argument;
+}
+static int allowed_pause(void) {
+   const struct sigaction waking = {.sa_handler = wake};
+   struct sigaction before;
+   pthread_t thread;
+   woken = 0;
+   sigaction(SIGUSR1, &waking, &before);
+   const int result = pthread_create(&thread, NULL, pause_once, NULL);
+   if (result != 0) return result;
+   /* The first signals may come before it pauses. */
+   while (!woken) {
+      pthread_kill(thread, SIGUSR1);
+      sched_yield();
+   }
+   pthread_join(thread, NULL);
+   sigaction(SIGUSR1, &before, NULL);
+   return paused;
+}
 static int allowed_library(void) { return readable("/etc/ld.so.cache"); }
 
 #define ATTEMPT(name) {#name, name}
@@ -330,7 +475,15 @@ static const struct { const char *name; int (*attempt)(void); } attempts[] = {
    ATTEMPT(read_kernel_log), ATTEMPT(set_clock), ATTEMPT(other_personality), ATTEMPT(shared_memory),
    ATTEMPT(message_queue), ATTEMPT(semaphores), ATTEMPT(type_into_terminal), ATTEMPT(size_of_queue),
    ATTEMPT(take_memory), ATTEMPT(take_descriptors),
-   ATTEMPT(allowed_thread), ATTEMPT(allowed_random), ATTEMPT(allowed_library),
+   ATTEMPT(ping_socket), ATTEMPT(make_setuid), ATTEMPT(make_setgid), ATTEMPT(make_unnamed_setuid),
+   ATTEMPT(make_setuid_directory), ATTEMPT(make_whiteout), ATTEMPT(empty_readable), ATTEMPT(open_for_nothing),
+   ATTEMPT(change_attributes), ATTEMPT(read_attributes), ATTEMPT(sync_disks), ATTEMPT(secret_memory_file),
+   ATTEMPT(keep_disk), ATTEMPT(child_of_host), ATTEMPT(unshare_descriptors), ATTEMPT(thread_with_descriptors),
+   ATTEMPT(leave_session), ATTEMPT(signal_of_terminal), ATTEMPT(adopt_orphans), ATTEMPT(have_capabilities),
+   ATTEMPT(own_filter), ATTEMPT(own_filter_by_prctl), ATTEMPT(make_code), ATTEMPT(keep_signals_waiting),
+   ATTEMPT(queue_io), ATTEMPT(give_pages),
+   ATTEMPT(allowed_thread), ATTEMPT(allowed_random), ATTEMPT(allowed_library), ATTEMPT(allowed_any_mode), ATTEMPT(allowed_flags),
+   ATTEMPT(allowed_pause),
 };
 enum { ATTEMPTS = sizeof attempts / sizeof attempts[0] };
 
@@ -485,6 +638,13 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
       snprintf(path, sizeof path, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
       const int result = readable(path);
       return ticket_fail(call, TICKET_CREATION_ERROR, "never", "read: ", ticket_of(result == 0 ? "OK" : strerrorname_np(result)));
+   }
+   if (is(&self->fault, "run")) {
+      char command[512], ended[16];
+      snprintf(command, sizeof command, "%.*s", (int)self->argument.len, (const char *)self->argument.bytes);
+      const int status = system(command);
+      snprintf(ended, sizeof ended, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+      return ticket_fail(call, TICKET_CREATION_ERROR, "never", "run: ", ticket_of(ended));
    }
    if (is(&self->fault, "descriptor")) {
       char name[8];

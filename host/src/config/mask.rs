@@ -138,6 +138,7 @@ pub(super) const NAMES: &[&str] = &[
     "information",
     "interval_seconds",
     "isolation",
+    "jit",
     "keep_days",
     "key",
     "limits",

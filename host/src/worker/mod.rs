@@ -61,6 +61,8 @@ pub enum WorkerError {
     #[error("it is not loaded, since the sandbox is not whole: {0}")]
     NotConfined(String),
     #[error("{0}")]
+    NotGranted(String),
+    #[error("{0}")]
     NotLoaded(String),
 }
 
@@ -171,6 +173,7 @@ impl Worker {
             (FromWorker::NotConfined, body) => {
                 Ok(Err(WorkerError::NotConfined(shown(&lossy(body)))))
             }
+            (FromWorker::NotGranted, body) => Ok(Err(WorkerError::NotGranted(shown(&lossy(body))))),
             _ => Err(FrameError::OutOfTurn),
         }
     }

@@ -76,6 +76,7 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
                 FromWorker::Log { level } => peer.log(level, &lossy(body)),
                 FromWorker::Confined { .. }
                 | FromWorker::NotConfined
+                | FromWorker::NotGranted
                 | FromWorker::Loaded { .. }
                 | FromWorker::NotLoaded => return Err(FrameError::OutOfTurn),
             }

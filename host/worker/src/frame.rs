@@ -48,7 +48,8 @@ pub enum FrameError {
 pub enum ToWorker {
     /// Confine yourself to these permissions. `host` is the number of the host's process, with which the worker
     /// ends. On Linux the descriptors of what is granted, and of the library, came before this frame
-    /// (`crate::handover`). The answer is `Confined` or `NotConfined`.
+    /// (`crate::handover`). The answer is `Confined`, `NotConfined` or
+    /// `NotGranted`.
     Confine { policy: Policy, permissions: Permissions, host: u32 },
     /// Load this library, whose bytes have that digest. The answer is `Loaded` or `NotLoaded`.
     Load { path: PathBuf, sha256: Digest },
@@ -71,6 +72,8 @@ pub enum FromWorker {
     Confined { unconfined: Vec<String> },
     /// The process could not be confined as the policy requires. The body says why, and nothing was loaded.
     NotConfined,
+    /// The process can't reach what is granted. The body says why, and nothing was loaded.
+    NotGranted,
     /// The library is loaded. The body is its manifest.
     Loaded { sdk: Option<String> },
     /// The library can't be loaded. The body says why.
@@ -119,7 +122,9 @@ impl Head for FromWorker {
                 MAX_MANIFEST,
                 "what a worker says of itself",
             ),
-            FromWorker::NotConfined | FromWorker::NotLoaded => Ok(MAX_TEXT),
+            FromWorker::NotConfined | FromWorker::NotGranted | FromWorker::NotLoaded => {
+                Ok(MAX_TEXT)
+            }
             FromWorker::Returned { .. } => Ok(MAX_REPLY),
             FromWorker::Http { method, url, headers } if headers.len() <= MAX_HEADERS => {
                 let texts = headers.iter().map(|(name, value)| name.len() + value.len());
@@ -273,6 +278,7 @@ mod tests {
         for (head, most) in [
             (confined(16, 10), 0),
             (FromWorker::NotConfined, MAX_TEXT),
+            (FromWorker::NotGranted, MAX_TEXT),
             (loaded(10), MAX_MANIFEST),
             (FromWorker::NotLoaded, MAX_TEXT),
             (returned(), MAX_REPLY),

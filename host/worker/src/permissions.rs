@@ -20,6 +20,8 @@ pub struct Permissions {
     pub env: Vec<String>,
     /// Whether the plugin may start the system's programs. These are confined as the plugin is.
     pub exec: bool,
+    /// Whether the plugin may write code into memory and run it, as just-in-time compilers do.
+    pub jit: bool,
 }
 
 /// How a plugin reaches the network.
@@ -42,8 +44,15 @@ impl Permissions {
             "write" => !self.write.is_empty(),
             "env" => !self.env.is_empty(),
             "exec" => self.exec,
+            "jit" => self.makes_code(),
             _ => false,
         }
+    }
+
+    /// Whether code may be written into memory and run. With `exec` it may: nobody knows which of the system's
+    /// programs do so, and they are confined in this as the plugin is.
+    pub fn makes_code(&self) -> bool {
+        self.jit || self.exec
     }
 
     /// The permissions that the manifest asks for and that are not granted.
@@ -63,6 +72,7 @@ impl Permissions {
             list("write", paths(&self.write)),
             list("env", self.env.iter().map(|name| format!("{name:?}")).collect()),
             self.exec.then(|| "exec = true".to_owned()),
+            self.jit.then(|| "jit = true".to_owned()),
         ]
         .into_iter()
         .flatten()
@@ -79,6 +89,7 @@ pub fn setting(name: &str, path: Option<&str>) -> Option<String> {
         "read" | "write" => format!("{name} = [{path:?}]"),
         "env" => "env = [\"NAME\"]".to_owned(),
         "exec" => "exec = true".to_owned(),
+        "jit" => "jit = true".to_owned(),
         _ => return None,
     })
 }
@@ -108,5 +119,14 @@ mod tests {
         permissions.exec = true;
         assert_eq!(lacking(&permissions), ["teleport"], "no setting grants this");
         assert_eq!(permissions.granted(), ["read = [\"/a\"]", "write = [\"/a\"]", "exec = true"]);
+    }
+
+    #[test]
+    fn code_may_be_made_with_jit_or_exec() {
+        let plain = Permissions::default();
+        assert!(!plain.grants("jit"));
+        assert!(Permissions { jit: true, ..plain.clone() }.grants("jit"));
+        assert!(Permissions { exec: true, ..plain.clone() }.grants("jit"));
+        assert_eq!(Permissions { jit: true, ..plain }.granted(), ["jit = true"]);
     }
 }

@@ -77,7 +77,14 @@ fn confine(pipe: &mut Standard, mut handed: Handed) -> Result<Option<Handed>, Fr
         sandbox::end_with(host)?;
         let input = pipe.input.get_ref();
         let pass = |listener: BorrowedFd<'_>| crate::handover::send(input, &[listener]);
-        sandbox::enter(policy, &permissions, handed.granted(&permissions)?, pass)?
+        match sandbox::enter(policy, &permissions, handed.granted(&permissions)?, pass) {
+            Ok(unconfined) => unconfined,
+            Err(sandbox::NotEntered::Io(cause)) => return Err(cause.into()),
+            Err(sandbox::NotEntered::Unreachable(cause)) => {
+                pipe.send(&FromWorker::NotGranted, reason(&cause.to_string()))?;
+                return Ok(None);
+            }
+        }
     };
     #[cfg(not(target_os = "linux"))]
     let unconfined = {

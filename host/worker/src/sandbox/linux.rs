@@ -17,6 +17,7 @@ use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
 use super::blame::{self, Part};
+use super::privileges::{self, Unreachable};
 use super::{OFF, Policy, notifier, syscalls};
 use crate::permissions::{Network, Permissions};
 
@@ -49,8 +50,19 @@ const MEMORY: u64 = 2 << 30;
 const FILES: u64 = 128;
 /// Bytes that a file which a worker writes may have.
 const FILE_SIZE: u64 = 64 << 20;
+/// Signals that may wait for the host's user in all, and timers that may send some. Linux counts these for the user too.
+const SIGNALS: u64 = 128;
 /// Processes and threads that the host's user may have in all: Linux counts them for the user, not for each worker.
 const PROCESSES: u64 = 4096;
+
+/// Why a process can't be confined at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotEntered {
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// Files and directories that are granted, each opened and checked by the host.
 pub(crate) struct Granted {
@@ -84,13 +96,13 @@ pub(crate) fn end_with(host: u32) -> io::Result<()> {
 /// enforced, one sentence each. `pass` sends the host a listener, which hears of the system calls that are refused.
 ///
 /// # Errors
-/// A step failed that every Linux can do.
+/// What is granted can't be reached, or a step failed that every Linux can do.
 pub(crate) fn enter(
     policy: Policy,
     permissions: &Permissions,
     granted: Granted,
     pass: impl FnOnce(BorrowedFd<'_>) -> io::Result<()> + Send,
-) -> io::Result<Vec<String>> {
+) -> Result<Vec<String>, NotEntered> {
     if policy == Policy::Off {
         return Ok(vec![OFF.to_owned()]);
     }
@@ -100,7 +112,9 @@ pub(crate) fn enter(
     limit(Resource::Nofile, FILES)?;
     limit(Resource::Fsize, FILE_SIZE)?;
     limit(Resource::Nproc, PROCESSES)?;
-    rustix::thread::set_no_new_privs(true)?;
+    limit(Resource::Sigpending, SIGNALS)?;
+    privileges::drop_all(permissions)?;
+    privileges::check_grants(permissions)?;
     let mut missing = Vec::new();
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if let Err(errno) = confine_files(permissions, granted) {
@@ -188,10 +202,19 @@ fn ask_for_landlock() -> Result<(), i32> {
 fn restrict_files(permissions: &Permissions, granted: Granted) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(LANDLOCK);
     let see = AccessFs::ReadFile | AccessFs::ReadDir;
+    // Files, directories and links, but no devices, sockets and fifos, by which one reaches the kernel or a process.
+    let change = AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::MakeSym
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
     let direct = permissions.network == Network::Direct;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)?
+        .handle_access(AccessFs::from_all(LANDLOCK))?
         .scope(Scope::from_all(LANDLOCK))?;
     if !direct {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
@@ -204,7 +227,7 @@ fn restrict_files(permissions: &Permissions, granted: Granted) -> Result<(), Rul
         ruleset = ruleset.add_rule(beneath(file, see))?;
     }
     for directory in granted.write {
-        ruleset = ruleset.add_rule(beneath(directory, all & !AccessFs::Execute))?;
+        ruleset = ruleset.add_rule(beneath(directory, see | change))?;
     }
     if direct {
         ruleset = ruleset.add_rules(path_beneath_rules(NETWORK, see))?;
@@ -225,6 +248,12 @@ fn beneath(granted: OwnedFd, access: BitFlags<AccessFs>) -> PathBeneath<OwnedFd>
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
     let fitting = if is_directory { access } else { access & AccessFs::from_file(LANDLOCK) };
     PathBeneath::new(granted, fitting)
+}
+
+/// Whether this kernel's Landlock keeps signals from other processes (Linux 6.12).
+fn scopes_signals() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    ruleset.scope(Scope::Signal).is_ok()
 }
 
 /// Confines system calls by seccomp.
@@ -252,15 +281,14 @@ fn restrict_calls(
         BpfProgram::try_from(SeccompFilter::new(rules, otherwise, then, arch)?)
     };
     let refused = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
-    // These calls fail as on a kernel that doesn't have them, so that libraries fall back to calls whose
-    // arguments a filter can see.
-    let absent: BTreeMap<i64, Vec<SeccompRule>> =
-        syscalls::ABSENT.iter().map(|call| (*call, vec![])).collect();
-    if !permissions.exec {
-        let absent = filter(absent, SeccompAction::Allow, refused(libc::ENOSYS))?;
-        seccompiler::apply_filter_all_threads(&absent)?;
+    for (calls, errno) in
+        [(syscalls::ABSENT, libc::ENOSYS), (syscalls::UNSUPPORTED, libc::EOPNOTSUPP)]
+    {
+        let rules = calls.iter().map(|call| (*call, vec![])).collect();
+        let rules = filter(rules, SeccompAction::Allow, refused(errno))?;
+        seccompiler::apply_filter_all_threads(&rules)?;
     }
-    let allowed = syscalls::allowed(permissions, std::process::id())?;
+    let allowed = syscalls::allowed(permissions, std::process::id(), scopes_signals())?;
     let allowed = filter(allowed, refused(libc::EPERM), SeccompAction::Allow)?;
     notifier::install(&allowed, pass)
 }

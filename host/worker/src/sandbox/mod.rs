@@ -9,6 +9,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod notifier;
 #[cfg(target_os = "linux")]
+mod privileges;
+#[cfg(target_os = "linux")]
 mod syscalls;
 
 #[cfg(windows)]
@@ -20,7 +22,7 @@ pub(crate) use windows::end_quietly;
 pub use windows::end_together;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Granted, end_with, enter, tidy};
+pub(crate) use linux::{Granted, NotEntered, end_with, enter, tidy};
 #[cfg(target_os = "linux")]
 pub use notifier::{Listener, Refused};
 
