@@ -777,7 +777,7 @@ fn a_directory_that_root_cannot_write_to_without_capabilities_is_pointed_at_befo
     assert_ne!(run.code, 0, "{}", run.stderr);
     run.says(&format!("permissions.write: {} can't be written to", directory.display()))
         .says("runs as root without capabilities")
-        .says("it belongs to user 1000: run the host as that user");
+        .says("of-somebody belongs to user 1000: run the host as that user");
 }
 
 #[test]

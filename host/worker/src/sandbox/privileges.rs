@@ -116,7 +116,7 @@ pub(super) fn check_grants(permissions: &Permissions) -> Result<(), Unreachable>
 fn who_may(path: &Path) -> String {
     let seen = path.ancestors().find_map(|at| Some((at, fs::metadata(at).ok()?.uid())));
     let Some((at, owner)) = seen else { return String::new() };
-    let at = if at == path { "it".to_owned() } else { at.display().to_string() };
+    let at = at.display();
     match geteuid().as_raw() {
         0 if owner != 0 => format!(
             ". The plugin runs as root without capabilities; {at} belongs to user {owner}: run the host as that user"
