@@ -296,7 +296,10 @@ impl Backend {
             }
             _ => Kind::Plugin,
         };
-        let mut message = format!("the plugin failed: {cause}");
+        let mut message = match cause {
+            Broken::Worker(WorkerError::NotGranted(_)) => cause.to_string(),
+            _ => format!("the plugin failed: {cause}"),
+        };
         let mut source = std::error::Error::source(cause);
         while let Some(why) = source {
             message.push_str(&format!(" ({why})"));
@@ -305,6 +308,10 @@ impl Backend {
         let retry = if unknown { Retry::Unknown } else { Retry::Never };
         let help = match cause {
             Broken::Worker(WorkerError::NotConfined(_)) => worker::NOT_CONFINED_HELP.to_owned(),
+            Broken::Worker(WorkerError::NotGranted(_)) => {
+                "the plugin needs no more rights than that: change whose the path is, or the grant"
+                    .to_owned()
+            }
             _ => {
                 let library = self.made_of.library.display();
                 format!("this is the plugin's fault: tell who made it ({library})")

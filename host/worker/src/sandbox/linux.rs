@@ -106,7 +106,7 @@ pub(crate) fn enter(
     if policy == Policy::Off {
         return Ok(vec![OFF.to_owned()]);
     }
-    process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
     limit(Resource::Core, 0)?;
     limit(Resource::As, MEMORY)?;
     limit(Resource::Nofile, FILES)?;
@@ -200,7 +200,6 @@ fn ask_for_landlock() -> Result<(), i32> {
 }
 
 fn restrict_files(permissions: &Permissions, granted: Granted) -> Result<(), RulesetError> {
-    let all = AccessFs::from_all(LANDLOCK);
     let see = AccessFs::ReadFile | AccessFs::ReadDir;
     // Files, directories and links, but no devices, sockets and fifos, by which one reaches the kernel or a process.
     let change = AccessFs::WriteFile
