@@ -2,5 +2,7 @@
 //! starts them and runs it.
 
 mod argus;
+#[cfg(target_os = "linux")]
+mod cgroups;
 mod rt;
 mod windows;
