@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct greedy { ticket_text fault; } greedy;
@@ -58,6 +59,7 @@ static void take_memory(size_t megabytes) {
 static void start_daemons(int count) {
    for (int i = 0; i < count; i++) {
       const pid_t child = fork();
+      if (child > 0) waitpid(child, NULL, 0);
       if (child != 0) continue;
       if (fork() == 0) sleep_for_ever(NULL);
       _exit(0);
