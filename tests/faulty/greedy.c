@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct greedy { ticket_text fault; } greedy;
@@ -50,7 +51,7 @@ static void start_threads(int count, void *(*what)(void *)) {
 
 static void take_memory(size_t megabytes) {
    const size_t size = megabytes << 20;
-   uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+   uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
    if (memory != MAP_FAILED) memset(memory, 1, size);
 }
 
@@ -58,6 +59,7 @@ static void take_memory(size_t megabytes) {
 static void start_daemons(int count) {
    for (int i = 0; i < count; i++) {
       const pid_t child = fork();
+      if (child > 0) waitpid(child, NULL, 0);
       if (child != 0) continue;
       if (fork() == 0) sleep_for_ever(NULL);
       _exit(0);
@@ -74,6 +76,7 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    if (strcmp(fault, "memory") == 0) take_memory(1024), sleep_for_ever(NULL);
    if (strcmp(fault, "headless") == 0) start_threads(1, sleep_for_ever), syscall(SYS_exit, 0);
    if (strcmp(fault, "daemons_and_waits") == 0) start_daemons(6), sleep_for_ever(NULL);
+   if (strcmp(fault, "works") == 0) start_threads(2, work_for_ever), sleep_for_ever(NULL);
    if (strcmp(fault, "waits") == 0) sleep_for_ever(NULL);
    if (strcmp(fault, "prints") == 0) print_for_ever(NULL);
    if (strcmp(fault, "dies") == 0) start_daemons(3), _exit(3);

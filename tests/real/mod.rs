@@ -3,6 +3,8 @@
 
 mod argus;
 #[cfg(target_os = "linux")]
+mod cgroups;
+#[cfg(target_os = "linux")]
 mod kernels;
 mod rt;
 #[cfg(target_os = "linux")]

@@ -180,7 +180,8 @@ impl Tree {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let directory = self.workers.join(format!("{}-{number}", std::process::id()));
         make(&directory)?;
-        let cgroup = Cgroup { directory };
+        let bounds_all = ["memory", "pids"].iter().all(|name| self.controllers.contains(name));
+        let cgroup = Cgroup { directory, bounds_all };
         let (memory, threads) = (MEMORY.to_string(), THREADS.to_string());
         for (controller, file, value) in [
             ("memory", "memory.max", memory.as_str()),
@@ -204,6 +205,8 @@ impl Tree {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     directory: PathBuf,
+    /// Whether it bounds memory and threads, so that the host need not watch them.
+    pub bounds_all: bool,
 }
 
 impl Cgroup {

@@ -212,6 +212,9 @@ impl Group {
 
     /// Kills it if it takes too much, or the largest worker if all together do.
     async fn look(&self) {
+        if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.bounds_all) {
+            return;
+        }
         let usage = match self.starts_programs {
             false => Usage::of_process(self.id),
             true => {

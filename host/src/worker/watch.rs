@@ -1,7 +1,7 @@
 //! What workers take, compared with what they may take: each alone, and all together.
 //!
 //! Linux has no limit of threads or of resident memory that an ordinary user could set for a single process, so the
-//! host looks by itself. Where workers have cgroups ([`super::cgroup`]), Linux keeps the same bounds.
+//! host looks by itself. Where workers have cgroups ([`super::cgroup`]), Linux keeps the same bounds, and nobody looks.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -142,7 +142,7 @@ pub(crate) fn bounds() -> Result<String, String> {
                 _ => "one processor".to_owned(),
             });
             let bounds = bounds.collect::<Vec<_>>().join(", ");
-            return Ok(format!("each worker has a cgroup, which lets it have {bounds}"));
+            return Ok(format!("each worker has a cgroup, which lets it have {bounds} at most"));
         }
         Err(no_tree) => &no_tree.why,
     };
