@@ -21,6 +21,7 @@ pub struct Confinement {
     #[cfg(target_os = "linux")]
     pub granted: Vec<std::os::fd::OwnedFd>,
     /// Who is told of the system calls that it refuses.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing is refused there"))]
     pub(crate) denials: Arc<Denials>,
 }
 

@@ -85,14 +85,14 @@ impl Denials {
         if let Whose::Backend { name, metrics, .. } = &self.whose {
             metrics.sandbox_denial(name);
         }
-        let novelty = Novelty::of(&mut self.calls(), call);
-        if let Some(line) = self.line(call, novelty) {
+        let news = News::of(&mut self.calls(), call);
+        if let Some(line) = news.and_then(|news| self.line(call, news)) {
             tracing::warn!("{line}");
         }
     }
 
     /// What the operator is told of a refused call, if anything.
-    fn line(&self, call: i64, novelty: Novelty) -> Option<String> {
+    fn line(&self, call: i64, news: News) -> Option<String> {
         let (whose, granted) = match &self.whose {
             Whose::Backend { label, permissions, .. } => {
                 (format!("{label}: the sandbox refused its plugin"), Some(permissions))
@@ -109,15 +109,14 @@ impl Denials {
         let lacking =
             permission.filter(|permission| granted.is_some_and(|g| !g.grants(permission)));
         let grant = lacking.and_then(|permission| permissions::setting(permission, None));
-        match (novelty, grant) {
-            (Novelty::First, None) => Some(format!("{whose} {name}")),
-            (Novelty::First, Some(grant)) => Some(format!(
+        match (news, grant) {
+            (News::First, None) => Some(format!("{whose} {name}")),
+            (News::First, Some(grant)) => Some(format!(
                 "{whose} {name}; if you trust it with that, permissions = {{ {grant} }} grants it"
             )),
-            (Novelty::OneTooMany, _) => Some(format!(
+            (News::OneTooMany, _) => Some(format!(
                 "{whose} more than {MOST_NAMED} different system calls; those after that are not named here"
             )),
-            (Novelty::None, _) => None,
         }
     }
 
@@ -127,22 +126,21 @@ impl Denials {
     }
 }
 
-/// Whether a refused call is news.
+/// Why the operator is told of a refused call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Novelty {
+enum News {
     /// The first of its name.
     First,
     /// The first of its name, and as many have been named as are.
     OneTooMany,
-    None,
 }
 
-impl Novelty {
-    fn of(calls: &mut BTreeSet<i64>, call: i64) -> Novelty {
+impl News {
+    fn of(calls: &mut BTreeSet<i64>, call: i64) -> Option<News> {
         if calls.len() > MOST_NAMED || !calls.insert(call) {
-            return Novelty::None;
+            return None;
         }
-        if calls.len() > MOST_NAMED { Novelty::OneTooMany } else { Novelty::First }
+        Some(if calls.len() > MOST_NAMED { News::OneTooMany } else { News::First })
     }
 }
 
@@ -233,22 +231,20 @@ mod linux {
 
 #[cfg(test)]
 mod tests {
-    use ticket_host_worker::permissions::Network;
-
     use super::*;
 
     #[test]
     fn each_call_is_named_once_and_of_many_the_first_thirty_two() {
         let mut calls = BTreeSet::new();
-        let mut told = |call| Novelty::of(&mut calls, call);
-        assert_eq!(told(1), Novelty::First);
-        assert_eq!(told(1), Novelty::None);
+        let mut told = |call| News::of(&mut calls, call);
+        assert_eq!(told(1), Some(News::First));
+        assert_eq!(told(1), None);
         for call in 2..=32 {
-            assert_eq!(told(call), Novelty::First, "{call}");
+            assert_eq!(told(call), Some(News::First), "{call}");
         }
-        assert_eq!(told(33), Novelty::OneTooMany);
+        assert_eq!(told(33), Some(News::OneTooMany));
         for call in 1..1000 {
-            assert_eq!(told(call), Novelty::None, "{call}");
+            assert_eq!(told(call), None, "{call}");
         }
         assert_eq!(calls.len(), 33, "it does not grow");
     }
@@ -256,6 +252,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_operator_reads_one_line_of_each_kind() {
+        use ticket_host_worker::permissions::Network;
         let socket = syscalls::Sysno::socket as i64;
         let ptrace = syscalls::Sysno::ptrace as i64;
         let metrics = Arc::default();
@@ -266,36 +263,36 @@ mod tests {
         let granted =
             of_backend(&Permissions { network: Network::Direct, ..Permissions::default() });
         let library = Denials::of_library("/p/libticket_plugin_x.so".into());
-        for (denials, call, novelty, line) in [
+        for (denials, call, news, line) in [
             (
                 &backend,
                 socket,
-                Novelty::First,
+                News::First,
                 "backend desk (webhook): the sandbox refused its plugin socket(2); if you trust it with that, \
                  permissions = { network = \"direct\" } grants it",
             ),
             (
                 &backend,
                 ptrace,
-                Novelty::First,
+                News::First,
                 "backend desk (webhook): the sandbox refused its plugin ptrace(2)",
             ),
             (
                 &granted,
                 socket,
-                Novelty::First,
+                News::First,
                 "backend desk (webhook): the sandbox refused its plugin socket(2)",
             ),
             (
                 &backend,
                 70_000,
-                Novelty::First,
+                News::First,
                 "backend desk (webhook): the sandbox refused its plugin the system call 70000",
             ),
             (
                 &backend,
                 ptrace,
-                Novelty::OneTooMany,
+                News::OneTooMany,
                 "backend desk (webhook): the sandbox refused its plugin more than 32 different system calls; \
                  those after that are not named here",
             ),
@@ -303,13 +300,12 @@ mod tests {
             (
                 &library,
                 socket,
-                Novelty::First,
+                News::First,
                 "/p/libticket_plugin_x.so: when it was asked what it is, the sandbox refused it socket(2)",
             ),
         ] {
-            assert_eq!(denials.line(call, novelty).as_deref(), Some(line));
+            assert_eq!(denials.line(call, news).as_deref(), Some(line));
         }
-        assert_eq!(backend.line(socket, Novelty::None), None);
         backend.note(socket);
         backend.note(socket);
         assert_eq!(backend.names(), None, "the kernel told nothing");
