@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 use ticket_host_tests::{Reply, Run, post, run, wait_for};
@@ -18,10 +19,12 @@ fn command(words: &str) -> Run {
     run(command, b"")
 }
 
-/// Starts the service anew, and files an incident.
+/// Starts the service anew, and files an incident that it hasn't heard of.
 fn file() -> Reply {
+    static LAST: AtomicU32 = AtomicU32::new(0);
     command("systemctl restart ticket-host").ended(0);
-    let incident = json!({"description": "x", "pk": 1, "source": {"name": "n"}});
+    let pk = LAST.fetch_add(1, Ordering::Relaxed);
+    let incident = json!({"description": "x", "pk": pk, "source": {"name": "n"}});
     let body = json!({"incident": incident, "backend": "local", "wait_ms": 60_000});
     post(URL, "/v1/tickets", &body).unwrap()
 }
