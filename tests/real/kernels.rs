@@ -7,11 +7,11 @@ use ticket_host_tests::{Installation, rust_plugin};
 
 const INCIDENT: &[u8] = br#"{"description": "x", "pk": 1, "source": {"name": "n"}}"#;
 
-/// An installation whose backend `b` makes files, with more settings of that.
-fn host(more: &str) -> Installation {
+/// An installation whose backend `b` makes files. `first` stands at the beginning of the config.
+fn host(first: &str) -> Installation {
     let host = Installation::new();
     host.add(&rust_plugin("local"));
-    host.config(&format!("{}{more}\n", host.local("b")));
+    host.config(&format!("{first}\n{}", host.local("b")));
     host
 }
 

@@ -2,7 +2,7 @@
 # Tests on other kernels, under qemu: that the sandbox holds there, or that the host says why it can't; and that the
 # service is confined and its workers have control groups under the systemd of Debian 12 and 13.
 #
-#   tests/real/kernels.sh              all rows of the table below: 5 minutes
+#   tests/real/kernels.sh              all rows of the table below: 6 minutes
 #   tests/real/kernels.sh off old      some of them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
