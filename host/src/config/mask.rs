@@ -148,6 +148,7 @@ pub(super) const NAMES: &[&str] = &[
     "max_incident_bytes",
     "max_megabytes",
     "max_response_bytes",
+    "max_workers",
     "network",
     "path",
     "permissions",
@@ -173,5 +174,6 @@ pub(super) const NAMES: &[&str] = &[
     "tokens",
     "trusted_keys",
     "url",
+    "workers_memory_megabytes",
     "write",
 ];
