@@ -28,7 +28,7 @@ fn in_a_call(service: &Service) -> PathBuf {
     let mut all = Vec::new();
     wait_for("a worker", || {
         all = cgroups_of(service);
-        all.len() == 1 && read(&all[0], "cgroup.procs") != ""
+        all.len() == 1 && !read(&all[0], "cgroup.procs").is_empty()
     });
     all.remove(0)
 }
@@ -116,7 +116,7 @@ fn what_a_killed_host_leaves_is_removed_by_the_next_one() {
     let service = host.serve();
     let cgroup = in_a_call(&service);
     service.kill();
-    wait_for("its worker to end", || read(&cgroup, "cgroup.procs") == "");
+    wait_for("its worker to end", || read(&cgroup, "cgroup.procs").is_empty());
     let _service = host.serve();
     assert!(!cgroup.exists());
 }
