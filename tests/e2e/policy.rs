@@ -84,6 +84,19 @@ fn what_there_is_of_a_sandbox_is_used_with_best_effort() {
     within("EPERM", "landlock", &host, &create).ended(5).says("read: OK");
 }
 
+/// A library that writes frames in its worker's place as soon as it is loaded comes too late for that one.
+#[test]
+fn a_constructor_cannot_say_that_it_is_confined() {
+    let host = Installation::new();
+    host.add(&c_plugin("forges_loaded"));
+    host.config(
+        "sandbox = \"best-effort\"\n[backends.b]\nplugin = \"forges_loaded\"\n\
+         endpoint = \"https://t.example.org\"\n",
+    );
+    let checked = within("EPERM", "both", &host, &["check"]);
+    assert!(checked.stdout.contains("the sandbox is not whole: files: "), "{checked:?}");
+}
+
 #[test]
 fn without_a_sandbox_by_name_check_says_so() {
     let host = host("sandbox = \"off\"");

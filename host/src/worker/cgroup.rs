@@ -1,11 +1,13 @@
 //! Control groups, by which Linux itself keeps each worker, and all of them together, from taking too much. There are
 //! some where the host's own cgroup (v2) is delegated to it, as systemd does with `Delegate=`:
 //!
-//!     the delegated cgroup     memory, pids and cpu are enabled for what is below it
-//!     ├── host                 the host and all else that isn't a worker
-//!     └── workers              memory.max of all together
-//!         ├── 4711-0           a worker of the host whose process is 4711
-//!         └── 4711-1
+//! ```text
+//! the delegated cgroup     memory, pids and cpu are enabled for what is below it
+//! ├── host                 the host and all else that isn't a worker
+//! └── workers              memory.max of all together
+//!     ├── 4711-0           a worker of the host whose process is 4711
+//!     └── 4711-1
+//! ```
 //!
 //! Invariant: nothing outside of a delegated cgroup is touched. Without one the host only watches ([`super::watch`]).
 //!

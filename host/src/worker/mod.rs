@@ -54,7 +54,7 @@ pub enum WorkerError {
     Start(#[source] io::Error),
     #[error("its process {how}{last_words}")]
     Died { how: String, last_words: String },
-    #[error("it did not return in time and was killed after {0:.1} s")]
+    #[error("it did not return in time and was killed after {0:.0} s")]
     TimedOut(f64),
     #[error("its process sent what no worker sends, and was killed")]
     Nonsense(#[source] FrameError),
@@ -227,7 +227,9 @@ impl Worker {
         command.envs(confinement.permissions.env.iter().filter_map(granted));
         let (mut child, input) = spawn(command, confinement, image)?;
         let (output, stderr) = (child.stdout.take(), child.stderr.take());
-        let group = Group::new(child, confinement.permissions.exec)?;
+        // A plugin that isn't confined may start programs, too.
+        let starts_programs = confinement.permissions.exec || confinement.policy != Policy::Require;
+        let group = Group::new(child, starts_programs)?;
         let missing = || io::Error::other("a pipe to the worker is missing");
         let output = ChildStdout::from_std(output.ok_or_else(missing)?)?;
         let stderr = ChildStderr::from_std(stderr.ok_or_else(missing)?)?;

@@ -20,10 +20,14 @@ pub const MOST: usize = 64;
 /// # Errors
 /// There are more than [`MOST`], or the other end is gone.
 pub fn send(socket: impl AsFd, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if descriptors.len() > MOST {
+        return Err(io::Error::other(format!("more than {MOST} descriptors")));
+    }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::other(format!("more than {MOST} descriptors")));
+    if !descriptors.is_empty() {
+        // There is room for as many.
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
