@@ -18,11 +18,15 @@ fn host(first: &str) -> Installation {
 
 /// Runs the program where a filter lets system calls of `part` (landlock, seccomp, both) fail with `error`.
 fn within(error: &str, part: &str, host: &Installation, arguments: &[&str]) -> Run {
+    run(filtered(error, part, host, arguments), INCIDENT)
+}
+
+fn filtered(error: &str, part: &str, host: &Installation, arguments: &[&str]) -> Command {
     let command = host.command(arguments);
     let mut filtered = Command::new(c_plugin("filtered").with_extension(""));
     filtered.args([error, part]).arg(command.get_program()).args(command.get_args());
     filtered.env_clear().current_dir(host.path("."));
-    run(filtered, INCIDENT)
+    filtered
 }
 
 fn tickets(host: &Installation) -> usize {
@@ -93,8 +97,10 @@ fn a_constructor_cannot_say_that_it_is_confined() {
         "sandbox = \"best-effort\"\n[backends.b]\nplugin = \"forges_loaded\"\n\
          endpoint = \"https://t.example.org\"\n",
     );
-    let checked = within("EPERM", "both", &host, &["check"]);
-    assert!(checked.stdout.contains("the sandbox is not whole: files: "), "{checked:?}");
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let service = host.serve_by(filtered("EPERM", "both", &host, &serve));
+    assert!(host.log().contains("the sandbox is not whole: files: "), "{}", host.log());
+    service.get("/healthz").is(200);
 }
 
 #[test]
