@@ -94,8 +94,8 @@ fn a_constructor_cannot_say_that_it_is_confined() {
     let host = Installation::new();
     host.add(&c_plugin("forges_loaded"));
     host.config(
-        "sandbox = \"best-effort\"\n[backends.b]\nplugin = \"forges_loaded\"\n\
-         endpoint = \"https://t.example.org\"\n",
+        "sandbox = \"best-effort\"\n[queue]\npath = \"queue.db\"\n\
+         [backends.b]\nplugin = \"forges_loaded\"\nendpoint = \"https://t.example.org\"\n",
     );
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let service = host.serve_by(filtered("EPERM", "both", &host, &serve));

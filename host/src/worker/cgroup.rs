@@ -50,8 +50,9 @@ pub(super) struct NoTree {
     pub is_odd: bool,
 }
 
-/// The cgroups of this process's workers. They are made when they are asked for the first time, in which the host is
-/// moved into a cgroup of its own.
+/// The cgroups of this process's workers. They are made when they are asked for the first time, and then the host is
+/// moved into a cgroup of its own. That must be before it starts any process, which would stay where the host was, and
+/// where a process is nothing can be enabled for what is below.
 pub(super) fn tree() -> &'static Result<Tree, NoTree> {
     static TREE: OnceLock<Result<Tree, NoTree>> = OnceLock::new();
     TREE.get_or_init(|| {

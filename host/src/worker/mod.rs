@@ -212,6 +212,8 @@ impl Worker {
         confinement: &Confinement,
         image: Option<&Image>,
     ) -> io::Result<Worker> {
+        // If there are none, workers are watched.
+        let _ = cgroup::tree();
         let mut command = Command::new(own_program()?);
         command.arg(ARGUMENT).args(mode).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, by which it is ended together with what it starts.
