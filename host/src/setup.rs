@@ -84,9 +84,14 @@ impl Sources {
         let (mut errors, mut kept) = (Vec::new(), Vec::new());
         let mut backends = BTreeMap::new();
         for (name, settings) in &config.backends {
-            let made = match in_use_of_several(settings, &catalog, in_use) {
-                Some(plugin) => {
-                    kept.push(format!("backend {name} goes on with {}", plugin.path.display()));
+            let made = match in_use_before(settings, &catalog, in_use) {
+                Some((plugin, newcomer)) => {
+                    kept.push(format!(
+                        "backend {name} goes on with {}: {} in the same directory claims {:?} too; remove one of them",
+                        plugin.path.display(),
+                        newcomer.path.display(),
+                        settings.plugin
+                    ));
                     prepare(&config, settings, &catalog, plugin, metrics).await
                 }
                 None => backend(&config, settings, &catalog, metrics).await,
@@ -102,19 +107,28 @@ impl Sources {
     }
 }
 
-/// The library that the backend had in use, if there are several now that could be used instead of it.
-fn in_use_of_several<'a>(
+/// The library that the backend had in use, and another one of the same directory that would take its place now: one
+/// that has the name, too, or has it as its own where the one in use has it as an alias.
+fn in_use_before<'a>(
     settings: &BackendConfig,
     catalog: &'a Catalog,
     in_use: &InUse,
-) -> Option<&'a Plugin> {
+) -> Option<(&'a Plugin, &'a Plugin)> {
     let path = in_use.get(&settings.name)?;
-    match catalog.found_for(&settings.plugin, settings.sha256) {
-        Found::Several(_) => catalog.plugins().find(|plugin| {
-            plugin.path == *path && manifest::answers_to(&plugin.manifest, &settings.plugin)
-        }),
-        _ => None,
-    }
+    let found = match catalog.found_for(&settings.plugin, settings.sha256) {
+        Found::Several(claimants) => claimants,
+        // Who pins a library has said which one is meant.
+        Found::One(plugin) if settings.sha256.is_none() => vec![plugin],
+        _ => return None,
+    };
+    let newcomer = found.into_iter().find(|found| found.path != *path)?;
+    let used = catalog.plugins().find(|plugin| {
+        plugin.path == *path
+            && plugin.path.parent() == newcomer.path.parent()
+            && manifest::answers_to(&plugin.manifest, &settings.plugin)
+            && plugin.vouched.allows(&settings.plugin, settings.sha256.is_some()).is_ok()
+    })?;
+    Some((used, newcomer))
 }
 
 impl Setup {
@@ -133,6 +147,7 @@ impl Setup {
         if let Some(wrong) = wrong {
             return Err(self.errors.swap_remove(wrong).1);
         }
+        self.catalog.share_images(&older.catalog);
         for (name, backend) in &mut self.backends {
             let Some(Ok(old)) = older.backends.get(name) else { continue };
             let same_settings = self.config.trust == older.config.trust

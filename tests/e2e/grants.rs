@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
-use ticket_host_tests::{Installation, c_plugin, wait_for};
+use ticket_host_tests::{Installation, c_plugin, rust_plugin, wait_for};
 
 /// A backend of the hostile plugin that tries to read `argument`.
 fn reader(name: &str, argument: &str, permissions: &str) -> String {
@@ -89,4 +89,24 @@ fn what_takes_the_name_of_a_granted_file_later_is_not_granted() {
     wait_for("a call by a new worker", || said().contains("read: "));
     let said = said();
     assert!(said.contains("read: EACCES"), "{said}");
+}
+
+#[test]
+fn a_directory_that_was_made_anew_is_granted_when_the_config_is_read_anew() {
+    let host = Installation::new();
+    host.add(&rust_plugin("local"));
+    let config = format!("[queue]\npath = \"queue.db\"\n{}", host.local("b"));
+    host.config(&config);
+    let service = host.serve();
+    let file = |number: u32| {
+        let incident = json!({"description": "x", "pk": number, "source": {"name": "n"}});
+        service.file(&incident, 1_000)
+    };
+    file(1).is(201);
+    fs::remove_dir_all(host.path("tickets")).unwrap();
+    fs::create_dir(host.path("tickets")).unwrap();
+    // The host reads the config anew since it was changed.
+    host.config(&format!("{config}# changed\n"));
+    host.logged("config and plugins were read again", 1);
+    file(2).is(201);
 }

@@ -105,6 +105,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "sync_disks",
             "secret_memory_file",
             "child_of_host",
+            "continue_by_child",
             "unshare_descriptors",
             "thread_with_descriptors",
             "leave_session",
@@ -117,7 +118,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "give_pages",
         ],
     ),
-    ("ENOSYS: libraries fall back to the call that can be looked into", &["clone3_child"]),
+    (
+        "ENOSYS: libraries fall back to the call that can be looked into",
+        &["clone3_child", "continue_by_timer"],
+    ),
     ("EOPNOTSUPP: libraries do without", &["read_attributes"]),
     (
         FILE,
@@ -235,6 +239,7 @@ fn without_the_sandbox_the_same_attempts_succeed() {
         "make_code",
         "keep_signals_waiting",
         "queue_io",
+        "continue_by_timer",
         "allowed_thread",
     ] {
         let result = &results[&("create".to_owned(), name.to_owned())];
@@ -246,6 +251,7 @@ fn without_the_sandbox_the_same_attempts_succeed() {
         ("make_whiteout", "ENOENT"),
         ("change_attributes", "ENOTTY"),
         ("child_of_host", "EINVAL"),
+        ("continue_by_child", "EINVAL"),
         ("unshare_descriptors", "EINVAL"),
         ("own_filter_by_prctl", "EFAULT"),
         ("sync_disks", "EBADF"),
@@ -382,6 +388,7 @@ fn programs_are_granted_all_but_what_leads_out() {
         "mount_files",
         "clone_namespace",
         "child_of_host",
+        "continue_by_child",
         "unshare_descriptors",
         "thread_with_descriptors",
         "thread_in_namespace",

@@ -129,6 +129,27 @@ fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
     }
 }
 
+/// Its own name would go before the alias of the one in use.
+#[test]
+fn a_library_with_the_name_that_one_in_use_has_as_an_alias_takes_nothing_from_it() {
+    let desk = desk(|_| None);
+    let host = Installation::new();
+    let there = host.path("plugins").join(library_name("old"));
+    webhook_as(&there, "old", "1.0.0", &["acme"]);
+    host.config(&backend(&desk.url, "").replace("\"webhook\"", "\"acme\""));
+    let service = host.serve();
+    assert_eq!(version(&service), "1.0.0");
+    let newcomer = host.path("plugins").join(library_name("acme"));
+    webhook_as(&newcomer, "acme", "6.6.6", &[]);
+    let goes_on = format!(
+        "backend b goes on with {}: {} in the same directory claims \"acme\" too",
+        there.display(),
+        newcomer.display()
+    );
+    host.logged(&goes_on, 1);
+    assert_eq!(version(&service), "1.0.0");
+}
+
 #[test]
 fn a_library_that_is_replaced_by_a_broken_one_stays_in_use() {
     let desk = desk(|_| None);

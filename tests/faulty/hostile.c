@@ -243,9 +243,17 @@ static int clone3_child(void) {
    return ended(syscall(SYS_clone3, arguments, sizeof arguments));
 }
 static int clone_namespace(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, 0, 0, 0, 0)); }
-/* The kernel refuses these two with EINVAL, after the sandbox had its say: handlers of signals are shared only with the
+/* The kernel refuses these with EINVAL, after the sandbox had its say: handlers of signals are shared only with the
  * memory, and the last descriptor isn't before the first. */
 static int child_of_host(void) { return ended(syscall(SYS_clone, SIGCHLD | CLONE_PARENT | CLONE_SIGHAND, 0, 0, 0, 0)); }
+static int continue_by_child(void) { return ended(syscall(SYS_clone, SIGCONT | CLONE_SIGHAND, 0, 0, 0, 0)); }
+/* The timer's signal would come when the host has stopped this process. */
+static int continue_by_timer(void) {
+   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGCONT};
+   int timer = 0;
+   if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0) return errno;
+   return failed(syscall(SYS_timer_delete, timer));
+}
 static int unshare_descriptors(void) { return failed(syscall(SYS_close_range, 2, 1, CLOSE_RANGE_UNSHARE)); }
 static int end_at_once(void *argument) { return argument != NULL; }
 /* A thread with descriptors of its own, of which it could open as many as the process may. Its stack is never freed,
@@ -478,7 +486,7 @@ static const struct { const char *name; int (*attempt)(void); } attempts[] = {
    ATTEMPT(ping_socket), ATTEMPT(make_setuid), ATTEMPT(make_setgid), ATTEMPT(make_unnamed_setuid),
    ATTEMPT(make_setuid_directory), ATTEMPT(make_whiteout), ATTEMPT(empty_readable), ATTEMPT(open_for_nothing),
    ATTEMPT(change_attributes), ATTEMPT(read_attributes), ATTEMPT(sync_disks), ATTEMPT(secret_memory_file),
-   ATTEMPT(keep_disk), ATTEMPT(child_of_host), ATTEMPT(unshare_descriptors), ATTEMPT(thread_with_descriptors),
+   ATTEMPT(keep_disk), ATTEMPT(child_of_host), ATTEMPT(continue_by_child), ATTEMPT(continue_by_timer), ATTEMPT(unshare_descriptors), ATTEMPT(thread_with_descriptors),
    ATTEMPT(leave_session), ATTEMPT(signal_of_terminal), ATTEMPT(adopt_orphans), ATTEMPT(have_capabilities),
    ATTEMPT(own_filter), ATTEMPT(own_filter_by_prctl), ATTEMPT(make_code), ATTEMPT(keep_signals_waiting),
    ATTEMPT(queue_io), ATTEMPT(give_pages),

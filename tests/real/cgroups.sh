@@ -16,10 +16,10 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cd /sys/fs/cgroup
 echo '+memory +pids +cpu' >cgroup.subtree_control
 # As systemd does it for a unit with Delegate= and DelegateSubgroup=: the tests, and so the hosts, are in the subgroup.
-mkdir -p delegated/tests
+mkdir -p delegated/host
 setfattr -n user.delegate -v 1 delegated || exit
 chown -R user:user delegated
-echo \$\$ >delegated/tests/cgroup.procs
+echo \$\$ >delegated/host/cgroup.procs
 cd "\$OLDPWD"
 chown -R user:user .
 cd tests

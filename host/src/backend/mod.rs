@@ -123,6 +123,7 @@ impl Backend {
             && (&own.library, own.stamp) == (&others.library, others.stamp)
             && recipe.image.sha256 == other_recipe.image.sha256
             && recipe.confinement.policy == other_recipe.confinement.policy
+            && recipe.confinement.grants_same_files(&other_recipe.confinement)
             && own.authorities == others.authorities
     }
 
@@ -309,8 +310,7 @@ impl Backend {
         let help = match cause {
             Broken::Worker(WorkerError::NotConfined(_)) => worker::NOT_CONFINED_HELP.to_owned(),
             Broken::Worker(WorkerError::NotGranted(_)) => {
-                "the plugin needs no more rights than that: change whose the path is, or the grant"
-                    .to_owned()
+                "let the host's user reach the path (chown, chmod), or grant another one".to_owned()
             }
             _ => {
                 let library = self.made_of.library.display();

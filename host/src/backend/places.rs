@@ -3,6 +3,7 @@
 //!
 //! Invariant: a worker of a backend has a place from before its start until it is dropped.
 
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -45,7 +46,16 @@ impl Places {
     /// Sets how many there are. Those that are too many then are freed as soon as their workers are idle.
     pub(super) fn bound(&self, most: usize) {
         self.state().most = most;
-        while self.state().taken > most && self.end_longest_idle() {}
+        self.end_surplus();
+        self.freed.notify_waiters();
+    }
+
+    fn end_surplus(&self) {
+        let too_many = || {
+            let state = self.state();
+            state.taken > state.most
+        };
+        while too_many() && self.end_longest_idle() {}
     }
 
     /// Takes notice of a list of idle workers.
@@ -58,7 +68,9 @@ impl Places {
     /// Takes a place. Waits for one if all workers are busy.
     pub(super) async fn take(&'static self) -> Place {
         loop {
-            let freed = self.freed.notified();
+            let mut freed = pin!(self.freed.notified());
+            // From here on no place is freed unheard.
+            freed.as_mut().enable();
             if let Some(place) = self.free() {
                 return place;
             }
@@ -70,6 +82,7 @@ impl Places {
 
     /// To be called when a worker has become idle.
     pub(super) fn is_idle(&self) {
+        self.end_surplus();
         self.freed.notify_one();
     }
 
@@ -120,8 +133,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Poll;
-    use std::{future::poll_fn, pin::pin};
 
     use super::*;
 

@@ -24,6 +24,8 @@ use crate::worker::{Confinement, GRACE, Peer, Worker, WorkerError};
 /// What is needed to open an instance.
 #[derive(Debug)]
 pub(super) struct Recipe {
+    /// What the log calls the backend.
+    pub label: String,
     pub image: Arc<Image>,
     pub confinement: Confinement,
     pub isolation: Isolation,
@@ -128,8 +130,8 @@ impl Pool {
             let Instance::Worker(worker, _) = instance else { return true };
             let gone = worker.gone();
             if let Some(how) = &gone {
-                let library = self.recipe.image.path.display();
-                tracing::warn!("{library}: the process of an idle worker {how}");
+                let label = &self.recipe.label;
+                tracing::warn!("{label}: the process of an idle worker {how}");
             }
             gone.is_none()
         })

@@ -65,7 +65,7 @@ impl Backend {
             warnings.extend(readable_on_the_way(config));
         }
         warnings.extend(templates.warnings.iter().cloned());
-        let recipe = recipe(config, plugin, confinement, &secret);
+        let recipe = recipe(&label, config, plugin, confinement, &secret);
         Ok(Backend {
             name: config.name.clone(),
             warnings,
@@ -139,6 +139,7 @@ fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) 
 }
 
 fn recipe(
+    label: &str,
     config: &BackendConfig,
     plugin: &Plugin,
     confinement: Confinement,
@@ -150,6 +151,7 @@ fn recipe(
         "information": config.information,
     });
     Recipe {
+        label: label.to_owned(),
         image: Arc::clone(&plugin.image),
         confinement,
         isolation: config.isolation,

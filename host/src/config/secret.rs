@@ -3,11 +3,15 @@
 //! Invariant: no secret gets into an error, a warning or Debug.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+
+/// Bytes that a file with a secret may have.
+const LONGEST: u64 = 64 << 10;
 
 /// A secret as the config has it: a text, `{ env = "NAME" }` or `{ file = "/path" }`, or a table of such,
 /// like `{ user = "argus", token = { env = "NAME" } }`, at any depth.
@@ -120,7 +124,15 @@ fn source(members: &Map<String, Value>) -> Option<(&str, &str)> {
 }
 
 fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
-    let text = fs::read_to_string(file).map_err(|cause| {
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            return Err(std::io::Error::other(format!("it has more than {LONGEST} bytes")));
+        }
+        Ok(text)
+    };
+    let text = read().map_err(|cause| {
         Error::settings(format!("{path}: the file {} can't be read: {cause}", file.display()))
             .help("write the secret there, readable by the host's user alone")
     })?;

@@ -318,6 +318,18 @@ impl Catalog {
         sentences
     }
 
+    /// Lets go of the copies of libraries of which an `older` catalog has the same bytes, and shares its copies.
+    pub fn share_images(&mut self, older: &Catalog) {
+        for plugin in self.entries.iter_mut().filter_map(|entry| entry.plugin.as_mut().ok()) {
+            let same = older.plugins().find(|older| {
+                (&older.path, older.image.sha256) == (&plugin.path, plugin.image.sha256)
+            });
+            if let Some(older) = same {
+                plugin.image = Arc::clone(&older.image);
+            }
+        }
+    }
+
     pub fn plugins(&self) -> impl Iterator<Item = &Plugin> {
         self.entries.iter().filter_map(|entry| entry.plugin.as_ref().ok())
     }

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use ticket_host_worker::library::LARGEST;
 use ticket_plugin_api::message::Manifest;
 
 use crate::error::{Error, Result};
@@ -22,8 +23,6 @@ const PREVIOUS: &str = ".previous";
 const STAGING: &str = ".staging";
 /// Libraries and signatures that are unpacked of an archive. One with more than one library is refused anyway.
 const MOST_FILES: usize = 8;
-/// Bytes that a library may have, and all that an archive unpacks to.
-const LARGEST: u64 = 512 << 20;
 /// Bytes of an entry in an archive that does nothing but name the next entry.
 const LONGEST_HEADER: u64 = 64 << 10;
 

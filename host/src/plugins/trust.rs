@@ -1,7 +1,7 @@
 //! Who vouches for a library: keys that the operator trusts, or a digest that a backend pins.
 //!
-//! Invariant: what is vouched for is a SHA-256. `ticket_host_worker::library` compares it with the bytes that it
-//! is about to load, so that a file which changes after the check isn't loaded.
+//! Invariant: what is vouched for are bytes. An [`Image`] holds a copy of those that were looked at, and on Linux that
+//! copy is what workers load. Elsewhere they read the file again, and compare its SHA-256.
 //!
 //! Both ways bind a library to names. A key signs plugins by their names: a library that claims another one, be it as
 //! an alias, is refused as a whole. A pin says that these bytes are the plugin which its backend names, for

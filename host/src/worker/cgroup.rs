@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use super::watch::{MEMORY, THREADS, most_memory};
 
+/// The cgroup that the host itself is in, below the delegated one (`DelegateSubgroup=`).
+const HOST: &str = "host";
 /// What is enabled for workers, where it is delegated.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// The time of one processor: microseconds that a worker may use, of each so many.
@@ -89,7 +91,8 @@ fn delegated() -> Result<Delegated, String> {
         return Ok(Delegated { directory: own, is_above: false });
     }
     match own.parent() {
-        Some(parent) if is_delegated(parent) => {
+        // The parent of any other may be delegated to somebody else, such as a user's own systemd.
+        Some(parent) if own.ends_with(HOST) && is_delegated(parent) => {
             Ok(Delegated { directory: parent.to_owned(), is_above: true })
         }
         _ => Err(format!("{} is not delegated to the host", own.display())),
@@ -136,7 +139,7 @@ impl Tree {
         let above = &delegated.directory;
         // Where processes are, no controllers can be enabled for what is below.
         if !delegated.is_above {
-            let host = above.join("host");
+            let host = above.join(HOST);
             make(&host)?;
             write(&host.join("cgroup.procs"), "0")?;
         }

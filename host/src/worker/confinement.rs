@@ -59,6 +59,27 @@ impl Confinement {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl Confinement {
+    /// Whether both grant the very same files and directories: one of that name that was made anew is another.
+    pub fn grants_same_files(&self, other: &Confinement) -> bool {
+        let identities = |confinement: &Confinement| -> Option<Vec<(u64, u64)>> {
+            let identity =
+                |file| rustix::fs::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino));
+            confinement.granted.iter().map(identity).collect()
+        };
+        identities(self).is_some_and(|own| identities(other) == Some(own))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Confinement {
+    /// Nothing is opened here, so there is nothing to compare.
+    pub fn grants_same_files(&self, _: &Confinement) -> bool {
+        true
+    }
+}
+
 /// Why a path can't be granted.
 #[derive(Debug, thiserror::Error)]
 enum NotGranted {

@@ -80,6 +80,12 @@ impl Denials {
         heard.then(|| self.calls().iter().map(|call| name(*call)).collect())
     }
 
+    /// To be called once the kernel tells of refused calls.
+    #[cfg(target_os = "linux")]
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
     /// Takes note of a refused call: counts it, and tells the operator of it if it is the first of its kind.
     fn note(&self, call: i64) {
         if let Whose::Backend { name, metrics, .. } = &self.whose {
@@ -176,7 +182,6 @@ pub(super) use linux::listen;
 mod linux {
     use std::io;
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
     use std::time::Instant;
 
     use ticket_host_worker::sandbox::Listener;
@@ -190,7 +195,6 @@ mod linux {
     /// Answers what one worker and the programs that it starts are refused, until they have all ended. If this is
     /// given up before, what they are refused fails all the same, with another error (ENOSYS).
     pub(in crate::worker) async fn listen(listener: Listener, denials: Arc<Denials>) {
-        denials.heard.store(true, Ordering::Relaxed);
         if let Err(cause) = answer(listener, &denials).await {
             tracing::warn!("a worker's refused system calls can't be told any more: {cause}");
         }

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::pin;
 use std::process::{Child, ExitStatus};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,10 @@ pub(super) struct Group {
     /// The leader's number, which is the group's.
     id: u32,
     leader: Mutex<Leader>,
-    /// Whether its plugin may start programs.
-    starts_programs: bool,
+    /// Bytes of the plugin's library, which all its workers share.
+    library: u64,
+    /// Whether its plugin can start programs.
+    starts_programs: AtomicBool,
     /// Ends what the plugin started if the host ends without having done so: see `host/worker/src/keeper.rs`.
     keeper: Mutex<Option<Child>>,
     cgroup: Option<Cgroup>,
@@ -53,27 +55,33 @@ struct Leader {
 }
 
 impl Group {
-    /// The group that `child` leads, which was just started.
-    ///
-    /// # Errors
-    /// Its keeper can't be started. Then the group is killed.
-    pub(super) fn new(child: Child, starts_programs: bool) -> io::Result<Arc<Group>> {
+    /// The group that `child` leads, which was just started, and is to load a library of so many bytes.
+    pub(super) fn new(child: Child, library: u64) -> Arc<Group> {
         let id = child.id();
         let group = Arc::new(Group {
             id,
             leader: Mutex::new(Leader { child, status: None }),
-            starts_programs,
+            library,
+            starts_programs: AtomicBool::new(false),
             keeper: Mutex::default(),
             cgroup: cgroup::of_worker(id),
             condemned: OnceLock::new(),
             memory: AtomicU64::new(0),
         });
-        #[cfg(unix)]
-        if starts_programs {
-            *lock(&group.keeper) = Some(keeper(id)?);
-        }
         watch::add(&group);
-        Ok(group)
+        group
+    }
+
+    /// To be called before its library is loaded, if that can start programs: from then on they are watched too, and
+    /// end with the host.
+    ///
+    /// # Errors
+    /// The keeper can't be started.
+    pub(super) fn starts_programs(&self) -> io::Result<()> {
+        self.starts_programs.store(true, Ordering::Relaxed);
+        #[cfg(unix)]
+        lock(&self.keeper).replace(keeper(self.id)?);
+        Ok(())
     }
 
     /// Lets `conversation` come to its end, unless the worker ends before, or is killed since it takes too much.
@@ -153,12 +161,12 @@ impl Group {
     pub(super) fn condemn(&self, why: String) {
         // If it was condemned already, the first reason stands.
         let _ = self.condemned.set(why);
-        // This memory is about to be free, and counts no more.
-        self.memory.store(0, Ordering::Relaxed);
         self.kill();
     }
 
     pub(super) fn kill(&self) {
+        // Its memory is about to be free, and counts no more.
+        self.memory.store(0, Ordering::Relaxed);
         #[cfg(unix)]
         self.signal(Signal::KILL);
         #[cfg(not(unix))]
@@ -215,11 +223,12 @@ impl Group {
         if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.bounds_all) {
             return;
         }
-        let usage = match self.starts_programs {
-            false => Usage::of_process(self.id),
+        let (id, library) = (self.id, self.library);
+        let usage = match self.starts_programs.load(Ordering::Relaxed) {
+            false => Usage::of_process(id, library),
             true => {
-                let id = self.id;
-                tokio::task::spawn_blocking(move || Usage::of_group(id)).await.unwrap_or_default()
+                let looking = tokio::task::spawn_blocking(move || Usage::of_group(id, library));
+                looking.await.unwrap_or_default()
             }
         };
         let Some(usage) = usage else {
@@ -276,7 +285,10 @@ impl Leader {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.reap();
+        if self.reap().is_none() {
+            // It is killed, so it ends at once. An error means that it was reaped by somebody else.
+            let _ = lock(&self.leader).child.wait();
+        }
     }
 }
 

@@ -168,6 +168,10 @@ impl Worker {
                 self.unconfined = unconfined.iter().map(|lack| shown(lack)).collect();
                 #[cfg(target_os = "linux")]
                 self.hear_of_refusals(&confinement.denials)?;
+                // One that isn't confined can start programs, too.
+                if confinement.permissions.exec || !self.unconfined.is_empty() {
+                    return Ok(self.group.starts_programs().map_err(WorkerError::Start));
+                }
                 Ok(Ok(()))
             }
             (FromWorker::NotConfined, body) => {
@@ -187,6 +191,9 @@ impl Worker {
             passed => passed?,
         };
         let listener = passed.into_iter().next().map(Listener::new);
+        if listener.is_some() {
+            denials.hear();
+        }
         self.refusing = listener.map(|it| tokio::spawn(denials::listen(it, Arc::clone(denials))));
         Ok(())
     }
@@ -229,9 +236,7 @@ impl Worker {
         command.envs(confinement.permissions.env.iter().filter_map(granted));
         let (mut child, input) = spawn(command, confinement, image)?;
         let (output, stderr) = (child.stdout.take(), child.stderr.take());
-        // A plugin that isn't confined may start programs, too.
-        let starts_programs = confinement.permissions.exec || confinement.policy != Policy::Require;
-        let group = Group::new(child, starts_programs)?;
+        let group = Group::new(child, image.map_or(0, length));
         let missing = || io::Error::other("a pipe to the worker is missing");
         let output = ChildStdout::from_std(output.ok_or_else(missing)?)?;
         let stderr = ChildStderr::from_std(stderr.ok_or_else(missing)?)?;
@@ -357,6 +362,16 @@ impl Drop for Worker {
 /// A worker's sentence as a person gets to see it: on one line, and not too long.
 fn shown(sentence: &str) -> String {
     terminal::short_line(sentence, LONGEST_SENTENCE)
+}
+
+/// Bytes of a library's copy in memory. Elsewhere than on Linux there is none.
+fn length(image: &Image) -> u64 {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::fstat(&image.copy).map_or(0, |stat| stat.st_size.cast_unsigned());
+    #[cfg(not(target_os = "linux"))]
+    let _ = image;
+    #[cfg(not(target_os = "linux"))]
+    0
 }
 
 /// Starts a worker's process, and gives what the host writes to it through. What is granted and the library are

@@ -25,27 +25,27 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Usage {
     pub processes: u64,
     pub threads: u64,
-    /// Bytes of memory that are its own: not those of files (libraries for example), which processes share.
+    /// Bytes of memory that are its own: not those of files, nor of the plugin's library, which processes share.
     pub memory: u64,
     /// Whether its main thread has ended and others go on. Nothing is told of such a process's memory.
     pub headless: bool,
 }
 
 impl Usage {
-    /// What one process takes. None if it has ended or can't be seen.
-    pub(super) fn of_process(id: u32) -> Option<Usage> {
-        Usage::read(&fs::read_to_string(format!("/proc/{id}/status")).ok()?)
+    /// What one process takes, in which a library of so many bytes is loaded. None if it has ended or can't be seen.
+    pub(super) fn of_process(id: u32, library: u64) -> Option<Usage> {
+        Usage::read(&fs::read_to_string(format!("/proc/{id}/status")).ok()?, library)
     }
 
     /// What all processes of a group take. None if there are none that can be seen.
-    pub(super) fn of_group(group: u32) -> Option<Usage> {
+    pub(super) fn of_group(group: u32, library: u64) -> Option<Usage> {
         let processes = fs::read_dir("/proc").ok()?.flatten();
         let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let members = ids.filter(|id| {
             let stat = fs::read_to_string(format!("/proc/{id}/stat"));
             stat.is_ok_and(|stat| group_of(&stat) == Some(group))
         });
-        members.filter_map(Usage::of_process).reduce(|all, one| Usage {
+        members.filter_map(|id| Usage::of_process(id, library)).reduce(|all, one| Usage {
             processes: all.processes + one.processes,
             threads: all.threads + one.threads,
             memory: all.memory + one.memory,
@@ -54,19 +54,26 @@ impl Usage {
     }
 
     /// Reads `/proc/PID/status` (proc_pid_status(5)). None if the process has ended.
-    fn read(status: &str) -> Option<Usage> {
+    fn read(status: &str, library: u64) -> Option<Usage> {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|line| line.split_whitespace().next())
         };
-        let kilobytes = |name| field(name).and_then(|number| number.parse::<u64>().ok());
+        let bytes = |name| field(name)?.parse::<u64>().ok()?.checked_mul(1024);
         let threads = field("Threads")?.parse().ok()?;
         let has_ended = matches!(field("State")?, "Z" | "X");
         if has_ended && threads <= 1 {
             return None;
         }
-        let memory: u64 = ["RssAnon", "RssShmem", "VmSwap"].into_iter().filter_map(kilobytes).sum();
-        Some(Usage { processes: 1, threads, memory: memory << 10, headless: has_ended })
+        let own = bytes("RssAnon").unwrap_or(0) + bytes("VmSwap").unwrap_or(0);
+        // The library is a file in memory (`Image`), whose pages Linux counts as shared memory of each process.
+        let shared = bytes("RssShmem").unwrap_or(0).saturating_sub(library);
+        Some(Usage {
+            processes: 1,
+            threads,
+            memory: own.saturating_add(shared),
+            headless: has_ended,
+        })
     }
 
     /// Why a worker that takes so much is killed, after the words "its process". None if it may go on.
@@ -133,6 +140,9 @@ const HIDDEN: &str = "nothing bounds the threads of workers, nor their memory be
 
 /// What bounds what workers take, in a sentence. Err says that nothing does.
 pub(crate) fn bounds() -> Result<String, String> {
+    if !cfg!(target_os = "linux") {
+        return Err("nothing bounds what workers take on this platform".to_owned());
+    }
     let memory = MEMORY >> 20;
     let no_cgroups = match cgroup::tree() {
         Ok(tree) => {
@@ -147,8 +157,7 @@ pub(crate) fn bounds() -> Result<String, String> {
         Err(no_tree) => &no_tree.why,
     };
     match BLIND.load(Ordering::Relaxed) {
-        true if cfg!(target_os = "linux") => Err(HIDDEN.to_owned()),
-        true => Err("nothing bounds what workers take on this platform".to_owned()),
+        true => Err(HIDDEN.to_owned()),
         false => Ok(format!(
             "workers are watched, and killed if one has more than {memory} MiB of memory or {THREADS} threads; \
              they have no cgroups ({no_cgroups})"
@@ -169,7 +178,9 @@ pub(crate) fn bound_memory(bytes: Option<u64>) {
     if let Ok(tree) = cgroup::tree()
         && let Err(cause) = tree.bound_memory(bytes)
     {
-        tracing::warn!("the memory of all workers is bounded only by the host's watch: {cause}");
+        tracing::warn!(
+            "nothing bounds the memory of all workers together: {cause}; start the service anew"
+        );
     }
 }
 
@@ -259,11 +270,13 @@ mod tests {
         let status = "Name:\tThreads:\t7\nState:\tS (sleeping)\nRssAnon:\t    1024 kB\nRssFile:\t  9999 kB\n\
                       RssShmem:\t       8 kB\nVmSwap:\t       4 kB\nThreads:\t3\n";
         let read = Usage { processes: 1, threads: 3, memory: 1036 << 10, headless: false };
-        assert_eq!(Usage::read(status), Some(read));
-        assert_eq!(Usage::read("State:\tZ (zombie)\nThreads:\t1\n"), None);
+        assert_eq!(Usage::read(status, 0), Some(read));
+        let beside = Usage { memory: 1028 << 10, ..read };
+        assert_eq!(Usage::read(status, 1 << 20), Some(beside), "the library is shared");
+        assert_eq!(Usage::read("State:\tZ (zombie)\nThreads:\t1\n", 0), None);
         let headless = Usage { processes: 1, threads: 2, memory: 0, headless: true };
-        assert_eq!(Usage::read("State:\tZ (zombie)\nThreads:\t2\n"), Some(headless));
-        assert_eq!(Usage::read(""), None);
+        assert_eq!(Usage::read("State:\tZ (zombie)\nThreads:\t2\n", 0), Some(headless));
+        assert_eq!(Usage::read("", 0), None);
         assert_eq!(group_of("17 (a) b (c) S 1 42 9 0 -1"), Some(42));
         assert_eq!(group_of("17 (a"), None);
     }

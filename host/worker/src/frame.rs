@@ -51,7 +51,7 @@ pub enum ToWorker {
     /// (`crate::handover`). The answer is `Confined`, `NotConfined` or
     /// `NotGranted`.
     Confine { policy: Policy, permissions: Permissions, host: u32 },
-    /// Load this library, whose bytes have that digest. The answer is `Loaded` or `NotLoaded`.
+    /// Load this library. Where it wasn't handed over, its bytes must have that digest. The answer is `Loaded` or `NotLoaded`.
     Load { path: PathBuf, sha256: Digest },
     /// Open an instance with the settings in the body. It may take so many milliseconds. The answer is `Returned`.
     Open { remaining_ms: u64 },

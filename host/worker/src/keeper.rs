@@ -22,8 +22,8 @@ pub(crate) fn keep(group: &str) -> io::Result<()> {
     let number = group.parse().ok().filter(|number| *number > 1);
     let group = number.and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    // The worker has ended together with the host. If it left nothing, its number is free by now; Linux hands out all
-    // other numbers before it gives this one away again.
+    // On Linux the worker has ended together with the host. If it left nothing, its number is free by now; the system hands
+    // out all other numbers before it gives this one away again.
     match process::kill_process_group(group, Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => Ok(()),
         done => Ok(done?),

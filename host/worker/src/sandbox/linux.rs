@@ -45,7 +45,7 @@ const PROGRAMS: [&str; 4] = ["/bin", "/usr", "/sbin", "/etc/alternatives"];
 
 /// Bytes of address space that a worker may have. Plugins need far less, also those whose runtime reserves
 /// address space that it doesn't use.
-const MEMORY: u64 = 2 << 30;
+const ADDRESSES: u64 = 2 << 30;
 /// Files that a worker may have open.
 const FILES: u64 = 128;
 /// Bytes that a file which a worker writes may have.
@@ -108,7 +108,7 @@ pub(crate) fn enter(
     }
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
     limit(Resource::Core, 0)?;
-    limit(Resource::As, MEMORY)?;
+    limit(Resource::As, ADDRESSES)?;
     limit(Resource::Nofile, FILES)?;
     limit(Resource::Fsize, FILE_SIZE)?;
     limit(Resource::Nproc, PROCESSES)?;

@@ -17,8 +17,12 @@ use crate::permissions::{Network, Permissions};
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Calls that fail as if the kernel were too old for them (ENOSYS). A filter can't see their arguments, which lie in
-/// memory; programs fall back to older calls, whose arguments it sees.
-pub(super) const ABSENT: &[i64] = &[SYS_clone3, SYS_openat2];
+/// memory; programs fall back to older calls, whose arguments it sees. By a timer of timer_create(2) a process that the
+/// host has stopped would have itself continued (SIGCONT).
+pub(super) const ABSENT: &[i64] = &[SYS_clone3, SYS_openat2, SYS_timer_create];
+/// The part of clone(2)'s flags that is the signal which a process's parent gets when it ends. SIGCONT would continue a
+/// parent that the host has stopped.
+const EXIT_SIGNAL: i32 = 0xff;
 
 /// Calls that fail as if the file's system had no extended attributes (EOPNOTSUPP), so that programs such as ls do
 /// without. They read the attributes of any file that has a name; Landlock doesn't govern that.
@@ -423,8 +427,8 @@ fn of_programs(direct: bool, own: u32, scoped: bool) -> Result<Rules, BackendErr
         |call: &i64| NEVER.contains(call) || NEVER_OLDER.contains(call) || closed.contains(call);
     let known = FIRST_KNOWN.chain(THEN_KNOWN).filter(|call| !never(call));
     let mut rules: Rules = known.map(|call| (call, vec![])).collect();
-    let process = masked(0, NO_PROCESS | CLONE_THREAD, 0)?;
-    rules.insert(SYS_clone, vec![thread()?, rule(vec![process])?]);
+    let process = |signal| rule(vec![masked(0, NO_PROCESS | CLONE_THREAD | EXIT_SIGNAL, signal)?]);
+    rules.insert(SYS_clone, vec![thread()?, process(SIGCHLD)?, process(0)?]);
     if !scoped {
         // To its group (0) and to itself.
         rules.insert(SYS_kill, vec![rule(vec![is(0, 0)?])?, rule(vec![is(0, own.into())?])?]);
