@@ -94,6 +94,11 @@ fn a_worker_that_takes_too_much_in_a_call_is_killed_and_the_error_says_what_it_t
             ["threads in ", "processes, and was killed (64 are allowed)"],
         ),
         (
+            "zombies",
+            "permissions = { exec = true }",
+            ["threads in ", "processes, and was killed (64 are allowed)"],
+        ),
+        (
             "memory",
             "",
             ["its process took ", "MiB of memory, and was killed (512 MiB are allowed)"],
@@ -137,18 +142,22 @@ fn all_workers_together_take_no_more_than_they_may() {
 
 #[test]
 fn an_idle_worker_gets_no_processor_time_whatever_its_plugin_left_behind() {
-    let host = greedy("", &[("b", "works_on", "")]);
-    let service = host.serve();
-    for pk in 1..4 {
-        // Each call goes on in the same worker.
-        assert_eq!(file(&service, "b", pk), CREATED);
+    for (fault, permissions) in
+        [("works_on", ""), ("wakes_on", ""), ("wakes_on", "permissions = { exec = true }")]
+    {
+        let host = greedy("", &[("b", fault, permissions)]);
+        let service = host.serve();
+        for pk in 1..4 {
+            // Each call goes on in the same worker.
+            assert_eq!(file(&service, "b", pk), CREATED);
+        }
+        let [worker] = workers(&service)[..] else { panic!("{:?}", workers(&service)) };
+        let look = || Process::read(worker).unwrap();
+        wait_for("the worker to be stopped", || look().state == 'T');
+        let (before, started) = (look().cpu, Instant::now());
+        wait_for("half a second", || started.elapsed() > Duration::from_millis(500));
+        assert_eq!(look().cpu, before, "{fault} {permissions}");
     }
-    let [worker] = workers(&service)[..] else { panic!("{:?}", workers(&service)) };
-    let look = || Process::read(worker).unwrap();
-    wait_for("the worker to be stopped", || look().state == 'T');
-    let (before, started) = (look().cpu, Instant::now());
-    wait_for("half a second", || started.elapsed() > Duration::from_millis(500));
-    assert_eq!(look().cpu, before);
 }
 
 #[test]

@@ -106,6 +106,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "secret_memory_file",
             "child_of_host",
             "continue_by_child",
+            "wake_itself",
+            "share_memory",
             "unshare_descriptors",
             "thread_with_descriptors",
             "leave_session",
@@ -240,6 +242,8 @@ fn without_the_sandbox_the_same_attempts_succeed() {
         "keep_signals_waiting",
         "queue_io",
         "continue_by_timer",
+        "wake_itself",
+        "share_memory",
         "allowed_thread",
     ] {
         let result = &results[&("create".to_owned(), name.to_owned())];
@@ -389,6 +393,9 @@ fn programs_are_granted_all_but_what_leads_out() {
         "clone_namespace",
         "child_of_host",
         "continue_by_child",
+        "wake_itself",
+        "share_memory",
+        "memory_file",
         "unshare_descriptors",
         "thread_with_descriptors",
         "thread_in_namespace",

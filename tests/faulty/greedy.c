@@ -32,6 +32,12 @@ static void *work_for_ever(void *unused) {
    return unused;
 }
 
+/* Each signal would undo the stop that the host sends. */
+static void *wake_for_ever(void *unused) {
+   for (;;) kill(getpid(), SIGCONT);
+   return unused;
+}
+
 static void *print_for_ever(void *unused) {
    static char line[4096];
    memset(line, 'x', sizeof line);
@@ -73,6 +79,12 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    (void)request;
    if (strcmp(fault, "threads") == 0) start_threads(1000, sleep_for_ever), sleep_for_ever(NULL);
    if (strcmp(fault, "processes") == 0) start_daemons(100), sleep_for_ever(NULL);
+   if (strcmp(fault, "zombies") == 0) {
+      for (int i = 0; i < 100; i++) {
+         if (fork() == 0) _exit(0);
+      }
+      sleep_for_ever(NULL);
+   }
    if (strcmp(fault, "memory") == 0) take_memory(1024), sleep_for_ever(NULL);
    if (strcmp(fault, "headless") == 0) start_threads(1, sleep_for_ever), syscall(SYS_exit, 0);
    if (strcmp(fault, "daemons_and_waits") == 0) start_daemons(6), sleep_for_ever(NULL);
@@ -84,6 +96,7 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    if (strcmp(fault, "keeps_threads") == 0) start_threads(100, sleep_for_ever);
    if (strcmp(fault, "keeps_memory") == 0) take_memory(100);
    if (strcmp(fault, "works_on") == 0) start_threads(2, work_for_ever);
+   if (strcmp(fault, "wakes_on") == 0) start_threads(2, wake_for_ever);
    if (strcmp(fault, "daemons") == 0) start_daemons(6);
    return ticket_reply(call, TICKET_OK, "{\"url\": \"https://tickets.example.org/1\"}", "", ticket_of(""), "");
 }

@@ -254,6 +254,11 @@ static int continue_by_timer(void) {
    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0) return errno;
    return failed(syscall(SYS_timer_delete, timer));
 }
+static int wake_itself(void) { return failed(kill(getpid(), SIGCONT)); }
+static int share_memory(void) {
+   void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+   return memory == MAP_FAILED ? errno : failed(munmap(memory, 4096));
+}
 static int unshare_descriptors(void) { return failed(syscall(SYS_close_range, 2, 1, CLOSE_RANGE_UNSHARE)); }
 static int end_at_once(void *argument) { return argument != NULL; }
 /* A thread with descriptors of its own, of which it could open as many as the process may. Its stack is never freed,
@@ -486,7 +491,7 @@ static const struct { const char *name; int (*attempt)(void); } attempts[] = {
    ATTEMPT(ping_socket), ATTEMPT(make_setuid), ATTEMPT(make_setgid), ATTEMPT(make_unnamed_setuid),
    ATTEMPT(make_setuid_directory), ATTEMPT(make_whiteout), ATTEMPT(empty_readable), ATTEMPT(open_for_nothing),
    ATTEMPT(change_attributes), ATTEMPT(read_attributes), ATTEMPT(sync_disks), ATTEMPT(secret_memory_file),
-   ATTEMPT(keep_disk), ATTEMPT(child_of_host), ATTEMPT(continue_by_child), ATTEMPT(continue_by_timer), ATTEMPT(unshare_descriptors), ATTEMPT(thread_with_descriptors),
+   ATTEMPT(keep_disk), ATTEMPT(child_of_host), ATTEMPT(continue_by_child), ATTEMPT(wake_itself), ATTEMPT(share_memory), ATTEMPT(continue_by_timer), ATTEMPT(unshare_descriptors), ATTEMPT(thread_with_descriptors),
    ATTEMPT(leave_session), ATTEMPT(signal_of_terminal), ATTEMPT(adopt_orphans), ATTEMPT(have_capabilities),
    ATTEMPT(own_filter), ATTEMPT(own_filter_by_prctl), ATTEMPT(make_code), ATTEMPT(keep_signals_waiting),
    ATTEMPT(queue_io), ATTEMPT(give_pages),

@@ -3,6 +3,9 @@
 //! A plugin that may write a directory can put something else, or a symbolic link, in the place of whatever lies in
 //! it. So nothing that the host goes by may lie there, nor what is granted to another plugin.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backends::{BackendConfig, Isolation};
@@ -10,6 +13,9 @@ use super::serve::TokenSource;
 use super::settings::Config;
 use crate::error::{Error, Result};
 
+/// What belongs to the system as a whole. Directories below can be granted.
+const SYSTEM: [&str; 10] =
+    ["/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/usr/local/lib"];
 /// Paths that may be granted to one backend: each takes a descriptor of each of its workers.
 const MOST: usize = 32;
 
@@ -46,8 +52,9 @@ pub fn check<'a>(
     }
     let directories = plugin_directories.into_iter();
     let mut guarded = secrets;
-    guarded.extend(directories.map(|path| ("a plugin directory".to_owned(), real(path))));
+    guarded.extend(directories.flat_map(|path| each_place("a plugin directory", path)));
     guarded.extend(authorities(config));
+    guarded.extend(SYSTEM.map(|path| ("the system".to_owned(), PathBuf::from(path))));
     for path in write {
         let others = others(config, path);
         if let Some(held) = guarded.iter().chain(&others).find(|(_, file)| file.starts_with(path)) {
@@ -59,28 +66,40 @@ pub fn check<'a>(
 
 /// The files that hold secrets, or incidents of all backends, and what each is.
 fn secrets(config: &Config) -> Vec<(String, PathBuf)> {
-    let mut secrets = vec![("the queue".to_owned(), real(&config.queue.path))];
-    secrets.extend(config.file.iter().map(|file| ("the config file".to_owned(), real(file))));
+    let queue = &config.queue.path;
+    // SQLite's own files beside the store.
+    let beside = ["-wal", "-shm", "-journal"].map(|end| {
+        let mut name = queue.clone().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    });
+    let queue = std::iter::once(queue.clone()).chain(beside);
+    let mut secrets: Vec<_> = queue.flat_map(|file| each_place("the queue", &file)).collect();
+    secrets.extend(config.file.iter().flat_map(|file| each_place("the config file", file)));
     for backend in config.backends.values() {
         let what = format!("the secret of the backend {}", backend.name);
-        secrets.extend(backend.secret.files().map(|file| (what.clone(), real(&file))));
+        secrets.extend(backend.secret.files().flat_map(|file| each_place(&what, &file)));
     }
     let tokens = config.serve.tokens.iter().filter_map(|token| match &token.token {
         TokenSource::Text(source) => Some(source),
         TokenSource::Sha256(_) => None,
     });
     for source in tokens.chain(config.argus.iter().map(|argus| &argus.token)) {
-        secrets.extend(source.files().map(|file| ("a token".to_owned(), real(&file))));
+        secrets.extend(source.files().flat_map(|file| each_place("a token", &file)));
     }
     secrets
 }
 
 /// The files of the certificates that backends trust.
 fn authorities(config: &Config) -> impl Iterator<Item = (String, PathBuf)> {
-    config.backends.values().filter_map(|backend| {
-        let file = backend.ca_file.as_deref()?;
-        Some((format!("the ca_file of the backend {}", backend.name), real(file)))
+    config.backends.values().flat_map(|backend| {
+        let what = format!("the ca_file of the backend {}", backend.name);
+        backend.ca_file.as_deref().map(|file| each_place(&what, file)).unwrap_or_default()
     })
+}
+
+fn each_place(what: &str, file: &Path) -> Vec<(String, PathBuf)> {
+    places(file).into_iter().map(|place| (what.to_owned(), place)).collect()
 }
 
 /// What is granted to any backend strictly below `path`.
@@ -94,15 +113,33 @@ fn others(config: &Config, path: &Path) -> Vec<(String, PathBuf)> {
     granted.filter(|(_, granted)| granted != path).collect()
 }
 
-/// The absolute path, without symbolic links as far as it exists.
-fn real(path: &Path) -> PathBuf {
+/// The places on the way to `path`, from each of which it could be led elsewhere: the path itself without symbolic links
+/// as far as it exists, and each link that leads there.
+fn places(path: &Path) -> Vec<PathBuf> {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for above in whole.ancestors() {
-        if let (Ok(real), Ok(rest)) = (above.canonicalize(), whole.strip_prefix(above)) {
-            return real.join(rest);
+    let mut places = Vec::new();
+    let mut here = PathBuf::new();
+    let mut rest: VecDeque<OsString> =
+        whole.components().map(|part| part.as_os_str().to_owned()).collect();
+    while let Some(part) = rest.pop_front() {
+        if part == ".." {
+            here.pop();
+            continue;
+        }
+        here.push(part);
+        let Ok(target) = fs::read_link(&here) else { continue };
+        places.push(here.clone());
+        // The loader of no file follows more either (path_resolution(7)).
+        if places.len() > 40 {
+            break;
+        }
+        here.pop();
+        for part in target.components().rev() {
+            rest.push_front(part.as_os_str().to_owned());
         }
     }
-    whole
+    places.push(here);
+    places
 }
 
 #[cfg(test)]
@@ -138,6 +175,7 @@ mod tests {
             ("write = [\"/srv/plugins\"]", "a plugin directory lies there"),
             ("write = [\"/srv/tls\"]", "the ca_file of the backend a lies there"),
             ("write = [\"/srv/b\"]", "what the backend b is granted lies there: /srv/b/in"),
+            ("write = [\"/etc\"]", "the system lies there"),
             (
                 "write = [\"/srv/x\"], read = [\"/srv/x/y\"]",
                 "what the backend a is granted lies there",
@@ -149,6 +187,22 @@ mod tests {
         let many: Vec<String> = (0..33).map(|number| format!("\"/srv/r/{number}\"")).collect();
         let many = refusal(&format!("read = [{}]", many.join(", "))).unwrap();
         assert!(many.contains("more than 32 paths"), "{many}");
+    }
+
+    #[test]
+    fn a_link_on_the_way_to_a_file_is_a_place_where_it_can_be_led_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for name in ["real", "links"] {
+            std::fs::create_dir(root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("../real", root.join("links/relative")).unwrap();
+        std::os::unix::fs::symlink(root.join("links/relative"), root.join("first")).unwrap();
+        std::os::unix::fs::symlink("circle", root.join("circle")).unwrap();
+        let found = places(&root.join("first/file"));
+        let expected = ["first", "links/relative", "real/file"].map(|name| root.join(name));
+        assert_eq!(found, expected);
+        assert!(places(&root.join("circle/file")).len() < 50, "ends");
     }
 
     #[test]

@@ -268,8 +268,11 @@ impl Group {
         // The lock is held so that nobody reaps the leader meanwhile.
         let leader = lock(&self.leader);
         if let (None, Some(pid)) = (leader.status, self.pid()) {
-            // An error means that all have ended already.
-            let _ = rustix::process::kill_process_group(pid, signal);
+            // A worker on Linux that has just been started leads no group yet, nor has it started anything. Any other error
+            // means that all have ended already.
+            if rustix::process::kill_process_group(pid, signal) == Err(rustix::io::Errno::SRCH) {
+                let _ = rustix::process::kill_process(pid, signal);
+            }
         }
     }
 }

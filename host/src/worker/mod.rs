@@ -187,9 +187,11 @@ impl Worker {
     fn hear_of_refusals(&mut self, denials: &Arc<Denials>) -> io::Result<()> {
         use ticket_host_worker::{handover, sandbox::Listener};
         let passed = match handover::receive(&self.pipe.input) {
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Vec::new(),
             passed => passed?,
         };
+        // Whatever is sent over it from here on would be the plugin's, and nobody would take it.
+        rustix::net::shutdown(&self.pipe.input, rustix::net::Shutdown::Read)?;
         let listener = passed.into_iter().next().map(Listener::new);
         if listener.is_some() {
             denials.hear();
@@ -223,8 +225,8 @@ impl Worker {
         let _ = cgroup::tree();
         let mut command = Command::new(own_program()?);
         command.arg(ARGUMENT).args(mode).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own, by which it is ended together with what it starts.
-        #[cfg(unix)]
+        // A group of its own, by which it is ended together with what it starts. On Linux the worker makes one by itself.
+        #[cfg(all(unix, not(target_os = "linux")))]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         #[cfg(windows)]
         ticket_host_worker::sandbox::end_together()?;

@@ -45,12 +45,18 @@ impl Usage {
             let stat = fs::read_to_string(format!("/proc/{id}/stat"));
             stat.is_ok_and(|stat| group_of(&stat) == Some(group))
         });
-        members.filter_map(|id| Usage::of_process(id, library)).reduce(|all, one| Usage {
-            processes: all.processes + one.processes,
-            threads: all.threads + one.threads,
-            memory: all.memory + one.memory,
-            headless: all.headless || one.headless,
-        })
+        members
+            .filter_map(|id| match Usage::of_process(id, library) {
+                // One that has ended takes a place all the same until its parent has looked at it.
+                None if id != group => Some(Usage { processes: 1, threads: 1, ..Usage::default() }),
+                usage => usage,
+            })
+            .reduce(|all, one| Usage {
+                processes: all.processes + one.processes,
+                threads: all.threads + one.threads,
+                memory: all.memory + one.memory,
+                headless: all.headless || one.headless,
+            })
     }
 
     /// Reads `/proc/PID/status` (proc_pid_status(5)). None if the process has ended.

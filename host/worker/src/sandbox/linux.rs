@@ -27,8 +27,8 @@ const LANDLOCK: ABI = ABI::V10;
 const LIBRARIES: [&str; 6] =
     ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
 /// What any language's runtime may read: time zones and random numbers.
-const HARMLESS: [&str; 5] =
-    ["/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero"];
+const HARMLESS: [&str; 4] =
+    ["/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random"];
 /// What a plugin with sockets of its own may read: its resolver and its TLS library do.
 const NETWORK: [&str; 8] = [
     "/etc/resolv.conf",
@@ -70,13 +70,17 @@ pub(crate) struct Granted {
     pub write: Vec<OwnedFd>,
 }
 
-/// Closes everything but standard input, output and error and `pipes`, and goes to an empty working directory.
+/// Closes everything but standard input, output and error and `pipes`, goes to an empty working directory, and begins a
+/// session and a process group of its own: Linux then shares out the processors among workers (sched(7), autogroup), and
+/// not among all of their threads.
 ///
 /// # Errors
 /// One of these steps failed.
 pub(crate) fn tidy(pipes: [BorrowedFd<'_>; 2]) -> io::Result<()> {
     close_all_but(pipes.map(|pipe| pipe.as_raw_fd()))?;
-    empty_directory()
+    empty_directory()?;
+    process::setsid()?;
+    Ok(())
 }
 
 /// Lets Linux end this process when the process `host` ends.

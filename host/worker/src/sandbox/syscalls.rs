@@ -287,6 +287,7 @@ const NEVER: &[i64] = &[
     SYS_keyctl,
     SYS_lookup_dcookie,
     // While somebody has such memory the machine can't hibernate.
+    SYS_memfd_create,
     SYS_memfd_secret,
     SYS_migrate_pages,
     // Landlock lets no device be made where one may write, but a file whose mode is setuid.
@@ -411,6 +412,7 @@ pub(super) fn allowed(
         of_a_library(permissions, own)?
     };
     narrow(&mut rules)?;
+    map_memory(&mut rules, permissions.exec || !permissions.write.is_empty())?;
     if direct {
         rules.insert(SYS_socket, internet_sockets()?);
     }
@@ -429,14 +431,9 @@ fn of_programs(direct: bool, own: u32, scoped: bool) -> Result<Rules, BackendErr
     let mut rules: Rules = known.map(|call| (call, vec![])).collect();
     let process = |signal| rule(vec![masked(0, NO_PROCESS | CLONE_THREAD | EXIT_SIGNAL, signal)?]);
     rules.insert(SYS_clone, vec![thread()?, process(SIGCHLD)?, process(0)?]);
-    if !scoped {
-        // To its group (0) and to itself.
-        rules.insert(SYS_kill, vec![rule(vec![is(0, 0)?])?, rule(vec![is(0, own.into())?])?]);
-        rules.insert(SYS_tgkill, vec![rule(vec![is(0, own.into())?])?]);
-        for call in [SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo] {
-            rules.remove(&call);
-        }
-    }
+    // Where Landlock can't do it: to its group (0) and to itself.
+    let own = [0, own];
+    send_signals(&mut rules, (!scoped).then_some(&own))?;
     rules.insert(SYS_ioctl, one_of(1, &[IOCTLS, SOCKET_IOCTLS, PROGRAM_IOCTLS].concat())?);
     rules.insert(SYS_prctl, one_of_ints(0, &[PRCTLS, PROGRAM_PRCTLS].concat())?);
     // Limits of the process itself (pid 0) only.
@@ -463,9 +460,7 @@ fn of_a_library(permissions: &Permissions, own: u32) -> Result<Rules, BackendErr
     }
     rules.insert(SYS_clone, vec![thread()?]);
     // abort() and raise() send signals to the process itself.
-    let itself = || rule(vec![is(0, u64::from(own))?]);
-    rules.insert(SYS_tgkill, vec![itself()?]);
-    rules.insert(SYS_kill, vec![itself()?]);
+    send_signals(&mut rules, Some(&[own]))?;
     let sockets = if direct { SOCKET_IOCTLS } else { &[] };
     rules.insert(SYS_ioctl, one_of(1, &[IOCTLS, sockets].concat())?);
     rules.insert(SYS_prctl, one_of_ints(0, PRCTLS)?);
@@ -502,6 +497,46 @@ fn narrow(rules: &mut Rules) -> Result<(), BackendError> {
     for (call, only) in narrowed {
         rules.entry(call).and_modify(|rules| *rules = only);
     }
+    Ok(())
+}
+
+/// The calls that send signals: to `receivers`, or to whomever Landlock lets through. No SIGCONT is sent, by which a
+/// plugin would wake itself while the host has stopped it between two calls.
+fn send_signals(rules: &mut Rules, receivers: Option<&[u32]>) -> Result<(), BackendError> {
+    for (call, argument) in [
+        (SYS_kill, 1),
+        (SYS_tgkill, 2),
+        (SYS_tkill, 1),
+        (SYS_rt_sigqueueinfo, 1),
+        (SYS_rt_tgsigqueueinfo, 2),
+    ] {
+        let signal = || {
+            let waking = SIGCONT.cast_unsigned().into();
+            SeccompCondition::new(argument, Dword, SeccompCmpOp::Ne, waking)
+        };
+        let allowed: Vec<SeccompRule> = match receivers {
+            None => vec![rule(vec![signal()?])?],
+            // The others name a thread, or are for programs of their own.
+            Some(receivers) if call == SYS_kill || call == SYS_tgkill => {
+                let to = |receiver: &u32| rule(vec![is(0, (*receiver).into())?, signal()?]);
+                receivers.iter().map(to).collect::<Result<_, _>>()?
+            }
+            Some(_) => {
+                rules.remove(&call);
+                continue;
+            }
+        };
+        rules.insert(call, allowed);
+    }
+    Ok(())
+}
+
+/// Private memory, or shared memory of a file. What is shared and no file's stays when a process gives it up
+/// (madvise(2)), so that nobody would see whose it is.
+fn map_memory(rules: &mut Rules, files: bool) -> Result<(), BackendError> {
+    let private = rule(vec![masked(3, MAP_TYPE, MAP_PRIVATE)?])?;
+    let of_file = rule(vec![masked(3, MAP_ANONYMOUS, 0)?])?;
+    rules.insert(SYS_mmap, if files { vec![private, of_file] } else { vec![private] });
     Ok(())
 }
 
@@ -581,13 +616,11 @@ mod tests {
         let permissions = Permissions { exec: true, ..Permissions::default() };
         let scoped = allowed(&permissions, 7, true).unwrap();
         let unscoped = allowed(&permissions, 7, false).unwrap();
-        let free = Some(&vec![]);
         for call in [SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo] {
-            assert_eq!(scoped.get(&call), free, "{call}");
-            assert_ne!(unscoped.get(&call), free, "{call}");
+            assert_eq!(scoped[&call].len(), 1, "to anybody: {call}");
+            assert_ne!(unscoped.get(&call), scoped.get(&call), "{call}");
         }
         assert_eq!(unscoped[&SYS_kill].len(), 2, "its group and itself");
-        assert_eq!(unscoped[&SYS_tgkill].len(), 1, "itself");
         assert!(!unscoped.contains_key(&SYS_tkill));
     }
 
