@@ -149,7 +149,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("ENOENT: the working directory has no name any more", &["write_here"]),
     (STATE, &["see_environment", "gain_privileges", "dump_core", "keep_signals_waiting"]),
-    ("EACCES: what is written to memory is never run", &["make_code"]),
+    ("EPERM: what is written to memory is never run", &["make_code"]),
     (LIMIT, &["take_memory", "take_descriptors"]),
     (
         ALLOWED,
@@ -359,7 +359,6 @@ fn programs_are_granted_all_but_what_leads_out() {
             ("clone_child", "OK"),
             ("exec_program", "EFAULT"),
             ("make_code", "OK"),
-            ("memory_file", "OK"),
             ("socket_pair", "OK"),
             ("signal_group", "OK"),
             ("allowed_thread", "OK"),
@@ -465,7 +464,8 @@ fn ordinary_programs_run() {
     for command in [
         "cp /usr/bin/env copy && ! ./copy true && ls -l copy && cat copy | sort | uniq -c | tail -n 1",
         "tar -c made | tar -t && mkdir -p a/b && mv a c && find c -name b | xargs rmdir && rm -r c",
-        "timeout 60 true; sleep 60 & kill $! && ! wait $!",
+        // Landlock before Linux 6.12 can't tell whom a signal is sent to, so there none may be sent to another process.
+        "timeout 60 true; sleep 60 & if kill $!; then ! wait $!; fi",
         "head -c 100000 /dev/urandom > noise && gzip -c noise | gunzip -c | cmp - noise && dd if=noise of=half bs=1 count=9",
         "echo {} > settings && sed -i s/x/y/ settings && ln -s settings link && readlink link && date && id",
     ] {
@@ -780,7 +780,8 @@ fn a_directory_that_root_cannot_write_to_without_capabilities_is_pointed_at_befo
     let host = hostile("");
     let directory = host.path("of-somebody");
     fs::create_dir(&directory).unwrap();
-    if chown(&directory, Some(1000), None).is_err() {
+    // A number that no user has who runs this.
+    if chown(&directory, Some(54_321), None).is_err() {
         return skipped("needs root");
     }
     host.config(&format!(
@@ -791,7 +792,7 @@ fn a_directory_that_root_cannot_write_to_without_capabilities_is_pointed_at_befo
     assert_ne!(run.code, 0, "{}", run.stderr);
     run.says(&format!("permissions.write: {} can't be written to", directory.display()))
         .says("runs as root without capabilities")
-        .says("of-somebody belongs to user 1000: run the host as that user");
+        .says("of-somebody belongs to user 54321: run the host as that user");
 }
 
 #[test]

@@ -168,6 +168,7 @@ fn permission_for(name: &str) -> Option<&'static str> {
             Some("network")
         }
         "execve" | "execveat" | "fork" | "vfork" | "clone" | "wait4" | "waitid" => Some("exec"),
+        "mmap" | "mprotect" => Some("jit"),
         "creat" | "mkdir" | "mkdirat" | "rmdir" | "unlink" | "unlinkat" | "rename" | "renameat"
         | "renameat2" | "link" | "linkat" | "symlink" | "symlinkat" | "fallocate" | "ftruncate"
         | "flock" | "fsync" | "fdatasync" => Some("write"),

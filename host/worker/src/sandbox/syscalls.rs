@@ -412,7 +412,7 @@ pub(super) fn allowed(
         of_a_library(permissions, own)?
     };
     narrow(&mut rules)?;
-    map_memory(&mut rules, permissions.exec || !permissions.write.is_empty())?;
+    map_memory(&mut rules, permissions)?;
     if direct {
         rules.insert(SYS_socket, internet_sockets()?);
     }
@@ -531,12 +531,32 @@ fn send_signals(rules: &mut Rules, receivers: Option<&[u32]>) -> Result<(), Back
     Ok(())
 }
 
-/// Private memory, or shared memory of a file. What is shared and no file's stays when a process gives it up
-/// (madvise(2)), so that nobody would see whose it is.
-fn map_memory(rules: &mut Rules, files: bool) -> Result<(), BackendError> {
-    let private = rule(vec![masked(3, MAP_TYPE, MAP_PRIVATE)?])?;
-    let of_file = rule(vec![masked(3, MAP_ANONYMOUS, 0)?])?;
-    rules.insert(SYS_mmap, if files { vec![private, of_file] } else { vec![private] });
+/// Private memory, and for who writes files also shared memory of a file. What is shared and no file's stays when a
+/// process gives it up (madvise(2)), so that nobody would see whose it is.
+///
+/// What was written is not made a part of the program, unless that is granted. Linux itself refuses it since 6.3
+/// (PR_SET_MDWE); a filter does it everywhere, and lets the host tell of it.
+fn map_memory(rules: &mut Rules, permissions: &Permissions) -> Result<(), BackendError> {
+    let files = permissions.exec || !permissions.write.is_empty();
+    let private = || masked(3, MAP_TYPE, MAP_PRIVATE);
+    let of_file = || masked(3, MAP_ANONYMOUS, 0);
+    if permissions.makes_code() {
+        let mut maps = vec![rule(vec![private()?])?];
+        if files {
+            maps.push(rule(vec![of_file()?])?);
+        }
+        rules.insert(SYS_mmap, maps);
+        return Ok(());
+    }
+    let mut maps = Vec::new();
+    for lacking in [PROT_WRITE, PROT_EXEC] {
+        maps.push(rule(vec![private()?, masked(2, lacking, 0)?])?);
+        if files {
+            maps.push(rule(vec![of_file()?, masked(2, lacking, 0)?])?);
+        }
+    }
+    rules.insert(SYS_mmap, maps);
+    rules.insert(SYS_mprotect, vec![rule(vec![masked(2, PROT_EXEC, 0)?])?]);
     Ok(())
 }
 
