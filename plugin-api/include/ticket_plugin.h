@@ -21,6 +21,7 @@
  *  R4 Threads. Calls on one instance never overlap, but may come from different
  *     threads. Different instances may be called at the same time. A `ticket_call`
  *     is only for the thread that received it, and only until that function returns.
+ *     Between calls the process is stopped (Linux): threads of yours don't run then.
  *  R5 Unwinding. No exception, panic or longjmp may cross this boundary.
  *  R6 Time. Functions may block. They should return before call->remaining_ms() is 0;
  *     the host may kill the process of a plugin that doesn't.

@@ -265,6 +265,23 @@ impl Gateway {
     }
 }
 
+/// The hosts of the proxy of the config, or else of those that environment variables name.
+fn proxy_hosts(configured: Option<&Url>, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    const VARIABLES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+    let host = |url: &Url| url.host_str().map(str::to_owned);
+    if let Some(url) = configured {
+        return host(url).into_iter().collect();
+    }
+    let names = VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let proxies = names.filter_map(|name| {
+        let text = variable(&name)?;
+        // One without a scheme is an HTTP proxy.
+        let whole = if text.contains("://") { text } else { format!("http://{text}") };
+        host(&Url::parse(&whole).ok()?)
+    });
+    proxies.collect()
+}
+
 /// A client for the host's own requests, which go through the environment's proxy and trust the system's
 /// certificates.
 pub(crate) fn plain_client() -> Result<Client> {
@@ -289,8 +306,9 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
 }
 
 fn build(route: &Route) -> Result<Client> {
-    let proxy = route.proxy.as_ref().and_then(Url::host_str).map(str::to_owned);
-    let mut builder = builder().dns_resolver(Resolver { fence: Arc::clone(&route.fence), proxy });
+    let proxies = proxy_hosts(route.proxy.as_ref(), |name| std::env::var(name).ok());
+    let fence = Arc::clone(&route.fence);
+    let mut builder = builder().dns_resolver(Resolver { fence, proxies });
     if let Some(path) = &route.ca_file {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
             cause: Some(cause),
@@ -473,6 +491,19 @@ mod tests {
             matches!(&outcome, HttpAnswer::NotSent(why) if why.contains("refused")),
             "{outcome:?}"
         );
+    }
+
+    #[test]
+    fn the_proxies_of_the_environment_are_known_unless_the_config_has_its_own() {
+        let variable = |name: &str| match name {
+            "HTTPS_PROXY" => Some("http://user:secret@proxy.corp.test:3128".to_owned()),
+            "all_proxy" => Some("other.corp.test:8080".to_owned()),
+            "HTTP_PROXY" => Some("no proxy".to_owned()),
+            _ => None,
+        };
+        assert_eq!(proxy_hosts(None, variable), ["proxy.corp.test", "other.corp.test"]);
+        let own = Url::parse("http://own.test:1").unwrap();
+        assert_eq!(proxy_hosts(Some(&own), variable), ["own.test"]);
     }
 
     #[test]

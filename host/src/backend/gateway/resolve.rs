@@ -17,8 +17,8 @@ use crate::origin::Origin;
 #[derive(Debug)]
 pub(super) struct Resolver {
     pub(super) fence: Arc<Fence>,
-    /// The host of the proxy that the operator wrote in the config. Requests through a proxy ask for no other name.
-    pub(super) proxy: Option<String>,
+    /// The hosts of the proxies that the operator named. Requests through a proxy ask for no other name.
+    pub(super) proxies: Vec<String>,
 }
 
 /// Why a name was not resolved: the operator didn't write it, and it leads nowhere but inside.
@@ -34,7 +34,7 @@ pub(super) struct Inward {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let is_proxy = self.proxy.as_deref().is_some_and(|p| p.eq_ignore_ascii_case(name.as_str()));
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(name.as_str()));
         let below = self.fence.only_below(name.as_str()).filter(|_| !is_proxy);
         Box::pin(async move {
             let mut found = look_up(name.as_str()).await?;
