@@ -288,10 +288,8 @@ impl Leader {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if self.reap().is_none() {
-            // It is killed, so it ends at once. An error means that it was reaped by somebody else.
-            let _ = lock(&self.leader).child.wait();
-        }
+        // Who drops it without `bury` is about to end, together with the host.
+        self.reap();
     }
 }
 

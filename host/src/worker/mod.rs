@@ -240,8 +240,11 @@ impl Worker {
         let (output, stderr) = (child.stdout.take(), child.stderr.take());
         let group = Group::new(child, image.map_or(0, length));
         let missing = || io::Error::other("a pipe to the worker is missing");
-        let output = ChildStdout::from_std(output.ok_or_else(missing)?)?;
-        let stderr = ChildStderr::from_std(stderr.ok_or_else(missing)?)?;
+        let pipes = || -> io::Result<_> {
+            let output = ChildStdout::from_std(output.ok_or_else(missing)?)?;
+            Ok((output, ChildStderr::from_std(stderr.ok_or_else(missing)?)?))
+        };
+        let (output, stderr) = pipes().inspect_err(|_| group.bury())?;
         let last_words = LastWords::default();
         let listener = stderr::listen(stderr, last_words.clone(), Arc::downgrade(&group));
         Ok(Worker {
