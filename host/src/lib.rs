@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 mod error;
 mod incident;
+mod lock;
 pub mod metrics;
 mod origin;
 pub mod plugins;

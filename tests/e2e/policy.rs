@@ -6,10 +6,10 @@ use std::process::Command;
 
 use ticket_host_tests::{Installation, Run, c_plugin, run, rust_plugin};
 
-const INCIDENT: &[u8] = br#"{"description": "x", "pk": 1, "source": {"name": "n"}}"#;
+pub(crate) const INCIDENT: &[u8] = br#"{"description": "x", "pk": 1, "source": {"name": "n"}}"#;
 
 /// An installation whose backend `b` makes files. `first` stands at the beginning of the config.
-fn host(first: &str) -> Installation {
+pub(crate) fn host(first: &str) -> Installation {
     let host = Installation::new();
     host.add(&rust_plugin("local"));
     host.config(&format!("{first}\n{}", host.local("b")));
@@ -29,7 +29,7 @@ fn filtered(error: &str, part: &str, host: &Installation, arguments: &[&str]) ->
     filtered
 }
 
-fn tickets(host: &Installation) -> usize {
+pub(crate) fn tickets(host: &Installation) -> usize {
     fs::read_dir(host.path("tickets")).unwrap().count()
 }
 

@@ -1,23 +1,7 @@
 //! The sandbox on other kernels than this machine's. `tests/real/kernels.sh` boots each of them under qemu, and runs there
 //! those tests that its table names.
 
-use std::fs;
-
-use ticket_host_tests::{Installation, rust_plugin};
-
-const INCIDENT: &[u8] = br#"{"description": "x", "pk": 1, "source": {"name": "n"}}"#;
-
-/// An installation whose backend `b` makes files. `first` stands at the beginning of the config.
-fn host(first: &str) -> Installation {
-    let host = Installation::new();
-    host.add(&rust_plugin("local"));
-    host.config(&format!("{first}\n{}", host.local("b")));
-    host
-}
-
-fn tickets(host: &Installation) -> usize {
-    fs::read_dir(host.path("tickets")).unwrap().count()
-}
+use crate::policy::{INCIDENT, host, tickets};
 
 #[test]
 #[ignore = "tests/real/kernels.sh runs it"]

@@ -4,11 +4,12 @@
 //! Invariant: a worker of a backend has a place from before its start until it is dropped.
 
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, Weak};
 
 use tokio::sync::Notify;
 
 use super::pool::IdleList;
+use crate::lock::lock;
 
 /// The places of this process. There is one of these, as it is this process whose children the workers are; so it
 /// stays when the backends are made anew.
@@ -124,11 +125,6 @@ impl Drop for Place {
         self.0.state().taken -= 1;
         self.0.freed.notify_one();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

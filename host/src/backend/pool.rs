@@ -3,7 +3,7 @@
 //! Invariant: at most `concurrency` calls are under way at once, each on an instance of its own. An instance that
 //! broke the rules is not used again. All backends' workers together have bounds of their own: see [`super::places`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +19,7 @@ use super::call::CallContext;
 use super::in_process::{self, Blocking};
 use super::places::{PLACES, Place};
 use crate::config::Isolation;
+use crate::lock::lock;
 use crate::worker::{Confinement, GRACE, Peer, Worker, WorkerError};
 
 /// What is needed to open an instance.
@@ -124,7 +125,7 @@ impl Pool {
     }
 
     fn next_idle(&self) -> Option<Instance> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         // The one that was used last is used first. One that was killed while it was idle is dropped here.
         std::iter::from_fn(|| idle.pop()).map(|idle| idle.instance).find(|instance| {
             let Instance::Worker(worker, _) = instance else { return true };
@@ -211,7 +212,7 @@ impl<'a> Taken<'a> {
     /// Makes the instance idle, so that another call can take it.
     pub(super) fn give_back(self) {
         let idle = Idle { since: Instant::now(), instance: self.instance };
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+        lock(&self.pool.idle).push(idle);
         PLACES.is_idle();
     }
 }

@@ -8,10 +8,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ticket_host_worker::permissions::{self, Permissions};
 
+use crate::lock::lock;
 use crate::metrics::Metrics;
 
 /// Refused calls that a worker may make at once without being slowed down, as a language's runtime does when it starts.
@@ -77,7 +78,7 @@ impl Denials {
     /// The names of the calls that were refused so far. None where the kernel doesn't tell.
     pub(crate) fn names(&self) -> Option<Vec<String>> {
         let heard = self.heard.load(Ordering::Relaxed);
-        heard.then(|| self.calls().iter().map(|call| name(*call)).collect())
+        heard.then(|| lock(&self.calls).iter().map(|call| name(*call)).collect())
     }
 
     /// To be called once the kernel tells of refused calls.
@@ -91,7 +92,7 @@ impl Denials {
         if let Whose::Backend { name, metrics, .. } = &self.whose {
             metrics.sandbox_denial(name);
         }
-        let news = News::of(&mut self.calls(), call);
+        let news = News::of(&mut lock(&self.calls), call);
         if let Some(line) = news.and_then(|news| self.line(call, news)) {
             tracing::warn!("{line}");
         }
@@ -124,11 +125,6 @@ impl Denials {
                 "{whose} more than {MOST_NAMED} different system calls; those after that are not named here"
             )),
         }
-    }
-
-    fn calls(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        // A panic while somebody held the lock leaves nothing half-done: each statement leaves a valid set.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -314,7 +310,7 @@ mod tests {
         backend.note(socket);
         backend.note(socket);
         assert_eq!(backend.names(), None, "the kernel told nothing");
-        assert!(backend.calls().contains(&socket));
+        assert!(lock(&backend.calls).contains(&socket));
         let text = metrics.text(&[], crate::store::Timestamp::now());
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
     }

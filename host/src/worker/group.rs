@@ -8,7 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 #[cfg(unix)]
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::cgroup::{self, Cgroup};
 use super::watch::{self, Usage};
 use super::{GRACE, describe};
+use crate::lock::lock;
 
 /// How long after a worker's end the host still reads what it wrote before that. Nothing more comes: whoever held the
 /// pipe is killed.
@@ -306,9 +307,4 @@ fn keeper(group: u32) -> io::Result<Child> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -96,7 +96,7 @@ impl Worker {
     /// # Errors
     /// The process can't be started or confined, or the library can't be loaded.
     pub async fn load(image: &Image, confinement: &Confinement) -> Result<Worker, WorkerError> {
-        Worker::load_with(&[], image, confinement).await
+        Worker::load_with(&[], Some(image), confinement).await
     }
 
     /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
@@ -112,7 +112,7 @@ impl Worker {
     ) -> Result<Worker, WorkerError> {
         let numbers = runs.iter().flat_map(|(threads, times)| [threads, times]);
         let mode: Vec<String> = numbers.map(usize::to_string).collect();
-        Worker::load_with(&mode, image, confinement).await
+        Worker::load_with(&mode, Some(image), confinement).await
     }
 
     /// What the sandbox can't enforce on this machine, one sentence each. Nothing is loaded.
@@ -121,28 +121,24 @@ impl Worker {
     /// The process can't be started.
     pub async fn unconfinable() -> Result<Vec<String>, WorkerError> {
         let confinement = Confinement::nothing(Policy::BestEffort);
-        let mut worker = Worker::start(&[], &confinement, None).map_err(WorkerError::Start)?;
-        let started = Instant::now();
-        match timeout(LOADING, worker.confine(&confinement)).await {
-            Err(_) => Err(worker.kill(started).await),
-            Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
-            Ok(Ok(result)) => result.map(|()| worker.unconfined.clone()),
-        }
+        let worker = Worker::load_with(&[], None, &confinement).await?;
+        Ok(worker.unconfined.clone())
     }
 
+    /// Starts a worker and has it confine itself, and then load the library if there is one.
     async fn load_with(
         mode: &[String],
-        image: &Image,
+        image: Option<&Image>,
         confinement: &Confinement,
     ) -> Result<Worker, WorkerError> {
-        let started = Worker::start(mode, confinement, Some(image));
+        let started = Worker::start(mode, confinement, image);
         let mut worker = started.map_err(WorkerError::Start)?;
         let group = Arc::clone(&worker.group);
         let started = Instant::now();
         let loading = async {
-            match worker.confine(confinement).await? {
-                Ok(()) => worker.take_in(image).await,
-                refused => Ok(refused),
+            match (worker.confine(confinement).await?, image) {
+                (Ok(()), Some(image)) => worker.take_in(image).await,
+                (confined, _) => Ok(confined),
             }
         };
         match timeout(LOADING, group.attended(loading)).await {
@@ -369,13 +365,15 @@ fn shown(sentence: &str) -> String {
     terminal::short_line(sentence, LONGEST_SENTENCE)
 }
 
-/// Bytes of a library's copy in memory. Elsewhere than on Linux there is none.
+/// Bytes of a library's copy in memory.
+#[cfg(target_os = "linux")]
 fn length(image: &Image) -> u64 {
-    #[cfg(target_os = "linux")]
-    return rustix::fs::fstat(&image.copy).map_or(0, |stat| stat.st_size.cast_unsigned());
-    #[cfg(not(target_os = "linux"))]
-    let _ = image;
-    #[cfg(not(target_os = "linux"))]
+    rustix::fs::fstat(&image.copy).map_or(0, |stat| stat.st_size.cast_unsigned())
+}
+
+/// There is no copy.
+#[cfg(not(target_os = "linux"))]
+fn length(_: &Image) -> u64 {
     0
 }
 

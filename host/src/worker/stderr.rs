@@ -1,7 +1,7 @@
 //! Reads what a worker writes to standard error. The end of it is kept for the error message if the worker
 //! dies. A worker that writes without end is slowed down and then killed.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use crate::token_bucket::TokenBucket;
 
 use super::group::Group;
+use crate::lock::lock;
 
 /// Bytes that are kept of what was written last.
 const KEPT: usize = 2048;
@@ -29,19 +30,14 @@ pub(super) struct LastWords(Arc<Mutex<Vec<u8>>>);
 impl LastWords {
     /// Takes what was written since the last time, or the end of that if it was much.
     pub(super) fn take(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut *self.end())).into_owned()
+        String::from_utf8_lossy(&std::mem::take(&mut *lock(&self.0))).into_owned()
     }
 
     fn add(&self, bytes: &[u8]) {
-        let mut end = self.end();
+        let mut end = lock(&self.0);
         end.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
         let over = end.len().saturating_sub(KEPT);
         end.drain(..over);
-    }
-
-    fn end(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        // A panic while somebody held the lock leaves nothing half-done: each statement leaves valid values.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

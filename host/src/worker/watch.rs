@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::cgroup;
 use super::group::Group;
+use crate::lock::lock;
 
 /// Threads that a worker may have, with those of the programs that its plugin started. Plugins need one; some
 /// languages' runtimes have one more for each processor.
@@ -122,7 +123,7 @@ static BLIND: AtomicBool = AtomicBool::new(false);
 
 /// Takes a new group into the list.
 pub(super) fn add(group: &Arc<Group>) {
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = lock(&ALL);
     all.retain(|group| group.strong_count() > 0);
     all.push(Arc::downgrade(group));
 }
@@ -206,7 +207,7 @@ fn memory_here() -> Option<u64> {
 /// Kills the largest worker if all together have more memory than they may have.
 pub(super) fn weigh_all() {
     let all: Vec<Arc<Group>> = {
-        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lock(&ALL);
         all.iter().filter_map(Weak::upgrade).collect()
     };
     let memory: Vec<u64> = all.iter().map(|group| group.memory.load(Ordering::Relaxed)).collect();

@@ -132,8 +132,8 @@ fn sealed(path: &Path, bytes: &[u8]) -> io::Result<std::os::fd::OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut copy = File::from(memfd_create(name, flags)?);
     io::Write::write_all(&mut copy, bytes)?;
-    // Nobody has the copy mapped, so there is no writing but future writing. SealFlags::WRITE would wait for milliseconds until
-    // no page of it is in use anywhere.
+    // Nobody has the copy mapped, so there is no writing but future writing; SealFlags::WRITE would look through all
+    // pages for somebody who still writes, and may wait.
     let seals = SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     fcntl_add_seals(&copy, seals)?;
     Ok(copy.into())
