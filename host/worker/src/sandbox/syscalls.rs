@@ -531,32 +531,31 @@ fn send_signals(rules: &mut Rules, receivers: Option<&[u32]>) -> Result<(), Back
     Ok(())
 }
 
-/// Private memory, and for who writes files also shared memory of a file. What is shared and no file's stays when a
-/// process gives it up (madvise(2)), so that nobody would see whose it is.
+/// Private memory, also such as Linux may drop (since 6.11: the C library keeps the state of its random numbers there),
+/// and for who writes files also shared memory of a file. What is shared and no file's stays when a process gives it up
+/// (madvise(2)), so that nobody would see whose it is.
 ///
 /// What was written is not made a part of the program, unless that is granted. Linux itself refuses it since 6.3
 /// (PR_SET_MDWE); a filter does it everywhere, and lets the host tell of it.
 fn map_memory(rules: &mut Rules, permissions: &Permissions) -> Result<(), BackendError> {
-    let files = permissions.exec || !permissions.write.is_empty();
-    let private = || masked(3, MAP_TYPE, MAP_PRIVATE);
-    let of_file = || masked(3, MAP_ANONYMOUS, 0);
-    if permissions.makes_code() {
-        let mut maps = vec![rule(vec![private()?])?];
-        if files {
-            maps.push(rule(vec![of_file()?])?);
-        }
-        rules.insert(SYS_mmap, maps);
-        return Ok(());
+    let mut kinds = vec![masked(3, MAP_TYPE, MAP_PRIVATE)?, masked(3, MAP_TYPE, MAP_DROPPABLE)?];
+    if permissions.exec || !permissions.write.is_empty() {
+        kinds.push(masked(3, MAP_ANONYMOUS, 0)?);
     }
     let mut maps = Vec::new();
-    for lacking in [PROT_WRITE, PROT_EXEC] {
-        maps.push(rule(vec![private()?, masked(2, lacking, 0)?])?);
-        if files {
-            maps.push(rule(vec![of_file()?, masked(2, lacking, 0)?])?);
+    for kind in kinds {
+        if permissions.makes_code() {
+            maps.push(rule(vec![kind])?);
+            continue;
+        }
+        for lacking in [PROT_WRITE, PROT_EXEC] {
+            maps.push(rule(vec![kind.clone(), masked(2, lacking, 0)?])?);
         }
     }
     rules.insert(SYS_mmap, maps);
-    rules.insert(SYS_mprotect, vec![rule(vec![masked(2, PROT_EXEC, 0)?])?]);
+    if !permissions.makes_code() {
+        rules.insert(SYS_mprotect, vec![rule(vec![masked(2, PROT_EXEC, 0)?])?]);
+    }
     Ok(())
 }
 
