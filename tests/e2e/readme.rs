@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use ticket_host_tests::{Installation, Run, built, library_name, run, rust_plugin, skipped};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -41,4 +44,57 @@ fn the_readmes_commands_are_the_ones_that_are_run_here() {
     assert!(ci.contains("cargo test --workspace"));
     let incident = "tests/incidents/plugin-open-infinity.json";
     assert!(readme.contains(&format!("create {incident}\n")) && root().join(incident).exists());
+}
+
+/// The lines for a shell that have `words` in them, as they are printed.
+fn lines_with(words: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.find(|block| block.contains(words)).unwrap().to_owned()
+}
+
+/// Runs lines by the shell that every system has, in the repository; the first that fails ends it.
+fn sh(lines: &str) -> Run {
+    let mut command = Command::new("sh");
+    command.args(["-euc", lines]).current_dir(root());
+    run(command, b"")
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_built_is_installed_by_the_readmes_lines() {
+    let to = tempfile::tempdir().unwrap();
+    let lines = lines_with("/usr/local/bin")
+        .replace("target/release", built().to_str().unwrap())
+        .replace("/usr/local", to.path().to_str().unwrap());
+    sh(&lines).ended(0);
+    assert!(to.path().join("bin/ticket-host").exists());
+    for plugin in ["local", "rt"] {
+        let library = to.path().join("lib/ticket-host/plugins").join(library_name(plugin));
+        assert!(library.exists(), "{}", library.display());
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn the_readmes_first_incident_for_the_service_gets_its_ticket() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return skipped("needs curl");
+    }
+    let host = Installation::new();
+    host.add(&rust_plugin("local")).config(&host.local("local"));
+    let service = host.serve();
+    let lines = lines_with("curl").replace("http://127.0.0.1:8620", &service.url);
+    assert_eq!(sh(&lines).ended(0).json()["state"], "created");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_readmes_plugin_in_c_is_compiled_by_its_lines() {
+    let to = tempfile::tempdir().unwrap();
+    let lines = lines_with("-o demo/")
+        .replace("./target/debug", built().to_str().unwrap())
+        .replace("demo", to.path().to_str().unwrap());
+    let shown = sh(&lines).ended(0).stdout;
+    assert!(shown.starts_with("webhook "), "{shown}");
 }
