@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// For Rust, the directory of the crate ticket-plugin-api [default: the one in the sources that this
-    /// program was built from, else the crate on crates.io]
+    /// program was built from, or in the package ticket-host-dev, else the crate on crates.io]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -118,7 +118,10 @@ fn api_dependency(named: Option<&Path>) -> String {
     let named = named.and_then(|path| std::path::absolute(path).ok());
     let directory = named.or_else(|| {
         let program = std::env::current_exe().ok()?;
-        let mut beside = program.ancestors().map(|directory| directory.join("plugin-api"));
+        // In its sources, or where packages put it.
+        let mut beside = program.ancestors().flat_map(|directory| {
+            ["plugin-api", "share/ticket-host/plugin-api"].map(|below| directory.join(below))
+        });
         beside.find(|directory| directory.join("include/ticket_plugin.h").is_file())
     });
     match directory {
