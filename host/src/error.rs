@@ -27,6 +27,8 @@ pub enum Kind {
     Import,
     /// The command line, or an incident, is not one that can be used.
     Usage,
+    /// The program's own answer could not be written; what was done is done. Only the command line has this kind.
+    Output,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Creation => 5,
             Kind::Plugin => 6,
             Kind::Import => 7,
+            Kind::Output => 8,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{print, warn};
+use super::output::{print, print_json};
+use super::warn;
 use crate::backend::KeyedIncident;
 use crate::error::{Error, Result};
 use crate::incident;
@@ -25,9 +26,6 @@ pub(super) struct Arguments {
     /// Send nothing; print each HTTP request that would be sent, without secrets
     #[arg(long)]
     dry_run: bool,
-    /// Print the whole reply as JSON instead of the URL, and errors as JSON too
-    #[arg(long)]
-    pub(super) json: bool,
     /// Create a ticket without looking whether there is one
     #[arg(long)]
     force: bool,
@@ -56,40 +54,29 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     let look = if arguments.force { Look::Never } else { Look::First };
     if arguments.dry_run {
         match tickets::plan(&backend, &wanted, look).await? {
-            plan if arguments.json => print(&format!("{:#}\n", json!(plan))),
+            plan if program.json => print_json(&json!(plan))?,
             Plan::Existing(ticket) => {
-                print(&format!("nothing: the incident has the ticket {}\n", safe(&ticket.url)))
+                print(&format!("nothing: the incident has the ticket {}\n", safe(&ticket.url)))?;
             }
-            Plan::Steps(steps) => print(&format!("{}\n", safe(steps.join("\n").trim_end()))),
+            Plan::Steps(steps) => {
+                print(&format!("{}\n", safe(steps.join("\n").trim_end())))?;
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
     let delivery = tickets::create(&backend, &wanted, look).await?;
-    show(&delivery, arguments.json);
+    show(&delivery, program.json).map_err(|lost| {
+        let what = if delivery.created { "the ticket was made" } else { "there is a ticket" };
+        lost.at(&format!("{what}: {}", delivery.ticket.url))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(delivery: &Delivery, as_json: bool) {
+fn show(delivery: &Delivery, as_json: bool) -> Result<()> {
     let ticket = &delivery.ticket;
     if !ticket.missing_fields.is_empty() {
         warn(&format!("the incident lacks: {}", ticket.missing_fields.join(", ")));
     }
     ticket.warnings.iter().for_each(|warning| warn(warning));
-    if as_json {
-        print(&format!("{:#}\n", json!(delivery)));
-    } else {
-        print(&format!("{}\n", safe(&ticket.url)));
-    }
-}
-
-/// The error as JSON, `{"error": {...}}`, for the program that asked with --json.
-pub(super) fn error_json(error: &Error) -> String {
-    let value = json!({"error": {
-        "kind": error.kind,
-        "message": error.message,
-        "help": error.help,
-        "retry": error.retry,
-        "retry_after_ms": error.retry_after.map(|wait| wait.as_millis() as u64),
-    }});
-    format!("{value:#}\n")
+    if as_json { print_json(&json!(delivery)) } else { print(&format!("{}\n", safe(&ticket.url))) }
 }

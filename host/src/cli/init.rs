@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::json;
 use url::Url;
 
-use super::{print, warn};
+use super::output::{print, print_json};
+use super::warn;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::worker::Worker;
@@ -17,9 +19,9 @@ use crate::worker::Worker;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 
-pub(super) async fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode> {
-    let path = match named {
-        Some(path) => path.to_owned(),
+pub(super) async fn run(_: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
+    let path = match &program.config {
+        Some(path) => path.clone(),
         None => config::user_file().ok_or_else(|| {
             Error::usage("this user has no home directory for the config file")
                 .help("name a file with --config")
@@ -34,7 +36,7 @@ pub(super) async fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode>
     let lacks = Worker::unconfinable().await;
     let lacks = lacks.map_err(|cause| Error::import("the sandbox can't be tried").cause(cause))?;
     let text = starter(&directory.join("tickets"), &lacks);
-    match options().open(&path) {
+    let written = match options().open(&path) {
         Ok(mut file) => {
             file.write_all(text.as_bytes()).map_err(failed)?;
             for lack in &lacks {
@@ -45,13 +47,21 @@ pub(super) async fn run(_: &Arguments, named: Option<&Path>) -> Result<ExitCode>
                     "so the config says sandbox = \"best-effort\"; \"require\" would load no plugin here",
                 );
             }
+            true
         }
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
             warn(&format!("{} is there already and is left as it is", path.display()));
+            false
         }
         Err(cause) => return Err(failed(cause)),
-    }
-    print(&format!("{}\n", path.display()));
+    };
+    let answered = if program.json {
+        print_json(&json!({"config": path, "written": written}))
+    } else {
+        print(&format!("{}\n", path.display()))
+    };
+    let what = if written { "was written" } else { "was there already" };
+    answered.map_err(|lost| lost.at(&format!("the config file {} {what}", path.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

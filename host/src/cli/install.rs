@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::print;
+use serde_json::json;
+
+use super::output::{print, print_json};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::plugins::install::{self, Installed};
@@ -59,7 +61,7 @@ pub(super) async fn install(
         ))
         .help("show its vendor what `ticket-host plugins validate` prints of it"));
     }
-    tell(&staged.install(&trust).await?);
+    tell(&staged.install(&trust).await?, program.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,20 +72,29 @@ pub(super) async fn rollback(
 ) -> Result<ExitCode> {
     let directory = directory(arguments.to.as_deref(), program, config.as_ref())?;
     let trust = config.map(|config| config.trust).unwrap_or_default();
-    tell(&install::rollback(&arguments.name, &directory, &trust).await?);
+    tell(&install::rollback(&arguments.name, &directory, &trust).await?, program.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says which plugin is in its directory now, and which one it replaced.
-fn tell(installed: &Installed) {
+///
+/// # Errors
+/// That could not be said; it is in its directory all the same.
+fn tell(installed: &Installed, as_json: bool) -> Result<()> {
     let Installed { path, manifest, replaced } = installed;
+    let (name, version) = (&manifest.name, &manifest.version);
     let kept = match replaced {
         Some(version) => {
-            format!(" instead of {version}, which `plugins rollback {}` brings back", manifest.name)
+            format!(" instead of {version}, which `plugins rollback {name}` brings back")
         }
         None => String::new(),
     };
-    print(&safe(&format!("{} {}: {}{kept}\n", manifest.name, manifest.version, path.display())));
+    let told = if as_json {
+        print_json(&json!({"name": name, "version": version, "file": path, "replaced": replaced}))
+    } else {
+        print(&safe(&format!("{name} {version}: {}{kept}\n", path.display())))
+    };
+    told.map_err(|lost| lost.at(&format!("{name} {version} is in place as {}", path.display())))
 }
 
 /// The directory that a plugin is put into.

@@ -8,6 +8,7 @@ mod init;
 mod install;
 mod log;
 mod new;
+mod output;
 mod plugins;
 mod queue;
 mod serve;
@@ -19,15 +20,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::{Backend, bound_workers};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
 use crate::terminal::safe;
+use output::{error_json, lost, print_json};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,6 +41,8 @@ Exit codes:
   5  creation: the ticket system refused to create the ticket
   6  plugin: the plugin failed, or gave an answer that can't be understood; serve: a part of the host broke
   7  import: the plugin isn't there, or its library can't be used
+  8  output: the answer could not be written to standard output (a full disk, or a reader that ended before it had
+     all, as `| head` does); what was done is done, and standard error says what that was
 
 Examples:
   ticket-host init
@@ -68,6 +73,9 @@ struct Arguments {
     /// Say more on standard error; give it twice to see every request
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
+    /// Print JSON instead of text on standard output: the answer, or {"error": ...} if there is none
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -93,7 +101,10 @@ enum Command {
 /// Runs the program's command line.
 pub fn main() -> ExitCode {
     keep_memory_private();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(instead) => return say_instead(&instead),
+    };
     // The service has nobody who waits for its answers, so its log says more from the start.
     let serves = matches!(arguments.command, Command::Serve(_));
     let level = match arguments.verbose.saturating_add(u8::from(serves)) {
@@ -116,19 +127,49 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let json = matches!(&arguments.command, Command::Create(create) if create.json);
     let result = runtime.block_on(run(&arguments));
     // A plugin in this process that doesn't return must not keep the program from ending.
     runtime.shutdown_background();
     match result {
         Ok(code) => code,
         Err(error) => {
-            if json {
-                print(&create::error_json(&error));
+            // After an answer that was lost or broke off, an error in its place would be lost too, or misread.
+            if arguments.json && error.kind != Kind::Output {
+                print_error(&error);
             }
             report(&error);
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+/// What clap has to say instead of arguments: a help text, the version, or what is wrong with the command line.
+fn say_instead(said: &clap::Error) -> ExitCode {
+    if said.use_stderr() {
+        if std::env::args_os().any(|argument| argument == "--json") {
+            let text = said.render().to_string();
+            let what = text.strip_prefix("error: ").and_then(|text| text.split("\n\n").next());
+            print_error(&Error::usage(
+                what.unwrap_or("the command line is not complete").trim_end(),
+            ));
+        }
+        // There is no third place to say that this could not be said.
+        let _ = said.print();
+        return ExitCode::from(Kind::Usage.exit_code());
+    }
+    match said.print().and_then(|()| std::io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            report(&lost(cause));
+            ExitCode::from(Kind::Output.exit_code())
+        }
+    }
+}
+
+/// Prints an error as a program's answer. The exit code stays the error's if nobody reads that.
+fn print_error(error: &Error) {
+    if let Err(lost) = print_json(&json!({"error": error_json(error)})) {
+        report(&lost);
     }
 }
 
@@ -153,7 +194,7 @@ fn keep_memory_private() {
 
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
-        Command::Init(init) => init::run(init, arguments.config.as_deref()).await,
+        Command::Init(init) => init::run(init, arguments).await,
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
         Command::Serve(serve) => serve::run(serve, arguments).await,
@@ -190,12 +231,6 @@ impl Arguments {
         }
         Ok(backend)
     }
-}
-
-/// Prints to standard output. If nobody reads it any more (`| head`), what is left is not printed.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// How many there are of something: `1 warning`, `2 warnings`.

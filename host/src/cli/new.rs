@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::json;
 use ticket_plugin_api::abi::host_side::{HEADER, HELPERS};
 
-use super::print;
+use super::output::{print, print_json};
 use crate::error::{Error, Result};
 use crate::plugins::manifest::is_name;
 
@@ -81,7 +82,7 @@ impl Language {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     let name = &arguments.name;
     // The source of a plugin "test" would have the name of its own tests (test.c), and the crate of a plugin
     // "api" that of the crate that it needs (ticket-plugin-api).
@@ -108,8 +109,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         fs::create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
         fs::write(&path, text).map_err(|cause| failed(&path, cause))?;
     }
-    let folder = folder.display();
-    print(&format!("{folder}\nnext: {folder}/README.md says how to build, test and validate it\n"));
+    let readme = folder.join("README.md");
+    let answered = if program.json {
+        print_json(&json!({"folder": folder, "readme": readme}))
+    } else {
+        let (folder, readme) = (folder.display(), readme.display());
+        print(&format!("{folder}\nnext: {readme} says how to build, test and validate it\n"))
+    };
+    answered.map_err(|lost| lost.at(&format!("the plugin is in {}", folder.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

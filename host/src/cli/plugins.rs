@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{install, new, print, validate};
+use super::output::{print, print_json};
+use super::{install, new, validate};
 use crate::backend::schema;
 use crate::config::Config;
 use crate::error::Result;
@@ -17,18 +18,11 @@ use crate::terminal::safe;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List the plugins that were found, also the broken ones
-    List {
-        /// Print JSON instead of text
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Show what a plugin says of itself, its settings, its file and what it was compiled against
     Show {
         /// The plugin's name or alias
         name: String,
-        /// Print JSON instead of text
-        #[arg(long)]
-        json: bool,
     },
     /// Check who vouches for a library, and that nobody else could change it
     Verify {
@@ -43,8 +37,8 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
     match command {
-        Command::Validate(arguments) => return validate::run(arguments).await,
-        Command::New(arguments) => return new::run(arguments),
+        Command::Validate(arguments) => return validate::run(arguments, program).await,
+        Command::New(arguments) => return new::run(arguments, program),
         Command::Install(arguments) => {
             return install::install(arguments, program, config(program)?).await;
         }
@@ -54,25 +48,30 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         Command::Verify { file } => {
             let config = config(program)?;
             let trust = config.map(|config| config.trust).unwrap_or_default();
-            print(&safe(&verify(file, trust).await?));
-        }
-        Command::List { json } => {
-            let catalog = program.discover(config(program)?.as_ref()).await;
-            if *json {
-                print(&format!("{:#}\n", list_json(&catalog)));
+            let plugin = verify(file, trust).await?;
+            if program.json {
+                print_json(&verified_json(&plugin))?;
             } else {
-                print(&safe(&list(&catalog)));
+                print(&safe(&verified(&plugin)))?;
             }
         }
-        Command::Show { name, json } => {
+        Command::List => {
+            let catalog = program.discover(config(program)?.as_ref()).await;
+            if program.json {
+                print_json(&list_json(&catalog))?;
+            } else {
+                print(&safe(&list(&catalog)))?;
+            }
+        }
+        Command::Show { name } => {
             let config = config(program)?;
             let catalog = program.discover(config.as_ref()).await;
             let plugin = catalog.find(name)?;
             let behind = catalog.behind(plugin);
-            if *json {
-                print(&format!("{:#}\n", show_json(plugin, &behind)));
+            if program.json {
+                print_json(&show_json(plugin, &behind))?;
             } else {
-                print(&safe(&show(plugin, &behind, config.as_ref())));
+                print(&safe(&show(plugin, &behind, config.as_ref())))?;
             }
         }
     }
@@ -89,26 +88,41 @@ fn config(program: &super::Arguments) -> Result<Option<Config>> {
     }
 }
 
-/// Who vouches for the library, in a sentence.
+/// The plugin of a library that somebody vouches for.
 ///
 /// # Errors
 /// Whatever would keep the library from being loaded if signatures were required.
-async fn verify(file: &Path, trust: Trust) -> Result<String> {
+async fn verify(file: &Path, trust: Trust) -> Result<Plugin> {
     let trust = Trust { signatures: Signatures::Require, ..trust };
-    let plugin = catalog::inspect(file, &trust).await?;
+    catalog::inspect(file, &trust).await
+}
+
+/// Who vouches for the library, in a sentence.
+fn verified(plugin: &Plugin) -> String {
     let by = match &plugin.vouched.signed_by {
         Some(key) => format!("signed by the key {key}"),
         None => {
-            let names = Vec::from_iter(plugin.vouched.pinned_as).join(", ");
+            let names: Vec<&str> = plugin.vouched.pinned_as.iter().map(String::as_str).collect();
+            let names = names.join(", ");
             format!("pinned by backends as {names}")
         }
     };
     let Plugin { manifest, image, .. } = plugin;
-    let (name, version) = (manifest.name, manifest.version);
-    Ok(format!(
-        "{name} {version}: {by}; nobody else can write to it; its SHA-256 is {}\n",
-        image.sha256
-    ))
+    format!(
+        "{} {}: {by}; nobody else can write to it; its SHA-256 is {}\n",
+        manifest.name, manifest.version, image.sha256
+    )
+}
+
+fn verified_json(plugin: &Plugin) -> Value {
+    json!({
+        "name": plugin.manifest.name,
+        "version": plugin.manifest.version,
+        "file": plugin.path,
+        "sha256": plugin.image.sha256,
+        "signed_by": plugin.vouched.signed_by,
+        "pinned_as": plugin.vouched.pinned_as,
+    })
 }
 
 /// Why a plugin isn't used by its own name; nothing if it is.

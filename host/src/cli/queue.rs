@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::print;
+use super::output::{error_json, print, print_json};
+use super::report;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
@@ -23,9 +24,6 @@ pub(super) enum Command {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// JSON instead of a table
-        #[arg(long)]
-        json: bool,
     },
     /// Show one ticket with all its tries, as JSON
     Show { id: i64 },
@@ -76,29 +74,30 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let settings = program.load_config()?.queue;
     let store = Sqlite::open(&settings.path, settings.max_bytes).await?;
     match command {
-        Command::List { which, limit, json } => {
+        Command::List { which, limit } => {
             let most = i64::try_from(*limit).unwrap_or(i64::MAX);
             let jobs = store.list(&Filter { most, ..which.filter() }).await?;
-            if *json {
+            if program.json {
                 let views: Vec<JobView> = jobs.into_iter().map(JobView::from).collect();
-                print(&format!("{:#}\n", json!(views)));
+                print_json(&json!(views))?;
             } else {
-                print(&safe(&table(&jobs)));
+                print(&safe(&table(&jobs)))?;
             }
         }
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let view = JobView::with(job, store.attempts(*id).await?);
-            print(&format!("{:#}\n", json!(view)));
+            print_json(&json!(view))?;
         }
         Command::Retry { which } => {
             let until = Timestamp::now() + settings.retry_for;
             let order = Order::Retry { until, settle: settings.settle };
-            all(&store, which, order, &[State::Queued, State::Unknown, State::Failed]).await?;
+            let states = [State::Queued, State::Unknown, State::Failed];
+            return order_all(&store, which, order, &states, program.json).await;
         }
         Command::Cancel { which } => {
             let states = [State::Queued, State::Unknown, State::Failed];
-            all(&store, which, Order::Cancel, &states).await?;
+            return order_all(&store, which, Order::Cancel, &states, program.json).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -130,46 +129,98 @@ impl Which {
 
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
 /// unless the kind says another one. Those with the numbers must be of the kind, too.
-async fn all(store: &Sqlite, which: &Several, order: Order, states: &[State]) -> Result<()> {
-    let mut refused = false;
-    for id in &which.ids {
-        refused |= match store.get(*id).await?.and_then(|job| which.which.lacks(&job)) {
-            Some(lack) => {
-                super::report(&Error::usage(format!("ticket {id} {lack}")));
-                true
-            }
-            None => !one(store, *id, order).await?,
-        };
+async fn order_all(
+    store: &Sqlite,
+    which: &Several,
+    order: Order,
+    states: &[State],
+    as_json: bool,
+) -> Result<ExitCode> {
+    let mut orders = Orders { as_json, ..Orders::default() };
+    let ended = orders.give(store, which, order, states).await;
+    let refused = match ended {
+        Ok(()) if orders.refused.is_empty() => None,
+        Ok(()) => Some(Error::usage("not all of that could be done; see above")),
+        Err(error) => Some(error),
+    };
+    if as_json {
+        orders.printed = print_json(&json!({
+            "tickets": orders.done,
+            "refused": orders.refused,
+            "error": refused.as_ref().map(error_json),
+        }));
     }
-    let mut filter = which.which.filter();
-    while which.ids.is_empty() {
-        let page = store.list(&filter).await?;
-        let Some(last) = page.last() else { break };
-        filter.after = last.id;
-        for job in &page {
-            if filter.state.is_some() || states.contains(&job.state) {
-                refused |= !one(store, job.id, order).await?;
-            }
-        }
+    if let Some(error) = &refused {
+        report(error);
     }
-    if refused {
-        return Err(Error::usage("not all of that could be done; see above"));
-    }
-    Ok(())
+    orders.printed.map_err(|lost| lost.at("the orders were given"))?;
+    Ok(ExitCode::from(refused.map_or(0, |error| error.kind.exit_code())))
 }
 
-/// Whether it could be done.
-async fn one(store: &Sqlite, id: i64, order: Order) -> Result<bool> {
-    match store.order(id, order).await {
-        Ok(job) => {
-            print(&format!("{id}: {}\n", job.state.name()));
-            Ok(true)
+/// Orders that are being given, and what came of each.
+#[derive(Debug)]
+struct Orders {
+    as_json: bool,
+    done: Vec<Value>,
+    refused: Vec<Value>,
+    /// Whether all could be told so far. Where it can't, the orders are given all the same.
+    printed: Result<()>,
+}
+
+impl Default for Orders {
+    fn default() -> Orders {
+        Orders { as_json: false, done: Vec::new(), refused: Vec::new(), printed: Ok(()) }
+    }
+}
+
+impl Orders {
+    /// # Errors
+    /// The store broke: the rest was not done.
+    async fn give(
+        &mut self,
+        store: &Sqlite,
+        which: &Several,
+        order: Order,
+        states: &[State],
+    ) -> Result<()> {
+        for id in &which.ids {
+            match store.get(*id).await?.and_then(|job| which.which.lacks(&job)) {
+                Some(lack) => self.refuse(*id, &Error::usage(format!("ticket {id} {lack}"))),
+                None => self.give_one(store, *id, order).await?,
+            }
         }
-        Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
-            super::report(&Error::from(error));
-            Ok(false)
+        let mut filter = which.which.filter();
+        while which.ids.is_empty() {
+            let page = store.list(&filter).await?;
+            let Some(last) = page.last() else { break };
+            filter.after = last.id;
+            for job in &page {
+                if filter.state.is_some() || states.contains(&job.state) {
+                    self.give_one(store, job.id, order).await?;
+                }
+            }
         }
-        Err(error) => Err(error.into()),
+        Ok(())
+    }
+
+    async fn give_one(&mut self, store: &Sqlite, id: i64, order: Order) -> Result<()> {
+        match store.order(id, order).await {
+            Ok(job) if self.as_json => self.done.push(json!({"id": id, "state": job.state})),
+            Ok(job) if self.printed.is_ok() => {
+                self.printed = print(&format!("{id}: {}\n", job.state.name()));
+            }
+            Ok(_) => {}
+            Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
+                self.refuse(id, &Error::from(error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, id: i64, error: &Error) {
+        report(error);
+        self.refused.push(json!({"id": id, "error": error_json(error)}));
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::print;
+use super::output::print;
+use super::report;
 use crate::error::Result;
 
 /// Accepts incidents over HTTP, keeps them on disk, and sees to it that each gets its ticket.
@@ -18,7 +19,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     crate::serve::run(program.sources(), arguments.listen, |address| {
-        print(&format!("listening on http://{address}\n"));
+        // The service is no answer to anybody who waits: it goes on where nobody reads this.
+        if let Err(lost) = print(&format!("listening on http://{address}\n")) {
+            report(&lost);
+        }
     })
     .await?;
     Ok(ExitCode::SUCCESS)

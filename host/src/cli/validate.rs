@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{counted, print};
+use super::counted;
+use super::output::{print, print_json};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
 use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
@@ -19,9 +20,6 @@ use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
 pub(super) struct Arguments {
     /// The plugin's library
     file: PathBuf,
-    /// Print the results as JSON
-    #[arg(long)]
-    json: bool,
     /// Run only this case; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -41,7 +39,7 @@ pub(super) struct Arguments {
     reproduce: Option<u64>,
 }
 
-pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     let settings = arguments.settings.as_deref().map(Settings::load).transpose()?;
     let options = Options {
         library: &arguments.file,
@@ -50,24 +48,24 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         only: &arguments.only,
     };
     if arguments.fuzz.is_some() || arguments.reproduce.is_some() {
-        return fuzz(arguments, options).await;
+        return fuzz(arguments, options, program.json).await;
     }
-    let mut results = Vec::new();
+    let (mut results, mut printed) = (Vec::new(), Ok(()));
     let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
     validate::run(options, |result| {
-        if !arguments.json {
-            print(&safe(&line(result, width)));
+        if !program.json && printed.is_ok() {
+            printed = print(&safe(&line(result, width)));
         }
         results.push(result.clone());
     })
     .await?;
+    printed?;
     let passed = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
-    if arguments.json {
-        let all = json!({"file": arguments.file, "passed": passed, "cases": results});
-        print(&format!("{all:#}\n"));
+    if program.json {
+        print_json(&json!({"file": arguments.file, "passed": passed, "cases": results}))?;
     } else {
         let grades = results.iter().map(|result| result.grade);
-        print(&summary(&grades.collect::<Vec<_>>()));
+        print(&summary(&grades.collect::<Vec<_>>()))?;
     }
     Ok(ExitCode::from(if passed { 0 } else { Kind::Plugin.exit_code() }))
 }
@@ -94,20 +92,28 @@ fn line(result: &CaseResult, width: usize) -> String {
     line
 }
 
-async fn fuzz(arguments: &Arguments, options: Options<'_>) -> Result<ExitCode> {
+async fn fuzz(arguments: &Arguments, options: Options<'_>, as_json: bool) -> Result<ExitCode> {
     let seed = arguments.reproduce.unwrap_or_else(|| fastrand::u64(..1 << 48));
-    if arguments.fuzz.is_some() {
-        print(&format!("seed {seed}\n"));
+    if arguments.fuzz.is_some() && !as_json {
+        print(&format!("seed {seed}\n"))?;
     }
     match validate::fuzz(options, arguments.fuzz, seed).await {
+        Fuzzed::KeptTheRules { calls } if as_json => {
+            print_json(&json!({"passed": true, "seed": seed, "calls": calls}))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Fuzzed::BrokeARule { seed, what } if as_json => {
+            print_json(&json!({"passed": false, "seed": seed, "message": what}))?;
+            Ok(ExitCode::from(Kind::Plugin.exit_code()))
+        }
         Fuzzed::KeptTheRules { calls } => {
-            print(&format!("ok: the plugin kept the rules in {}\n", counted(calls, "call")));
+            print(&format!("ok: the plugin kept the rules in {}\n", counted(calls, "call")))?;
             Ok(ExitCode::SUCCESS)
         }
         Fuzzed::BrokeARule { seed, what } => {
             print(&safe(&format!(
                 "FAILED: {what}\n  to make the same call again: --reproduce {seed}\n"
-            )));
+            )))?;
             Ok(ExitCode::from(Kind::Plugin.exit_code()))
         }
     }

@@ -91,7 +91,7 @@ fn health(trouble: &Trouble) -> Health {
         (Kind::Client, None) => Health::Down,
         // It answered.
         (Kind::Settings | Kind::Creation, _) => Health::Up,
-        (Kind::Plugin | Kind::Import | Kind::Usage, _) => Health::Unsaid,
+        (Kind::Plugin | Kind::Import | Kind::Usage | Kind::Output, _) => Health::Unsaid,
     }
 }
 

@@ -66,6 +66,7 @@ impl Problem {
             Kind::Creation => (StatusCode::FORBIDDEN, "creation"),
             Kind::Plugin => (StatusCode::INTERNAL_SERVER_ERROR, "plugin"),
             Kind::Import => (StatusCode::INTERNAL_SERVER_ERROR, "import"),
+            Kind::Output => (StatusCode::INTERNAL_SERVER_ERROR, "output"),
         };
         Problem {
             kind: Some(failure.kind),

@@ -1,0 +1,49 @@
+//! Standard output, where a command's answer goes: as text for people, or as JSON with `--json`.
+//!
+//! Invariant: an answer that was not written whole is an error, whatever was done before it.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Kind, Result};
+
+/// Prints to standard output.
+///
+/// # Errors
+/// Not all of it could be written: the disk is full, or who reads it has ended.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(lost)
+}
+
+/// Prints a JSON value on lines of its own.
+///
+/// # Errors
+/// As those of [`print`].
+pub(super) fn print_json(value: &Value) -> Result<()> {
+    print(&format!("{value:#}\n"))
+}
+
+/// The error for an answer that could not be written.
+pub(super) fn lost(cause: std::io::Error) -> Error {
+    Error::new(Kind::Output, "the answer could not be written to standard output").cause(cause)
+}
+
+/// An error for programs.
+pub(super) fn error_json(error: &Error) -> Value {
+    let mut causes = Vec::new();
+    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+    while let Some(why) = cause {
+        causes.push(why.to_string());
+        cause = why.source();
+    }
+    json!({
+        "kind": error.kind,
+        "message": error.message,
+        "causes": causes,
+        "help": error.help,
+        "retry": error.retry,
+        "retry_after_ms": error.retry_after.map(|wait| wait.as_millis() as u64),
+    })
+}
