@@ -38,7 +38,7 @@ check() {
     echo "ok    $shows"
   else
     echo "FAIL  $shows"
-    sed 's/^/      /' "$work/said"
+    tail -n 20 "$work/said" | sed 's/^/      /'
     failed+=("$shows")
   fi
 }
@@ -111,9 +111,10 @@ each_worker_has() {
 }
 # The unit's own filters are on the host, too.
 each_worker_has_more_filters_than_the_host() {
-  local worker hosts
+  local all worker hosts
+  all=$(workers) || { echo "there is no worker"; return 1; }
   hosts=$(status_of "$(show MainPID)" Seccomp_filters)
-  for worker in $(workers); do [ "$(status_of "$worker" Seccomp_filters)" -gt "$hosts" ] || return 1; done
+  for worker in $all; do [ "$(status_of "$worker" Seccomp_filters)" -gt "$hosts" ] || return 1; done
 }
 each_worker_has_a_cgroup_or_the_log_says_why_not() {
   in_root find /sys/fs/cgroup/system.slice/ticket-host.service/workers -mindepth 1 -type d 2>/dev/null | grep . ||
@@ -221,7 +222,8 @@ makes_plugins() {
 
 is_upgraded() {
   local before host url
-  before=$(state_and_config) host=$(show MainPID)
+  before=$(state_and_config) || before=none
+  host=$(show MainPID)
   url=$(file | grep -o '"url":"[^"]*"') || url="a ticket"
   check "the package can be upgraded" in_root sh -c 'dpkg -i /packages/higher/*.deb </dev/null'
   check "an upgrade keeps config and state" prints "$before" state_and_config
@@ -231,7 +233,7 @@ is_upgraded() {
 
 is_removed() {
   local before
-  before=$(state_and_config)
+  before=$(state_and_config) || before=none
   check "the packages can be removed" in_root dpkg --remove ticket-host ticket-host-dev
   check "the service is stopped when it is removed" prints inactive in_root systemctl is-active ticket-host
   check "removing keeps config and state" prints "$before" state_and_config
