@@ -10,6 +10,7 @@ mod patience;
 mod problem;
 mod systemd;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::backend::bound_workers;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
@@ -173,7 +174,13 @@ fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
         socket.listen(BACKLOG)
     };
     let listener = listen().map_err(|cause: std::io::Error| {
-        Error::settings(format!("{address} can't be listened on"))
+        // systemd starts the service again, but not if settings are to blame. An address that another program has, or that
+        // this machine doesn't have yet, may be there at the next start.
+        let kind = match cause.kind() {
+            ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => Kind::Plugin,
+            _ => Kind::Settings,
+        };
+        Error::new(kind, format!("{address} can't be listened on"))
             .help("is another one running? choose another with --listen or serve.listen")
             .cause(cause)
     })?;
@@ -270,6 +277,14 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The unit says RestartPreventExitStatus= for the exit code of settings errors.
+    #[tokio::test]
+    async fn settings_are_not_to_blame_for_an_address_that_another_program_has() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = listen_on(taken.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind, Kind::Plugin, "{error:?}");
+    }
 
     #[cfg(unix)]
     #[tokio::test]

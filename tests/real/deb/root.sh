@@ -24,7 +24,7 @@ make_root() {
     chmod 755 "$new"
     # It has its name when it is whole.
     mv "$new" "$cache/$1"
-  ) 9>"$cache/lock"
+  ) 9>"$cache/$1.lock"
 }
 
 # Waits until a command succeeds, for 30 s.
