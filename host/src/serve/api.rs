@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ticket_plugin_api::Ticket;
+use ticket_plugin_api::{Ticket, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -288,7 +288,7 @@ async fn create(
 
 /// The incident that a request's body is, and how long its sender waits for the ticket.
 fn asked(setup: &Setup, body: &[u8]) -> Result<(New, Duration), Problem> {
-    let asked: Create = serde_json::from_slice(body).map_err(|cause| {
+    let asked: Create = json::read(body).map_err(|cause| {
         Error::usage(format!("the request's body is not as it should be: {cause}"))
     })?;
     let incident = incident::of(asked.incident, "the request")?;
