@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     settings: Option<PathBuf>,
     /// Instead of running the cases, call the plugin with mutated requests and answers for as
     /// many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     fuzz: Option<u64>,
     /// Make the one call that --fuzz made with this seed
     #[arg(long, value_name = "SEED", conflicts_with = "fuzz")]

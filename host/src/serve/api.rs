@@ -384,7 +384,7 @@ struct Page {
     key: Option<String>,
     /// From where the last page ended: its `next`
     cursor: Option<i64>,
-    /// How many: 1 to 1000, 100 if nothing is said
+    /// How many: 1 or more, of which 1000 at most are given at once; 100 if nothing is said
     limit: Option<i64>,
 }
 
@@ -403,7 +403,10 @@ async fn list(
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(page) = page.map_err(|cause| Error::usage(cause.body_text()))?;
-    let most = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE);
+    let most = page.limit.unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
+    if most < 1 {
+        return Err(Error::usage(format!("limit is {most}, and must be 1 or more")).into());
+    }
     let filter = Filter {
         backend: page.backend,
         state: page.state,
