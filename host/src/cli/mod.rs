@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::safe;
+use crate::terminal::{counted, safe};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -196,11 +196,6 @@ impl Arguments {
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// How many there are of something: `1 warning`, `2 warnings`.
-fn counted(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn warn(text: &str) {
