@@ -39,3 +39,4 @@ mod serve_live;
 mod settings;
 mod trust;
 mod validate;
+mod version;

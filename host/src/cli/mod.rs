@@ -16,9 +16,10 @@ mod validate;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use clap::{Parser, Subcommand};
+use ticket_plugin_api::abi::ABI_VERSION;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::{Backend, bound_workers};
@@ -48,12 +49,23 @@ Examples:
   ticket-host queue retry --state failed
   ticket-host plugins show rt";
 
+/// What `--version` says after the program's name; `-V` says only the first line.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\nrevision: {}\nplugin ABI: {ABI_VERSION}\nplugin SDK: {}\ntarget: {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("TICKET_HOST_REVISION"),
+        ticket_plugin_api::VERSION,
+        env!("TICKET_HOST_TARGET"),
+    )
+});
+
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
 /// Creates tickets from incidents, through plugins that are shared libraries.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, long_version = &**VERSION, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
     /// The config file [default: ~/.config/ticket-host/config.toml (on Windows in %APPDATA%), else
     /// /etc/ticket-host/config.toml]
