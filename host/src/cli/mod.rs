@@ -107,13 +107,16 @@ pub fn main() -> ExitCode {
     keep_memory_private();
     let arguments = Arguments::parse();
     // The service has nobody who waits for its answers, so its log says more from the start.
-    let serves = matches!(arguments.command, Command::Serve(_));
+    let (serves, layout) = match &arguments.command {
+        Command::Serve(serve) => (true, serve.log_layout()),
+        _ => (false, log::Layout::Plain),
+    };
     let level = match arguments.verbose.saturating_add(u8::from(serves)) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    log::start(level);
+    log::start(level, layout);
     // A command waits for one plugin: one thread is enough for that, and hears of its answer at once,
     // without another thread that would have to wake it.
     let mut builder = if serves {
@@ -138,7 +141,11 @@ pub fn main() -> ExitCode {
             if json {
                 print(&create::error_json(&error));
             }
-            report(&error);
+            if serves {
+                log::last_words(&error);
+            } else {
+                report(&error);
+            }
             ExitCode::from(error.kind.exit_code())
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use super::log::{Format, Layout};
 use super::print;
 use crate::error::Result;
 
@@ -14,6 +15,15 @@ pub(super) struct Arguments {
     /// Where to listen [default: the config's serve.listen, else 127.0.0.1:8620]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// What the log on standard error is written in
+    #[arg(long, value_enum, default_value = "text", env = "TICKET_HOST_LOG_FORMAT")]
+    log_format: Format,
+}
+
+impl Arguments {
+    pub(super) fn log_layout(&self) -> Layout {
+        Layout::of_service(self.log_format)
+    }
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
