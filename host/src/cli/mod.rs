@@ -9,6 +9,7 @@ mod install;
 mod log;
 mod new;
 mod plugins;
+mod progress;
 mod queue;
 mod serve;
 mod validate;

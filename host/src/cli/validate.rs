@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::progress::Progress;
 use super::{counted, print};
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
-use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
+use crate::validate::{self, CaseResult, Event, Fuzzed, Grade, Options, Settings};
 
 /// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
 #[derive(Debug, clap::Args)]
@@ -54,11 +55,16 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut results = Vec::new();
     let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
-    validate::run(options, |result| {
-        if !arguments.json {
-            print(&safe(&line(result, width)));
+    let mut progress = Progress::new(arguments.json);
+    validate::run(options, |event| match event {
+        Event::Begins { name, number, all } => progress.is_at(number, all, name),
+        Event::Ended(result) => {
+            progress.erase();
+            if !arguments.json {
+                print(&safe(&line(&result, width)));
+            }
+            results.push(result);
         }
-        results.push(result.clone());
     })
     .await?;
     let passed = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
