@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use ticket_plugin_api::Retry;
+use ticket_plugin_api::{Retry, json};
 use url::Url;
 
 use crate::backend::gateway;
@@ -281,7 +281,7 @@ impl Argus<'_> {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let parsed = serde_json::from_slice(&bytes);
+        let parsed = json::read(&bytes);
         parsed
             .map(Some)
             .map_err(|cause| failed("answered what is not valid JSON of Argus's").cause(cause))

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use serde_json::{Map, Value};
-use ticket_plugin_api::Incident;
+use ticket_plugin_api::{Incident, json};
 
 use crate::error::{Error, Result};
 
@@ -30,8 +30,8 @@ pub(crate) fn read(input: impl Read, name: &str, max: usize) -> Result<Incident>
         return Err(Error::usage(format!("{name} is empty"))
             .help("name a FILE that holds an incident, or pipe one in"));
     }
-    let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|cause| refuse(format!("is not valid JSON: {cause}")))?;
+    let value: Value =
+        json::read(&bytes).map_err(|cause| refuse(format!("is not valid JSON: {cause}")))?;
     of(value, name)
 }
 
@@ -115,6 +115,12 @@ mod tests {
         assert!(refuse(b"{\"description\": \"\xff\"}").contains("not valid JSON"));
         let deep = "[".repeat(900);
         assert!(refuse(deep.as_bytes()).contains("not valid JSON"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_an_incident_is_left_out() {
+        let json = "\u{feff}{\"description\": \"a\"}";
+        assert_eq!(read(json.as_bytes(), "x", 1000).unwrap().description, "a");
     }
 
     #[test]

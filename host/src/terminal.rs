@@ -1,19 +1,29 @@
-//! Text from outside on a terminal: what could move the cursor or reorder the line is shown, not done.
+//! Text for people: numbers with their nouns; and text from outside on a terminal, where what could move the cursor or
+//! reorder the line is shown, not done.
+
+/// How many there are of something: `1 warning`, `2 warnings`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
 
 /// `text` with control characters (but newline and tab), bidirectional overrides, and the line separators that only
 /// some programs know, as `\u{..}`.
 pub(crate) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let harmful = c.is_control() && !matches!(c, '\n' | '\t')
-            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if harmful {
+        if is_harmful(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
         }
     }
     out
+}
+
+/// Whether a character in the midst of a text could move the cursor, reorder the line, or end it.
+pub(crate) fn is_harmful(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// As [`safe`], and on one line: who wrote `text` can't begin a line of a log or a report.
@@ -32,7 +42,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     let end = text.floor_char_boundary(most);
-    format!("{} ... ({} bytes more)", &text[..end], text.len() - end)
+    format!("{} ... ({} more)", &text[..end], counted((text.len() - end) as u64, "byte"))
 }
 
 #[cfg(test)]
@@ -42,6 +52,7 @@ mod tests {
         assert_eq!(super::line("a\n INFO b\tc"), "a\\n INFO b\tc");
         assert_eq!(super::cut("abc", 3), "abc");
         assert_eq!(super::cut("aæb", 2), "a ... (3 bytes more)");
+        assert_eq!(super::cut("ab", 1), "a ... (1 byte more)");
     }
 
     #[test]

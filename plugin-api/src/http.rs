@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Retry};
+use crate::json;
 
 /// What is percent-encoded: all but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -161,7 +162,7 @@ impl Response {
     /// # Errors
     /// A plugin error that says what came instead: an HTML page, nothing, or JSON of another shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|cause| {
+        json::read(&self.body).map_err(|cause| {
             let error = Error::plugin(format!(
                 "answered {} with {} instead of the JSON it documents ({cause})",
                 self.status,

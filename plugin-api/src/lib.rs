@@ -15,6 +15,7 @@ mod cache;
 mod error;
 pub mod http;
 mod incident;
+pub mod json;
 pub mod mapping;
 pub mod message;
 mod plugin;

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::abi::status;
 use crate::error::{Error, ErrorKind, Retry};
+use crate::json;
 
 /// What a plugin says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -162,11 +162,6 @@ struct ErrorReply {
     retry_after_ms: Option<u64>,
 }
 
-/// Reads a JSON object. serde alone would also accept an array that holds the members' values.
-pub fn object<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
-    serde_json::from_value(Value::Object(serde_json::from_str(json)?))
-}
-
 /// An error as it crosses the ABI: a status, and a reply in JSON.
 pub fn error_reply(error: &Error) -> (i32, String) {
     let code = match error.kind {
@@ -196,10 +191,10 @@ pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
         status::UNSUPPORTED => return Error::unsupported(),
         other => return Error::plugin(format!("the plugin returned the unknown status {other}")),
     };
-    let Some(json) = reply else {
+    let Some(reply) = reply else {
         return Error::new(kind, "the plugin failed and gave no reason");
     };
-    match object::<ErrorReply>(json) {
+    match json::read::<ErrorReply>(reply.as_bytes()) {
         Ok(reply) => Error {
             kind,
             message: reply.message,

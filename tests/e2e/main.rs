@@ -36,6 +36,8 @@ mod secrets;
 mod serve;
 mod serve_limits;
 mod serve_live;
+mod service_log;
 mod settings;
 mod trust;
 mod validate;
+mod version;

@@ -362,6 +362,10 @@ fn a_list_has_filters_and_pages() {
             page["tickets"].as_array().unwrap().iter().map(|t| t["id"].as_i64().unwrap()).collect();
         (ids, page["next"].as_i64())
     };
+    for none in ["limit=0", "limit=-1"] {
+        let refused = service.get(&format!("/v1/tickets?{none}")).is(400).json();
+        assert!(refused["detail"].as_str().unwrap().contains("must be 1 or more"), "{refused}");
+    }
     let (first, next) = ids("limit=2");
     assert_eq!((first.len(), next), (2, Some(first[1])));
     let (second, next) = ids(&format!("limit=2&cursor={}", first[1]));

@@ -133,6 +133,7 @@ fn bad_requests_are_refused_with_their_reason_and_keep_nothing() {
         (b"{", 400, "EOF"),
         (b"nonsense", 400, "expected"),
         (b"[]", 400, "not as it should be"),
+        (b"[{\"description\": \"x\"}, null, \"k\", null]", 400, "invalid type: sequence"),
         (b"{}", 400, "missing field `incident`"),
         (b"{\"incident\": []}", 400, "not a JSON object"),
         (b"{\"incident\": {}}", 400, "no description"),

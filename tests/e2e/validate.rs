@@ -145,6 +145,56 @@ fn fuzzing_finds_what_crashes_and_its_seed_finds_it_again() {
     assert!(again.contains("was ended by signal 6"), "{again}");
 }
 
+/// What a terminal gets to see while this program runs there.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(host: &Installation, arguments: &[&str]) -> Option<String> {
+    let program = host.command(arguments);
+    let words = [program.get_program()].into_iter().chain(program.get_args());
+    let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap()));
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &quoted.collect::<Vec<_>>().join(" "), "/dev/null"]);
+    script.env_clear().env("SHELL", "/bin/sh").current_dir(host.path(""));
+    let output = script.stdin(std::process::Stdio::null()).output();
+    if output.as_ref().is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
+        ticket_host_tests::skipped("there is no script(1)");
+        return None;
+    }
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"))
+}
+
+/// What is left on the terminal of what was written to it.
+#[cfg(target_os = "linux")]
+fn left(seen: &str) -> String {
+    let lines = seen.split('\n').map(|line| line.rsplit("\r\x1b[K").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_watches_on_a_terminal_sees_which_case_runs_and_nothing_of_it_is_left() {
+    let host = Installation::new();
+    let webhook = c_plugin("webhook");
+    let some =
+        ["plugins", "validate", webhook.to_str().unwrap(), "--only", "table", "--only", "symbol"];
+    let Some(seen) = on_a_terminal(&host, &some) else { return };
+    assert!(
+        seen.contains("\r\x1b[K1/2 symbol\r") && seen.contains("\r\x1b[K2/2 table\r"),
+        "{seen:?}"
+    );
+    let piped = host.run(&some).ended(0);
+    assert_eq!((left(&seen), piped.stderr), (piped.stdout, String::new()));
+    let json = [&some[..], &["--json"]].concat();
+    assert_eq!(on_a_terminal(&host, &json).unwrap(), host.run(&json).ended(0).stdout);
+    let install = ["plugins", "install", webhook.to_str().unwrap()];
+    let seen = on_a_terminal(&host, &install).unwrap();
+    assert!(seen.contains("\r\x1b[K1/30 symbol\r") && seen.contains("/30 "), "{seen:?}");
+    let left = left(&seen);
+    assert!(left.starts_with("webhook 0.1.0: ") && left.lines().count() == 1, "{left}");
+    assert_eq!(host.run(&install).ended(0).stderr, "");
+}
+
 #[test]
 fn unknown_cases_and_bad_settings_are_refused() {
     let host = Installation::new();

@@ -454,10 +454,12 @@ static larger_plugin table = {
    0x7461626c65,
 };
 
-#if defined FAULT_CONSTRUCTOR_SEGFAULT || defined FAULT_CONSTRUCTOR_PRINTS
+#if defined FAULT_CONSTRUCTOR_SEGFAULT || defined FAULT_CONSTRUCTOR_PRINTS || defined FAULT_CONSTRUCTOR_SPINS
 __attribute__((constructor)) static void constructor(void) {
-#ifdef FAULT_CONSTRUCTOR_SEGFAULT
+#if defined FAULT_CONSTRUCTOR_SEGFAULT
    crash();
+#elif defined FAULT_CONSTRUCTOR_SPINS
+   for (volatile int i = 0;; i = !i) {}
 #else
    for (int i = 0; i < 1 << 11; i++) /* 128 KiB: more than a pipe holds, and less than what the host slows down */
       fwrite("\0\0\0\5{\"ok\":true}\n\xff\xfe GARBAGE from the plugin's constructor ......\n", 1, 64, stdout);
@@ -498,11 +500,9 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    table.v1.manifest = (ticket_str){(const uint8_t *)manifest, len};
 #elif defined FAULT_ENTRY_EXITS
    _exit(3);
-#elif defined FAULT_ENTRY_HANGS
-   hang();
 #elif !defined FAULT_MISBEHAVES && !defined FAULT_NO_SYMBOL && !defined FAULT_NOT_JSON && !defined FAULT_NO_NAME && \
    !defined FAULT_BAD_NAME && !defined FAULT_NOT_UTF8 && !defined FAULT_CONSTRUCTOR_SEGFAULT && \
-   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_ALIAS_LOCAL && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_WITHIN && !defined FAULT_SCHEMA_CIRCLE
+   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_CONSTRUCTOR_SPINS && !defined FAULT_ALIAS_LOCAL && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_WITHIN && !defined FAULT_SCHEMA_CIRCLE
 #error "no such variant: see the list in build.rs"
 #endif
    return entry;

@@ -291,7 +291,7 @@ fn show_body(body: &[u8], redactor: &Redactor) -> String {
     let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
     match body.len().saturating_sub(MOST_OF_A_REQUEST) {
         0 => cut,
-        more => format!("{cut} ... ({more} bytes more)"),
+        more => format!("{cut} ... ({} more)", terminal::counted(more as u64, "byte")),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::config::{BackendConfig, LookFirst, WorkerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
-use crate::worker::{self, WorkerError};
+use crate::worker::{self, Exceeded, WorkerError};
 use call::{CallContext, Mode, Services};
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool};
@@ -306,7 +306,12 @@ impl Backend {
             message.push_str(&format!(" ({why})"));
             source = why.source();
         }
-        let retry = if unknown { Retry::Unknown } else { Retry::Never };
+        let retry = match cause {
+            _ if unknown => Retry::Unknown,
+            // The machine may have been too busy.
+            Broken::Worker(WorkerError::NotLoadedInTime(Exceeded::Clock(_))) => Retry::Later,
+            _ => Retry::Never,
+        };
         let help = match cause {
             Broken::Worker(WorkerError::NotConfined(_)) => worker::NOT_CONFINED_HELP.to_owned(),
             Broken::Worker(WorkerError::NotGranted(_)) => {

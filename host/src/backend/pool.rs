@@ -149,7 +149,8 @@ impl Pool {
         let Recipe { image, confinement, settings, .. } = &self.recipe;
         let place = timeout(context.remaining(), PLACES.take()).await;
         let place = place.map_err(|_| NoInstance::NoPlace)?;
-        let mut worker = Worker::load(image, confinement).await.map_err(Broken::Worker)?;
+        let worker = Worker::load(image, confinement, context.remaining()).await;
+        let mut worker = worker.map_err(Broken::Worker)?;
         let returned = worker.open(settings.expose_secret(), context).await;
         let returned = returned.map_err(Broken::Worker)?;
         match returned.status {

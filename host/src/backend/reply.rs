@@ -87,7 +87,8 @@ pub(super) fn checks(checks: &[Check], redactor: &Redactor) -> Vec<Check> {
         let help = text(&check.help, redactor);
         let bytes = name.len() + message.len() + help.len() + OVERHEAD;
         if bytes > left {
-            let more = format!("{} more lines are not shown", checks.len() - kept.len());
+            let more = terminal::counted((checks.len() - kept.len()) as u64, "line");
+            let more = format!("{more} more, not shown");
             let ok = checks[kept.len()..].iter().all(|check| check.ok);
             kept.push(Check { ok, ..Check::failed("...", more, "") });
             break;

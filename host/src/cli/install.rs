@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::output::{print, print_json};
+use super::progress::Progress;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::plugins::install::{self, Installed};
 use crate::terminal::safe;
-use crate::validate::{self, Grade, Options, Settings};
+use crate::validate::{self, Event, Grade, Options, Settings};
 
 /// Put a plugin into a plugin directory, after its signature and its behaviour were checked. The version
 /// that was there is kept. A plugin that has a name or an alias of another one there is refused
@@ -47,12 +48,16 @@ pub(super) async fn install(
     let staged = install::stage(&arguments.file, &directory, &trust).await?;
     let mut broken = Vec::new();
     let options = Options { library: &staged.library, settings, in_process: false, only: &[] };
-    validate::run(options, |result| {
-        if matches!(result.grade, Grade::Fail | Grade::Crash) {
+    let mut progress = Progress::new(program.json);
+    validate::run(options, |event| match event {
+        Event::Begins { name, number, all } => progress.is_at(number, all, name),
+        Event::Ended(result) if matches!(result.grade, Grade::Fail | Grade::Crash) => {
             broken.push(format!("  {}: {}", result.name, result.message));
         }
+        Event::Ended(_) => {}
     })
     .await?;
+    progress.erase();
     if !broken.is_empty() {
         return Err(Error::import(format!(
             "{} breaks the rules for plugins, so nothing was installed\n{}",

@@ -1,26 +1,72 @@
-//! The log on standard error. A line that begins with a level is an event of the host's, and no other line is.
+//! The log on standard error. A line that begins with a level is an event of the host's, and no other line is; a service's
+//! has the time before the level, or what a journal wants. In JSON each line is an event.
 //!
-//! What is logged may hold text from outside. Whatever that says, the lines that it begins are indented.
+//! What is logged may hold text from outside. Whatever that says, the lines that it begins are indented; in JSON it begins
+//! none.
 
+use std::fmt;
 use std::io::{Result, Write};
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
-use crate::report::colour;
+use crate::error::Error;
+use crate::report::{self, colour};
+use crate::terminal::is_harmful;
 
 /// What the second and each later line of an event begins with.
 const INDENT: &str = "      | ";
 
+/// What a service's log is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people; with times, unless the log goes to systemd's journal, which adds them
+    Text,
+    /// An object a line, with time, level, message and, if there are any, fields
+    Json,
+}
+
+/// What a line of the log is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Level and message, for who waits for a command.
+    Plain,
+    /// The time before them.
+    Timed,
+    /// A priority before them: see sd-daemon(3).
+    Journal,
+    Json,
+}
+
+impl Layout {
+    /// The layout of a service's log.
+    pub(super) fn of_service(format: Format) -> Layout {
+        match format {
+            Format::Json => Layout::Json,
+            Format::Text if goes_to_journal() => Layout::Journal,
+            Format::Text => Layout::Timed,
+        }
+    }
+}
+
 /// Starts the log; panics are logged as well.
-pub(super) fn start(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(Indented(std::io::stderr))
-        .with_ansi(colour())
-        .without_time()
-        .with_target(false)
-        .init();
+pub(super) fn start(level: LevelFilter, layout: Layout) {
+    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(colour());
+    let log = log.with_target(false);
+    let lines = Indented { make: std::io::stderr, priorities: layout == Layout::Journal };
+    match layout {
+        Layout::Plain | Layout::Journal => log.with_writer(lines).without_time().init(),
+        Layout::Timed => log.with_writer(lines).with_timer(Clock).init(),
+        Layout::Json => log.with_writer(std::io::stderr).event_format(Json).init(),
+    }
     std::panic::set_hook(Box::new(|panic| {
         let trace = std::backtrace::Backtrace::capture();
         match trace.status() {
@@ -30,39 +76,106 @@ pub(super) fn start(level: LevelFilter) {
     }));
 }
 
-/// Writes events, each of which it is given as a whole, to what this makes.
-struct Indented<M>(M);
+/// Logs why the service ends.
+pub(super) fn last_words(error: &Error) {
+    let text = report::text(error);
+    tracing::error!("{}", text.strip_prefix("error: ").unwrap_or(&text));
+}
+
+/// Whether standard error is connected to systemd's journal: see `JOURNAL_STREAM` in systemd.exec(5). The variable alone
+/// doesn't tell, since it is inherited by whatever a service starts.
+fn goes_to_journal() -> bool {
+    #[cfg(unix)]
+    if let (Ok(stream), Ok(stat)) =
+        (std::env::var("JOURNAL_STREAM"), rustix::fs::fstat(std::io::stderr()))
+    {
+        return stream == format!("{}:{}", stat.st_dev, stat.st_ino);
+    }
+    false
+}
+
+/// Writes the time of an event: in UTC, as RFC 3339 has it.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        out.write_str(&rfc3339(OffsetDateTime::now_utc()))
+    }
+}
+
+/// A time in UTC with milliseconds, so that all have the same length.
+fn rfc3339(time: OffsetDateTime) -> String {
+    let (date, second) = (time.date(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        second.hour(),
+        second.minute(),
+        second.second(),
+        second.millisecond()
+    )
+}
+
+/// Writes events, each of which it is given as a whole, to what `make` makes.
+struct Indented<M> {
+    make: M,
+    /// Whether each line begins with its event's priority, for the journal.
+    priorities: bool,
+}
 
 impl<'a, W: Write, M: MakeWriter<'a, Writer = W>> MakeWriter<'a> for Indented<M> {
     type Writer = Event<W>;
 
     fn make_writer(&'a self) -> Event<W> {
-        Event(self.0.make_writer())
+        Event { out: self.make.make_writer(), start: "" }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Event<W> {
+        let start = if self.priorities { priority(*event.level()) } else { "" };
+        Event { out: self.make.make_writer_for(event), start }
+    }
+}
+
+/// What a line of this level begins with in a text for the journal: the priority of syslog(3) in angle brackets.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
     }
 }
 
 /// The writer of one event.
-struct Event<W>(W);
+struct Event<W> {
+    out: W,
+    /// What each of its lines begins with.
+    start: &'static str,
+}
 
 impl<W: Write> Write for Event<W> {
     fn write(&mut self, event: &[u8]) -> Result<usize> {
-        self.0.write_all(&indented(event))?;
+        self.out.write_all(&indented(event, self.start))?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }
 
-/// An event whose lines but the first are indented. What only looks like the end of a line is shown.
-fn indented(event: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(event.len() + 1);
+/// An event whose lines but the first are indented, each after `start`. What only looks like the end of a line is shown.
+fn indented(event: &[u8], start: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(start.len() + event.len() + 1);
+    out.extend_from_slice(start.as_bytes());
     let text = event.trim_ascii_end();
     for byte in text {
         match byte {
             b'\n' => {
                 out.push(b'\n');
+                out.extend_from_slice(start.as_bytes());
                 out.extend_from_slice(INDENT.as_bytes());
             }
             b'\r' => out.extend_from_slice(b"\\r"),
@@ -70,6 +183,90 @@ fn indented(event: &[u8]) -> Vec<u8> {
         }
     }
     out.push(b'\n');
+    out
+}
+
+/// Writes an event as a JSON object on one line.
+struct Json;
+
+#[derive(Serialize)]
+struct Line {
+    time: String,
+    level: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line {
+            time: rfc3339(OffsetDateTime::now_utc()),
+            level: event.metadata().level().as_str(),
+            message: String::new(),
+            fields: Map::new(),
+        };
+        event.record(&mut line);
+        let json = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(out, "{}", on_one_line(&json))
+    }
+}
+
+impl Line {
+    fn set(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => drop(self.fields.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+}
+
+/// The same JSON, with escapes for what some programs take for the end of a line, or what a terminal would do. It can
+/// only stand within strings.
+fn on_one_line(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmful(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
     out
 }
 
@@ -92,24 +289,76 @@ mod tests {
         }
     }
 
+    /// What is written of these two events.
+    fn written(log: impl FnOnce(Written) -> tracing::Dispatch) -> String {
+        let written = Written::default();
+        tracing::dispatcher::with_default(&log(written.clone()), || {
+            tracing::warn!("it said: no\n INFO ticket 99: created\r INFO x\n\n");
+            tracing::info!(
+                key = "a\n INFO b",
+                number = 7,
+                "a report\n  of two lines\u{2028}\u{85}x"
+            );
+        });
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn text(priorities: bool) -> String {
+        written(|written| {
+            let make = move || written.clone();
+            let log = tracing_subscriber::fmt().with_writer(Indented { make, priorities });
+            log.with_ansi(false).without_time().with_target(false).finish().into()
+        })
+    }
+
     #[test]
     fn a_text_from_outside_begins_no_line_of_the_log() {
-        let written = Written::default();
-        let make = {
-            let written = written.clone();
-            move || written.clone()
-        };
-        let log = tracing_subscriber::fmt().with_writer(Indented(make)).with_ansi(false);
-        let log = log.without_time().with_target(false).finish();
-        tracing::subscriber::with_default(log, || {
-            tracing::warn!("it said: no\n INFO ticket 99: created\r INFO x\n\n");
-            tracing::info!(key = "a\n INFO b", "a report\n  of two lines\n");
-        });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert_eq!(
-            text,
+            text(false),
             " WARN it said: no\n      |  INFO ticket 99: created\\r INFO x\n \
-             INFO a report\n      |   of two lines\n      |  key=\"a\\n INFO b\"\n"
+             INFO a report\n      |   of two lines\u{2028}\\u{85}x key=\"a\\n INFO b\" number=7\n"
         );
+    }
+
+    #[test]
+    fn each_line_for_the_journal_begins_with_its_events_priority() {
+        assert_eq!(
+            text(true),
+            "<4> WARN it said: no\n<4>      |  INFO ticket 99: created\\r INFO x\n<6> \
+             INFO a report\n<6>      |   of two lines\u{2028}\\u{85}x key=\"a\\n INFO b\" number=7\n"
+        );
+        let of = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].map(priority);
+        assert_eq!(of, ["<3>", "<4>", "<6>", "<7>", "<7>"]);
+    }
+
+    #[test]
+    fn in_json_an_event_is_one_line_whatever_a_text_from_outside_says() {
+        let text = written(|written| {
+            let log = tracing_subscriber::fmt().with_writer(move || written.clone());
+            log.with_ansi(true).event_format(Json).finish().into()
+        });
+        let harmful = text.trim_end().chars().filter(|c| *c != '\n').find(|c| is_harmful(*c));
+        assert_eq!((text.matches('\n').count(), harmful), (2, None), "{text}");
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["level"], "WARN");
+        assert_eq!(lines[0]["message"], "it said: no\n INFO ticket 99: created\r INFO x\n\n");
+        assert_eq!(lines[0].get("fields"), None);
+        assert_eq!(lines[1]["message"], "a report\n  of two lines\u{2028}\u{85}x");
+        assert_eq!(lines[1]["fields"], serde_json::json!({"key": "a\n INFO b", "number": 7}));
+        let order = ["{\"time\":\"", "\"level\":", "\"message\":"];
+        let places = order.map(|name| text.find(name).unwrap());
+        assert!(places.is_sorted() && places[0] == 0, "{text}");
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339_and_all_of_one_length() {
+        for (nanoseconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_795_690_925_020_999_999, "2026-11-26T11:02:05.020Z"),
+        ] {
+            let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
+            assert_eq!(rfc3339(time), text);
+        }
     }
 }

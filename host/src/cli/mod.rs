@@ -10,6 +10,7 @@ mod log;
 mod new;
 mod output;
 mod plugins;
+mod progress;
 mod queue;
 mod serve;
 mod validate;
@@ -17,10 +18,11 @@ mod validate;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use ticket_plugin_api::abi::ABI_VERSION;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::{Backend, bound_workers};
@@ -29,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::safe;
+use crate::terminal::{counted, safe};
 use output::{error_json, lost, print_json};
 
 const EXIT_CODES: &str = "\
@@ -53,12 +55,23 @@ Examples:
   ticket-host queue retry --state failed
   ticket-host plugins show rt";
 
+/// What `--version` says after the program's name; `-V` says only the first line.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\nrevision: {}\nplugin ABI: {ABI_VERSION}\nplugin SDK: {}\ntarget: {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("TICKET_HOST_REVISION"),
+        ticket_plugin_api::VERSION,
+        env!("TICKET_HOST_TARGET"),
+    )
+});
+
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
 /// Creates tickets from incidents, through plugins that are shared libraries.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, long_version = &**VERSION, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
     /// The config file [default: ~/.config/ticket-host/config.toml (on Windows in %APPDATA%), else
     /// /etc/ticket-host/config.toml]
@@ -106,13 +119,16 @@ pub fn main() -> ExitCode {
         Err(instead) => return say_instead(&instead),
     };
     // The service has nobody who waits for its answers, so its log says more from the start.
-    let serves = matches!(arguments.command, Command::Serve(_));
+    let (serves, layout) = match &arguments.command {
+        Command::Serve(serve) => (true, serve.log_layout()),
+        _ => (false, log::Layout::Plain),
+    };
     let level = match arguments.verbose.saturating_add(u8::from(serves)) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    log::start(level);
+    log::start(level, layout);
     // A command waits for one plugin: one thread is enough for that, and hears of its answer at once,
     // without another thread that would have to wake it.
     let mut builder = if serves {
@@ -137,7 +153,11 @@ pub fn main() -> ExitCode {
             if arguments.json && error.kind != Kind::Output {
                 print_error(&error);
             }
-            report(&error);
+            if serves {
+                log::last_words(&error);
+            } else {
+                report(&error);
+            }
             ExitCode::from(error.kind.exit_code())
         }
     }
@@ -231,11 +251,6 @@ impl Arguments {
         }
         Ok(backend)
     }
-}
-
-/// How many there are of something: `1 warning`, `2 warnings`.
-fn counted(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn warn(text: &str) {

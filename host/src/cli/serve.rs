@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use super::log::{Format, Layout};
 use super::output::print;
-use super::report;
 use crate::error::Result;
 
 /// Accepts incidents over HTTP, keeps them on disk, and sees to it that each gets its ticket.
@@ -15,13 +15,22 @@ pub(super) struct Arguments {
     /// Where to listen [default: the config's serve.listen, else 127.0.0.1:8620]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// What the log on standard error is written in
+    #[arg(long, value_enum, default_value = "text", env = "TICKET_HOST_LOG_FORMAT")]
+    log_format: Format,
+}
+
+impl Arguments {
+    pub(super) fn log_layout(&self) -> Layout {
+        Layout::of_service(self.log_format)
+    }
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     crate::serve::run(program.sources(), arguments.listen, |address| {
         // The service is no answer to anybody who waits: it goes on where nobody reads this.
         if let Err(lost) = print(&format!("listening on http://{address}\n")) {
-            report(&lost);
+            tracing::warn!("{lost}");
         }
     })
     .await?;

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::counted;
 use super::output::{print, print_json};
+use super::progress::Progress;
 use crate::error::{Kind, Result};
 use crate::terminal::safe;
-use crate::validate::{self, CaseResult, Fuzzed, Grade, Options, Settings};
+use crate::validate::{self, CaseResult, Event, Fuzzed, Grade, Options, Settings};
 
 /// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
     settings: Option<PathBuf>,
     /// Instead of running the cases, call the plugin with mutated requests and answers for as
     /// many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     fuzz: Option<u64>,
     /// Make the one call that --fuzz made with this seed
     #[arg(long, value_name = "SEED", conflicts_with = "fuzz")]
@@ -52,11 +53,16 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     }
     let (mut results, mut printed) = (Vec::new(), Ok(()));
     let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
-    validate::run(options, |result| {
-        if !program.json && printed.is_ok() {
-            printed = print(&safe(&line(result, width)));
+    let mut progress = Progress::new(program.json);
+    validate::run(options, |event| match event {
+        Event::Begins { name, number, all } => progress.is_at(number, all, name),
+        Event::Ended(result) => {
+            progress.erase();
+            if !program.json && printed.is_ok() {
+                printed = print(&safe(&line(&result, width)));
+            }
+            results.push(result);
         }
-        results.push(result.clone());
     })
     .await?;
     printed?;

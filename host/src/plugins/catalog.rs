@@ -25,7 +25,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::error::{Error, Result};
 use crate::plugins::trust::{self, Examined, Trust, Vouched};
 use crate::plugins::{manifest, ours};
-use crate::worker::{Confinement, Denials, NOT_CONFINED_HELP, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, LOADING, NOT_CONFINED_HELP, Worker, WorkerError};
 
 /// What the file names of plugins contain. In the executable's own directory, where other libraries may lie,
 /// only files with this in their names are taken for plugins.
@@ -399,7 +399,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     let (stamp, Examined { image, key, vouched }) = opened?;
     let denials = Denials::of_library(path.to_owned());
     let confinement = Confinement { denials, ..Confinement::nothing(trust.sandbox) };
-    let worker = Worker::load(&image, &confinement).await;
+    let worker = Worker::load(&image, &confinement, LOADING).await;
     let worker = worker.map_err(|cause| {
         broken(cause.to_string()).help(match cause {
             WorkerError::NotConfined(_) => NOT_CONFINED_HELP,

@@ -1,6 +1,7 @@
 //! Reads what a library says of itself, and refuses what the host could not work with, or not in bounded time.
 
-use ticket_plugin_api::message::{Manifest, object};
+use ticket_plugin_api::json;
+use ticket_plugin_api::message::Manifest;
 
 use super::schema_bounds;
 use crate::terminal;
@@ -35,8 +36,8 @@ pub(crate) fn answers_to(manifest: &Manifest, name: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with it, in words that begin with "its manifest".
-pub(crate) fn read(json: &str) -> Result<Manifest, String> {
-    let mut manifest: Manifest = object(json).map_err(|cause| {
+pub(crate) fn read(text: &str) -> Result<Manifest, String> {
+    let mut manifest: Manifest = json::read(text.as_bytes()).map_err(|cause| {
         // It may quote what is in the manifest.
         let cause = terminal::short_line(&cause.to_string(), LONGEST_TEXT);
         format!("its manifest is not valid: {cause}")

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::setup::Setup;
 use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
 use crate::tasks::Tasks;
-use crate::terminal::line;
+use crate::terminal::{counted, line};
 
 /// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
@@ -245,7 +245,8 @@ impl Queue {
             match self.store.reopen(name, &kinds, self.until(), settle).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
-                    "{name}: {reopened} tickets that failed for their settings are tried again"
+                    "{name}: trying {} again that failed for the settings",
+                    counted(reopened, "ticket")
                 ),
                 Err(error) => tracing::error!(
                     "{name}: what failed for its settings is not tried again: {}",

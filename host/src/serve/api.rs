@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ticket_plugin_api::Ticket;
+use ticket_plugin_api::{Ticket, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -288,7 +288,7 @@ async fn create(
 
 /// The incident that a request's body is, and how long its sender waits for the ticket.
 fn asked(setup: &Setup, body: &[u8]) -> Result<(New, Duration), Problem> {
-    let asked: Create = serde_json::from_slice(body).map_err(|cause| {
+    let asked: Create = json::read(body).map_err(|cause| {
         Error::usage(format!("the request's body is not as it should be: {cause}"))
     })?;
     let incident = incident::of(asked.incident, "the request")?;
@@ -384,7 +384,7 @@ struct Page {
     key: Option<String>,
     /// From where the last page ended: its `next`
     cursor: Option<i64>,
-    /// How many: 1 to 1000, 100 if nothing is said
+    /// How many: 1 or more, of which 1000 at most are given at once; 100 if nothing is said
     limit: Option<i64>,
 }
 
@@ -403,7 +403,10 @@ async fn list(
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(page) = page.map_err(|cause| Error::usage(cause.body_text()))?;
-    let most = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE);
+    let most = page.limit.unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
+    if most < 1 {
+        return Err(Error::usage(format!("limit is {most}, and must be 1 or more")).into());
+    }
     let filter = Filter {
         backend: page.backend,
         state: page.state,

@@ -17,7 +17,7 @@ use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
 use crate::backend::redact::Redactor;
 use crate::plugins::manifest;
-use crate::worker::{Confinement, Denials, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, LOADING, Worker, WorkerError};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -178,7 +178,7 @@ impl Bench {
                 Err(returned) => returned,
             }
         } else {
-            let worker = Worker::load(self.image()?, &self.confinement()?).await;
+            let worker = Worker::load(self.image()?, &self.confinement()?, LOADING).await;
             let mut worker = worker.map_err(|cause| crash(cause.to_string()))?;
             let returned = worker.open(&settings, &peer).await;
             let returned = returned.map_err(|cause| crash(format!("open(): {cause}")))?;
@@ -334,7 +334,7 @@ async fn load(image: &Image, policy: Policy, denials: &Arc<Denials>) -> Result<L
     let mut manifest = String::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let loaded = Worker::load(image, &confinement).await;
+        let loaded = Worker::load(image, &confinement, LOADING).await;
         quickest = quickest.min(started.elapsed());
         match loaded {
             Ok(worker) => manifest.clone_from(&worker.manifest),

@@ -101,11 +101,23 @@ pub(crate) struct Options<'a> {
     pub only: &'a [String],
 }
 
-/// Runs the cases, and calls `done` with each one's result as soon as there is one.
+/// What happens while cases run.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// The case of this name begins: the `number`th of `all`.
+    Begins {
+        name: &'a str,
+        number: usize,
+        all: usize,
+    },
+    Ended(CaseResult),
+}
+
+/// Runs the cases, and tells `hear` of each when it begins and when it has ended.
 ///
 /// # Errors
 /// A usage error if `only` has a name that no case has.
-pub(crate) async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult)) -> Result<()> {
+pub(crate) async fn run(options: Options<'_>, mut hear: impl FnMut(Event<'_>)) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|name| !cases().any(|case| case.name == *name))
     {
         let names: Vec<&str> = cases().map(|case| case.name).collect();
@@ -114,15 +126,15 @@ pub(crate) async fn run(options: Options<'_>, mut done: impl FnMut(&CaseResult))
     }
     let only = options.only;
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
-    for case in cases() {
-        if !only.is_empty() && !only.iter().any(|name| name == case.name) {
-            continue;
-        }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let cases: Vec<_> = cases().filter(|case| wanted(case.name)).collect();
+    for (index, case) in cases.iter().enumerate() {
+        hear(Event::Begins { name: case.name, number: index + 1, all: cases.len() });
         let (grade, message) = match (case.run)(&mut bench).await {
             Ok(()) => (Grade::Pass, String::new()),
             Err(verdict) => (verdict.grade, verdict.message),
         };
-        done(&CaseResult { name: case.name, demands: case.demands, grade, message });
+        hear(Event::Ended(CaseResult { name: case.name, demands: case.demands, grade, message }));
     }
     Ok(())
 }

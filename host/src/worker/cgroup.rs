@@ -232,6 +232,13 @@ impl Cgroup {
         })
     }
 
+    /// Processor time that it has used so far.
+    pub(super) fn processor_time(&self) -> Option<Duration> {
+        let stat = read(&self.directory.join("cpu.stat")).ok()?;
+        let used = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+        used.parse().ok().map(Duration::from_micros)
+    }
+
     /// Kills what is in it, and removes it as soon as that has ended.
     pub(super) async fn removed(&self) {
         self.kill();

@@ -208,6 +208,12 @@ impl Group {
         Some(pages * 4096)
     }
 
+    /// Processor time that it has used so far. None where that can't be seen.
+    pub(super) fn processor_time(&self) -> Option<Duration> {
+        let told = self.cgroup.as_ref().and_then(Cgroup::processor_time);
+        told.or_else(|| watch::processor_time(self.id))
+    }
+
     /// Looks at the worker every now and then, until it has ended or is killed for what it takes.
     async fn watched(&self) {
         let mut pause = watch::PAUSE;

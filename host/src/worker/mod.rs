@@ -7,6 +7,7 @@ mod cgroup;
 mod confinement;
 mod denials;
 mod group;
+mod loading;
 mod pipe;
 mod stderr;
 pub(crate) mod watch;
@@ -31,12 +32,13 @@ use crate::terminal;
 pub use confinement::Confinement;
 pub(crate) use denials::Denials;
 use group::Group;
+use loading::Bounds;
+pub use loading::Exceeded;
+pub(crate) use loading::LOADING;
 pub use pipe::Peer;
 use pipe::{Pipe, lossy};
 use stderr::LastWords;
 
-/// How long loading a library may take: its constructors and its entry function.
-const LOADING: Duration = Duration::from_secs(5);
 /// How long after the end of a call's time a plugin may still return, before it is given up.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// How long the rest of what a dead worker wrote may take: a full pipe is read slowly if it was a lot.
@@ -56,6 +58,8 @@ pub enum WorkerError {
     Died { how: String, last_words: String },
     #[error("it did not return in time and was killed after {0:.0} s")]
     TimedOut(f64),
+    #[error(transparent)]
+    NotLoadedInTime(#[from] Exceeded),
     #[error("its process sent what no worker sends, and was killed")]
     Nonsense(#[source] FrameError),
     #[error("it is not loaded, since the sandbox is not whole: {0}")]
@@ -91,12 +95,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker and has it load a library.
+    /// Starts a worker and has it load a library, within so much `time` by the clock.
     ///
     /// # Errors
     /// The process can't be started or confined, or the library can't be loaded.
-    pub async fn load(image: &Image, confinement: &Confinement) -> Result<Worker, WorkerError> {
-        Worker::load_with(&[], Some(image), confinement).await
+    pub async fn load(
+        image: &Image,
+        confinement: &Confinement,
+        time: Duration,
+    ) -> Result<Worker, WorkerError> {
+        Worker::load_with(&[], Some(image), confinement, time).await
     }
 
     /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
@@ -112,7 +120,7 @@ impl Worker {
     ) -> Result<Worker, WorkerError> {
         let numbers = runs.iter().flat_map(|(threads, times)| [threads, times]);
         let mode: Vec<String> = numbers.map(usize::to_string).collect();
-        Worker::load_with(&mode, Some(image), confinement).await
+        Worker::load_with(&mode, Some(image), confinement, LOADING).await
     }
 
     /// What the sandbox can't enforce on this machine, one sentence each. Nothing is loaded.
@@ -121,7 +129,7 @@ impl Worker {
     /// The process can't be started.
     pub async fn unconfinable() -> Result<Vec<String>, WorkerError> {
         let confinement = Confinement::nothing(Policy::BestEffort);
-        let worker = Worker::load_with(&[], None, &confinement).await?;
+        let worker = Worker::load_with(&[], None, &confinement, LOADING).await?;
         Ok(worker.unconfined.clone())
     }
 
@@ -130,19 +138,23 @@ impl Worker {
         mode: &[String],
         image: Option<&Image>,
         confinement: &Confinement,
+        time: Duration,
     ) -> Result<Worker, WorkerError> {
         let started = Worker::start(mode, confinement, image);
         let mut worker = started.map_err(WorkerError::Start)?;
         let group = Arc::clone(&worker.group);
-        let started = Instant::now();
         let loading = async {
             match (worker.confine(confinement).await?, image) {
                 (Ok(()), Some(image)) => worker.take_in(image).await,
                 (confined, _) => Ok(confined),
             }
         };
-        match timeout(LOADING, group.attended(loading)).await {
-            Err(_) => Err(worker.kill(started).await),
+        let used = || group.processor_time();
+        match loading::bounded(group.attended(loading), used, Bounds::within(time)).await {
+            Err(exceeded) => {
+                worker.group.end().await;
+                Err(exceeded.into())
+            }
             Ok(Err(cause)) => Err(worker.post_mortem(cause).await),
             Ok(Ok(result)) => result.map(|()| worker),
         }

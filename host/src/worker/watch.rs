@@ -21,6 +21,9 @@ pub(super) const MEMORY: u64 = 512 << 20;
 /// How long the host waits before it looks again at a worker that works.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
+/// Milliseconds of processor time in Linux's unit of it (USER_HZ), which is the same on all architectures of Rust's.
+const TICK: u64 = 10;
+
 /// What a worker takes, together with the programs that its plugin started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
@@ -103,10 +106,28 @@ impl Usage {
     }
 }
 
-/// The process group in `/proc/PID/stat` (proc_pid_stat(5)).
+/// The fields of `/proc/PID/stat` (proc_pid_stat(5)) from the third on, which is the process's state.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    // The second, the name in parentheses, may have anything in it.
+    Some(stat.rsplit_once(')')?.1.split_whitespace())
+}
+
+/// The process group in `/proc/PID/stat`.
 fn group_of(stat: &str) -> Option<u32> {
-    // The name in parentheses may have anything in it. After it stand the state, the parent and the group.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+    fields(stat)?.nth(2)?.parse().ok()
+}
+
+/// Processor time that a process's threads have used so far. None if that can't be seen.
+pub(super) fn processor_time(id: u32) -> Option<Duration> {
+    used(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+/// The processor time in `/proc/PID/stat`, in user mode and in the kernel together.
+fn used(stat: &str) -> Option<Duration> {
+    let ticks: Vec<u64> =
+        fields(stat)?.skip(11).take(2).map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let [user, kernel] = ticks[..] else { return None };
+    Some(Duration::from_millis(TICK.checked_mul(user.checked_add(kernel)?)?))
 }
 
 /// How long the host waits until it looks again if looking took so long: then it looks for a tenth of the time at most.
@@ -286,6 +307,15 @@ mod tests {
         assert_eq!(Usage::read("", 0), None);
         assert_eq!(group_of("17 (a) b (c) S 1 42 9 0 -1"), Some(42));
         assert_eq!(group_of("17 (a"), None);
+    }
+
+    #[test]
+    fn processor_time_is_that_in_user_mode_and_in_the_kernel() {
+        let stat = "17 (a b) 3) S 1 42 9 0 -1 4194560 77 0 0 0 120 30 5 6 20 0 1 0";
+        assert_eq!(used(stat), Some(Duration::from_millis(1500)));
+        for bad in ["17 (a) S 1 42 9 0 -1 4194560 77 0 0 0 120", "17 (a) S 1", "17", ""] {
+            assert_eq!(used(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use super::{
 use super::{MAX_REPLY, MAX_REQUEST_HEAD, Str};
 use super::{http_status, status};
 use crate::error::{Error, Retry};
-use crate::message::{object, parse_error};
+use crate::json;
+use crate::message::parse_error;
 
 /// The ABI's header, `ticket_plugin.h`.
 pub const HEADER: &str = include_str!("../../include/ticket_plugin.h");
@@ -118,7 +119,7 @@ impl Returned {
         };
         match (self.status, reply) {
             (status::NOT_FOUND, _) => Ok(None),
-            (status::OK, Some(json)) => object(&json)
+            (status::OK, Some(reply)) => json::read(reply.as_bytes())
                 .map(Some)
                 .map_err(|cause| useless(status::OK, &format!("a reply that it may not: {cause}"))),
             (status::OK, None) => Err(useless(status::OK, "no reply")),

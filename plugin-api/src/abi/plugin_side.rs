@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::{self as abi, Str, http_status, log_level, status};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Request, Response};
+use crate::json;
 use crate::message::{Checks, RawSettings, TicketRequest, error_reply};
 use crate::plugin::{Settings, TicketPlugin, manifest};
 
@@ -414,14 +415,14 @@ fn describe(payload: Box<dyn Any + Send>) -> String {
     text
 }
 
-fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
-    serde_json::from_str(json)
+fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    json::read(text.as_bytes())
         .map_err(|cause| Error::plugin(format!("the host's {what} can't be read: {cause}")))
 }
 
 /// The message has no value in it: it may be the secret.
 fn from_value<T: DeserializeOwned>(what: &str, value: serde_json::Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|_| {
+    json::of_value(value).map_err(|_| {
         Error::settings(format!("{what} doesn't have the members that the plugin needs"))
     })
 }

@@ -107,19 +107,17 @@ export_plugin!(Local);
 
 impl Local {
     /// The file of a key. Its name ends with half of the key's SHA-256, which makes it unique; the
-    /// words before that are for people.
+    /// words before that are for people. A key without words of ASCII has none there, nor a dash,
+    /// with which programs begin their options.
     fn path(&self, key: &str) -> PathBuf {
         let words: Vec<&str> = key
             .split(|c: char| !c.is_ascii_alphanumeric())
             .filter(|word| !word.is_empty())
             .collect();
         let name = words.join("-");
-        let end = &name[name.len().saturating_sub(40)..];
-        self.directory.join(format!(
-            "{}-{}.md",
-            end.trim_start_matches('-'),
-            &fingerprint(key)[..32]
-        ))
+        let end = name[name.len().saturating_sub(40)..].trim_start_matches('-');
+        let dash = if end.is_empty() { "" } else { "-" };
+        self.directory.join(format!("{end}{dash}{}.md", &fingerprint(key)[..32]))
     }
 
     fn ticket(&self, path: &Path) -> Ticket {
@@ -216,6 +214,25 @@ mod tests {
         assert_eq!(local.find(incident(), "argus/12").unwrap(), Some(ticket));
         assert_eq!(local.find(incident(), "argus/1").unwrap(), None);
         assert_eq!(local.find(incident(), "argus-12").unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_named_by_the_words_of_its_key_and_begins_with_no_dot_and_no_dash() {
+        let local = Local { directory: PathBuf::new() };
+        let long = "a".repeat(20);
+        for (key, words) in [
+            ("https://argus.example.org/incidents/7", "https-argus-example-org-incidents-7-"),
+            ("--all ..", "all-"),
+            (&format!("{long} {long} {long}-b"), &format!("{}-{long}-b-", &long[..17])),
+            (&format!("x {long}-{}", "c".repeat(19)), &format!("{long}-{}-", "c".repeat(19))),
+            (".", ""),
+            ("-", ""),
+            ("../..", ""),
+            ("мережа", ""),
+        ] {
+            let name = format!("{words}{}.md", &fingerprint(key)[..32]);
+            assert_eq!(local.path(key), Path::new(&name), "{key}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum NotLoadable {
     Read(#[source] io::Error),
     #[error("is not a library")]
     NotALibrary,
-    #[error("is a truncated library: {0} bytes")]
+    #[error("is a truncated library, which ends after byte {0}")]
     Truncated(u64),
     #[error("is for another architecture: {found}, and this host is {ARCH}")]
     Architecture { found: String },

@@ -1,0 +1,85 @@
+//! The service's log: with times, or as the journal or a program that reads JSON wants it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use ticket_host_tests::{Installation, rust_plugin};
+
+/// An installation whose service warns of something when it starts.
+fn host() -> Installation {
+    let host = Installation::new();
+    host.add(&rust_plugin("local"));
+    host.config(&format!("[queue]\npath = \"queue.db\"\n{}", host.local("good")));
+    host
+}
+
+/// Runs a service with this environment until it has made a ticket, and gives its log.
+fn log(host: &Installation, environment: &[(&str, &str)]) -> String {
+    let service = host.serve_with(environment);
+    let incident =
+        json!({"description": "x\n INFO ticket 99: created", "pk": 1, "source": {"name": "s"}});
+    service.file(&incident, 60_000).is(201);
+    assert_eq!(service.stop(), 0);
+    host.log()
+}
+
+#[test]
+fn a_services_log_has_times_where_no_journal_adds_them() {
+    let said = log(&host(), &[("JOURNAL_STREAM", "1:2")]);
+    assert!(said.contains("WARN there are no tokens"), "{said}");
+    for line in said.lines().filter(|line| !line.starts_with("      | ")) {
+        let (time, level) = line.split_once(' ').unwrap();
+        let format = &time::format_description::well_known::Rfc3339;
+        let time = time::OffsetDateTime::parse(time, format).unwrap_or_else(|_| panic!("{said}"));
+        assert!((time::OffsetDateTime::now_utc() - time).whole_hours() == 0, "{line}");
+        assert!([" INFO", " WARN", "ERROR"].contains(&&level[..5]), "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_journal_gets_priorities_instead_of_times() {
+    use std::os::unix::fs::MetadataExt;
+    let host = host();
+    fs::write(host.path("log"), "").unwrap();
+    let file = fs::metadata(host.path("log")).unwrap();
+    let stream = format!("{}:{}", file.dev(), file.ino());
+    let said = log(&host, &[("JOURNAL_STREAM", &stream)]);
+    assert!(said.contains("<4> WARN there are no tokens"), "{said}");
+    assert!(said.contains("<6> INFO "), "{said}");
+    let odd = said.lines().find(|line| !["<3>", "<4>", "<6>"].contains(&&line[..3]));
+    assert_eq!(odd, None, "{said}");
+    // Why it ends has a priority, too, on each of its lines.
+    host.config("nonsense = 1\n");
+    let environment = [("JOURNAL_STREAM", stream.as_str()), ("TICKET_HOST_LOG_FORMAT", "text")];
+    let mut command = host.command(&["serve"]);
+    let log = fs::File::options().append(true).open(host.path("log")).unwrap();
+    let ended = command.envs(environment).stderr(log).status().unwrap();
+    assert_eq!(ended.code(), Some(3));
+    let last = host.log()[said.len()..].to_owned();
+    assert!(last.starts_with("<3>ERROR ") && last.contains("nonsense"), "{last}");
+    assert!(last.lines().count() > 1 && last.lines().all(|line| line.starts_with("<3>")), "{last}");
+}
+
+#[test]
+fn in_json_each_line_is_an_event_and_so_is_why_the_service_ends() {
+    let host = host();
+    let said = log(&host, &[("TICKET_HOST_LOG_FORMAT", "json")]);
+    let events = |said: &str| -> Vec<Value> {
+        let lines = said.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap_or_else(|cause| panic!("{cause}: {said}"))
+    };
+    let warned = |event: &Value| {
+        event["level"] == "WARN" && event["message"].as_str().unwrap().contains("no tokens")
+    };
+    assert!(events(&said).iter().any(warned), "{said}");
+    for event in events(&said) {
+        assert!(event["time"].as_str().unwrap().ends_with('Z'), "{event}");
+        assert!(event["level"].is_string() && event["message"].is_string(), "{event}");
+    }
+    host.config("nonsense = 1\n");
+    let ended = host.run(&["serve", "--log-format", "json"]).ended(3);
+    let [last] = &events(&ended.stderr)[..] else { panic!("{ended:?}") };
+    assert!(last["message"].as_str().unwrap().contains("nonsense"), "{last}");
+    host.run(&["serve", "--log-format", "xml"]).ended(2).says("[possible values: text, json]");
+}
