@@ -14,7 +14,7 @@ use super::call::{LogAllowance, Services};
 use super::gateway::{Fence, Gateway, Route};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
-use super::template::Templates;
+use super::template::{Templates, Unusable};
 use super::{Backend, MadeOf, schema};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
@@ -56,8 +56,11 @@ impl Backend {
         };
         let gateway = gateway(config, &manifest, metrics)
             .map_err(|error| pointing(Setting::CaFile, error))?;
-        let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
-            .map_err(|error| pointing(Setting::Template, error))?;
+        let templates = Templates::new(config.title.as_deref(), config.body.as_deref()).map_err(
+            |Unusable { setting, line, error }| {
+                config.pointing_at_line(setting, line, error.at(&label))
+            },
+        )?;
         let mut warnings = resolved.warnings;
         let redactor = Redactor::new(&secret, &manifest.secret_schema);
         warnings.extend(oddities(config, plugin));
