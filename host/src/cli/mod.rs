@@ -22,12 +22,12 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::{Backend, bound_workers};
-use crate::config::Config;
+use crate::config::{BackendConfig, Config};
 use crate::error::{Error, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::safe;
+use crate::terminal::{line, safe};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -165,9 +165,24 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn load_config(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref())?;
+        tracing::info!("{}", line(&config.places()));
+        for shadowed in self.shadowed(&config) {
+            tracing::info!("{}", line(&shadowed));
+        }
         config.warnings.iter().for_each(|warning| warn(warning));
         bound_workers(&config.workers);
         Ok(config)
+    }
+
+    /// A sentence for each usual config file that is not read, since the one that is read comes before it.
+    fn shadowed(&self, config: &Config) -> Vec<String> {
+        let used = config.file.as_deref().filter(|_| self.config.is_none());
+        let shadowed = used.map(crate::config::shadowed).unwrap_or_default();
+        let told = shadowed.iter().map(|file| {
+            let (file, used) = (file.display(), config.source());
+            format!("{file} is not read, since {used} is there; --config names the one to read")
+        });
+        told.collect()
     }
 
     fn sources(&self) -> Sources {
@@ -182,7 +197,7 @@ impl Arguments {
 
     /// The backend of that name, or the one that is meant without a name, ready for calls.
     async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
-        let settings = config.backend(name)?;
+        let settings = meant(config, name)?;
         let catalog = self.discover(Some(config)).await;
         let backend = setup::backend(config, settings, &catalog, &Arc::default()).await?;
         for warning in &backend.warnings {
@@ -190,6 +205,11 @@ impl Arguments {
         }
         Ok(backend)
     }
+}
+
+/// The backend that is meant, or an error that says which config doesn't have it.
+fn meant<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a BackendConfig> {
+    config.backend(name).map_err(|error| error.at(&config.source()))
 }
 
 /// Prints to standard output. If nobody reads it any more (`| head`), what is left is not printed.

@@ -130,6 +130,7 @@ pub(crate) async fn run(
     let mut live = Live::new(sources, listen);
     let setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
+    tracing::info!("{}", line(&setup.config.places()));
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;
     auth.may_listen(setup.config.serve.listen)?;
