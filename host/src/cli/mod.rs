@@ -28,6 +28,7 @@ use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
 use crate::terminal::{line, safe};
+use crate::worker::Missing;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -195,11 +196,17 @@ impl Arguments {
         catalog
     }
 
-    /// The backend of that name, or the one that is meant without a name, ready for calls.
-    async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
+    /// The backend of that name, or the one that is meant without a name, ready for calls. `missing` says what becomes
+    /// of directories that it is granted and that aren't there.
+    async fn backend(
+        &self,
+        config: &Config,
+        name: Option<&str>,
+        missing: Missing,
+    ) -> Result<Backend> {
         let settings = meant(config, name)?;
         let catalog = self.discover(Some(config)).await;
-        let backend = setup::backend(config, settings, &catalog, &Arc::default()).await?;
+        let backend = setup::backend(config, settings, &catalog, missing, &Arc::default()).await?;
         for warning in &backend.warnings {
             warn(&format!("backend {}: {warning}", backend.name));
         }

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::backend::bound_workers;
+use crate::config::ServeConfig;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -161,19 +162,28 @@ pub(crate) async fn run(
     broken.and(stopped)
 }
 
-fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listen = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A service that is started again need not wait for the connections of the one before to be forgotten.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+/// # Errors
+/// A settings error: a token can't be read, or there are none, and others than this machine could ask.
+pub(crate) fn may_listen(config: &ServeConfig) -> Result<()> {
+    Auth::new(config)?.may_listen(config.listen)
+}
+
+/// A socket that has the address. Nobody can connect to it yet.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    let listener = listen().map_err(|cause: std::io::Error| {
+    // A service that is started again need not wait for the connections of the one before to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = bind(address).and_then(|socket| socket.listen(BACKLOG));
+    let listener = listener.map_err(|cause: std::io::Error| {
         Error::settings(format!("{address} can't be listened on"))
             .help("is another one running? choose another with --listen or serve.listen")
             .cause(cause)
