@@ -1,4 +1,5 @@
-//! `check` looks at all that tickets and the service need, and makes nothing.
+//! `check` looks at all that tickets and the service need, and makes nothing; `config import` gives a config that it
+//! finds in order.
 
 use std::fs;
 use std::net::TcpListener;
@@ -83,8 +84,8 @@ fn check_and_a_dry_run_make_nothing() {
         look();
         let service = host.serve();
         service
-           .file(&json!({"description": "x", "pk": 1, "source": {"name": "n"}}), 30_000)
-           .is(201);
+            .file(&json!({"description": "x", "pk": 1, "source": {"name": "n"}}), 30_000)
+            .is(201);
         drop(service);
         // A service that was killed leaves SQLite's journal, which the next one reads.
         look();
@@ -212,8 +213,65 @@ fn variables_that_the_config_file_makes_ineffective_are_a_warning() {
     let mut command = host.command(&["check"]);
     command.env("TICKET_PLUGIN", "rt");
     run(command, b"")
-       .ended(0)
-       .says("warning: TICKET_PLUGIN has no effect, since there is the config file");
+        .ended(0)
+        .says("warning: TICKET_PLUGIN has no effect, since there is the config file");
+}
+
+/// The settings of Argus's own four plugins.
+const ARGUS: [(&str, &str, &str, &str); 4] = [
+    (
+        "rt",
+        "argus_ticket_rt.RequestTrackerPlugin",
+        r#"{"username": "argus", "password": "hun'ter\"2"}"#,
+        r#"{"queue": "NOC", "custom_fields_set": {"Start Time": "x"},
+            "custom_fields_mapping": {"Severity": {"tag": "severity"}, 'Level': 'level'},}"#,
+    ),
+    (
+        "jira",
+        "argus_ticket_jira.JiraPlugin",
+        r#"dict(email='a@example.org', token=os.getenv("JIRA_TOKEN"))"#,
+        r#"{"project_key_or_id": "NOC", "type": "Task", "custom_fields_set": {}}"#,
+    ),
+    (
+        "github",
+        "argus_ticket_github.GithubPlugin",
+        r#"{"token": "hunter2"}"#,
+        r#"{"project_namespace_and_name": "example/noc", "labels_set": ["argus", 'x' 'y'],
+            "labels_mapping": ["level", {"tag": "severity"}]}"#,
+    ),
+    (
+        "gitlab",
+        "argus_ticket_gitlab.GitlabPlugin",
+        r#"{"token": r'''hunter2'''}"#,
+        r#"{"project_namespace_and_name": "example/noc", "labels_mapping": ("level",)}"#,
+    ),
+];
+
+#[test]
+fn what_is_imported_of_arguss_settings_is_in_order() {
+    for (plugin, class, secret, information) in ARGUS {
+        let host = Installation::new();
+        host.add(&rust_plugin(plugin));
+        let settings = format!(
+            "from argus.site.settings.base import *\n\nTICKET_PLUGIN = \"{class}\"\n\
+             TICKET_ENDPOINT = 'https://tickets.example.org/sub'  # ours\n\
+             TICKET_AUTHENTICATION_SECRET = {secret}\nTICKET_INFORMATION = {information}\n"
+        );
+        fs::write(host.path("settings.py"), &settings).unwrap();
+        let imported = host.run(&["config", "import", "--django", "settings.py"]).ended(0);
+        host.config(&format!("sandbox = \"best-effort\"\n{}", imported.stdout));
+        let mut command = host.command(&["check", "--offline"]);
+        command.env("JIRA_TOKEN", "hunter2");
+        let checked = run(command, b"").ended(0);
+        assert!(!checked.stderr.contains("warning: backend"), "{checked:?}");
+        // What the file leaves to Python is told with its line.
+        let other = settings.replace("'https://tickets.example.org/sub'", "ENDPOINT");
+        let mut command = host.command(&["config", "import", "--django", "-"]);
+        command.env_remove("HOME");
+        let refused = run(command, other.as_bytes()).ended(3);
+        let refused = refused.says("standard input:4: TICKET_ENDPOINT is not a literal");
+        assert!(refused.says("diffsettings").stdout.is_empty());
+    }
 }
 
 #[cfg(unix)]

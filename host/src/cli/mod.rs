@@ -3,6 +3,7 @@
 //! Invariant: standard output is for the answer alone; warnings and errors go to standard error.
 
 mod check;
+mod config;
 mod create;
 mod init;
 mod install;
@@ -83,6 +84,9 @@ enum Command {
     Check(check::Arguments),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
+    /// Make a config of what there is
+    #[command(subcommand)]
+    Config(config::Command),
     /// See what `serve` accepted and what became of it; try tickets again, or give them up
     #[command(subcommand)]
     Queue(queue::Command),
@@ -157,6 +161,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Init(init) => init::run(init, arguments.config.as_deref()).await,
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
+        Command::Config(command) => config::run(command),
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
