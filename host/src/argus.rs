@@ -99,6 +99,21 @@ impl Said {
     }
 }
 
+/// Asks this Argus what the watcher asks it, for one incident, and does nothing with it. Gives its version, if it tells
+/// one.
+///
+/// # Errors
+/// It can't be reached, refuses the token, or is no Argus.
+pub(crate) async fn look(config: &ArgusConfig) -> Result<Option<String>> {
+    let mut client = None;
+    let argus = connect(&mut client, config)?;
+    argus.page(argus.first_page(1)?).await?;
+    // Not every version has this address.
+    let Ok(about) = config.url.join("api/") else { return Ok(None) };
+    let about: Option<Value> = argus.ask(Method::GET, about, None).await.ok().flatten();
+    Ok(about.and_then(|about| Some(about.get("server-version")?.as_str()?.to_owned())))
+}
+
 /// Puts one incident's error in `errors`: the others go on.
 ///
 /// # Errors
@@ -150,15 +165,10 @@ impl Argus<'_> {
     /// # Errors
     /// Argus can't be asked.
     async fn file_all(&self, queue: &Queue, errors: &mut Vec<Error>) -> Result<()> {
-        let mut url = self.url("incidents/")?;
-        let filter = format!("open=true&ticket=false&page_size={PAGE}&{}", self.config.filter);
-        url.set_query(Some(filter.trim_end_matches('&')));
+        let mut url = self.first_page(PAGE)?;
         let mut seen = HashSet::new();
         loop {
-            let page: Page = self.ask(Method::GET, url.clone(), None).await?.ok_or_else(|| {
-                Error::settings("argus.url: there is no Argus API (404)")
-                    .help("argus.url is the base of its API, like https://argus.example.org/")
-            })?;
+            let page = self.page(url.clone()).await?;
             let before = seen.len();
             for attributes in page.results {
                 seen.insert(attributes.get("pk").and_then(Value::as_i64));
@@ -177,6 +187,21 @@ impl Argus<'_> {
             })?;
             url.set_query(Some(query));
         }
+    }
+
+    /// Where the incidents of the filter that have no ticket are listed, so many at once.
+    fn first_page(&self, size: u32) -> Result<Url> {
+        let mut url = self.url("incidents/")?;
+        let filter = format!("open=true&ticket=false&page_size={size}&{}", self.config.filter);
+        url.set_query(Some(filter.trim_end_matches('&')));
+        Ok(url)
+    }
+
+    async fn page(&self, url: Url) -> Result<Page> {
+        self.ask(Method::GET, url, None).await?.ok_or_else(|| {
+            Error::settings("argus.url: there is no Argus API (404)")
+                .help("argus.url is the base of its API, like https://argus.example.org/")
+        })
     }
 
     async fn file(&self, queue: &Queue, mut attributes: Map<String, Value>) -> Result<()> {

@@ -168,12 +168,15 @@ impl Metrics {
         self.refused_reloads.inc();
     }
 
-    /// All of it as text, with the store's counts as they are at `now`.
-    pub fn text(&self, counts: &[Count], now: Timestamp) -> String {
+    /// All of it as text, with the store's counts as they are at `now`, and with each
+    /// backend's name and whether it can make tickets.
+    pub fn text(&self, counts: &[Count], backends: &[(&str, bool)], now: Timestamp) -> String {
         let mut text = String::new();
         let store = store(counts, now);
+        let up = up(backends);
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &store))
+            .and_then(|()| encode_registry(&mut text, &up))
             .and_then(|()| encode_eof(&mut text))
             .expect("a String takes all that is written to it");
         text
@@ -205,6 +208,20 @@ fn store(counts: &[Count], now: Timestamp) -> Registry {
     registry
 }
 
+/// Which backends can make tickets.
+fn up(backends: &[(&str, bool)]) -> Registry {
+    let up: Family<OfBackend, Gauge> = Family::default();
+    for (name, is_up) in backends {
+        let labels = OfBackend { backend: (*name).to_owned() };
+        up.get_or_create(&labels).set(i64::from(*is_up));
+    }
+    let mut registry = Registry::with_prefix(PREFIX);
+    let help =
+        "Whether the backend can make tickets, as far as is known; /v1/backends says why not";
+    registry.register("backend_up", help, up);
+    registry
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,13 +242,15 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text = metrics.text(&counts, now);
+                        let text = metrics.text(&counts, &[("b", true), ("c", false)], now);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"unknown\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"created\"} 7",
                             "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
+                            "ticket_host_backend_up{backend=\"b\"} 1",
+                            "ticket_host_backend_up{backend=\"c\"} 0",
                             "# EOF",
                         ] {
                             let lines = text.lines().filter(|&l| l == line).count();

@@ -21,7 +21,7 @@ use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
 use crate::plugins::manifest;
 use crate::plugins::trust::Trust;
 use crate::store::Failure;
-use crate::worker;
+use crate::worker::{self, Missing};
 
 /// How long making one backend may take: reading its secret and its certificates, and checking its settings.
 const PREPARING: Duration = Duration::from_secs(5);
@@ -92,9 +92,9 @@ impl Sources {
                         newcomer.path.display(),
                         settings.plugin
                     ));
-                    prepare(&config, settings, &catalog, plugin, metrics).await
+                    prepare(&config, settings, &catalog, plugin, Missing::Made, metrics).await
                 }
-                None => backend(&config, settings, &catalog, metrics).await,
+                None => backend(&config, settings, &catalog, Missing::Made, metrics).await,
             };
             let made = made.map(Arc::new).map_err(|error| {
                 let failure = Failure::from(&error);
@@ -212,7 +212,8 @@ fn broken_since<'a>(
     entry.plugin.as_ref().err().filter(|_| entry.stamp.is_some_and(|now| now != stamp))
 }
 
-/// Makes one backend of its settings and its plugin.
+/// Makes one backend of its settings and its plugin. `missing` says what becomes of directories that the plugin is
+/// granted and that aren't there.
 ///
 /// # Errors
 /// There is no such plugin, or the settings are not what it needs. The error points to the setting.
@@ -220,12 +221,13 @@ pub async fn backend(
     config: &Config,
     settings: &BackendConfig,
     catalog: &Catalog,
+    missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
     let plugin = catalog.find_for(&settings.plugin, settings.sha256).map_err(|error| {
         settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
-    prepare(config, settings, catalog, plugin, metrics).await
+    prepare(config, settings, catalog, plugin, missing, metrics).await
 }
 
 async fn prepare(
@@ -233,6 +235,7 @@ async fn prepare(
     settings: &BackendConfig,
     catalog: &Catalog,
     plugin: &Plugin,
+    missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
@@ -243,7 +246,8 @@ async fn prepare(
     // long in spite of the bounds that schemas have.
     let (settings, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
     let (place, sandbox) = (format!("backend {}", settings.name), config.trust.sandbox);
-    let preparing = spawn_blocking(move || Backend::prepare(&settings, &plugin, sandbox, &metrics));
+    let preparing =
+        spawn_blocking(move || Backend::prepare(&settings, &plugin, sandbox, missing, &metrics));
     match timeout(PREPARING, preparing).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(_)) => Err(Error::plugin(format!("{place}: its settings could not be checked"))),

@@ -16,7 +16,7 @@ use ticket_host::backend::{Backend, KeyedIncident};
 use ticket_host::config::Config;
 use ticket_host::plugins::catalog::{Catalog, PluginDir};
 use ticket_host::plugins::trust::Trust;
-use ticket_host::worker::{Confinement, Peer, Worker};
+use ticket_host::worker::{Confinement, Missing, Peer, Worker};
 use ticket_host_tests::{Installation, built, library_name, rust_plugin};
 use ticket_host_worker::library::{self, Image};
 use ticket_host_worker::sandbox::Policy;
@@ -193,8 +193,14 @@ async fn backend(isolation: &str) -> Backend {
         vec![PluginDir { directory: plugin_directory(), marked_only: false, named: true }];
     let catalog = Catalog::discover(directories, &Trust::default()).await;
     let plugin = catalog.find("panics").unwrap();
-    Backend::prepare(config.backend(None).unwrap(), plugin, Policy::Require, &Arc::default())
-        .unwrap()
+    Backend::prepare(
+        config.backend(None).unwrap(),
+        plugin,
+        Policy::Require,
+        Missing::Made,
+        &Arc::default(),
+    )
+    .unwrap()
 }
 
 fn plugin_directory() -> PathBuf {

@@ -11,6 +11,7 @@ mod argus;
 mod bounds;
 mod c_plugin;
 mod chaos;
+mod check;
 #[cfg(target_os = "linux")]
 mod crashes;
 mod create;

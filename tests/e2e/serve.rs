@@ -149,11 +149,51 @@ fn a_backend_whose_plugin_is_missing_keeps_its_incidents_and_says_500_import() {
     assert_eq!(problem["kind"], "import");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("no plugin \"webhook\" was found") && detail.contains("kept"));
-    service.get("/readyz").is(503);
+    // What is accepted is kept: a load balancer must not take the service away for that.
+    let ready = service.get("/readyz").is(200).json();
+    assert_eq!((&ready["backends"], &ready["unready"]), (&json!(0), &json!(1)), "{ready}");
+    assert_eq!(ready["each"], json!([{"name": "b", "ready": false, "reason": "unprepared"}]));
     assert_eq!(service.get("/v1/backends").json()[0]["error"]["kind"], "import");
     host.add(&c_plugin("webhook"));
     wait_for_state(&service, problem["job"].as_i64().unwrap(), "created");
-    service.get("/readyz").is(200);
+    let ready = service.get("/readyz").is(200).json();
+    assert_eq!(ready["each"], json!([{"name": "b", "ready": true}]));
+}
+
+#[test]
+fn readiness_tells_backends_whose_calls_fail_and_stays_ready_to_accept() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let desk = desk(move |_| refusing.load(Ordering::Relaxed).then(|| Answer::status(401)));
+    let good = self::desk(|_| None);
+    let host = host_at(&desk, "");
+    let other = format!(
+        "default_backend = \"b\"\n[backends.good]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n\
+         [backends.b]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n{QUEUE}",
+        good.url, desk.url
+    );
+    host.config(&other);
+    let service = host.serve();
+    let each = |reason: Option<&str>| {
+        let b = match reason {
+            Some(reason) => json!({"name": "b", "ready": false, "reason": reason}),
+            None => json!({"name": "b", "ready": true}),
+        };
+        json!([b, {"name": "good", "ready": true}])
+    };
+    assert_eq!(service.get("/readyz").is(200).json()["each"], each(None));
+    let job = service.file(&numbered(1), 30_000).is(400).json()["job"].as_i64().unwrap();
+    assert_eq!(service.get("/readyz").is(200).json()["each"], each(Some("settings")));
+    let backends = service.get("/v1/backends").json();
+    assert_eq!(backends[0]["error"]["kind"], "settings", "{backends}");
+    let metrics = service.get("/metrics").text;
+    for line in ["backend_up{backend=\"b\"} 0", "backend_up{backend=\"good\"} 1"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    refuses.store(false, Ordering::Relaxed);
+    service.post(&format!("/v1/tickets/{job}/retry"), &json!({})).is(200);
+    wait_for_state(&service, job, "created");
+    assert_eq!(service.get("/readyz").is(200).json()["each"], each(None));
 }
 
 #[test]

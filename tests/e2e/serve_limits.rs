@@ -105,6 +105,9 @@ fn tokens_may_do_what_their_scopes_say_and_no_more() {
     for open in ["/healthz", "/readyz", "/openapi.json"] {
         service.get(open).is(200);
     }
+    // The names of backends are for who may read.
+    assert_eq!(service.get("/readyz").json().get("each"), None);
+    assert!(ask("GET", "/readyz", "testpassword").1.contains("\"each\""));
     let without = service.get("/v1/tickets").is(401);
     assert_eq!(without.header("www-authenticate"), Some("Bearer realm=\"ticket-host\""));
     let log = host.log();

@@ -135,6 +135,31 @@ fn arguss_own_variables_make_a_backend() {
 }
 
 #[test]
+fn an_error_in_a_template_points_at_its_very_line() {
+    let installation = Installation::new();
+    installation.add(&rust_plugin("local"));
+    let backend = installation.local("a");
+    for (template, shown, carets) in [
+        (
+            "body = \"\"\"\n## One\n\n{% if incident %}\nthree {{ end }\n\"\"\"",
+            "three {{ end }",
+            14,
+        ),
+        ("body = '''\none\n  {{ incident.description | nosuch }}\n'''", "| nosuch }}", 35),
+        ("title = \"one\"\nbody = \"x\\n{{ a | nosuch }}\\ny\"", "nosuch", 16),
+        ("title = \"{{ a | nosuch }}\"\nbody = \"x\"", "nosuch", 16),
+    ] {
+        installation.config(&format!("{backend}[backends.a.template]\n{template}\n"));
+        let run = installation.run(&["check"]).ended(3).says("help: the syntax is Jinja's");
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        let under = lines.iter().position(|line| line.contains('─') && line.contains('·'));
+        let under = under.unwrap_or_else(|| panic!("{}", run.stderr));
+        assert!(lines[under - 1].contains(shown), "{template}:\n{}", run.stderr);
+        assert_eq!(lines[under].matches('─').count(), carets, "{template}:\n{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_template_of_the_operators_own_makes_title_and_body() {
     let installation = Installation::new();
     installation.add(&rust_plugin("local"));

@@ -36,7 +36,7 @@ use crate::plugins::catalog::Stamp;
 use crate::worker::{self, Exceeded, WorkerError};
 use call::{CallContext, Mode, Services};
 pub(crate) use in_process::load as load_in_process;
-use pool::{Broken, NoInstance, Pool};
+use pool::{Broken, NoInstance, Pool, Taken};
 
 /// Bounds what the workers of all backends may take together, from now on.
 pub(crate) fn bound_workers(limits: &WorkerLimits) {
@@ -132,6 +132,20 @@ impl Backend {
         (&self.made_of.library, self.made_of.stamp)
     }
 
+    /// The directories that the plugin is granted and that aren't there, if they were left out.
+    pub fn left_out(&self) -> &[PathBuf] {
+        &self.pool.recipe.confinement.left_out
+    }
+
+    /// Has the plugin open the backend's settings, without anything being sent.
+    ///
+    /// # Errors
+    /// The plugin refuses the settings, or it broke.
+    pub async fn open(&self) -> Result<()> {
+        let context = self.context(None, Mode::Offline);
+        self.instance(&context).await.map(Taken::give_back)
+    }
+
     /// What the plugin's check found, line by line.
     ///
     /// # Errors
@@ -208,16 +222,21 @@ impl Backend {
         Arc::new(CallContext::new(services, incident.cloned(), deadline, mode))
     }
 
-    /// Has an instance do `operation`: an idle one if there is one, otherwise a new one.
+    /// An instance for one call: an idle one if there is one, otherwise a new one.
+    async fn instance(&self, context: &Arc<CallContext>) -> Result<Taken<'_>> {
+        let opening = || self.context_until(context.deadline, None, Mode::Offline);
+        let taken = self.pool.take(context, opening).await;
+        taken.map_err(|why| self.not_opened(why))
+    }
+
+    /// Has an instance do `operation`.
     async fn call<T: DeserializeOwned>(
         &self,
         operation: Operation,
         request: &str,
         context: &Arc<CallContext>,
     ) -> Result<Answer<T>> {
-        let opening = || self.context_until(context.deadline, None, Mode::Offline);
-        let taken = self.pool.take(context, opening).await;
-        let taken = taken.map_err(|why| self.not_opened(why))?;
+        let taken = self.instance(context).await?;
         let started = Instant::now();
         let returned = taken.call(operation, request, context).await;
         self.metrics.call(&self.name, operation.name(), started.elapsed());

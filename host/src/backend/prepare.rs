@@ -14,7 +14,7 @@ use super::call::{LogAllowance, Services};
 use super::gateway::{Fence, Gateway, Route};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
-use super::template::Templates;
+use super::template::{Templates, Unusable};
 use super::{Backend, MadeOf, schema};
 use crate::config::{BackendConfig, Isolation, Setting};
 use crate::error::{Error, Result};
@@ -22,13 +22,14 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::plugins::catalog::Plugin;
 use crate::plugins::trust;
-use crate::worker::{Confinement, Denials};
+use crate::worker::{Confinement, Denials, Missing};
 
 /// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
 impl Backend {
-    /// Checks a backend's settings, for example against its plugin's schemas. No worker is started yet.
+    /// Checks a backend's settings, for example against its plugin's schemas. No worker is started yet. `missing` says
+    /// what becomes of directories that the plugin is granted and that aren't there.
     ///
     /// # Errors
     /// Names the first setting that can't be used, and shows its line in the config.
@@ -36,6 +37,7 @@ impl Backend {
         config: &BackendConfig,
         plugin: &Plugin,
         sandbox: Policy,
+        missing: Missing,
         metrics: &Arc<Metrics>,
     ) -> Result<Backend> {
         let manifest = plugin.manifest.clone();
@@ -49,15 +51,18 @@ impl Backend {
         let confinement = match config.isolation {
             Isolation::Worker => Confinement {
                 denials: Denials::of_backend(&config.name, &label, &config.permissions, metrics),
-                ..confinement(config, &manifest, sandbox)
+                ..confinement(config, &manifest, sandbox, missing)
                     .map_err(|error| pointing(Setting::Permissions, error))?
             },
             Isolation::InProcess => Confinement::nothing(sandbox),
         };
         let gateway = gateway(config, &manifest, metrics)
             .map_err(|error| pointing(Setting::CaFile, error))?;
-        let templates = Templates::new(config.title.as_deref(), config.body.as_deref())
-            .map_err(|error| pointing(Setting::Template, error))?;
+        let templates = Templates::new(config.title.as_deref(), config.body.as_deref()).map_err(
+            |Unusable { setting, line, error }| {
+                config.pointing_at_line(setting, line, error.at(&label))
+            },
+        )?;
         let mut warnings = resolved.warnings;
         let redactor = Redactor::new(&secret, &manifest.secret_schema);
         warnings.extend(oddities(config, plugin));
@@ -193,7 +198,7 @@ fn authorities(file: &Path) -> Option<Digest> {
     Digest::of_all(file.take(LARGEST_CA_FILE)).ok()
 }
 
-/// What the plugin is confined to, with what the operator grants. Directories to write to are made.
+/// What the plugin is confined to, with what the operator grants.
 ///
 /// # Errors
 /// The plugin asks for more, or a file or a directory of the grant is not there.
@@ -201,6 +206,7 @@ fn confinement(
     config: &BackendConfig,
     manifest: &Manifest,
     sandbox: Policy,
+    missing: Missing,
 ) -> Result<Confinement> {
     let directory = config.endpoint.to_file_path().ok();
     let directory = directory.as_deref().and_then(Path::to_str);
@@ -210,7 +216,7 @@ fn confinement(
         settings.extend(permissions::setting(&asked.permission, directory));
     }
     if lacking.is_empty() {
-        return Confinement::open(sandbox, &config.permissions);
+        return Confinement::open(sandbox, &config.permissions, missing);
     }
     let error = Error::settings(format!(
         "the plugin needs permissions that are not granted: {}",

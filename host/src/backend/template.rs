@@ -15,6 +15,7 @@ use serde_json::{Map, json};
 use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::MAX_EXTRA;
 
+use crate::config::Setting;
 use crate::error::{Error, Result};
 
 /// The title if the operator says nothing: the description, as Argus's own plugins have it.
@@ -49,6 +50,15 @@ const ATTRIBUTES: [&str; 17] = [
     "closed_by",
 ];
 
+/// Why a template can't be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    pub setting: Setting,
+    /// The line of the template that it is about, from 1.
+    pub line: usize,
+    pub error: Error,
+}
+
 /// The compiled templates of a title and a body.
 #[derive(Debug, Clone)]
 pub(super) struct Templates {
@@ -60,7 +70,10 @@ pub(super) struct Templates {
 impl Templates {
     /// # Errors
     /// A settings error that names the template that can't be read, and the line.
-    pub(super) fn new(title: Option<&str>, body: Option<&str>) -> Result<Templates> {
+    pub(super) fn new(
+        title: Option<&str>,
+        body: Option<&str>,
+    ) -> std::result::Result<Templates, Unusable> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -93,12 +106,8 @@ impl Templates {
             [("title", title, DEFAULT_TITLE), ("body", body, DEFAULT_BODY)]
         {
             let source = given.unwrap_or(default);
-            environment.add_template_owned(name, source.to_owned()).map_err(|cause| {
-                let line = cause.line().map(|l| format!(", line {l}")).unwrap_or_default();
-                Error::settings(format!("template.{name}{line}: can't be read"))
-                    .help("the syntax is Jinja's; see the README's section on templates")
-                    .cause(cause)
-            })?;
+            let added = environment.add_template_owned(name, source.to_owned());
+            added.map_err(|cause| unusable(name, "can't be read", cause))?;
         }
         let mut warnings = Vec::new();
         for name in ["title", "body"] {
@@ -229,15 +238,24 @@ impl Write for Bounded {
     }
 }
 
+/// The template `name` fails for that reason.
+fn unusable(name: &str, what: &str, cause: minijinja::Error) -> Unusable {
+    let line = cause.line().unwrap_or(1);
+    let error = Error::settings(format!("template.{name}, line {line}: {what}"))
+        .help("the syntax is Jinja's; see the README's section on templates")
+        .cause(cause);
+    let setting = if name == "title" { Setting::Title } else { Setting::Body };
+    Unusable { setting, line, error }
+}
+
 /// Looks for mistakes that would only show when a ticket is made: an error for a filter, test or function that
 /// doesn't exist, a warning for a name that means nothing.
-fn check(environment: &Environment, name: &str, warnings: &mut Vec<String>) -> Result<()> {
-    let failed = |cause: minijinja::Error| {
-        let line = cause.line().map(|l| format!(", line {l}")).unwrap_or_default();
-        Error::settings(format!("template.{name}{line}: can't be filled in"))
-            .help("the syntax is Jinja's; see the README's section on templates")
-            .cause(cause)
-    };
+fn check(
+    environment: &Environment,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> std::result::Result<(), Unusable> {
+    let failed = |cause| unusable(name, "can't be filled in", cause);
     let template = environment.get_template(name).map_err(failed)?;
     let mut unknown: Vec<String> = template.undeclared_variables(true).into_iter().collect();
     unknown.sort();

@@ -1,68 +1,86 @@
-//! `ticket-host check`: can tickets be created with these settings?
+//! `ticket-host check`: can tickets be created with these settings, and could `serve` work? Nothing is made.
 
-use std::fmt;
+mod row;
+mod service;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-use ticket_plugin_api::Check;
+use serde_json::{Map, Value, json};
 
+use self::row::{Row, first_failure, json_of};
 use super::output::{error_json, print, print_json};
-use super::report;
+use super::{meant, report};
 use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Isolation};
 use crate::error::{Error, Kind, Result};
 use crate::terminal::safe;
-use crate::worker;
+use crate::worker::{self, Missing};
 
-/// Asks the plugin of one backend, or of each, to check its settings. Nothing is created.
+/// Asks the plugin of one backend, or of each, to check its settings, and looks whether `serve` could work with the
+/// config. Nothing is created: no ticket, no file and no directory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::EXIT_CODES)]
 pub(super) struct Arguments {
     /// The backend to check [default: all]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
+    /// Ask no ticket system and no Argus: look only at what this machine has
+    #[arg(long)]
+    offline: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     let config = program.load_config()?;
     let names: Vec<&str> = match &arguments.backend {
-        Some(name) => vec![config.backend(Some(name))?.name.as_str()],
+        Some(name) => vec![meant(&config, Some(name))?.name.as_str()],
         // Without any backend this is an error, which says how to add one.
-        None if config.backends.is_empty() => vec![config.backend(None)?.name.as_str()],
+        None if config.backends.is_empty() => vec![meant(&config, None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
-    let host = Vec::from_iter(root_note());
+    let host = heading(&config, program);
     if !program.json {
-        let notes = host.iter().map(|row| format!("{}: {}\n", row.grade.mark().trim(), row.detail));
-        print(&notes.collect::<String>())?;
+        print(&host.iter().map(Row::heading).collect::<String>())?;
     }
     let mut backends = Vec::new();
     for name in names {
-        let checked = check(&config, name, program).await.unwrap_or_else(|error| Checked {
-            name: name.to_owned(),
-            plugin: None,
-            rows: Vec::new(),
-            error: Some(error),
-        });
+        let checked = check(&config, name, program, arguments.offline).await;
+        let checked = checked.unwrap_or_else(|error| Checked::not_ready(name, error));
         if !program.json {
-            print(&safe(&checked.to_string()))?;
+            print(&checked.text())?;
         }
         if let Some(error) = &checked.error {
             report(error);
         }
         backends.push(checked);
     }
-    let worst = backends.iter().find_map(Checked::failed);
+    let mut worst = backends.iter().find_map(Checked::failed);
+    let mut sections = Map::new();
+    if arguments.backend.is_none() {
+        for service::Section { name, rows } in service::sections(&config, arguments.offline).await {
+            if !program.json {
+                print(&format!("{name}:\n{}", rows.iter().map(Row::text).collect::<String>()))?;
+            }
+            worst = worst.or(first_failure(&rows));
+            sections.insert(name.to_owned(), json_of(&rows));
+        }
+    }
     if program.json {
         let backends: Vec<Value> = backends.iter().map(Checked::json).collect();
-        print_json(&json!({"ok": worst.is_none(), "host": host, "backends": backends}))?;
+        print_json(&json!({
+            "ok": worst.is_none(),
+            "offline": arguments.offline,
+            "host": json_of(&host),
+            "backends": backends,
+            "service": sections,
+        }))?;
+    } else if arguments.offline {
+        print("the ticket systems were not asked: --offline\n")?;
     }
     Ok(ExitCode::from(worst.map_or(0, Kind::exit_code)))
 }
 
 /// What was found out about one backend.
-#[derive(Debug)]
 struct Checked {
     name: String,
     /// The plugin's name and version, if it could be loaded.
@@ -72,88 +90,23 @@ struct Checked {
     error: Option<Error>,
 }
 
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Row {
-    grade: Grade,
-    /// What was looked at. Empty if `detail` says that too.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    detail: String,
-    /// What to do about it; or empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    help: String,
-    /// Whose problem it is, if it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Kind>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Grade {
-    Ok,
-    Failed,
-    /// Something to know.
-    Note,
-    /// Something to know that the operator most likely doesn't want.
-    Warning,
-}
-
-impl Grade {
-    const fn mark(self) -> &'static str {
-        match self {
-            Grade::Ok => "ok    ",
-            Grade::Failed => "FAILED",
-            Grade::Note => "note  ",
-            Grade::Warning => "NOTE  ",
-        }
-    }
-}
-
-impl Row {
-    /// A row that says something and is about nothing that can fail.
-    fn new(grade: Grade, detail: impl Into<String>) -> Row {
-        Row { grade, name: String::new(), detail: detail.into(), help: String::new(), kind: None }
-    }
-}
-
-impl From<Check> for Row {
-    fn from(check: Check) -> Row {
-        let Check { name, ok, message: detail, help, kind } = check;
-        if ok {
-            return Row { name, ..Row::new(Grade::Ok, detail) };
-        }
-        let kind = Some(kind.map_or(Kind::Settings, Kind::from));
-        Row { grade: Grade::Failed, name, detail, help, kind }
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.name.is_empty() { "" } else { &format!("{}: ", self.name) };
-        writeln!(f, "  {}  {name}{}", self.grade.mark(), self.detail)?;
-        if !self.help.is_empty() {
-            writeln!(f, "          help: {}", self.help)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.plugin {
-            Some((plugin, version)) => writeln!(f, "{}: plugin {plugin} {version}", self.name)?,
-            None => writeln!(f, "{}: FAILED", self.name)?,
-        }
-        self.rows.iter().try_for_each(|row| row.fmt(f))
-    }
-}
-
 impl Checked {
+    fn not_ready(name: &str, error: Error) -> Checked {
+        Checked { name: name.to_owned(), plugin: None, rows: Vec::new(), error: Some(error) }
+    }
+
     /// The kind of what is not in order, if anything isn't: of the first thing.
     fn failed(&self) -> Option<Kind> {
-        let error = self.error.as_ref().map(|error| error.kind);
-        error.or_else(|| self.rows.iter().find_map(|row| row.kind))
+        self.error.as_ref().map(|error| error.kind).or_else(|| first_failure(&self.rows))
+    }
+
+    fn text(&self) -> String {
+        let plugin = match &self.plugin {
+            Some((plugin, version)) => format!("plugin {plugin} {version}"),
+            None => "FAILED".to_owned(),
+        };
+        let rows: String = self.rows.iter().map(Row::text).collect();
+        format!("{}: {}\n{rows}", self.name, safe(&plugin))
     }
 
     fn json(&self) -> Value {
@@ -162,16 +115,42 @@ impl Checked {
             "name": self.name,
             "ok": self.failed().is_none(),
             "plugin": plugin.map(|(name, version)| json!({"name": name, "version": version})),
-            "rows": self.rows,
+            "rows": json_of(&self.rows),
             "error": self.error.as_ref().map(error_json),
         })
     }
 }
 
-async fn check(config: &Config, name: &str, program: &super::Arguments) -> Result<Checked> {
-    let backend = program.backend(config, Some(name)).await?;
+/// Which config and which store are looked at, and by whom.
+fn heading(config: &Config, program: &super::Arguments) -> Vec<Row> {
+    let mut rows = vec![
+        Row::note("config", config.source()),
+        Row::note("store", config.queue.path.display().to_string()),
+    ];
+    rows.extend(program.shadowed(config).into_iter().map(|shadowed| Row::note("", shadowed)));
+    rows.extend(root_note());
+    rows
+}
+
+async fn check(
+    config: &Config,
+    name: &str,
+    program: &super::Arguments,
+    offline: bool,
+) -> Result<Checked> {
+    let backend = program.backend(config, Some(name), Missing::LeftOut).await?;
     let settings = config.backend(Some(name))?;
-    let mut rows: Vec<Row> = backend.check().await?.into_iter().map(Row::from).collect();
+    let made_later = |path: &PathBuf| {
+        let detail = format!("{} isn't there yet; `serve` and `create` make it", path.display());
+        Row::ok("permissions.write", detail)
+    };
+    let mut rows: Vec<Row> = backend.left_out().iter().map(made_later).collect();
+    if offline {
+        backend.open().await?;
+        rows.push(Row::ok("settings", "the plugin takes them"));
+    } else {
+        rows.extend(backend.check().await?.into_iter().map(Row::from));
+    }
     rows.extend(confinement(settings, &backend));
     let plugin = Some((backend.manifest.name.clone(), backend.manifest.version.clone()));
     Ok(Checked { name: name.to_owned(), plugin, rows, error: None })
@@ -181,8 +160,8 @@ async fn check(config: &Config, name: &str, program: &super::Arguments) -> Resul
 fn root_note() -> Option<Row> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
-        return Some(Row::new(
-            Grade::Note,
+        return Some(Row::note(
+            "",
             "the host runs as root, which it doesn't need; run it as a user of its own, as the service of the \
              Debian package does (User=ticket-host)",
         ));
@@ -193,8 +172,8 @@ fn root_note() -> Option<Row> {
 /// What keeps the plugin from harming the host, and what it was granted.
 fn confinement(settings: &BackendConfig, backend: &Backend) -> Vec<Row> {
     if settings.isolation == Isolation::InProcess {
-        return vec![Row::new(
-            Grade::Note,
+        return vec![Row::note(
+            "",
             "the plugin runs in the host's process, with everything that the host has",
         )];
     }
@@ -203,25 +182,25 @@ fn confinement(settings: &BackendConfig, backend: &Backend) -> Vec<Row> {
     let asked: Vec<&str> =
         backend.manifest.permissions.iter().map(|asked| asked.permission.as_str()).collect();
     let asked = if asked.is_empty() { "nothing".to_owned() } else { asked.join(", ") };
-    let mut rows = vec![Row::new(
-        Grade::Note,
+    let mut rows = vec![Row::note(
+        "",
         format!(
             "the plugin runs in a worker process; beside HTTP to its endpoint it asks for {asked}; \
              granted: {granted}"
         ),
     )];
     if backend.unconfined.is_empty() {
-        rows.push(Row::new(Grade::Note, "the sandbox keeps it from everything else"));
+        rows.push(Row::note("", "the sandbox keeps it from everything else"));
     }
     rows.extend(
         backend
             .unconfined
             .iter()
-            .map(|lack| Row::new(Grade::Warning, format!("the sandbox is not whole: {lack}"))),
+            .map(|lack| Row::warning("", format!("the sandbox is not whole: {lack}"))),
     );
     rows.push(match worker::watch::bounds() {
-        Ok(bounds) => Row::new(Grade::Note, bounds),
-        Err(lack) => Row::new(Grade::Warning, lack),
+        Ok(bounds) => Row::note("", bounds),
+        Err(lack) => Row::warning("", lack),
     });
     rows
 }

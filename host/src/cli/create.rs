@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::incident;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
+use crate::worker::Missing;
 
 /// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
 /// twice does no harm.
@@ -50,7 +51,8 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     };
     let key = incident::key(&incident, arguments.key.as_deref())?;
     let wanted = KeyedIncident { incident: Arc::new(incident), key };
-    let backend = program.backend(&config, arguments.backend.as_deref()).await?;
+    let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
+    let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
     let look = if arguments.force { Look::Never } else { Look::First };
     if arguments.dry_run {
         match tickets::plan(&backend, &wanted, look).await? {

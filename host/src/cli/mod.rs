@@ -3,6 +3,7 @@
 //! Invariant: standard output is for the answer alone; warnings and errors go to standard error.
 
 mod check;
+mod config;
 mod create;
 mod init;
 mod install;
@@ -26,12 +27,13 @@ use ticket_plugin_api::abi::ABI_VERSION;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::{Backend, bound_workers};
-use crate::config::Config;
+use crate::config::{BackendConfig, Config};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::{counted, safe};
+use crate::terminal::{counted, line, safe};
+use crate::worker::Missing;
 use output::{error_json, lost, print_json};
 
 const EXIT_CODES: &str = "\
@@ -103,6 +105,9 @@ enum Command {
     Check(check::Arguments),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
+    /// Make a config of what there is
+    #[command(subcommand)]
+    Config(config::Command),
     /// See what `serve` accepted and what became of it; try tickets again, or give them up
     #[command(subcommand)]
     Queue(queue::Command),
@@ -217,6 +222,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Init(init) => init::run(init, arguments).await,
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
+        Command::Config(command) => config::run(command, arguments.json),
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
@@ -226,9 +232,24 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn load_config(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref())?;
+        tracing::info!("{}", line(&config.places()));
+        for shadowed in self.shadowed(&config) {
+            tracing::info!("{}", line(&shadowed));
+        }
         config.warnings.iter().for_each(|warning| warn(warning));
         bound_workers(&config.workers);
         Ok(config)
+    }
+
+    /// A sentence for each usual config file that is not read, since the one that is read comes before it.
+    fn shadowed(&self, config: &Config) -> Vec<String> {
+        let used = config.file.as_deref().filter(|_| self.config.is_none());
+        let shadowed = used.map(crate::config::shadowed).unwrap_or_default();
+        let told = shadowed.iter().map(|file| {
+            let (file, used) = (file.display(), config.source());
+            format!("{file} is not read, since {used} is there; --config names the one to read")
+        });
+        told.collect()
     }
 
     fn sources(&self) -> Sources {
@@ -241,16 +262,27 @@ impl Arguments {
         catalog
     }
 
-    /// The backend of that name, or the one that is meant without a name, ready for calls.
-    async fn backend(&self, config: &Config, name: Option<&str>) -> Result<Backend> {
-        let settings = config.backend(name)?;
+    /// The backend of that name, or the one that is meant without a name, ready for calls. `missing` says what becomes
+    /// of directories that it is granted and that aren't there.
+    async fn backend(
+        &self,
+        config: &Config,
+        name: Option<&str>,
+        missing: Missing,
+    ) -> Result<Backend> {
+        let settings = meant(config, name)?;
         let catalog = self.discover(Some(config)).await;
-        let backend = setup::backend(config, settings, &catalog, &Arc::default()).await?;
+        let backend = setup::backend(config, settings, &catalog, missing, &Arc::default()).await?;
         for warning in &backend.warnings {
             warn(&format!("backend {}: {warning}", backend.name));
         }
         Ok(backend)
     }
+}
+
+/// The backend that is meant, or an error that says which config doesn't have it.
+fn meant<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a BackendConfig> {
+    config.backend(name).map_err(|error| error.at(&config.source()))
 }
 
 fn warn(text: &str) {

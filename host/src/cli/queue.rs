@@ -71,8 +71,11 @@ fn state(name: &str) -> std::result::Result<State, String> {
 }
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
-    let settings = program.load_config()?.queue;
-    let store = Sqlite::open(&settings.path, settings.max_bytes).await?;
+    let config = program.load_config()?;
+    let settings = &config.queue;
+    let store = Sqlite::open(&settings.path, settings.max_bytes).await;
+    // Most often it is another config's store that is meant.
+    let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
     match command {
         Command::List { which, limit } => {
             let most = i64::try_from(*limit).unwrap_or(i64::MAX);

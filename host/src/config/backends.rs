@@ -104,8 +104,8 @@ pub(super) struct RawBackend {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RawTemplate {
-    title: Option<String>,
-    body: Option<String>,
+    title: Option<Spanned<String>>,
+    body: Option<Spanned<String>>,
 }
 
 impl BackendConfig {
@@ -172,8 +172,8 @@ impl BackendConfig {
             allow_origins: origins.collect::<Result<_>>()?,
             ca_file: raw.ca_file.map(|file| base.join(file.into_inner())),
             proxy: source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text))?,
-            title: template.title,
-            body: template.body,
+            title: template.title.map(Spanned::into_inner),
+            body: template.body.map(Spanned::into_inner),
             requests_per_second: source.read_if_given(raw.requests_per_second.as_ref(), rate)?,
             look_first: raw.look_first,
             spans: Some(spans),
@@ -185,6 +185,14 @@ impl BackendConfig {
     pub fn pointing(&self, setting: Setting, error: Error) -> Error {
         match &self.spans {
             Some(spans) => spans.pointing(setting, error),
+            None => error,
+        }
+    }
+
+    /// As [`BackendConfig::pointing`], with line number `line` (from 1) of the text that the setting is.
+    pub fn pointing_at_line(&self, setting: Setting, line: usize, error: Error) -> Error {
+        match &self.spans {
+            Some(spans) => spans.pointing_at_line(setting, line, error),
             None => error,
         }
     }
@@ -206,10 +214,12 @@ impl RawBackend {
         fn span<T>(value: &Option<Spanned<T>>) -> Option<std::ops::Range<usize>> {
             value.as_ref().map(Spanned::span)
         }
+        let template = self.template.as_ref().map(Spanned::get_ref);
         let others = [
             (Setting::Secret, span(&self.secret)),
             (Setting::Information, span(&self.information)),
-            (Setting::Template, span(&self.template)),
+            (Setting::Title, template.and_then(|template| span(&template.title))),
+            (Setting::Body, template.and_then(|template| span(&template.body))),
             (Setting::CaFile, span(&self.ca_file)),
             (Setting::Permissions, span(&self.permissions)),
             (Setting::Sha256, span(&self.sha256)),

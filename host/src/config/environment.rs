@@ -2,7 +2,7 @@
 //! which is called `default`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -18,14 +18,43 @@ const ENDPOINT: &str = "TICKET_ENDPOINT";
 const SECRET: &str = "TICKET_AUTHENTICATION_SECRET";
 const INFORMATION: &str = "TICKET_INFORMATION";
 
-/// The settings that `variable` gives, which tells the value of an environment variable.
+/// A sentence about those of the variables that are set and have no effect, since there is the config file `file`.
+pub(super) fn unused(
+    config: &Config,
+    file: &Path,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut read: Vec<String> =
+        config.backends.values().flat_map(|backend| backend.permissions.env.clone()).collect();
+    let secrets = config.backends.values().map(|backend| &backend.secret);
+    read.extend(secrets.chain(config.tokens()).flat_map(SecretSource::variables));
+    let is_unused = |name: &&str| variable(name).is_some() && !read.iter().any(|read| read == name);
+    let unused: Vec<&str> =
+        [PLUGIN, ENDPOINT, SECRET, INFORMATION].into_iter().filter(is_unused).collect();
+    (!unused.is_empty()).then(|| {
+        format!(
+            "{} {} no effect, since there is the config file {}; unset them, or move that file away",
+            unused.join(", "),
+            if unused.len() == 1 { "has" } else { "have" },
+            file.display()
+        )
+    })
+}
+
+/// The settings that `variable` gives, which tells the value of an environment variable. `files` are the config files
+/// that were looked for.
 ///
 /// # Errors
 /// A settings error: a variable is not set, or its value can't be used.
-pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
+pub(super) fn load(files: &[PathBuf], variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
     let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let Some(plugin) = get(PLUGIN) else {
-        return Err(Error::settings("there is no config file, and TICKET_PLUGIN is not set").help(
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        return Err(Error::settings(format!(
+            "there is no config file ({}), and {PLUGIN} is not set",
+            files.join(", ")
+        ))
+        .help(
             "`ticket-host init` writes a config to start from; or name one with --config, or set \
              TICKET_PLUGIN, TICKET_ENDPOINT, TICKET_AUTHENTICATION_SECRET and TICKET_INFORMATION",
         ));
@@ -61,10 +90,13 @@ fn object(name: &str, json: &str) -> Result<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::file;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config> {
         let variables: BTreeMap<_, _> = variables.iter().copied().collect();
-        super::load(|name| variables.get(name).map(|v| (*v).to_owned()))
+        super::load(&[PathBuf::from("/etc/c.toml")], |name| {
+            variables.get(name).map(|v| (*v).to_owned())
+        })
     }
 
     const ALL: [(&str, &str); 4] = [
@@ -91,7 +123,33 @@ mod tests {
             let error = load(&some).unwrap_err();
             assert!(error.message.contains(missing), "{error}");
         }
-        assert!(load(&[]).unwrap_err().help.unwrap().contains("ticket-host init"));
+        let error = load(&[]).unwrap_err();
+        assert!(error.message.contains("no config file (/etc/c.toml)"), "{error}");
+        assert!(error.help.unwrap().contains("ticket-host init"));
+    }
+
+    #[test]
+    fn variables_that_a_config_file_makes_ineffective_are_told() {
+        let backend = "[backends.a]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n";
+        let own = format!("{backend}secret = {{ token = {{ env = \"{SECRET}\" }} }}\n");
+        for (text, set, told) in [
+            (
+                backend,
+                &[PLUGIN, ENDPOINT][..],
+                Some("TICKET_PLUGIN, TICKET_ENDPOINT have no effect"),
+            ),
+            (backend, &[SECRET], Some("TICKET_AUTHENTICATION_SECRET has no effect")),
+            (&own, &[SECRET], None),
+            (backend, &[], None),
+        ] {
+            let file = Path::new("/etc/c.toml");
+            let config = file::parse(file, text).unwrap();
+            let unused = unused(&config, file, |name| set.contains(&name).then(String::new));
+            assert_eq!(unused.is_some(), told.is_some(), "{unused:?}");
+            let unused = unused.unwrap_or_default();
+            assert!(unused.contains(told.unwrap_or_default()), "{unused}");
+            assert!(told.is_none() || unused.contains("/etc/c.toml"), "{unused}");
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backends::{BackendConfig, Isolation};
-use super::serve::TokenSource;
 use super::settings::Config;
 use crate::error::{Error, Result};
 
@@ -80,11 +79,7 @@ fn secrets(config: &Config) -> Vec<(String, PathBuf)> {
         let what = format!("the secret of the backend {}", backend.name);
         secrets.extend(backend.secret.files().flat_map(|file| each_place(&what, &file)));
     }
-    let tokens = config.serve.tokens.iter().filter_map(|token| match &token.token {
-        TokenSource::Text(source) => Some(source),
-        TokenSource::Sha256(_) => None,
-    });
-    for source in tokens.chain(config.argus.iter().map(|argus| &argus.token)) {
+    for source in config.tokens() {
         secrets.extend(source.files().flat_map(|file| each_place("a token", &file)));
     }
     secrets

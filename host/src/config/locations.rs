@@ -25,12 +25,40 @@ pub(super) fn config_files() -> Vec<PathBuf> {
     files
 }
 
+/// Whether this is the config file of the whole machine.
+pub(super) fn is_system_config(file: Option<&Path>) -> bool {
+    file == Some(Path::new(SYSTEM_CONFIG))
+}
+
+/// The usual config files that are there and are not read, since `used` comes before them.
+pub fn shadowed(used: &Path) -> Vec<PathBuf> {
+    behind(config_files(), used).filter(|file| file.exists()).collect()
+}
+
+/// What comes after `used` in the list.
+fn behind(files: Vec<PathBuf>, used: &Path) -> impl Iterator<Item = PathBuf> {
+    files.into_iter().skip_while(move |file| file != used).skip(1)
+}
+
 /// The store that goes with a config file: the machine's with the machine's file, else the user's own.
 pub(super) fn store(config: Option<&Path>) -> PathBuf {
     let own = etcetera::choose_base_strategy()
         .ok()
         .and_then(|base| base.state_dir().or_else(|| Some(base.data_dir())))
         .map(|directory| directory.join("ticket-host").join("queue.db"));
-    let system = config == Some(Path::new(SYSTEM_CONFIG));
-    own.filter(|_| !system).unwrap_or_else(|| PathBuf::from(SYSTEM_STORE))
+    own.filter(|_| !is_system_config(config)).unwrap_or_else(|| PathBuf::from(SYSTEM_STORE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_file_shadows_those_that_come_after_it() {
+        let files = || ["/home/a/c.toml", "/etc/c.toml"].map(PathBuf::from).to_vec();
+        let behind = |used| behind(files(), Path::new(used)).collect::<Vec<_>>();
+        assert_eq!(behind("/home/a/c.toml"), [PathBuf::from("/etc/c.toml")]);
+        assert_eq!(behind("/etc/c.toml"), [PathBuf::new(); 0]);
+        assert_eq!(behind("/elsewhere/c.toml"), [PathBuf::new(); 0]);
+    }
 }

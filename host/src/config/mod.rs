@@ -29,7 +29,7 @@ use crate::error::Result;
 pub use argus::ArgusConfig;
 pub use backends::{BackendConfig, Isolation, LookFirst};
 pub use limits::WorkerLimits;
-pub use locations::user_file;
+pub use locations::{shadowed, user_file};
 pub use queue::QueueConfig;
 pub use secret::SecretSource;
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
@@ -43,12 +43,13 @@ impl Config {
     /// # Errors
     /// A settings error that points to what is wrong.
     pub fn load(named: Option<&Path>) -> Result<Config> {
-        if let Some(path) = named {
-            return file::load(path);
-        }
-        match locations::config_files().into_iter().find(|path| path.exists()) {
-            Some(path) => file::load(&path),
-            None => environment::load(|name| std::env::var(name).ok()),
-        }
+        let usual = || locations::config_files().into_iter().find(|path| path.exists());
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some(path) = named.map(Path::to_owned).or_else(usual) else {
+            return environment::load(&locations::config_files(), variable);
+        };
+        let mut config = file::load(&path)?;
+        config.warnings.extend(environment::unused(&config, &path, variable));
+        Ok(config)
     }
 }

@@ -71,9 +71,18 @@ impl SecretSource {
 
     /// The files that it is read from.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let mut files = Vec::new();
-        collect_files(&self.value, &mut files);
-        files.into_iter().map(|file| self.base.join(file))
+        self.sources("file").into_iter().map(|file| self.base.join(file))
+    }
+
+    /// The environment variables that it is read from.
+    pub(super) fn variables(&self) -> Vec<String> {
+        self.sources("env").into_iter().map(str::to_owned).collect()
+    }
+
+    fn sources(&self, kind: &str) -> Vec<&str> {
+        let mut sources = Vec::new();
+        collect(&self.value, kind, &mut sources);
+        sources
     }
 
     fn read(&self, path: &str, value: &Value, warnings: &mut Vec<String>) -> Result<Value> {
@@ -103,12 +112,13 @@ fn is_written_out(value: &Value) -> bool {
     }
 }
 
-fn collect_files<'a>(value: &'a Value, files: &mut Vec<&'a str>) {
+/// Puts in `sources` the names of what `value` is read from, as far as they are of this kind: `env` or `file`.
+fn collect<'a>(value: &'a Value, kind: &str, sources: &mut Vec<&'a str>) {
     let Value::Object(members) = value else { return };
     match source(members) {
-        Some(("file", file)) => files.push(file),
+        Some((of_kind, name)) if of_kind == kind => sources.push(name),
         Some(_) => {}
-        None => members.values().for_each(|member| collect_files(member, files)),
+        None => members.values().for_each(|member| collect(member, kind, sources)),
     }
 }
 

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use super::argus::ArgusConfig;
 use super::backends::BackendConfig;
 use super::limits::{Limits, WorkerLimits};
+use super::locations;
 use super::queue::QueueConfig;
-use super::serve::ServeConfig;
+use super::secret::SecretSource;
+use super::serve::{ServeConfig, TokenSource};
 use crate::error::{Error, Result};
 use crate::plugins::trust::Trust;
 
@@ -54,6 +56,36 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the settings came from, and where the queue is kept: for people.
+    pub fn places(&self) -> String {
+        format!("config: {}; store: {}", self.source(), self.queue.path.display())
+    }
+
+    /// Where the settings came from: for people.
+    pub fn source(&self) -> String {
+        match &self.file {
+            Some(file) => file.display().to_string(),
+            None => "the environment (TICKET_PLUGIN and so on)".to_owned(),
+        }
+    }
+
+    /// The tokens of the service's clients, as far as the config says more of them than a digest, and Argus's.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &SecretSource> {
+        let tokens = self.serve.tokens.iter().filter_map(|token| match &token.token {
+            TokenSource::Text(source) => Some(source),
+            TokenSource::Sha256(_) => None,
+        });
+        tokens.chain(self.argus.iter().map(|argus| &argus.token))
+    }
+
+    /// Whether these are the settings of a service: of the whole machine, or with one that only `serve` uses.
+    pub fn is_of_a_service(&self) -> bool {
+        locations::is_system_config(self.file.as_deref())
+            || self.argus.is_some()
+            || self.serve != ServeConfig::default()
+            || self.queue != QueueConfig::beside(self.file.as_deref())
+    }
+
     /// The backend that is meant: the one named, the default, or the only one.
     ///
     /// # Errors

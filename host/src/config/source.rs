@@ -92,7 +92,10 @@ pub enum Setting {
     Plugin,
     Secret,
     Information,
-    Template,
+    /// template.title
+    Title,
+    /// template.body
+    Body,
     CaFile,
     Permissions,
     Sha256,
@@ -126,8 +129,93 @@ impl Spans {
 
     /// `error`, with the lines that the setting stands in.
     pub(super) fn pointing(&self, setting: Setting, error: Error) -> Error {
+        self.source.pointing(self.span(setting), error)
+    }
+
+    /// `error`, with line number `line` (from 1) of the text that the setting is.
+    pub(super) fn pointing_at_line(&self, setting: Setting, line: usize, error: Error) -> Error {
+        let span = self.span(setting);
+        let text = self.source.masked.get(span.clone()).unwrap_or_default();
+        let within = line_within(text, line);
+        self.source.pointing(span.start + within.start..span.start + within.end, error)
+    }
+
+    fn span(&self, setting: Setting) -> Range<usize> {
         let given = self.others.iter().find(|(other, _)| *other == setting);
-        let span = given.map_or(&self.plugin, |(_, span)| span);
-        self.source.pointing(span.clone(), error)
+        given.map_or(&self.plugin, |(_, span)| span).clone()
+    }
+}
+
+/// Where line number `wanted` (from 1) of a text stands in the string that it is in TOML, which begins and ends with
+/// quotes. Where the text has no such line it is the last one.
+fn line_within(string: &str, wanted: usize) -> Range<usize> {
+    let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| string.starts_with(quotes));
+    let quotes = quotes.map_or(0, str::len);
+    let bytes = string.as_bytes();
+    let has_escapes = bytes.first() == Some(&b'"');
+    let mut start = quotes;
+    if quotes == 3 {
+        // The line that the opening quotes end is not of the text.
+        let first = ["\r\n", "\n"].into_iter().find(|end| string[start..].starts_with(end));
+        start += first.map_or(0, str::len);
+    }
+    let end = string.len().saturating_sub(quotes).max(start);
+    let (mut at, mut line) = (start, 1);
+    while at < end && line <= wanted {
+        let (length, ends_line) = match (bytes[at], bytes.get(at + 1)) {
+            (b'\n', _) => (1, true),
+            (b'\\', Some(b'n')) if has_escapes => (2, true),
+            // A line break behind a backslash, and all space behind it, is not of the text.
+            (b'\\', Some(space)) if has_escapes && space.is_ascii_whitespace() => {
+                (1 + bytes[at + 1..].iter().take_while(|b| b.is_ascii_whitespace()).count(), false)
+            }
+            (b'\\', Some(_)) if has_escapes => (2, false),
+            _ => (1, false),
+        };
+        if ends_line && line == wanted {
+            break;
+        }
+        at += length;
+        if ends_line {
+            (line, start) = (line + 1, at);
+        }
+    }
+    let at = at.min(end);
+    let shown = string.get(start..at).unwrap_or_default();
+    let indented = shown.len() - shown.trim_start().len();
+    if shown.trim().is_empty() {
+        // There is nothing to be seen in it but perhaps the closing quotes.
+        return at..string.len().min(at + quotes.max(1));
+    }
+    start + indented..start + shown.trim_end().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_text_is_found_in_the_string_that_it_is() {
+        for (string, line, expected) in [
+            ("\"one\"", 1, "one"),
+            ("'one'", 1, "one"),
+            (r#""one\ntwo\nthree""#, 2, "two"),
+            (r#""on\\ne\ntwo""#, 2, "two"),
+            (r"'one\ntwo'", 1, r"one\ntwo"),
+            ("\"\"\"one\ntwo\n\"\"\"", 1, "one"),
+            ("\"\"\"\none\n  two  \nthree\"\"\"", 2, "two"),
+            ("\"\"\"\r\none\r\ntwo\r\n\"\"\"", 2, "two"),
+            ("'''\none\\\ntwo'''", 2, "two"),
+            ("\"\"\"\none\\\n   still one\ntwo\"\"\"", 2, "two"),
+            ("\"\"\"\none\\ntwo\nthree\"\"\"", 3, "three"),
+            ("\"\"\"\none\n\n\"\"\"", 3, "\"\"\""),
+            ("\"one\"", 9, "one"),
+            ("\"\"", 1, "\""),
+            ("\"", 1, ""),
+            ("", 1, ""),
+        ] {
+            let within = line_within(string, line);
+            assert_eq!(string.get(within), Some(expected), "line {line} of {string:?}");
+        }
     }
 }

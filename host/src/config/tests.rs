@@ -162,7 +162,7 @@ fn no_url_of_the_file_shows_credentials_a_query_or_a_fragment() {
 #[test]
 fn arguss_own_endpoint_shows_no_credentials_query_or_fragment() {
     for url in URLS.iter().chain(BARE) {
-        let config: Result<Config> = environment::load(|name| {
+        let config: Result<Config> = environment::load(&[], |name| {
             let value = match name {
                 "TICKET_PLUGIN" => "rt",
                 "TICKET_ENDPOINT" => url,

@@ -5,6 +5,7 @@
 mod decide;
 mod retry;
 mod runner;
+mod standing;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,13 +15,18 @@ use std::time::{Duration, Instant};
 use ticket_plugin_api::{Incident, unix_time};
 use tokio::sync::watch;
 
+use crate::backend::Backend;
 use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
+use crate::store::{self, Accepted, Failure, Job, New, Order, Outcome, State, Store, Timestamp};
 use crate::tasks::Tasks;
 use crate::terminal::{counted, line};
+use decide::Health;
+use standing::Streak;
+pub use standing::{Standing, Unfit};
 
 /// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
@@ -69,6 +75,8 @@ pub struct Queue {
     waiting: Mutex<HashMap<BackendKey, watch::Sender<Option<Job>>>>,
     /// The numbers of the rows that calls of this process are at work on.
     under_way: Mutex<HashSet<i64>>,
+    /// What the last calls of each backend told about it.
+    streaks: Mutex<HashMap<String, Streak>>,
 }
 
 /// What came of an incident within the time that somebody waited.
@@ -130,6 +138,7 @@ impl Queue {
             changes: watch::Sender::new(0),
             waiting: Mutex::default(),
             under_way: Mutex::default(),
+            streaks: Mutex::default(),
         })
     }
 
@@ -235,6 +244,8 @@ impl Queue {
     /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
     pub async fn replace(&self, setup: Setup) {
         *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
+        // What the last calls told may have been mended.
+        lock(&self.streaks).clear();
         self.reopen().await;
     }
 
@@ -255,6 +266,29 @@ impl Queue {
             }
         }
         self.wake();
+    }
+
+    /// What is known about each backend of the setup.
+    pub fn standings(&self, setup: &Setup) -> Vec<Standing> {
+        let streaks = lock(&self.streaks);
+        let standing = |(name, backend): (&String, &std::result::Result<_, Failure>)| {
+            let backend: std::result::Result<&Arc<Backend>, &Failure> = backend.as_ref();
+            let by_calls = || streaks.get(name).and_then(Streak::unfit);
+            let (unfit, failure) = match backend {
+                Err(failure) => (Some(Unfit::Unprepared), Some(failure.clone())),
+                Ok(backend) => match by_calls() {
+                    Some((unfit, failure)) => (Some(unfit), Some(failure)),
+                    None => (backend.paused().then_some(Unfit::Paused), None),
+                },
+            };
+            Standing { name: name.clone(), unfit, failure }
+        };
+        setup.backends.iter().map(standing).collect()
+    }
+
+    /// A call of a backend ended.
+    fn heard(&self, backend: &str, outcome: &Outcome, health: Health) {
+        lock(&self.streaks).entry(backend.to_owned()).or_default().add(outcome, health);
     }
 
     /// Keeps an incident. Its ticket can then be waited for, until the time `wait` from now is over.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(2);
 /// Failures in a row after which a ticket system counts as down.
-const DOWN: u32 = 5;
+pub(super) const DOWN: u32 = 5;
 const LONGEST_BREAK: Duration = Duration::from_secs(60);
 
 /// How long to wait after try number `attempt` (from 1): doubled each time up to `longest`, with

@@ -84,7 +84,13 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
     let mut phase = queue.phase();
     let under_way = UnderWay::begin(&queue, claim.job.id);
     let (outcome, health) = tokio::select! {
-        done = try_once(&queue, &backend, &claim), if under_way.is_some() => done,
+        done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
+            // What settings that were replaced meanwhile came to says nothing about those that there are now.
+            if !is_replaced(&queue, &backend) {
+                queue.heard(&backend.name, &done.0, done.1);
+            }
+            done
+        }
         // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
         // clock was set. Nothing may be done for the ticket before that call has ended.
         () = std::future::ready(()), if under_way.is_none() => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
@@ -24,7 +24,7 @@ use super::budget::{Budget, Held};
 use super::problem::Problem;
 use crate::config::Scope;
 use crate::error::Error;
-use crate::queue;
+use crate::queue::{self, Standing, Unfit};
 use crate::setup::Setup;
 use crate::store::{self, Attempt, Failure, Filter, Job, New, Order, State, Timestamp};
 use crate::{argus, incident};
@@ -466,7 +466,11 @@ struct BackendView {
     /// As the config has it
     plugin: String,
     endpoint: String,
+    /// Whether it can make tickets, as far as is known
     ready: bool,
+    /// Why it can't
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Unfit>,
     /// The version of the plugin
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
@@ -478,20 +482,20 @@ struct BackendView {
 #[utoipa::path(get, path = "/v1/backends", responses((status = 200, body = Vec<BackendView>)))]
 async fn backends(Shared(service): Shared<Arc<Service>>) -> Json<Vec<BackendView>> {
     let setup = service.queue.setup();
-    let view = |(name, backend): (&String, &Result<_, Failure>)| {
-        let config = setup.config.backends.get(name)?;
-        let backend =
-            backend.as_ref().map(|b: &Arc<crate::backend::Backend>| b.manifest.version.clone());
+    let view = |Standing { name, unfit, failure }| {
+        let config = setup.config.backends.get(&name)?;
+        let backend = setup.backends.get(&name).and_then(|backend| backend.as_ref().ok());
         Some(BackendView {
-            name: name.clone(),
             plugin: config.plugin.clone(),
             endpoint: config.endpoint.to_string(),
-            ready: backend.is_ok(),
-            error: backend.as_ref().err().map(|failure| (*failure).clone()),
-            version: backend.ok(),
+            ready: unfit.is_none(),
+            reason: unfit,
+            error: failure,
+            version: backend.map(|backend| backend.manifest.version.clone()),
+            name,
         })
     };
-    Json(setup.backends.iter().filter_map(view).collect())
+    Json(service.queue.standings(&setup).into_iter().filter_map(view).collect())
 }
 
 /// A library in the plugin directories.
@@ -529,7 +533,12 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
-    let text = service.queue.metrics.text(&counts, Timestamp::now());
+    let standings = service.queue.standings(&service.queue.setup());
+    let backends: Vec<(&str, bool)> = standings
+        .iter()
+        .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
+        .collect();
+    let text = service.queue.metrics.text(&counts, &backends, Timestamp::now());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
@@ -540,26 +549,50 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether incidents can be accepted and made tickets of.
+/// Whether incidents can be accepted, and made tickets of.
 #[derive(Debug, Serialize, ToSchema)]
 struct Ready {
+    /// Whether incidents are accepted: the store can be written to, and the config has a backend
     ready: bool,
     /// Whether the store can be written to; the log says why not
     store: bool,
-    /// Backends that are ready
+    /// Backends that can make tickets, as far as is known
     backends: usize,
-    /// Backends that are not; see /v1/backends
+    /// Backends that can't: what is accepted for them waits
     unready: usize,
+    /// Each of them, for who has a token with the scope `read`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    each: Option<Vec<BackendReady>>,
 }
 
-/// The store can be written to, and a backend is ready.
+/// Whether one backend can make tickets.
+#[derive(Debug, Serialize, ToSchema)]
+struct BackendReady {
+    name: String,
+    ready: bool,
+    /// Why it can't; /v1/backends says more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Unfit>,
+}
+
+/// Incidents are accepted: what is accepted is kept until its backend works, so a backend that doesn't makes no 503.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn readyz(Shared(service): Shared<Arc<Service>>) -> Response {
+async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
     let store = service.store_works().await;
     let setup = service.queue.setup();
-    let backends = setup.backends.values().filter(|backend| backend.is_ok()).count();
-    let ready = store && backends > 0;
+    let standings = service.queue.standings(&setup);
+    let unready = standings.iter().filter(|standing| standing.unfit.is_some()).count();
+    let backends = standings.len() - unready;
+    let ready = store && !standings.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let unready = setup.backends.len() - backends;
-    (status, Json(Ready { ready, store, backends, unready })).into_response()
+    // The names of backends are for those who may ask for them elsewhere, too.
+    let each = service.auth().check(&headers, Scope::Read).is_ok().then(|| {
+        let each = standings.into_iter().map(|Standing { name, unfit, .. }| BackendReady {
+            name,
+            ready: unfit.is_none(),
+            reason: unfit,
+        });
+        each.collect()
+    });
+    (status, Json(Ready { ready, store, backends, unready, each })).into_response()
 }

@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::backend::bound_workers;
+use crate::config::ServeConfig;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -131,6 +132,7 @@ pub(crate) async fn run(
     let mut live = Live::new(sources, listen);
     let setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
+    tracing::info!("{}", line(&setup.config.places()));
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;
     auth.may_listen(setup.config.serve.listen)?;
@@ -161,19 +163,28 @@ pub(crate) async fn run(
     broken.and(stopped)
 }
 
-fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listen = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A service that is started again need not wait for the connections of the one before to be forgotten.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+/// # Errors
+/// A settings error: a token can't be read, or there are none, and others than this machine could ask.
+pub(crate) fn may_listen(config: &ServeConfig) -> Result<()> {
+    Auth::new(config)?.may_listen(config.listen)
+}
+
+/// A socket that has the address. Nobody can connect to it yet.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    let listener = listen().map_err(|cause: std::io::Error| {
+    // A service that is started again need not wait for the connections of the one before to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = bind(address).and_then(|socket| socket.listen(BACKLOG));
+    let listener = listener.map_err(|cause: std::io::Error| {
         // systemd starts the service again, but not if settings are to blame. An address that another program has, or that
         // this machine doesn't have yet, may be there at the next start.
         let kind = match cause.kind() {

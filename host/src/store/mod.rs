@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
 use crate::terminal::cut;
-pub use sqlite::Sqlite;
+pub use sqlite::{Found, Sqlite, inspect};
 pub use timestamp::Timestamp;
 
 /// What became of an accepted incident so far.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what was answered is on disk: WAL with synchronous = FULL, answers after the commit.
 
+mod inspect;
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ use super::{
     State, Store, StoreError, Timestamp,
 };
 use crate::error::Kind;
+
+pub use inspect::{Found, inspect};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
 
@@ -156,10 +160,8 @@ impl Sqlite {
     /// under way become `unknown`.
     pub async fn open_alone(path: &Path, max_bytes: u64, settle: Duration) -> Result<Sqlite> {
         let directory = path.parent().unwrap_or(Path::new("."));
-        let lock = make_private(directory).and_then(|()| {
-            let file = path.with_added_extension("lock");
-            File::options().create(true).append(true).open(file)
-        });
+        let lock = make_private(directory)
+            .and_then(|()| File::options().create(true).append(true).open(lock_file(path)));
         let lock = lock.map_err(|cause| {
             let help = format!("let the host's user write to {}", directory.display());
             broken(path, "can't be opened", help, Some(Box::new(cause)))
@@ -231,6 +233,11 @@ impl Sqlite {
     fn failed(&self, cause: sqlx::Error) -> StoreError {
         describe(&self.path, cause)
     }
+}
+
+/// The file whose lock says that a host works on the store `path`.
+fn lock_file(path: &Path) -> PathBuf {
+    path.with_added_extension("lock")
 }
 
 /// Makes a directory that only its owner may look into; one that is there stays as it is.

@@ -17,7 +17,7 @@ use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
 use crate::backend::redact::Redactor;
 use crate::plugins::manifest;
-use crate::worker::{Confinement, Denials, LOADING, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, LOADING, Missing, Worker, WorkerError};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -136,7 +136,7 @@ impl Bench {
 
     fn confinement(&self) -> Result<Confinement, Verdict> {
         let Settings { sandbox, permissions, .. } = &self.settings;
-        let opened = Confinement::open(*sandbox, permissions);
+        let opened = Confinement::open(*sandbox, permissions, Missing::Made);
         let confinement = opened.map_err(|error| fail(error.to_string()))?;
         Ok(Confinement { denials: Arc::clone(&self.denials), ..confinement })
     }

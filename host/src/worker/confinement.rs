@@ -3,7 +3,7 @@
 //! Invariant: a grant is what its path led to when the backend was made, without a symbolic link on the way. A plugin
 //! that can write above it can't make it lead elsewhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ticket_host_worker::permissions::Permissions;
@@ -12,11 +12,23 @@ use ticket_host_worker::sandbox::Policy;
 use super::Denials;
 use crate::error::{Error, Result};
 
+/// What becomes of a directory that is granted for writing and isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It is made.
+    Made,
+    /// It is left out of what is granted: for who only looks (`check`, a dry run), and makes nothing.
+    LeftOut,
+}
+
 /// What a worker is confined to.
 #[derive(Debug)]
 pub struct Confinement {
     pub policy: Policy,
+    /// What is granted, without what was left out.
     pub permissions: Permissions,
+    /// The directories to write to that aren't there and were left out. The host's user could make each.
+    pub left_out: Vec<PathBuf>,
     /// The descriptors of what `permissions.read` and then `permissions.write` name.
     #[cfg(target_os = "linux")]
     pub granted: Vec<std::os::fd::OwnedFd>,
@@ -31,27 +43,38 @@ impl Confinement {
         Confinement {
             policy,
             permissions: Permissions::default(),
+            left_out: Vec::new(),
             #[cfg(target_os = "linux")]
             granted: Vec::new(),
             denials: Denials::untold(),
         }
     }
 
-    /// Opens what `permissions` grants. Directories to write to are made where there are none.
+    /// Opens what `permissions` grants. `missing` says what becomes of directories to write to that aren't there.
     ///
     /// # Errors
     /// A settings error: a path doesn't exist, can't be made, or leads over a symbolic link.
-    pub fn open(policy: Policy, permissions: &Permissions) -> Result<Confinement> {
-        let mut granted = Vec::new();
+    pub fn open(
+        policy: Policy,
+        permissions: &Permissions,
+        missing: Missing,
+    ) -> Result<Confinement> {
+        let (mut granted, mut left_out) = (Vec::new(), Vec::new());
+        let mut permissions = permissions.clone();
         for path in &permissions.read {
-            granted.push(open(path, false).map_err(|why| refused("read", path, why))?);
+            granted.extend(open(path, None).map_err(|why| refused("read", path, why))?);
         }
         for path in &permissions.write {
-            granted.push(open(path, true).map_err(|why| refused("write", path, why))?);
+            match open(path, Some(missing)).map_err(|why| refused("write", path, why))? {
+                Some(opened) => granted.push(opened),
+                None => left_out.push(path.clone()),
+            }
         }
+        permissions.write.retain(|path| !left_out.contains(path));
         Ok(Confinement {
             policy,
-            permissions: permissions.clone(),
+            permissions,
+            left_out,
             #[cfg(target_os = "linux")]
             granted,
             denials: Denials::untold(),
@@ -90,7 +113,7 @@ enum NotGranted {
     NotPlain,
     #[cfg(target_os = "linux")]
     #[error("{0} is a symbolic link, and whoever can change it could make it lead elsewhere")]
-    Link(std::path::PathBuf),
+    Link(PathBuf),
 }
 
 fn refused(setting: &str, path: &Path, why: NotGranted) -> Error {
@@ -106,29 +129,46 @@ fn refused(setting: &str, path: &Path, why: NotGranted) -> Error {
 }
 
 /// Opens `path` step by step, so that no symbolic link is followed. The descriptor serves for nothing but to name
-/// the file (O_PATH).
+/// the file (O_PATH). `write` says what becomes of a missing directory that is to be written to; None is returned if it
+/// is left out.
+///
+/// # Errors
+/// It isn't there, or it could not be made. That is found out before it is left out, too.
 #[cfg(target_os = "linux")]
-fn open(path: &Path, make: bool) -> std::result::Result<std::os::fd::OwnedFd, NotGranted> {
-    use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat};
+fn open(
+    path: &Path,
+    write: Option<Missing>,
+) -> std::result::Result<Option<std::os::fd::OwnedFd>, NotGranted> {
+    use rustix::fs::{
+        Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, mkdirat, openat,
+    };
     use rustix::io::Errno;
-    use std::path::{Component, PathBuf};
+    use std::path::Component;
     let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let failed = |errno: Errno| NotGranted::Io(errno.into());
     let mut components = path.components();
-    if components.next() != Some(Component::RootDir) {
+    let is_plain = |component| matches!(component, Component::Normal(_));
+    if components.next() != Some(Component::RootDir) || !components.clone().all(is_plain) {
         return Err(NotGranted::NotPlain);
     }
     let mut walked = PathBuf::from("/");
     let mut here = openat(CWD, &walked, step, Mode::empty()).map_err(failed)?;
     for component in components {
-        let Component::Normal(name) = component else { return Err(NotGranted::NotPlain) };
+        let name = component.as_os_str();
         walked.push(name);
         let mut next = openat(&here, name, step, Mode::empty());
-        if make && next.as_ref().is_err_and(|errno| *errno == Errno::NOENT) {
-            match mkdirat(&here, name, Mode::from_raw_mode(0o777)) {
+        let is_missing = next.as_ref().is_err_and(|errno| *errno == Errno::NOENT);
+        match write.filter(|_| is_missing) {
+            Some(Missing::LeftOut) => {
+                let making = Access::WRITE_OK | Access::EXEC_OK;
+                accessat(&here, ".", making, AtFlags::EACCESS).map_err(failed)?;
+                return Ok(None);
+            }
+            Some(Missing::Made) => match mkdirat(&here, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => next = openat(&here, name, step, Mode::empty()),
                 Err(errno) => return Err(failed(errno)),
-            }
+            },
+            None => {}
         }
         here = next.map_err(failed)?;
         let stat = fstat(&here).map_err(failed)?;
@@ -137,20 +177,22 @@ fn open(path: &Path, make: bool) -> std::result::Result<std::os::fd::OwnedFd, No
         }
     }
     let is_directory = FileType::from_raw_mode(fstat(&here).map_err(failed)?.st_mode).is_dir();
-    if make && !is_directory {
+    if write.is_some() && !is_directory {
         return Err(failed(Errno::NOTDIR));
     }
-    Ok(here)
+    Ok(Some(here))
 }
 
 /// Nothing confines a plugin here, so it's enough that what is granted is there.
 #[cfg(not(target_os = "linux"))]
-fn open(path: &Path, make: bool) -> std::result::Result<(), NotGranted> {
-    if make {
-        std::fs::create_dir_all(path)?;
+fn open(path: &Path, write: Option<Missing>) -> std::result::Result<Option<()>, NotGranted> {
+    match write {
+        Some(Missing::LeftOut) if !path.try_exists()? => return Ok(None),
+        Some(Missing::Made) => std::fs::create_dir_all(path)?,
+        _ => {}
     }
     std::fs::metadata(path)?;
-    Ok(())
+    Ok(Some(()))
 }
 
 #[cfg(test)]
@@ -170,7 +212,7 @@ mod tests {
             let paths = |names: &[&str]| names.iter().map(|name| root.join(name)).collect();
             let permissions =
                 Permissions { read: paths(read), write: paths(write), ..Permissions::default() };
-            let opened = Confinement::open(Policy::Require, &permissions);
+            let opened = Confinement::open(Policy::Require, &permissions, Missing::Made);
             opened
                 .map(|confinement| confinement.granted.len())
                 .map_err(|error| format!("{} {}", error.message, error.help.unwrap_or_default()))
@@ -191,5 +233,31 @@ mod tests {
             assert!(refused.contains(why), "{refused}");
         }
         assert!(!root.join("real/below").exists());
+    }
+
+    #[test]
+    fn who_only_looks_makes_no_directory_and_hears_whether_it_could_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for name in ["there", "closed"] {
+            std::fs::create_dir(root.join(name)).unwrap();
+        }
+        let look = |write: &[&str]| {
+            let write = write.iter().map(|name| root.join(name)).collect();
+            let permissions = Permissions { write, ..Permissions::default() };
+            Confinement::open(Policy::Require, &permissions, Missing::LeftOut)
+        };
+        let looked = look(&["there", "new/newer"]).unwrap();
+        assert_eq!(looked.left_out, [root.join("new/newer")]);
+        assert_eq!(looked.permissions.write, [root.join("there")]);
+        assert_eq!(looked.granted.len(), 1, "as many descriptors as paths");
+        assert!(!root.join("new").exists());
+        // Root may write everywhere.
+        if !rustix::process::geteuid().is_root() {
+            use std::os::unix::fs::PermissionsExt;
+            let closed = std::fs::Permissions::from_mode(0o500);
+            std::fs::set_permissions(root.join("closed"), closed).unwrap();
+            assert!(look(&["closed/new"]).unwrap_err().message.contains("Permission denied"));
+        }
     }
 }

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::terminal;
-pub use confinement::Confinement;
+pub use confinement::{Confinement, Missing};
 pub(crate) use denials::Denials;
 use group::Group;
 use loading::Bounds;

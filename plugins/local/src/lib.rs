@@ -3,7 +3,11 @@
 //! Invariant: one file for each key, and a file is there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind::AlreadyExists, Write};
+use std::io::{
+    self,
+    ErrorKind::{AlreadyExists, NotFound},
+    Write,
+};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -53,14 +57,15 @@ impl TicketPlugin for Local {
     }
 
     fn check(&mut self, _: &Call) -> Result<Vec<Check>> {
-        let writable = self.make_directory().and_then(|()| {
-            let probe = self.temporary("check");
-            File::create_new(&probe)?;
-            fs::remove_file(&probe)
-        });
         let shown = self.directory.display();
-        Ok(vec![match writable {
-            Ok(()) => Check::passed("directory", format!("{shown} can be written to")),
+        let looked = match fs::metadata(&self.directory) {
+            Ok(_) => self.try_to_write().map(|()| "can be written to"),
+            Err(cause) if cause.kind() == NotFound => can_be_made(&self.directory)
+                .map(|()| "isn't there yet; it will be made with the first ticket"),
+            Err(cause) => Err(cause),
+        };
+        Ok(vec![match looked {
+            Ok(found) => Check::passed("directory", format!("{shown} {found}")),
             Err(cause) => Check::failed(
                 "directory",
                 format!("{shown} can't be written to: {cause}"),
@@ -134,6 +139,25 @@ impl Local {
         self.directory.join(format!(".{what}-{}-{thread:?}.tmp", std::process::id()))
     }
 
+    /// Writes to the directory, and leaves no trace there: a file without a name where the file system knows such, else
+    /// one that is removed again.
+    fn try_to_write(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Mode, OFlags, open};
+            use rustix::io::Errno;
+            let nameless = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+            match open(&self.directory, nameless, Mode::RUSR | Mode::WUSR) {
+                Ok(_) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::ISDIR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let probe = self.temporary("check");
+        File::create_new(&probe)?;
+        fs::remove_file(&probe)
+    }
+
     fn make_directory(&self) -> io::Result<()> {
         fs::create_dir_all(&self.directory)
     }
@@ -156,6 +180,26 @@ impl Local {
         linked.and(removed)?;
         sync_directory(&self.directory)
     }
+}
+
+/// Whether a directory that isn't there could be made, as far as that can be told without making it.
+fn can_be_made(directory: &Path) -> io::Result<()> {
+    for above in directory.ancestors().skip(1) {
+        match fs::metadata(above) {
+            Err(cause) if cause.kind() == NotFound => {}
+            Err(cause) => return Err(cause),
+            #[cfg(unix)]
+            Ok(_) => {
+                use rustix::fs::{Access, access};
+                return access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
+                    io::Error::other(format!("{}: {}", above.display(), io::Error::from(errno)))
+                });
+            }
+            #[cfg(not(unix))]
+            Ok(_) => return Ok(()),
+        }
+    }
+    Err(NotFound.into())
 }
 
 /// Writes a directory to disk: only then is the name of a new file in it on disk too. Windows has
@@ -265,9 +309,30 @@ mod tests {
     }
 
     #[test]
-    fn check_leaves_nothing_behind() {
+    fn check_makes_nothing_and_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
+        let changed = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        let before = changed(dir.path());
         assert!(open(dir.path()).check().unwrap()[0].ok);
+        let checks = open(&dir.path().join("made/later")).check().unwrap();
+        assert!(checks[0].ok && checks[0].message.contains("isn't there yet"), "{checks:?}");
         assert!(files(dir.path()).is_empty());
+        // Where there are files without a name.
+        if cfg!(target_os = "linux") {
+            assert_eq!(changed(dir.path()), before);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_cannot_be_made_in_its_parent_fails_the_check() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        let checks = open(&dir.path().join("new")).check().unwrap();
+        // Root may write everywhere.
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(checks[0].ok, is_root, "{checks:?}");
+        assert!(is_root || checks[0].message.contains("Permission denied"), "{checks:?}");
     }
 }

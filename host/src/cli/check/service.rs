@@ -1,0 +1,271 @@
+//! What `serve` needs beside backends, looked at as it would find it: where it listens, its tokens, its store, and
+//! the Argus that it watches. Nothing is made.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::row::Row;
+use crate::argus;
+use crate::config::{ArgusConfig, Config, QueueConfig, ServeConfig};
+use crate::error::{Error, Kind};
+use crate::serve;
+use crate::store::{self, Found};
+
+/// How long a service that is running may take to say that it is alive.
+const ALIVE: Duration = Duration::from_secs(2);
+/// Bytes of a disk below which it is said that little is left.
+const LITTLE: u64 = 64 << 20;
+
+/// The rows of one table of the config.
+pub(super) struct Section {
+    pub name: &'static str,
+    pub rows: Vec<Row>,
+}
+
+/// Looks at everything. `offline` asks nobody but this machine.
+pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
+    let mut sections = vec![
+        Section { name: "serve", rows: listening(&config.serve).await },
+        Section { name: "queue", rows: storing(&config.queue).await },
+    ];
+    if let Some(argus) = &config.argus {
+        sections.push(Section { name: "argus", rows: watching(config, argus, offline).await });
+    }
+    if !config.is_of_a_service() {
+        for section in &mut sections {
+            section.rows =
+                std::mem::take(&mut section.rows).into_iter().map(Row::excused).collect();
+        }
+    }
+    sections
+}
+
+/// Whether the tokens can be read, and the address be listened on.
+async fn listening(config: &ServeConfig) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for token in &config.tokens {
+        if let Err(error) = token.digest() {
+            rows.push(Row::failed("tokens", &error));
+        }
+    }
+    let names: Vec<&str> = config.tokens.iter().map(|token| token.name.as_str()).collect();
+    match serve::may_listen(config) {
+        // It is about a token that was told above.
+        Err(_) if !rows.is_empty() => {}
+        Err(error) => rows.push(Row::failed("listen", &error)),
+        Ok(()) if names.is_empty() => {
+            let everybody = "there are none: everybody on this machine may ask, and nobody else";
+            rows.push(Row::note("tokens", everybody));
+        }
+        Ok(()) => rows.push(Row::ok("tokens", names.join(", "))),
+    }
+    rows.push(address(config.listen).await);
+    rows
+}
+
+async fn address(listen: SocketAddr) -> Row {
+    match serve::bind(listen) {
+        Ok(_) => Row::ok("listen", format!("{listen} is free")),
+        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+            match tokio::time::timeout(ALIVE, is_alive(listen)).await {
+                Ok(Ok(true)) => {
+                    Row::note("listen", format!("a running service answers at {listen}"))
+                }
+                _ => Row::failed(
+                    "listen",
+                    &Error::settings(format!("{listen} is taken by another program")),
+                )
+                .help("choose another address: serve.listen"),
+            }
+        }
+        Err(cause) => {
+            let error = Error::settings(format!("{listen} can't be listened on")).cause(cause);
+            Row::failed("listen", &error).help("choose another address: serve.listen")
+        }
+    }
+}
+
+/// Whether what listens there answers as this program's service does.
+async fn is_alive(listen: SocketAddr) -> io::Result<bool> {
+    let to = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let mut stream = TcpStream::connect((to, listen.port())).await?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.split("\r\n\r\n").nth(1) == Some("ok\n"))
+}
+
+/// Whether the store can be worked on, and by whom.
+async fn storing(config: &QueueConfig) -> Vec<Row> {
+    let path = &config.path;
+    let shown = path.display();
+    let found = match store::inspect(path).await {
+        Ok(found) => found,
+        Err(error) => {
+            let failed = Row::failed("store", &error.into());
+            // Most likely its directory is another user's, who may look into it.
+            return std::iter::once(failed).chain(path.parent().and_then(owner)).collect();
+        }
+    };
+    let mut rows = vec![match found {
+        Found::Nothing => match can_be_made(path) {
+            Ok(()) => Row::ok("store", format!("{shown} isn't there yet; `serve` makes it")),
+            Err(error) => Row::failed("store", &error),
+        },
+        Found::InUse => Row::note("store", format!("a running `serve` works on {shown}")),
+        Found::AtRest(version) if version > Found::newest() => {
+            let newest = Found::newest();
+            let error = format!(
+                "{shown} has schema version {version}; this program knows those up to {newest}"
+            );
+            Row::failed("store", &Error::settings(error))
+                .help("run the newer ticket-host that made it")
+        }
+        Found::AtRest(version) => match can_be_written(path) {
+            Ok(()) => Row::ok("store", version_text(path, version)),
+            Err(error) => Row::failed("store", &error),
+        },
+    }];
+    rows.extend(owner(path));
+    rows.extend(space(path));
+    rows
+}
+
+fn version_text(path: &Path, version: i64) -> String {
+    let (path, newest) = (path.display(), Found::newest());
+    if version == newest {
+        format!("{path} has schema version {version}")
+    } else {
+        format!("{path} has schema version {version}, which `serve` brings to {newest}")
+    }
+}
+
+/// The directory of the store, or the first one above it that is there.
+fn nearest(path: &Path) -> &Path {
+    let above = path.ancestors().skip(1);
+    let mut named = above.filter(|directory| !directory.as_os_str().is_empty());
+    named.find(|directory| directory.exists()).unwrap_or(Path::new("."))
+}
+
+/// # Errors
+/// A settings error: this process's user can't make the store.
+fn can_be_made(path: &Path) -> Result<(), Error> {
+    let directory = nearest(path);
+    may_write(directory).map_err(|cause| {
+        let error = format!("{} can't be made in {}", path.display(), directory.display());
+        Error::settings(error)
+            .help(format!("let the host's user write to {}", directory.display()))
+            .cause(cause)
+    })
+}
+
+/// # Errors
+/// A settings error: this process's user can't write to the store, or can't make SQLite's files beside it.
+fn can_be_written(path: &Path) -> Result<(), Error> {
+    may_write(path).and_then(|()| may_write(nearest(path))).map_err(|cause| {
+        Error::settings(format!("{} or its directory can't be written to", path.display()))
+            .help(format!(
+                "let the host's user read and write {} and its directory",
+                path.display()
+            ))
+            .cause(cause)
+    })
+}
+
+/// Whether this process's user may write to a file, or make files in a directory.
+#[cfg(unix)]
+fn may_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let is_directory = fs::metadata(path)?.is_dir();
+    let entering = if is_directory { Access::EXEC_OK } else { Access::READ_OK };
+    Ok(accessat(CWD, path, Access::WRITE_OK | entering, AtFlags::EACCESS)?)
+}
+
+/// Access lists decide it here, which are not looked at.
+#[cfg(not(unix))]
+fn may_write(path: &Path) -> io::Result<()> {
+    fs::metadata(path).map(drop)
+}
+
+/// That the store, or its directory, belongs to another user, for whom what was found need not be true.
+#[cfg(unix)]
+fn owner(path: &Path) -> Option<Row> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = fs::metadata(path).ok()?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    (owner != own).then(|| {
+        let (owner, own) = (user_name(owner), user_name(own));
+        Row::warning("user", format!("the store belongs to {owner}, and this check runs as {own}: what one may, the other may not"))
+            .help(format!("check as the service's user: sudo -u '{owner}' ticket-host check"))
+    })
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Path) -> Option<Row> {
+    None
+}
+
+/// The name of a user, or its number as sudo takes it, where this machine's files don't know the name.
+#[cfg(unix)]
+fn user_name(user: u32) -> String {
+    let users = fs::read("/etc/passwd").unwrap_or_default();
+    let users = String::from_utf8_lossy(&users);
+    let of_user = |line: &&str| line.split(':').nth(2) == Some(user.to_string().as_str());
+    let name = users.lines().find(of_user).and_then(|line| line.split(':').next());
+    name.map_or_else(|| format!("#{user}"), str::to_owned)
+}
+
+/// How much room the disk has on which the store is.
+#[cfg(unix)]
+fn space(path: &Path) -> Option<Row> {
+    let disk = rustix::fs::statvfs(nearest(path)).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let detail = format!("{} MiB are free on its disk", free >> 20);
+    Some(if free < LITTLE {
+        Row::warning("space", detail).help("a store without room takes no incidents: free some")
+    } else {
+        Row::ok("space", detail)
+    })
+}
+
+#[cfg(not(unix))]
+fn space(_: &Path) -> Option<Row> {
+    None
+}
+
+/// Whether Argus can be watched.
+async fn watching(config: &Config, argus: &ArgusConfig, offline: bool) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if let Err(error) = config.backend(argus.backend.as_deref()) {
+        // Whoever wrote the config is at fault here, not who gave the command.
+        let error = Error { kind: Kind::Settings, ..error };
+        rows.push(Row::failed("backend", &error).help("set argus.backend, or default_backend"));
+    }
+    if let Err(error) = argus.token() {
+        rows.push(Row::failed("token", &error));
+        return rows;
+    }
+    if offline {
+        rows.push(Row::note("api", format!("{} was not asked: --offline", argus.url)));
+        return rows;
+    }
+    rows.push(match argus::look(argus).await {
+        Ok(version) => {
+            let version = version.map(|version| format!(" (Argus {version})")).unwrap_or_default();
+            Row::ok("api", format!("{} is there{version}, and takes the token", argus.url))
+        }
+        Err(error) => Row::failed("api", &error),
+    });
+    rows
+}
