@@ -26,7 +26,8 @@ fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     let mut program = super::Arguments::command();
     clap_complete::generate(shell, &mut program, "ticket-host", &mut script);
-    // For a program with a hyphen, clap_complete 4.6.11 names the functions of its commands in two ways, in bash's script.
+    // In bash's script the parts of a name with a hyphen are joined in two ways, so that no command's own words would be
+    // completed (clap-rs/clap#6421).
     String::from_utf8_lossy(&script).replace("ticket__subcmd__host", "ticket__host")
 }
 
