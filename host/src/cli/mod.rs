@@ -3,11 +3,13 @@
 //! Invariant: standard output is for the answer alone; warnings and errors go to standard error.
 
 mod check;
+mod completions;
 mod config;
 mod create;
 mod init;
 mod install;
 mod log;
+mod man;
 mod new;
 mod output;
 mod plugins;
@@ -114,6 +116,10 @@ enum Command {
     /// See which plugins there are; install one, check one, start one of your own
     #[command(subcommand)]
     Plugins(plugins::Command),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+    /// Write the man pages
+    Man(man::Arguments),
 }
 
 /// Runs the program's command line.
@@ -226,6 +232,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
+        Command::Completions(completions) => completions::run(completions),
+        Command::Man(man) => man::run(man),
     }
 }
 

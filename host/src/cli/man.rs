@@ -1,0 +1,47 @@
+//! `ticket-host man`: the man pages, made of what `--help` says.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::error::{Error, Result};
+
+/// Writes the man pages: ticket-host.1, and a page for each command, like ticket-host-queue-list.1.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The directory to write them to; it is made if it isn't there
+    directory: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let directory = &arguments.directory;
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(super::Arguments::command(), directory))
+        .map_err(|cause| {
+            let what = format!("the man pages can't be written to {}", directory.display());
+            Error::usage(what).cause(cause).help("name another directory")
+        })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_has_a_man_page() {
+        fn expect(command: &clap::Command, page: &str, directory: &std::path::Path) {
+            let path = directory.join(format!("{page}.1"));
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(text.contains(".SH SYNOPSIS"), "{} is no man page", path.display());
+            for below in command.get_subcommands() {
+                expect(below, &format!("{page}-{}", below.get_name()), directory);
+            }
+        }
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = scratch.path().join("man1");
+        run(&Arguments { directory: directory.clone() }).expect("pages");
+        expect(&super::super::Arguments::command(), "ticket-host", &directory);
+    }
+}
