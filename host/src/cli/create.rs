@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use super::warn;
-use crate::backend::KeyedIncident;
+use crate::backend::{KeyedIncident, Step};
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::terminal::safe;
@@ -59,6 +59,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
                 print(&format!("nothing: the incident has the ticket {}\n", safe(&ticket.url)))?;
             }
             Plan::Steps(steps) => {
+                let steps: Vec<String> = steps.iter().map(Step::to_string).collect();
                 print(&format!("{}\n", safe(steps.join("\n").trim_end())))?;
             }
         }
