@@ -42,23 +42,26 @@ Exit codes:
   6  plugin: the plugin failed, or gave an answer that can't be understood; serve: a part of the host broke
   7  import: the plugin isn't there, or its library can't be used
   8  output: the answer could not be written to standard output (a full disk, or a reader that ended before it had
-     all, as `| head` does); what was done is done, and standard error says what that was
+     all, as `| head` does); what was done is done, and standard error says what that was";
 
+const EXAMPLES: &str = "\
 Examples:
   ticket-host init
-  ticket-host create incident.json
-  curl -s https://argus.example.org/... | ticket-host create --backend noc-rt -
   ticket-host check
-  ticket-host serve
-  ticket-host queue retry --state failed
-  ticket-host plugins show rt";
+  ticket-host create incident.json
+  ticket-host serve";
+
+/// The end of a help text: examples, and what the exit codes mean.
+fn with_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{EXIT_CODES}")
+}
 
 /// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
 /// Creates tickets from incidents, through plugins that are shared libraries.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, after_help = with_exit_codes(EXAMPLES), max_term_width = 100)]
 struct Arguments {
     /// The config file [default: ~/.config/ticket-host/config.toml (on Windows in %APPDATA%), else
     /// /etc/ticket-host/config.toml]
@@ -133,7 +136,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // After an answer that was lost or broke off, an error in its place would be lost too, or misread.
+            // Where the answer could not be written, the error can't be either.
             if arguments.json && error.kind != Kind::Output {
                 print_error(&error);
             }
@@ -241,6 +244,11 @@ fn counted(number: u64, noun: &str) -> String {
 fn warn(text: &str) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "warning: {}", safe(text));
+}
+
+fn note(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "note: {}", safe(text));
 }
 
 fn report(error: &Error) {
