@@ -15,10 +15,16 @@ use crate::incident;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host create incident.json
+  ticket-host create --backend noc-rt --dry-run incident.json
+  echo '{\"description\": \"gw1 is down\"}' | ticket-host create --key gw1";
+
 /// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
 /// twice does no harm.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
     /// The backend to create the ticket in [default: the config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]

@@ -255,3 +255,61 @@ fn report(error: &Error) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(report::text(error).as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a command as a shell reads them: quotes keep blanks in them together.
+    fn words(command: &str) -> Vec<String> {
+        let (mut words, mut quote, mut word) = (Vec::new(), None, None::<String>);
+        for c in command.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (c, Some(open)) if c == open => quote = None,
+                (' ', None) => words.extend(word.take()),
+                (c, _) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    /// The names of the commands that have none below them, and their help texts' ends.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        let below = || command.get_subcommands().filter(|below| below.get_name() != "help");
+        if below().next().is_none() {
+            let end = command.get_after_help().map(ToString::to_string);
+            found.push((path.clone(), end.unwrap_or_default()));
+        }
+        below().for_each(|below| leaves(below, &path, found));
+    }
+
+    #[test]
+    fn every_command_has_examples_of_its_own_and_they_are_command_lines_that_it_takes() {
+        let (program, mut found) = (Arguments::command(), Vec::new());
+        leaves(&program, "", &mut found);
+        assert!(found.len() >= 15, "{found:?}");
+        found.push(("ticket-host".to_owned(), with_exit_codes(EXAMPLES)));
+        for (path, end) in found {
+            let lines = end.lines().skip_while(|line| *line != "Examples:").skip(1);
+            let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+            assert!(!lines.is_empty(), "no examples: {path}");
+            for line in lines {
+                let call = &line[line.rfind("ticket-host ").expect(line)..];
+                let given = words(call);
+                if let Err(refused) = Arguments::try_parse_from(&given) {
+                    panic!("{path}: {line}: {refused}");
+                }
+                assert!(call.starts_with(&path), "not of {path}: {line}");
+                assert!(line.len() <= 80, "too long for most terminals: {line}");
+            }
+        }
+    }
+}
