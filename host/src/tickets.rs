@@ -7,7 +7,7 @@ use serde::Serialize;
 use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::{Retry, Ticket};
 
-use crate::backend::{Answer, Backend, DryRun, KeyedIncident};
+use crate::backend::{Answer, Backend, DryRun, KeyedIncident, Step};
 use crate::error::{Error, Kind, Result};
 
 /// The ticket that an incident has now.
@@ -83,7 +83,7 @@ pub(crate) enum Plan {
     Existing(Ticket),
     /// These requests, as they would go out, without secrets; last what the plugin would make.
     /// Where an answer would decide how to go on, they go on as if there were no ticket.
-    Steps(Vec<String>),
+    Steps(Vec<Step>),
 }
 
 /// Tells what `create` would do.
@@ -110,7 +110,9 @@ pub(crate) async fn plan(backend: &Backend, wanted: &KeyedIncident, look: Look) 
     let sends = !requests.is_empty();
     steps.extend(requests);
     match answer {
-        Ok(Answer::Given(ticket)) => steps.extend(ticket.preview),
+        Ok(Answer::Given(ticket)) => {
+            steps.extend(ticket.preview.map(|preview| Step::Preview { preview }));
+        }
         Ok(Answer::NotFound | Answer::Unsupported) => {}
         Err(error) if error.kind == Kind::Client && sends => {}
         Err(error) => return Err(error),

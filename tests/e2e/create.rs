@@ -277,11 +277,19 @@ fn a_lost_answer_is_settled_by_looking() {
 }
 
 #[test]
-fn a_plan_can_be_json() {
+fn a_dry_run_as_json_has_requests_as_objects_and_a_preview_as_another_one() {
     let stub = webhook();
     let installation = hooked(&stub, "worker", "hunter2-token");
     let plan = installation.create("plugin-closed", &["--dry-run", "--json"]).ended(0).json();
-    assert!(plan["steps"][1].as_str().unwrap().starts_with("POST "), "{plan}");
+    let [find, create] = plan["steps"].as_array().unwrap().as_slice() else { panic!("{plan}") };
+    assert_eq!((&find["method"], &create["method"]), (&json!("GET"), &json!("POST")));
+    assert!(find["url"].as_str().unwrap().starts_with(&stub.url), "{find}");
+    assert_eq!(find.get("body"), None);
+    let secret = json!({"name": "authorization", "value": "Bearer ***"});
+    assert!(create["headers"].as_array().unwrap().contains(&secret), "{create}");
+    assert!(create["body"]["incident"]["description"].is_string(), "{create}");
+    let plan = local("worker").create("plugin-closed", &["--dry-run", "--json"]).ended(0).json();
+    assert!(plan["steps"][0]["preview"].as_str().unwrap().starts_with("write "), "{plan}");
 }
 
 #[test]

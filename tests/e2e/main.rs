@@ -23,6 +23,7 @@ mod grants;
 mod install;
 mod jira;
 mod libraries;
+mod output;
 #[cfg(target_os = "linux")]
 mod policy;
 mod readme;

@@ -434,7 +434,7 @@ fn a_person_retries_and_cancels_over_http_and_on_the_command_line() {
         service.file(&numbered(number), 30_000).is(403);
     }
     let list = host.run(&["queue", "list", "--state", "failed"]).ended(0).stdout;
-    assert_eq!(list.lines().count(), 3, "{list}");
+    assert_eq!(list.lines().count(), 1 + 3, "{list}");
     let cancelled = host.run(&["queue", "cancel", "1"]).ended(0);
     assert_eq!(cancelled.stdout, "1: cancelled\n");
     let conflict = service.file(&numbered(1), 30_000).is(409).json();

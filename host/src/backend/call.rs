@@ -13,6 +13,7 @@ use ticket_plugin_api::{Incident, http};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::dry_run::{Shown, Step};
 use super::gateway::Gateway;
 use super::redact::Redactor;
 use super::template::Templates;
@@ -24,10 +25,6 @@ use crate::worker::Peer;
 const MOST_LOGGED: usize = 256 << 10;
 /// Bytes that are logged of a request's method and URL, and of its outcome.
 const MOST_OF_A_URL: usize = 1 << 10;
-/// Bytes that are shown of the body of one request in a dry run.
-const MOST_OF_A_REQUEST: usize = 64 << 10;
-/// Bytes of a dry run's shown requests after which no more requests are shown.
-const MOST_OF_REQUESTS: usize = 1 << 20;
 
 /// Why there is no text if filling in the template panicked.
 pub(super) const PANICKED: &str = "the template could not be filled in";
@@ -95,7 +92,7 @@ pub(super) struct CallContext {
     /// Whether a line of this call was dropped since all calls of the backend logged too much.
     dropped: AtomicBool,
     /// The requests of a dry run.
-    shown: Mutex<Vec<String>>,
+    shown: Mutex<Shown>,
 }
 
 impl CallContext {
@@ -114,7 +111,7 @@ impl CallContext {
             lines: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
             dropped: AtomicBool::new(false),
-            shown: Mutex::new(Vec::new()),
+            shown: Mutex::default(),
         }
     }
 
@@ -124,21 +121,8 @@ impl CallContext {
     }
 
     /// The requests of a dry run, as they would have gone out, without secrets.
-    pub(super) fn shown(&self) -> Vec<String> {
-        self.shown.lock().map(|shown| shown.clone()).unwrap_or_default()
-    }
-
-    fn keep_to_show(&self, request: &HttpRequest) {
-        let Ok(mut shown) = self.shown.lock() else { return };
-        let bytes: usize = shown.iter().map(String::len).sum();
-        if bytes < MOST_OF_REQUESTS {
-            shown.push(show(request, &self.services.redactor));
-            return;
-        }
-        const MORE: &str = "... and more requests, which are not shown\n";
-        if shown.last().is_none_or(|last| last != MORE) {
-            shown.push(MORE.to_owned());
-        }
+    pub(super) fn shown(&self) -> Vec<Step> {
+        self.shown.lock().map(|shown| shown.steps.clone()).unwrap_or_default()
     }
 
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
@@ -197,7 +181,9 @@ impl Peer for CallContext {
             Mode::Offline => HttpAnswer::Denied("open() may not use the network".to_owned()),
             Mode::DryRun => match self.services.gateway.admit(&request) {
                 Ok(_) => {
-                    self.keep_to_show(&request);
+                    if let Ok(mut shown) = self.shown.lock() {
+                        shown.add(&request, &self.services.redactor);
+                    }
                     HttpAnswer::DryRun
                 }
                 Err(reason) => HttpAnswer::Denied(reason),
@@ -255,46 +241,6 @@ impl Peer for CallContext {
     }
 }
 
-/// Headers whose values are never shown: they are credentials, also where they are not in the settings.
-const CREDENTIALS: [&str; 5] =
-    ["authorization", "cookie", "private-token", "job-token", "x-api-key"];
-
-/// A request as a dry run shows it: without credentials.
-fn show(request: &HttpRequest, redactor: &Redactor) -> String {
-    let mut out = format!("{} {}\n", request.method, request.url);
-    for (name, value) in &request.headers {
-        let value = if CREDENTIALS.iter().any(|c| name.eq_ignore_ascii_case(c)) {
-            match value.split_once(' ') {
-                Some((scheme, _)) => format!("{scheme} ***"),
-                None => "***".to_owned(),
-            }
-        } else {
-            value.clone()
-        };
-        out.push_str(&format!("{name}: {value}\n"));
-    }
-    if !request.body.is_empty() {
-        out.push_str(&format!("\n{}\n", show_body(&request.body, redactor)));
-    }
-    redactor.strike(&out)
-}
-
-/// A body for a person to read: JSON is indented, and of a long body only the beginning is shown.
-fn show_body(body: &[u8], redactor: &Redactor) -> String {
-    let whole = body.len() <= MOST_OF_A_REQUEST;
-    let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();
-    let shown = match json {
-        Some(json) => redactor.strike(&format!("{json:#}")),
-        None if whole => redactor.strike(&String::from_utf8_lossy(body)),
-        None => redactor.strike_cut(&String::from_utf8_lossy(&body[..MOST_OF_A_REQUEST])),
-    };
-    let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
-    match body.len().saturating_sub(MOST_OF_A_REQUEST) {
-        0 => cut,
-        more => format!("{cut} ... ({} more)", terminal::counted(more as u64, "byte")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,22 +255,5 @@ mod tests {
             logged += calls_lines.count() * (16 << 10);
         }
         assert!((50 << 20..70 << 20).contains(&logged), "{logged}");
-    }
-
-    #[test]
-    fn of_a_long_body_the_beginning_is_shown() {
-        let long = vec![b'x'; 60 << 20];
-        let shown = show_body(&long, &Redactor::default());
-        assert!(shown.len() < MOST_OF_A_REQUEST + 100, "{}", shown.len());
-        assert!(shown.ends_with(&format!("({} bytes more)", long.len() - MOST_OF_A_REQUEST)));
-        // A secret of which only the beginning is before the cut.
-        let secret = "hunter2-the-secret";
-        let redactor = Redactor::new(&serde_json::json!({ "token": secret }), &true.into());
-        let around = format!("{}{secret}{}", "x".repeat(MOST_OF_A_REQUEST - 9), "x".repeat(100));
-        assert!(!show_body(around.as_bytes(), &redactor).contains("hunter2"));
-        // Short JSON that would be long on its own lines.
-        let deep = format!("{}{}0{}", "[".repeat(100), "1,".repeat(20_000), "]".repeat(100));
-        assert!(show_body(deep.as_bytes(), &Redactor::default()).len() < MOST_OF_A_REQUEST + 100);
-        assert_eq!(show_body(br#"{"a":1}"#, &Redactor::default()), "{\n  \"a\": 1\n}");
     }
 }

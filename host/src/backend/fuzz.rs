@@ -263,7 +263,7 @@ async fn no_bytes_of_a_worker_make_the_host_panic() {
             make_of(&returned, &services.redactor);
         }
         let Counting { context, asked } = counting;
-        let shown: usize = context.shown().iter().map(String::len).sum();
+        let shown: usize = context.shown().iter().map(|step| step.to_string().len()).sum();
         assert!(shown < 2 << 20, "{shown}");
         // And the one that ended the call.
         frames += asked.into_inner() + 1;

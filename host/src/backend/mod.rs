@@ -4,6 +4,7 @@
 //! the host for.
 
 mod call;
+mod dry_run;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod gateway;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
 use crate::worker::{self, Exceeded, WorkerError};
 use call::{CallContext, Mode, Services};
+pub use dry_run::Step;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
 
@@ -67,7 +69,7 @@ pub struct DryRun {
     /// What the plugin answered. Of a ticket that was only previewed nothing but the preview is set.
     pub answer: Result<Answer<Ticket>>,
     /// The requests that it would have sent, without secrets.
-    pub requests: Vec<String>,
+    pub requests: Vec<Step>,
 }
 
 /// One backend of the config, with its plugin.

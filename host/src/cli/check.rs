@@ -17,10 +17,16 @@ use crate::error::{Error, Kind, Result};
 use crate::terminal::safe;
 use crate::worker::{self, Missing};
 
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host check
+  ticket-host check --backend noc-rt
+  ticket-host check --offline --json";
+
 /// Asks the plugin of one backend, or of each, to check its settings, and looks whether `serve` could work with the
 /// config. Nothing is created: no ticket, no file and no directory.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
     /// The backend to check [default: all]
     #[arg(long, value_name = "NAME")]

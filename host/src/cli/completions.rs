@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::print;
+use super::output::print;
 use crate::error::Result;
 
 /// Prints a shell's completions of this program. Write them to where the shell looks for them: for bash to
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    print(&script(arguments.shell));
+    print(&script(arguments.shell))?;
     Ok(ExitCode::SUCCESS)
 }
 

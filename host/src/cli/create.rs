@@ -9,17 +9,23 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use super::warn;
-use crate::backend::KeyedIncident;
+use crate::backend::{KeyedIncident, Step};
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 use crate::worker::Missing;
 
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host create incident.json
+  ticket-host create --backend noc-rt --dry-run incident.json
+  echo '{\"description\": \"gw1 is down\"}' | ticket-host create --key gw1";
+
 /// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
 /// twice does no harm.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
     /// The backend to create the ticket in [default: the config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]
@@ -61,6 +67,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
                 print(&format!("nothing: the incident has the ticket {}\n", safe(&ticket.url)))?;
             }
             Plan::Steps(steps) => {
+                let steps: Vec<String> = steps.iter().map(Step::to_string).collect();
                 print(&format!("{}\n", safe(steps.join("\n").trim_end())))?;
             }
         }

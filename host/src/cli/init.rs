@@ -14,9 +14,15 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::worker::Worker;
 
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host init
+  ticket-host init --config ./ticket-host.toml";
+
 /// Writes a config file with comments, and prints its name. Its backend `local`, which needs no ticket
 /// system, works at once; the others are examples in comments. A file that is there is left as it is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {}
 
 pub(super) async fn run(_: &Arguments, program: &super::Arguments) -> Result<ExitCode> {

@@ -13,9 +13,19 @@ use crate::plugins::install::{self, Installed};
 use crate::terminal::safe;
 use crate::validate::{self, Event, Grade, Options, Settings};
 
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins install acme-1.2.tar.gz
+  ticket-host plugins install libticket_plugin_acme.so --settings acme.toml";
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins rollback acme
+  ticket-host plugins rollback acme --to /usr/local/lib/ticket-host/plugins";
+
 /// Put a plugin into a plugin directory, after its signature and its behaviour were checked. The version
 /// that was there is kept. A plugin that has a name or an alias of another one there is refused
 #[derive(Debug, clap::Args)]
+#[command(after_help = INSTALL_EXAMPLES)]
 pub(super) struct InstallArguments {
     /// A plugin's library, with its signature beside it if it has one; or a .tar.gz that holds both
     file: PathBuf,
@@ -29,6 +39,7 @@ pub(super) struct InstallArguments {
 
 /// Bring back the version that the last `install` replaced
 #[derive(Debug, clap::Args)]
+#[command(after_help = ROLLBACK_EXAMPLES)]
 pub(super) struct RollbackArguments {
     /// The plugin's name
     name: String,

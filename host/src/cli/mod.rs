@@ -48,16 +48,19 @@ Exit codes:
   6  plugin: the plugin failed, or gave an answer that can't be understood; serve: a part of the host broke
   7  import: the plugin isn't there, or its library can't be used
   8  output: the answer could not be written to standard output (a full disk, or a reader that ended before it had
-     all, as `| head` does); what was done is done, and standard error says what that was
+     all, as `| head` does); what was done is done, and standard error says what that was";
 
+const EXAMPLES: &str = "\
 Examples:
   ticket-host init
-  ticket-host create incident.json
-  curl -s https://argus.example.org/... | ticket-host create --backend noc-rt -
   ticket-host check
-  ticket-host serve
-  ticket-host queue retry --state failed
-  ticket-host plugins show rt";
+  ticket-host create incident.json
+  ticket-host serve";
+
+/// The end of a help text: examples, and what the exit codes mean.
+fn with_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{EXIT_CODES}")
+}
 
 /// What `--version` says after the program's name; `-V` says only the first line.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -75,7 +78,7 @@ const EVERYWHERE: &str = "Options of every command";
 
 /// Creates tickets from incidents, through plugins that are shared libraries.
 #[derive(Debug, Parser)]
-#[command(version, long_version = &**VERSION, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, long_version = &**VERSION, after_help = with_exit_codes(EXAMPLES), max_term_width = 100)]
 struct Arguments {
     /// The config file [default: ~/.config/ticket-host/config.toml (on Windows in %APPDATA%), else
     /// /etc/ticket-host/config.toml]
@@ -160,7 +163,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // After an answer that was lost or broke off, an error in its place would be lost too, or misread.
+            // Where the answer could not be written, the error can't be either.
             if arguments.json && error.kind != Kind::Output {
                 print_error(&error);
             }
@@ -298,7 +301,70 @@ fn warn(text: &str) {
     let _ = writeln!(out, "warning: {}", safe(text));
 }
 
+fn note(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "note: {}", safe(text));
+}
+
 fn report(error: &Error) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(report::text(error).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a command as a shell reads them: quotes keep blanks in them together.
+    fn words(command: &str) -> Vec<String> {
+        let (mut words, mut quote, mut word) = (Vec::new(), None, None::<String>);
+        for c in command.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (c, Some(open)) if c == open => quote = None,
+                (' ', None) => words.extend(word.take()),
+                (c, _) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    /// The names of the commands that have none below them, and their help texts' ends.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        let below = || command.get_subcommands().filter(|below| below.get_name() != "help");
+        if below().next().is_none() {
+            let end = command.get_after_help().map(ToString::to_string);
+            found.push((path.clone(), end.unwrap_or_default()));
+        }
+        below().for_each(|below| leaves(below, &path, found));
+    }
+
+    #[test]
+    fn every_command_has_examples_of_its_own_and_they_are_command_lines_that_it_takes() {
+        let (program, mut found) = (Arguments::command(), Vec::new());
+        leaves(&program, "", &mut found);
+        assert!(found.len() >= 15, "{found:?}");
+        found.push(("ticket-host".to_owned(), with_exit_codes(EXAMPLES)));
+        for (path, end) in found {
+            let lines = end.lines().skip_while(|line| *line != "Examples:").skip(1);
+            let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+            assert!(!lines.is_empty(), "no examples: {path}");
+            for line in lines {
+                let call = &line[line.rfind("ticket-host ").expect(line)..];
+                let given = words(call);
+                if let Err(refused) = Arguments::try_parse_from(&given) {
+                    panic!("{path}: {line}: {refused}");
+                }
+                assert!(call.starts_with(&path), "not of {path}: {line}");
+                assert!(line.len() <= 80, "too long for most terminals: {line}");
+            }
+        }
+    }
 }

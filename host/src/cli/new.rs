@@ -11,9 +11,15 @@ use super::output::{print, print_json};
 use crate::error::{Error, Result};
 use crate::plugins::manifest::is_name;
 
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins new acme
+  ticket-host plugins new acme --lang c --to ~/src/acme";
+
 /// Start a plugin of your own: a folder that builds, with tests. It talks to a made-up JSON API, and its
 /// README says what to change where.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The plugin's name, by which configs will name it
     name: String,

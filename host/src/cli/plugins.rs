@@ -15,16 +15,31 @@ use crate::plugins::manifest;
 use crate::plugins::trust::{Signatures, Trust};
 use crate::terminal::safe;
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins list
+  ticket-host plugins list --plugin-dir ./target/debug --json";
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins show rt
+  ticket-host plugins show rt --json";
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  ticket-host plugins verify libticket_plugin_acme.so";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List the plugins that were found, also the broken ones
+    #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Show what a plugin says of itself, its settings, its file and what it was compiled against
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The plugin's name or alias
         name: String,
     },
     /// Check who vouches for a library, and that nobody else could change it
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify {
         /// The library; its signature is the file beside it with .minisig after its name
         file: PathBuf,

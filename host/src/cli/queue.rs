@@ -1,5 +1,7 @@
 //! `ticket-host queue`: what was accepted and what became of it, on the store itself.
 
+mod list;
+
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -8,31 +10,40 @@ use super::output::{error_json, print, print_json};
 use super::report;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
-use crate::store::{Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
-use crate::terminal::safe;
+use crate::store::{Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
 
 /// Rows that are read at a time.
 const PAGE: i64 = 500;
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue show 17";
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue retry 17 18
+  ticket-host queue retry --state failed --backend noc-rt";
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue cancel 17
+  ticket-host queue cancel --state queued --backend noc-rt";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List tickets, oldest first
-    #[command(after_help = super::EXIT_CODES)]
-    List {
-        #[command(flatten)]
-        which: Which,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-    },
+    List(list::Arguments),
     /// Show one ticket with all its tries, as JSON
-    Show { id: i64 },
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// Its number, as `queue list` shows it
+        id: i64,
+    },
     /// Try tickets now: also what failed or was cancelled
+    #[command(after_help = super::with_exit_codes(RETRY_EXAMPLES))]
     Retry {
         #[command(flatten)]
         which: Several,
     },
     /// Never try tickets again, until somebody says otherwise
+    #[command(after_help = super::with_exit_codes(CANCEL_EXAMPLES))]
     Cancel {
         #[command(flatten)]
         which: Several,
@@ -54,7 +65,6 @@ pub(super) struct Which {
 
 /// Some by number, or all of a kind.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
 pub(super) struct Several {
     /// Their numbers; what is said beside them must be true of each
     #[arg(required_unless_present_any = ["backend", "state", "key"])]
@@ -77,16 +87,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
     match command {
-        Command::List { which, limit } => {
-            let most = i64::try_from(*limit).unwrap_or(i64::MAX);
-            let jobs = store.list(&Filter { most, ..which.filter() }).await?;
-            if program.json {
-                let views: Vec<JobView> = jobs.into_iter().map(JobView::from).collect();
-                print_json(&json!(views))?;
-            } else {
-                print(&safe(&table(&jobs)))?;
-            }
-        }
+        Command::List(list) => list::run(&store, list, program.json).await?,
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let view = JobView::with(job, store.attempts(*id).await?);
@@ -112,8 +113,8 @@ impl Which {
             backend: self.backend.clone(),
             state: self.state,
             key: self.key.clone(),
-            after: 0,
             most: PAGE,
+            ..Filter::default()
         }
     }
 
@@ -196,7 +197,7 @@ impl Orders {
         while which.ids.is_empty() {
             let page = store.list(&filter).await?;
             let Some(last) = page.last() else { break };
-            filter.after = last.id;
+            filter.cursor = Cursor::After(last.id);
             for job in &page {
                 if filter.state.is_some() || states.contains(&job.state) {
                     self.give_one(store, job.id, order).await?;
@@ -225,18 +226,4 @@ impl Orders {
         report(error);
         self.refused.push(json!({"id": id, "error": error_json(error)}));
     }
-}
-
-fn table(jobs: &[Job]) -> String {
-    let mut out = String::new();
-    for job in jobs {
-        let view = match (&job.ticket, &job.failure) {
-            (Some(ticket), _) => ticket.url.clone(),
-            (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
-            (None, None) => String::new(),
-        };
-        let state = job.state.name();
-        out.push_str(&format!("{:>6}  {state:<9}  {}  {}  {view}\n", job.id, job.backend, job.key));
-    }
-    if jobs.is_empty() { "nothing\n".to_owned() } else { out }
 }

@@ -3,14 +3,21 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::log::{Format, Layout};
-use super::output::print;
+use super::output::{print, print_json};
 use crate::error::Result;
+
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host serve
+  ticket-host serve --listen 127.0.0.1:8080";
 
 /// Accepts incidents over HTTP, keeps them on disk, and sees to it that each gets its ticket.
 /// Reads the config and the plugins again when they change, and on SIGHUP.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
+#[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
     /// Where to listen [default: the config's serve.listen, else 127.0.0.1:8620]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -29,7 +36,13 @@ impl Arguments {
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     crate::serve::run(program.sources(), arguments.listen, |address| {
         // The service is no answer to anybody who waits: it goes on where nobody reads this.
-        if let Err(lost) = print(&format!("listening on http://{address}\n")) {
+        let url = format!("http://{address}");
+        let said = if program.json {
+            print_json(&json!({"listening": url}))
+        } else {
+            print(&format!("listening on {url}\n"))
+        };
+        if let Err(lost) = said {
             tracing::warn!("{lost}");
         }
     })

@@ -14,10 +14,14 @@ use crate::validate::{self, CaseResult, Event, Fuzzed, Grade, Options, Settings}
 
 /// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The library runs in sandboxed workers, and a script plays its ticket system, so nothing leaves this \
-    machine. Without --settings, cases that need to know how the ticket system answers are skipped."
-)]
+#[command(after_help = "\
+Examples:
+  ticket-host plugins validate libticket_plugin_acme.so
+  ticket-host plugins validate libticket_plugin_acme.so --settings acme.toml
+  ticket-host plugins validate libticket_plugin_acme.so --fuzz 60
+
+The library runs in sandboxed workers, and a script plays its ticket system, so nothing leaves this \
+    machine. Without --settings, cases that need to know how the ticket system answers are skipped.")]
 pub(super) struct Arguments {
     /// The plugin's library
     file: PathBuf,

@@ -13,8 +13,6 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ticket_plugin_api::{Ticket, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,7 +24,7 @@ use crate::config::Scope;
 use crate::error::Error;
 use crate::queue::{self, Standing, Unfit};
 use crate::setup::Setup;
-use crate::store::{self, Attempt, Failure, Filter, Job, New, Order, State, Timestamp};
+use crate::store::{self, Attempt, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
 use crate::{argus, incident};
 
 /// Bytes that a request may have in addition to its incident.
@@ -198,10 +196,10 @@ impl From<Job> for JobView {
             key: job.key,
             state: job.state,
             level: job.level,
-            accepted_at: time(job.accepted_at),
-            changed_at: time(job.changed_at),
+            accepted_at: job.accepted_at.rfc3339(),
+            changed_at: job.changed_at.rfc3339(),
             due_at: due_at
-                .map(|at| time(if at == Timestamp::EPOCH { Timestamp::now() } else { at })),
+                .map(|at| if at == Timestamp::EPOCH { Timestamp::now() } else { at }.rfc3339()),
             attempts: job.attempts,
             ticket: job.ticket,
             error: job.failure,
@@ -214,18 +212,13 @@ impl JobView {
     pub(crate) fn with(job: Job, attempts: Vec<Attempt>) -> JobView {
         let history = attempts.into_iter().map(|attempt| AttemptView {
             number: attempt.number,
-            started_at: time(attempt.started_at),
-            ended_at: time(attempt.ended_at),
+            started_at: attempt.started_at.rfc3339(),
+            ended_at: attempt.ended_at.rfc3339(),
             outcome: attempt.outcome,
             error: attempt.failure,
         });
         JobView { history: Some(history.collect()), ..JobView::from(job) }
     }
-}
-
-fn time(at: Timestamp) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.millis()) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 /// File an incident and wait for its ticket.
@@ -411,7 +404,8 @@ async fn list(
         backend: page.backend,
         state: page.state,
         key: page.key,
-        after: page.cursor.unwrap_or(0),
+        since: None,
+        cursor: Cursor::After(page.cursor.unwrap_or(0)),
         most: most + 1,
     };
     let held = service.answers.hold(most as usize * ROW).await?;

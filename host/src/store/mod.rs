@@ -232,15 +232,31 @@ pub struct Attempt {
     pub failure: Option<Failure>,
 }
 
-/// Which rows are listed. They are listed in the order of their numbers.
+/// Which rows are listed, in which order, and how many.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub backend: Option<String>,
     pub state: Option<State>,
     pub key: Option<String>,
-    /// Only rows with a larger number than this.
-    pub after: i64,
+    /// Only rows that were accepted then or later.
+    pub since: Option<Timestamp>,
+    pub cursor: Cursor,
     pub most: i64,
+}
+
+/// In which order rows are listed, and from which number on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// The oldest first; only rows with a larger number than this.
+    After(i64),
+    /// The newest first; only rows with a smaller number than this.
+    Before(i64),
+}
+
+impl Default for Cursor {
+    fn default() -> Cursor {
+        Cursor::After(0)
+    }
 }
 
 /// How many rows a backend has in a state.

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::timestamp::millis;
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Failure, Filter, Job, New, Order, Outcome, Result,
-    State, Store, StoreError, Timestamp,
+    Accepted, Advanced, Attempt, Claim, Count, Cursor, Failure, Filter, Job, New, Order, Outcome,
+    Result, State, Store, StoreError, Timestamp,
 };
 use crate::error::Kind;
 
@@ -335,9 +335,12 @@ impl Store for Sqlite {
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
-        let mut query =
-            QueryBuilder::new(concat!("SELECT ", columns!(), " FROM tickets WHERE id > "));
-        query.push_bind(filter.after);
+        let (from, id, order) = match filter.cursor {
+            Cursor::After(id) => ("id > ", id, " ORDER BY id LIMIT "),
+            Cursor::Before(id) => ("id < ", id, " ORDER BY id DESC LIMIT "),
+        };
+        let mut query = QueryBuilder::new(concat!("SELECT ", columns!(), " FROM tickets WHERE "));
+        query.push(from).push_bind(id);
         if let Some(backend) = &filter.backend {
             // Most rows are of the same few backends: reading them in their order is faster than an index
             // of the backend. The plus keeps SQLite from that index, unless the state or the key are asked for,
@@ -352,7 +355,10 @@ impl Store for Sqlite {
         if let Some(key) = &filter.key {
             query.push(" AND key = ").push_bind(key);
         }
-        query.push(" ORDER BY id LIMIT ").push_bind(filter.most);
+        if let Some(since) = filter.since {
+            query.push(" AND accepted_at >= ").push_bind(since);
+        }
+        query.push(order).push_bind(filter.most);
         let rows = query.build().fetch_all(&self.readers).await;
         rows.and_then(|rows| rows.iter().map(job).collect()).map_err(|e| self.failed(e))
     }

@@ -3,6 +3,9 @@
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// A moment: milliseconds since 1970. One that would be out of its bounds is the nearest that is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
@@ -25,6 +28,23 @@ impl Timestamp {
 
     pub const fn millis(self) -> i64 {
         self.0
+    }
+
+    /// The moment that RFC 3339 writes so, or None if it writes none so.
+    pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
+        let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
+        i64::try_from(nanos / 1_000_000).ok().map(Timestamp)
+    }
+
+    /// As RFC 3339 writes it, in UTC. Empty if the year has more than four digits.
+    pub fn rfc3339(self) -> String {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000);
+        at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    }
+
+    /// The second that it is in.
+    pub const fn second(self) -> Timestamp {
+        Timestamp(self.0 - self.0.rem_euclid(1000))
     }
 
     /// How long this is after an earlier one; none at all if it is not.
@@ -63,6 +83,16 @@ pub(super) fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_written_and_read_as_rfc_3339_has_them() {
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        assert_eq!(at.rfc3339(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(at.second().rfc3339(), "2023-11-14T22:13:20Z");
+        assert_eq!(Timestamp::from_rfc3339("2023-11-14T23:13:20.123+01:00"), Some(at));
+        assert_eq!(Timestamp::from_rfc3339("2023-11-14"), None);
+        assert_eq!(Timestamp::END.rfc3339(), "");
+    }
 
     #[test]
     fn moments_and_durations_stay_within_their_bounds() {

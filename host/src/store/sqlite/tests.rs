@@ -554,3 +554,27 @@ async fn nobody_else_on_the_machine_may_look_into_what_it_makes() {
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
 }
+
+#[tokio::test]
+async fn a_list_goes_either_way_page_by_page_and_can_leave_out_what_is_old() {
+    let (_directory, store) = store().await;
+    let mut accepted = Vec::new();
+    for key in ["a", "b", "c", "d"] {
+        let last = accepted.last().copied().unwrap_or(Timestamp::EPOCH);
+        while Timestamp::now() == last {
+            tokio::task::yield_now().await;
+        }
+        accepted.push(store.accept(new(key)).await.unwrap().job.accepted_at);
+    }
+    let keys = async |cursor, since| {
+        let filter = Filter { cursor, since, most: 2, ..Filter::default() };
+        let page = store.list(&filter).await.unwrap();
+        page.into_iter().map(|job| job.key).collect::<String>()
+    };
+    assert_eq!(keys(Cursor::After(0), None).await, "ab");
+    assert_eq!(keys(Cursor::After(2), None).await, "cd");
+    assert_eq!(keys(Cursor::Before(i64::MAX), None).await, "dc");
+    assert_eq!(keys(Cursor::Before(3), None).await, "ba");
+    assert_eq!(keys(Cursor::Before(4), Some(accepted[2])).await, "c");
+    assert_eq!(keys(Cursor::After(0), Some(accepted[1])).await, "bc");
+}

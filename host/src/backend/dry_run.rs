@@ -1,0 +1,224 @@
+//! What a dry run shows of a call: the requests that it would send, without secrets, and what it would make.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use ticket_plugin_api::abi::host_side::HttpRequest;
+
+use super::redact::Redactor;
+use crate::terminal;
+
+/// Bytes that are shown of the body of one request.
+const MOST_OF_A_REQUEST: usize = 64 << 10;
+/// Bytes of shown requests after which no more requests are shown.
+const MOST_OF_REQUESTS: usize = 1 << 20;
+/// Headers whose values are never shown: they are credentials, also where they are not in the settings.
+const CREDENTIALS: [&str; 5] =
+    ["authorization", "cookie", "private-token", "job-token", "x-api-key"];
+
+/// One thing that a call would do. As text it is for people, as JSON an object for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Step {
+    Request(ShownRequest),
+    /// What the plugin says that it would make: its own text.
+    Preview {
+        preview: String,
+    },
+    /// That there is more, which is not shown.
+    Omitted {
+        omitted: &'static str,
+    },
+}
+
+/// A request without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownRequest {
+    method: String,
+    url: String,
+    headers: Vec<Header>,
+    /// The body's text: JSON is indented. Of a long one the beginning.
+    #[serde(skip_serializing_if = "String::is_empty", serialize_with = "json_or_text")]
+    body: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+/// The requests of a dry run so far.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub steps: Vec<Step>,
+    /// Bytes of all texts in them.
+    bytes: usize,
+}
+
+impl Shown {
+    pub(super) fn add(&mut self, request: &HttpRequest, redactor: &Redactor) {
+        if self.bytes < MOST_OF_REQUESTS {
+            let shown = ShownRequest::new(request, redactor);
+            self.bytes += shown.bytes();
+            self.steps.push(Step::Request(shown));
+        } else if !matches!(self.steps.last(), Some(Step::Omitted { .. })) {
+            self.steps.push(Step::Omitted { omitted: "more requests, which are not shown" });
+        }
+    }
+}
+
+impl ShownRequest {
+    fn new(request: &HttpRequest, redactor: &Redactor) -> ShownRequest {
+        let header = |(name, value): &(String, String)| {
+            let value = if CREDENTIALS.iter().any(|c| name.eq_ignore_ascii_case(c)) {
+                match value.split_once(' ') {
+                    Some((scheme, _)) => &format!("{scheme} ***"),
+                    None => "***",
+                }
+            } else {
+                value
+            };
+            Header { name: redactor.strike(name), value: redactor.strike(value) }
+        };
+        ShownRequest {
+            method: request.method.clone(),
+            url: redactor.strike(&request.url),
+            headers: request.headers.iter().map(header).collect(),
+            body: show_body(&request.body, redactor),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|header| header.name.len() + header.value.len());
+        self.method.len() + self.url.len() + headers.sum::<usize>() + self.body.len()
+    }
+}
+
+impl fmt::Display for ShownRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.method, self.url)?;
+        for Header { name, value } in &self.headers {
+            writeln!(f, "{name}: {value}")?;
+        }
+        if self.body.is_empty() { Ok(()) } else { writeln!(f, "\n{}", self.body) }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Request(request) => request.fmt(f),
+            Step::Preview { preview } => f.write_str(preview),
+            Step::Omitted { omitted } => writeln!(f, "... and {omitted}"),
+        }
+    }
+}
+
+/// The body as the JSON that it is, or else as a text. Secrets were struck out of its text, so that what is left of
+/// a number among them may be no JSON any more.
+fn json_or_text<S: Serializer>(body: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match serde_json::from_str::<Value>(body) {
+        Ok(json) => json.serialize(serializer),
+        Err(_) => serializer.serialize_str(body),
+    }
+}
+
+/// A body for a person to read: JSON is indented, and of a long body only the beginning is shown.
+fn show_body(body: &[u8], redactor: &Redactor) -> String {
+    let whole = body.len() <= MOST_OF_A_REQUEST;
+    let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();
+    let shown = match json {
+        Some(json) => redactor.strike(&format!("{json:#}")),
+        None if whole => redactor.strike(&String::from_utf8_lossy(body)),
+        None => redactor.strike_cut(&String::from_utf8_lossy(&body[..MOST_OF_A_REQUEST])),
+    };
+    let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
+    match body.len().saturating_sub(MOST_OF_A_REQUEST) {
+        0 => cut,
+        more => format!("{cut} ... ({} more)", terminal::counted(more as u64, "byte")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(headers: &[(&str, &str)], body: &[u8]) -> HttpRequest {
+        HttpRequest {
+            method: "POST".to_owned(),
+            url: "https://rt.example.org/t?token=hunter2-token".to_owned(),
+            headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            body: body.to_vec(),
+        }
+    }
+
+    fn shown(request: &HttpRequest) -> Step {
+        let secret = json!({"token": "hunter2-token", "pin": 123456});
+        let mut shown = Shown::default();
+        shown.add(request, &Redactor::new(&secret, &true.into()));
+        shown.steps.remove(0)
+    }
+
+    #[test]
+    fn a_request_is_text_for_people_and_an_object_for_programs_and_no_secret_is_in_either() {
+        let headers = [("Authorization", "token other"), ("Accept", "*/*"), ("X", "hunter2-token")];
+        let step = shown(&request(&headers, br#"{"a": ["hunter2-token", 1]}"#));
+        assert_eq!(
+            step.to_string(),
+            "POST https://rt.example.org/t?token=***\nAuthorization: token ***\nAccept: */*\nX: ***\n\n\
+             {\n  \"a\": [\n    \"***\",\n    1\n  ]\n}\n"
+        );
+        let expected = json!({
+            "method": "POST",
+            "url": "https://rt.example.org/t?token=***",
+            "headers": [
+                {"name": "Authorization", "value": "token ***"},
+                {"name": "Accept", "value": "*/*"},
+                {"name": "X", "value": "***"},
+            ],
+            "body": {"a": ["***", 1]},
+        });
+        assert_eq!(json!(step), expected);
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_a_text_and_none_is_no_member() {
+        let body = |body: &[u8]| json!(shown(&request(&[], body))).get("body").cloned();
+        assert_eq!(body(b"a=b&token=hunter2-token"), Some(json!("a=b&token=***")));
+        assert_eq!(body(br#"{"pin": 123456}"#), Some(json!("{\n  \"pin\": ***\n}")));
+        assert_eq!(body(b""), None);
+    }
+
+    #[test]
+    fn of_very_many_requests_the_first_are_shown_and_that_there_are_more() {
+        let (mut shown, large) = (Shown::default(), request(&[], &[b'x'; 60_000]));
+        for _ in 0..1000 {
+            shown.add(&large, &Redactor::default());
+        }
+        assert!((10..30).contains(&shown.steps.len()), "{}", shown.steps.len());
+        let last = shown.steps.pop().unwrap();
+        assert_eq!(last.to_string(), "... and more requests, which are not shown\n");
+        assert_eq!(json!(last), json!({"omitted": "more requests, which are not shown"}));
+    }
+
+    #[test]
+    fn of_a_long_body_the_beginning_is_shown() {
+        let long = vec![b'x'; 60 << 20];
+        let shown = show_body(&long, &Redactor::default());
+        assert!(shown.len() < MOST_OF_A_REQUEST + 100, "{}", shown.len());
+        assert!(shown.ends_with(&format!("({} bytes more)", long.len() - MOST_OF_A_REQUEST)));
+        // A secret of which only the beginning is before the cut.
+        let secret = "hunter2-the-secret";
+        let redactor = Redactor::new(&serde_json::json!({ "token": secret }), &true.into());
+        let around = format!("{}{secret}{}", "x".repeat(MOST_OF_A_REQUEST - 9), "x".repeat(100));
+        assert!(!show_body(around.as_bytes(), &redactor).contains("hunter2"));
+        // Short JSON that would be long on its own lines.
+        let deep = format!("{}{}0{}", "[".repeat(100), "1,".repeat(20_000), "]".repeat(100));
+        assert!(show_body(deep.as_bytes(), &Redactor::default()).len() < MOST_OF_A_REQUEST + 100);
+        assert_eq!(show_body(br#"{"a":1}"#, &Redactor::default()), "{\n  \"a\": 1\n}");
+    }
+}

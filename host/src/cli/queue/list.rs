@@ -1,0 +1,229 @@
+//! `ticket-host queue list`: what was accepted, newest first, as a table or as JSON.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{PAGE, Which};
+use crate::cli::note;
+use crate::cli::output::print;
+use crate::error::Result;
+use crate::serve::JobView;
+use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
+use crate::terminal::line;
+
+/// Tickets that are listed if nobody says how many.
+const LIMIT: i64 = 100;
+/// Characters that a column is at most filled up to: one long key shall not make all other rows as long.
+const WIDEST: usize = 60;
+
+const EXAMPLES: &str = "\
+Examples:
+  ticket-host queue list --state failed --since 2d
+  ticket-host queue list --since 2026-07-26T08:00:00+02:00 --backend noc-rt
+  ticket-host queue list --all --json";
+
+/// List tickets, the newest first. Times are in UTC
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::cli::with_exit_codes(EXAMPLES))]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// Accepted since then: a time as in RFC 3339, or how long ago, as 90s, 30m, 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// The newest N [default: 100]
+    #[arg(long, value_name = "N", value_parser = limit, conflicts_with = "all")]
+    limit: Option<i64>,
+    /// As many as there are
+    #[arg(long)]
+    all: bool,
+}
+
+fn since(text: &str) -> std::result::Result<Timestamp, String> {
+    since_before(text, Timestamp::now())
+}
+
+/// A moment that is named, or that was so long before `now`.
+fn since_before(text: &str, now: Timestamp) -> std::result::Result<Timestamp, String> {
+    let ago = || {
+        let unit = text.chars().last()?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            _ => return None,
+        };
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(now - Duration::from_secs(number.checked_mul(seconds)?))
+    };
+    Timestamp::from_rfc3339(text).or_else(ago).ok_or_else(|| {
+        "say how long ago, as 90s, 30m, 2h or 7d, or when, as 2026-07-26T10:00:00Z".to_owned()
+    })
+}
+
+fn limit(text: &str) -> std::result::Result<i64, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("say 1 or more; --all lists as many as there are".to_owned()),
+    }
+}
+
+/// Reads the list page by page and prints each, so that a list has no bound of its own.
+pub(super) async fn run(store: &Sqlite, arguments: &Arguments, as_json: bool) -> Result<()> {
+    let limit = arguments.limit.unwrap_or(LIMIT);
+    let mut left = if arguments.all { i64::MAX } else { limit };
+    let mut filter = Filter {
+        since: arguments.since,
+        cursor: Cursor::Before(i64::MAX),
+        ..arguments.which.filter()
+    };
+    let mut is_first = true;
+    let more = loop {
+        let size = left.min(PAGE);
+        // One more than is shown tells whether there is more.
+        filter.most = size + 1;
+        let mut page = store.list(&filter).await?;
+        let more = page.len() as i64 > size;
+        page.truncate(size as usize);
+        left -= page.len() as i64;
+        if let Some(last) = page.last() {
+            filter.cursor = Cursor::Before(last.id);
+        }
+        print(&if as_json { json_rows(page, is_first) } else { table(&page, is_first) })?;
+        is_first = false;
+        if !more || left == 0 {
+            break more;
+        }
+    };
+    if as_json {
+        return print(&format!("\n], \"more\": {more}}}\n"));
+    }
+    if more {
+        note(&format!(
+            "these are the newest {limit}, and there are more: --limit N shows so many, --all shows all"
+        ));
+    }
+    Ok(())
+}
+
+/// The rows of a page as JSON, a line each. The first page begins the list.
+fn json_rows(page: Vec<Job>, is_first: bool) -> String {
+    let mut out = if is_first { "{\"tickets\": [".to_owned() } else { String::new() };
+    for (nth, job) in page.into_iter().enumerate() {
+        out.push_str(if is_first && nth == 0 { "\n" } else { ",\n" });
+        out.push_str(&json!(JobView::from(job)).to_string());
+    }
+    out
+}
+
+/// A page as a table, whose columns are as wide as its rows need. The first page begins with a header.
+fn table(page: &[Job], is_first: bool) -> String {
+    if page.is_empty() {
+        return if is_first { "nothing\n".to_owned() } else { String::new() };
+    }
+    const HEADER: [&str; 7] =
+        ["ID", "STATE", "ACCEPTED", "NEXT TRY", "BACKEND", "KEY", "TICKET OR ERROR"];
+    let header = is_first.then(|| HEADER.map(str::to_owned));
+    let rows: Vec<[String; 7]> = header.into_iter().chain(page.iter().map(cells)).collect();
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        let of_column = rows.iter().map(|row| row[column].chars().count());
+        of_column.max().unwrap_or(0).min(WIDEST)
+    });
+    let [id, state, accepted, next, backend, key, _] = widths;
+    let mut out = String::new();
+    for row in &rows {
+        let text = format!(
+            "{:>id$}  {:state$}  {:accepted$}  {:next$}  {:backend$}  {:key$}  {}",
+            row[0], row[1], row[2], row[3], row[4], row[5], row[6]
+        );
+        out.push_str(text.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn cells(job: &Job) -> [String; 7] {
+    let next = match job.due_at {
+        // While it is being made, this is when the host is given up on.
+        Some(_) if job.state == State::Creating => "-".to_owned(),
+        Some(Timestamp::EPOCH) => "now".to_owned(),
+        Some(at) => at.second().rfc3339(),
+        None => "-".to_owned(),
+    };
+    let outcome = match (&job.ticket, &job.failure) {
+        (Some(ticket), _) => ticket.url.clone(),
+        (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
+        (None, None) => String::new(),
+    };
+    let accepted = job.accepted_at.second().rfc3339();
+    let cells = [job.id.to_string(), job.state.name().to_owned(), accepted, next];
+    let [id, state, accepted, next] = cells;
+    [id, state, accepted, next, line(&job.backend), line(&job.key), line(&outcome)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_or_how_long_ago() {
+        let now = Timestamp::from_rfc3339("2026-07-26T10:00:00Z").unwrap();
+        for (text, expected) in [
+            ("90s", Some("2026-07-26T09:58:30Z")),
+            ("30m", Some("2026-07-26T09:30:00Z")),
+            ("2h", Some("2026-07-26T08:00:00Z")),
+            ("7d", Some("2026-07-19T10:00:00Z")),
+            ("2026-07-26T08:00:00+02:00", Some("2026-07-26T06:00:00Z")),
+            ("", None),
+            ("h", None),
+            ("2", None),
+            ("-2h", None),
+            ("2w\u{e9}", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999999d", None),
+            ("2026-07-26", None),
+        ] {
+            let since = since_before(text, now).ok().map(Timestamp::rfc3339);
+            assert_eq!(since.as_deref(), expected, "{text:?}");
+        }
+    }
+
+    fn job(id: i64, state: State, key: &str) -> Job {
+        Job {
+            id,
+            backend: "noc-rt".to_owned(),
+            key: key.to_owned(),
+            state,
+            level: 3,
+            accepted_at: Timestamp::from_millis(1_700_000_000_123),
+            changed_at: Timestamp::EPOCH,
+            due_at: None,
+            expires_at: Timestamp::END,
+            attempts: 0,
+            ticket: None,
+            made: false,
+            failure: None,
+            tell_argus: None,
+        }
+    }
+
+    #[test]
+    fn a_table_has_a_header_and_tells_when_each_was_accepted_and_is_tried_next() {
+        let later = Some(Timestamp::from_millis(1_700_000_060_999));
+        let waiting = Job { due_at: later, ..job(12, State::Queued, "nav#12") };
+        let due = Job { due_at: Some(Timestamp::EPOCH), ..job(7, State::Unknown, "n\n8 forged") };
+        let at_work = Job { due_at: later, ..job(6, State::Creating, "nav#6") };
+        let page = [waiting, due, at_work];
+        assert_eq!(
+            table(&page, true),
+            "ID  STATE     ACCEPTED              NEXT TRY              BACKEND  KEY          TICKET OR ERROR\n\
+             12  queued    2023-11-14T22:13:20Z  2023-11-14T22:14:20Z  noc-rt   nav#12\n \
+             7  unknown   2023-11-14T22:13:20Z  now                   noc-rt   n\\n8 forged\n \
+             6  creating  2023-11-14T22:13:20Z  -                     noc-rt   nav#6\n"
+        );
+        assert_eq!(table(&page, false).lines().count(), 3);
+        assert_eq!((table(&[], true).as_str(), table(&[], false).as_str()), ("nothing\n", ""));
+    }
+}
