@@ -58,7 +58,7 @@ mod tests {
         let files = || ["/home/a/c.toml", "/etc/c.toml"].map(PathBuf::from).to_vec();
         let behind = |used| behind(files(), Path::new(used)).collect::<Vec<_>>();
         assert_eq!(behind("/home/a/c.toml"), [PathBuf::from("/etc/c.toml")]);
-        assert_eq!(behind("/etc/c.toml"), [PathBuf::new(); 0]);
-        assert_eq!(behind("/elsewhere/c.toml"), [PathBuf::new(); 0]);
+        assert_eq!(behind("/etc/c.toml"), Vec::<PathBuf>::new());
+        assert_eq!(behind("/elsewhere/c.toml"), Vec::<PathBuf>::new());
     }
 }

@@ -124,7 +124,7 @@ async fn storing(config: &QueueConfig) -> Vec<Row> {
             Err(error) => Row::failed("store", &error),
         },
         Found::InUse => Row::note("store", format!("a running `serve` works on {shown}")),
-        Found::AtRest(version) if version > Found::newest() => {
+        Found::AtRest(Some(version)) if version > Found::newest() => {
             let newest = Found::newest();
             let error = format!(
                 "{shown} has schema version {version}; this program knows those up to {newest}"
@@ -142,12 +142,14 @@ async fn storing(config: &QueueConfig) -> Vec<Row> {
     rows
 }
 
-fn version_text(path: &Path, version: i64) -> String {
+fn version_text(path: &Path, version: Option<i64>) -> String {
     let (path, newest) = (path.display(), Found::newest());
-    if version == newest {
-        format!("{path} has schema version {version}")
-    } else {
-        format!("{path} has schema version {version}, which `serve` brings to {newest}")
+    match version {
+        Some(version) if version == newest => format!("{path} has schema version {version}"),
+        Some(version) => {
+            format!("{path} has schema version {version}, which `serve` brings to {newest}")
+        }
+        None => format!("{path} is there; `serve` reads its journal, or gives it its schema"),
     }
 }
 

@@ -16,9 +16,9 @@ pub enum Found {
     Nothing,
     /// A store that a running host works on.
     InUse,
-    /// A store that no host works on, and the version of its schema: 0 if it has none yet, or has it in its journal
-    /// only, which the next host reads.
-    AtRest(i64),
+    /// A store that no host works on, and the version of its schema. None if it has no schema yet, or has it in its
+    /// journal only, which the next host reads.
+    AtRest(Option<i64>),
 }
 
 impl Found {
@@ -57,12 +57,12 @@ pub async fn inspect(path: &Path) -> Result<Found> {
     Ok(Found::AtRest(version))
 }
 
-async fn version(store: &mut SqliteConnection) -> sqlx::Result<i64> {
+async fn version(store: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     const HAS: &str = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-    const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
     let has: i64 = sqlx::query(HAS).fetch_one(&mut *store).await?.try_get(0)?;
     if has == 0 {
-        return Ok(0);
+        return Ok(None);
     }
     sqlx::query(VERSION).fetch_one(store).await?.try_get(0)
 }
@@ -114,7 +114,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let before = listing(directory.path());
-        assert_eq!(inspect(&path).await.unwrap(), Found::AtRest(Found::newest()));
+        assert_eq!(inspect(&path).await.unwrap(), Found::AtRest(Some(Found::newest())));
         assert_eq!(listing(directory.path()), before);
         fs::write(&path, "this is not a database, but a text of some length".repeat(100)).unwrap();
         assert!(inspect(&path).await.unwrap_err().to_string().contains("is corrupt"));
