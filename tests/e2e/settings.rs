@@ -11,7 +11,7 @@ fn webhook(rest: &str) -> Installation {
 #[test]
 fn an_error_in_the_config_shows_line_caret_and_help() {
     let installation = webhook("isolation = \"nowhere\"");
-    let run = installation.run(&["check"]).ended(3).says("unknown variant `nowhere`").says("help:");
+    let run = installation.run(&["check"]).ended(3).says("`isolation` must be \"worker\" or \"in-process\"; this is \"nowhere\"").says("help:");
     assert!(run.stderr.contains("isolation = \"nowhere\"") && run.stderr.contains("─"), "{run:?}");
     assert!(run.stderr.contains("config.toml:"), "{run:?}");
 }

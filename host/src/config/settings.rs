@@ -46,7 +46,7 @@ impl Default for Config {
             workers: WorkerLimits::default(),
             backends: BTreeMap::new(),
             serve: ServeConfig::default(),
-            queue: QueueConfig::beside(None),
+            queue: QueueConfig::without_file(),
             argus: None,
             warnings: Vec::new(),
         }
