@@ -17,6 +17,17 @@ fn an_error_in_the_config_shows_line_caret_and_help() {
 }
 
 #[test]
+fn the_schema_and_the_reference_are_printed_whatever_the_config_is() {
+    let installation = webhook("isolation = \"nowhere\"");
+    let schema = installation.run(&["config", "schema"]).ended(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["properties"]["limits"]["properties"]["concurrency"]["maximum"], 256);
+    let reference = installation.run(&["config", "reference"]).ended(0).stdout;
+    assert!(reference.starts_with("# The config file\n"), "{reference}");
+    assert!(reference.contains("\n## `[serve.tokens.NAME]`\n"), "{reference}");
+}
+
+#[test]
 fn an_endpoint_without_scheme_is_a_settings_error_with_its_place() {
     let installation = Installation::with(&c_plugin("webhook"), "hooks.example.org", "");
     installation

@@ -3,6 +3,7 @@
 //! Invariant: standard output is for the answer alone; warnings and errors go to standard error.
 
 mod check;
+mod config;
 mod create;
 mod init;
 mod install;
@@ -80,6 +81,9 @@ enum Command {
     Create(create::Arguments),
     /// Find out whether tickets can be created, without creating one
     Check(check::Arguments),
+    /// See what can be set in the config file
+    #[command(subcommand)]
+    Config(config::Command),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
     /// See what `serve` accepted and what became of it; try tickets again, or give them up
@@ -156,6 +160,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Init(init) => init::run(init, arguments.config.as_deref()).await,
         Command::Create(create) => create::run(create, arguments).await,
         Command::Check(check) => check::run(check, arguments).await,
+        Command::Config(command) => config::run(command),
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
