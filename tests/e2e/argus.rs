@@ -227,12 +227,15 @@ fn settings_of_argus_that_are_wrong_are_pointed_at() {
     let host = Installation::new();
     for (argus, why) in [
         ("url = \"nonsense\"\ntoken = \"t\"\n", "argus.url \"nonsense\" is not a valid URL"),
-        ("url = \"https://a.org\"\n", "missing field `token`"),
+        ("url = \"https://a.org\"\n", "`token` is missing"),
         (
             "url = \"https://a.org\"\ntoken = \"t\"\nbackend = \"x\"\n",
             "argus.backend names a backend \"x\" that doesn't exist",
         ),
-        ("url = \"https://a.org\"\ntoken = \"t\"\ninterval_seconds = 0\n", "out of bounds"),
+        (
+            "url = \"https://a.org\"\ntoken = \"t\"\ninterval_seconds = 0\n",
+            "must be 1 to 3600; this is 0",
+        ),
     ] {
         host.config(&format!("[argus]\n{argus}"));
         host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3).says(why).says("help:");

@@ -514,8 +514,8 @@ fn grants_that_cannot_be_are_pointed_at() {
         .says("permissions.read: /nowhere/at/all")
         .says("config.toml:");
     tries("", "", "write = [\"/proc/nowhere\"]").ended(3).says("permissions.write: /proc/nowhere");
-    tries("", "", "teleport = true").ended(3).says("unknown field `teleport`");
-    tries("", "", "network = \"all\"").ended(3).says("unknown variant");
+    tries("", "", "teleport = true").ended(3).says("unknown setting `teleport`");
+    tries("", "", "network = \"all\"").ended(3).says("`network` must be \"gateway\" or \"direct\"");
 }
 
 #[test]

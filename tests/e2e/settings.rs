@@ -11,9 +11,24 @@ fn webhook(rest: &str) -> Installation {
 #[test]
 fn an_error_in_the_config_shows_line_caret_and_help() {
     let installation = webhook("isolation = \"nowhere\"");
-    let run = installation.run(&["check"]).ended(3).says("unknown variant `nowhere`").says("help:");
+    let run = installation
+        .run(&["check"])
+        .ended(3)
+        .says("`isolation` must be \"worker\" or \"in-process\"; this is \"nowhere\"")
+        .says("help:");
     assert!(run.stderr.contains("isolation = \"nowhere\"") && run.stderr.contains("─"), "{run:?}");
     assert!(run.stderr.contains("config.toml:"), "{run:?}");
+}
+
+#[test]
+fn the_schema_and_the_reference_are_printed_whatever_the_config_is() {
+    let installation = webhook("isolation = \"nowhere\"");
+    let schema = installation.run(&["config", "schema"]).ended(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["properties"]["limits"]["properties"]["concurrency"]["maximum"], 256);
+    let reference = installation.run(&["config", "reference"]).ended(0).stdout;
+    assert!(reference.starts_with("# The config file\n"), "{reference}");
+    assert!(reference.contains("\n## `[serve.tokens.NAME]`\n"), "{reference}");
 }
 
 #[test]

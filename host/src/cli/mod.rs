@@ -110,7 +110,7 @@ enum Command {
     Check(check::Arguments),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
-    /// Make a config of what there is
+    /// See what can be set in the config file; make one of an Argus's settings
     #[command(subcommand)]
     Config(config::Command),
     /// See what `serve` accepted and what became of it; try tickets again, or give them up

@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 use url::Url;
 
+use super::bounds::{Bounded, Seconds};
 use super::json::json;
-use super::limits::bounded;
-use super::secret::SecretSource;
-use super::source::Source;
+use super::secret::{self, SecretSource};
+use super::source::{Source, Spanned};
 use super::urls;
 use crate::error::Result;
 use crate::origin::Origin;
+
+type Interval = Bounded<Seconds, 1, 3600>;
 
 /// The Argus that is watched.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,15 +33,35 @@ pub struct ArgusConfig {
     pub backend: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// An Argus that `serve` watches: its open incidents get tickets without anybody asking for them, and it is told of these.
+///
+/// ```toml
+/// [argus]
+/// url = "https://argus.example.org/"
+/// frontend_url = "https://argus.example.org/"
+/// token = { file = "/etc/ticket-host/argus-token" }
+/// filter = "level__lte=3&acked=false"
+/// ```
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawArgus {
+    /// The URL of Argus's API: http or https, and without the path `api/`.
+    #[schemars(extend("format" = "uri", "pattern" = urls::SCHEME))]
     url: Spanned<String>,
+    /// The URL of Argus's pages, which Argus itself calls `FRONTEND_URL`. Without this setting it is `url`.
+    #[schemars(extend("format" = "uri", "pattern" = urls::SCHEME))]
     frontend_url: Option<Spanned<String>>,
+    /// The token of an Argus user. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }`
+    /// from a file.
+    #[schemars(schema_with = "secret::text_schema")]
     token: toml::Value,
+    /// Which incidents get tickets, as query parameters of Argus's API. Without this setting all that are open do.
     #[serde(default)]
     filter: String,
-    interval_seconds: Option<Spanned<u64>>,
+    /// Seconds from one time that Argus is asked to the next.
+    #[serde(default = "Interval::of::<30>")]
+    interval_seconds: Interval,
+    /// The backend that makes the tickets. Without this setting it is the default one.
     pub(super) backend: Option<Spanned<String>>,
 }
 
@@ -52,14 +74,12 @@ impl ArgusConfig {
         let frontend_url = source.read_if_given(raw.frontend_url.as_ref(), |text| {
             urls::endpoint("argus.frontend_url", text)
         })?;
-        let interval = raw.interval_seconds.as_ref();
-        let interval = bounded(source, "interval_seconds", interval, 30, 1..=3600)?;
         Ok(ArgusConfig {
             frontend_url: frontend_url.unwrap_or_else(|| url.clone()),
             url,
             token: SecretSource { value: json(raw.token), base: base.to_owned() },
             filter: raw.filter.trim_start_matches(['?', '&']).to_owned(),
-            interval: Duration::from_secs(interval),
+            interval: raw.interval_seconds.value(),
             backend: raw.backend.map(Spanned::into_inner),
         })
     }

@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ticket_host_worker::Digest;
 use ticket_host_worker::permissions::Permissions;
-use toml::Spanned;
 use url::Url;
 
+use super::bounds::{Bounded, Rate};
 use super::json::json;
-use super::limits::Limits;
+use super::limits::{CallTimeout, Concurrency, Limits, ResponseBytes};
 use super::secret::SecretSource;
-use super::source::{Setting, Source, Spans};
+use super::source::{Setting, Source, Spanned, Spans};
 use super::{trust, urls};
 use crate::error::{Error, Result};
 use crate::origin::Origin;
@@ -56,20 +57,21 @@ pub struct BackendConfig {
 }
 
 /// Where a plugin runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// In a process of its own: what it breaks costs that one call.
     #[default]
     Worker,
-    /// In the host's process: it can do everything that the host can do.
+    /// In the host's process: that is faster, and it can do everything that the host can do.
     InProcess,
 }
 
 /// When a ticket is looked for before it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LookFirst {
+    /// Before each is made, whoever may have made it.
     #[default]
     Always,
     /// Only if the ticket may have been made before. `serve` leaves the search out where nothing but
@@ -77,34 +79,80 @@ pub enum LookFirst {
     WhenInDoubt,
 }
 
-#[derive(Deserialize)]
+/// A backend: a ticket system, and the plugin that makes tickets there. NAME is yours to choose; `--backend NAME` means it.
+///
+/// ```toml
+/// [backends.noc-rt]
+/// plugin = "rt"
+/// endpoint = "https://rt.example.org/"
+/// secret = { token = { env = "RT_TOKEN" } }
+/// information = { queue = "NOC" }
+/// ```
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBackend {
+    /// The name of the plugin, or an alias that its manifest has. `ticket-host plugins list` lists them.
     plugin: Spanned<String>,
+    /// The ticket system's URL, with or without a slash at its end: https, http or file, and without user name, password,
+    /// query and fragment.
+    #[schemars(extend("format" = "uri", "pattern" = urls::SCHEME))]
     endpoint: Spanned<String>,
-    secret: Option<Spanned<toml::Value>>,
-    information: Option<Spanned<toml::Value>>,
+    /// What the ticket system knows the host by. Each value in it is the secret itself, or `{ env = "NAME" }` (read from an
+    /// environment variable), or `{ file = "/path" }` (read from a file). `ticket-host plugins show PLUGIN` tells what the
+    /// plugin needs.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    secret: Option<Spanned<toml::Table>>,
+    /// The plugin's own settings, such as a queue or a project. `ticket-host plugins show PLUGIN` documents them.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    information: Option<Spanned<toml::Table>>,
+    /// Where the plugin runs.
     #[serde(default)]
     isolation: Isolation,
     permissions: Option<Spanned<Permissions>>,
+    /// The SHA-256 that the plugin's library must have: 64 hexadecimal digits, as `ticket-host plugins show PLUGIN` prints.
+    /// Another library isn't loaded for this backend, and this one needs no signature. It says nothing for other backends.
+    #[schemars(extend("pattern" = trust::SHA256))]
     sha256: Option<Spanned<String>>,
+    /// What the plugin may reach over HTTP beside the endpoint's origin and the names below its host: scheme, host and
+    /// port, like `https://api.example.org:8443`.
     #[serde(default)]
     allow_origins: Vec<Spanned<String>>,
+    /// A PEM file of certificate authorities that are trusted beside the system's. A relative path counts from the config
+    /// file's directory.
     ca_file: Option<Spanned<PathBuf>>,
+    /// The URL of the proxy that requests go through, instead of the one that the environment names (`HTTPS_PROXY`).
     proxy: Option<Spanned<String>>,
     template: Option<Spanned<RawTemplate>>,
-    call_timeout_seconds: Option<Spanned<u64>>,
-    max_response_bytes: Option<Spanned<u64>>,
-    concurrency: Option<Spanned<u64>>,
-    requests_per_second: Option<Spanned<f64>>,
+    /// Seconds that one call of the plugin may take. A plugin that takes longer is killed, and the call fails. Without this
+    /// setting it is that of `[limits]`.
+    call_timeout_seconds: Option<CallTimeout>,
+    /// Bytes that the body of one HTTP answer may have. A longer one is refused, and the plugin's request fails. Without this
+    /// setting it is that of `[limits]`.
+    max_response_bytes: Option<ResponseBytes>,
+    /// How many calls may be under way at the same time. Each takes a worker. Without this setting it is that of
+    /// `[limits]`.
+    concurrency: Option<Concurrency>,
+    /// HTTP requests that may leave in a second, evenly spaced. Without this setting they leave as fast as they come, until
+    /// the ticket system asks for less.
+    requests_per_second: Option<Rate>,
+    /// When a ticket is looked for before it is made.
     #[serde(default)]
     look_first: LookFirst,
 }
 
-#[derive(Deserialize, Default)]
+/// Templates of a ticket's title and body, in Jinja's syntax, in place of the host's own. They see `incident`, `source`,
+/// `end_time`, `tags`, `missing_fields` and `warnings`.
+///
+/// ```toml
+/// [backends.noc-rt.template]
+/// title = "[{{ incident.level }}] {{ incident.description }}"
+/// ```
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 struct RawTemplate {
+    /// The title. Without this setting it is the incident's description.
     title: Option<Spanned<String>>,
+    /// The body, in Markdown. Without this setting it has the sections of Argus's own plugins.
     body: Option<Spanned<String>>,
 }
 
@@ -155,17 +203,11 @@ impl BackendConfig {
         let endpoint = source.read(&raw.endpoint, |text| urls::endpoint("endpoint", text))?;
         let origins = raw.allow_origins.iter();
         let origins = origins.map(|text| source.read(text, |text| urls::origin(text)));
-        let secret = table(source, "secret", raw.secret)?;
         let template = raw.template.map(Spanned::into_inner).unwrap_or_default();
-        let limits = limits.overridden_by(
-            source,
-            raw.call_timeout_seconds.as_ref(),
-            raw.max_response_bytes.as_ref(),
-            raw.concurrency.as_ref(),
-        )?;
+        let default = BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits);
         Ok(BackendConfig {
-            secret: SecretSource { value: secret, base: base.to_owned() },
-            information: table(source, "information", raw.information)?,
+            secret: SecretSource { value: table(raw.secret), base: base.to_owned() },
+            information: table(raw.information),
             isolation: raw.isolation,
             permissions: permissions(base, raw.permissions),
             sha256: source.read_if_given(raw.sha256.as_ref(), |text| trust::pin(text))?,
@@ -174,10 +216,15 @@ impl BackendConfig {
             proxy: source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text))?,
             title: template.title.map(Spanned::into_inner),
             body: template.body.map(Spanned::into_inner),
-            requests_per_second: source.read_if_given(raw.requests_per_second.as_ref(), rate)?,
+            call_timeout: raw.call_timeout_seconds.map_or(default.call_timeout, Bounded::value),
+            max_response_bytes: raw
+                .max_response_bytes
+                .map_or(default.max_response_bytes, Bounded::value),
+            concurrency: raw.concurrency.map_or(default.concurrency, Bounded::value),
+            requests_per_second: raw.requests_per_second.map(Rate::per_second),
             look_first: raw.look_first,
             spans: Some(spans),
-            ..BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits)
+            ..default
         })
     }
 
@@ -228,17 +275,9 @@ impl RawBackend {
     }
 }
 
-/// The setting `name`, which must be a table; an absent one is empty.
-fn table(source: &Source, name: &str, value: Option<Spanned<toml::Value>>) -> Result<Value> {
-    let Some(value) = value else { return Ok(Value::Object(Map::new())) };
-    source.read(&value, |value| {
-        if value.is_table() {
-            return Ok(());
-        }
-        Err(Error::settings(format!("{name} must be a table"))
-            .help(format!("write it like {name} = {{ name = \"value\" }}")))
-    })?;
-    Ok(json(value.into_inner()))
+/// The members of a setting that is a table of the plugin's own; of an absent one there are none.
+fn table(table: Option<Spanned<toml::Table>>) -> Value {
+    json(toml::Value::Table(table.map(Spanned::into_inner).unwrap_or_default()))
 }
 
 /// What is granted, with paths that are relative to the config file's directory made absolute.
@@ -250,12 +289,4 @@ fn permissions(base: &Path, raw: Option<Spanned<Permissions>>) -> Permissions {
         *path = std::path::absolute(&joined).unwrap_or(joined);
     }
     permissions
-}
-
-fn rate(rate: &f64) -> Result<f64> {
-    if (0.001..=10_000.0).contains(rate) {
-        return Ok(*rate);
-    }
-    Err(Error::settings(format!("requests_per_second is out of bounds: {rate}"))
-        .help("give a number from 0.001 to 10000"))
 }

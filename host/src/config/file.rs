@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_host_worker::sandbox::Policy;
-use toml::Spanned;
 
 use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
@@ -15,23 +15,35 @@ use super::queue::{QueueConfig, RawQueue};
 use super::secret::readable_by_all;
 use super::serve::{RawServe, ServeConfig};
 use super::settings::Config;
-use super::source::Source;
+use super::source::{Source, Spanned};
 use super::trust::{self, RawKey};
 use super::urls::quoted;
 use crate::error::{Error, Result};
 use crate::plugins::trust::{Signatures, Trust};
 
-/// The file as it is written.
-#[derive(Deserialize)]
+/// Which ticket systems there are, how tickets are made there, and how `serve` works.
+///
+/// ```toml
+/// default_backend = "noc-rt"
+/// plugin_dirs = ["/opt/ticket-plugins"]
+/// ```
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RawConfig {
+pub(super) struct RawConfig {
+    /// The backend that is meant where none is named. Without this setting it is the only one that there is.
     default_backend: Option<Spanned<String>>,
+    /// Directories where plugins are looked for before the usual ones. A relative one counts from the config file's
+    /// directory.
     #[serde(default)]
     plugin_dirs: Vec<PathBuf>,
+    /// What becomes of a library that no trusted key signed.
     #[serde(default)]
     signatures: Signatures,
+    /// What becomes of a plugin where this machine can't confine it. The default is `"require"` on Linux, and
+    /// `"best-effort"` elsewhere, where there is no sandbox.
     #[serde(default)]
     sandbox: Policy,
+    /// The keys that may sign plugins, each under a name of your own.
     #[serde(default)]
     trusted_keys: BTreeMap<String, RawKey>,
     #[serde(default)]
@@ -41,6 +53,7 @@ struct RawConfig {
     #[serde(default)]
     queue: RawQueue,
     argus: Option<RawArgus>,
+    /// The backends, each under a name of your own.
     #[serde(default)]
     backends: BTreeMap<String, RawBackend>,
 }
@@ -77,7 +90,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
     let raw: RawConfig = source.deserialize(text)?;
     // Relative file names count from the config file's directory.
     let base = path.parent().unwrap_or(Path::new(""));
-    let limits = Limits::read(&source, &raw.limits)?;
+    let limits = Limits::from(&raw.limits);
     let mut backends = BTreeMap::new();
     for (name, raw) in raw.backends {
         let backend = BackendConfig::read(&source, base, limits, name.clone(), raw)?;
@@ -111,9 +124,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         plugin_dirs: raw.plugin_dirs.into_iter().map(|dir| base.join(dir)).collect(),
         trust,
         max_incident_bytes: limits.max_incident_bytes,
-        workers: WorkerLimits::read(&source, &raw.limits)?,
+        workers: WorkerLimits::from(&raw.limits),
         serve: ServeConfig::read(&source, base, raw.serve)?,
-        queue: QueueConfig::read(&source, path, raw.queue)?,
+        queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         argus,
         backends,
@@ -158,18 +171,16 @@ mod tests {
     fn what_is_wrong_is_pointed_at() {
         for (text, at, why) in [
             (BACKEND.replace("https://", ""), "\"rt.example.org\"", "is not a valid URL"),
-            (BACKEND.replace("plugin =", "plugn ="), "plugn", "unknown field `plugn`"),
-            (format!("{BACKEND}isolation = \"none\"\n"), "\"none\"", "unknown variant"),
-            (format!("{BACKEND}look_first = \"never\"\n"), "\"never\"", "unknown variant"),
-            (format!("{BACKEND}concurrency = 0\n"), "0", "out of bounds"),
-            (format!("[limits]\nmax_workers = 0\n{BACKEND}"), "0", "out of bounds"),
-            (format!("[limits]\nworkers_memory_megabytes = 9\n{BACKEND}"), "9", "out of bounds"),
+            (
+                BACKEND.replace("plugin =", "plugn ="),
+                "plugn",
+                "unknown setting `plugn`; did you mean `plugin`?",
+            ),
             (
                 format!("{BACKEND}allow_origins = [\"https://x.org/path\"]\n"),
                 "\"https://x.org/path\"",
                 "that is not an origin",
             ),
-            (format!("{BACKEND}information = \"NOC\"\n"), "\"NOC\"", "must be a table"),
             (
                 format!("default_backend = \"b\"\n{BACKEND}"),
                 "\"b\"",

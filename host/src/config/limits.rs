@@ -1,23 +1,55 @@
 //! `[limits]`: the bounds of all backends, which each backend may set for itself, and of an incident.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::source::Source;
-use crate::error::{Error, Result};
+use super::bounds::{Bounded, Bytes, Count, Megabytes, Seconds};
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+pub(super) type CallTimeout = Bounded<Seconds, 1, 3600>;
+pub(super) type ResponseBytes = Bounded<Bytes, { 1 << 10 }, { 32 << 20 }>;
+pub(super) type Concurrency = Bounded<Count, 1, 256>;
+
+/// What each backend may take, and what the workers of all may take together. A backend can have a `call_timeout_seconds`,
+/// `max_response_bytes` and `concurrency` of its own.
+///
+/// ```toml
+/// [limits]
+/// call_timeout_seconds = 60
+/// max_workers = 32
+/// workers_memory_megabytes = 4096
+/// ```
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawLimits {
-    call_timeout_seconds: Option<Spanned<u64>>,
-    max_response_bytes: Option<Spanned<u64>>,
-    max_incident_bytes: Option<Spanned<u64>>,
-    concurrency: Option<Spanned<u64>>,
-    max_workers: Option<Spanned<u64>>,
-    workers_memory_megabytes: Option<Spanned<u64>>,
+    /// Seconds that one call of a plugin may take. A plugin that takes longer is killed, and the call fails.
+    call_timeout_seconds: CallTimeout,
+    /// Bytes that the body of one HTTP answer may have. A longer one is refused, and the plugin's request fails.
+    max_response_bytes: ResponseBytes,
+    /// Bytes that an incident may have. A larger one is refused.
+    max_incident_bytes: Bounded<Bytes, { 1 << 10 }, { 16 << 20 }>,
+    /// How many calls of one backend may be under way at the same time. Each takes a worker.
+    concurrency: Concurrency,
+    /// How many workers there may be at once, the idle ones too. Where one more is needed, the one that has been idle for
+    /// the longest time makes room.
+    max_workers: Bounded<Count, 1, 4096>,
+    /// Megabytes of memory that all workers may have together. Where they take more, the largest is killed. Without this
+    /// setting it is half of the machine's memory.
+    workers_memory_megabytes: Option<Bounded<Megabytes, 64, { 16 << 20 }>>,
+}
+
+impl Default for RawLimits {
+    fn default() -> RawLimits {
+        RawLimits {
+            call_timeout_seconds: Bounded::of::<30>(),
+            max_response_bytes: Bounded::of::<{ 4 << 20 }>(),
+            max_incident_bytes: Bounded::of::<{ 1 << 20 }>(),
+            concurrency: Bounded::of::<4>(),
+            max_workers: Bounded::of::<128>(),
+            workers_memory_megabytes: None,
+        }
+    }
 }
 
 /// What a call, an HTTP answer and an incident may take.
@@ -44,101 +76,32 @@ pub struct WorkerLimits {
 
 impl Default for WorkerLimits {
     fn default() -> WorkerLimits {
-        WorkerLimits { most: 128, memory: None }
+        WorkerLimits::from(&RawLimits::default())
     }
 }
 
-impl WorkerLimits {
-    pub(super) fn read(source: &Source, raw: &RawLimits) -> Result<WorkerLimits> {
-        let most = WorkerLimits::default().most as u64;
-        let most = bounded(source, "max_workers", raw.max_workers.as_ref(), most, 1..=4096)?;
-        let memory = raw.workers_memory_megabytes.as_ref();
-        let given = memory.is_some();
-        let memory = bounded(source, "workers_memory_megabytes", memory, 0, 64..=16 << 20)?;
-        Ok(WorkerLimits { most: most as usize, memory: given.then_some(memory << 20) })
+impl From<&RawLimits> for WorkerLimits {
+    fn from(raw: &RawLimits) -> WorkerLimits {
+        WorkerLimits {
+            most: raw.max_workers.value(),
+            memory: raw.workers_memory_megabytes.map(Bounded::value),
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
+        Limits::from(&RawLimits::default())
+    }
+}
+
+impl From<&RawLimits> for Limits {
+    fn from(raw: &RawLimits) -> Limits {
         Limits {
-            call_timeout: Duration::from_secs(30),
-            max_response_bytes: 4 << 20,
-            max_incident_bytes: 1 << 20,
-            concurrency: 4,
+            call_timeout: raw.call_timeout_seconds.value(),
+            max_response_bytes: raw.max_response_bytes.value(),
+            max_incident_bytes: raw.max_incident_bytes.value(),
+            concurrency: raw.concurrency.value(),
         }
     }
-}
-
-impl Limits {
-    pub(super) fn read(source: &Source, raw: &RawLimits) -> Result<Limits> {
-        let default = Limits::default();
-        Ok(Limits {
-            max_incident_bytes: bounded(
-                source,
-                "max_incident_bytes",
-                raw.max_incident_bytes.as_ref(),
-                default.max_incident_bytes as u64,
-                1 << 10..=16 << 20,
-            )? as usize,
-            ..default.overridden_by(
-                source,
-                raw.call_timeout_seconds.as_ref(),
-                raw.max_response_bytes.as_ref(),
-                raw.concurrency.as_ref(),
-            )?
-        })
-    }
-
-    /// These limits, with those in place of them that a table of the file gives.
-    pub(super) fn overridden_by(
-        self,
-        source: &Source,
-        call_timeout_seconds: Option<&Spanned<u64>>,
-        max_response_bytes: Option<&Spanned<u64>>,
-        concurrency: Option<&Spanned<u64>>,
-    ) -> Result<Limits> {
-        let seconds = self.call_timeout.as_secs();
-        let seconds =
-            bounded(source, "call_timeout_seconds", call_timeout_seconds, seconds, 1..=3600)?;
-        let response = self.max_response_bytes as u64;
-        let response = bounded(
-            source,
-            "max_response_bytes",
-            max_response_bytes,
-            response,
-            1 << 10..=32 << 20,
-        )?;
-        let calls = bounded(source, "concurrency", concurrency, self.concurrency as u64, 1..=256)?;
-        Ok(Limits {
-            call_timeout: Duration::from_secs(seconds),
-            max_response_bytes: response as usize,
-            concurrency: calls as usize,
-            ..self
-        })
-    }
-}
-
-/// The number that the setting `name` gives, or its default where it is absent.
-///
-/// # Errors
-/// A settings error: the number is out of bounds.
-pub(super) fn bounded(
-    source: &Source,
-    name: &str,
-    value: Option<&Spanned<u64>>,
-    default: u64,
-    range: RangeInclusive<u64>,
-) -> Result<u64> {
-    let within = |&number: &u64| {
-        if range.contains(&number) {
-            return Ok(number);
-        }
-        Err(Error::settings(format!("{name} is out of bounds: {number}")).help(format!(
-            "give a number from {} to {}",
-            range.start(),
-            range.end()
-        )))
-    };
-    Ok(source.read_if_given(value, within)?.unwrap_or(default))
 }

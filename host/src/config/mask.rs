@@ -3,11 +3,13 @@
 //!
 //! Invariant: the masked text is as long as the text, byte for byte, so that the same spans fit both.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::schema::Shape;
 use super::urls::{is_plain, may_hold_secret};
 
 /// What is masked of the values below a key. The later is the stricter.
@@ -78,6 +80,15 @@ fn is_secret_source(members: &DeTable<'_>) -> bool {
         if (name == "env" || name == "file") && value.is_str())
 }
 
+/// The spans of all that is not to be shown of the value of an unknown setting: what isn't of the setting that seems to
+/// be meant, or all of it if none does.
+pub(super) fn below(meant: Option<&str>, value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let rule = meant.map_or(Rule::All, |name| Rule::Suspicious.below(name));
+    hide(value, rule, &mut spans);
+    spans
+}
+
 /// `text`, with what is in `hidden` masked.
 pub(super) fn spans(text: &str, hidden: &[Range<usize>]) -> String {
     let is_hidden = |at: usize| hidden.iter().any(|span| span.contains(&at));
@@ -87,20 +98,22 @@ pub(super) fn spans(text: &str, hidden: &[Range<usize>]) -> String {
 /// A text that is not TOML, in which nothing tells a value from anything else: all is masked but the names
 /// of settings and tables, where a line has them.
 pub(super) fn broken(text: &str) -> String {
+    let file = Shape::of_file();
+    let names = file.names();
     let masked = text.split_inclusive('\n').map(|line| {
         let header = line.trim_start().starts_with('[');
-        let names = line.find('=').unwrap_or(if header { line.len() } else { 0 });
-        only_names(&line[..names]) + &all(&line[names..])
+        let end = line.find('=').unwrap_or(if header { line.len() } else { 0 });
+        only(&names, &line[..end]) + &all(&line[end..])
     });
     masked.collect()
 }
 
-/// `text`, with all masked but the names of settings and tables.
-fn only_names(text: &str) -> String {
+/// `text`, with all masked but these names.
+fn only(names: &BTreeSet<&str>, text: &str) -> String {
     let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let pieces = text.split_inclusive(|c| !in_name(c)).map(|piece| {
         let (name, end) = piece.split_at(piece.trim_end_matches(|c| !in_name(c)).len());
-        let name = if NAMES.contains(&name) { name.to_owned() } else { all(name) };
+        let name = if names.contains(name) { name.to_owned() } else { all(name) };
         name + &if end == "." { end.to_owned() } else { all(end) }
     });
     pieces.collect()
@@ -118,62 +131,3 @@ fn star(c: char) -> String {
         "*".repeat(c.len_utf8())
     }
 }
-
-/// The names of all settings and tables, which are shown even in a text that is not TOML.
-pub(super) const NAMES: &[&str] = &[
-    "allow_origins",
-    "argus",
-    "backend",
-    "backends",
-    "body",
-    "ca_file",
-    "call_timeout_seconds",
-    "concurrency",
-    "default_backend",
-    "endpoint",
-    "env",
-    "exec",
-    "filter",
-    "frontend_url",
-    "information",
-    "interval_seconds",
-    "isolation",
-    "jit",
-    "keep_days",
-    "key",
-    "limits",
-    "listen",
-    "longest_wait_seconds",
-    "look_first",
-    "max_incident_bytes",
-    "max_megabytes",
-    "max_response_bytes",
-    "max_workers",
-    "network",
-    "path",
-    "permissions",
-    "plugin",
-    "plugin_dirs",
-    "plugins",
-    "proxy",
-    "queue",
-    "read",
-    "requests_per_second",
-    "retry_days",
-    "scopes",
-    "secret",
-    "serve",
-    "settle_seconds",
-    "sha256",
-    "shutdown_seconds",
-    "sandbox",
-    "signatures",
-    "template",
-    "title",
-    "token",
-    "tokens",
-    "trusted_keys",
-    "url",
-    "workers_memory_megabytes",
-    "write",
-];

@@ -2,11 +2,14 @@
 //!
 //! They come from a TOML file or, where there is none, from the environment variables that Argus gives
 //! to its own ticket plugins. Each table of the file has a room of its own here, with its settings as they
-//! are written (`Raw...`), their bounds and defaults, and as the host uses them.
+//! are written (`Raw...`), their bounds and defaults, and as the host uses them. The schema of the file is made from these types,
+//! and its reference (host/CONFIG.md) from the schema.
 
 mod argus;
 mod backends;
+mod bounds;
 mod environment;
+mod explain;
 mod file;
 pub mod grants;
 mod json;
@@ -14,6 +17,8 @@ mod limits;
 mod locations;
 mod mask;
 mod queue;
+mod reference;
+mod schema;
 mod secret;
 mod serve;
 mod settings;
@@ -31,6 +36,8 @@ pub use backends::{BackendConfig, Isolation, LookFirst};
 pub use limits::WorkerLimits;
 pub use locations::{shadowed, user_file};
 pub use queue::QueueConfig;
+pub use reference::reference;
+pub use schema::schema;
 pub use secret::SecretSource;
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
 pub use settings::Config;

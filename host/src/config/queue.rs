@@ -1,18 +1,13 @@
 //! `[queue]`: where accepted incidents are kept, and for how long their tickets are tried.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::limits::bounded;
+use super::bounds::{Bounded, Days, Megabytes, Seconds};
 use super::locations;
-use super::source::Source;
-use crate::error::Result;
-
-const DAY: u64 = 24 * 60 * 60;
 
 /// The settings of the queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,56 +27,68 @@ pub struct QueueConfig {
     pub settle: Duration,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+/// Where `serve` keeps the incidents that it accepted, and for how long their tickets are tried.
+///
+/// ```toml
+/// [queue]
+/// path = "/var/lib/ticket-host/queue.db"
+/// retry_days = 14
+/// ```
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawQueue {
+    /// The store's file. Without this setting it is `/var/lib/ticket-host/queue.db` with the config
+    /// `/etc/ticket-host/config.toml`, else `~/.local/state/ticket-host/queue.db`. A relative path counts from the config
+    /// file's directory.
     path: Option<PathBuf>,
-    max_megabytes: Option<Spanned<u64>>,
-    retry_days: Option<Spanned<u64>>,
-    longest_wait_seconds: Option<Spanned<u64>>,
-    keep_days: Option<Spanned<u64>>,
-    settle_seconds: Option<Spanned<u64>>,
+    /// Megabytes that the store may have. A store that has nine tenths of them accepts no more incidents; the rest is for what
+    /// becomes of those that it has.
+    max_megabytes: Bounded<Megabytes, 1, { 1 << 20 }>,
+    /// Days after which an incident's ticket is tried no more. It has then failed, and a person can retry it.
+    retry_days: Bounded<Days, 1, 365>,
+    /// Seconds that lie between two tries at most. The first ones lie closer together.
+    longest_wait_seconds: Bounded<Seconds, 1, 86_400>,
+    /// Days for which an incident is kept after its ticket was created or cancelled.
+    keep_days: Bounded<Days, 1, 3650>,
+    /// Seconds after a lost answer until "there is no such ticket" is believed. Until then the ticket system may still be
+    /// at work on the request.
+    settle_seconds: Bounded<Seconds, 0, 3600>,
+}
+
+impl Default for RawQueue {
+    fn default() -> RawQueue {
+        RawQueue {
+            path: None,
+            max_megabytes: Bounded::of::<{ 16 << 10 }>(),
+            retry_days: Bounded::of::<7>(),
+            longest_wait_seconds: Bounded::of::<600>(),
+            keep_days: Bounded::of::<30>(),
+            settle_seconds: Bounded::of::<10>(),
+        }
+    }
 }
 
 impl QueueConfig {
     /// The settings of a queue of which nothing is said, beside the config file `file` if there is one.
     pub(super) fn beside(file: Option<&Path>) -> QueueConfig {
-        QueueConfig {
-            path: locations::store(file),
-            max_bytes: 16 << 30,
-            retry_for: Duration::from_secs(7 * DAY),
-            longest_wait: Duration::from_secs(600),
-            keep_for: Duration::from_secs(30 * DAY),
-            settle: Duration::from_secs(10),
-        }
+        QueueConfig::new(locations::store(file), &RawQueue::default())
     }
 
     /// The settings of the queue in the config file `file`.
-    ///
-    /// # Errors
-    /// A settings error: a number is out of bounds.
-    pub(super) fn read(source: &Source, file: &Path, raw: RawQueue) -> Result<QueueConfig> {
-        let number = |name, value: &Option<Spanned<u64>>, default, range: RangeInclusive<u64>| {
-            bounded(source, name, value.as_ref(), default, range)
-        };
+    pub(super) fn read(file: &Path, raw: RawQueue) -> QueueConfig {
         let base = file.parent().unwrap_or(Path::new(""));
-        let default = QueueConfig::beside(Some(file));
-        let days = |time: Duration| time.as_secs() / DAY;
-        let retry = number("retry_days", &raw.retry_days, days(default.retry_for), 1..=365)?;
-        let keep = number("keep_days", &raw.keep_days, days(default.keep_for), 1..=3650)?;
-        let settle = default.settle.as_secs();
-        let settle = number("settle_seconds", &raw.settle_seconds, settle, 0..=3600)?;
-        let wait = default.longest_wait.as_secs();
-        let wait = number("longest_wait_seconds", &raw.longest_wait_seconds, wait, 1..=86_400)?;
-        let most = default.max_bytes >> 20;
-        let most = number("max_megabytes", &raw.max_megabytes, most, 1..=1 << 20)?;
-        Ok(QueueConfig {
-            path: raw.path.map_or(default.path, |path| base.join(path)),
-            max_bytes: most << 20,
-            retry_for: Duration::from_secs(retry * DAY),
-            longest_wait: Duration::from_secs(wait),
-            keep_for: Duration::from_secs(keep * DAY),
-            settle: Duration::from_secs(settle),
-        })
+        let path = raw.path.as_ref().map(|path| base.join(path));
+        QueueConfig::new(path.unwrap_or_else(|| locations::store(Some(file))), &raw)
+    }
+
+    fn new(path: PathBuf, raw: &RawQueue) -> QueueConfig {
+        QueueConfig {
+            path,
+            max_bytes: raw.max_megabytes.value(),
+            retry_for: raw.retry_days.value(),
+            longest_wait: raw.longest_wait_seconds.value(),
+            keep_for: raw.keep_days.value(),
+            settle: raw.settle_seconds.value(),
+        }
     }
 }

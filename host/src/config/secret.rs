@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -20,6 +21,22 @@ pub struct SecretSource {
     pub value: Value,
     /// The config file's directory, from which relative file names count.
     pub base: PathBuf,
+}
+
+/// The schema of a secret that is a single text, such as a token.
+pub(super) fn text_schema(_: &mut SchemaGenerator) -> Schema {
+    let from = |name: &str| {
+        json_schema!({
+            "type": "object",
+            "properties": {name: {"type": "string"}},
+            "required": [name],
+            "additionalProperties": false,
+        })
+    };
+    json_schema!({
+        "title": "a text in quotes, or { env = \"NAME\" }, or { file = \"/path\" }",
+        "anyOf": [{"type": "string"}, from("env"), from("file")],
+    })
 }
 
 /// A secret after every file and environment variable of it was read.

@@ -1,20 +1,24 @@
 //! `[serve]`: where the service listens, and who may ask it for what.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_host_worker::Digest;
-use toml::Spanned;
 
+use super::bounds::{Bounded, Seconds};
 use super::json::json;
-use super::limits::bounded;
-use super::secret::SecretSource;
-use super::source::Source;
+use super::secret::{self, SecretSource};
+use super::source::{Source, Spanned};
+use super::trust;
 use super::urls::quoted;
 use crate::error::{Error, Result};
+
+/// Where the service listens if nobody says where: on this machine alone.
+const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8620));
 
 /// The settings of the service.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +45,7 @@ pub enum TokenSource {
 }
 
 /// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// File incidents.
@@ -52,29 +56,63 @@ pub enum Scope {
     Admin,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+/// Where `serve` listens, and who may ask it for what.
+///
+/// ```toml
+/// [serve]
+/// listen = "[::1]:8620"
+/// shutdown_seconds = 60
+/// ```
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawServe {
-    listen: Option<Spanned<String>>,
-    #[serde(default)]
+    /// The address and port to listen on, such as `127.0.0.1:8620` or `[::1]:8620`.
+    listen: Spanned<String>,
+    /// The tokens of those who may ask. Without any, everybody on this machine may ask for everything, and nobody else for
+    /// anything.
     tokens: BTreeMap<String, Spanned<RawToken>>,
-    shutdown_seconds: Option<Spanned<u64>>,
+    /// Seconds that calls under way may still take when the service is told to stop.
+    shutdown_seconds: Bounded<Seconds, 0, 600>,
 }
 
-#[derive(Deserialize)]
+/// A token and what it may do. It needs either `token` or `sha256`.
+///
+/// ```toml
+/// [serve.tokens.argus]
+/// token = { file = "/run/secrets/ticket-host-argus" }
+/// scopes = ["create", "read"]
+/// ```
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["token"]}, {"required": ["sha256"]}]))]
 struct RawToken {
+    /// The token. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }` from a file.
+    #[serde(default)]
+    #[schemars(schema_with = "secret::text_schema")]
     token: Option<toml::Value>,
+    /// The token's SHA-256 in place of the token itself: 64 hexadecimal digits, as `printf %s "$TOKEN" | sha256sum` prints.
+    #[schemars(extend("pattern" = trust::SHA256))]
     sha256: Option<Spanned<String>>,
+    /// What the token may do.
     scopes: Vec<Scope>,
+}
+
+impl Default for RawServe {
+    fn default() -> RawServe {
+        RawServe {
+            listen: Spanned::nowhere(LISTEN.to_string()),
+            tokens: BTreeMap::new(),
+            shutdown_seconds: Bounded::of::<30>(),
+        }
+    }
 }
 
 impl Default for ServeConfig {
     fn default() -> ServeConfig {
         ServeConfig {
-            listen: (Ipv4Addr::LOCALHOST, 8620).into(),
+            listen: LISTEN,
             tokens: Vec::new(),
-            shutdown: Duration::from_secs(30),
+            shutdown: RawServe::default().shutdown_seconds.value(),
         }
     }
 }
@@ -83,17 +121,11 @@ impl ServeConfig {
     /// # Errors
     /// A settings error that points to the first setting that can't be used.
     pub(super) fn read(source: &Source, base: &Path, raw: RawServe) -> Result<ServeConfig> {
-        let default = ServeConfig::default();
-        let seconds = default.shutdown.as_secs();
-        let shutdown = raw.shutdown_seconds.as_ref();
-        let shutdown = bounded(source, "shutdown_seconds", shutdown, seconds, 0..=600)?;
         let tokens = raw.tokens.into_iter().map(|(name, raw)| token(source, base, name, raw));
         Ok(ServeConfig {
-            listen: source
-                .read_if_given(raw.listen.as_ref(), |text| listen(text))?
-                .unwrap_or(default.listen),
+            listen: source.read(&raw.listen, |text| listen(text))?,
             tokens: tokens.collect::<Result<_>>()?,
-            shutdown: Duration::from_secs(shutdown),
+            shutdown: raw.shutdown_seconds.value(),
         })
     }
 }

@@ -1,15 +1,61 @@
 //! The text of a config file while it is read, and where each setting stands in it, so that an error can
 //! show the line that it is about.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use toml::Spanned;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-use super::mask;
+use super::schema::Shape;
+use super::{explain, mask};
 use crate::error::{Error, Result, Snippet};
+
+/// A setting's value, and where it stands in the file.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Spanned<T>(toml::Spanned<T>);
+
+impl<T> Spanned<T> {
+    /// A value that stands in no file, such as a default.
+    pub(super) fn nowhere(value: T) -> Spanned<T> {
+        Spanned(toml::Spanned::new(0..0, value))
+    }
+
+    pub(super) fn span(&self) -> Range<usize> {
+        self.0.span()
+    }
+
+    pub(super) fn get_ref(&self) -> &T {
+        self.0.get_ref()
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+/// Its schema is the value's.
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
 
 /// A config file as errors show it.
 #[derive(Debug, Clone)]
@@ -43,19 +89,26 @@ impl Source {
     /// # Errors
     /// A settings error: the text is TOML, but a setting is unknown, missing, or of another type.
     pub(super) fn deserialize<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
-        toml::from_str(text).map_err(|cause| {
-            let span = cause.span().unwrap_or(0..0);
-            // Most messages quote the value; one about a missing setting can't.
-            let quotes = !cause.message().starts_with("missing field");
-            let secret = self.hidden.iter().any(|h| h.start < span.end && span.start < h.end);
-            let message = if quotes && secret {
-                "this value is not of the kind that the setting takes; it is not shown, since it may hold a secret"
-            } else {
-                cause.message()
-            };
-            let error = Error::settings(message).help("the README lists the settings");
-            self.pointing(span, error)
-        })
+        toml::from_str(text).map_err(|cause| self.explained(text, &cause))
+    }
+
+    /// The error that says in plain words why the file's settings can't be read.
+    fn explained(&self, text: &str, cause: &toml::de::Error) -> Error {
+        let mistakes = DeTable::parse(text)
+            .map(|file| explain::mistakes(&file, &Shape::of_file(), &self.hidden))
+            .unwrap_or_default();
+        let Some(first) = mistakes.first() else {
+            // The schema finds nothing wrong. What serde says may quote the value.
+            let error = Error::settings("this can't be used as a setting here")
+                .help("`ticket-host config reference` describes the settings");
+            return self.pointing(cause.span().unwrap_or(0..0), error);
+        };
+        let unknown = mistakes.iter().flat_map(|mistake| mistake.hidden.iter().cloned());
+        let hidden: Vec<_> = self.hidden.iter().cloned().chain(unknown).collect();
+        let masked = mask::spans(text, &hidden).into();
+        let source = Source { file: self.file.clone(), masked, hidden: hidden.into() };
+        let error = Error::settings(&first.message).help(&first.help);
+        source.pointing(first.span.clone(), error)
     }
 
     /// `error`, with the lines that `span` is in.

@@ -3,19 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minisign_verify::PublicKey;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_host_worker::Digest;
-use toml::Spanned;
 
 use super::backends::BackendConfig;
-use super::source::Source;
+use super::source::{Source, Spanned};
 use crate::error::{Error, Result};
 use crate::plugins::trust::TrustedKey;
 
-#[derive(Deserialize)]
+/// What a SHA-256 looks like, as a regular expression for the schema.
+pub(super) const SHA256: &str = "^[0-9A-Fa-f]{64}$";
+
+/// A key that may sign plugins.
+///
+/// ```toml
+/// signatures = "require"
+/// [trusted_keys.acme]
+/// key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+/// plugins = ["acme"]
+/// ```
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
+    /// The public key: the second line of the vendor's `.pub` file, which `minisign -G` writes.
     key: Spanned<String>,
+    /// The names and aliases of the plugins that this key may sign, and no others. At least one.
+    #[schemars(with = "Vec<String>", length(min = 1))]
     plugins: Spanned<BTreeSet<String>>,
 }
 

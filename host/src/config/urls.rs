@@ -8,6 +8,9 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::origin::Origin;
 
+/// The beginning of an endpoint, as a regular expression for the schema. It is what [`endpoint`] takes, but says less.
+pub(super) const SCHEME: &str = r"^\s*([Hh][Tt][Tt][Pp][Ss]?|[Ff][Ii][Ll][Ee]):";
+
 /// The endpoint that the setting `name` gives: absolute, without credentials, query and fragment.
 ///
 /// # Errors

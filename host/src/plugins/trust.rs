@@ -13,7 +13,8 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{PublicKey, Signature};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use ticket_host_worker::Digest;
 use ticket_host_worker::library::{Image, LARGEST};
 use ticket_host_worker::sandbox::Policy;
@@ -32,7 +33,7 @@ const LARGEST_SIGNATURE: u64 = 16 << 10;
 pub const PIN_HERE: &str = "if this backend is to have that library, pin its sha256 in it too";
 
 /// What becomes of libraries that nobody vouches for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signatures {
     /// Signatures are not looked at.

@@ -3,18 +3,26 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ticket_plugin_api::message::{Manifest, Permission};
 
-/// What a backend's operator grants. The default grants nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a plugin may do beside HTTP to its endpoint. Its manifest asks for it (`ticket-host plugins show PLUGIN`), this grants
+/// it. Where something that it asks for isn't granted, the plugin isn't started.
+///
+/// ```toml
+/// [backends.files.permissions]
+/// write = ["/var/lib/tickets"]
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
+    /// How the plugin reaches the network.
     pub network: Network,
     /// Files that the plugin may read, and directories in which it may read all files, beside the system's
     /// libraries.
     pub read: Vec<PathBuf>,
-    /// Directories in which the plugin may write and read all files.
+    /// Directories in which the plugin may write and read all files. They are made if they aren't there.
     pub write: Vec<PathBuf>,
     /// The names of the host's environment variables that the plugin sees.
     pub env: Vec<String>,
@@ -25,7 +33,7 @@ pub struct Permissions {
 }
 
 /// How a plugin reaches the network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Through the host only, which lets requests go to the backend's endpoint.

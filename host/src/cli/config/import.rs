@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
@@ -37,7 +36,7 @@ pub(in crate::cli) struct Arguments {
     django: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<()> {
     let (name, text) = read(&arguments.django)?;
     let settings = settings(&name, &text)?;
     let config = toml(&settings);
@@ -49,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     } else {
         print(&config)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<(String, String)> {

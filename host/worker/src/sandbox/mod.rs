@@ -26,10 +26,11 @@ pub(crate) use linux::{Granted, NotEntered, end_with, enter, tidy};
 #[cfg(target_os = "linux")]
 pub use notifier::{Listener, Refused};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whether a plugin is loaded where it can't be confined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// It is not loaded unless the sandbox is whole.

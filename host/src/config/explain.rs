@@ -1,0 +1,501 @@
+//! Why a file that is TOML gives no settings, in plain words, and where. The schema says what would be right.
+//!
+//! Serde decides whether a file can be read; this only explains why not. Invariant: no text of the file that may be a
+//! secret gets into an explanation.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::bounds::out_of_bounds;
+use super::mask;
+use super::schema::{Kind, Setting, Shape, Word};
+
+/// Characters of a text that a message repeats at most.
+const LONGEST: usize = 60;
+
+/// One thing that is wrong in a file.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    /// What to point at.
+    pub span: Range<usize>,
+    pub message: String,
+    /// What to do.
+    pub help: String,
+    /// What is not to be shown of the file, since nobody knows what it is.
+    pub hidden: Vec<Range<usize>>,
+}
+
+/// All that is wrong in a file of that shape, from its beginning to its end. `hidden` is what may be a secret.
+pub(super) fn mistakes(
+    file: &Spanned<DeTable<'_>>,
+    shape: &Shape,
+    hidden: &[Range<usize>],
+) -> Vec<Mistake> {
+    let mut reader = Reader { file: shape, hidden, mistakes: Vec::new() };
+    reader.table(file.span(), shape, file.get_ref());
+    reader.mistakes.sort_by_key(|mistake| mistake.span.start);
+    reader.mistakes
+}
+
+struct Reader<'a> {
+    file: &'a Shape,
+    hidden: &'a [Range<usize>],
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, span: Range<usize>, shape: &Shape, members: &DeTable<'_>) {
+        let settings = shape.settings();
+        let mut meant = Vec::new();
+        for (key, value) in members {
+            match settings.iter().find(|setting| setting.name == *key.get_ref()) {
+                Some(setting) => self.value(&format!("`{}`", setting.name), &setting.shape, value),
+                None => meant.extend(self.unknown(settings, key, value)),
+            }
+        }
+        // One that is there under a misspelled name was told with that name.
+        let is_missing = |setting: &&Setting| {
+            let name = setting.name.as_str();
+            setting.required && !members.contains_key(name) && !meant.contains(&name)
+        };
+        for setting in settings.iter().filter(is_missing) {
+            let message = format!("`{}` is missing", setting.name);
+            self.add(span.clone(), message, about(setting));
+        }
+    }
+
+    /// Looks at a value that should be of that shape. `subject` is what a message calls it.
+    fn value(&mut self, subject: &str, shape: &Shape, value: &Spanned<DeValue<'_>>) {
+        match (&shape.kind, value.get_ref()) {
+            (Kind::Table(_), DeValue::Table(members)) => self.table(value.span(), shape, members),
+            (Kind::Named(each), DeValue::Table(members)) => {
+                let subject = format!("each of {subject}");
+                members.values().for_each(|member| self.value(&subject, each, member));
+            }
+            (Kind::List(each), DeValue::Array(items)) => {
+                let subject = format!("each of {subject}");
+                items.iter().for_each(|item| self.value(&subject, each, item));
+            }
+            (kind, leaf) if !fits(kind, leaf) => {
+                let message = format!("{subject} {}", self.refusal(kind, value));
+                self.add(value.span(), message, shape.about.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Why a value isn't one of that kind: `must be 1 to 256; this is 0`.
+    fn refusal(&self, kind: &Kind, value: &Spanned<DeValue<'_>>) -> String {
+        let shown = self.is_shown(&value.span());
+        match (kind, value.get_ref()) {
+            (Kind::Whole { min, max }, DeValue::Integer(number)) if shown => {
+                out_of_bounds(min, max, number)
+            }
+            (Kind::Number { min, max }, DeValue::Integer(number)) if shown => {
+                out_of_bounds(min, max, number)
+            }
+            (Kind::Number { min, max }, DeValue::Float(number)) if shown => {
+                out_of_bounds(min, max, number)
+            }
+            (Kind::Word(words), DeValue::String(text)) if shown => {
+                let meant = meant(text, words.iter().map(|word: &Word| word.text.as_str()));
+                let meant = meant.map(|word| format!("; did you mean {word:?}?"));
+                let (kind, text) = (kind.words(), shortened(text));
+                format!("must be {kind}; this is {text}{}", meant.unwrap_or_default())
+            }
+            (kind, value) => format!("must be {}; this is {}", kind.words(), what(value, shown)),
+        }
+    }
+
+    /// Adds the mistake of a name that isn't one of these settings'. Gives the setting that seems to be meant.
+    fn unknown<'a>(
+        &mut self,
+        settings: &'a [Setting],
+        key: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<&'a str> {
+        let name: &str = key.get_ref();
+        if !self.is_shown(&key.span()) {
+            let message = "unknown setting, whose name is not shown, since it may hold a secret";
+            let hidden = mask::below(None, value);
+            let help = there_are(settings);
+            self.mistakes.push(Mistake { span: key.span(), message: message.into(), help, hidden });
+            return None;
+        }
+        let guess = meant(name, settings.iter().map(|setting| setting.name.as_str()));
+        let guess = settings.iter().find(|setting| Some(setting.name.as_str()) == guess);
+        let (message, help, meant) = match (guess, self.homes(name)) {
+            (Some(guess), home) => {
+                let message = format!("unknown setting `{name}`; did you mean `{}`?", guess.name);
+                let or = home.map(|home| format!(" Or {home}.")).unwrap_or_default();
+                let help = format!("`{}`: {}{or}", guess.name, about(guess));
+                (message, help, Some(guess.name.as_str()))
+            }
+            (None, Some(home)) => (format!("unknown setting `{name}` here"), home, Some(name)),
+            (None, None) => (format!("unknown setting `{name}`"), there_are(settings), None),
+        };
+        // What an unknown setting gives may be a secret.
+        let hidden = mask::below(meant, value);
+        self.mistakes.push(Mistake { span: key.span(), message, help, hidden });
+        guess.map(|guess| guess.name.as_str())
+    }
+
+    /// Where the setting of that name is to be written, if there is one.
+    fn homes(&self, name: &str) -> Option<String> {
+        let tables = self.file.tables().into_iter();
+        let homes: Vec<String> = tables
+            .filter(|(_, table)| table.settings().iter().any(|setting| setting.name == name))
+            .map(|(header, _)| match header.as_str() {
+                "" => "at the top of the file, before the first [table]".to_owned(),
+                header => format!("below {header}"),
+            })
+            .collect();
+        (!homes.is_empty()).then(|| format!("write it {}", homes.join(", or ")))
+    }
+
+    fn is_shown(&self, span: &Range<usize>) -> bool {
+        !self.hidden.iter().any(|hidden| hidden.start < span.end && span.start < hidden.end)
+    }
+
+    fn add(&mut self, span: Range<usize>, message: String, help: String) {
+        self.mistakes.push(Mistake { span, message, help, hidden: Vec::new() });
+    }
+}
+
+/// Whether a value that is no table with settings of its own, and no list of values, is of that kind.
+fn fits(kind: &Kind, value: &DeValue<'_>) -> bool {
+    match (kind, value) {
+        (Kind::Text, DeValue::String(_))
+        | (Kind::Flag, DeValue::Boolean(_))
+        | (Kind::Plugins, DeValue::Table(_))
+        | (Kind::Other(_), _) => true,
+        (Kind::Word(words), DeValue::String(text)) => words.iter().any(|word| word.text == *text),
+        (Kind::Whole { min, max }, DeValue::Integer(number)) => {
+            let number = u64::from_str_radix(number.as_str(), number.radix());
+            number.is_ok_and(|number| (*min..=*max).contains(&number))
+        }
+        (Kind::Number { min, max }, DeValue::Integer(number)) => {
+            let number = i64::from_str_radix(number.as_str(), number.radix());
+            number.is_ok_and(|number| (*min..=*max).contains(&(number as f64)))
+        }
+        (Kind::Number { min, max }, DeValue::Float(number)) => {
+            number.as_str().parse().is_ok_and(|number: f64| (*min..=*max).contains(&number))
+        }
+        _ => false,
+    }
+}
+
+/// What a value is, in words, with the value itself if it may be shown.
+fn what(value: &DeValue<'_>, shown: bool) -> String {
+    let (what, value) = match value {
+        DeValue::String(text) => ("a text", shortened(text)),
+        DeValue::Integer(number) => ("a number", number.to_string()),
+        DeValue::Float(number) => ("a number with a decimal point", number.to_string()),
+        DeValue::Boolean(flag) if shown => return flag.to_string(),
+        DeValue::Boolean(_) => return "true or false".to_owned(),
+        DeValue::Datetime(time) => ("a date or a time", time.to_string()),
+        DeValue::Array(_) => return "a list".to_owned(),
+        DeValue::Table(_) => return "a table".to_owned(),
+    };
+    if shown { format!("{what} ({value})") } else { what.to_owned() }
+}
+
+/// A text in quotes, or its beginning if it is long.
+fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(LONGEST).collect();
+    let rest = if start.len() < text.len() { "..." } else { "" };
+    format!("{start:?}{rest}")
+}
+
+fn about(setting: &Setting) -> String {
+    setting.shape.about.clone()
+}
+
+fn there_are(settings: &[Setting]) -> String {
+    let names: Vec<&str> = settings.iter().map(|setting| setting.name.as_str()).collect();
+    format!("there are: {}", names.join(", "))
+}
+
+/// The name that was meant by one that isn't among them: the nearest, if a third of it at most is different.
+fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase().replace('-', "_");
+    let distance = |other: &str| strsim::osa_distance(&name, &other.replace('-', "_"));
+    let near = names.map(|other| (distance(other), other));
+    near.filter(|(distance, other)| distance * 3 <= other.len()).min().map(|(_, other)| other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{file, schema};
+    use crate::error::Error;
+
+    const BACKEND: &str = "[backends.a]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n";
+    const TOKEN: &str = "[serve.tokens.a]\ntoken = \"t\"\n";
+    const ARGUS: &str = "[argus]\nurl = \"https://argus.example.org\"\ntoken = \"t\"\n";
+
+    /// What is refused: what stands before it, its text, what is pointed at, and what is said.
+    const REFUSED: &[(&str, &str, &str, &str)] = &[
+        // Numbers and their bounds.
+        (BACKEND, "concurrency = 0", "0", "`concurrency` must be 1 to 256; this is 0"),
+        (BACKEND, "concurrency = 257", "257", "must be 1 to 256; this is 257"),
+        (BACKEND, "concurrency = -1", "-1", "must be 1 to 256; this is -1"),
+        (BACKEND, "call_timeout_seconds = 3601", "3601", "must be 1 to 3600; this is 3601"),
+        (BACKEND, "max_response_bytes = 1023", "1023", "must be 1024 to 33554432"),
+        (BACKEND, "requests_per_second = 0", "0", "must be 0.001 to 10000; this is 0"),
+        (BACKEND, "requests_per_second = 10000.5", "10000.5", "this is 10000.5"),
+        ("[limits]\n", "call_timeout_seconds = 0", "0", "must be 1 to 3600; this is 0"),
+        (
+            "[limits]\n",
+            "max_response_bytes = 0x3_000_000",
+            "0x3_000_000",
+            "must be 1024 to 33554432",
+        ),
+        ("[limits]\n", "max_incident_bytes = 16777217", "16777217", "must be 1024 to 16777216"),
+        ("[limits]\n", "concurrency = 0", "0", "must be 1 to 256; this is 0"),
+        ("[limits]\n", "max_workers = 4097", "4097", "must be 1 to 4096; this is 4097"),
+        ("[limits]\n", "workers_memory_megabytes = 63", "63", "must be 64 to 16777216"),
+        ("[serve]\n", "shutdown_seconds = 601", "601", "must be 0 to 600; this is 601"),
+        ("[queue]\n", "max_megabytes = 0", "0", "must be 1 to 1048576; this is 0"),
+        ("[queue]\n", "retry_days = 366", "366", "must be 1 to 365; this is 366"),
+        ("[queue]\n", "longest_wait_seconds = 86401", "86401", "must be 1 to 86400"),
+        ("[queue]\n", "keep_days = 3651", "3651", "must be 1 to 3650; this is 3651"),
+        ("[queue]\n", "settle_seconds = 3601", "3601", "must be 0 to 3600; this is 3601"),
+        (ARGUS, "interval_seconds = 0", "0", "must be 1 to 3600; this is 0"),
+        // Types.
+        (
+            "",
+            "default_backend = 5",
+            "5",
+            "`default_backend` must be a text in quotes; this is a number (5)",
+        ),
+        (
+            "",
+            "plugin_dirs = \"/x\"",
+            "\"/x\"",
+            "must be a list of texts in quotes; this is a text (\"/x\")",
+        ),
+        ("", "plugin_dirs = [\"/x\", 1]", "1", "each of `plugin_dirs` must be a text in quotes"),
+        ("", "limits = 5", "5", "`limits` must be a table; this is a number (5)"),
+        ("", "backends = true", "true", "`backends` must be a table; this is true"),
+        (
+            "",
+            "backends.a = 1.5",
+            "1.5",
+            "each of `backends` must be a table; this is a number with a decimal",
+        ),
+        (
+            "",
+            "signatures = true",
+            "true",
+            "must be \"off\" or \"warn\" or \"require\"; this is true",
+        ),
+        (
+            "[limits]\n",
+            "concurrency = \"many\"",
+            "\"many\"",
+            "must be a whole number, 1 to 256; this is a text",
+        ),
+        (
+            "[limits]\n",
+            "concurrency = 1.5",
+            "1.5",
+            "must be a whole number, 1 to 256; this is a number with",
+        ),
+        (
+            "[limits]\n",
+            "concurrency = [4]",
+            "[4]",
+            "must be a whole number, 1 to 256; this is a list",
+        ),
+        (
+            "[limits]\n",
+            "concurrency = {}",
+            "{}",
+            "must be a whole number, 1 to 256; this is a table",
+        ),
+        ("[queue]\n", "path = 1", "1", "`path` must be a text in quotes; this is a number (1)"),
+        (
+            "[serve]\n",
+            "listen = 8620",
+            "8620",
+            "`listen` must be a text in quotes; this is a number (8620)",
+        ),
+        (
+            "[serve]\n",
+            "tokens.a = \"x\"",
+            "\"x\"",
+            "each of `tokens` must be a table; this is a text",
+        ),
+        (TOKEN, "scopes = \"create\"", "\"create\"", "`scopes` must be a list of \"create\" or"),
+        (
+            BACKEND,
+            "requests_per_second = \"10\"",
+            "\"10\"",
+            "must be a number, 0.001 to 10000; this is a text",
+        ),
+        (BACKEND, "secret = \"x\"", "\"x\"", "`secret` must be a table; this is a text"),
+        (
+            BACKEND,
+            "information = \"NOC\"",
+            "\"NOC\"",
+            "`information` must be a table; this is a text (\"NOC\")",
+        ),
+        (BACKEND, "template = [1]", "[1]", "`template` must be a table; this is a list"),
+        (BACKEND, "template = { body = 1 }", "1", "`body` must be a text in quotes"),
+        (
+            BACKEND,
+            "permissions = { exec = \"yes\" }",
+            "\"yes\"",
+            "`exec` must be true or false; this is a text",
+        ),
+        (
+            BACKEND,
+            "permissions = { read = \"/x\" }",
+            "\"/x\"",
+            "`read` must be a list of texts in quotes",
+        ),
+        // Words.
+        (
+            "",
+            "signatures = \"requir\"",
+            "\"requir\"",
+            "this is \"requir\"; did you mean \"require\"?",
+        ),
+        ("", "sandbox = \"best_effort\"", "\"best_effort\"", "did you mean \"best-effort\"?"),
+        (
+            BACKEND,
+            "isolation = \"none\"",
+            "\"none\"",
+            "must be \"worker\" or \"in-process\"; this is \"none\"",
+        ),
+        (BACKEND, "look_first = \"never\"", "\"never\"", "must be \"always\" or \"when-in-doubt\""),
+        (
+            BACKEND,
+            "permissions = { network = \"Direct\" }",
+            "\"Direct\"",
+            "did you mean \"direct\"?",
+        ),
+        (TOKEN, "scopes = [\"create\", \"reed\"]", "\"reed\"", "each of `scopes` must be"),
+        // Unknown settings and tables.
+        (
+            "",
+            "default_backnd = \"a\"",
+            "default_backnd",
+            "`default_backnd`; did you mean `default_backend`?",
+        ),
+        (
+            "",
+            "[limit]\nconcurrency = 1",
+            "limit",
+            "unknown setting `limit`; did you mean `limits`?",
+        ),
+        ("", "[backend.a]\nplugin = \"rt\"", "backend", "did you mean `backends`?"),
+        ("", "nonsense = 1", "nonsense", "unknown setting `nonsense`"),
+        ("[limits]\n", "max-workers = 4", "max-workers", "did you mean `max_workers`?"),
+        ("[serve]\n", "lisen = \"[::1]:1\"", "lisen", "did you mean `listen`?"),
+        ("[queue]\n", "retry_day = 1", "retry_day", "did you mean `retry_days`?"),
+        ("[queue]\n", "plugin_dirs = []", "plugin_dirs", "unknown setting `plugin_dirs` here"),
+        (ARGUS, "filtre = \"x\"", "filtre", "did you mean `filter`?"),
+        (TOKEN, "scope = []\nscopes = []", "scope", "did you mean `scopes`?"),
+        (
+            "",
+            "[trusted_keys.a]\nplugin = []\nkey = \"x\"\nplugins = [\"a\"]",
+            "plugin",
+            "did you mean `plugins`?",
+        ),
+        (BACKEND, "endpont = \"x\"", "endpont", "did you mean `endpoint`?"),
+        (BACKEND, "ENDPOINT = \"x\"", "ENDPOINT", "did you mean `endpoint`?"),
+        (BACKEND, "template = { titel = \"x\" }", "titel", "did you mean `title`?"),
+        (BACKEND, "permissions = { wirte = [] }", "wirte", "did you mean `write`?"),
+        // Missing ones.
+        ("", "[backends.a]\nendpoint = \"https://x.org\"", "[backends.a]", "`plugin` is missing"),
+        ("", "backends.a = { plugin = \"rt\" }", "{ plugin = \"rt\" }", "`endpoint` is missing"),
+        ("", "[argus]\nurl = \"https://a.org\"", "[argus]", "`token` is missing"),
+        ("", "[argus]\ntoken = \"t\"", "[argus]", "`url` is missing"),
+        (TOKEN, "", "[serve.tokens.a]", "`scopes` is missing"),
+        ("", "[trusted_keys.a]\nplugins = [\"a\"]", "[trusted_keys.a]", "`key` is missing"),
+        ("", "[trusted_keys.a]\nkey = \"x\"", "[trusted_keys.a]", "`plugins` is missing"),
+    ];
+
+    fn refused(text: &str) -> Error {
+        file::parse(Path::new("c.toml"), text).expect_err(text)
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_at_and_explained_and_the_schema_refuses_it_too() {
+        let schema = jsonschema::validator_for(&schema::schema()).unwrap();
+        for (before, wrong, at, why) in REFUSED {
+            let text = format!("{before}{wrong}\n");
+            let error = refused(&text);
+            assert!(error.message.contains(why), "{text}\n{error}");
+            let snippet = error.snippet.as_ref().unwrap();
+            assert_eq!(&text[snippet.span.clone()], *at, "{text}");
+            assert!(error.help.is_some_and(|help| !help.is_empty()), "{text}");
+            let value = toml::from_str::<toml::Value>(&text).unwrap();
+            assert!(!schema.is_valid(&super::super::json::json(value)), "the schema takes {text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_refused_too() {
+        for (number, why) in [
+            (
+                "concurrency = 99999999999999999999",
+                "must be 1 to 256; this is 99999999999999999999",
+            ),
+            ("requests_per_second = nan", "must be 0.001 to 10000; this is nan"),
+            ("requests_per_second = inf", "must be 0.001 to 10000; this is inf"),
+            ("concurrency = 2026-11-26", "this is a date or a time (2026-11-26)"),
+            ("concurrency = 4.0", "this is a number with a decimal point (4.0)"),
+        ] {
+            let error = refused(&format!("{BACKEND}{number}\n"));
+            assert!(error.message.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_help_says_where_a_setting_stands_what_it_is_or_what_there_is() {
+        let help = |text: &str| refused(text).help.unwrap();
+        let elsewhere = help(&format!("{BACKEND}plugin_dirs = [\"/x\"]\n"));
+        assert_eq!(elsewhere, "write it at the top of the file, before the first [table]");
+        let elsewhere = help("concurrency = 4\n");
+        assert_eq!(elsewhere, "write it below [backends.NAME], or below [limits]");
+        assert!(help("[limits]\nconcurency = 4\n").starts_with("`concurrency`: How many calls"));
+        assert!(help("[serve]\nnonsense = 4\n").contains("listen, shutdown_seconds, tokens"));
+        assert!(help("[argus]\ntoken = \"t\"\n").starts_with("The URL of Argus's API"));
+    }
+
+    #[test]
+    fn the_first_mistake_of_a_file_is_told() {
+        let error =
+            refused("[serve]\nlistn = 1\n[queue]\nretry_days = 0\n[limits]\nconcurrency = 0\n");
+        assert!(error.message.contains("`listn`"), "{error}");
+    }
+
+    #[test]
+    fn what_a_misspelled_setting_gives_is_shown_only_if_it_can_be_no_secret() {
+        let shown = |text: &str| refused(text).snippet.unwrap().text.to_string();
+        assert!(shown(&format!("{BACKEND}concurency = 4\n")).contains("concurency = 4"));
+        for text in [
+            "[argus]\nurl = \"https://a.org\"\ntokn = \"hunter2\"\n",
+            "[argus]\nurl = \"https://a.org\"\nTOKEN = \"hunter2\"\n",
+            "[argus]\nurl = \"https://a.org\"\npassword = [\"hunter2\"]\n",
+            &format!("{BACKEND}[backends.a.secrt]\nkey = \"hunter2\"\n"),
+            &format!("{BACKEND}secrte = {{ key = \"hunter2\" }}\nconcurrency = 0\n"),
+            &format!("nonsense = 1\n{BACKEND}credentials = {{ key = \"hunter2\" }}\n"),
+        ] {
+            assert!(!shown(text).contains("hunter2"), "{}", shown(text));
+            assert!(!format!("{:?}", refused(text)).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_not_repeated_as_a_whole() {
+        let error = refused(&format!("signatures = \"{}\"\n", "x".repeat(100_000)));
+        assert!(error.message.len() < 300, "{}", error.message.len());
+    }
+}
