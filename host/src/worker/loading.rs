@@ -67,7 +67,8 @@ pub(super) async fn bounded<T>(
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::future::pending;
     use std::os::unix::process::CommandExt;
