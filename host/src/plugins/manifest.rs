@@ -71,6 +71,7 @@ pub(crate) fn read(json: &str) -> Result<Manifest, String> {
         &mut manifest.license,
         &mut manifest.description,
         &mut manifest.homepage,
+        &mut manifest.sdk,
     ];
     let permissions = manifest.permissions.iter_mut();
     let asked =
