@@ -23,6 +23,12 @@ trap 'rm -rf "$work"' EXIT
 api=$PWD/plugin-api
 cd "$work"
 
+# Builds the Rust plugin with Debian's compiler. rustup's variables would make cargo take rustup's.
+debian_build() {
+  env -u CARGO -u RUSTUP_TOOLCHAIN -u LD_LIBRARY_PATH RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=debian \
+    /usr/bin/cargo build --quiet "$@"
+}
+
 for lang in c cpp go zig rust; do
   "$host" plugins new "new-in-$lang" --lang "$lang" --api "$api" >/dev/null
   cd "new-in-$lang"
@@ -35,10 +41,19 @@ for lang in c cpp go zig rust; do
       ;;
     rust)
       cargo test --quiet
-      # rustup's variables would make cargo take rustup's compiler.
-      env -u CARGO -u RUSTUP_TOOLCHAIN -u LD_LIBRARY_PATH RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=debian \
-        /usr/bin/cargo build --quiet
+      debian_build
       /usr/bin/rustc --version
+      crates=$(cargo tree --quiet --edges normal,build --prefix none)
+      if grep abi_stable <<<"$crates"; then
+        echo "a new plugin needs abi_stable, though it didn't ask for the feature layout"
+        exit 1
+      fi
+      shown() { "$host" --plugin-dir debian/debug plugins show new-in-rust | grep -F "$1"; }
+      shown "(layout not compared)"
+      "$host" plugins validate "debian/debug/$library" --settings validate.toml | grep -v ^pass
+      # The proof holds between two compilers.
+      debian_build --features ticket-plugin-api/layout
+      shown "(layout compared)"
       library=debian/debug/$library
       ;;
     *) make --silent test ;;

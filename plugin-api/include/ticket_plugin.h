@@ -154,10 +154,11 @@ typedef struct ticket_plugin {
    uint32_t abi_version; /* TICKET_PLUGIN_ABI_VERSION as the plugin was compiled */
 
    /* A JSON object: {"name": "jira", "version": "1.2.0", "vendor": "...", "license": "...",
-    * "description": "...", "homepage": "...", "aliases": [...], "dry_run": true,
+    * "description": "...", "homepage": "...", "sdk": "...", "aliases": [...], "dry_run": true,
     * "secret_schema": {JSON Schema}, "information_schema": {JSON Schema},
     * "permissions": [{"permission": "write", "what": "...", "why": "..."}]}.
     * Only the name is required: 1 to 64 of a-z, 0-9, '-', '_', beginning with a letter.
+    * "sdk" names what the plugin was made with, and its version, if that is not this header alone.
     * The values of the settings' `secret` are struck out of everything that the operator
     * sees, but for properties whose schema says {"x-ticket-public": true} (a user name).
     * `permissions` names what the plugin does beside http() (read, write, env, exec,

@@ -3,7 +3,8 @@
 //! A plugin is a type that implements [`TicketPlugin`], and a library of the kind `cdylib` that exports it
 //! with [`export_plugin!`]. It opens no connections of its own: it asks its [`Call`] for HTTP exchanges, and
 //! for the ticket's title and body. The feature `testkit` has a host for tests, [`testkit::FakeHost`], with
-//! which a plugin's tests need no network.
+//! which a plugin's tests need no network. The feature `layout` lets the host compare the layout of this crate's types
+//! with its own before it calls the plugin.
 //!
 //! This crate knows nothing of any host, and does no I/O.
 

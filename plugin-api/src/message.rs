@@ -29,6 +29,9 @@ pub struct Manifest {
     pub description: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub homepage: String,
+    /// The SDK that the plugin was made with, and its version: `ticket-plugin-api 0.1.0`. Empty if it doesn't say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sdk: String,
     /// Other names that configs may use, such as the Python class that this plugin replaces.
     #[serde(default)]
     pub aliases: Vec<String>,

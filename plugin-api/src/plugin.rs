@@ -106,6 +106,7 @@ pub(crate) fn manifest<P: TicketPlugin>() -> Manifest {
         license: about.license.to_owned(),
         description: about.description.to_owned(),
         homepage: about.homepage.to_owned(),
+        sdk: format!("ticket-plugin-api {}", crate::VERSION),
         aliases: about.aliases.iter().map(|&a| a.to_owned()).collect(),
         secret_schema: schema(schemars::schema_for!(P::Secret)),
         information_schema: schema(schemars::schema_for!(P::Information)),

@@ -85,6 +85,7 @@ fn the_manifest_has_the_schemas_of_the_types() {
     let manifest = testkit::manifest::<Desk>();
     assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("desk", "1.2.3"));
     assert_eq!(manifest.aliases, ["DeskPlugin"]);
+    assert_eq!(manifest.sdk, format!("ticket-plugin-api {}", ticket_plugin_api::VERSION));
     assert_eq!(manifest.secret_schema["required"], json!(["token"]));
     let token = &manifest.secret_schema["properties"]["token"];
     assert_eq!(token["description"], "What to log in with");

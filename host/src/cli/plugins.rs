@@ -206,9 +206,10 @@ fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
 
 fn compiled_against(plugin: &Plugin) -> String {
     let abi = ticket_plugin_api::abi::ABI_VERSION;
-    match &plugin.sdk {
-        Some(version) => format!("ABI {abi}, ticket-plugin-api {version} (layout compared)"),
-        None => format!("ABI {abi}, the C header"),
+    match (&plugin.sdk, plugin.manifest.sdk.as_str()) {
+        (Some(version), _) => format!("ABI {abi}, ticket-plugin-api {version} (layout compared)"),
+        (None, "") => format!("ABI {abi}, the C header"),
+        (None, sdk) => format!("ABI {abi}, {sdk} (layout not compared)"),
     }
 }
 

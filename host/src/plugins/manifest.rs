@@ -72,6 +72,7 @@ pub(crate) fn read(text: &str) -> Result<Manifest, String> {
         &mut manifest.license,
         &mut manifest.description,
         &mut manifest.homepage,
+        &mut manifest.sdk,
     ];
     let permissions = manifest.permissions.iter_mut();
     let asked =

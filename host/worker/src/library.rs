@@ -28,7 +28,7 @@ pub const LARGEST: u64 = 512 << 20;
 pub struct Library {
     pub table: Table,
     /// The version of plugin-api that a Rust plugin was compiled with, after its layout has been compared with this
-    /// host's. None for any other plugin.
+    /// host's. None for any other plugin, and for one that leaves its layout out.
     pub sdk: Option<String>,
 }
 
@@ -215,7 +215,8 @@ fn reason(error: &libloading::Error) -> String {
 }
 
 /// Compares the layout that a Rust plugin was compiled with to this host's, and gives the version of its
-/// plugin-api. None if the library has no such symbol: then it is not a Rust plugin.
+/// plugin-api. None if the library has no such symbol: then it is not a Rust plugin, or one that was built without
+/// plugin-api's feature `layout`.
 fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadError> {
     type Layout = unsafe extern "C" fn() -> *const abi::Layout;
     // SAFETY: the SDK's macro gives the symbol this type, and nothing else has reason to export it.

@@ -10,13 +10,14 @@ pub mod plugin_side;
 
 use std::ffi::c_void;
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 /// The ABI version that this crate speaks.
 pub const ABI_VERSION: u32 = 1;
 /// The one symbol that a plugin exports.
 pub const ENTRY_SYMBOL: &str = "ticket_plugin_entry";
-/// A second symbol of Rust plugins: the layout of [`Plugin`] as the plugin was compiled.
+/// A second symbol of Rust plugins with the feature `layout`: the layout of [`Plugin`] as the plugin was compiled.
 pub const LAYOUT_SYMBOL: &str = "ticket_plugin_layout";
 
 /// Bytes that a manifest may have.
@@ -71,7 +72,8 @@ pub mod log_level {
 
 /// `ticket_str`: UTF-8 text or bytes, borrowed. `ptr` may be anything if `len` is 0.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Str {
     pub ptr: *const u8,
     pub len: usize,
@@ -79,7 +81,8 @@ pub struct Str {
 
 /// `ticket_header`
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Header {
     pub name: Str,
     pub value: Str,
@@ -87,7 +90,8 @@ pub struct Header {
 
 /// `ticket_http_request`
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct HttpRequest {
     pub size: u32,
     pub header_count: u32,
@@ -99,7 +103,8 @@ pub struct HttpRequest {
 
 /// `ticket_http_response`
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct HttpResponse {
     pub size: u32,
     pub header_count: u32,
@@ -111,7 +116,8 @@ pub struct HttpResponse {
 
 /// `ticket_call`
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Call {
     pub size: u32,
     pub reserved: u32,
@@ -139,7 +145,8 @@ pub struct Call {
 
 /// `ticket_plugin`
 #[repr(C)]
-#[derive(Debug, Clone, Copy, StableAbi)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Plugin {
     pub size: u32,
     pub abi_version: u32,
@@ -192,9 +199,11 @@ impl Str {
 }
 
 /// abi_stable's description of a type.
+#[cfg(feature = "layout")]
 pub type Layout = abi_stable::type_layout::TypeLayout;
 
 /// The layout of [`Plugin`] as this crate compiled it; a Rust plugin's [`LAYOUT_SYMBOL`] gives its own.
+#[cfg(feature = "layout")]
 pub fn layout() -> &'static Layout {
     <Plugin as StableAbi>::LAYOUT
 }

@@ -427,7 +427,8 @@ fn from_value<T: DeserializeOwned>(what: &str, value: serde_json::Value) -> Resu
     })
 }
 
-/// Exports a [`TicketPlugin`] as this library's plugin: the entry symbol and the layout symbol.
+/// Exports a [`TicketPlugin`] as this library's plugin: the entry symbol, and with the feature `layout` the layout
+/// symbol.
 ///
 /// Doesn't compile with `panic = "abort"`: a panic must become a plugin error.
 #[macro_export]
@@ -448,10 +449,29 @@ macro_rules! export_plugin {
             TICKET_PLUGIN_TABLE.entry(host_abi_version)
         }
 
+        $crate::export_layout!();
+    };
+}
+
+/// Exports the layout symbol, if this crate has the feature `layout`: what [`export_plugin!`] writes into a plugin's
+/// crate can't ask that there.
+#[cfg(feature = "layout")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_layout {
+    () => {
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
         extern "C" fn ticket_plugin_layout() -> &'static $crate::abi::Layout {
             $crate::abi::layout()
         }
     };
+}
+
+/// Exports nothing: this crate has not the feature `layout`.
+#[cfg(not(feature = "layout"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_layout {
+    () => {};
 }
