@@ -180,7 +180,7 @@ fn errors_of_every_command_are_json_too_where_json_is_asked_for() {
         &["plugins", "list"],
         &["plugins", "install", "x.so"],
     ] {
-        let run = host.run(&[arguments, &["--json"]].concat()).ended(3).says("error: ");
+        let run = host.run(&[arguments, &["--json"]].concat()).ended(3).says("`backends` must be");
         assert_eq!(run.json()["error"]["kind"], "settings", "{run:?}");
     }
     for (arguments, what) in [

@@ -12,6 +12,10 @@ use crate::error::Result;
 /// ~/.local/share/bash-completion/completions/ticket-host, for zsh to the file _ticket-host in a directory of
 /// $fpath, for fish to ~/.config/fish/completions/ticket-host.fish.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ticket-host completions bash > ~/.local/share/bash-completion/completions/ticket-host
+  ticket-host completions fish > ~/.config/fish/completions/ticket-host.fish")]
 pub(super) struct Arguments {
     /// The shell
     shell: Shell,

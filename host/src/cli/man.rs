@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// Writes the man pages: ticket-host.1, and a page for each command, like ticket-host-queue-list.1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ticket-host man ~/.local/share/man/man1")]
 pub(super) struct Arguments {
     /// The directory to write them to; it is made if it isn't there
     directory: PathBuf,
