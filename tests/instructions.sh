@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tests/install-valgrind.sh
-# Counts of a build without LTO stand for those with it, and build in half the time.
-export CARGO_PROFILE_RELEASE_LTO=off
+# Counts of a build without LTO stand for those with it, and build in half the time. With several units they would
+# depend on which function lies in which.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 cargo bench --quiet -p ticket-host-bench -- instructions

@@ -43,8 +43,10 @@ pub fn built() -> &'static Path {
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["build", "--quiet", "--workspace", "--exclude", env!("CARGO_PKG_NAME")]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
+        // The profile that this test was built with. Its directory has its name, but for `dev`.
+        let name = profile.file_name().unwrap();
+        if name != "debug" {
+            cargo.arg("--profile").arg(name);
         }
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
         // Cargo set these variables for this package. They would look like a change to ring's build
