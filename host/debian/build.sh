@@ -6,13 +6,13 @@
 #
 # OUT          the directory for the packages; target/debian if none is named
 # BUILT        the directory with the program and its plugins; target/release if none is named
-# THIRD_PARTY  (environment) the file with the notices of all linked crates; target/dist/THIRD-PARTY.txt if none is named
+# THIRD_PARTY  (environment) the file with the notices of all linked crates; target/THIRD-PARTY.txt if none is named
 # DEB_VERSION  (environment) another version than the changelog's, such as 0.1.0-1~bpo12+1
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$(realpath -m "${1:-$root/target/debian}")
 built=$(realpath -m "${2:-$root/target/release}")
-third_party=$(realpath -m "${THIRD_PARTY:-$root/target/dist/THIRD-PARTY.txt}")
+third_party=$(realpath -m "${THIRD_PARTY:-$root/target/THIRD-PARTY.txt}")
 cd "$root"
 
 fail() {
@@ -20,7 +20,7 @@ fail() {
   exit 1
 }
 [ -x "$built/ticket-host" ] || fail "$built has no ticket-host; \`cargo build --release\` makes it"
-[ -s "$third_party" ] || fail "there are no notices of the linked crates in $third_party; THIRD_PARTY names another file"
+[ -s "$third_party" ] || fail "there are no notices of the linked crates in $third_party; \`host/release/notices.sh >target/THIRD-PARTY.txt\` makes them"
 type dh >/dev/null 2>&1 || fail "there is no dh; \`apt-get install debhelper\` brings it"
 
 work=$(mktemp -d)

@@ -28,7 +28,7 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 require() {
   local program
   for program in "$@"; do
-    command -v "$program" >/dev/null || fail "$program is not installed: apt-get install binutils groff-base minisign python3-venv"
+    command -v "$program" >/dev/null || fail "$program is not installed: apt-get install binutils debhelper groff-base minisign python3-venv"
   done
 }
 
@@ -74,7 +74,7 @@ stage() {
     "$built/ticket-host" completions "${shell#*:}" >"$root/share/${shell%:*}"
   done
   # As in the sources, so that the links from one to another hold.
-  for file in README.md CHANGELOG.md LICENSE-* host/ARCHITECTURE.md host/debian/config.toml host/argus/README.md \
+  for file in README.md CHANGELOG.md LICENSE-* host/*.md host/debian/config.toml host/argus/README.md \
     plugins/*/README.md plugins/webhook-c/webhook.c plugins/local/src/lib.rs plugin-api/README.md plugin-api/include/*.h \
     plugin-api/src/lib.rs tests/bench/{README.md,results.md,results.svg}; do
     install -D -m 644 "$file" "$doc/$file"
@@ -137,7 +137,7 @@ try_archive() {
   say "the archive works: $url"
 }
 
-require git objdump groff python3 gzip
+require dh git objdump groff python3 gzip
 [ -z "${MINISIGN_SECRET_KEY:-}" ] || require minisign
 host/release/tools.sh auditable cyclonedx
 scratch=$(mktemp -d)
@@ -150,11 +150,7 @@ host/release/notices.sh >"$out/THIRD-PARTY.txt"
 stage "$scratch/$name"
 check_pages "$scratch/$name/share/man/man1"
 pack "$scratch/$name"
-if [ -x host/debian/build.sh ]; then
-  host/debian/build.sh "$built" "$out"
-else
-  say "no Debian packages: host/debian/build.sh isn't there"
-fi
+THIRD_PARTY=$out/THIRD-PARTY.txt host/debian/build.sh "$out" "$built" >/dev/null
 wheel
 bill_of_materials
 sign
