@@ -79,7 +79,8 @@ pub enum LookFirst {
     WhenInDoubt,
 }
 
-/// A backend: a ticket system, and the plugin that makes tickets there. NAME is yours to choose; `--backend NAME` means it.
+/// A backend, `[backends.NAME]`: a ticket system, and the plugin that makes tickets there. NAME is yours to choose;
+/// `--backend NAME` means it.
 ///
 /// ```toml
 /// [backends.noc-rt]

@@ -43,7 +43,7 @@ pub(super) struct RawConfig {
     /// `"best-effort"` elsewhere, where there is no sandbox.
     #[serde(default)]
     sandbox: Policy,
-    /// The keys that may sign plugins, each under a name of your own.
+    /// The keys that may sign plugins, each a table `[trusted_keys.NAME]` with a name of your own.
     #[serde(default)]
     trusted_keys: BTreeMap<String, RawKey>,
     #[serde(default)]
@@ -53,7 +53,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     queue: RawQueue,
     argus: Option<RawArgus>,
-    /// The backends, each under a name of your own.
+    /// The backends, each a table `[backends.NAME]` with a name of your own.
     #[serde(default)]
     backends: BTreeMap<String, RawBackend>,
 }

@@ -2,6 +2,7 @@
 //! which mistakes are explained and the reference is written.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -92,8 +93,9 @@ pub(super) struct Setting {
 
 impl Shape {
     /// The shape of the whole config file.
-    pub(super) fn of_file() -> Shape {
-        Shape::of(&schema())
+    pub(super) fn of_file() -> &'static Shape {
+        static FILE: LazyLock<Shape> = LazyLock::new(|| Shape::of(&schema()));
+        &FILE
     }
 
     fn of(schema: &Value) -> Shape {
@@ -380,7 +382,7 @@ mod tests {
                 }),
             }
         }
-        look("", &Shape::of_file());
+        look("", Shape::of_file());
     }
 
     #[test]

@@ -68,14 +68,14 @@ pub enum Scope {
 pub(super) struct RawServe {
     /// The address and port to listen on, such as `127.0.0.1:8620` or `[::1]:8620`.
     listen: Spanned<String>,
-    /// The tokens of those who may ask. Without any, everybody on this machine may ask for everything, and nobody else for
-    /// anything.
+    /// The tokens of those who may ask, each a table `[serve.tokens.NAME]` with a name of your own. Without any, everybody
+    /// on this machine may ask for everything, and nobody else for anything.
     tokens: BTreeMap<String, Spanned<RawToken>>,
     /// Seconds that calls under way may still take when the service is told to stop.
     shutdown_seconds: Bounded<Seconds, 0, 600>,
 }
 
-/// A token and what it may do. It needs either `token` or `sha256`.
+/// A token, `[serve.tokens.NAME]`, and what it may do. It needs either `token` or `sha256`.
 ///
 /// ```toml
 /// [serve.tokens.argus]

@@ -95,7 +95,7 @@ impl Source {
     /// The error that says in plain words why the file's settings can't be read.
     fn explained(&self, text: &str, cause: &toml::de::Error) -> Error {
         let mistakes = DeTable::parse(text)
-            .map(|file| explain::mistakes(&file, &Shape::of_file(), &self.hidden))
+            .map(|file| explain::mistakes(&file, Shape::of_file(), &self.hidden))
             .unwrap_or_default();
         let Some(first) = mistakes.first() else {
             // The schema finds nothing wrong. What serde says may quote the value.

@@ -15,7 +15,7 @@ use crate::plugins::trust::TrustedKey;
 /// What a SHA-256 looks like, as a regular expression for the schema.
 pub(super) const SHA256: &str = "^[0-9A-Fa-f]{64}$";
 
-/// A key that may sign plugins.
+/// A key, `[trusted_keys.NAME]`, that may sign plugins.
 ///
 /// ```toml
 /// signatures = "require"
