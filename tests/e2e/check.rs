@@ -283,5 +283,5 @@ fn whose_the_store_is_is_told_where_it_is_not_the_checking_users() {
     if std::os::unix::fs::chown(host.path("state/queue.db"), Some(54321), None).is_err() {
         return skipped("needs root to give a file to another user");
     }
-    shows(host.run(&["check"]).ended(0), "sudo -u '#54321' ticket-host check");
+    shows(host.run(&["check"]).ended(0), "runuser -u '#54321' -- ticket-host --config ");
 }

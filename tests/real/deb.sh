@@ -164,6 +164,7 @@ TOML
   check "an incident gets its ticket" says '"state":"created"' file
   ticket=$(file | sed -n 's/.*"url":"file:\/\/\([^"]*\)".*/\1/p') || true
   check "the ticket is there" in_root test -s "$ticket"
+  check "what the service says is in the journal" says "listening on" log
   check "nothing runs unconfined" says_nothing_of sandbox log
   check "the service runs as its own user" prints "$(in_root id -u ticket-host)" status_of "$(show MainPID)" Uid
   check "workers run as the service's user" each_worker_has Uid "$(in_root id -u ticket-host)"
@@ -230,6 +231,7 @@ is_upgraded() {
   check "the package can be upgraded" in_root sh -c 'dpkg -i /packages/higher/*.deb </dev/null'
   check "an upgrade keeps config and state" prints "$before" state_and_config
   check "an upgrade starts the service anew" refused prints "$host" show MainPID
+  check "the service runs after an upgrade" prints active in_root systemctl is-active ticket-host
   check "the same incident has the same ticket after an upgrade" says "$url" file
 }
 

@@ -60,21 +60,21 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         }
         backends.push(checked);
     }
-    let mut worst = backends.iter().find_map(Checked::failed);
+    let mut first = backends.iter().find_map(Checked::failed);
     let mut sections = Map::new();
     if arguments.backend.is_none() {
         for service::Section { name, rows } in service::sections(&config, arguments.offline).await {
             if !program.json {
                 print(&format!("{name}:\n{}", rows.iter().map(Row::text).collect::<String>()))?;
             }
-            worst = worst.or(first_failure(&rows));
+            first = first.or(first_failure(&rows));
             sections.insert(name.to_owned(), json_of(&rows));
         }
     }
     if program.json {
         let backends: Vec<Value> = backends.iter().map(Checked::json).collect();
         print_json(&json!({
-            "ok": worst.is_none(),
+            "ok": first.is_none(),
             "offline": arguments.offline,
             "host": json_of(&host),
             "backends": backends,
@@ -83,7 +83,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     } else if arguments.offline {
         print("the ticket systems were not asked: --offline\n")?;
     }
-    Ok(ExitCode::from(worst.map_or(0, Kind::exit_code)))
+    Ok(ExitCode::from(first.map_or(0, Kind::exit_code)))
 }
 
 /// What was found out about one backend.

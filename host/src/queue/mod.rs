@@ -243,9 +243,13 @@ impl Queue {
 
     /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
     pub async fn replace(&self, setup: Setup) {
-        *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
-        // What the last calls told may have been mended.
-        lock(&self.streaks).clear();
+        {
+            // What the last calls told may have been mended. A call that ends now is heard either before this or, as one of
+            // the setup before, not at all.
+            let mut streaks = lock(&self.streaks);
+            *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
+            streaks.clear();
+        }
         self.reopen().await;
     }
 
@@ -286,9 +290,21 @@ impl Queue {
         setup.backends.iter().map(standing).collect()
     }
 
-    /// A call of a backend ended.
-    fn heard(&self, backend: &str, outcome: &Outcome, health: Health) {
-        lock(&self.streaks).entry(backend.to_owned()).or_default().add(outcome, health);
+    /// A call of a backend ended. What settings that were replaced meanwhile came to says nothing about those that there are
+    /// now.
+    fn heard(&self, backend: &Arc<Backend>, outcome: &Outcome, health: Health) {
+        let mut streaks = lock(&self.streaks);
+        if !self.is_replaced(backend) {
+            streaks.entry(backend.name.clone()).or_default().add(outcome, health);
+        }
+    }
+
+    /// Whether the settings that a call was made with are no longer those of its backend.
+    fn is_replaced(&self, backend: &Arc<Backend>) -> bool {
+        match self.setup().backends.get(&backend.name) {
+            Some(Ok(current)) => !Arc::ptr_eq(current, backend),
+            _ => false,
+        }
     }
 
     /// Keeps an incident. Its ticket can then be waited for, until the time `wait` from now is over.

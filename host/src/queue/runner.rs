@@ -85,10 +85,7 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
     let under_way = UnderWay::begin(&queue, claim.job.id);
     let (outcome, health) = tokio::select! {
         done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
-            // What settings that were replaced meanwhile came to says nothing about those that there are now.
-            if !is_replaced(&queue, &backend) {
-                queue.heard(&backend.name, &done.0, done.1);
-            }
+            queue.heard(&backend, &done.0, done.1);
             done
         }
         // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
@@ -235,7 +232,7 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         was_unknown: claim.unknown,
         is_paused: backend.paused(),
         next_turn: backend.next_turn().saturating_duration_since(Instant::now()),
-        is_replaced: is_replaced(queue, backend),
+        is_replaced: queue.is_replaced(backend),
         broke_before: if is_break(error.kind) { breaks_before(queue, claim).await } else { 0 },
         wait: retry::wait(claim.job.attempts, policy.longest_wait),
         settle: policy.settle,
@@ -261,14 +258,6 @@ fn lost(claim: &Claim) -> Outcome {
              `queue cancel`",
         ),
     ))
-}
-
-/// Whether the settings that a call failed with are no longer those of its backend.
-fn is_replaced(queue: &Queue, backend: &Arc<Backend>) -> bool {
-    match queue.setup().backends.get(&backend.name) {
-        Some(Ok(current)) => !Arc::ptr_eq(current, backend),
-        _ => false,
-    }
 }
 
 /// How many tries in a row before this one ended with a broken plugin.

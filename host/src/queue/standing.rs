@@ -39,47 +39,56 @@ pub struct Standing {
     pub failure: Option<Failure>,
 }
 
-/// The calls of a backend that failed since the last one that succeeded.
+/// The calls of a backend that failed in the same way, one after another.
 #[derive(Debug, Default)]
-pub(super) struct Streak {
-    failed: u32,
-    last: Option<Failure>,
+pub(super) struct Streak(Option<Failed>);
+
+#[derive(Debug)]
+struct Failed {
+    reason: Unfit,
+    times: u32,
+    last: Failure,
 }
 
 impl Streak {
     /// One more call ended.
     pub(super) fn add(&mut self, outcome: &Outcome, health: Health) {
-        match outcome.failure() {
-            None => *self = Streak::default(),
-            // Nothing was asked of the ticket system.
-            Some(_) if matches!(outcome, Outcome::Lost(_)) => {}
-            Some(failure) if is_of_backend(failure.kind, health) => {
-                self.failed = self.failed.saturating_add(1);
-                self.last = Some(failure.clone());
-            }
-            Some(_) => {}
-        }
+        let Some(failure) = outcome.failure() else {
+            self.0 = None;
+            return;
+        };
+        let reason = reason(failure.kind, health);
+        // Nothing was asked of the ticket system if a ticket is given up as lost.
+        let Some(reason) = reason.filter(|_| !matches!(outcome, Outcome::Lost(_))) else { return };
+        let times = match &self.0 {
+            Some(before) if before.reason == reason => before.times.saturating_add(1),
+            // Settings that were refused stay wrong while the ticket system is down.
+            Some(before) if before.reason == Unfit::Settings => return,
+            _ => 1,
+        };
+        self.0 = Some(Failed { reason, times, last: failure.clone() });
     }
 
     /// Why the backend can't make tickets, by its last calls, and what the last of them failed with.
     pub(super) fn unfit(&self) -> Option<(Unfit, Failure)> {
-        let last = self.last.as_ref()?;
-        let (most, unfit) = match last.kind {
-            Kind::Settings | Kind::Import => (1, Unfit::Settings),
-            Kind::Creation => (ROW, Unfit::Refused),
-            Kind::Client => (DOWN, Unfit::Down),
-            Kind::Plugin | Kind::Usage | Kind::Output => (ROW, Unfit::Broken),
+        let Failed { reason, times, last } = self.0.as_ref()?;
+        let most = match reason {
+            Unfit::Settings => 1,
+            Unfit::Down => DOWN,
+            _ => ROW,
         };
-        (self.failed >= most).then(|| (unfit, last.clone()))
+        (*times >= most).then(|| (*reason, last.clone()))
     }
 }
 
-/// Whether a failure can be about the backend, and not only about its incident, or about a pause.
-fn is_of_backend(kind: Kind, health: Health) -> bool {
+/// What a failure can say about its backend. None: it is only about its incident, or about a pause.
+fn reason(kind: Kind, health: Health) -> Option<Unfit> {
     match kind {
-        Kind::Client => health == Health::Down,
-        Kind::Usage | Kind::Output => false,
-        Kind::Settings | Kind::Import | Kind::Creation | Kind::Plugin => true,
+        Kind::Settings | Kind::Import => Some(Unfit::Settings),
+        Kind::Creation => Some(Unfit::Refused),
+        Kind::Plugin => Some(Unfit::Broken),
+        Kind::Client => (health == Health::Down).then_some(Unfit::Down),
+        Kind::Usage | Kind::Output => None,
     }
 }
 
@@ -111,6 +120,13 @@ mod tests {
             (&[(Usage, Unsaid); 9], None),
             // Settings that were refused, and then a call that never came so far.
             (&[(Settings, Up), (Client, Unsaid)], Some(Unfit::Settings)),
+            (&[(Settings, Up), (Client, Down)], Some(Unfit::Settings)),
+            // Failures of different kinds are no row.
+            (&[(Creation, Up), (Creation, Up), (Plugin, Unsaid)], None),
+            (
+                &[(Creation, Up), (Creation, Up), (Creation, Up), (Creation, Up), (Client, Down)],
+                None,
+            ),
         ] {
             let mut streak = Streak::default();
             for (kind, health) in calls {

@@ -182,19 +182,22 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Why nobody can listen at the address.
+pub(crate) fn unbindable(address: SocketAddr, cause: std::io::Error) -> Error {
+    // systemd starts the service again, but not if settings are to blame. An address that another program has, or that
+    // this machine doesn't have yet, may be there at the next start.
+    let kind = match cause.kind() {
+        ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => Kind::Plugin,
+        _ => Kind::Settings,
+    };
+    Error::new(kind, format!("{address} can't be listened on"))
+        .help("is another one running? choose another with --listen or serve.listen")
+        .cause(cause)
+}
+
 fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener = bind(address).and_then(|socket| socket.listen(BACKLOG));
-    let listener = listener.map_err(|cause: std::io::Error| {
-        // systemd starts the service again, but not if settings are to blame. An address that another program has, or that
-        // this machine doesn't have yet, may be there at the next start.
-        let kind = match cause.kind() {
-            ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => Kind::Plugin,
-            _ => Kind::Settings,
-        };
-        Error::new(kind, format!("{address} can't be listened on"))
-            .help("is another one running? choose another with --listen or serve.listen")
-            .cause(cause)
-    })?;
+    let listener = listener.map_err(|cause| unbindable(address, cause))?;
     // Where any port was wanted, it has one now.
     let address = listener.local_addr().unwrap_or(address);
     Ok((listener, address))

@@ -27,7 +27,7 @@ pub struct Confinement {
     pub policy: Policy,
     /// What is granted, without what was left out.
     pub permissions: Permissions,
-    /// The directories to write to that aren't there and were left out. The host's user could make each.
+    /// The directories to write to that aren't there and were left out. On Linux it was looked at that the host's user could make each.
     pub left_out: Vec<PathBuf>,
     /// The descriptors of what `permissions.read` and then `permissions.write` name.
     #[cfg(target_os = "linux")]

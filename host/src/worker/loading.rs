@@ -36,7 +36,7 @@ impl Bounds {
 pub enum Exceeded {
     #[error("it took more than {:.0} s of processor time to be loaded, and was killed", .0.as_secs_f64())]
     Processor(Duration),
-    #[error("it was not loaded after {:.0} s, and was killed", .0.as_secs_f64())]
+    #[error("it was not loaded after {} s, and was killed", (.0.as_secs_f64() * 10.0).round() / 10.0)]
     Clock(Duration),
 }
 

@@ -60,8 +60,9 @@ impl TicketPlugin for Local {
         let shown = self.directory.display();
         let looked = match fs::metadata(&self.directory) {
             Ok(_) => self.try_to_write().map(|()| "can be written to"),
-            Err(cause) if cause.kind() == NotFound => can_be_made(&self.directory)
-                .map(|()| "isn't there yet; it will be made with the first ticket"),
+            Err(cause) if cause.kind() == NotFound => {
+                can_be_made(&self.directory).map(|()| "isn't there yet")
+            }
             Err(cause) => Err(cause),
         };
         Ok(vec![match looked {

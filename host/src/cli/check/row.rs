@@ -76,7 +76,7 @@ impl Row {
         let mark = match self.grade {
             Grade::Ok => "ok    ",
             Grade::Note => "note  ",
-            Grade::Warning => "NOTE  ",
+            Grade::Warning => "warn  ",
             Grade::Failed(_) => "FAILED",
         };
         let mut out = format!("  {mark}  {}\n", self.words());

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::row::Row;
 use crate::argus;
-use crate::config::{ArgusConfig, Config, QueueConfig, ServeConfig};
+use crate::config::{ArgusConfig, Config, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
 use crate::store::{self, Found};
@@ -30,9 +30,12 @@ pub(super) struct Section {
 
 /// Looks at everything. `offline` asks nobody but this machine.
 pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
+    let found = store::inspect(&config.queue.path).await;
+    // Who can't look into the store can't tell whose service it is, either.
+    let may_be_ours = !matches!(found, Ok(Found::Nothing | Found::AtRest(_)));
     let mut sections = vec![
-        Section { name: "serve", rows: listening(&config.serve).await },
-        Section { name: "queue", rows: storing(&config.queue).await },
+        Section { name: "serve", rows: listening(&config.serve, may_be_ours).await },
+        Section { name: "queue", rows: storing(config, found) },
     ];
     if let Some(argus) = &config.argus {
         sections.push(Section { name: "argus", rows: watching(config, argus, offline).await });
@@ -47,7 +50,7 @@ pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
 }
 
 /// Whether the tokens can be read, and the address be listened on.
-async fn listening(config: &ServeConfig) -> Vec<Row> {
+async fn listening(config: &ServeConfig, may_be_ours: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for token in &config.tokens {
         if let Err(error) = token.digest() {
@@ -65,30 +68,29 @@ async fn listening(config: &ServeConfig) -> Vec<Row> {
         }
         Ok(()) => rows.push(Row::ok("tokens", names.join(", "))),
     }
-    rows.push(address(config.listen).await);
+    rows.push(address(config.listen, may_be_ours).await);
     rows
 }
 
-async fn address(listen: SocketAddr) -> Row {
-    match serve::bind(listen) {
-        Ok(_) => Row::ok("listen", format!("{listen} is free")),
-        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
-            match tokio::time::timeout(ALIVE, is_alive(listen)).await {
-                Ok(Ok(true)) => {
-                    Row::note("listen", format!("a running service answers at {listen}"))
-                }
-                _ => Row::failed(
-                    "listen",
-                    &Error::settings(format!("{listen} is taken by another program")),
-                )
-                .help("choose another address: serve.listen"),
-            }
-        }
-        Err(cause) => {
-            let error = Error::settings(format!("{listen} can't be listened on")).cause(cause);
-            Row::failed("listen", &error).help("choose another address: serve.listen")
-        }
+/// Whether the address is free, or the service that has it is the one that works on this config's store.
+async fn address(listen: SocketAddr, may_be_ours: bool) -> Row {
+    let cause = match serve::bind(listen) {
+        Ok(_) => return Row::ok("listen", format!("{listen} is free")),
+        Err(cause) => cause,
+    };
+    let is_taken = cause.kind() == io::ErrorKind::AddrInUse;
+    let answers =
+        is_taken && matches!(tokio::time::timeout(ALIVE, is_alive(listen)).await, Ok(Ok(true)));
+    if answers && may_be_ours {
+        return Row::note("listen", format!("a running service answers at {listen}"));
     }
+    let failed = Row::failed("listen", &serve::unbindable(listen, cause));
+    if answers {
+        return failed.help(
+            "a ticket-host that works on another store has it; choose another: serve.listen",
+        );
+    }
+    failed
 }
 
 /// Whether what listens there answers as this program's service does.
@@ -107,10 +109,11 @@ async fn is_alive(listen: SocketAddr) -> io::Result<bool> {
 }
 
 /// Whether the store can be worked on, and by whom.
-async fn storing(config: &QueueConfig) -> Vec<Row> {
-    let path = &config.path;
+fn storing(config: &Config, found: store::Result<Found>) -> Vec<Row> {
+    let path = &config.queue.path;
     let shown = path.display();
-    let found = match store::inspect(path).await {
+    let owner = |path: &Path| owner(path, config.file.as_deref());
+    let found = match found {
         Ok(found) => found,
         Err(error) => {
             let failed = Row::failed("store", &error.into());
@@ -202,19 +205,22 @@ fn may_write(path: &Path) -> io::Result<()> {
 
 /// That the store, or its directory, belongs to another user, for whom what was found need not be true.
 #[cfg(unix)]
-fn owner(path: &Path) -> Option<Row> {
+fn owner(path: &Path, config: Option<&Path>) -> Option<Row> {
     use std::os::unix::fs::MetadataExt;
     let owner = fs::metadata(path).ok()?.uid();
     let own = rustix::process::geteuid().as_raw();
     (owner != own).then(|| {
+        let become_it = if own == 0 { "runuser" } else { "sudo" };
+        let end = if own == 0 { " --" } else { "" };
+        let named = config.map_or_else(String::new, |file| format!(" --config {}", file.display()));
         let (owner, own) = (user_name(owner), user_name(own));
         Row::warning("user", format!("the store belongs to {owner}, and this check runs as {own}: what one may, the other may not"))
-            .help(format!("check as the service's user: sudo -u '{owner}' ticket-host check"))
+            .help(format!("check as the service's user: {become_it} -u '{owner}'{end} ticket-host{named} check"))
     })
 }
 
 #[cfg(not(unix))]
-fn owner(_: &Path) -> Option<Row> {
+fn owner(_: &Path, _: Option<&Path>) -> Option<Row> {
     None
 }
 

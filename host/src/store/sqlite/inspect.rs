@@ -1,4 +1,4 @@
-//! What can be told of a store without changing anything about it: no file is made, migrated, or held.
+//! What can be told of a store without changing anything about it: no file is made or migrated.
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
