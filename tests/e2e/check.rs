@@ -116,10 +116,23 @@ fn check_says_what_will_be_made_and_which_config_and_store_are_in_use() {
 fn check_looks_at_the_service_as_serve_does() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let listen = format!("[serve]\nlisten = \"{address}\"\n");
+    let host = host("");
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    let config = config.replace("127.0.0.1:0", &address.to_string());
+    fs::write(host.path("config.toml"), config).unwrap();
+    for arguments in [&["check"][..], &["check", "--offline"]] {
+        shows(
+            host.run(arguments).ended(6),
+            &format!("FAILED  listen: {address} can't be listened"),
+        );
+    }
     for (text, failed, why) in [
-        (listen.as_str(), "listen", "is taken by another program"),
-        ("[serve]\nlisten = \"0.0.0.0:0\"\n", "listen", "would let everybody make tickets"),
+        ("[serve]\nlisten = \"0.0.0.0:0\"\n", "tokens", "would let everybody make tickets"),
+        (
+            "[serve.tokens]\na = { scopes = [\"read\"], token = \"t\" }\nb = { scopes = [\"admin\"], token = \"t\" }\n",
+            "tokens",
+            "serve.tokens.b is the same token as serve.tokens.a",
+        ),
         (
             "[serve.tokens.a]\nscopes = []\ntoken = { file = \"nowhere\" }\n",
             "tokens",
@@ -158,6 +171,20 @@ fn a_running_service_is_no_failure() {
     let run = host.run(&["check"]).ended(0);
     let run = shows(run, &format!("note    listen: a running service answers at {address}"));
     shows(run, "note    store: a running `serve` works on ");
+}
+
+#[test]
+fn a_service_that_works_on_another_store_is_one_and_serve_fails_alike() {
+    let other = host("");
+    let service = other.serve();
+    let address = service.url.trim_start_matches("http://").to_owned();
+    let host = host("");
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    fs::write(host.path("config.toml"), config.replace("127.0.0.1:0", &address)).unwrap();
+    let run = host.run(&["check"]).ended(6);
+    let run = shows(run, &format!("FAILED  listen: {address} can't be listened on"));
+    shows(run, "a ticket-host that works on another store has it");
+    host.run(&["serve"]).ended(6).says(&format!("{address} can't be listened on"));
 }
 
 #[test]

@@ -303,3 +303,36 @@ fn the_examples_of_create_do_what_they_say() {
     }
     assert_eq!(fs::read_dir(host.path("tickets")).unwrap().count(), 2);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_answer_for_an_output_that_is_closed_is_lost() {
+    let host = Installation::new();
+    host.add(&rust_plugin("local")).config(&host.local("a"));
+    let incident = incident("plugin-closed");
+    for (arguments, said) in [
+        (&["create", incident.to_str().unwrap()][..], "the ticket was made: file://"),
+        (&["check"], "it is closed"),
+        (&["plugins", "list"], "it is closed"),
+        (&["--version"], "it is closed"),
+    ] {
+        let program = host.command(arguments);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "exec \"$@\" >&-", "sh"]).arg(program.get_program());
+        command.args(program.get_args()).env_clear();
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(command, b"").ended(8).says("could not be written").says(said);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let host = Installation::new();
+    host.add(&rust_plugin("local")).config(&host.local("a"));
+    let mut command = host.command(&["-vv", "create", incident("plugin-closed").to_str().unwrap()]);
+    command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.starts_with(b"file://"), "{output:?}");
+}

@@ -60,7 +60,9 @@ impl Layout {
 /// Starts the log; panics are logged as well.
 pub(super) fn start(level: LevelFilter, layout: Layout) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(colour());
-    let log = log.with_target(false);
+    // What can't be written (a full disk, a reader that ended) is lost. To tell of that would be to write to the same place,
+    // and there to panic.
+    let log = log.with_target(false).log_internal_errors(false);
     let lines = Indented { make: std::io::stderr, priorities: layout == Layout::Journal };
     match layout {
         Layout::Plain | Layout::Journal => log.with_writer(lines).without_time().init(),

@@ -191,7 +191,7 @@ fn say_instead(said: &clap::Error) -> ExitCode {
         let _ = said.print();
         return ExitCode::from(Kind::Usage.exit_code());
     }
-    match said.print().and_then(|()| std::io::stdout().flush()) {
+    match output::is_open().and_then(|()| said.print()).and_then(|()| std::io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
             report(&lost(cause));

@@ -14,7 +14,16 @@ use crate::error::{Error, Kind, Result};
 /// Not all of it could be written: the disk is full, or who reads it has ended.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(lost)
+    is_open().and_then(|()| out.write_all(text.as_bytes())).and_then(|()| out.flush()).map_err(lost)
+}
+
+/// Whether there is a standard output to write to.
+pub(super) fn is_open() -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if ticket_host_worker::output_was_closed() {
+        return Err(std::io::Error::other("it is closed"));
+    }
+    Ok(())
 }
 
 /// Prints a JSON value on lines of its own.

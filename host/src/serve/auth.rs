@@ -24,12 +24,21 @@ struct Known {
 
 impl Auth {
     /// # Errors
-    /// A settings error: a token can't be read.
+    /// A settings error: a token can't be read, or two are the same.
     pub(super) fn new(config: &ServeConfig) -> Result<Auth> {
-        let known = |token: &crate::config::TokenConfig| {
-            Ok(Known { digest: token.digest()?, scopes: token.scopes.clone() })
-        };
-        Ok(Auth { tokens: config.tokens.iter().map(known).collect::<Result<_>>()? })
+        let mut tokens: Vec<Known> = Vec::new();
+        for token in &config.tokens {
+            let digest = token.digest()?;
+            if let Some(other) = tokens.iter().position(|known| known.digest == digest) {
+                let (name, other) = (&token.name, &config.tokens[other].name);
+                return Err(Error::settings(format!(
+                    "serve.tokens.{name} is the same token as serve.tokens.{other}"
+                ))
+                .help("give each client a token of its own; one token can have several scopes"));
+            }
+            tokens.push(Known { digest, scopes: token.scopes.clone() });
+        }
+        Ok(Auth { tokens })
     }
 
     pub(super) fn is_open(&self) -> bool {

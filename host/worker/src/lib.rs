@@ -26,3 +26,5 @@ pub use digest::Digest;
 #[cfg(unix)]
 pub use keeper::KEEP;
 pub use process::{ARGUMENT, main};
+#[cfg(target_os = "linux")]
+pub use stdio::output_was_closed;

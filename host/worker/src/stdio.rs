@@ -1,4 +1,4 @@
-//! Takes the standard handles away from the plugin.
+//! The standard handles: whether there was a standard output at all, and how a plugin is kept from them.
 //!
 //! A worker is started with the pipes to and from the host as its standard input and output. Before any code of
 //! the plugin runs they are moved to other descriptors: what the plugin prints goes to standard error, and when
@@ -6,6 +6,39 @@
 
 use std::fs::File;
 use std::io;
+
+#[cfg(target_os = "linux")]
+pub use closed::output_was_closed;
+
+/// Before main(), Rust's runtime opens /dev/null in the place of a standard handle that is closed. Only what runs earlier can
+/// see that.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod closed {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static CLOSED: AtomicBool = AtomicBool::new(false);
+
+    /// Whether the program was started without a standard output.
+    pub fn output_was_closed() -> bool {
+        // What nobody names may be left out of the program.
+        std::hint::black_box(&LOOK);
+        CLOSED.load(Ordering::Relaxed)
+    }
+
+    // SAFETY: the loader calls each function whose address is in this section once, before main(), with arguments that this
+    // one may leave where they are. It uses nothing of Rust's runtime.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static LOOK: extern "C" fn() = look;
+
+    extern "C" fn look() {
+        // SAFETY: the call takes no pointers, and changes nothing.
+        if unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } < 0 {
+            CLOSED.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Gives the pipe from the host and the pipe to it. The standard handles are the plugin's from then on.
 #[cfg(unix)]

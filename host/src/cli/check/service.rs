@@ -61,7 +61,7 @@ async fn listening(config: &ServeConfig, may_be_ours: bool) -> Vec<Row> {
     match serve::may_listen(config) {
         // It is about a token that was told above.
         Err(_) if !rows.is_empty() => {}
-        Err(error) => rows.push(Row::failed("listen", &error)),
+        Err(error) => rows.push(Row::failed("tokens", &error)),
         Ok(()) if names.is_empty() => {
             let everybody = "there are none: everybody on this machine may ask, and nobody else";
             rows.push(Row::note("tokens", everybody));
