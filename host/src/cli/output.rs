@@ -7,6 +7,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
+use crate::terminal::safe_json;
 
 /// Prints to standard output.
 ///
@@ -22,7 +23,7 @@ pub(super) fn print(text: &str) -> Result<()> {
 /// # Errors
 /// As those of [`print`].
 pub(super) fn print_json(value: &Value) -> Result<()> {
-    print(&format!("{value:#}\n"))
+    print(&safe_json(&format!("{value:#}\n")))
 }
 
 /// The error for an answer that could not be written.

@@ -10,7 +10,7 @@ use crate::cli::output::print;
 use crate::error::Result;
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
-use crate::terminal::line;
+use crate::terminal::{line, safe_json};
 
 /// Tickets that are listed if nobody says how many.
 const LIMIT: i64 = 100;
@@ -113,7 +113,7 @@ fn json_rows(page: Vec<Job>, is_first: bool) -> String {
     let mut out = if is_first { "{\"tickets\": [".to_owned() } else { String::new() };
     for (nth, job) in page.into_iter().enumerate() {
         out.push_str(if is_first && nth == 0 { "\n" } else { ",\n" });
-        out.push_str(&json!(JobView::from(job)).to_string());
+        out.push_str(&safe_json(&json!(JobView::from(job)).to_string()));
     }
     out
 }
@@ -207,6 +207,12 @@ mod tests {
             failure: None,
             tell_argus: None,
         }
+    }
+
+    #[test]
+    fn rows_as_json_have_escapes_for_what_a_terminal_would_do() {
+        let rows = json_rows(vec![job(1, State::Queued, "n\u{202e}\u{2028}v")], true);
+        assert!(rows.contains("n\\u202e\\u2028v"), "{rows}");
     }
 
     #[test]
