@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::{counted, line, safe};
+use crate::terminal::{line, safe};
 use crate::worker::Missing;
 use output::{error_json, lost, print_json};
 
