@@ -238,8 +238,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
-        Command::Completions(completions) => completions::run(completions),
-        Command::Man(man) => man::run(man),
+        Command::Completions(completions) => completions::run(completions, arguments.json),
+        Command::Man(man) => man::run(man, arguments.json),
     }
 }
 

@@ -26,6 +26,14 @@ pub(super) fn print_json(value: &Value) -> Result<()> {
     print(&safe_json(&format!("{value:#}\n")))
 }
 
+/// Prints what is a text for programs, too, such as a script: as JSON, the member `text`.
+///
+/// # Errors
+/// As those of [`print`].
+pub(super) fn print_text(text: &str, as_json: bool) -> Result<()> {
+    if as_json { print_json(&json!({"text": text})) } else { print(text) }
+}
+
 /// The error for an answer that could not be written.
 pub(super) fn lost(cause: std::io::Error) -> Error {
     Error::new(Kind::Output, "the answer could not be written to standard output").cause(cause)

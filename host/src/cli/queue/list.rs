@@ -180,14 +180,15 @@ fn table(page: &[Job], is_first: bool) -> String {
     out
 }
 
+/// When a ticket is tried again, if it is.
+pub(super) fn next_try(job: &Job) -> Option<String> {
+    // While it is being made, `due_at` is when the host is given up on.
+    let due_at = job.due_at.filter(|_| job.state != State::Creating)?;
+    Some(if due_at == Timestamp::EPOCH { "now".to_owned() } else { due_at.second().rfc3339() })
+}
+
 fn cells(job: &Job) -> [String; 7] {
-    let next = match job.due_at {
-        // While it is being made, this is when the host is given up on.
-        Some(_) if job.state == State::Creating => "-".to_owned(),
-        Some(Timestamp::EPOCH) => "now".to_owned(),
-        Some(at) => at.second().rfc3339(),
-        None => "-".to_owned(),
-    };
+    let next = next_try(job).unwrap_or_else(|| "-".to_owned());
     let outcome = match (&job.ticket, &job.failure) {
         (Some(ticket), _) => ticket.url.clone(),
         (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
