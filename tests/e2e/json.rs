@@ -103,7 +103,8 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
 /// The commands that have none below them, with `-` between their words: each has a man page.
 fn commands(host: &Installation) -> BTreeSet<String> {
     let man = host.run(&["man", "all", "--json"]).ended(0).json();
-    let pages: Vec<&str> = man["files"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
+    let pages: Vec<&str> =
+        man["files"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
     assert!(pages.iter().all(|page| host.path("all").join(page).is_file()), "{pages:?}");
     let names = pages.iter().filter_map(|page| page.strip_prefix("ticket-host-"));
     let names: Vec<&str> = names.filter_map(|page| page.strip_suffix(".1")).collect();

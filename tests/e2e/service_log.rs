@@ -91,7 +91,8 @@ fn an_event_in_json_has_no_colours_though_a_terminal_shows_it() {
     host.config("nonsense = 1\n");
     let arguments = ["serve", "--log-format", "json"];
     let Some(seen) = crate::validate::on_a_terminal(&host, &arguments, 3) else { return };
-    let event: Value = serde_json::from_str(&seen).unwrap_or_else(|cause| panic!("{cause}: {seen}"));
+    let event: Value =
+        serde_json::from_str(&seen).unwrap_or_else(|cause| panic!("{cause}: {seen}"));
     let message = event["message"].as_str().unwrap();
     assert!(message.contains("nonsense") && !message.contains('\u{1b}'), "{message:?}");
 }

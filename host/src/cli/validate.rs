@@ -54,21 +54,23 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     if arguments.fuzz.is_some() || arguments.reproduce.is_some() {
         return fuzz(arguments, options, program.json).await;
     }
-    let (mut results, mut printed) = (Vec::new(), Ok(()));
+    let mut results = Vec::new();
     let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
     let mut progress = Progress::new(program.json);
-    validate::run(options, |event| match event {
-        Event::Begins { name, number, all } => progress.is_at(number, all, name),
-        Event::Ended(result) => {
-            progress.erase();
-            if !program.json && printed.is_ok() {
-                printed = print(&safe(&line(&result, width)));
+    validate::run(options, |event| {
+        match event {
+            Event::Begins { name, number, all } => progress.is_at(number, all, name),
+            Event::Ended(result) => {
+                progress.erase();
+                if !program.json {
+                    print(&safe(&line(&result, width)))?;
+                }
+                results.push(result);
             }
-            results.push(result);
         }
+        Ok(())
     })
     .await?;
-    printed?;
     let ok = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
     if program.json {
         print_json(&json!({"file": arguments.file, "ok": ok, "cases": results}))?;
