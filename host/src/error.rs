@@ -27,7 +27,9 @@ pub enum Kind {
     Import,
     /// The command line, or an incident, is not one that can be used.
     Usage,
-    /// The program's own answer could not be written; what was done is done. Only the command line has this kind.
+    /// The program's own answer could not be written; what was done is done. Only the command line has this kind, so that
+    /// nothing that is kept or that is answered over HTTP has it.
+    #[serde(skip_deserializing)]
     Output,
 }
 

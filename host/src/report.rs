@@ -14,13 +14,18 @@ pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// An error as a person reads it: what failed, which line of the config it is about, why, whether there
-/// may be a ticket all the same, and what to do.
+/// An error as a person reads it: what failed, which line of the config it is about, why, whether there may be a ticket
+/// all the same, and what to do. A log is no place for colours: it may be read by a program.
 pub(crate) fn text(error: &Error) -> String {
+    text_in(error, false)
+}
+
+/// As [`text`], with the lines of the config in colours if `colour` is set.
+pub(crate) fn text_in(error: &Error, colour: bool) -> String {
     let mut out = format!("error: {}\n", safe(&error.message));
     if let Some(snippet) = &error.snippet {
         let theme =
-            if colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+            if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let diagnostic = miette::MietteDiagnostic::new("")
             .with_label(LabeledSpan::underline(snippet.span.clone()));
         let source = NamedSource::new(&snippet.file, snippet.text.to_string());
@@ -55,4 +60,19 @@ pub(crate) fn text(error: &Error) -> String {
         out.push_str(&format!("  help: {}\n", safe(help)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Snippet;
+
+    #[test]
+    fn only_who_asks_for_colours_gets_them() {
+        let mut error = Error::settings("it is wrong");
+        let file = "config.toml".to_owned();
+        error.snippet = Some(Box::new(Snippet { file, text: "a = 1\n".into(), span: 4..5 }));
+        assert!(text_in(&error, true).contains("\u{1b}["), "{}", text_in(&error, true));
+        assert!(!text(&error).contains('\u{1b}') && text(&error).contains("a = 1"));
+    }
 }

@@ -20,8 +20,22 @@ pub(crate) fn safe(text: &str) -> String {
     out
 }
 
+/// The same JSON, with escapes for what a terminal would do, or what some programs take for the end of a line. It can only
+/// stand within strings.
+pub(crate) fn safe_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmful(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Whether a character in the midst of a text could move the cursor, reorder the line, or end it.
-pub(crate) fn is_harmful(c: char) -> bool {
+fn is_harmful(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -53,6 +67,16 @@ mod tests {
         assert_eq!(super::cut("abc", 3), "abc");
         assert_eq!(super::cut("aæb", 2), "a ... (3 bytes more)");
         assert_eq!(super::cut("ab", 1), "a ... (1 byte more)");
+    }
+
+    #[test]
+    fn json_with_escapes_for_what_is_harmful_means_the_same() {
+        let value = serde_json::json!({"a\u{202e}": "\u{1b}[2J\u{85}\u{2028}b\r\nc\td\u{1f525}"});
+        for json in [value.to_string(), format!("{value:#}\n")] {
+            let safe = super::safe_json(&json);
+            assert_eq!(safe.chars().find(|c| super::is_harmful(*c)), None, "{safe}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value, "{safe}");
+        }
     }
 
     #[test]

@@ -33,8 +33,9 @@ fn error_beside_local(installation: &Installation) -> String {
     // Whoever asks for a plugin that isn't there is told which library is broken.
     let run = installation.create("plugin-closed", &["--backend", "bad"]).ended(7);
     let list = installation.run(&["plugins", "list", "--json"]).ended(0).json();
-    let broken = list.as_array().unwrap().iter().find(|entry| entry["usable"] == false).unwrap();
-    let error = broken["error"].as_str().unwrap().to_owned();
+    let plugins = list["plugins"].as_array().unwrap();
+    let broken = plugins.iter().find(|entry| entry["ok"] == false).unwrap();
+    let error = broken["error"]["message"].as_str().unwrap().to_owned();
     assert!(run.stderr.contains(&error), "{error:?} is not in:\n{}", run.stderr);
     error
 }

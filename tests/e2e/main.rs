@@ -22,6 +22,7 @@ mod forges;
 mod grants;
 mod install;
 mod jira;
+mod json;
 mod libraries;
 mod output;
 #[cfg(target_os = "linux")]

@@ -448,9 +448,20 @@ fn a_person_retries_and_cancels_over_http_and_on_the_command_line() {
     host.run(&["queue", "cancel", "1"]).ended(2).says("can't be cancelled: it is created");
     host.run(&["queue", "show", "99"]).ended(2).says("there is no ticket 99");
     drop(service);
-    let shown = host.run(&["queue", "show", "2"]).ended(0).json();
+    let shown = host.run(&["queue", "show", "2", "--json"]).ended(0).json();
     assert_eq!(shown["history"].as_array().unwrap().len(), 2);
     assert_eq!(shown["history"][0]["error"]["kind"], "creation");
+    let text = host.run(&["queue", "show", "2"]).ended(0).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "ticket 2: created", "{text}");
+    let url = format!("  ticket    {}", ticket_of("nav#2"));
+    for line in ["  backend   b", "  key       nav#2", "  tries     2", &url] {
+        assert!(lines.contains(&line), "no {line:?} in:\n{text}");
+    }
+    let [.., first, last] = lines[..] else { panic!("{text}") };
+    let (started, _) = shown["history"][0]["started_at"].as_str().unwrap().split_at(19);
+    assert!(first.starts_with(&format!("  1  {started}")) && first.contains("failed: "), "{text}");
+    assert!(last.starts_with("  2  ") && last.ends_with("created"), "{text}");
 }
 
 #[test]
@@ -512,6 +523,10 @@ fn the_openapi_document_lists_every_path() {
     let service = host.serve();
     let document = service.get("/openapi.json").is(200).json();
     assert_eq!(document["openapi"], "3.1.0");
+    // Each kind that an answer can have, and none that only the command line has.
+    let kinds = &document["components"]["schemas"]["Kind"]["enum"];
+    let all = ["settings", "client", "creation", "plugin", "import", "usage"];
+    assert_eq!(*kinds, json!(all));
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     assert_eq!(
         paths,

@@ -83,3 +83,16 @@ fn in_json_each_line_is_an_event_and_so_is_why_the_service_ends() {
     assert!(last["message"].as_str().unwrap().contains("nonsense"), "{last}");
     host.run(&["serve", "--log-format", "xml"]).ended(2).says("[possible values: text, json]");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_event_in_json_has_no_colours_though_a_terminal_shows_it() {
+    let host = host();
+    host.config("nonsense = 1\n");
+    let arguments = ["serve", "--log-format", "json"];
+    let Some(seen) = crate::validate::on_a_terminal(&host, &arguments, 3) else { return };
+    let event: Value =
+        serde_json::from_str(&seen).unwrap_or_else(|cause| panic!("{cause}: {seen}"));
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains("nonsense") && !message.contains('\u{1b}'), "{message:?}");
+}

@@ -145,9 +145,9 @@ fn fuzzing_finds_what_crashes_and_its_seed_finds_it_again() {
     assert!(again.contains("was ended by signal 6"), "{again}");
 }
 
-/// What a terminal gets to see while this program runs there.
+/// What a terminal gets to see while this program runs there, until it ends with this code.
 #[cfg(target_os = "linux")]
-fn on_a_terminal(host: &Installation, arguments: &[&str]) -> Option<String> {
+pub(crate) fn on_a_terminal(host: &Installation, arguments: &[&str], code: i32) -> Option<String> {
     let program = host.command(arguments);
     let words = [program.get_program()].into_iter().chain(program.get_args());
     let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap()));
@@ -160,7 +160,7 @@ fn on_a_terminal(host: &Installation, arguments: &[&str]) -> Option<String> {
         return None;
     }
     let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     Some(String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"))
 }
 
@@ -178,7 +178,7 @@ fn who_watches_on_a_terminal_sees_which_case_runs_and_nothing_of_it_is_left() {
     let webhook = c_plugin("webhook");
     let some =
         ["plugins", "validate", webhook.to_str().unwrap(), "--only", "table", "--only", "symbol"];
-    let Some(seen) = on_a_terminal(&host, &some) else { return };
+    let Some(seen) = on_a_terminal(&host, &some, 0) else { return };
     assert!(
         seen.contains("\r\x1b[K1/2 symbol\r") && seen.contains("\r\x1b[K2/2 table\r"),
         "{seen:?}"
@@ -186,9 +186,9 @@ fn who_watches_on_a_terminal_sees_which_case_runs_and_nothing_of_it_is_left() {
     let piped = host.run(&some).ended(0);
     assert_eq!((left(&seen), piped.stderr), (piped.stdout, String::new()));
     let json = [&some[..], &["--json"]].concat();
-    assert_eq!(on_a_terminal(&host, &json).unwrap(), host.run(&json).ended(0).stdout);
+    assert_eq!(on_a_terminal(&host, &json, 0).unwrap(), host.run(&json).ended(0).stdout);
     let install = ["plugins", "install", webhook.to_str().unwrap()];
-    let seen = on_a_terminal(&host, &install).unwrap();
+    let seen = on_a_terminal(&host, &install, 0).unwrap();
     assert!(seen.contains("\r\x1b[K1/30 symbol\r") && seen.contains("/30 "), "{seen:?}");
     let left = left(&seen);
     assert!(left.starts_with("webhook 0.1.0: ") && left.lines().count() == 1, "{left}");

@@ -6,6 +6,7 @@ mod service;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use self::row::{Row, first_failure, json_of};
@@ -44,9 +45,9 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None if config.backends.is_empty() => vec![meant(&config, None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
-    let host = heading(&config, program);
+    let host = Host::of(&config, program);
     if !program.json {
-        print(&host.iter().map(Row::heading).collect::<String>())?;
+        print(&host.text())?;
     }
     let mut backends = Vec::new();
     for name in names {
@@ -76,7 +77,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         print_json(&json!({
             "ok": first.is_none(),
             "offline": arguments.offline,
-            "host": json_of(&host),
+            "host": host,
             "backends": backends,
             "service": sections,
         }))?;
@@ -127,15 +128,26 @@ impl Checked {
     }
 }
 
-/// Which config and which store are looked at, and by whom.
-fn heading(config: &Config, program: &super::Arguments) -> Vec<Row> {
-    let mut rows = vec![
-        Row::note("config", config.source()),
-        Row::note("store", config.queue.path.display().to_string()),
-    ];
-    rows.extend(program.shadowed(config).into_iter().map(|shadowed| Row::note("", shadowed)));
-    rows.extend(root_note());
-    rows
+/// Which config and which store are looked at, and what there is to know of who looks.
+#[derive(Serialize)]
+struct Host {
+    config: String,
+    store: String,
+    notes: Vec<String>,
+}
+
+impl Host {
+    fn of(config: &Config, program: &super::Arguments) -> Host {
+        let mut notes = program.shadowed(config);
+        notes.extend(root_note());
+        Host { config: config.source(), store: config.queue.path.display().to_string(), notes }
+    }
+
+    fn text(&self) -> String {
+        let Host { config, store, notes } = self;
+        let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
+        safe(&format!("config: {config}\nstore: {store}\n{notes}"))
+    }
 }
 
 async fn check(
@@ -163,14 +175,14 @@ async fn check(
 }
 
 /// A note if the host runs as root.
-fn root_note() -> Option<Row> {
+fn root_note() -> Option<String> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
-        return Some(Row::note(
-            "",
+        return Some(
             "the host runs as root, which it doesn't need; run it as a user of its own, as the service of the \
-             Debian package does (User=ticket-host)",
-        ));
+             Debian package does (User=ticket-host)"
+                .to_owned(),
+        );
     }
     None
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::output::print;
+use super::output::print_text;
 use crate::error::Result;
 
 /// Prints a shell's completions of this program. Write them to where the shell looks for them: for bash to
@@ -21,8 +21,8 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    print(&script(arguments.shell))?;
+pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
+    print_text(&script(arguments.shell), as_json)?;
     Ok(ExitCode::SUCCESS)
 }
 

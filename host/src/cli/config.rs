@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::{print, print_json};
+use super::output::{print_json, print_text};
 use crate::config;
 use crate::error::Result;
 
@@ -33,7 +33,7 @@ As the first line of the config file beside it, for taplo and Even Better TOML:
 pub(super) fn run(command: &Command, as_json: bool) -> Result<ExitCode> {
     match command {
         Command::Schema => print_json(&config::schema())?,
-        Command::Reference => print(&config::reference())?,
+        Command::Reference => print_text(&config::reference(), as_json)?,
         Command::Import(arguments) => import::run(arguments, as_json)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -60,12 +60,15 @@ pub(super) async fn install(
     let mut broken = Vec::new();
     let options = Options { library: &staged.library, settings, in_process: false, only: &[] };
     let mut progress = Progress::new(program.json);
-    validate::run(options, |event| match event {
-        Event::Begins { name, number, all } => progress.is_at(number, all, name),
-        Event::Ended(result) if matches!(result.grade, Grade::Fail | Grade::Crash) => {
-            broken.push(format!("  {}: {}", result.name, result.message));
+    validate::run(options, |event| {
+        match event {
+            Event::Begins { name, number, all } => progress.is_at(number, all, name),
+            Event::Ended(result) if matches!(result.grade, Grade::Fail | Grade::Crash) => {
+                broken.push(format!("  {}: {}", result.name, result.message));
+            }
+            Event::Ended(_) => {}
         }
-        Event::Ended(_) => {}
+        Ok(())
     })
     .await?;
     progress.erase();

@@ -1,10 +1,13 @@
 //! `ticket-host man`: the man pages, made of what `--help` says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use serde_json::json;
 
+use super::output::print_json;
 use crate::error::{Error, Result};
 
 /// Writes the man pages: ticket-host.1, and a page for each command, like ticket-host-queue-list.1.
@@ -15,15 +18,29 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
     let directory = &arguments.directory;
+    let mut program = super::Arguments::command().disable_help_subcommand(true);
+    program.build();
+    let mut files = Vec::new();
     std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(super::Arguments::command(), directory))
+        .and_then(|()| write(&program, directory, &mut files))
         .map_err(|cause| {
             let what = format!("the man pages can't be written to {}", directory.display());
             Error::usage(what).cause(cause).help("name another directory")
         })?;
+    if as_json {
+        print_json(&json!({"directory": directory.display().to_string(), "files": files}))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command and those of the commands below it, and adds their names to `files`.
+fn write(command: &Command, directory: &Path, files: &mut Vec<String>) -> std::io::Result<()> {
+    let page = Man::new(command.clone());
+    page.generate_to(directory)?;
+    files.push(page.get_filename());
+    command.get_subcommands().try_for_each(|below| write(below, directory, files))
 }
 
 #[cfg(test)]
@@ -42,7 +59,7 @@ mod tests {
         }
         let scratch = tempfile::tempdir().expect("a directory");
         let directory = scratch.path().join("man1");
-        run(&Arguments { directory: directory.clone() }).expect("pages");
+        run(&Arguments { directory: directory.clone() }, false).expect("pages");
         expect(&super::super::Arguments::command(), "ticket-host", &directory);
     }
 }

@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
 use crate::setup::{self, Sources};
-use crate::terminal::{counted, line, safe};
+use crate::terminal::{line, safe};
 use crate::worker::Missing;
 use output::{error_json, lost, print_json};
 
@@ -127,7 +127,7 @@ enum Command {
 
 /// Runs the program's command line.
 pub fn main() -> ExitCode {
-    keep_memory_private();
+    let private = keep_memory_private();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(instead) => return say_instead(&instead),
@@ -143,6 +143,9 @@ pub fn main() -> ExitCode {
         _ => LevelFilter::DEBUG,
     };
     log::start(level, layout);
+    if let Err(lack) = private {
+        tracing::warn!("{lack}");
+    }
     // A command waits for one plugin: one thread is enough for that, and hears of its answer at once,
     // without another thread that would have to wake it.
     let mut builder = if serves {
@@ -150,31 +153,27 @@ pub fn main() -> ExitCode {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime = match builder.enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(cause) => {
-            eprintln!("error: the program can't wait for its plugins: {cause}");
-            return ExitCode::FAILURE;
+    let result = match builder.enable_all().build() {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(&arguments));
+            // A plugin in this process that doesn't return must not keep the program from ending.
+            runtime.shutdown_background();
+            result
         }
+        Err(cause) => Err(Error::plugin("the program can't wait for its plugins").cause(cause)),
     };
-    let result = runtime.block_on(run(&arguments));
-    // A plugin in this process that doesn't return must not keep the program from ending.
-    runtime.shutdown_background();
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            // Where the answer could not be written, the error can't be either.
-            if arguments.json && error.kind != Kind::Output {
-                print_error(&error);
-            }
-            if serves {
-                log::last_words(&error);
-            } else {
-                report(&error);
-            }
-            ExitCode::from(error.kind.exit_code())
+    result.unwrap_or_else(|error| {
+        // Where the answer could not be written, the error can't be either.
+        if arguments.json && error.kind != Kind::Output {
+            print_error(&error);
         }
-    }
+        if serves {
+            log::last_words(&error);
+        } else {
+            report(&error);
+        }
+        ExitCode::from(error.kind.exit_code())
+    })
 }
 
 /// What clap has to say instead of arguments: a help text, the version, or what is wrong with the command line.
@@ -209,7 +208,10 @@ fn print_error(error: &Error) {
 
 /// Keeps the secrets that are going to be in this process's memory from core dumps, and from other processes of the
 /// same user.
-fn keep_memory_private() {
+///
+/// # Errors
+/// A sentence for the log, which has not begun when this is done.
+fn keep_memory_private() -> std::result::Result<(), String> {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
@@ -218,12 +220,13 @@ fn keep_memory_private() {
             let none = Rlimit { current: Some(0), maximum: Some(0) };
             process::setrlimit(Resource::Core, none)
         });
-        if let Err(cause) = done {
-            warn(&format!(
+        done.map_err(|cause| {
+            format!(
                 "core dumps can't be turned off ({cause}): one of this program would hold secrets"
-            ));
-        }
+            )
+        })?;
     }
+    Ok(())
 }
 
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -235,8 +238,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
-        Command::Completions(completions) => completions::run(completions),
-        Command::Man(man) => man::run(man),
+        Command::Completions(completions) => completions::run(completions, arguments.json),
+        Command::Man(man) => man::run(man, arguments.json),
     }
 }
 
@@ -308,7 +311,7 @@ fn note(text: &str) {
 
 fn report(error: &Error) {
     let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(report::text(error).as_bytes());
+    let _ = stderr.write_all(report::text_in(error, report::colour()).as_bytes());
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Snippet};
+use crate::terminal::safe_json;
 
 /// Prints to standard output.
 ///
@@ -31,7 +32,15 @@ pub(super) fn is_open() -> std::io::Result<()> {
 /// # Errors
 /// As those of [`print`].
 pub(super) fn print_json(value: &Value) -> Result<()> {
-    print(&format!("{value:#}\n"))
+    print(&safe_json(&format!("{value:#}\n")))
+}
+
+/// Prints what is a text for programs, too, such as a script: as JSON, the member `text`.
+///
+/// # Errors
+/// As those of [`print`].
+pub(super) fn print_text(text: &str, as_json: bool) -> Result<()> {
+    if as_json { print_json(&json!({"text": text})) } else { print(text) }
 }
 
 /// The error for an answer that could not be written.
@@ -54,5 +63,33 @@ pub(super) fn error_json(error: &Error) -> Value {
         "help": error.help,
         "retry": error.retry,
         "retry_after_ms": error.retry_after.map(|wait| wait.as_millis() as u64),
+        "at": error.snippet.as_deref().map(place),
     })
+}
+
+/// What an error is about: a file, and a line and a character in it, counted from 1. No text of the file, which may be a
+/// secret of the operator's.
+fn place(snippet: &Snippet) -> Value {
+    let before = &snippet.text[..snippet.text.floor_char_boundary(snippet.span.start)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    json!({"file": snippet.file, "line": line, "column": column})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_counted_from_one_in_lines_and_characters() {
+        let text = "a = 1\næø = 2\n";
+        for (start, line, column) in
+            [(0, 1, 1), (4, 1, 5), (6, 2, 1), (11, 2, 4), (text.len(), 3, 1), (99, 3, 1)]
+        {
+            let snippet =
+                Snippet { file: "config.toml".to_owned(), text: text.into(), span: start..start };
+            let expected = json!({"file": "config.toml", "line": line, "column": column});
+            assert_eq!(place(&snippet), expected, "{start}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::output::{print, print_json};
+use super::output::{error_json, print, print_json};
 use super::{install, new, validate};
 use crate::backend::schema;
 use crate::config::Config;
@@ -183,15 +183,15 @@ fn list_json(catalog: &Catalog) -> Value {
                 "file": path,
             });
             let unused = unused(catalog, plugin);
-            entry["usable"] = unused.is_none().into();
+            entry["ok"] = unused.is_none().into();
             if let Some(why) = unused {
                 entry["unused"] = why.into();
             }
             entry
         }
-        Err(error) => json!({"file": path, "usable": false, "error": error.to_string()}),
+        Err(error) => json!({"file": path, "ok": false, "error": error_json(error)}),
     });
-    entries.collect()
+    json!({"plugins": entries.collect::<Vec<_>>()})
 }
 
 fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {

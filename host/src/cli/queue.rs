@@ -1,6 +1,7 @@
 //! `ticket-host queue`: what was accepted and what became of it, on the store itself.
 
 mod list;
+mod show;
 
 use std::process::ExitCode;
 
@@ -17,7 +18,8 @@ const PAGE: i64 = 500;
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  ticket-host queue show 17";
+  ticket-host queue show 17
+  ticket-host queue show 17 --json";
 const RETRY_EXAMPLES: &str = "\
 Examples:
   ticket-host queue retry 17 18
@@ -30,7 +32,7 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     List(list::Arguments),
-    /// Show one ticket with all its tries, as JSON
+    /// Show one ticket with all its tries. Times are in UTC
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// Its number, as `queue list` shows it
@@ -87,11 +89,15 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
     match command {
-        Command::List(list) => list::run(&store, list, program.json).await?,
+        Command::List(list) => return list::run(&store, list, program.json).await,
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
-            let view = JobView::with(job, store.attempts(*id).await?);
-            print_json(&json!(view))?;
+            let attempts = store.attempts(*id).await?;
+            if program.json {
+                print_json(&json!(JobView::with(job, attempts)))?;
+            } else {
+                print(&show::text(&job, &attempts))?;
+            }
         }
         Command::Retry { which } => {
             let until = Timestamp::now() + settings.retry_for;

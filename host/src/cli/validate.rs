@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::counted;
-use super::output::{print, print_json};
+use super::output::{error_json, print, print_json};
 use super::progress::Progress;
-use crate::error::{Kind, Result};
-use crate::terminal::safe;
+use crate::error::{Error, Kind, Result};
+use crate::terminal::{counted, safe};
 use crate::validate::{self, CaseResult, Event, Fuzzed, Grade, Options, Settings};
 
 /// Check whether a plugin keeps the rules. The exit code is 0 if no case failed, and 6 if one did
@@ -55,29 +54,31 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     if arguments.fuzz.is_some() || arguments.reproduce.is_some() {
         return fuzz(arguments, options, program.json).await;
     }
-    let (mut results, mut printed) = (Vec::new(), Ok(()));
+    let mut results = Vec::new();
     let width = validate::cases().map(|case| case.name.len()).max().unwrap_or(0);
     let mut progress = Progress::new(program.json);
-    validate::run(options, |event| match event {
-        Event::Begins { name, number, all } => progress.is_at(number, all, name),
-        Event::Ended(result) => {
-            progress.erase();
-            if !program.json && printed.is_ok() {
-                printed = print(&safe(&line(&result, width)));
+    validate::run(options, |event| {
+        match event {
+            Event::Begins { name, number, all } => progress.is_at(number, all, name),
+            Event::Ended(result) => {
+                progress.erase();
+                if !program.json {
+                    print(&safe(&line(&result, width)))?;
+                }
+                results.push(result);
             }
-            results.push(result);
         }
+        Ok(())
     })
     .await?;
-    printed?;
-    let passed = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
+    let ok = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
     if program.json {
-        print_json(&json!({"file": arguments.file, "passed": passed, "cases": results}))?;
+        print_json(&json!({"file": arguments.file, "ok": ok, "cases": results}))?;
     } else {
         let grades = results.iter().map(|result| result.grade);
         print(&summary(&grades.collect::<Vec<_>>()))?;
     }
-    Ok(ExitCode::from(if passed { 0 } else { Kind::Plugin.exit_code() }))
+    Ok(ExitCode::from(if ok { 0 } else { Kind::Plugin.exit_code() }))
 }
 
 /// The last line: how the cases ended, together.
@@ -109,11 +110,13 @@ async fn fuzz(arguments: &Arguments, options: Options<'_>, as_json: bool) -> Res
     }
     match validate::fuzz(options, arguments.fuzz, seed).await {
         Fuzzed::KeptTheRules { calls } if as_json => {
-            print_json(&json!({"passed": true, "seed": seed, "calls": calls}))?;
+            print_json(&json!({"ok": true, "seed": seed, "calls": calls}))?;
             Ok(ExitCode::SUCCESS)
         }
         Fuzzed::BrokeARule { seed, what } if as_json => {
-            print_json(&json!({"passed": false, "seed": seed, "message": what}))?;
+            let error = Error::plugin(what)
+                .help(format!("to make the same call again: --reproduce {seed}"));
+            print_json(&json!({"ok": false, "seed": seed, "error": error_json(&error)}))?;
             Ok(ExitCode::from(Kind::Plugin.exit_code()))
         }
         Fuzzed::KeptTheRules { calls } => {

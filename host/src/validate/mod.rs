@@ -116,8 +116,11 @@ pub(crate) enum Event<'a> {
 /// Runs the cases, and tells `hear` of each when it begins and when it has ended.
 ///
 /// # Errors
-/// A usage error if `only` has a name that no case has.
-pub(crate) async fn run(options: Options<'_>, mut hear: impl FnMut(Event<'_>)) -> Result<()> {
+/// A usage error if `only` has a name that no case has; what `hear` fails with, after which no case is run.
+pub(crate) async fn run(
+    options: Options<'_>,
+    mut hear: impl FnMut(Event<'_>) -> Result<()>,
+) -> Result<()> {
     if let Some(unknown) = options.only.iter().find(|name| !cases().any(|case| case.name == *name))
     {
         let names: Vec<&str> = cases().map(|case| case.name).collect();
@@ -129,12 +132,12 @@ pub(crate) async fn run(options: Options<'_>, mut hear: impl FnMut(Event<'_>)) -
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     let cases: Vec<_> = cases().filter(|case| wanted(case.name)).collect();
     for (index, case) in cases.iter().enumerate() {
-        hear(Event::Begins { name: case.name, number: index + 1, all: cases.len() });
+        hear(Event::Begins { name: case.name, number: index + 1, all: cases.len() })?;
         let (grade, message) = match (case.run)(&mut bench).await {
             Ok(()) => (Grade::Pass, String::new()),
             Err(verdict) => (verdict.grade, verdict.message),
         };
-        hear(Event::Ended(CaseResult { name: case.name, demands: case.demands, grade, message }));
+        hear(Event::Ended(CaseResult { name: case.name, demands: case.demands, grade, message }))?;
     }
     Ok(())
 }
@@ -144,4 +147,25 @@ pub(crate) async fn run(options: Options<'_>, mut hear: impl FnMut(Event<'_>)) -
 pub(crate) async fn fuzz(options: Options<'_>, seconds: Option<u64>, seed: u64) -> Fuzzed {
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
     fuzz::run(&mut bench, seconds, seed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_case_is_run_for_who_can_hear_of_none() {
+        let library = Path::new("/nowhere.so");
+        let options = Options { library, settings: None, in_process: true, only: &[] };
+        let mut begun = 0;
+        let ended = run(options, |event| match event {
+            Event::Begins { .. } => {
+                begun += 1;
+                Ok(())
+            }
+            Event::Ended(_) => Err(Error::usage("it was lost")),
+        });
+        assert_eq!(ended.await.unwrap_err().message, "it was lost");
+        assert_eq!(begun, 1);
+    }
 }

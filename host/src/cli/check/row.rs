@@ -86,12 +86,6 @@ impl Row {
         safe(&out)
     }
 
-    /// The row above all others, of what is looked at.
-    pub(super) fn heading(&self) -> String {
-        let mark = if self.name.is_empty() { "note: " } else { "" };
-        safe(&format!("{mark}{}\n", self.words()))
-    }
-
     fn words(&self) -> String {
         match self.name.as_str() {
             "" => self.detail.clone(),

@@ -1,16 +1,17 @@
 //! `ticket-host queue list`: what was accepted, newest first, as a table or as JSON.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::{PAGE, Which};
-use crate::cli::note;
-use crate::cli::output::print;
-use crate::error::Result;
+use crate::cli::output::{error_json, print};
+use crate::cli::{note, report};
+use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
-use crate::terminal::line;
+use crate::terminal::{line, safe_json};
 
 /// Tickets that are listed if nobody says how many.
 const LIMIT: i64 = 100;
@@ -70,21 +71,59 @@ fn limit(text: &str) -> std::result::Result<i64, String> {
     }
 }
 
-/// Reads the list page by page and prints each, so that a list has no bound of its own.
-pub(super) async fn run(store: &Sqlite, arguments: &Arguments, as_json: bool) -> Result<()> {
+/// Prints the list. JSON that has begun is ended whatever becomes of the store: then it tells of the error itself.
+pub(super) async fn run(store: &Sqlite, arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
+    let read = async |filter: &Filter| Ok(store.list(filter).await?);
     let limit = arguments.limit.unwrap_or(LIMIT);
-    let mut left = if arguments.all { i64::MAX } else { limit };
-    let mut filter = Filter {
-        since: arguments.since,
-        cursor: Cursor::Before(i64::MAX),
-        ..arguments.which.filter()
-    };
-    let mut is_first = true;
-    let more = loop {
+    let most = if arguments.all { i64::MAX } else { limit };
+    let filter = Filter { since: arguments.since, ..arguments.which.filter() };
+    let Listed { more, broke } = pages(read, filter, most, as_json, print).await?;
+    if as_json {
+        print(&end_of_json(more, broke.as_ref()))?;
+    }
+    match broke {
+        Some(error) => {
+            report(&error);
+            return Ok(ExitCode::from(error.kind.exit_code()));
+        }
+        None if more && !as_json => note(&format!(
+            "these are the newest {limit}, and there are more: --limit N shows so many, --all shows all"
+        )),
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How a list ended of which at least one page was printed.
+#[derive(Debug)]
+struct Listed {
+    more: bool,
+    /// Why the rest could not be read.
+    broke: Option<Error>,
+}
+
+/// Reads the newest `most` rows page by page and prints each, so that a list has no bound of its own.
+///
+/// # Errors
+/// The first page can't be read, or one can't be printed.
+async fn pages(
+    read: impl AsyncFn(&Filter) -> Result<Vec<Job>>,
+    mut filter: Filter,
+    most: i64,
+    as_json: bool,
+    print: impl Fn(&str) -> Result<()>,
+) -> Result<Listed> {
+    filter.cursor = Cursor::Before(i64::MAX);
+    let (mut left, mut is_first) = (most, true);
+    loop {
         let size = left.min(PAGE);
         // One more than is shown tells whether there is more.
         filter.most = size + 1;
-        let mut page = store.list(&filter).await?;
+        let mut page = match read(&filter).await {
+            Ok(page) => page,
+            Err(error) if is_first => return Err(error),
+            Err(error) => return Ok(Listed { more: true, broke: Some(error) }),
+        };
         let more = page.len() as i64 > size;
         page.truncate(size as usize);
         left -= page.len() as i64;
@@ -94,18 +133,15 @@ pub(super) async fn run(store: &Sqlite, arguments: &Arguments, as_json: bool) ->
         print(&if as_json { json_rows(page, is_first) } else { table(&page, is_first) })?;
         is_first = false;
         if !more || left == 0 {
-            break more;
+            return Ok(Listed { more, broke: None });
         }
-    };
-    if as_json {
-        return print(&format!("\n], \"more\": {more}}}\n"));
     }
-    if more {
-        note(&format!(
-            "these are the newest {limit}, and there are more: --limit N shows so many, --all shows all"
-        ));
-    }
-    Ok(())
+}
+
+/// What ends the list that [`json_rows`] begins.
+fn end_of_json(more: bool, broke: Option<&Error>) -> String {
+    let error = broke.map(|error| format!(", \"error\": {}", error_json(error)));
+    safe_json(&format!("\n], \"more\": {more}{}}}\n", error.unwrap_or_default()))
 }
 
 /// The rows of a page as JSON, a line each. The first page begins the list.
@@ -113,7 +149,7 @@ fn json_rows(page: Vec<Job>, is_first: bool) -> String {
     let mut out = if is_first { "{\"tickets\": [".to_owned() } else { String::new() };
     for (nth, job) in page.into_iter().enumerate() {
         out.push_str(if is_first && nth == 0 { "\n" } else { ",\n" });
-        out.push_str(&json!(JobView::from(job)).to_string());
+        out.push_str(&safe_json(&json!(JobView::from(job)).to_string()));
     }
     out
 }
@@ -144,14 +180,15 @@ fn table(page: &[Job], is_first: bool) -> String {
     out
 }
 
+/// When a ticket is tried again, if it is.
+pub(super) fn next_try(job: &Job) -> Option<String> {
+    // While it is being made, `due_at` is when the host is given up on.
+    let due_at = job.due_at.filter(|_| job.state != State::Creating)?;
+    Some(if due_at == Timestamp::EPOCH { "now".to_owned() } else { due_at.second().rfc3339() })
+}
+
 fn cells(job: &Job) -> [String; 7] {
-    let next = match job.due_at {
-        // While it is being made, this is when the host is given up on.
-        Some(_) if job.state == State::Creating => "-".to_owned(),
-        Some(Timestamp::EPOCH) => "now".to_owned(),
-        Some(at) => at.second().rfc3339(),
-        None => "-".to_owned(),
-    };
+    let next = next_try(job).unwrap_or_else(|| "-".to_owned());
     let outcome = match (&job.ticket, &job.failure) {
         (Some(ticket), _) => ticket.url.clone(),
         (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
@@ -207,6 +244,35 @@ mod tests {
             failure: None,
             tell_argus: None,
         }
+    }
+
+    #[test]
+    fn rows_as_json_have_escapes_for_what_a_terminal_would_do() {
+        let rows = json_rows(vec![job(1, State::Queued, "n\u{202e}\u{2028}v")], true);
+        assert!(rows.contains("n\\u202e\\u2028v"), "{rows}");
+    }
+
+    #[tokio::test]
+    async fn a_list_as_json_is_whole_though_the_store_breaks_after_its_first_page() {
+        let read = async |filter: &Filter| match filter.cursor {
+            Cursor::Before(i64::MAX) => {
+                Ok((0..filter.most).map(|nth| job(9999 - nth, State::Queued, "n")).collect())
+            }
+            _ => Err(Error::settings("the store is gone")),
+        };
+        let printed = std::cell::RefCell::new(String::new());
+        let print = |text: &str| {
+            printed.borrow_mut().push_str(text);
+            Ok(())
+        };
+        let listed = pages(read, Filter::default(), i64::MAX, true, print).await.unwrap();
+        let text = printed.into_inner() + &end_of_json(listed.more, listed.broke.as_ref());
+        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(list["tickets"].as_array().unwrap().len() as i64, PAGE);
+        assert_eq!((&list["more"], &list["error"]["kind"]), (&true.into(), &"settings".into()));
+        let broken = async |_: &Filter| Err(Error::settings("the store is gone"));
+        let nothing = pages(broken, Filter::default(), 1, true, |_| panic!("began")).await;
+        assert_eq!(nothing.unwrap_err().message, "the store is gone");
     }
 
     #[test]
