@@ -233,3 +233,26 @@ mod tests {
         }
     }
 }
+            // Something else stands where a table belongs.
+            "argus = \"hunter2-æ\"\n".to_owned(),
+            "backends = \"hunter2-æ\"\n".to_owned(),
+            "backends = [{ plugin = \"hunter2-æ\" }]\n".to_owned(),
+            "backends.a = \"hunter2-æ\"\n".to_owned(),
+            "limits = [\"hunter2-æ\"]\n".to_owned(),
+            "[serve]\ntokens = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens]\nargus = \"hunter2-æ\"\n".to_owned(),
+            format!("{BACKEND}template = \"hunter2-æ\"\n"),
+            format!("{BACKEND}information = \"hunter2-æ\"\n"),
+            format!("{BACKEND}permissions = \"hunter2-æ\"\n"),
+            // A setting that is unknown there, though it is known elsewhere, or is near one that is known.
+            format!("{BACKEND}key = \"hunter2-æ\"\n"),
+            format!("{BACKEND}tokens = \"hunter2-æ\"\n"),
+            format!("{BACKEND}url = \"hunter2-æ\"\n"),
+            format!("{BACKEND}plugn = \"hunter2-æ\"\n"),
+            "[backend.a]\nplugin = \"hunter2-æ\"\n".to_owned(),
+            // A token stands where its digest belongs, or what it may do.
+            "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\nscopes = []\n".to_owned(),
+            "[serve.tokens.x]\nscopes = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens.x]\ntoken = \"t\"\nscopes = [\"read\", \"hunter2-æ\"]\n".to_owned(),
+            format!("{BACKEND}sha256 = \"hunter2-æ\"\n"),

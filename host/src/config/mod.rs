@@ -12,6 +12,7 @@ mod environment;
 mod explain;
 mod file;
 pub mod grants;
+mod guess;
 mod json;
 mod limits;
 mod locations;

@@ -103,12 +103,8 @@ impl Source {
                 .help("`ticket-host config reference` describes the settings");
             return self.pointing(cause.span().unwrap_or(0..0), error);
         };
-        let unknown = mistakes.iter().flat_map(|mistake| mistake.hidden.iter().cloned());
-        let hidden: Vec<_> = self.hidden.iter().cloned().chain(unknown).collect();
-        let masked = mask::spans(text, &hidden).into();
-        let source = Source { file: self.file.clone(), masked, hidden: hidden.into() };
         let error = Error::settings(&first.message).help(&first.help);
-        source.pointing(first.span.clone(), error)
+        self.pointing(first.span.clone(), error)
     }
 
     /// `error`, with the lines that `span` is in.
