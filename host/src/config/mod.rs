@@ -42,7 +42,7 @@ pub use schema::schema;
 pub use secret::SecretSource;
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
 pub use settings::Config;
-pub use source::Setting;
+pub use source::BackendSetting;
 
 impl Config {
     /// Reads the file `named`, or else the first of the usual config files that exists, or else the
