@@ -1,5 +1,6 @@
 //! Where the config file and the store of `serve` are if nobody says where.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -30,9 +31,16 @@ pub(super) fn is_system_config(file: Option<&Path>) -> bool {
     file == Some(Path::new(SYSTEM_CONFIG))
 }
 
+/// Whether a config file is there. One that nobody can tell of, since this user may not enter its directory, counts as
+/// there: that it can't be read is an error then, where its settings would be ignored otherwise.
+pub(super) fn is_there(file: &Path) -> bool {
+    // A home that is no directory, such as /dev/null, holds no file.
+    file.try_exists().unwrap_or_else(|cause| cause.kind() != ErrorKind::NotADirectory)
+}
+
 /// The usual config files that are there and are not read, since `used` comes before them.
 pub fn shadowed(used: &Path) -> Vec<PathBuf> {
-    behind(config_files(), used).filter(|file| file.exists()).collect()
+    behind(config_files(), used).filter(|file| is_there(file)).collect()
 }
 
 /// What comes after `used` in the list.
@@ -60,5 +68,17 @@ mod tests {
         assert_eq!(behind("/home/a/c.toml"), [PathBuf::from("/etc/c.toml")]);
         assert_eq!(behind("/etc/c.toml"), Vec::<PathBuf>::new());
         assert_eq!(behind("/elsewhere/c.toml"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_config_file_of_which_nobody_can_tell_counts_as_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.toml");
+        assert!(!is_there(&file));
+        std::fs::write(&file, "").unwrap();
+        assert!(is_there(&file));
+        assert!(!is_there(&file.join("c.toml")), "in a file, which is no directory");
+        // The system refuses to look for such a name, for root too.
+        assert!(is_there(&directory.path().join("x".repeat(5000))));
     }
 }
