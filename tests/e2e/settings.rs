@@ -173,6 +173,15 @@ fn a_home_that_is_no_directory_holds_no_config() {
 }
 
 #[test]
+fn the_commands_about_plugins_tell_what_is_odd_about_the_config() {
+    let installation = Installation::new();
+    let mut command = installation.command(&["-v", "plugins", "list"]);
+    command.env("TICKET_PLUGIN", "rt");
+    let run = run(command, b"").ended(0).says("warning: TICKET_PLUGIN has no effect");
+    run.says(&format!("config: {}", installation.path("config.toml").display()));
+}
+
+#[test]
 fn an_error_in_a_template_points_at_its_very_line() {
     let installation = Installation::new();
     installation.add(&rust_plugin("local"));

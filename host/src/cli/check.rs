@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None if config.backends.is_empty() => vec![meant(&config, None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
-    let host = heading(&config, program);
+    let host = heading(&config);
     if !program.json {
         print(&host.iter().map(Row::heading).collect::<String>())?;
     }
@@ -128,12 +128,12 @@ impl Checked {
 }
 
 /// Which config and which store are looked at, and by whom.
-fn heading(config: &Config, program: &super::Arguments) -> Vec<Row> {
+fn heading(config: &Config) -> Vec<Row> {
     let mut rows = vec![
         Row::note("config", config.source()),
         Row::note("store", config.queue.path.display().to_string()),
     ];
-    rows.extend(program.shadowed(config).into_iter().map(|shadowed| Row::note("", shadowed)));
+    rows.extend(config.notes.iter().map(|note| Row::note("", note.clone())));
     rows.extend(root_note());
     rows
 }

@@ -96,7 +96,9 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
 /// The config, which names directories and keys of plugins, or None if there is none: plugins can be looked
 /// at without one. A config that is there and can't be used is an error all the same.
 fn config(program: &super::Arguments) -> Result<Option<Config>> {
-    Config::load_if_any(program.config.as_deref())
+    let config = Config::load_if_any(program.config.as_deref())?;
+    config.iter().for_each(super::tell);
+    Ok(config)
 }
 
 /// The plugin of a library that somebody vouches for.

@@ -134,6 +134,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         serve: ServeConfig::read(&source, base, raw.serve)?,
         queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
+        notes: Vec::new(),
         argus,
         backends,
     })
@@ -218,7 +219,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn who_may_not_read_the_file_is_told_to_run_as_one_who_may() {
         let help =
             |kind: ErrorKind| unreadable(Path::new("/etc/c.toml"), kind.into()).help.unwrap();
@@ -230,6 +230,7 @@ mod tests {
         assert!(help(ErrorKind::NotFound).contains("`ticket-host --config /etc/c.toml init`"));
     }
 
+    #[test]
     fn no_error_shows_a_secret() {
         for text in [
             format!("{BACKEND}secret = \"hunter2-æ\"\n"),
@@ -242,15 +243,6 @@ mod tests {
             format!("{BACKEND}secret = {{ token = \"\"\"\nhunter2-æ\nx\"\"\" }}\nnope = 1\n"),
             format!("{BACKEND}secret = {{ token = \"\"\"\nhunter2-æ\nx }}\n"),
             format!("{BACKEND}proxy = \"http://u:hunter2-æ@p\"\nconcurrency = 0\n"),
-        ] {
-            let error = refuse(&text);
-            let snippet = error.snippet.as_ref().unwrap();
-            let shown = format!("{error} {:?} {}", error.help, snippet.text);
-            assert!(!shown.contains("hunter2"), "{shown}");
-            assert_eq!(snippet.text.len(), text.len(), "spans still fit");
-        }
-    }
-}
             // Something else stands where a table belongs.
             "argus = \"hunter2-æ\"\n".to_owned(),
             "backends = \"hunter2-æ\"\n".to_owned(),
@@ -274,3 +266,12 @@ mod tests {
             "[serve.tokens.x]\nscopes = \"hunter2-æ\"\n".to_owned(),
             "[serve.tokens.x]\ntoken = \"t\"\nscopes = [\"read\", \"hunter2-æ\"]\n".to_owned(),
             format!("{BACKEND}sha256 = \"hunter2-æ\"\n"),
+        ] {
+            let error = refuse(&text);
+            let snippet = error.snippet.as_ref().unwrap();
+            let shown = format!("{error} {:?} {}", error.help, snippet.text);
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert_eq!(snippet.text.len(), text.len(), "spans still fit");
+        }
+    }
+}

@@ -38,14 +38,14 @@ pub(super) fn is_there(file: &Path) -> bool {
     file.try_exists().unwrap_or_else(|cause| cause.kind() != ErrorKind::NotADirectory)
 }
 
-/// The usual config files that are there and are not read, since `used` comes before them.
-pub fn shadowed(used: &Path) -> Vec<PathBuf> {
-    behind(config_files(), used).filter(|file| is_there(file)).collect()
-}
-
-/// What comes after `used` in the list.
-fn behind(files: Vec<PathBuf>, used: &Path) -> impl Iterator<Item = PathBuf> {
-    files.into_iter().skip_while(move |file| file != used).skip(1)
+/// A sentence for each of these config files that is there and is not read, since `used` comes before it.
+pub(super) fn shadowed(files: Vec<PathBuf>, used: &Path) -> Vec<String> {
+    let behind = files.into_iter().skip_while(|file| file != used).skip(1);
+    let told = behind.filter(|file| is_there(file)).map(|file| {
+        let (file, used) = (file.display(), used.display());
+        format!("{file} is not read, since {used} is there; --config names the one to read")
+    });
+    told.collect()
 }
 
 /// The store that goes with a config file: the machine's with the machine's file, else the user's own.
@@ -62,12 +62,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_config_file_shadows_those_that_come_after_it() {
-        let files = || ["/home/a/c.toml", "/etc/c.toml"].map(PathBuf::from).to_vec();
-        let behind = |used| behind(files(), Path::new(used)).collect::<Vec<_>>();
-        assert_eq!(behind("/home/a/c.toml"), [PathBuf::from("/etc/c.toml")]);
-        assert_eq!(behind("/etc/c.toml"), Vec::<PathBuf>::new());
-        assert_eq!(behind("/elsewhere/c.toml"), Vec::<PathBuf>::new());
+    fn a_config_file_shadows_those_that_come_after_it_and_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["a.toml", "b.toml", "c.toml"].map(|name| directory.path().join(name));
+        std::fs::write(&files[2], "").unwrap();
+        let told = |used: &Path| shadowed(files.to_vec(), used);
+        let [ref a, _, ref c] = files;
+        let (by, file) = (a.display(), c.display());
+        let sentence =
+            format!("{file} is not read, since {by} is there; --config names the one to read");
+        assert_eq!(told(a), [sentence]);
+        assert!(told(c).is_empty());
+        assert!(told(Path::new("/elsewhere/c.toml")).is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::error::Result;
 pub use argus::ArgusConfig;
 pub use backends::{BackendConfig, Isolation, LookFirst};
 pub use limits::WorkerLimits;
-pub use locations::{shadowed, user_file};
+pub use locations::user_file;
 pub use queue::QueueConfig;
 pub use reference::reference;
 pub use schema::schema;
@@ -67,6 +67,9 @@ impl Config {
         };
         let mut config = file::load(&path)?;
         config.warnings.extend(environment::unused(&config, &path, variable));
+        if named.is_none() {
+            config.notes = locations::shadowed(locations::config_files(), &path);
+        }
         Ok(Some(config))
     }
 }
