@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::config::{BackendConfig, Config, Setting, grants};
+use crate::config::{BackendConfig, BackendSetting, Config, grants};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
@@ -225,7 +225,7 @@ pub async fn backend(
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
     let plugin = catalog.find_for(&settings.plugin, settings.sha256).map_err(|error| {
-        settings.pointing(Setting::Plugin, error.at(&format!("backend {}", settings.name)))
+        settings.pointing(BackendSetting::Plugin, error.at(&format!("backend {}", settings.name)))
     })?;
     prepare(config, settings, catalog, plugin, missing, metrics).await
 }
@@ -240,7 +240,8 @@ async fn prepare(
 ) -> Result<Backend> {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
     grants::check(config, settings, directories).map_err(|error| {
-        settings.pointing(Setting::Permissions, error.at(&format!("backend {}", settings.name)))
+        settings
+            .pointing(BackendSetting::Permissions, error.at(&format!("backend {}", settings.name)))
     })?;
     // Checking the settings by the plugin's schemas is not to hold up anything but this backend, should it take
     // long in spite of the bounds that schemas have.

@@ -150,6 +150,38 @@ fn arguss_own_variables_make_a_backend() {
 }
 
 #[test]
+fn a_config_that_is_there_and_cannot_be_read_is_an_error_of_every_command() {
+    let installation = Installation::new();
+    // A directory can be read by nobody, not even by root.
+    let file = installation.path("home/ticket-host/config.toml");
+    fs::create_dir_all(&file).unwrap();
+    for arguments in [&["plugins", "list"][..], &["plugins", "show", "rt"], &["check"]] {
+        let mut bare = std::process::Command::new(installation.command(&[]).get_program());
+        bare.env_clear().env("XDG_CONFIG_HOME", installation.path("home"));
+        bare.env("HOME", installation.path("home")).args(arguments);
+        run(bare, b"").ended(3).says(&format!("the config file {} can't be read", file.display()));
+    }
+}
+
+#[test]
+fn a_home_that_is_no_directory_holds_no_config() {
+    let installation = Installation::new();
+    let mut bare = std::process::Command::new(installation.command(&[]).get_program());
+    bare.env_clear().env("HOME", "/dev/null").args(["plugins", "list"]);
+    bare.env("TICKET_HOST_PLUGIN_PATH", installation.path("plugins"));
+    run(bare, b"").ended(0);
+}
+
+#[test]
+fn the_commands_about_plugins_tell_what_is_odd_about_the_config() {
+    let installation = Installation::new();
+    let mut command = installation.command(&["-v", "plugins", "list"]);
+    command.env("TICKET_PLUGIN", "rt");
+    let run = run(command, b"").ended(0).says("warning: TICKET_PLUGIN has no effect");
+    run.says(&format!("config: {}", installation.path("config.toml").display()));
+}
+
+#[test]
 fn an_error_in_a_template_points_at_its_very_line() {
     let installation = Installation::new();
     installation.add(&rust_plugin("local"));

@@ -16,7 +16,7 @@ use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
 use super::template::{Templates, Unusable};
 use super::{Backend, MadeOf, schema};
-use crate::config::{BackendConfig, Isolation, Setting};
+use crate::config::{BackendConfig, BackendSetting, Isolation};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
@@ -44,20 +44,20 @@ impl Backend {
         let label = format!("backend {} ({})", config.name, manifest.name);
         let pointing = |setting, error: Error| config.pointing(setting, error.at(&label));
         let resolved = config.secret.resolve("secret");
-        let resolved = resolved.map_err(|error| pointing(Setting::Secret, error))?;
+        let resolved = resolved.map_err(|error| pointing(BackendSetting::Secret, error))?;
         let secret = resolved.value;
         fits(config, &manifest, &secret).map_err(|(setting, error)| pointing(setting, error))?;
-        vouched_for(config, plugin).map_err(|error| pointing(Setting::Sha256, error))?;
+        vouched_for(config, plugin).map_err(|error| pointing(BackendSetting::Sha256, error))?;
         let confinement = match config.isolation {
             Isolation::Worker => Confinement {
                 denials: Denials::of_backend(&config.name, &label, &config.permissions, metrics),
                 ..confinement(config, &manifest, sandbox, missing)
-                    .map_err(|error| pointing(Setting::Permissions, error))?
+                    .map_err(|error| pointing(BackendSetting::Permissions, error))?
             },
             Isolation::InProcess => Confinement::nothing(sandbox),
         };
         let gateway = gateway(config, &manifest, metrics)
-            .map_err(|error| pointing(Setting::CaFile, error))?;
+            .map_err(|error| pointing(BackendSetting::CaFile, error))?;
         let templates = Templates::new(config.title.as_deref(), config.body.as_deref()).map_err(
             |Unusable { setting, line, error }| {
                 config.pointing_at_line(setting, line, error.at(&label))
@@ -104,11 +104,11 @@ fn fits(
     config: &BackendConfig,
     manifest: &Manifest,
     secret: &Value,
-) -> std::result::Result<(), (Setting, Error)> {
+) -> std::result::Result<(), (BackendSetting, Error)> {
     schema::validate("secret", &manifest.secret_schema, secret, true)
-        .map_err(|error| (Setting::Secret, error))?;
+        .map_err(|error| (BackendSetting::Secret, error))?;
     schema::validate("information", &manifest.information_schema, &config.information, false)
-        .map_err(|error| (Setting::Information, error))
+        .map_err(|error| (BackendSetting::Information, error))
 }
 
 /// Whether the library is the one that the backend pins, if it pins one; and otherwise whether somebody vouches for

@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::MAX_EXTRA;
 
-use crate::config::Setting;
+use crate::config::BackendSetting;
 use crate::error::{Error, Result};
 
 /// The title if the operator says nothing: the description, as Argus's own plugins have it.
@@ -53,7 +53,7 @@ const ATTRIBUTES: [&str; 17] = [
 /// Why a template can't be used.
 #[derive(Debug)]
 pub(super) struct Unusable {
-    pub setting: Setting,
+    pub setting: BackendSetting,
     /// The line of the template that it is about, from 1.
     pub line: usize,
     pub error: Error,
@@ -244,7 +244,7 @@ fn unusable(name: &str, what: &str, cause: minijinja::Error) -> Unusable {
     let error = Error::settings(format!("template.{name}, line {line}: {what}"))
         .help("the syntax is Jinja's; see the README's section on templates")
         .cause(cause);
-    let setting = if name == "title" { Setting::Title } else { Setting::Body };
+    let setting = if name == "title" { BackendSetting::Title } else { BackendSetting::Body };
     Unusable { setting, line, error }
 }
 

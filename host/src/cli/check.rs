@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None if config.backends.is_empty() => vec![meant(&config, None)?.name.as_str()],
         None => config.backends.keys().map(String::as_str).collect(),
     };
-    let host = Host::of(&config, program);
+    let host = Host::of(&config);
     if !program.json {
         print(&host.text())?;
     }
@@ -137,8 +137,8 @@ struct Host {
 }
 
 impl Host {
-    fn of(config: &Config, program: &super::Arguments) -> Host {
-        let mut notes = program.shadowed(config);
+    fn of(config: &Config) -> Host {
+        let mut notes = config.notes.clone();
         notes.extend(root_note());
         Host { config: config.source(), store: config.queue.path.display().to_string(), notes }
     }

@@ -246,24 +246,9 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn load_config(&self) -> Result<Config> {
         let config = Config::load(self.config.as_deref())?;
-        tracing::info!("{}", line(&config.places()));
-        for shadowed in self.shadowed(&config) {
-            tracing::info!("{}", line(&shadowed));
-        }
-        config.warnings.iter().for_each(|warning| warn(warning));
+        tell(&config);
         bound_workers(&config.workers);
         Ok(config)
-    }
-
-    /// A sentence for each usual config file that is not read, since the one that is read comes before it.
-    fn shadowed(&self, config: &Config) -> Vec<String> {
-        let used = config.file.as_deref().filter(|_| self.config.is_none());
-        let shadowed = used.map(crate::config::shadowed).unwrap_or_default();
-        let told = shadowed.iter().map(|file| {
-            let (file, used) = (file.display(), config.source());
-            format!("{file} is not read, since {used} is there; --config names the one to read")
-        });
-        told.collect()
     }
 
     fn sources(&self) -> Sources {
@@ -292,6 +277,13 @@ impl Arguments {
         }
         Ok(backend)
     }
+}
+
+/// Says which config was read, what is odd about it, and, to those who ask for it with -v, what was not read.
+fn tell(config: &Config) {
+    tracing::info!("{}", line(&config.places()));
+    config.notes.iter().for_each(|note| tracing::info!("{}", line(note)));
+    config.warnings.iter().for_each(|warning| warn(warning));
 }
 
 /// The backend that is meant, or an error that says which config doesn't have it.

@@ -94,13 +94,11 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
 }
 
 /// The config, which names directories and keys of plugins, or None if there is none: plugins can be looked
-/// at without one. A config that is named, or that is there and wrong, is an error all the same.
+/// at without one. A config that is there and can't be used is an error all the same.
 fn config(program: &super::Arguments) -> Result<Option<Config>> {
-    match Config::load(program.config.as_deref()) {
-        Ok(config) => Ok(Some(config)),
-        Err(error) if program.config.is_some() || error.snippet.is_some() => Err(error),
-        Err(_) => Ok(None),
-    }
+    let config = Config::load_if_any(program.config.as_deref())?;
+    config.iter().for_each(super::tell);
+    Ok(config)
 }
 
 /// The plugin of a library that somebody vouches for.

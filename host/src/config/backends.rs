@@ -14,7 +14,7 @@ use super::bounds::{Bounded, Rate};
 use super::json::json;
 use super::limits::{CallTimeout, Concurrency, Limits, ResponseBytes};
 use super::secret::SecretSource;
-use super::source::{Setting, Source, Spanned, Spans};
+use super::source::{BackendSetting, Source, Spanned, Spans};
 use super::{trust, urls};
 use crate::error::{Error, Result};
 use crate::origin::Origin;
@@ -230,7 +230,7 @@ impl BackendConfig {
     }
 
     /// `error`, with the lines of the config file that the setting stands in.
-    pub fn pointing(&self, setting: Setting, error: Error) -> Error {
+    pub fn pointing(&self, setting: BackendSetting, error: Error) -> Error {
         match &self.spans {
             Some(spans) => spans.pointing(setting, error),
             None => error,
@@ -238,7 +238,7 @@ impl BackendConfig {
     }
 
     /// As [`BackendConfig::pointing`], with line number `line` (from 1) of the text that the setting is.
-    pub fn pointing_at_line(&self, setting: Setting, line: usize, error: Error) -> Error {
+    pub fn pointing_at_line(&self, setting: BackendSetting, line: usize, error: Error) -> Error {
         match &self.spans {
             Some(spans) => spans.pointing_at_line(setting, line, error),
             None => error,
@@ -264,13 +264,13 @@ impl RawBackend {
         }
         let template = self.template.as_ref().map(Spanned::get_ref);
         let others = [
-            (Setting::Secret, span(&self.secret)),
-            (Setting::Information, span(&self.information)),
-            (Setting::Title, template.and_then(|template| span(&template.title))),
-            (Setting::Body, template.and_then(|template| span(&template.body))),
-            (Setting::CaFile, span(&self.ca_file)),
-            (Setting::Permissions, span(&self.permissions)),
-            (Setting::Sha256, span(&self.sha256)),
+            (BackendSetting::Secret, span(&self.secret)),
+            (BackendSetting::Information, span(&self.information)),
+            (BackendSetting::Title, template.and_then(|template| span(&template.title))),
+            (BackendSetting::Body, template.and_then(|template| span(&template.body))),
+            (BackendSetting::CaFile, span(&self.ca_file)),
+            (BackendSetting::Permissions, span(&self.permissions)),
+            (BackendSetting::Sha256, span(&self.sha256)),
         ];
         Spans::new(source.clone(), self.plugin.span(), others)
     }

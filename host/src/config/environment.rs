@@ -41,24 +41,24 @@ pub(super) fn unused(
     })
 }
 
-/// The settings that `variable` gives, which tells the value of an environment variable. `files` are the config files
-/// that were looked for.
+/// The error that there is nothing to read settings from. `files` are the config files that were looked for.
+pub(super) fn nothing(files: &[PathBuf]) -> Error {
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let files = files.join(", ");
+    Error::settings(format!("there is no config file ({files}), and {PLUGIN} is not set")).help(
+        "`ticket-host init` writes a config to start from; or name one with --config, or set \
+         TICKET_PLUGIN, TICKET_ENDPOINT, TICKET_AUTHENTICATION_SECRET and TICKET_INFORMATION",
+    )
+}
+
+/// The settings that `variable` gives, which tells the value of an environment variable. None if TICKET_PLUGIN is not
+/// set.
 ///
 /// # Errors
-/// A settings error: a variable is not set, or its value can't be used.
-pub(super) fn load(files: &[PathBuf], variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
+/// A settings error: another variable is not set, or its value can't be used.
+pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Config>> {
     let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-    let Some(plugin) = get(PLUGIN) else {
-        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-        return Err(Error::settings(format!(
-            "there is no config file ({}), and {PLUGIN} is not set",
-            files.join(", ")
-        ))
-        .help(
-            "`ticket-host init` writes a config to start from; or name one with --config, or set \
-             TICKET_PLUGIN, TICKET_ENDPOINT, TICKET_AUTHENTICATION_SECRET and TICKET_INFORMATION",
-        ));
-    };
+    let Some(plugin) = get(PLUGIN) else { return Ok(None) };
     let required = |name: &str| {
         get(name).ok_or_else(|| {
             Error::settings(format!("{PLUGIN} is set, but {name} is not"))
@@ -74,7 +74,7 @@ pub(super) fn load(files: &[PathBuf], variable: impl Fn(&str) -> Option<String>)
         ..BackendConfig::new("default".to_owned(), plugin, endpoint, Limits::default())
     };
     let backends = BTreeMap::from([(backend.name.clone(), backend)]);
-    Ok(Config { backends, ..Config::default() })
+    Ok(Some(Config { backends, ..Config::default() }))
 }
 
 /// The JSON object that a variable holds. Errors say only where it is wrong, and quote nothing: the text
@@ -92,11 +92,9 @@ mod tests {
     use super::*;
     use crate::config::file;
 
-    fn load(variables: &[(&str, &str)]) -> Result<Config> {
+    fn load(variables: &[(&str, &str)]) -> Result<Option<Config>> {
         let variables: BTreeMap<_, _> = variables.iter().copied().collect();
-        super::load(&[PathBuf::from("/etc/c.toml")], |name| {
-            variables.get(name).map(|v| (*v).to_owned())
-        })
+        super::load(|name| variables.get(name).map(|v| (*v).to_owned()))
     }
 
     const ALL: [(&str, &str); 4] = [
@@ -108,7 +106,7 @@ mod tests {
 
     #[test]
     fn arguss_variables_make_one_backend() {
-        let config = load(&ALL).unwrap();
+        let config = load(&ALL).unwrap().unwrap();
         let backend = config.backend(None).unwrap();
         assert_eq!((backend.name.as_str(), backend.plugin.as_str()), ("default", ALL[0].1));
         assert_eq!(backend.information["queue"], "NOC");
@@ -123,7 +121,13 @@ mod tests {
             let error = load(&some).unwrap_err();
             assert!(error.message.contains(missing), "{error}");
         }
-        let error = load(&[]).unwrap_err();
+    }
+
+    #[test]
+    fn without_ticket_plugin_there_are_no_settings_and_the_error_says_what_was_looked_for() {
+        assert!(load(&[]).unwrap().is_none());
+        assert!(load(&ALL[1..]).unwrap().is_none());
+        let error = nothing(&[PathBuf::from("/etc/c.toml")]);
         assert!(error.message.contains("no config file (/etc/c.toml)"), "{error}");
         assert!(error.help.unwrap().contains("ticket-host init"));
     }

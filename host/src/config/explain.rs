@@ -9,8 +9,8 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::bounds::out_of_bounds;
-use super::mask;
-use super::schema::{Kind, Setting, Shape, Word};
+use super::guess;
+use super::schema::{Kind, Setting, Shape};
 
 /// Characters of a text that a message repeats at most.
 const LONGEST: usize = 60;
@@ -23,8 +23,6 @@ pub(super) struct Mistake {
     pub message: String,
     /// What to do.
     pub help: String,
-    /// What is not to be shown of the file, since nobody knows what it is.
-    pub hidden: Vec<Range<usize>>,
 }
 
 /// All that is wrong in a file of that shape, from its beginning to its end. `hidden` is what may be a secret.
@@ -50,9 +48,9 @@ impl Reader<'_> {
         let settings = shape.settings();
         let mut meant = Vec::new();
         for (key, value) in members {
-            match settings.iter().find(|setting| setting.name == *key.get_ref()) {
+            match shape.setting(key.get_ref()) {
                 Some(setting) => self.value(&format!("`{}`", setting.name), &setting.shape, value),
-                None => meant.extend(self.unknown(settings, key, value)),
+                None => meant.extend(self.unknown(settings, key)),
             }
         }
         // One that is there under a misspelled name was told with that name.
@@ -100,8 +98,8 @@ impl Reader<'_> {
                 out_of_bounds(min, max, number)
             }
             (Kind::Word(words), DeValue::String(text)) if shown => {
-                let meant = meant(text, words.iter().map(|word: &Word| word.text.as_str()));
-                let meant = meant.map(|word| format!("; did you mean {word:?}?"));
+                let meant =
+                    guess::word(text, words).map(|word| format!("; did you mean {word:?}?"));
                 let (kind, text) = (kind.words(), shortened(text));
                 format!("must be {kind}; this is {text}{}", meant.unwrap_or_default())
             }
@@ -114,31 +112,24 @@ impl Reader<'_> {
         &mut self,
         settings: &'a [Setting],
         key: &Spanned<DeString<'_>>,
-        value: &Spanned<DeValue<'_>>,
     ) -> Option<&'a str> {
         let name: &str = key.get_ref();
         if !self.is_shown(&key.span()) {
             let message = "unknown setting, whose name is not shown, since it may hold a secret";
-            let hidden = mask::below(None, value);
-            let help = there_are(settings);
-            self.mistakes.push(Mistake { span: key.span(), message: message.into(), help, hidden });
+            self.add(key.span(), message.into(), there_are(settings));
             return None;
         }
-        let guess = meant(name, settings.iter().map(|setting| setting.name.as_str()));
-        let guess = settings.iter().find(|setting| Some(setting.name.as_str()) == guess);
-        let (message, help, meant) = match (guess, self.homes(name)) {
+        let guess = guess::setting(name, settings);
+        let (message, help) = match (guess, self.homes(name)) {
             (Some(guess), home) => {
                 let message = format!("unknown setting `{name}`; did you mean `{}`?", guess.name);
                 let or = home.map(|home| format!(" Or {home}.")).unwrap_or_default();
-                let help = format!("`{}`: {}{or}", guess.name, about(guess));
-                (message, help, Some(guess.name.as_str()))
+                (message, format!("`{}`: {}{or}", guess.name, about(guess)))
             }
-            (None, Some(home)) => (format!("unknown setting `{name}` here"), home, Some(name)),
-            (None, None) => (format!("unknown setting `{name}`"), there_are(settings), None),
+            (None, Some(home)) => (format!("unknown setting `{name}` here"), home),
+            (None, None) => (format!("unknown setting `{name}`"), there_are(settings)),
         };
-        // What an unknown setting gives may be a secret.
-        let hidden = mask::below(meant, value);
-        self.mistakes.push(Mistake { span: key.span(), message, help, hidden });
+        self.add(key.span(), message, help);
         guess.map(|guess| guess.name.as_str())
     }
 
@@ -146,7 +137,7 @@ impl Reader<'_> {
     fn homes(&self, name: &str) -> Option<String> {
         let tables = self.file.tables().into_iter();
         let homes: Vec<String> = tables
-            .filter(|(_, table)| table.settings().iter().any(|setting| setting.name == name))
+            .filter(|(_, table)| table.setting(name).is_some())
             .map(|(header, _)| match header.as_str() {
                 "" => "at the top of the file, before the first [table]".to_owned(),
                 header => format!("below {header}"),
@@ -160,7 +151,7 @@ impl Reader<'_> {
     }
 
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
-        self.mistakes.push(Mistake { span, message, help, hidden: Vec::new() });
+        self.mistakes.push(Mistake { span, message, help });
     }
 }
 
@@ -218,14 +209,6 @@ fn there_are(settings: &[Setting]) -> String {
     format!("there are: {}", names.join(", "))
 }
 
-/// The name that was meant by one that isn't among them: the nearest, if a third of it at most is different.
-fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase().replace('-', "_");
-    let distance = |other: &str| strsim::osa_distance(&name, &other.replace('-', "_"));
-    let near = names.map(|other| (distance(other), other));
-    near.filter(|(distance, other)| distance * 3 <= other.len()).min().map(|(_, other)| other)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -279,8 +262,8 @@ mod tests {
             "must be a list of texts in quotes; this is a text (\"/x\")",
         ),
         ("", "plugin_dirs = [\"/x\", 1]", "1", "each of `plugin_dirs` must be a text in quotes"),
-        ("", "limits = 5", "5", "`limits` must be a table; this is a number (5)"),
-        ("", "backends = true", "true", "`backends` must be a table; this is true"),
+        ("", "limits = 5", "5", "`limits` must be a table; this is a number"),
+        ("", "backends = true", "true", "`backends` must be a table; this is true or false"),
         (
             "",
             "backends.a = 1.5",
@@ -342,7 +325,7 @@ mod tests {
             BACKEND,
             "information = \"NOC\"",
             "\"NOC\"",
-            "`information` must be a table; this is a text (\"NOC\")",
+            "`information` must be a table; this is a text",
         ),
         (BACKEND, "template = [1]", "[1]", "`template` must be a table; this is a list"),
         (BACKEND, "template = { body = 1 }", "1", "`body` must be a text in quotes"),

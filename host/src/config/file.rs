@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -63,14 +64,7 @@ pub(super) struct RawConfig {
 /// # Errors
 /// A settings error: it can't be read, or something in it can't be used.
 pub(super) fn load(path: &Path) -> Result<Config> {
-    let text = fs::read_to_string(path).map_err(|cause| {
-        Error::settings(format!("the config file {} can't be read", path.display()))
-            .help(format!(
-                "`ticket-host --config {} init` writes one to start from",
-                path.display()
-            ))
-            .cause(cause)
-    })?;
+    let text = fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
     let mut config = parse(path, &text)?;
     let holds_secret = config.backends.values().any(|backend| backend.secret.is_written_out());
     if holds_secret && readable_by_all(path) {
@@ -82,6 +76,18 @@ pub(super) fn load(path: &Path) -> Result<Config> {
         ));
     }
     Ok(config)
+}
+
+fn unreadable(path: &Path, cause: io::Error) -> Error {
+    let file = path.display();
+    let help = if cause.kind() == ErrorKind::PermissionDenied {
+        "run this as a user who may read it, such as the service's: `runuser -u ticket-host -- \
+         ticket-host ...`; or name another file with --config"
+            .to_owned()
+    } else {
+        format!("`ticket-host --config {file} init` writes one to start from")
+    };
+    Error::settings(format!("the config file {file} can't be read")).help(help).cause(cause)
 }
 
 /// The settings that `text`, the config file `path`, gives.
@@ -128,6 +134,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
         serve: ServeConfig::read(&source, base, raw.serve)?,
         queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
+        notes: Vec::new(),
         argus,
         backends,
     })
@@ -212,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_read_the_file_is_told_to_run_as_one_who_may() {
+        let help =
+            |kind: ErrorKind| unreadable(Path::new("/etc/c.toml"), kind.into()).help.unwrap();
+        let denied = help(ErrorKind::PermissionDenied);
+        assert!(
+            denied.contains("runuser -u ticket-host --") && !denied.contains("init"),
+            "{denied}"
+        );
+        assert!(help(ErrorKind::NotFound).contains("`ticket-host --config /etc/c.toml init`"));
+    }
+
+    #[test]
     fn no_error_shows_a_secret() {
         for text in [
             format!("{BACKEND}secret = \"hunter2-æ\"\n"),
@@ -224,6 +243,29 @@ mod tests {
             format!("{BACKEND}secret = {{ token = \"\"\"\nhunter2-æ\nx\"\"\" }}\nnope = 1\n"),
             format!("{BACKEND}secret = {{ token = \"\"\"\nhunter2-æ\nx }}\n"),
             format!("{BACKEND}proxy = \"http://u:hunter2-æ@p\"\nconcurrency = 0\n"),
+            // Something else stands where a table belongs.
+            "argus = \"hunter2-æ\"\n".to_owned(),
+            "backends = \"hunter2-æ\"\n".to_owned(),
+            "backends = [{ plugin = \"hunter2-æ\" }]\n".to_owned(),
+            "backends.a = \"hunter2-æ\"\n".to_owned(),
+            "limits = [\"hunter2-æ\"]\n".to_owned(),
+            "[serve]\ntokens = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens]\nargus = \"hunter2-æ\"\n".to_owned(),
+            format!("{BACKEND}template = \"hunter2-æ\"\n"),
+            format!("{BACKEND}information = \"hunter2-æ\"\n"),
+            format!("{BACKEND}permissions = \"hunter2-æ\"\n"),
+            // A setting that is unknown there, though it is known elsewhere, or is near one that is known.
+            format!("{BACKEND}key = \"hunter2-æ\"\n"),
+            format!("{BACKEND}tokens = \"hunter2-æ\"\n"),
+            format!("{BACKEND}url = \"hunter2-æ\"\n"),
+            format!("{BACKEND}plugn = \"hunter2-æ\"\n"),
+            "[backend.a]\nplugin = \"hunter2-æ\"\n".to_owned(),
+            // A token stands where its digest belongs, or what it may do.
+            "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\nscopes = []\n".to_owned(),
+            "[serve.tokens.x]\nscopes = \"hunter2-æ\"\n".to_owned(),
+            "[serve.tokens.x]\ntoken = \"t\"\nscopes = [\"read\", \"hunter2-æ\"]\n".to_owned(),
+            format!("{BACKEND}sha256 = \"hunter2-æ\"\n"),
         ] {
             let error = refuse(&text);
             let snippet = error.snippet.as_ref().unwrap();

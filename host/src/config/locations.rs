@@ -1,5 +1,6 @@
 //! Where the config file and the store of `serve` are if nobody says where.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -30,14 +31,21 @@ pub(super) fn is_system_config(file: Option<&Path>) -> bool {
     file == Some(Path::new(SYSTEM_CONFIG))
 }
 
-/// The usual config files that are there and are not read, since `used` comes before them.
-pub fn shadowed(used: &Path) -> Vec<PathBuf> {
-    behind(config_files(), used).filter(|file| file.exists()).collect()
+/// Whether a config file is there. One that nobody can tell of, since this user may not enter its directory, counts as
+/// there: that it can't be read is an error then, where its settings would be ignored otherwise.
+pub(super) fn is_there(file: &Path) -> bool {
+    // A home that is no directory, such as /dev/null, holds no file.
+    file.try_exists().unwrap_or_else(|cause| cause.kind() != ErrorKind::NotADirectory)
 }
 
-/// What comes after `used` in the list.
-fn behind(files: Vec<PathBuf>, used: &Path) -> impl Iterator<Item = PathBuf> {
-    files.into_iter().skip_while(move |file| file != used).skip(1)
+/// A sentence for each of these config files that is there and is not read, since `used` comes before it.
+pub(super) fn shadowed(files: Vec<PathBuf>, used: &Path) -> Vec<String> {
+    let behind = files.into_iter().skip_while(|file| file != used).skip(1);
+    let told = behind.filter(|file| is_there(file)).map(|file| {
+        let (file, used) = (file.display(), used.display());
+        format!("{file} is not read, since {used} is there; --config names the one to read")
+    });
+    told.collect()
 }
 
 /// The store that goes with a config file: the machine's with the machine's file, else the user's own.
@@ -54,11 +62,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_config_file_shadows_those_that_come_after_it() {
-        let files = || ["/home/a/c.toml", "/etc/c.toml"].map(PathBuf::from).to_vec();
-        let behind = |used| behind(files(), Path::new(used)).collect::<Vec<_>>();
-        assert_eq!(behind("/home/a/c.toml"), [PathBuf::from("/etc/c.toml")]);
-        assert_eq!(behind("/etc/c.toml"), Vec::<PathBuf>::new());
-        assert_eq!(behind("/elsewhere/c.toml"), Vec::<PathBuf>::new());
+    fn a_config_file_shadows_those_that_come_after_it_and_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["a.toml", "b.toml", "c.toml"].map(|name| directory.path().join(name));
+        std::fs::write(&files[2], "").unwrap();
+        let told = |used: &Path| shadowed(files.to_vec(), used);
+        let [ref a, _, ref c] = files;
+        let (by, file) = (a.display(), c.display());
+        let sentence =
+            format!("{file} is not read, since {by} is there; --config names the one to read");
+        assert_eq!(told(a), [sentence]);
+        assert!(told(c).is_empty());
+        assert!(told(Path::new("/elsewhere/c.toml")).is_empty());
+    }
+
+    #[test]
+    fn a_config_file_of_which_nobody_can_tell_counts_as_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.toml");
+        assert!(!is_there(&file));
+        std::fs::write(&file, "").unwrap();
+        assert!(is_there(&file));
+        assert!(!is_there(&file.join("c.toml")), "in a file, which is no directory");
+        // The system refuses to look for such a name, for root too.
+        assert!(is_there(&directory.path().join("x".repeat(5000))));
     }
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use ticket_host_worker::Digest;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::schema::Shape;
+use super::guess;
+use super::schema::{Kind, Shape};
 use super::urls::{is_plain, may_hold_secret};
 
 /// What is masked of the values below a key. The later is the stricter.
@@ -19,6 +21,8 @@ enum Rule {
     Suspicious,
     /// Texts that are not plainly a URL without a secret: the setting is a URL.
     Url,
+    /// Texts that are no digest: a token may stand where its digest belongs.
+    Digest,
     /// All values: the setting is a secret, or a URL that may hold one.
     All,
 }
@@ -29,6 +33,7 @@ impl Rule {
         let own = match key {
             "secret" | "token" | "proxy" => Rule::All,
             "endpoint" | "url" | "frontend_url" | "allow_origins" => Rule::Url,
+            "sha256" => Rule::Digest,
             _ => Rule::Suspicious,
         };
         self.max(own)
@@ -38,6 +43,7 @@ impl Rule {
         match (self, value.as_str()) {
             (Rule::All, _) => true,
             (Rule::Url, Some(text)) => !is_plain(text),
+            (Rule::Digest, Some(text)) => text.parse::<Digest>().is_err(),
             (Rule::Suspicious, Some(text)) => may_hold_secret(text),
             (_, None) => false,
         }
@@ -46,30 +52,90 @@ impl Rule {
 
 /// The spans of all values, and keys, of a config file that are not to be shown.
 pub(super) fn hidden(file: &DeTable<'_>) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    hide_in_table(file, Rule::Suspicious, &mut spans);
-    spans
+    let mut hider = Hider { spans: Vec::new() };
+    hider.table(Shape::of_file(), file, Rule::Suspicious);
+    hider.spans
 }
 
-fn hide_in_table(table: &DeTable<'_>, rule: Rule, spans: &mut Vec<Range<usize>>) {
-    for (key, value) in table {
-        if may_hold_secret(key.get_ref()) {
-            spans.push(key.span());
+struct Hider {
+    spans: Vec<Range<usize>>,
+}
+
+impl Hider {
+    /// Hides what is not to be shown of a table that has settings.
+    fn table(&mut self, shape: &Shape, members: &DeTable<'_>, rule: Rule) {
+        for (key, value) in members {
+            self.key(key);
+            let name: &str = key.get_ref();
+            match shape.setting(name).or_else(|| guess::harmless(name, shape.settings())) {
+                Some(setting) => self.value(&setting.shape, value, rule.below(&setting.name)),
+                // What an unknown setting gives may be a secret.
+                None => self.free(value, Rule::All),
+            }
         }
-        hide(value, rule.below(key.get_ref()), spans);
     }
-}
 
-fn hide(value: &Spanned<DeValue<'_>>, rule: Rule, spans: &mut Vec<Range<usize>>) {
-    match value.get_ref() {
-        // The name of a file or variable that a secret is read from is not the secret.
-        DeValue::Table(members) if is_secret_source(members) => {
-            hide_in_table(members, Rule::Suspicious, spans);
+    /// Hides what is not to be shown of a value that should be of that shape.
+    fn value(&mut self, shape: &Shape, value: &Spanned<DeValue<'_>>, rule: Rule) {
+        match (&shape.kind, value.get_ref()) {
+            (Kind::Table(_), DeValue::Table(members)) => self.table(shape, members, rule),
+            (Kind::Named(each), DeValue::Table(members)) => {
+                for (name, member) in members {
+                    self.key(name);
+                    self.value(each, member, rule);
+                }
+            }
+            (Kind::List(each), DeValue::Array(items)) => {
+                items.iter().for_each(|item| self.item(each, item, rule));
+            }
+            (Kind::Plugins, DeValue::Table(_)) | (Kind::Other(_), _) => self.free(value, rule),
+            // Where a table belongs, what stands there instead may be the secret that belongs into the table. And what
+            // is in a table or a list that doesn't belong here is as unknown as what an unknown setting gives.
+            (Kind::Table(_) | Kind::Named(_) | Kind::Plugins, _)
+            | (_, DeValue::Table(_) | DeValue::Array(_)) => self.free(value, Rule::All),
+            // One that stands alone was meant as a list's only item.
+            (Kind::List(each), _) => self.item(each, value, rule),
+            _ => self.leaf(value, rule),
         }
-        DeValue::Table(members) => hide_in_table(members, rule, spans),
-        DeValue::Array(items) => items.iter().for_each(|item| hide(item, rule, spans)),
-        leaf if rule.masks(leaf) => spans.push(value.span()),
-        _ => {}
+    }
+
+    /// As [`Hider::value`], for an item of a list. Where the items are words, any other text may be one that belongs to
+    /// the setting beside it: the scopes of a token stand beside the token.
+    fn item(&mut self, each: &Shape, item: &Spanned<DeValue<'_>>, rule: Rule) {
+        match (&each.kind, item.get_ref()) {
+            (Kind::Word(words), DeValue::String(text)) if guess::word(text, words).is_none() => {
+                self.leaf(item, Rule::All);
+            }
+            _ => self.value(each, item, rule),
+        }
+    }
+
+    /// Hides what is not to be shown of a value of any shape.
+    fn free(&mut self, value: &Spanned<DeValue<'_>>, rule: Rule) {
+        match value.get_ref() {
+            DeValue::Table(members) => {
+                // The name of a file or variable that a secret is read from is not the secret.
+                let rule = if is_secret_source(members) { Rule::Suspicious } else { rule };
+                for (key, value) in members {
+                    self.key(key);
+                    self.free(value, rule.below(key.get_ref()));
+                }
+            }
+            DeValue::Array(items) => items.iter().for_each(|item| self.free(item, rule)),
+            _ => self.leaf(value, rule),
+        }
+    }
+
+    fn leaf(&mut self, value: &Spanned<DeValue<'_>>, rule: Rule) {
+        if rule.masks(value.get_ref()) {
+            self.spans.push(value.span());
+        }
+    }
+
+    fn key(&mut self, key: &Spanned<DeString<'_>>) {
+        if may_hold_secret(key.get_ref()) {
+            self.spans.push(key.span());
+        }
     }
 }
 
@@ -78,15 +144,6 @@ fn is_secret_source(members: &DeTable<'_>) -> bool {
     let mut names = members.iter().map(|(name, value)| (name.get_ref(), value.get_ref()));
     matches!((names.next(), names.next()), (Some((name, value)), None)
         if (name == "env" || name == "file") && value.is_str())
-}
-
-/// The spans of all that is not to be shown of the value of an unknown setting: what isn't of the setting that seems to
-/// be meant, or all of it if none does.
-pub(super) fn below(meant: Option<&str>, value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let rule = meant.map_or(Rule::All, |name| Rule::Suspicious.below(name));
-    hide(value, rule, &mut spans);
-    spans
 }
 
 /// `text`, with what is in `hidden` masked.

@@ -12,6 +12,7 @@ mod environment;
 mod explain;
 mod file;
 pub mod grants;
+mod guess;
 mod json;
 mod limits;
 mod locations;
@@ -34,29 +35,41 @@ use crate::error::Result;
 pub use argus::ArgusConfig;
 pub use backends::{BackendConfig, Isolation, LookFirst};
 pub use limits::WorkerLimits;
-pub use locations::{shadowed, user_file};
+pub use locations::user_file;
 pub use queue::QueueConfig;
 pub use reference::reference;
 pub use schema::schema;
 pub use secret::SecretSource;
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
 pub use settings::Config;
-pub use source::Setting;
+pub use source::BackendSetting;
 
 impl Config {
     /// Reads the file `named`, or else the first of the usual config files that exists, or else the
     /// environment.
     ///
     /// # Errors
-    /// A settings error that points to what is wrong.
+    /// A settings error that points to what is wrong, or says that there is nothing to read.
     pub fn load(named: Option<&Path>) -> Result<Config> {
-        let usual = || locations::config_files().into_iter().find(|path| path.exists());
+        let config = Config::load_if_any(named)?;
+        config.ok_or_else(|| environment::nothing(&locations::config_files()))
+    }
+
+    /// As [`Config::load`]. None if no file is named, none of the usual ones exists, and TICKET_PLUGIN is not set.
+    ///
+    /// # Errors
+    /// A settings error that points to what is wrong.
+    pub fn load_if_any(named: Option<&Path>) -> Result<Option<Config>> {
+        let usual = || locations::config_files().into_iter().find(|file| locations::is_there(file));
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = named.map(Path::to_owned).or_else(usual) else {
-            return environment::load(&locations::config_files(), variable);
+            return environment::load(variable);
         };
         let mut config = file::load(&path)?;
         config.warnings.extend(environment::unused(&config, &path, variable));
-        Ok(config)
+        if named.is_none() {
+            config.notes = locations::shadowed(locations::config_files(), &path);
+        }
+        Ok(Some(config))
     }
 }

@@ -141,6 +141,11 @@ impl Shape {
             _ => &[],
         }
     }
+
+    /// The setting of that name in a table.
+    pub(super) fn setting(&self, name: &str) -> Option<&Setting> {
+        self.settings().iter().find(|setting| setting.name == name)
+    }
 }
 
 fn joined(path: &str, name: &str) -> String {

@@ -35,6 +35,8 @@ pub struct Config {
     pub argus: Option<ArgusConfig>,
     /// What is odd about the settings though they can be used: a sentence each.
     pub warnings: Vec<String>,
+    /// Which config files are there beside the one that was read, and are not: a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
             queue: QueueConfig::beside(None),
             argus: None,
             warnings: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }

@@ -103,12 +103,8 @@ impl Source {
                 .help("`ticket-host config reference` describes the settings");
             return self.pointing(cause.span().unwrap_or(0..0), error);
         };
-        let unknown = mistakes.iter().flat_map(|mistake| mistake.hidden.iter().cloned());
-        let hidden: Vec<_> = self.hidden.iter().cloned().chain(unknown).collect();
-        let masked = mask::spans(text, &hidden).into();
-        let source = Source { file: self.file.clone(), masked, hidden: hidden.into() };
         let error = Error::settings(&first.message).help(&first.help);
-        source.pointing(first.span.clone(), error)
+        self.pointing(first.span.clone(), error)
     }
 
     /// `error`, with the lines that `span` is in.
@@ -141,7 +137,7 @@ impl Source {
 
 /// A backend's setting that an error can point to after the file was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
+pub enum BackendSetting {
     Plugin,
     Secret,
     Information,
@@ -160,7 +156,7 @@ pub(crate) struct Spans {
     source: Source,
     /// Every backend has this one: errors about settings that are absent point to it.
     plugin: Range<usize>,
-    others: Vec<(Setting, Range<usize>)>,
+    others: Vec<(BackendSetting, Range<usize>)>,
 }
 
 /// Two backends are equal if their settings are, wherever in a file these stand.
@@ -174,26 +170,31 @@ impl Spans {
     pub(super) fn new(
         source: Source,
         plugin: Range<usize>,
-        others: impl IntoIterator<Item = (Setting, Option<Range<usize>>)>,
+        others: impl IntoIterator<Item = (BackendSetting, Option<Range<usize>>)>,
     ) -> Spans {
         let others = others.into_iter().filter_map(|(setting, span)| Some((setting, span?)));
         Spans { source, plugin, others: others.collect() }
     }
 
     /// `error`, with the lines that the setting stands in.
-    pub(super) fn pointing(&self, setting: Setting, error: Error) -> Error {
+    pub(super) fn pointing(&self, setting: BackendSetting, error: Error) -> Error {
         self.source.pointing(self.span(setting), error)
     }
 
     /// `error`, with line number `line` (from 1) of the text that the setting is.
-    pub(super) fn pointing_at_line(&self, setting: Setting, line: usize, error: Error) -> Error {
+    pub(super) fn pointing_at_line(
+        &self,
+        setting: BackendSetting,
+        line: usize,
+        error: Error,
+    ) -> Error {
         let span = self.span(setting);
         let text = self.source.masked.get(span.clone()).unwrap_or_default();
         let within = line_within(text, line);
         self.source.pointing(span.start + within.start..span.start + within.end, error)
     }
 
-    fn span(&self, setting: Setting) -> Range<usize> {
+    fn span(&self, setting: BackendSetting) -> Range<usize> {
         let given = self.others.iter().find(|(other, _)| *other == setting);
         given.map_or(&self.plugin, |(_, span)| span).clone()
     }

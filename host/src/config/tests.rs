@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::schema::Shape;
-use super::{Config, environment, file};
-use crate::error::{Error, Result};
+use super::{environment, file};
+use crate::error::Error;
 use crate::report;
 
 /// Ways to write a URL with something in it that nobody may see: `hunter2`.
@@ -163,7 +163,7 @@ fn no_url_of_the_file_shows_credentials_a_query_or_a_fragment() {
 #[test]
 fn arguss_own_endpoint_shows_no_credentials_query_or_fragment() {
     for url in URLS.iter().chain(BARE) {
-        let config: Result<Config> = environment::load(&[], |name| {
+        let config = environment::load(|name| {
             let value = match name {
                 "TICKET_PLUGIN" => "rt",
                 "TICKET_ENDPOINT" => url,

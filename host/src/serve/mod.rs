@@ -111,8 +111,10 @@ impl Service {
     }
 }
 
-/// Logs what is odd about a setup.
+/// Logs where a setup came from, and what is odd about it.
 fn say(setup: &Setup) {
+    tracing::info!("{}", line(&setup.config.places()));
+    setup.config.notes.iter().for_each(|note| tracing::info!("{}", line(note)));
     setup.warnings().iter().for_each(|warning| tracing::warn!("{}", line(warning)));
     for (_, error) in &setup.errors {
         tracing::error!("a backend is not ready; its incidents wait\n{}", report::text(error));
@@ -132,7 +134,6 @@ pub(crate) async fn run(
     let mut live = Live::new(sources, listen);
     let setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
-    tracing::info!("{}", line(&setup.config.places()));
     say(&setup);
     let auth = Auth::new(&setup.config.serve)?;
     auth.may_listen(setup.config.serve.listen)?;
