@@ -228,3 +228,17 @@ fn a_new_plugin_is_a_folder_of_its_own_and_bad_names_are_refused() {
     }
     host.run(&["plugins", "new", "x", "--lang", "cobol"]).ended(2).says("invalid value 'cobol'");
 }
+
+#[test]
+fn what_is_no_plugin_is_not_fuzzed_and_what_is_not_there_breaks_no_rules() {
+    let host = Installation::new();
+    let run =
+        |file: &str, rest: &[&str]| host.run(&[&["plugins", "validate", file][..], rest].concat());
+    for rest in [&[][..], &["--fuzz", "1"], &["--reproduce", "1"]] {
+        run("nowhere.so", rest).ended(2).says("nowhere.so: can't be opened");
+    }
+    let text = host.path("config.toml");
+    for rest in [&["--fuzz", "1"][..], &["--reproduce", "1"]] {
+        run(text.to_str().unwrap(), rest).ended(7).says("config.toml: ");
+    }
+}

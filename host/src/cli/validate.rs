@@ -108,7 +108,7 @@ async fn fuzz(arguments: &Arguments, options: Options<'_>, as_json: bool) -> Res
     if arguments.fuzz.is_some() && !as_json {
         print(&format!("seed {seed}\n"))?;
     }
-    match validate::fuzz(options, arguments.fuzz, seed).await {
+    match validate::fuzz(options, arguments.fuzz, seed).await? {
         Fuzzed::KeptTheRules { calls } if as_json => {
             print_json(&json!({"ok": true, "seed": seed, "calls": calls}))?;
             Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ mod fuzz;
 mod incidents;
 mod script;
 
+use std::fs::File;
 use std::path::Path;
 
 use serde::Serialize;
@@ -116,7 +117,7 @@ pub(crate) enum Event<'a> {
 /// Runs the cases, and tells `hear` of each when it begins and when it has ended.
 ///
 /// # Errors
-/// A usage error if `only` has a name that no case has; what `hear` fails with, after which no case is run.
+/// A usage error: the file can't be read, or `only` has a name that no case has. What `hear` fails with, after which no case is run.
 pub(crate) async fn run(
     options: Options<'_>,
     mut hear: impl FnMut(Event<'_>) -> Result<()>,
@@ -127,6 +128,7 @@ pub(crate) async fn run(
         return Err(Error::usage(format!("there is no case {unknown:?}"))
             .help(format!("there are: {}", names.join(", "))));
     }
+    is_there(options.library)?;
     let only = options.only;
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
@@ -144,9 +146,29 @@ pub(crate) async fn run(
 
 /// Calls the plugin with mutated requests and answers: with one seed after the other, from `seed` on, until
 /// `seconds` are over; without `seconds`, with `seed` alone.
-pub(crate) async fn fuzz(options: Options<'_>, seconds: Option<u64>, seed: u64) -> Fuzzed {
+///
+/// # Errors
+/// The file can't be read, or is no plugin that calls could be made of.
+pub(crate) async fn fuzz(options: Options<'_>, seconds: Option<u64>, seed: u64) -> Result<Fuzzed> {
+    is_there(options.library)?;
     let mut bench = Bench::new(options.library, options.settings, options.in_process).await;
-    fuzz::run(&mut bench, seconds, seed).await
+    let manifest = match &bench.loaded {
+        Ok(loaded) => loaded.manifest.as_ref().map(drop).map_err(String::as_str),
+        Err(verdict) => Err(verdict.message.as_str()),
+    };
+    manifest.map_err(|why| {
+        Error::import(format!("{}: {why}", options.library.display()))
+            .help("without --fuzz each case says what is wrong with it")
+    })?;
+    Ok(fuzz::run(&mut bench, seconds, seed).await)
+}
+
+/// # Errors
+/// There is no file that can be read, which is no fault of a plugin's.
+fn is_there(library: &Path) -> Result<()> {
+    File::open(library).map(drop).map_err(|cause| {
+        Error::usage(format!("{}: can't be opened", library.display())).cause(cause)
+    })
 }
 
 #[cfg(test)]
@@ -155,7 +177,8 @@ mod tests {
 
     #[tokio::test]
     async fn no_case_is_run_for_who_can_hear_of_none() {
-        let library = Path::new("/nowhere.so");
+        // No plugin: the first case fails.
+        let library = Path::new(env!("CARGO_MANIFEST_PATH"));
         let options = Options { library, settings: None, in_process: true, only: &[] };
         let mut begun = 0;
         let ended = run(options, |event| match event {
