@@ -246,6 +246,8 @@ fn orders_as_json_tell_what_was_done_and_what_was_refused() {
     let all = host.run(&["queue", "retry", "--backend", "b", "--state", "cancelled", "--json"]);
     let all = all.ended(0).json();
     assert_eq!((all["tickets"].as_array().unwrap().len(), &all["error"]), (2, &Value::Null));
+    let none = host.run(&["queue", "retry", "--backend", "b", "--state", "cancelled"]).ended(0);
+    none.says("note: there are no such tickets: nothing was done");
 }
 
 #[test]

@@ -47,8 +47,7 @@ Exit codes:
   5  creation: the ticket system refused to create the ticket
   6  plugin: the plugin failed, or gave an answer that can't be understood; serve: a part of the host broke
   7  import: the plugin isn't there, or its library can't be used
-  8  output: the answer could not be written to standard output (a full disk, or a reader that ended before it had
-     all, as `| head` does); what was done is done, and standard error says what that was";
+  8  output: the answer could not be written (a full disk, `| head`); standard error says what was done";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
-use super::report;
+use super::{note, report};
 use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
@@ -159,6 +159,8 @@ async fn order_all(
             "refused": orders.refused,
             "error": refused.as_ref().map(error_json),
         }));
+    } else if orders.done.is_empty() && refused.is_none() {
+        note("there are no such tickets: nothing was done");
     }
     if let Some(error) = &refused {
         report(error);
@@ -215,11 +217,12 @@ impl Orders {
 
     async fn give_one(&mut self, store: &Sqlite, id: i64, order: Order) -> Result<()> {
         match store.order(id, order).await {
-            Ok(job) if self.as_json => self.done.push(json!({"id": id, "state": job.state})),
-            Ok(job) if self.printed.is_ok() => {
-                self.printed = print(&format!("{id}: {}\n", job.state.name()));
+            Ok(job) => {
+                self.done.push(json!({"id": id, "state": job.state}));
+                if !self.as_json && self.printed.is_ok() {
+                    self.printed = print(&format!("{id}: {}\n", job.state.name()));
+                }
             }
-            Ok(_) => {}
             Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
                 self.refuse(id, &Error::from(error));
             }

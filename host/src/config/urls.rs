@@ -59,12 +59,17 @@ pub(super) fn origin(text: &str) -> Result<Origin> {
 /// The proxy that a backend's requests go through. It may hold credentials.
 ///
 /// # Errors
-/// A settings error: it is not a URL.
+/// A settings error: it is not the URL of an HTTP proxy.
 pub(super) fn proxy(text: &str) -> Result<Url> {
-    Url::parse(text).map_err(|cause| {
-        Error::settings(format!("proxy is not a valid URL: {cause}"))
+    let refused = |why: &str| {
+        Error::settings(format!("proxy is not a valid URL: {why}"))
             .help("write it like http://proxy.example.org:3128")
-    })
+    };
+    let url = Url::parse(text).map_err(|cause| refused(&cause.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err(refused("it begins with neither http:// nor https://")),
+    }
 }
 
 /// A setting's value for a message, as ` "rt.example.org"`; nothing where it may hold a secret.
@@ -104,6 +109,20 @@ pub(super) fn may_hold_secret(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_an_http_proxy_and_no_error_shows_its_password() {
+        for good in ["http://u:p@proxy.example.org:3128", "https://proxy.example.org"] {
+            assert!(proxy(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["ftp://u:hunter2@x.org:1", "u:hunter2@x.org:1", "socks5://x.org", "x.org:3128", ""]
+        {
+            let error = proxy(bad).unwrap_err();
+            assert!(error.message.starts_with("proxy is not a valid URL: "), "{error}");
+            assert!(!error.message.contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn endpoints_are_whole_urls_without_credentials() {
