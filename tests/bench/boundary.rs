@@ -22,7 +22,6 @@ use ticket_host_worker::library::{self, Image};
 use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
-use ticket_plugin_api::message::object;
 use tokio::runtime::Runtime;
 
 use crate::grpc::GrpcPlugin;
@@ -101,7 +100,8 @@ fn calls(report: &mut Report) {
     let [mut free, mut confined] = [Policy::Off, Policy::Require].map(|policy| {
         runtime.block_on(async {
             let confinement = Confinement::nothing(policy);
-            let mut worker = Worker::load(&image, &confinement).await.unwrap();
+            let mut worker =
+                Worker::load(&image, &confinement, Duration::from_secs(30)).await.unwrap();
             worker.open(&settings, &Silent).await.unwrap();
             worker
         })
@@ -116,7 +116,9 @@ fn calls(report: &mut Report) {
             incident: Arc::new(serde_json::from_value(incident).unwrap()),
             key: "k".to_owned(),
         };
-        let parse = |reply: &str| drop(black_box(object::<Ticket>(reply).unwrap()));
+        let parse = |reply: &str| {
+            drop(black_box(ticket_plugin_api::json::read::<Ticket>(reply.as_bytes()).unwrap()))
+        };
         let in_worker = |runtime: &Runtime, worker: &mut Worker| {
             let returned =
                 runtime.block_on(worker.call(Operation::Create, &request, &Silent)).unwrap();
