@@ -30,6 +30,11 @@ pub(super) fn is_system_config(file: Option<&Path>) -> bool {
     file == Some(Path::new(SYSTEM_CONFIG))
 }
 
+/// Whether the file lies where the config of the whole machine does, which the service reads by its group.
+pub(super) fn is_of_system(file: &Path) -> bool {
+    Path::new(SYSTEM_CONFIG).parent().is_some_and(|directory| file.starts_with(directory))
+}
+
 /// The usual config files that are there and are not read, since `used` comes before them.
 pub fn shadowed(used: &Path) -> Vec<PathBuf> {
     behind(config_files(), used).filter(|file| file.exists()).collect()
