@@ -205,7 +205,8 @@ fn unknown_cases_and_bad_settings_are_refused() {
         .says("find-exact");
     fs::write(host.path("bad.toml"), "endpoint = 1\n").unwrap();
     validate(&host, &rt, &host.path("bad.toml"), &[]).ended(2).says("bad.toml");
-    let nothing = host.run(&["plugins", "validate", "/nowhere.so"]).ended(6);
+    let file = host.path("bad.toml");
+    let nothing = host.run(&["plugins", "validate", file.to_str().unwrap()]).ended(6);
     assert!(nothing.stdout.contains("FAIL   table"), "{}", nothing.stdout);
 }
 

@@ -77,9 +77,9 @@ fn directory_of(path: &Path) -> std::io::Result<PathBuf> {
     Ok(whole.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// How the config file is opened: it must be new, and only its owner can read it, since the operator may
+/// How a config file is opened to be written: it must be new, and only its owner can read it, since the operator may
 /// write secrets into it.
-fn options() -> OpenOptions {
+pub(super) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use ticket_plugin_api::json;
 
 use super::backends::BackendConfig;
 use super::limits::Limits;
@@ -13,10 +14,11 @@ use super::settings::Config;
 use super::urls;
 use crate::error::{Error, Result};
 
-const PLUGIN: &str = "TICKET_PLUGIN";
-const ENDPOINT: &str = "TICKET_ENDPOINT";
-const SECRET: &str = "TICKET_AUTHENTICATION_SECRET";
-const INFORMATION: &str = "TICKET_INFORMATION";
+/// The names, in Argus's settings as well as in the environment.
+pub(crate) const PLUGIN: &str = "TICKET_PLUGIN";
+pub(crate) const ENDPOINT: &str = "TICKET_ENDPOINT";
+pub(crate) const SECRET: &str = "TICKET_AUTHENTICATION_SECRET";
+pub(crate) const INFORMATION: &str = "TICKET_INFORMATION";
 
 /// A sentence about those of the variables that are set and have no effect, since there is the config file `file`.
 pub(super) fn unused(
@@ -77,10 +79,13 @@ pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Option<C
     Ok(Some(Config { backends, ..Config::default() }))
 }
 
-/// The JSON object that a variable holds. Errors say only where it is wrong, and quote nothing: the text
+/// The JSON object that the text of `name` is. Errors say only where it is wrong, and quote nothing: the text
 /// may be the secret.
-fn object(name: &str, json: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(json).map_err(|cause| {
+///
+/// # Errors
+/// A settings error: it isn't one.
+pub(crate) fn object(name: &str, json: &str) -> Result<Map<String, Value>> {
+    json::read(json.as_bytes()).map_err(|cause| {
         let (line, column) = (cause.line(), cause.column());
         Error::settings(format!("{name} is not a JSON object (line {line}, column {column})"))
             .help(r#"write it like {"token": "..."}, with double quotes: Python's repr of a dict is not JSON"#)

@@ -13,7 +13,7 @@ use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
 use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
-use super::secret::readable_by_all;
+use super::secret::{closing, readable_by_all};
 use super::serve::{RawServe, ServeConfig};
 use super::settings::Config;
 use super::source::{Source, Spanned};
@@ -70,9 +70,9 @@ pub(super) fn load(path: &Path) -> Result<Config> {
     if holds_secret && readable_by_all(path) {
         config.warnings.push(format!(
             "the config file {} holds a secret and is readable by everybody on this machine; \
-             mend it with: chmod 600 {}",
+             mend it with: {}",
             path.display(),
-            path.display()
+            closing(path)
         ));
     }
     Ok(config)

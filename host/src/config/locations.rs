@@ -38,6 +38,11 @@ pub(super) fn is_there(file: &Path) -> bool {
     file.try_exists().unwrap_or_else(|cause| cause.kind() != ErrorKind::NotADirectory)
 }
 
+/// Whether the file lies where the config of the whole machine does, which the service reads by its group.
+pub(super) fn is_of_system(file: &Path) -> bool {
+    Path::new(SYSTEM_CONFIG).parent().is_some_and(|directory| file.starts_with(directory))
+}
+
 /// A sentence for each of these config files that is there and is not read, since `used` comes before it.
 pub(super) fn shadowed(files: Vec<PathBuf>, used: &Path) -> Vec<String> {
     let behind = files.into_iter().skip_while(|file| file != used).skip(1);

@@ -8,7 +8,7 @@
 mod argus;
 mod backends;
 mod bounds;
-mod environment;
+pub(crate) mod environment;
 mod explain;
 mod file;
 pub mod grants;
@@ -40,11 +40,20 @@ pub use queue::QueueConfig;
 pub use reference::reference;
 pub use schema::schema;
 pub use secret::SecretSource;
+pub(crate) use secret::source as secret_source;
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
 pub use settings::Config;
 pub use source::BackendSetting;
 
 impl Config {
+    /// Reads a config's text, which `name` names in errors.
+    ///
+    /// # Errors
+    /// A settings error that points to what is wrong.
+    pub(crate) fn parse(name: &Path, text: &str) -> Result<Config> {
+        file::parse(name, text)
+    }
+
     /// Reads the file `named`, or else the first of the usual config files that exists, or else the
     /// environment.
     ///

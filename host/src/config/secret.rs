@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
+use super::locations;
 use crate::error::{Error, Result};
 
 /// Bytes that a file with a secret may have.
@@ -82,7 +83,7 @@ impl SecretSource {
     }
 
     /// Whether a value is written out in the config, and not only where to read it.
-    pub(super) fn is_written_out(&self) -> bool {
+    pub(crate) fn is_written_out(&self) -> bool {
         is_written_out(&self.value)
     }
 
@@ -140,7 +141,7 @@ fn collect<'a>(value: &'a Value, kind: &str, sources: &mut Vec<&'a str>) {
 }
 
 /// Where a secret is read from, if that is all that the table says: `("env", NAME)` or `("file", PATH)`.
-fn source(members: &Map<String, Value>) -> Option<(&str, &str)> {
+pub(crate) fn source(members: &Map<String, Value>) -> Option<(&str, &str)> {
     let mut all = members.iter();
     match (all.next(), all.next()) {
         (Some((name, Value::String(text))), None) if name == "env" || name == "file" => {
@@ -165,9 +166,9 @@ fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
     })?;
     if readable_by_all(file) {
         warnings.push(format!(
-            "{path}: the file {} is readable by everybody on this machine; mend it with: chmod 600 {}",
+            "{path}: the file {} is readable by everybody on this machine; mend it with: {}",
             file.display(),
-            file.display()
+            closing(file)
         ));
     }
     let text = text.trim_end_matches(['\r', '\n']);
@@ -176,6 +177,16 @@ fn read(path: &str, file: &Path, warnings: &mut Vec<String>) -> Result<String> {
             .help("write the secret there, readable by the host's user alone"));
     }
     Ok(text.to_owned())
+}
+
+/// The command after which only those read the file who must: the service too, if the file is the machine's.
+pub(super) fn closing(file: &Path) -> String {
+    let name = file.display();
+    if locations::is_of_system(file) {
+        format!("chown root:ticket-host {name} && chmod 640 {name}")
+    } else {
+        format!("chmod 600 {name}")
+    }
 }
 
 /// Whether every user of this machine may read the file. On Windows the answer is always no, since the
@@ -223,6 +234,16 @@ mod tests {
             let warnings = resolve(json!({"token": {"file": file}})).unwrap().warnings;
             assert_eq!(warnings.iter().any(|w| w.contains("chmod 600")), warned, "{warnings:?}");
         }
+    }
+
+    #[test]
+    fn a_file_of_the_machines_is_closed_to_all_but_the_service() {
+        let closing = |file| closing(Path::new(file));
+        assert_eq!(
+            closing("/etc/ticket-host/token"),
+            "chown root:ticket-host /etc/ticket-host/token && chmod 640 /etc/ticket-host/token"
+        );
+        assert_eq!(closing("/home/a/token"), "chmod 600 /home/a/token");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! Invariant: no error quotes what stands in the file, which may be a secret.
 
-use serde_json::{Map, Number, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::Number;
 
 /// How deep lists and dicts may be in one another.
 const DEEPEST: usize = 32;
@@ -17,16 +19,41 @@ pub(super) struct Assignment {
     pub name: &'static str,
     /// Its line, from 1.
     pub line: usize,
-    pub value: Result<Literal, Unreadable>,
+    pub value: Result<Value, Unreadable>,
 }
 
-/// A value that stands in the file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Literal {
-    /// What is read from an environment variable is `{"env": NAME}` in it.
-    pub value: Value,
-    /// Whether there is any of that in it.
-    pub has_variables: bool,
+/// A value that stands in the file. What is read from elsewhere has a shape of its own, so that no text or dict of the
+/// file can be taken for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Value>),
+    Map(BTreeMap<String, Value>),
+    /// What the environment variable `name` has. The file's default for it is not kept.
+    Variable {
+        name: String,
+        has_default: bool,
+    },
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Value {
+        match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(flag) => Value::Bool(flag),
+            serde_json::Value::Number(number) => Value::Number(number),
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Array(items) => {
+                Value::List(items.into_iter().map(Value::from).collect())
+            }
+            serde_json::Value::Object(members) => {
+                Value::Map(members.into_iter().map(|(name, value)| (name, value.into())).collect())
+            }
+        }
+    }
 }
 
 /// Why a value can't be read.
@@ -38,21 +65,82 @@ pub(super) struct Unreadable {
 
 /// All assignments to one of `names`, in the order of the file.
 pub(super) fn assignments(text: &str, names: &[&'static str]) -> Vec<Assignment> {
-    let mut reader = Reader { text, at: 0, has_variables: false };
+    // Editors on Windows begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
+    match shell_lines(text) {
+        Some(lines) => shell_assignments(&lines, names),
+        None => python_assignments(text, names),
+    }
+}
+
+fn python_assignments(text: &str, names: &[&'static str]) -> Vec<Assignment> {
+    let mut reader = Reader { text, at: 0 };
     let mut found = Vec::new();
-    let (mut depth, mut begins) = (0, true);
+    let (mut depth, mut begins, mut binds) = (0, true, false);
     while !reader.is_at_end() {
-        let assignment = (begins && depth == 0).then(|| reader.statement(names)).flatten();
-        begins = assignment.is_none() && reader.step(&mut depth);
-        found.extend(assignment);
+        if begins && depth == 0 {
+            if let Some(assignment) = reader.statement(names) {
+                found.push(assignment);
+                begins = false;
+                continue;
+            }
+            binds = reader.binds_names();
+        }
+        match reader.word() {
+            Some(word) => {
+                let name = names.iter().find(|name| **name == word).copied();
+                let name = name.filter(|_| binds || reader.is_at_binding(depth));
+                found.extend(name.map(|name| Assignment {
+                    name,
+                    line: reader.line(),
+                    value: reader.fails("is set here in a way that only Python knows"),
+                }));
+                begins = false;
+            }
+            None => begins = reader.step(&mut depth),
+        }
     }
     found
+}
+
+/// The lines `NAME=VALUE` of a shell's file or of `env`, each with its number. None if a line is something else: then
+/// the file is Python, which may have assignments without blanks as well.
+fn shell_lines(text: &str) -> Option<Vec<(usize, &str, &str)>> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim_end()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let lines = lines.map(|(number, line)| {
+        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        (is_name && !value.starts_with([' ', '='])).then_some((number, name, value))
+    });
+    lines.collect()
+}
+
+fn shell_assignments(lines: &[(usize, &str, &str)], names: &[&'static str]) -> Vec<Assignment> {
+    let assignments = lines.iter().filter_map(|&(line, name, value)| {
+        let name = names.iter().find(|known| **known == name).copied()?;
+        let names_another = lines.iter().any(|(_, other, _)| *other == value);
+        let value = shell_value(value, names_another).map_err(|why| Unreadable { line, why });
+        Some(Assignment { name, line, value })
+    });
+    assignments.collect()
+}
+
+/// A value as a shell has it: what isn't quoted is the text.
+fn shell_value(text: &str, names_another: bool) -> Result<Value, &'static str> {
+    match (Reader { text, at: 0 }).whole() {
+        Ok(value) => Ok(value),
+        Err(unreadable) if text.starts_with(['"', '\'']) => Err(unreadable.why),
+        Err(_) if names_another || text.contains(['$', '`', '(']) => {
+            Err("is not a literal: its value is made elsewhere")
+        }
+        Err(_) => Ok(Value::Text(text.to_owned())),
+    }
 }
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    has_variables: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -118,6 +206,33 @@ impl<'a> Reader<'a> {
         self.text[..self.at].matches('\n').count() + 1
     }
 
+    /// Whether the statement that begins here gives its names values without a `=`.
+    fn binds_names(&self) -> bool {
+        let rest = self.rest().trim_start_matches([' ', '\t']);
+        ["from ", "import ", "del ", "for "].iter().any(|word| rest.starts_with(word))
+    }
+
+    /// Skips a word that comes next, or an attribute with its dot, which is nobody's name.
+    fn word(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        self.take(|c| c == '.');
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let word = if self.is_at_string() { "" } else { self.take(is_word) };
+        if word.is_empty() {
+            self.at = start;
+            return None;
+        }
+        Some(&self.text[start..self.at])
+    }
+
+    /// Whether the name that was just read gets a value here. In brackets `name=` is an argument's, and a comma says nothing.
+    fn is_at_binding(&self, depth: usize) -> bool {
+        let rest = self.rest().trim_start_matches([' ', '\t']);
+        let is_set = rest.starts_with('=') && !rest.starts_with("==");
+        let is_changed = ["+=", "|="].iter().any(|operator| rest.starts_with(operator));
+        rest.starts_with(":=") || depth == 0 && (is_set || is_changed || rest.starts_with(','))
+    }
+
     /// Skips a string, a comment or one character; `depth` counts the brackets that are open. Returns whether a
     /// statement can begin there.
     fn step(&mut self, depth: &mut usize) -> bool {
@@ -142,8 +257,8 @@ impl<'a> Reader<'a> {
     fn statement(&mut self, names: &[&'static str]) -> Option<Assignment> {
         let start = self.at;
         let is_indented = !self.take(|c| matches!(c, ' ' | '\t')).is_empty();
-        // A line that `diffsettings --output unified` adds, and one of a shell.
-        let _ = self.skips("+ ") || self.skips("export ");
+        // A line that `diffsettings --output unified` adds.
+        self.skips("+ ");
         let word = self.take(|c| c.is_alphanumeric() || c == '_');
         let name = names.iter().find(|name| **name == word).copied();
         let line = name.map_or(0, |_| self.line());
@@ -158,8 +273,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is assigned to the name that was just read. None if nothing is.
-    fn assigned(&mut self) -> Option<Result<Literal, Unreadable>> {
-        let after_name = self.at;
+    fn assigned(&mut self) -> Option<Result<Value, Unreadable>> {
         self.spaces();
         if matches!(self.peek(), Some(':')) {
             self.take(|c| !matches!(c, '=' | '\n'));
@@ -172,31 +286,20 @@ impl<'a> Reader<'a> {
         if self.rest().starts_with("==") || !self.skips("=") {
             return None;
         }
-        let is_tight = self.at == after_name + 1 && !self.rest().starts_with(' ');
         let start = self.at;
         let value = self.whole();
         if value.is_err() {
             self.at = start;
         }
-        match value {
-            // As a shell has it: what follows is the text, without quotes.
-            Err(_) if is_tight && !matches!(self.peek(), Some('"' | '\'')) => {
-                let text = self.take(|c| c != '\n').trim().to_owned();
-                Some(Ok(Literal { value: text.into(), has_variables: false }))
-            }
-            value => Some(value),
-        }
+        Some(value)
     }
 
     /// The value up to the end of the statement.
-    fn whole(&mut self) -> Result<Literal, Unreadable> {
-        self.has_variables = false;
+    fn whole(&mut self) -> Result<Value, Unreadable> {
         let value = self.value(0)?;
         self.spaces();
         match self.peek() {
-            None | Some('\n' | ';' | '#') => {
-                Ok(Literal { value, has_variables: self.has_variables })
-            }
+            None | Some('\n' | ';' | '#') => Ok(value),
             Some(_) => self.fails("is not a literal alone: something is done with it"),
         }
     }
@@ -211,11 +314,15 @@ impl<'a> Reader<'a> {
         }
         match self.peek() {
             Some('{') => self.dict(depth + 1),
-            Some('[') => self.list("[", "]", depth + 1).map(|(items, _)| items.into()),
+            Some('[') => self.list("[", "]", depth + 1).map(|(items, _)| Value::List(items)),
             Some('(') => {
                 let (mut items, has_comma) = self.list("(", ")", depth + 1)?;
                 // Parentheses around one value are no tuple.
-                Ok(if items.len() == 1 && !has_comma { items.remove(0) } else { items.into() })
+                Ok(if items.len() == 1 && !has_comma {
+                    items.remove(0)
+                } else {
+                    Value::List(items)
+                })
             }
             Some(c) if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => self.number(),
             Some(c) if c.is_alphabetic() || c == '_' => self.named(depth),
@@ -243,7 +350,7 @@ impl<'a> Reader<'a> {
             }
             self.blank(depth);
         }
-        Ok(text.into())
+        Ok(Value::Text(text))
     }
 
     /// A string without its prefix, whose text is added to `out`.
@@ -335,8 +442,10 @@ impl<'a> Reader<'a> {
             (true, Some(whole)) => Some((-whole).into()),
             (true, None) => Number::from_f64(-number.as_f64()?),
         });
-        number
-            .map_or_else(|| self.fails("has a number that is too large, or none"), |n| Ok(n.into()))
+        number.map_or_else(
+            || self.fails("has a number that is too large, or none"),
+            |n| Ok(Value::Number(n)),
+        )
     }
 
     /// Values in brackets, and whether there was a comma behind the last one.
@@ -364,14 +473,14 @@ impl<'a> Reader<'a> {
 
     fn dict(&mut self, depth: usize) -> Result<Value, Unreadable> {
         self.skips("{");
-        let mut members = Map::new();
+        let mut members = BTreeMap::new();
         loop {
             self.blank(depth);
             if self.skips("}") {
-                return Ok(members.into());
+                return Ok(Value::Map(members));
             }
             let name = match self.value(depth)? {
-                Value::String(name) => name,
+                Value::Text(name) => name,
                 Value::Number(number) => number.to_string(),
                 _ => return self.fails("has a key that is neither a text nor a number"),
             };
@@ -397,8 +506,8 @@ impl<'a> Reader<'a> {
     fn named(&mut self, depth: usize) -> Result<Value, Unreadable> {
         let name = self.take(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
         match (name, self.peek()) {
-            ("True" | "true", _) => Ok(true.into()),
-            ("False" | "false", _) => Ok(false.into()),
+            ("True" | "true", _) => Ok(Value::Bool(true)),
+            ("False" | "false", _) => Ok(Value::Bool(false)),
             ("None" | "null", _) => Ok(Value::Null),
             ("dict", Some('(')) => self.keywords(depth + 1),
             ("os.environ" | "environ", Some('[')) => self.variable("[", "]", depth + 1),
@@ -412,11 +521,11 @@ impl<'a> Reader<'a> {
     /// `dict(name=value)`.
     fn keywords(&mut self, depth: usize) -> Result<Value, Unreadable> {
         self.skips("(");
-        let mut members = Map::new();
+        let mut members = BTreeMap::new();
         loop {
             self.blank(depth);
             if self.skips(")") {
-                return Ok(members.into());
+                return Ok(Value::Map(members));
             }
             let name = self.take(|c| c.is_alphanumeric() || c == '_');
             self.blank(depth);
@@ -428,17 +537,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The name of an environment variable. What else stands there is its default, which is dropped.
+    /// The name of an environment variable. What else stands there is its default, of which only that it is there is kept.
     fn variable(&mut self, open: &str, close: &str, depth: usize) -> Result<Value, Unreadable> {
         self.skips(open);
-        let Value::String(name) = self.value(depth)? else {
+        let Value::Text(name) = self.value(depth)? else {
             return self.fails("has an environment variable whose name is no text");
         };
         self.blank(depth);
+        let mut has_default = false;
         if self.skips(",") {
             self.blank(depth);
             let _ = self.skips("default=");
-            self.value(depth)?;
+            has_default = !self.rest().starts_with(close);
+            if has_default {
+                self.value(depth)?;
+            }
             self.blank(depth);
             let _ = self.skips(",");
             self.blank(depth);
@@ -446,16 +559,17 @@ impl<'a> Reader<'a> {
         if !self.skips(close) {
             return self.fails("is not a literal: its value is made elsewhere");
         }
-        self.has_variables = true;
-        Ok(json!({"env": name}))
+        Ok(Value::Variable { name, has_default })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn read(text: &str) -> Result<Literal, Unreadable> {
+    fn read(text: &str) -> Result<Value, Unreadable> {
         let mut found = assignments(text, &["X"]);
         assert_eq!(found.len(), 1, "{found:?} in {text}");
         found.remove(0).value
@@ -483,23 +597,58 @@ mod tests {
             ("\\\n  'x'", json!("x")),
             ("'x'; Y = 1", json!("x")),
         ] {
-            let literal = read(&format!("X = {text}\nY = 2\n")).unwrap();
-            assert_eq!(literal, Literal { value: expected, has_variables: false }, "{text}");
+            let value = read(&format!("X = {text}\nY = 2\n")).unwrap();
+            assert_eq!(value, expected.into(), "{text}");
         }
     }
 
     #[test]
-    fn environment_variables_are_read_as_where_to_read_them() {
-        for text in [
-            "os.environ['T']",
-            "os.environ.get(\"T\")",
-            "os.getenv('T', 'default')",
-            "env.str('T', default='x')",
-            "get_str_env('T', 'x',)",
+    fn environment_variables_are_told_from_the_texts_and_dicts_of_the_file() {
+        for (text, has_default) in [
+            ("os.environ['T']", false),
+            ("os.environ.get(\"T\")", false),
+            ("os.environ.get(\"T\",)", false),
+            ("os.getenv('T', 'default')", true),
+            ("env.str('T', default='x')", true),
+            ("get_str_env('T', 'x',)", true),
         ] {
-            let literal = read(&format!("X = {{'token': {text}}}")).unwrap();
-            let value = json!({"token": {"env": "T"}});
-            assert_eq!(literal, Literal { value, has_variables: true }, "{text}");
+            let value = read(&format!("X = {text}\n")).unwrap();
+            assert_eq!(value, Value::Variable { name: "T".to_owned(), has_default }, "{text}");
+        }
+        assert_eq!(read("X = {'env': 'T'}").unwrap(), json!({"env": "T"}).into());
+    }
+
+    #[test]
+    fn only_a_file_whose_lines_are_all_a_shells_has_texts_without_quotes() {
+        for text in [
+            "import os\nX=PLUGIN\n",
+            "Y = 1\nX=get_endpoint()\n",
+            "X=get_endpoint()\n",
+            "X=$(cat f)\n",
+            "X=$Y\n",
+            "X=`cat f`\n",
+            "PLUGIN=\"rt\"\nX=PLUGIN\n",
+        ] {
+            assert!(read(text).unwrap_err().why.contains("not a literal"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_set_in_a_way_that_only_python_knows_is_told_with_its_line() {
+        for text in [
+            "X = 'a'\nif PROD: X = 'b'",
+            "X = 'a'\nX, Y = f()",
+            "X = 'a'\nY, X = f()",
+            "X = 'a'\nY = X = 'b'",
+            "X = 'a'\nfrom secret import X",
+            "X = 'a'\ndel X",
+            "X = 'a'\nf(X := 'b')",
+            "X = 'a'\nif PROD: X += 'b'",
+        ] {
+            let found = assignments(text, &["X"]);
+            assert_eq!(found.len(), 2, "{text}: {found:?}");
+            assert_eq!(found[1].line, 2, "{text}");
+            assert!(found[1].value.is_err(), "{text}");
         }
     }
 
@@ -512,6 +661,9 @@ mod tests {
             "XY = 1\nY = X",
             "if X == 2: pass",
             "Y = 'X = 1'",
+            "a.X = 1",
+            "Y = f(X, 1)",
+            "Y = f(X=1)",
             "X == 1",
             "",
         ] {
@@ -527,10 +679,11 @@ mod tests {
             ("X=https://rt.example.org/a b\nY=1", json!("https://rt.example.org/a b")),
             ("export X='{\"a\": \"b\"}'", json!("{\"a\": \"b\"}")),
             ("X={\"a\": true}", json!({"a": true})),
+            ("\u{feff}X=rt", json!("rt")),
             ("X: dict[str, str] = {'a': 'b'}", json!({"a": "b"})),
             ("Y = (1,\n 2)\r\nX = 'y'\r\n", json!("y")),
         ] {
-            assert_eq!(read(text).unwrap().value, expected, "{text}");
+            assert_eq!(read(text).unwrap(), expected.into(), "{text}");
         }
     }
 

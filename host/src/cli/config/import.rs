@@ -2,53 +2,76 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use ticket_plugin_api::json::read as read_json;
 
-use super::django::{self, Literal};
+use super::django::{self, Value};
+use crate::cli::init;
 use crate::cli::output::{print, print_json};
 use crate::cli::warn;
+use crate::config::environment::{self, ENDPOINT, INFORMATION, PLUGIN, SECRET};
+use crate::config::{Config, secret_source};
 use crate::error::{Error, Result};
+use crate::terminal::line;
 
 /// Bytes that a settings file may have.
 const LARGEST: u64 = 1 << 20;
 
-const PLUGIN: &str = "TICKET_PLUGIN";
-const ENDPOINT: &str = "TICKET_ENDPOINT";
-const SECRET: &str = "TICKET_AUTHENTICATION_SECRET";
-const INFORMATION: &str = "TICKET_INFORMATION";
-
 const VALUES_HELP: &str = "`python manage.py diffsettings | ticket-host config import --django -` reads the values that Argus \
      itself has";
 
-/// Prints a config made of TICKET_PLUGIN, TICKET_ENDPOINT, TICKET_AUTHENTICATION_SECRET and TICKET_INFORMATION. No Python is
+/// Makes a config of TICKET_PLUGIN, TICKET_ENDPOINT, TICKET_AUTHENTICATION_SECRET and TICKET_INFORMATION. No Python is
 /// run. Read are a Django settings file, the output of `python manage.py diffsettings`, lines of `env`, and a JSON object.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  ticket-host config import --django /etc/argus/settings.py > config.toml
-  python manage.py diffsettings | ticket-host config import --django - > config.toml")]
+  ticket-host config import --django /etc/argus/settings.py --output config.toml
+  python manage.py diffsettings | ticket-host config import --django - --output config.toml")]
 pub(in crate::cli) struct Arguments {
     /// The settings file, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     django: PathBuf,
+    /// Write the config to this new file, which only its owner can read, and print its name. Without it the config is
+    /// printed, with the secret in it
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<()> {
     let (name, text) = read(&arguments.django)?;
     let settings = settings(&name, &text)?;
-    let config = toml(&settings);
-    if std::io::stdout().is_terminal() && has_text(&settings.secret) {
-        warn("the secret stands in what is printed here; `> FILE` writes it to a file");
+    let (config, holds_secret) = config(&settings)?;
+    if let Some(file) = &arguments.output {
+        write(file, &config)?;
+        let answered = if as_json {
+            print_json(&json!({"config": file, "written": true}))
+        } else {
+            print(&format!("{}\n", file.display()))
+        };
+        return answered
+            .map_err(|lost| lost.at(&format!("the config file {} was written", file.display())));
     }
-    if as_json {
-        print_json(&json!({"config": config}))?;
-    } else {
-        print(&config)?;
+    if std::io::stdout().is_terminal() && holds_secret {
+        warn(
+            "the secret stands in what is printed here; --output FILE writes it to a file that only you can read",
+        );
     }
-    Ok(())
+    if as_json { print_json(&json!({"config": config})) } else { print(&config) }
+}
+
+fn write(file: &Path, config: &str) -> Result<()> {
+    let written = init::options().open(file).and_then(|mut new| new.write_all(config.as_bytes()));
+    written.map_err(|cause| {
+        let why = match cause.kind() {
+            ErrorKind::AlreadyExists => "is there already and is left as it is".to_owned(),
+            _ => format!("can't be written: {cause}"),
+        };
+        Error::usage(format!("{} {why}", file.display())).help("name another file with --output")
+    })
 }
 
 fn read(file: &Path) -> Result<(String, String)> {
@@ -68,88 +91,107 @@ fn read(file: &Path) -> Result<(String, String)> {
         return Err(Error::usage(format!("{name} has more than {LARGEST} bytes"))
             .help("give the lines with TICKET_... alone"));
     }
-    // Editors on Windows begin a file with a byte order mark.
-    Ok((name, text.trim_start_matches('\u{feff}').to_owned()))
+    Ok((name, text))
 }
 
-/// The settings of one ticket plugin of Argus's.
-#[derive(Debug, PartialEq)]
+/// The settings of one ticket plugin of Argus's, as the config has them.
+#[derive(Debug, PartialEq, Serialize)]
 struct Settings {
     plugin: String,
     endpoint: String,
-    secret: Value,
-    information: Value,
+    secret: toml::Table,
+    information: toml::Table,
+    /// What of Argus's settings is not in them, a sentence each, without its value.
+    #[serde(skip)]
+    left_out: Vec<String>,
 }
 
 /// A setting as it was found, and where: `settings.py:7`.
 struct Found {
     place: String,
-    literal: Literal,
+    value: Value,
 }
 
 /// # Errors
 /// A settings error that says which line can't be read, or what is missing, and what to do. It quotes no value.
 fn settings(name: &str, text: &str) -> Result<Settings> {
-    let mut found = match serde_json::from_str::<Map<String, Value>>(text) {
+    let mut found = match read_json::<Map<String, Json>>(text.as_bytes()) {
         Ok(members) => of_json(name, members),
-        Err(_) => of_python(name, text)?,
+        Err(_) => of_python(name, text),
     };
     let mut take = |setting: &str| {
-        found
-            .remove(setting)
-            .ok_or_else(|| Error::settings(format!("{name} sets no {setting}")).help(VALUES_HELP))
+        let missing = || Error::settings(format!("{name} sets no {setting}")).help(VALUES_HELP);
+        found.remove(setting).ok_or_else(missing)?
     };
+    let mut left_out = Vec::new();
     Ok(Settings {
         plugin: text_of(PLUGIN, take(PLUGIN)?)?,
         endpoint: text_of(ENDPOINT, take(ENDPOINT)?)?,
-        secret: table_of(SECRET, take(SECRET)?, true)?,
-        information: table_of(INFORMATION, take(INFORMATION)?, false)?,
+        secret: table_of(SECRET, take(SECRET)?, &mut left_out)?,
+        information: table_of(INFORMATION, take(INFORMATION)?, &mut left_out)?,
+        left_out,
     })
 }
 
-fn of_json(name: &str, members: Map<String, Value>) -> BTreeMap<String, Found> {
+fn of_json(name: &str, members: Map<String, Json>) -> BTreeMap<String, Result<Found>> {
     let found = members.into_iter().map(|(setting, value)| {
-        let literal = Literal { value, has_variables: false };
-        (setting, Found { place: name.to_owned(), literal })
+        (setting, Ok(Found { place: name.to_owned(), value: value.into() }))
     });
     found.collect()
 }
 
 /// What holds at the end of the file: a later assignment replaces an earlier one.
-fn of_python(name: &str, text: &str) -> Result<BTreeMap<String, Found>> {
-    let mut found = BTreeMap::new();
-    for assignment in django::assignments(text, &[PLUGIN, ENDPOINT, SECRET, INFORMATION]) {
-        let literal = assignment.value.map_err(|unreadable| {
-            let (line, why) = (unreadable.line, unreadable.why);
-            Error::settings(format!("{name}:{line}: {} {why}", assignment.name)).help(VALUES_HELP)
-        })?;
-        let place = format!("{name}:{}", assignment.line);
-        found.insert(assignment.name.to_owned(), Found { place, literal });
-    }
-    Ok(found)
+fn of_python(name: &str, text: &str) -> BTreeMap<String, Result<Found>> {
+    let assignments = django::assignments(text, &[PLUGIN, ENDPOINT, SECRET, INFORMATION]);
+    let found = assignments.into_iter().map(|assignment| {
+        let setting = assignment.name;
+        let found = match assignment.value {
+            Ok(value) => Ok(Found { place: format!("{name}:{}", assignment.line), value }),
+            Err(unreadable) => {
+                let (line, why) = (unreadable.line, unreadable.why);
+                Err(Error::settings(format!("{name}:{line}: {setting} {why}")).help(VALUES_HELP))
+            }
+        };
+        (setting.to_owned(), found)
+    });
+    found.collect()
 }
 
 fn text_of(setting: &str, found: Found) -> Result<String> {
-    let Found { place, literal } = found;
-    match literal.value {
-        Value::String(text) if !text.trim().is_empty() => Ok(text),
-        _ if literal.has_variables => Err(from_environment(&place, setting)),
-        _ => Err(Error::settings(format!("{place}: {setting} must be a text that is not empty"))),
+    let Found { place, value } = found;
+    match value {
+        Value::Text(text) if !text.trim().is_empty() => Ok(text),
+        Value::Variable { .. } => Err(from_environment(&place, setting)),
+        _ => Err(Error::settings(format!("{place}: {setting} must be a text that is not empty"))
+            .help(VALUES_HELP)),
     }
 }
 
-/// The object that a setting is, be it written as one, or as a text of JSON.
-fn table_of(setting: &str, found: Found, may_have_variables: bool) -> Result<Value> {
-    let Found { place, literal } = found;
-    if literal.has_variables && (!may_have_variables || is_variable(&literal.value)) {
-        return Err(from_environment(&place, setting));
-    }
-    let value = match literal.value {
-        Value::String(json) => serde_json::from_str(&json).unwrap_or_default(),
+/// The table that a setting is, be it written as a dict, or as a text of JSON. What is left out of it is told in
+/// `left_out`.
+fn table_of(setting: &str, found: Found, left_out: &mut Vec<String>) -> Result<toml::Table> {
+    let Found { place, value } = found;
+    let value = match value {
+        Value::Text(text) => {
+            let members = environment::object(setting, &text);
+            let at_place =
+                |error: Error| Error { message: format!("{place}: {}", error.message), ..error };
+            Json::Object(members.map_err(at_place)?).into()
+        }
         value => value,
     };
     match value {
-        Value::Object(_) => Ok(without_nulls(value)),
+        Value::Map(members) => {
+            let mut conversion =
+                Conversion { place: &place, is_secret: setting == SECRET, left_out };
+            let members = conversion.members(setting, members)?;
+            toml::Table::try_from(members).map_err(|_| {
+                Error::settings(format!("{place}: {setting} has a number that is too large")).help(
+                    "a config's whole numbers are at most 9223372036854775807; write it as a text",
+                )
+            })
+        }
+        Value::Variable { .. } => Err(from_environment(&place, setting)),
         _ => Err(Error::settings(format!("{place}: {setting} must be a dict, or its JSON"))
             .help(r#"write it like {"name": "value"}"#)),
     }
@@ -162,53 +204,96 @@ fn from_environment(place: &str, setting: &str) -> Error {
     .help(VALUES_HELP)
 }
 
-fn is_variable(value: &Value) -> bool {
-    value.as_object().is_some_and(|members| members.len() == 1 && members.contains_key("env"))
+/// One setting's way from Argus's values to the config's.
+struct Conversion<'a> {
+    place: &'a str,
+    /// In a secret, and nowhere else, `{ env = NAME }` and `{ file = PATH }` mean where to read.
+    is_secret: bool,
+    left_out: &'a mut Vec<String>,
 }
 
-/// TOML has no null; to the plugins a member that isn't there means the same.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let members = members.into_iter().filter(|(_, value)| !value.is_null());
-            members.map(|(name, value)| (name, without_nulls(value))).collect()
+impl Conversion<'_> {
+    fn members(
+        &mut self,
+        path: &str,
+        members: BTreeMap<String, Value>,
+    ) -> Result<Map<String, Json>> {
+        let mut converted = Map::new();
+        for (name, value) in members {
+            let path = format!("{path}[{name:?}]");
+            let value = match value {
+                Value::Variable { name, has_default } if self.is_secret => {
+                    if has_default {
+                        self.leave_out(&format!("the default of {path}"), "a config has none");
+                    }
+                    Some(json!({"env": name}))
+                }
+                value => self.value(&path, value)?,
+            };
+            converted.extend(value.map(|value| (name, value)));
         }
-        Value::Array(items) => {
-            items.into_iter().filter(|item| !item.is_null()).map(without_nulls).collect()
+        if self.is_secret && secret_source(&converted).is_some() {
+            return Err(Error::settings(format!(
+                "{}: {} would say in a config where to read the secret, and not what it is",
+                self.place,
+                line(path)
+            ))
+            .help("rename its member, or write the config by hand: `ticket-host init`"));
         }
-        leaf => leaf,
+        Ok(converted)
+    }
+
+    /// The value. TOML has no null; to the plugins a member that isn't there means the same.
+    fn value(&mut self, path: &str, value: Value) -> Result<Option<Json>> {
+        Ok(Some(match value {
+            Value::Null => {
+                self.leave_out(path, "it is None, which a config doesn't have");
+                return Ok(None);
+            }
+            Value::Bool(flag) => flag.into(),
+            Value::Number(number) => number.into(),
+            Value::Text(text) => text.into(),
+            Value::List(items) => {
+                let items = items.into_iter().enumerate();
+                let items = items.map(|(at, item)| self.value(&format!("{path}[{at}]"), item));
+                items.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?.into()
+            }
+            Value::Map(members) => self.members(path, members)?.into(),
+            Value::Variable { .. } => return Err(from_environment(self.place, &line(path))),
+        }))
+    }
+
+    fn leave_out(&mut self, what: &str, why: &str) {
+        self.left_out.push(format!("{}: {what} is left out: {why}", self.place));
     }
 }
 
-/// Whether the secret has a text that is one, and not only the name of a variable.
-fn has_text(secret: &Value) -> bool {
-    match secret {
-        Value::Object(members) => !is_variable(secret) && members.values().any(has_text),
-        Value::Null | Value::Bool(_) => false,
-        Value::Number(_) | Value::String(_) | Value::Array(_) => true,
-    }
-}
-
-/// The config, with what to do next.
-fn toml(settings: &Settings) -> String {
-    let Settings { plugin, endpoint, secret, information } = settings;
+/// The config, with what to do next, and whether a secret is written out in it.
+///
+/// # Errors
+/// A settings error: the program wouldn't take it.
+fn config(settings: &Settings) -> Result<(String, bool)> {
+    let file = BTreeMap::from([("backends", BTreeMap::from([("argus", settings)]))]);
+    let tables = toml::to_string(&file).map_err(|_| {
+        Error::settings("the settings can't be written as a config").help(VALUES_HELP)
+    })?;
+    let read = Config::parse(Path::new("the config that was made"), &tables)?;
+    let holds_secret = read.backends.values().any(|backend| backend.secret.is_written_out());
     let mut out = String::from(
         "# Made by `ticket-host config import` of an Argus's TICKET_* settings. Next: save it as\n\
-         # /etc/ticket-host/config.toml or ~/.config/ticket-host/config.toml (chmod 600), then: ticket-host check\n\n",
+         # ~/.config/ticket-host/config.toml (chmod 600), or for the service as /etc/ticket-host/config.toml\n\
+         # (chown root:ticket-host, chmod 640), then: ticket-host check\n",
     );
-    out.push_str("[backends.argus]\n");
-    out.push_str(&format!("plugin = {}\n", string(plugin)));
-    out.push_str(&format!("endpoint = {}\n", string(endpoint)));
-    if has_text(secret) {
+    for sentence in &settings.left_out {
+        out.push_str(&format!("# {}\n", line(sentence)));
+    }
+    if holds_secret {
         out.push_str(
-            "# As it was found. In a file of its own (chmod 600) it is safer: { token = { file = \"/etc/ticket-host/token\" } }\n",
+            "# The secret stands here as it was found. In a file of its own, as closed as this one, it is safer:\n\
+             # token = { file = \"/etc/ticket-host/token\" }\n",
         );
     }
-    out.push_str(&format!("secret = {}\n", inline(secret)));
-    out.push_str("\n[backends.argus.information]\n");
-    for (name, value) in information.as_object().into_iter().flatten() {
-        out.push_str(&format!("{} = {}\n", key(name), inline(value)));
-    }
+    out.push_str(&format!("\n{tables}"));
     out.push_str(
         "\n# With this, `ticket-host serve` makes tickets of Argus's open incidents by itself, and tells Argus of them:\n\
          # [argus]\n\
@@ -217,33 +302,7 @@ fn toml(settings: &Settings) -> String {
          # token = { file = \"/etc/ticket-host/argus-token\" }\n\
          # filter = \"level__lte=3\"\n",
     );
-    out
-}
-
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Object(members) if members.is_empty() => "{}".to_owned(),
-        Value::Object(members) => {
-            let members =
-                members.iter().map(|(name, value)| format!("{} = {}", key(name), inline(value)));
-            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
-        }
-        Value::String(text) => string(text),
-        leaf => leaf.to_string(),
-    }
-}
-
-fn key(name: &str) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { string(name) }
-}
-
-/// A text as TOML's basic string. JSON's is one, but for a character that TOML wants escaped.
-fn string(text: &str) -> String {
-    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    Ok((out, holds_secret))
 }
 
 #[cfg(test)]
@@ -269,7 +328,7 @@ TICKET_INFORMATION = {
     #[test]
     fn a_settings_file_becomes_a_config_that_reads_the_same() {
         let settings = settings("settings.py", PYTHON).unwrap();
-        let toml: toml::Value = toml::from_str(&super::toml(&settings)).unwrap();
+        let toml: toml::Value = toml::from_str(&config(&settings).unwrap().0).unwrap();
         let backend = &toml["backends"]["argus"];
         assert_eq!(backend["plugin"].as_str(), Some("argus_ticket_rt.RequestTrackerPlugin"));
         assert_eq!(backend["endpoint"].as_str(), Some("https://rt.example.org"));
@@ -291,10 +350,11 @@ TICKET_INFORMATION = {
         let expected = Settings {
             plugin: "rt".to_owned(),
             endpoint: "https://rt.example.org/".to_owned(),
-            secret,
-            information: json!({"queue": "NOC"}),
+            secret: toml::Table::try_from(secret).unwrap(),
+            information: toml::Table::from_iter([("queue".to_owned(), "NOC".into())]),
+            left_out: Vec::new(),
         };
-        for text in [lines, json.to_string()] {
+        for text in [lines, json.to_string(), format!("\u{feff}{json}")] {
             assert_eq!(settings("-", &text).unwrap(), expected);
         }
     }
@@ -312,12 +372,25 @@ TICKET_INFORMATION = {
                 "os.getenv('hunter2')",
                 "settings.py:6: TICKET_ENDPOINT is read from",
             ),
-            ("\"NOC\"", "env('hunter2')", "settings.py:10: TICKET_INFORMATION is read from"),
+            (
+                "\"NOC\"",
+                "env('hunter2')",
+                "settings.py:10: TICKET_INFORMATION[\"queue\"] is read from",
+            ),
             ("TICKET_PLUGIN", "OTHER", "sets no TICKET_PLUGIN"),
             (
                 "= {\n    \"token\": os.environ[\"RT_TOKEN\"],  # never here\n}",
                 "= 'hunter2'",
-                "must be a dict",
+                "is not a JSON object",
+            ),
+            ("\"token\": os.environ[\"RT_TOKEN\"]", "'file': 'hunter2'", "SECRET would say"),
+            ("os.environ[\"RT_TOKEN\"]", "{'file': 'hunter2'}", "[\"token\"] would say"),
+            ("os.environ[\"RT_TOKEN\"]", "{'env': 'hunter2', 'a': None}", "[\"token\"] would say"),
+            ("os.environ[\"RT_TOKEN\"]", "[env('hunter2')]", "[\"token\"][0] is read from"),
+            (
+                "TICKET_PLUGIN =",
+                "TICKET_PLUGIN, hunter2 =",
+                "settings.py:4: TICKET_PLUGIN is set here",
             ),
             (
                 "= {\n    \"token\": os.environ[\"RT_TOKEN\"],  # never here\n}",
@@ -331,5 +404,56 @@ TICKET_INFORMATION = {
             assert!(error.help.is_some(), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_later_assignment_replaces_one_that_cannot_be_read() {
+        let python = PYTHON.replace("\"https://old.example.org\"", "get_endpoint()");
+        assert_eq!(settings("-", &python).unwrap().endpoint, "https://rt.example.org");
+    }
+
+    #[test]
+    fn what_the_program_would_refuse_is_not_made() {
+        let json = |endpoint: &str, number: u64| {
+            json!({"TICKET_PLUGIN": "rt", "TICKET_ENDPOINT": endpoint,
+                "TICKET_AUTHENTICATION_SECRET": {}, "TICKET_INFORMATION": {"n": [number]}})
+        };
+        let error =
+            settings("-", &json("https://rt.example.org", u64::MAX).to_string()).unwrap_err();
+        assert!(
+            error.message.contains("TICKET_INFORMATION has a number that is too large"),
+            "{error}"
+        );
+        let settings = settings("-", &json("rt.example.org", 1).to_string()).unwrap();
+        assert!(config(&settings).unwrap_err().message.contains("is not a valid URL"));
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_without_its_value() {
+        let python = PYTHON
+            .replace("os.environ[\"RT_TOKEN\"]", "os.getenv(\"RT_TOKEN\", \"hunter2\")")
+            .replace("\"NOC\",", "\"NOC\", 'a\\nb': ['x', None],");
+        let (text, holds_secret) = config(&settings("settings.py", &python).unwrap()).unwrap();
+        for told in [
+            "# settings.py:7: the default of TICKET_AUTHENTICATION_SECRET[\"token\"] is left out",
+            r#"# settings.py:10: TICKET_INFORMATION["a\nb"][1] is left out"#,
+            r#"# settings.py:10: TICKET_INFORMATION["custom_fields_set"]["Where \"it\" is"] is left out"#,
+        ] {
+            assert!(text.contains(told), "{told} in {text}");
+        }
+        assert!(!text.contains("hunter2") && !holds_secret, "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_new_and_only_its_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        write(&file, "one").unwrap();
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(write(&file, "two").unwrap_err().message.contains("is there already"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
     }
 }
