@@ -139,3 +139,17 @@ fn an_error_tells_programs_which_line_of_which_file_it_is_about() {
     let run = host.run(&["queue", "show", "1", "--config", "nowhere", "--json"]).ended(3);
     assert_eq!(run.json()["error"]["at"], Value::Null, "{run:?}");
 }
+
+/// serde_json has no way to write such a path, and panics.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_library_whose_name_is_not_utf_8_is_listed() {
+    use std::os::unix::ffi::OsStrExt;
+    let host = Installation::new();
+    host.config("");
+    let name = std::ffi::OsStr::from_bytes(b"libticket_plugin_\xff.so");
+    std::fs::write(host.path("plugins").join(name), "no library").unwrap();
+    let listed = host.run(&["plugins", "list", "--json"]).ended(0).json();
+    let file = listed["plugins"][0]["file"].as_str().unwrap();
+    assert!(file.ends_with("libticket_plugin_\u{fffd}.so"), "{file}");
+}

@@ -62,7 +62,7 @@ pub(super) async fn run(_: &Arguments, program: &super::Arguments) -> Result<Exi
         Err(cause) => return Err(failed(cause)),
     };
     let answered = if program.json {
-        print_json(&json!({"config": path, "written": written}))
+        print_json(&json!({"config": path.display().to_string(), "written": written}))
     } else {
         print(&format!("{}\n", path.display()))
     };

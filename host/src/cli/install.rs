@@ -109,7 +109,9 @@ fn tell(installed: &Installed, as_json: bool) -> Result<()> {
         None => String::new(),
     };
     let told = if as_json {
-        print_json(&json!({"name": name, "version": version, "file": path, "replaced": replaced}))
+        print_json(
+            &json!({"name": name, "version": version, "file": path.display().to_string(), "replaced": replaced}),
+        )
     } else {
         print(&safe(&format!("{name} {version}: {}{kept}\n", path.display())))
     };

@@ -116,13 +116,13 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
         fs::write(&path, text).map_err(|cause| failed(&path, cause))?;
     }
     let readme = folder.join("README.md");
+    let (folder, readme) = (folder.display().to_string(), readme.display().to_string());
     let answered = if program.json {
         print_json(&json!({"folder": folder, "readme": readme}))
     } else {
-        let (folder, readme) = (folder.display(), readme.display());
         print(&format!("{folder}\nnext: {readme} says how to build, test and validate it\n"))
     };
-    answered.map_err(|lost| lost.at(&format!("the plugin is in {}", folder.display())))?;
+    answered.map_err(|lost| lost.at(&format!("the plugin is in {folder}")))?;
     Ok(ExitCode::SUCCESS)
 }
 

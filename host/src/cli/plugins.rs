@@ -131,7 +131,7 @@ fn verified_json(plugin: &Plugin) -> Value {
     json!({
         "name": plugin.manifest.name,
         "version": plugin.manifest.version,
-        "file": plugin.path,
+        "file": plugin.path.display().to_string(),
         "sha256": plugin.image.sha256,
         "signed_by": plugin.vouched.signed_by,
         "pinned_as": plugin.vouched.pinned_as,
@@ -178,7 +178,7 @@ fn list_json(catalog: &Catalog) -> Value {
                 "version": plugin.manifest.version,
                 "description": plugin.manifest.description,
                 "aliases": plugin.manifest.aliases,
-                "file": path,
+                "file": path.display().to_string(),
             });
             let unused = unused(catalog, plugin);
             entry["ok"] = unused.is_none().into();
@@ -187,7 +187,9 @@ fn list_json(catalog: &Catalog) -> Value {
             }
             entry
         }
-        Err(error) => json!({"file": path, "ok": false, "error": error_json(error)}),
+        Err(error) => {
+            json!({"file": path.display().to_string(), "ok": false, "error": error_json(error)})
+        }
     });
     json!({"plugins": entries.collect::<Vec<_>>()})
 }
@@ -195,10 +197,10 @@ fn list_json(catalog: &Catalog) -> Value {
 fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
     json!({
         "manifest": plugin.manifest,
-        "file": plugin.path,
+        "file": plugin.path.display().to_string(),
         "sha256": plugin.image.sha256,
         "compiled_against": compiled_against(plugin),
-        "goes_before": behind.iter().map(|other| &other.path).collect::<Vec<_>>(),
+        "goes_before": behind.iter().map(|other| other.path.display().to_string()).collect::<Vec<_>>(),
     })
 }
 

@@ -73,7 +73,9 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     .await?;
     let ok = !results.iter().any(|result| matches!(result.grade, Grade::Fail | Grade::Crash));
     if program.json {
-        print_json(&json!({"file": arguments.file, "ok": ok, "cases": results}))?;
+        print_json(
+            &json!({"file": arguments.file.display().to_string(), "ok": ok, "cases": results}),
+        )?;
     } else {
         let grades = results.iter().map(|result| result.grade);
         print(&summary(&grades.collect::<Vec<_>>()))?;

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<()> {
     if let Some(file) = &arguments.output {
         write(file, &config)?;
         let answered = if as_json {
-            print_json(&json!({"config": file, "written": true}))
+            print_json(&json!({"config": file.display().to_string(), "written": true}))
         } else {
             print(&format!("{}\n", file.display()))
         };
