@@ -15,7 +15,7 @@ install() {
 for tool in "$@"; do
   case $tool in
     deny) install cargo-deny 0.20.2 --debug ;;
-    # This one compares every file of every crate with all licenses: for two minutes, else for twenty.
+    # This one compares every file of every crate with all licenses: for two minutes, else for many.
     about) install cargo-about 0.9.3 --features cli ;;
     auditable)
       install cargo-auditable 0.7.7 --debug
