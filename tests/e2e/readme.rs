@@ -82,7 +82,8 @@ fn the_readmes_first_incident_for_the_service_gets_its_ticket() {
         return skipped("needs curl");
     }
     let host = Installation::new();
-    host.add(&rust_plugin("local")).config(&host.local("local"));
+    let config = format!("[queue]\npath = \"queue.db\"\n{}", host.local("local"));
+    host.add(&rust_plugin("local")).config(&config);
     let service = host.serve();
     let lines = lines_with("curl").replace("http://127.0.0.1:8620", &service.url);
     assert_eq!(sh(&lines).ended(0).json()["state"], "created");
