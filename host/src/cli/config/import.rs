@@ -30,7 +30,7 @@ const VALUES_HELP: &str = "`python manage.py diffsettings | ticket-host config i
 #[command(after_help = "\
 Examples:
   ticket-host config import --django /etc/argus/settings.py --output config.toml
-  python manage.py diffsettings | ticket-host config import --django - --output config.toml")]
+  python manage.py diffsettings | ticket-host config import --django -")]
 pub(in crate::cli) struct Arguments {
     /// The settings file, or `-` for standard input
     #[arg(long, value_name = "FILE")]
