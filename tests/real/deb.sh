@@ -174,6 +174,7 @@ TOML
   check "workers have cgroups, or the log says why not" each_worker_has_a_cgroup_or_the_log_says_why_not
   check "the service's memory is bounded" refused prints infinity show MemoryMax
   check "the service's tasks are bounded" prints 10000 show TasksMax
+  check "the service may be started as often as it takes" prints 0 show StartLimitIntervalUSec
 }
 
 reloads() {
