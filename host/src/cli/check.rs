@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 use self::row::{Row, first_failure, json_of};
 use super::output::{error_json, print, print_json};
-use super::{meant, report};
+use super::{meant, prepare, report};
 use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Isolation};
 use crate::error::{Error, Kind, Result};
+use crate::plugins::catalog::Catalog;
 use crate::terminal::safe;
 use crate::worker::{self, Missing};
 
@@ -49,9 +50,10 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     if !program.json {
         print(&host.text())?;
     }
+    let catalog = program.discover(Some(&config)).await;
     let mut backends = Vec::new();
     for name in names {
-        let checked = check(&config, name, program, arguments.offline).await;
+        let checked = check(&config, name, &catalog, arguments.offline).await;
         let checked = checked.unwrap_or_else(|error| Checked::not_ready(name, error));
         if !program.json {
             print(&checked.text())?;
@@ -150,14 +152,9 @@ impl Host {
     }
 }
 
-async fn check(
-    config: &Config,
-    name: &str,
-    program: &super::Arguments,
-    offline: bool,
-) -> Result<Checked> {
-    let backend = program.backend(config, Some(name), Missing::LeftOut).await?;
-    let settings = config.backend(Some(name))?;
+async fn check(config: &Config, name: &str, catalog: &Catalog, offline: bool) -> Result<Checked> {
+    let settings = meant(config, Some(name))?;
+    let backend = prepare(config, settings, catalog, Missing::LeftOut).await?;
     let made_later = |path: &PathBuf| {
         let detail = format!("{} isn't there yet; `serve` and `create` make it", path.display());
         Row::ok("permissions.write", detail)

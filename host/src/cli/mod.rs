@@ -270,12 +270,22 @@ impl Arguments {
     ) -> Result<Backend> {
         let settings = meant(config, name)?;
         let catalog = self.discover(Some(config)).await;
-        let backend = setup::backend(config, settings, &catalog, missing, &Arc::default()).await?;
-        for warning in &backend.warnings {
-            warn(&format!("backend {}: {warning}", backend.name));
-        }
-        Ok(backend)
+        prepare(config, settings, &catalog, missing).await
     }
+}
+
+/// As [`Arguments::backend`], with plugins that were found before.
+async fn prepare(
+    config: &Config,
+    settings: &BackendConfig,
+    catalog: &Catalog,
+    missing: Missing,
+) -> Result<Backend> {
+    let backend = setup::backend(config, settings, catalog, missing, &Arc::default()).await?;
+    for warning in &backend.warnings {
+        warn(&format!("backend {}: {warning}", backend.name));
+    }
+    Ok(backend)
 }
 
 /// Says which config was read, what is odd about it, and, to those who ask for it with -v, what was not read.
