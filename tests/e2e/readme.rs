@@ -1,73 +1,131 @@
-//! The README shows the plugins as they are, and its commands do what it says.
+//! The README's commands do what it says, as they are printed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use ticket_host_tests::{Installation, Run, built, library_name, run, rust_plugin, skipped};
+
+/// Words of the README's blocks for a shell, and the script that takes the block from there and runs it. Without one
+/// a test of this module runs it.
+const BLOCKS: [(&str, Option<&str>); 8] = [
+    ("cargo fetch", Some("tests/quick-start.sh")),
+    ("cargo test", Some(".ci/run")),
+    ("apt-get install", Some("tests/real/deb.sh")),
+    (INSTALL, None),
+    (CREATE, None),
+    (SERVE, None),
+    (FIRST, None),
+    (NEW, None),
+];
+const INSTALL: &str = "install -D";
+const CREATE: &str = "create --dry-run";
+const SERVE: &str = "ticket-host serve";
+const FIRST: &str = "curl";
+const NEW: &str = "plugins new";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The README with the code of the plugins that it shows put in anew.
-fn renewed(readme: &str) -> String {
-    let acme = fs::read_to_string(root().join("plugin-api/examples/acme.rs")).unwrap();
-    let webhook = fs::read_to_string(root().join("plugins/webhook-c/webhook.c")).unwrap();
-    let core = &webhook[webhook.find("static int32_t create(").unwrap()..];
-    let mut out = readme.to_owned();
-    for (mark, language, code) in [("acme.rs", "rust", acme.as_str()), ("webhook.c", "c", core)] {
-        let start = out.find(&format!("<!-- {mark} -->\n")).unwrap();
-        let end = start + out[start..].find("<!-- end -->").unwrap();
-        let shown = format!("<!-- {mark} -->\n```{language}\n{}\n```\n", code.trim_end());
-        out.replace_range(start..end, &shown);
-    }
-    out
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
 }
 
-#[test]
-fn the_readme_shows_the_plugins_as_they_are() {
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let renewed = renewed(&readme);
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, &renewed).unwrap();
-    }
-    assert_eq!(readme, renewed, "run this test with UPDATE_README=1, and look at the change");
+/// The README's blocks in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = readme();
+    let begin = format!("```{language}\n");
+    let rest = readme.split(&begin).skip(1);
+    rest.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn the_readmes_commands_are_the_ones_that_are_run_here() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
-    assert!(readme.contains("\ncargo test --workspace\n"));
-    assert!(ci.contains("cargo test --workspace"));
-    let incident = "tests/incidents/plugin-open-infinity.json";
-    assert!(readme.contains(&format!("create {incident}\n")) && root().join(incident).exists());
+/// The block in a language that has `words` in it.
+fn block(language: &str, words: &str) -> String {
+    let blocks = blocks(language);
+    blocks.into_iter().find(|block| block.contains(words)).unwrap_or_else(|| panic!("{words}"))
 }
 
-/// The lines for a shell that have `words` in them, as they are printed.
-fn lines_with(words: &str) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let mut blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    blocks.find(|block| block.contains(words)).unwrap().to_owned()
-}
-
-/// Runs lines by the shell that every system has, in the repository; the first that fails ends it.
-fn sh(lines: &str) -> Run {
+/// Runs lines in a directory by the shell that every system has; the first that fails ends it.
+fn sh(lines: &str, directory: &Path, environment: &[(&str, String)]) -> Run {
     let mut command = Command::new("sh");
-    command.args(["-euc", lines]).current_dir(root());
+    command.args(["-euc", lines]).current_dir(directory).envs(environment.iter().cloned());
     run(command, b"")
+}
+
+/// An installation whose program is the one that a shell finds, and whose config is where it looks first: the
+/// environment of such a shell, without the settings of whoever runs the tests.
+fn at_home(host: &Installation, config: &str) -> Vec<(&'static str, String)> {
+    let settings = host.path(".config/ticket-host");
+    fs::create_dir_all(&settings).unwrap();
+    let plugins = host.path("plugins");
+    let file = settings.join("config.toml");
+    fs::write(file, format!("plugin_dirs = [{plugins:?}]\n{config}")).unwrap();
+    let found = std::env::var("PATH").unwrap();
+    let path = format!("{}:{found}", host.path("bin").display());
+    let home = host.path("").display().to_string();
+    let nowhere = host.path("nowhere").display().to_string();
+    vec![("PATH", path), ("HOME", home.clone()), ("XDG_CONFIG_HOME", home + "/.config"), ("XDG_STATE_HOME", nowhere)]
+}
+
+#[test]
+fn each_of_the_readmes_blocks_for_a_shell_is_run() {
+    let blocks = blocks("sh");
+    for block in &blocks {
+        let known = BLOCKS.iter().filter(|(words, _)| block.contains(words)).count();
+        assert_eq!(known, 1, "of these lines one test must know:\n{block}");
+    }
+    assert_eq!(blocks.len(), BLOCKS.len());
+    for (words, script) in BLOCKS {
+        let Some(script) = script else { continue };
+        let text = fs::read_to_string(root().join(script)).unwrap();
+        let takes = format!("tests/readme-block.sh \"{words}\"");
+        assert!(text.contains(&takes), "{script} doesn't run the README's lines with {words}");
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    let readme = readme();
+    assert!(readme.len() <= 12 * 1024, "{} bytes", readme.len());
+    let docs = ["config", "commands", "install", "security", "service"];
+    let mut pages: Vec<PathBuf> =
+        docs.iter().map(|page| root().join(format!("host/docs/{page}.md"))).collect();
+    pages.push(root().join("README.md"));
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !part.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let parts: Vec<String> = text.lines().filter(|l| l.starts_with('#')).map(anchor).collect();
+                assert!(parts.contains(&part.to_owned()), "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+/// What a page's title is called in a link.
+fn anchor(title: &str) -> String {
+    let title = title.trim_start_matches('#').trim().to_lowercase();
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
 #[cfg(unix)]
 fn what_is_built_is_installed_by_the_readmes_lines() {
     let to = tempfile::tempdir().unwrap();
-    let lines = lines_with("/usr/local/bin")
+    let lines = block("sh", INSTALL)
         .replace("target/release", built().to_str().unwrap())
         .replace("/usr/local", to.path().to_str().unwrap());
-    sh(&lines).ended(0);
+    sh(&lines, root(), &[]).ended(0);
     assert!(to.path().join("bin/ticket-host").exists());
     for plugin in ["local", "rt"] {
         let library = to.path().join("lib/ticket-host/plugins").join(library_name(plugin));
@@ -77,25 +135,58 @@ fn what_is_built_is_installed_by_the_readmes_lines() {
 
 #[test]
 #[cfg(unix)]
+fn the_readmes_backend_has_all_that_its_plugin_asks_for() {
+    let host = Installation::new();
+    let environment = at_home(&host.add(&rust_plugin("rt")), &block("toml", "[backends.noc-rt]"));
+    let run = sh("RT_TOKEN=1-14-secret ticket-host check --offline", &host.path(""), &environment);
+    let said = run.ended(0).stdout;
+    assert!(said.contains("noc-rt"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_readmes_incident_is_checked_tried_and_made_a_ticket_by_its_lines() {
+    let host = Installation::new();
+    let environment = at_home(&host.add(&rust_plugin("local")), &host.local("local"));
+    fs::write(host.path("incident.json"), block("json", "description")).unwrap();
+    let run = sh(&block("sh", CREATE), &host.path(""), &environment).ended(0);
+    let url = run.stdout.lines().last().unwrap().to_owned();
+    let ticket = fs::read_to_string(url.strip_prefix("file://").unwrap()).unwrap();
+    assert!(ticket.contains("gw1 is down") && ticket.contains("host=gw1"), "{ticket}");
+    assert_eq!(fs::read_dir(host.path("tickets")).unwrap().count(), 1);
+}
+
+#[test]
+#[cfg(unix)]
 fn the_readmes_first_incident_for_the_service_gets_its_ticket() {
     if Command::new("curl").arg("--version").output().is_err() {
         return skipped("needs curl");
     }
     let host = Installation::new();
-    let config = format!("[queue]\npath = \"queue.db\"\n{}", host.local("local"));
-    host.add(&rust_plugin("local")).config(&config);
-    let service = host.serve();
-    let lines = lines_with("curl").replace("http://127.0.0.1:8620", &service.url);
-    assert_eq!(sh(&lines).ended(0).json()["state"], "created");
+    let config = format!(
+        "[serve]\nlisten = \"127.0.0.1:0\"\n[queue]\npath = \"queue.db\"\n{}",
+        host.local("local")
+    );
+    let environment = at_home(&host.add(&rust_plugin("local")), &config);
+    // By no shell, which would be what is ended at the end instead of the service.
+    let lines = block("sh", SERVE);
+    let mut words = lines.split_whitespace();
+    let mut command = Command::new(host.path("bin").join(words.next().unwrap()));
+    command.args(words).envs(environment).current_dir(host.path(""));
+    let service = host.serve_by(command);
+    let lines = block("sh", FIRST).replace("http://127.0.0.1:8620", &service.url);
+    let answer: Value = sh(&lines, root(), &[]).ended(0).json();
+    assert_eq!(answer["state"], "created");
 }
 
 #[test]
 #[cfg(unix)]
-fn the_readmes_plugin_in_c_is_compiled_by_its_lines() {
-    let to = tempfile::tempdir().unwrap();
-    let lines = lines_with("-o demo/")
-        .replace("./target/debug", built().to_str().unwrap())
-        .replace("demo", to.path().to_str().unwrap());
-    let shown = sh(&lines).ended(0).stdout;
-    assert!(shown.starts_with("webhook "), "{shown}");
+fn the_readmes_new_plugin_passes_its_tests_and_the_validator() {
+    if Command::new("make").arg("--version").output().is_err() {
+        return skipped("needs make");
+    }
+    let host = Installation::new();
+    let run = sh(&block("sh", NEW), &host.path(""), &at_home(&host, ""));
+    let said = run.ended(0).stdout;
+    assert!(said.contains("all as expected"), "{said}");
 }

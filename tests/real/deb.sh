@@ -128,11 +128,15 @@ state_and_config() {
 }
 
 installs() {
-  in_root mkdir /packages
-  cp "$work/$version"/*.deb "$root/packages"
+  in_root mkdir -p /packages /clone/target/debian
+  cp "$work/$version"/ticket-host-dev_*.deb "$root/packages"
+  cp "$work/$version"/ticket-host_*.deb "$root/clone/target/debian"
   mkdir "$root/packages/higher"
   cp "$work/$higher"/*.deb "$root/packages/higher"
-  check "the packages can be installed" in_root sh -c 'dpkg -i /packages/*.deb'
+  local lines
+  lines=$(tests/readme-block.sh "apt-get install")
+  check "the package is installed by the README's line" in_root sh -euc "cd /clone; $lines"
+  check "the package for developers can be installed" in_root sh -c 'dpkg -i /packages/*.deb'
   check "the service is enabled" in_root systemctl is-enabled ticket-host
   check "the service isn't started, since it has no backend yet" prints inactive in_root systemctl is-active ticket-host
   check "the config can be read by root and the service alone" \

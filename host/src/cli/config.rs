@@ -17,7 +17,7 @@ pub(super) enum Command {
     #[command(after_help = SCHEMA_EXAMPLE)]
     Schema,
     /// Print the reference of all settings, as Markdown
-    #[command(after_help = "Examples:\n  ticket-host config reference > CONFIG.md")]
+    #[command(after_help = "Examples:\n  ticket-host config reference > config.md")]
     Reference,
     /// Make a config of the TICKET_* settings of an Argus, and print it
     Import(import::Arguments),

@@ -3,7 +3,7 @@
 //! They come from a TOML file or, where there is none, from the environment variables that Argus gives
 //! to its own ticket plugins. Each table of the file has a room of its own here, with its settings as they
 //! are written (`Raw...`), their bounds and defaults, and as the host uses them. The schema of the file is made from these types,
-//! and its reference (host/CONFIG.md) from the schema.
+//! and its reference (host/docs/config.md) from the schema.
 
 mod argus;
 mod backends;

@@ -1,5 +1,5 @@
 //! The reference of the config file, as Markdown, from its schema: each table with its settings, their bounds and defaults.
-//! `host/CONFIG.md` is what this writes.
+//! `host/docs/config.md` is what this writes.
 
 use std::fmt::Write;
 
@@ -86,7 +86,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_page_in_the_repository_is_what_the_program_prints() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFIG.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
         if std::env::var_os("UPDATE_REFERENCE").is_some() {
             fs::write(&path, reference()).unwrap();
         }

@@ -320,9 +320,12 @@ mod tests {
     #[test]
     fn every_example_of_a_config_is_read_and_taken_by_the_schema() {
         let mut configs = vec![starter(), repository("host/debian/config.toml")];
-        let readme = examples(&repository("README.md"));
-        assert!(readme.len() >= 5, "{readme:?}");
-        configs.extend(readme);
+        let pages = ["README.md", "host/docs/commands.md", "host/docs/security.md", "host/docs/service.md"];
+        for page in pages {
+            let found = examples(&repository(page));
+            assert!(!found.is_empty(), "{page} has no example");
+            configs.extend(found);
+        }
         let tables = Shape::of_file().tables().len();
         let reference = examples(&reference::reference());
         assert_eq!(reference.len(), tables, "each table of the reference has an example");

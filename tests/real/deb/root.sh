@@ -6,10 +6,11 @@
 #   down                     ends it, if one is booted
 # shellcheck shell=bash
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host/deb
+# Another name whenever another package is in the roots, so that those made before aren't taken.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host/deb-with-sudo
 root='' outer='' inner=''
 
-# The compilers are there for plugins.
+# The compilers are there for plugins, and sudo for the README's lines.
 make_root() {
   local new
   mkdir -p "$cache"
@@ -18,7 +19,7 @@ make_root() {
     flock 9
     [ ! -d "$cache/$1" ] || exit 0
     new=$(mktemp -d "$cache/new.XXXXXX")
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,ca-certificates,curl,gcc,libc6-dev,pkg-config,cmake,make \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,ca-certificates,curl,gcc,libc6-dev,pkg-config,cmake,make,sudo \
       "$1" "$new" http://deb.debian.org/debian >"$new.log" 2>&1 || { tail "$new.log" >&2; exit 1; }
     rm "$new.log"
     chmod 755 "$new"
