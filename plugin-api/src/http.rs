@@ -45,10 +45,10 @@ impl Url {
         self
     }
 
-    /// Adds `name=value` to the query. The value is escaped; the name is taken as it is.
+    /// Adds `name=value` to the query; both are escaped.
     pub fn query(mut self, name: &str, value: &str) -> Url {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(name);
+        self.0.extend(utf8_percent_encode(name, RESERVED));
         self.0.push('=');
         self.0.extend(utf8_percent_encode(value, RESERVED));
         self
@@ -328,9 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn query_values_are_escaped() {
+    fn names_and_values_of_a_query_are_escaped() {
         let url = Url::from("https://x/t").query("q", "a='b' & c").query("page", "2");
         assert_eq!(String::from(url), "https://x/t?q=a%3D%27b%27%20%26%20c&page=2");
+        let url = Url::from("https://x/t?a=1").query("cf[Incident & key]=", "7").query("ø", "");
+        assert_eq!(
+            String::from(url),
+            "https://x/t?a=1&cf%5BIncident%20%26%20key%5D%3D=7&%C3%B8="
+        );
     }
 
     #[test]
