@@ -11,8 +11,8 @@ use std::{env, fs, io};
 const REVISION: &str = "TICKET_HOST_REVISION";
 /// Where the SDK's source is.
 const SDK: &str = "../plugin-api";
-/// What of it is carried: files, and folders with all that is in them. The crate that cargo would publish has the same, which
-/// a test compares.
+/// What of it is carried: files, and folders with all that is in them. The crate that cargo would publish has the same and its
+/// tests, which a test compares.
 const CARRIED: [&str; 9] = [
     "Cargo.toml",
     "LICENSE-APACHE",
