@@ -50,6 +50,7 @@ impl TicketPlugin for Backend {
     const ABOUT: About = About {
         name: "{{name}}",
         description: "Tickets in {{name}}",
+        license: env!("CARGO_PKG_LICENSE"),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
