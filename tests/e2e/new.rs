@@ -71,7 +71,7 @@ fn a_new_plugin_in_rust_needs_no_registry_for_its_sdk() {
     let record = fs::read_to_string(host.path("acme").join(RECORD)).unwrap();
     let written = record.lines().next().unwrap().strip_prefix("# ticket-plugin-api ").unwrap();
     assert!(version.contains(&format!("plugin SDK: {written}\n")), "{version}");
-    // Only what builds needs more than one plugin can share.
+    // Several plugins can share one.
     let shared = host.path("acme/sdk");
     host.run(&["plugins", "new", "other", "--api", "acme/sdk"]).ended(0);
     assert_eq!(dependency("other"), format!("ticket-plugin-api = {{ path = {shared:?} }}"));
