@@ -27,7 +27,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Debian wants its own directory at the top, which it isn't in the project.
 tree=$work/ticket-host
-mkdir -p "$tree/built" "$tree/sdk"
+mkdir -p "$tree/built"
 cp -r --parents README.md CHANGELOG.md host/*.md plugins plugin-api "$tree"
 cp -r host/debian "$tree/debian"
 cp "$third_party" "$tree/THIRD-PARTY.txt"
@@ -40,11 +40,6 @@ packaged=$(dpkg-parsechangelog --file "$changelog" --show-field Version)
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 [ "${packaged%-*}" = "${version/-/\~}" ] ||
   fail "Cargo.toml has the version $version, host/debian/changelog has $packaged; begin a new entry there"
-
-# The crate as it is published: a manifest that needs no workspace around it.
-cargo package --quiet --no-verify --allow-dirty --package ticket-plugin-api --target-dir "$work/cargo"
-tar -xf "$work/cargo/package/ticket-plugin-api-$version.crate" -C "$tree/sdk" --strip-components 1 \
-  --exclude Cargo.toml.orig --exclude Cargo.lock --exclude .cargo_vcs_info.json
 
 (cd "$tree" && dpkg-buildpackage --build=binary --no-sign) >"$work/log" 2>&1 || { cat "$work/log"; fail "see above"; } >&2
 mkdir -p "$out"

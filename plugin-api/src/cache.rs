@@ -6,7 +6,17 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_secs(600);
 
 /// A value of the ticket system that seldom changes (its labels, its fields, a project), and that is looked
-/// up at most once in ten minutes.
+/// up at most once in ten minutes. A plugin keeps it in its instance.
+///
+/// ```
+/// # use ticket_plugin_api::Cached;
+/// let mut labels = Cached::default();
+/// let known = labels.get(|| Ok::<_, ticket_plugin_api::Error>(vec!["noc"]))?;
+/// assert_eq!(known, &["noc"]);
+/// // Now it is known: nothing is asked.
+/// labels.get(|| unreachable!() as ticket_plugin_api::Result<Vec<&str>>)?;
+/// # Ok::<(), ticket_plugin_api::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Cached<T> {
     value: Option<(Instant, T)>,

@@ -37,13 +37,30 @@ pub enum Retry {
 
 /// Why a call failed. The message says what failed and, where the plugin knows it, what to do. It must never
 /// hold a secret.
+///
+/// An answer's own error is [`Response::error`](crate::Response::error), and `?` makes one of an [`HttpError`](crate::HttpError). The
+/// functions below make the others:
+///
+/// ```
+/// # use ticket_plugin_api::{Error, ErrorKind, Retry};
+/// let error = Error::settings("there is no project NOC: correct information.project");
+/// assert_eq!((error.kind, error.retry), (ErrorKind::Settings, Retry::Never));
+/// // The request was sent, and what came back is nothing that the API documents.
+/// let error = Error::plugin("answered 201 without an id").retry(Retry::Unknown);
+/// assert_eq!(error.retry, Retry::Unknown);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
+    /// Whose problem it is.
     pub kind: ErrorKind,
+    /// What failed, where, and what to do, for an operator who reads it in a log. The ticket system's own reason belongs here,
+    /// a secret never.
     pub message: String,
+    /// Whether the same call may be made again. It decides whether there can be a second ticket.
     pub retry: Retry,
-    /// How long the ticket system asked to be left alone.
+    /// How long the ticket system asked to be left alone, if it did ([`Response::retry_after`](crate::Response::retry_after)). The host
+    /// heeds it for all calls of the backend.
     pub retry_after: Option<Duration>,
 }
 
@@ -56,26 +73,34 @@ impl Error {
         Error { kind, message: message.into(), retry: Retry::Never, retry_after: None }
     }
 
+    /// The settings are wrong, and a person must change them. It isn't tried again.
     pub fn settings(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Settings, message)
     }
 
+    /// The ticket system can't be reached, or is overloaded, and nothing was created. It is tried again later; if a ticket may
+    /// exist after all, say `.retry(Retry::Unknown)`.
     pub fn client(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Client, message).retry(Retry::Later)
     }
 
+    /// The ticket system refused to make the ticket, and would again. It isn't tried again.
     pub fn creation(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Creation, message)
     }
 
+    /// A bug, or an answer that the plugin doesn't understand. It isn't tried again; if that was the answer to a request that can
+    /// create, say `.retry(Retry::Unknown)`.
     pub fn plugin(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Plugin, message)
     }
 
+    /// The plugin doesn't do that at all.
     pub fn unsupported() -> Error {
         Error::new(ErrorKind::Unsupported, "the plugin doesn't do that")
     }
 
+    /// The same error with another [`Retry`].
     pub fn retry(mut self, retry: Retry) -> Error {
         self.retry = retry;
         self

@@ -33,7 +33,14 @@ impl Endpoint {
     }
 }
 
-/// A URL to which a plugin adds segments of the path and parameters of the query, which are escaped here.
+/// A URL to which a plugin adds segments of the path and parameters of the query, which are escaped here (RFC 3986). It is made by
+/// [`Endpoint::join`], or of a text that is a URL already, and a [`Request`] takes it.
+///
+/// ```
+/// # use ticket_plugin_api::{Endpoint, Url};
+/// let url: Url = Endpoint::new("https://desk.example.org/noc/").join("queues").segment("R&D/ø");
+/// assert_eq!(String::from(url.query("for[]", "a b")), "https://desk.example.org/noc/queues/R%26D%2F%C3%B8?for%5B%5D=a%20b");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -45,10 +52,10 @@ impl Url {
         self
     }
 
-    /// Adds `name=value` to the query. The value is escaped; the name is taken as it is.
+    /// Adds `name=value` to the query; both are escaped.
     pub fn query(mut self, name: &str, value: &str) -> Url {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(name);
+        self.0.extend(utf8_percent_encode(name, RESERVED));
         self.0.push('=');
         self.0.extend(utf8_percent_encode(value, RESERVED));
         self
@@ -79,16 +86,30 @@ pub fn basic_auth(user: &[u8], password: &[u8]) -> String {
     format!("Basic {}", STANDARD.encode(pair))
 }
 
-/// One HTTP request.
+/// One HTTP request, which [`Call::http`](crate::Call::http) sends. Its Debug output has neither header values nor the body.
+///
+/// ```
+/// # use ticket_plugin_api::Request;
+/// let request = Request::post("https://desk.example.org/tickets")
+///     .header("Authorization", "Bearer s3cret")
+///     .json(&serde_json::json!({"subject": "gw1 is down"}));
+/// assert_eq!(format!("{request:?}"), "POST https://desk.example.org/tickets");
+/// ```
 #[derive(Clone)]
 pub struct Request {
+    /// `GET`, `POST` and so on, in upper case.
     pub method: String,
+    /// An absolute URL. Its origin must be the endpoint's, or another that the operator allows; else the host denies the request.
     pub url: String,
+    /// Names and values, in the order in which they are sent; at most 256. With Host, Content-Length or
+    /// one that is about the connection the host denies the request, since those are its own to set.
     pub headers: Vec<(String, String)>,
+    /// The body, at most 16 MiB; empty for none.
     pub body: Vec<u8>,
 }
 
 impl Request {
+    /// A request without headers and body. `method` is in upper case.
     pub fn new(method: &str, url: impl Into<String>) -> Request {
         Request {
             method: method.to_owned(),
@@ -98,14 +119,17 @@ impl Request {
         }
     }
 
+    /// A GET request.
     pub fn get(url: impl Into<String>) -> Request {
         Request::new("GET", url)
     }
 
+    /// A POST request, whose body [`Request::json`] sets.
     pub fn post(url: impl Into<String>) -> Request {
         Request::new("POST", url)
     }
 
+    /// Adds a header. One of the same name that is there already stays.
     pub fn header(mut self, name: &str, value: &str) -> Request {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -141,9 +165,11 @@ impl std::fmt::Debug for Request {
 /// One HTTP answer, of whatever status.
 #[derive(Debug, Clone)]
 pub struct Response {
+    /// The status: 200, 404 and so on. A redirect is not followed, so it can be a 3xx.
     pub status: u16,
     /// The headers, their names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The whole body, at most 64 MiB. The host asks for none that is compressed.
     pub body: Vec<u8>,
     /// Whether the request was one that changes nothing on the server. After another, a 5xx leaves it
     /// unknown whether the ticket was created.
@@ -151,6 +177,7 @@ pub struct Response {
 }
 
 impl Response {
+    /// The value of the first header of this name, in whatever case it is written.
     pub fn header(&self, name: &str) -> Option<&str> {
         let name = name.to_ascii_lowercase();
         let found = self.headers.iter().find(|(n, _)| *n == name);
@@ -277,10 +304,14 @@ pub enum HttpError {
     /// The request never left. The text says why.
     #[error("{0}")]
     NotSent(String),
-    /// The request left, and its whole answer never came, so nobody knows what the server did. `safe` says
-    /// that the request was one that changes nothing.
+    /// The request left, and its whole answer never came, so nobody knows what the server did.
     #[error("{reason}")]
-    Unknown { reason: String, safe: bool },
+    Unknown {
+        /// What happened to the connection.
+        reason: String,
+        /// Whether the request was one that changes nothing on the server ([`is_safe`]).
+        safe: bool,
+    },
     /// The host doesn't let the request out, because of what it is or where it would go. The text says why.
     #[error("{0}")]
     Denied(String),
@@ -328,9 +359,11 @@ mod tests {
     }
 
     #[test]
-    fn query_values_are_escaped() {
+    fn names_and_values_of_a_query_are_escaped() {
         let url = Url::from("https://x/t").query("q", "a='b' & c").query("page", "2");
         assert_eq!(String::from(url), "https://x/t?q=a%3D%27b%27%20%26%20c&page=2");
+        let url = Url::from("https://x/t?a=1").query("cf[Incident & key]=", "7").query("ø", "");
+        assert_eq!(String::from(url), "https://x/t?a=1&cf%5BIncident%20%26%20key%5D%3D=7&%C3%B8=");
     }
 
     #[test]

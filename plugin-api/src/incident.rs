@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 pub struct Incident {
     /// The incident's number in its source of incidents, as text.
     pub pk: String,
+    /// What happened, in a sentence or more, as the source wrote it: of any length, with any characters.
     pub description: String,
     /// 1 (worst) to 5.
     pub level: Option<i64>,
@@ -28,7 +29,9 @@ pub struct Incident {
     pub details_url: String,
     /// The URL of the ticket that the incident already has, or empty.
     pub ticket_url: String,
+    /// The tags, in the order in which they came. A key can occur several times.
     pub tags: Vec<Tag>,
+    /// All members as they came, with those that have a field here and those that have none.
     pub attributes: Map<String, Value>,
 }
 
@@ -37,7 +40,9 @@ pub struct Incident {
 pub struct Tag {
     /// The tag as it came.
     pub text: String,
+    /// What stands before the first `=`; the whole tag if it has none.
     pub key: String,
+    /// What stands after the first `=`; empty if there is none.
     pub value: String,
 }
 

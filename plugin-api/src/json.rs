@@ -2,7 +2,7 @@
 //!
 //! serde's derived code also takes an array for a struct, with the members' values in the order of its fields. No
 //! documentation says that, and a field that is added would change what such an array means. So [`read`] passes on what
-//! serde asks for, at every depth, but where it asks for a struct [`Strict`] asks for a map. What lies within an enum, or
+//! serde asks for, at every depth, but where it asks for a struct `Strict` asks for a map. What lies within an enum, or
 //! in what serde keeps to look at it twice (`flatten`, `untagged`), is not looked at.
 
 use std::fmt;

@@ -8,6 +8,8 @@
 //!
 //! This crate knows nothing of any host, and does no I/O.
 
+#![warn(missing_docs)]
+
 /// This crate's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

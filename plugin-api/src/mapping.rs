@@ -18,7 +18,10 @@ pub enum Origin {
     /// An incident attribute by name: `description`, `start_time`, `level`, ...
     Attribute(String),
     /// A tag's value by the tag's key: `{"tag": "location"}`.
-    Tag { tag: String },
+    Tag {
+        /// The tag's key: what stands before its first `=`.
+        tag: String,
+    },
 }
 
 /// What an incident has where an [`Origin`] points.
@@ -61,7 +64,31 @@ impl Origin {
     }
 }
 
-/// Custom fields, for systems that have them. Flatten it into a plugin's information.
+/// Custom fields, for systems that have them, as settings of an operator. A plugin flattens it into its information, and its
+/// schema then has both settings.
+///
+/// ```
+/// # use serde_json::json;
+/// # use ticket_plugin_api::{Incident, mapping::FieldMappings};
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Information {
+///     queue: String,
+///     #[serde(flatten)]
+///     fields: FieldMappings,
+/// }
+///
+/// let information: Information = serde_json::from_value(json!({
+///     "queue": "NOC",
+///     "custom_fields_set": {"Team": "NOC"},
+///     "custom_fields_mapping": {"Host": {"tag": "host"}, "Site": {"tag": "location"}},
+/// }))?;
+/// let incident: Incident = serde_json::from_value(json!({"tags": ["host=gw1"]}))?;
+/// let made = information.fields.resolve(&incident);
+/// assert_eq!(made.fields["Team"], ["NOC"]);
+/// assert_eq!(made.fields["Host"], ["gw1"]);
+/// assert_eq!(made.missing, ["location"]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct FieldMappings {
     /// Custom fields that every ticket gets: field name to value.

@@ -19,14 +19,19 @@ pub struct Manifest {
     /// The name by which an operator's config names the plugin: 1 to 64 of `a-z`, `0-9`, `-` and `_`,
     /// beginning with a letter.
     pub name: String,
+    /// The plugin's own version, in whatever form its vendor counts. The host only shows it.
     #[serde(default)]
     pub version: String,
+    /// Who made the plugin, for operators; empty if it doesn't say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub vendor: String,
+    /// Under which licence the library is given, best as an SPDX expression; empty if it doesn't say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub license: String,
+    /// What the plugin is for, in a few words: `plugins list` shows it.
     #[serde(default)]
     pub description: String,
+    /// A URL where operators learn more; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub homepage: String,
     /// The SDK that the plugin was made with, and its version: `ticket-plugin-api 0.1.0`. Empty if it doesn't say.
@@ -57,7 +62,7 @@ fn any() -> Value {
 /// One thing that a plugin needs beside `http()`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
-    /// `read`, `write`, `env`, `exec` or `network`.
+    /// `read`, `write`, `env`, `exec`, `jit` or `network`.
     pub permission: String,
     /// Which file, directory, variable, program or address it needs.
     pub what: String,
@@ -68,12 +73,15 @@ pub struct Permission {
 /// The settings of an instance as they cross the ABI, before they are read into the plugin's own types.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RawSettings {
+    /// The ticket system's URL, absolute.
     pub endpoint: String,
+    /// What the operator set as `secret`, valid by the manifest's schema.
     pub secret: Value,
+    /// What the operator set as `information`, valid by the manifest's schema.
     pub information: Value,
 }
 
-/// What `create` and `find` are called with.
+/// What `create` and `find` are called with. In a plugin `I` is [`Incident`](crate::Incident).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TicketRequest<I> {
     /// The incident as it came in.
@@ -87,7 +95,13 @@ pub struct TicketRequest<I> {
 }
 
 /// 64 hexadecimal digits that stand for a key: its SHA-256. A ticket can carry them where the key itself
-/// would be too long, would be seen by readers, or would be taken for something else.
+/// would be too long, would be seen by readers, or would be taken for something else. Source: FIPS 180-4.
+///
+/// ```
+/// # use ticket_plugin_api::fingerprint;
+/// let key = "https://argus.example.org/incidents/7";
+/// assert_eq!(fingerprint(key), "b87cdbeba2fcd3203abdb4165499ac0eed9d7184b19dcafa93ca3f3e2cbfb68a");
+/// ```
 pub fn fingerprint(key: &str) -> String {
     Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -95,7 +109,7 @@ pub fn fingerprint(key: &str) -> String {
 /// A ticket, as `create` and `find` tell of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Where a person opens the ticket.
+    /// Where a person opens the ticket: absolute, http or https (or the endpoint's own scheme), at most 4096 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
     /// What the ticket system itself calls it: `4711`, `NOC-12`.
@@ -115,8 +129,11 @@ pub struct Ticket {
 /// One line of a check: something that was looked at, and whether it is in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
+    /// What was looked at, in a word: `queue`, `project`, `token`.
     pub name: String,
+    /// Whether it is in order.
     pub ok: bool,
+    /// What was found out, in a sentence: what is in order, or what isn't and how the ticket system said so.
     #[serde(default)]
     pub message: String,
     /// What a person should do about it, if it is not in order.
@@ -128,11 +145,12 @@ pub struct Check {
 }
 
 impl Check {
+    /// The line about something that is in order. `name` says in a word what was looked at.
     pub fn passed(name: &str, message: impl Into<String>) -> Check {
         Check { ok: true, ..Check::failed(name, message, "") }
     }
 
-    /// `help` says what a person should do about it.
+    /// The line about something that is not in order. `help` says what a person should do about it.
     pub fn failed(name: &str, message: impl Into<String>, help: impl Into<String>) -> Check {
         let (name, message) = (name.to_owned(), message.into());
         Check { name, ok: false, message, help: help.into(), kind: None }
@@ -153,6 +171,7 @@ impl Check {
 /// The reply of `check`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Checks {
+    /// A line for each thing that was looked at; at most 32 KiB of them are shown.
     pub checks: Vec<Check>,
 }
 

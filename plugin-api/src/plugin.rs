@@ -24,11 +24,17 @@ pub struct About {
     /// The name by which an operator's config names the plugin: `a-z`, `0-9`, `-` and `_`, beginning with a
     /// letter.
     pub name: &'static str,
+    /// The plugin's own version; [`About::new`] takes it.
     pub version: &'static str,
+    /// Who made the plugin, for operators; may be empty.
     pub vendor: &'static str,
+    /// Under which licence the library is given, best as an SPDX expression; may be empty.
     pub license: &'static str,
+    /// What the plugin is for, in a few words: `plugins list` shows it.
     pub description: &'static str,
+    /// A URL where operators learn more; may be empty.
     pub homepage: &'static str,
+    /// Other names by which configs may name the plugin, such as that of a Python class that it replaces.
     pub aliases: &'static [&'static str],
     /// What the plugin needs beside `http()`. Each is the permission (`read`, `write`, `env`, `exec`, `jit`
     /// or `network`), what exactly is needed, and why.
@@ -59,29 +65,95 @@ impl About {
 pub struct Settings<S, I> {
     /// The ticket system's URL, which is absolute and has a scheme.
     pub endpoint: String,
+    /// What the operator set as `secret`. Nothing of it may get into a message, a URL or a ticket.
     pub secret: S,
+    /// What the operator set as `information`.
     pub information: I,
 }
 
 /// A ticket system, as the host sees it. Each value is an instance: the plugin, opened with the settings of
 /// one backend. The calls of an instance never overlap, but they may come from different threads.
+///
+/// A panic in any of these functions becomes an error of the kind plugin. What follows is a whole plugin; a library then has
+/// [`export_plugin!`](crate::export_plugin)`(Desk);` too.
+///
+/// ```
+/// use ticket_plugin_api::*;
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Secret {
+///     /// An API token that may create and list tickets
+///     token: String,
+/// }
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Information {}
+///
+/// struct Desk(Settings<Secret, Information>);
+///
+/// impl TicketPlugin for Desk {
+///     const ABOUT: About = About { name: "desk", ..About::new("1.0.0") };
+///     type Secret = Secret;
+///     type Information = Information;
+///
+///     fn open(settings: Settings<Secret, Information>) -> Result<Desk> {
+///         Ok(Desk(settings))
+///     }
+///
+///     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
+///         self.ask(call, Request::get(Endpoint::new(&self.0.endpoint).join("self")))?;
+///         Ok(vec![Check::passed("token", "reachable and authenticated")])
+///     }
+///
+///     fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket> {
+///         let ticket = serde_json::json!({"subject": call.title()?, "key": request.key});
+///         let tickets = Endpoint::new(&self.0.endpoint).join("tickets");
+///         let url: String = self.ask(call, Request::post(tickets).json(&ticket))?.json()?;
+///         Ok(Ticket { url, ..Ticket::default() })
+///     }
+/// }
+///
+/// impl Desk {
+///     fn ask(&self, call: &Call, request: Request) -> Result<Response> {
+///         let token = format!("Bearer {}", self.0.secret.token);
+///         let answer = call.http(request.header("Authorization", &token))?;
+///         match answer.status {
+///             200..=299 => Ok(answer),
+///             status => Err(answer.error(format!("the desk answered {status}"))),
+///         }
+///     }
+/// }
+/// ```
 pub trait TicketPlugin: Sized + Send + 'static {
+    /// Name, version and the rest of the manifest.
     const ABOUT: About;
     /// The shape of the settings' `secret`. The host strikes its values out of all that it shows. Mark one that
     /// may be shown, such as a user name, with `#[schemars(extend("x-ticket-public" = true))]`.
     type Secret: DeserializeOwned + JsonSchema;
-    /// The shape of the settings' `information`.
+    /// The shape of the settings' `information`: whatever else an operator sets, such as a project. Doc comments become the
+    /// descriptions that operators read.
     type Information: DeserializeOwned + JsonSchema;
 
     /// Makes an instance. The host has checked the settings against the schemas. There is no network yet: that
     /// comes with the calls.
+    ///
+    /// # Errors
+    /// [`Error::settings`](crate::Error::settings) about what no schema can say, such as two settings that don't go together.
     fn open(settings: Settings<Self::Secret, Self::Information>) -> Result<Self>;
 
     /// Finds out whether tickets can be created with these settings, without creating one. It returns a line
-    /// for each thing that was looked at.
+    /// for each thing that was looked at, also for what is not in order ([`Check::failed`]).
+    ///
+    /// # Errors
+    /// What kept it from looking at all, such as a ticket system that can't be reached.
     fn check(&mut self, call: &Call) -> Result<Vec<Check>>;
 
-    /// Creates the ticket. It must carry the request's key, so that `find` can find it by that.
+    /// Creates the ticket. It must carry the request's key, or the key's [`fingerprint`](crate::fingerprint), so that `find` can find
+    /// it by that. It sends one request that can create, and never a second one by itself.
+    ///
+    /// # Errors
+    /// Why there is no ticket. Its [`Retry`](crate::Retry) must be `Unknown` wherever there may be one after all; what
+    /// [`Response::error`](crate::Response::error), [`Response::json`](crate::Response::json) and `?` make says so by itself.
     fn create(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Ticket>;
 
     /// Looks for the ticket that was created with the request's key. None means that there certainly is none; a
@@ -89,6 +161,9 @@ pub trait TicketPlugin: Sized + Send + 'static {
     ///
     /// A plugin that leaves this function out says that its ticket system can't be searched. Then only the
     /// host's own memory keeps an incident from getting a second ticket.
+    ///
+    /// # Errors
+    /// Why it isn't known whether there is such a ticket: a search that failed, or that can't be understood.
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let _ = (call, request);
         Err(crate::Error::unsupported())

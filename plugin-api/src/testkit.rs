@@ -41,15 +41,18 @@ use crate::error::Error;
 use crate::message::{Check, Checks, Manifest, Ticket};
 use crate::plugin::TicketPlugin;
 
-/// The host of a test: it answers from its script, and keeps what it was asked.
+/// The host of a test: it answers from its script, and keeps what it was asked. [`open`] makes one; it is [`Fixture::host`].
+///
+/// The title that it renders is the incident's description, a body is a line that names the format, the description and what the
+/// plugin gave as [`Extra`](crate::Extra). The module's page has an example.
 #[derive(Debug)]
 pub struct FakeHost {
     script: VecDeque<(String, String, HttpAnswer)>,
-    /// Every request so far.
+    /// Every request so far, also those that the script doesn't expect.
     pub sent: Vec<HttpRequest>,
     /// Every log line so far.
     pub logged: Vec<String>,
-    /// How much of a call's time is left, as the host tells it to the plugin.
+    /// How much of a call's time is left, as the host tells it to the plugin; 30 seconds unless a test sets it.
     pub remaining: Duration,
     /// The title that the host renders, or None for the incident's description.
     pub title: Option<String>,
@@ -120,6 +123,7 @@ impl Host for FakeHost {
 #[derive(Debug)]
 pub struct Fixture {
     instance: Instance,
+    /// What the plugin talks to: script its answers before a call, and look at what was sent after it.
     pub host: FakeHost,
 }
 
@@ -128,7 +132,10 @@ pub fn manifest<P: TicketPlugin>() -> Manifest {
     serde_json::from_str(&table::<P>().manifest).expect("the SDK's manifests are manifests")
 }
 
-/// Opens `P` as a host would, with these settings.
+/// Opens `P` as a host would, with these settings. A host compares them with the manifest's schemas before that; this doesn't.
+///
+/// # Errors
+/// The plugin's own, or a settings error where the settings are not of the plugin's types.
 pub fn open<P: TicketPlugin>(
     endpoint: &str,
     secret: Value,
@@ -170,24 +177,36 @@ extern "C" fn entry<P: TicketPlugin>(version: u32) -> *const crate::abi::Plugin 
 
 impl Fixture {
     /// The lines that the plugin's `check` returns.
+    ///
+    /// # Errors
+    /// The plugin's own; a plugin error where it panicked or broke the ABI's rules. So it is with the other calls.
     pub fn check(&mut self) -> Result<Vec<Check>, Error> {
         let returned = self.instance.call(Operation::Check, "", &mut self.host);
         Ok(returned.parse::<Checks>()?.unwrap_or_default().checks)
     }
 
     /// The ticket that the plugin's `create` makes.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::check`].
     pub fn create(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
         let ticket = self.ask(Operation::Create, incident, key, false)?;
         ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
     }
 
     /// What the plugin's `create` returns in a dry run, in which it may create nothing.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::check`].
     pub fn dry_run(&mut self, incident: Value, key: &str) -> Result<Ticket, Error> {
         let ticket = self.ask(Operation::Create, incident, key, true)?;
         ticket.ok_or_else(|| Error::plugin("create returned NOT_FOUND"))
     }
 
-    /// The ticket that the plugin's `find` finds.
+    /// The ticket that the plugin's `find` finds. None is "certainly none".
+    ///
+    /// # Errors
+    /// As those of [`Fixture::check`].
     pub fn find(&mut self, incident: Value, key: &str) -> Result<Option<Ticket>, Error> {
         self.ask(Operation::Find, incident, key, false)
     }

@@ -1,4 +1,5 @@
 //! The SDK through the C table, as a host sees it: panics, replies, bounds, an odd host.
+#![cfg(feature = "testkit")]
 #![allow(clippy::unwrap_used)]
 
 use schemars::JsonSchema;

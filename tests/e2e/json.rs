@@ -78,6 +78,8 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["plugins", "validate", library, "--reproduce", "1"], &["ok", "seed", "calls"]),
         (&["plugins", "validate", "config.toml", "--reproduce", "1"], &["error"]),
         (&["plugins", "new", "acme", "--lang", "c"], &["folder", "readme"]),
+        (&["plugins", "sdk", "sdk"], &["folder", "version", "files", "written", "replaced"]),
+        (&["plugins", "sdk", "plugins"], &["error"]),
         (&["plugins", "install", "nothing.so"], &["error"]),
         (&["plugins", "rollback", "webhook"], &["error"]),
         (&["completions", "bash"], &["text"]),

@@ -24,6 +24,7 @@ mod install;
 mod jira;
 mod json;
 mod libraries;
+mod new;
 mod output;
 #[cfg(target_os = "linux")]
 mod policy;

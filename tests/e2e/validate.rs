@@ -211,26 +211,6 @@ fn unknown_cases_and_bad_settings_are_refused() {
 }
 
 #[test]
-fn a_new_plugin_is_a_folder_of_its_own_and_bad_names_are_refused() {
-    let host = Installation::new();
-    for lang in ["rust", "c", "cpp", "zig", "go"] {
-        let name = format!("new-in-{lang}");
-        host.run(&["plugins", "new", &name, "--lang", lang]).ended(0).stdout.contains("README.md");
-        let readme = fs::read_to_string(host.path(&name).join("README.md")).unwrap();
-        assert!(readme.contains(&name) && !readme.contains("{{"), "{readme}");
-        assert!(host.path(&name).join("validate.toml").is_file());
-    }
-    // This host finds its sources, so the new plugin depends on the crate there.
-    let manifest = fs::read_to_string(host.path("new-in-rust/Cargo.toml")).unwrap();
-    assert!(manifest.contains("plugin-api\" }"), "{manifest}");
-    host.run(&["plugins", "new", "new-in-c", "--lang", "c"]).ended(2).says("can't be written");
-    for name in ["Upper", "1st", "a b", "", "test", "../x"] {
-        host.run(&["plugins", "new", name]).ended(2).says("can't be the name of a plugin");
-    }
-    host.run(&["plugins", "new", "x", "--lang", "cobol"]).ended(2).says("invalid value 'cobol'");
-}
-
-#[test]
 fn what_is_no_plugin_is_not_fuzzed_and_what_is_not_there_breaks_no_rules() {
     let host = Installation::new();
     let run =

@@ -15,6 +15,7 @@ mod output;
 mod plugins;
 mod progress;
 mod queue;
+mod sdk;
 mod serve;
 mod validate;
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use ticket_plugin_api::abi::host_side::{HEADER, HELPERS};
 
 use super::output::{print, print_json};
+use super::sdk;
 use crate::error::{Error, Result};
 use crate::plugins::manifest::is_name;
 
@@ -17,7 +18,7 @@ Examples:
   ticket-host plugins new acme --lang c --to ~/src/acme";
 
 /// Start a plugin of your own: a folder that builds, with tests. It talks to a made-up JSON API, and its
-/// README says what to change where.
+/// README says what to change where. Its files are yours to close, change and sell (MIT-0).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -29,8 +30,8 @@ pub(super) struct Arguments {
     /// The folder to make [default: one with the plugin's name, in the current directory]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// For Rust, the directory of the crate ticket-plugin-api [default: the one in the sources that this
-    /// program was built from, or in the package ticket-host-dev, else the crate on crates.io]
+    /// For Rust, the folder of an SDK that several plugins share [default: the plugin gets one of its own, in its
+    /// folder sdk]
     #[arg(long, value_name = "DIR")]
     api: Option<PathBuf>,
 }
@@ -43,6 +44,9 @@ enum Language {
     Zig,
     Go,
 }
+
+/// The folder of the SDK in a new plugin in Rust.
+const SDK: &str = "sdk";
 
 /// The names of files and their texts. Both have placeholders, like `{{name}}`.
 type Files = &'static [(&'static str, &'static str)];
@@ -72,12 +76,13 @@ impl Language {
         }
     }
 
-    /// The files that are the same for several languages: the C header, the tests in C that play the host,
-    /// and the settings for the validator.
+    /// The files that are the same for several languages: the licence of all that is written, the settings for the
+    /// validator, the C header, and the tests in C that play the host.
     fn shared(self) -> Vec<(&'static str, &'static str)> {
+        const LICENSE: &str = include_str!("../../templates/shared/LICENSE-TEMPLATE");
         const TEST: &str = include_str!("../../templates/shared/test.c");
         const VALIDATE: &str = include_str!("../../templates/shared/validate.toml");
-        let mut files = vec![("validate.toml", VALIDATE)];
+        let mut files = vec![("LICENSE-TEMPLATE", LICENSE), ("validate.toml", VALIDATE)];
         if self != Language::Rust {
             files.extend([("include/ticket_plugin.h", HEADER), ("test.c", TEST)]);
         }
@@ -102,9 +107,12 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
         let error = Error::usage(format!("{} can't be written", path.display())).cause(cause);
         error.help("name another folder with --to")
     };
+    let api = match &arguments.api {
+        Some(folder) => api_dependency(folder)?,
+        None => format!("{{ path = {SDK:?} }}"),
+    };
     fs::create_dir(&folder).map_err(|cause| failed(&folder, cause))?;
     let ident = name.replace('-', "_");
-    let api = api_dependency(arguments.api.as_deref());
     let fill = |text: &str| {
         text.replace("{{name}}", name).replace("{{ident}}", &ident).replace("{{api}}", &api)
     };
@@ -114,6 +122,9 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
         let directory = path.parent().unwrap_or(&folder);
         fs::create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
         fs::write(&path, text).map_err(|cause| failed(&path, cause))?;
+    }
+    if arguments.lang == Language::Rust && arguments.api.is_none() {
+        sdk::write(&folder.join(SDK))?;
     }
     let readme = folder.join("README.md");
     let (folder, readme) = (folder.display().to_string(), readme.display().to_string());
@@ -126,20 +137,16 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a plugin's Cargo.toml says after `ticket-plugin-api = `: a directory, or else a version.
-fn api_dependency(named: Option<&Path>) -> String {
-    let named = named.and_then(|path| std::path::absolute(path).ok());
-    let directory = named.or_else(|| {
-        let program = std::env::current_exe().ok()?;
-        // In its sources, or where packages put it.
-        let mut beside = program.ancestors().flat_map(|directory| {
-            ["plugin-api", "share/ticket-host/plugin-api"].map(|below| directory.join(below))
-        });
-        beside.find(|directory| directory.join("include/ticket_plugin.h").is_file())
-    });
-    match directory {
-        // What a path can hold is escaped in a TOML string as Rust's Debug escapes it.
-        Some(path) => format!("{{ path = {:?} }}", path.display().to_string()),
-        None => format!("{:?}", ticket_plugin_api::VERSION),
+/// What a plugin's Cargo.toml says after `ticket-plugin-api = `.
+fn api_dependency(folder: &Path) -> Result<String> {
+    let unusable = |cause| Error::usage(format!("{} is no folder", folder.display())).cause(cause);
+    let absolute = std::path::absolute(folder).map_err(unusable)?;
+    let manifest = absolute.join("Cargo.toml");
+    if !manifest.is_file() {
+        let error = Error::usage(format!("{} is not there", manifest.display()));
+        return Err(error
+            .help("--api names the folder of an SDK; `ticket-host plugins sdk DIR` writes one"));
     }
+    // What a path can hold is escaped in a TOML string as Rust's Debug escapes it.
+    Ok(format!("{{ path = {:?} }}", absolute.display().to_string()))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
-use super::{install, new, validate};
+use super::{install, new, sdk, validate};
 use crate::backend::schema;
 use crate::config::Config;
 use crate::error::Result;
@@ -46,6 +46,7 @@ pub(super) enum Command {
     },
     Validate(validate::Arguments),
     New(new::Arguments),
+    Sdk(sdk::Arguments),
     Install(install::InstallArguments),
     Rollback(install::RollbackArguments),
 }
@@ -54,6 +55,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     match command {
         Command::Validate(arguments) => return validate::run(arguments, program).await,
         Command::New(arguments) => return new::run(arguments, program),
+        Command::Sdk(arguments) => return sdk::run(arguments, program),
         Command::Install(arguments) => {
             return install::install(arguments, program, config(program)?).await;
         }

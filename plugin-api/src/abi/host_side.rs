@@ -43,9 +43,13 @@ pub trait Host {
 /// A request as it came from the plugin, copied; method, URL and headers are UTF-8.
 #[derive(Clone)]
 pub struct HttpRequest {
+    /// `GET`, `POST` and so on, as the plugin wrote it.
     pub method: String,
+    /// The URL as the plugin wrote it: whether it is one, and whether it is allowed, is the host's to decide.
     pub url: String,
+    /// Names and values, in the plugin's order and spelling.
     pub headers: Vec<(String, String)>,
+    /// The body, at most [`MAX_REQUEST_BODY`] bytes.
     pub body: Vec<u8>,
 }
 
@@ -60,12 +64,19 @@ impl std::fmt::Debug for HttpRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpAnswer {
     /// An answer came, whatever its status. Header names are in lower case.
-    Answered { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
-    /// Nothing reached the server.
+    Answered {
+        /// The status: 200, 404 and so on.
+        status: u16,
+        /// Names, in lower case, and values.
+        headers: Vec<(String, String)>,
+        /// The whole body.
+        body: Vec<u8>,
+    },
+    /// Nothing reached the server. The text says why.
     NotSent(String),
-    /// Sent, and no whole answer seen.
+    /// It was sent, and no whole answer came. The text says why.
     Unknown(String),
-    /// The host's policy forbids it.
+    /// The host's policy forbids it. The text says why.
     Denied(String),
     /// Shown to the operator instead of sent.
     DryRun,
@@ -74,18 +85,30 @@ pub enum HttpAnswer {
 /// Why a library's table is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
+    /// The entry function returned NULL to this ABI version.
     #[error("its entry function returned NULL: it doesn't serve a host of ABI version {0}")]
     NoTable(u32),
+    /// The entry function returned a pointer to where no table can be.
     #[error("its entry function returned a pointer that no table can have")]
     Misaligned,
+    /// The plugin was compiled for another version of the ABI.
     #[error("it was compiled for ABI version {plugin}, this host speaks {host}")]
-    Version { plugin: u32, host: u32 },
+    Version {
+        /// The version that the table says.
+        plugin: u32,
+        /// The version of this host.
+        host: u32,
+    },
+    /// The table has this many bytes, and not the functions that every plugin has.
     #[error("its table has {0} bytes, too few for the functions that every plugin has")]
     TooSmall(u32),
+    /// A function that every plugin has is NULL; this is its name.
     #[error("its table has no function {0}()")]
     NoFunction(&'static str),
+    /// The manifest has this many bytes.
     #[error("its manifest has {0} bytes, more than the {MAX_MANIFEST} that a manifest may have")]
     ManifestTooLarge(usize),
+    /// The manifest is not UTF-8.
     #[error("its manifest is not UTF-8")]
     ManifestNotText,
 }
@@ -93,8 +116,10 @@ pub enum TableError {
 /// What a plugin replied that no reply may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum BadReply {
+    /// It has this many bytes, more than [`MAX_REPLY`].
     #[error("a reply of {0} bytes, more than the {MAX_REPLY} that a reply may have")]
     TooLarge(usize),
+    /// It is not UTF-8.
     #[error("a reply that is not UTF-8")]
     NotText,
 }
@@ -102,7 +127,9 @@ pub enum BadReply {
 /// A plugin function's status, and its last reply if there was one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returned {
+    /// What the function returned: a value of [`abi::status`], or one that doesn't exist.
     pub status: i32,
+    /// The last reply, copied; None if the plugin gave none.
     pub reply: Result<Option<String>, BadReply>,
 }
 
@@ -136,12 +163,16 @@ fn useless(code: i32, what: &str) -> Error {
 /// What an instance can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
+    /// Whether tickets can be made with these settings.
     Check,
+    /// A ticket of an incident.
     Create,
+    /// The ticket that was made with a key.
     Find,
 }
 
 impl Operation {
+    /// The name of the table's function: `check`, `create` or `find`.
     pub const fn name(self) -> &'static str {
         match self {
             Operation::Check => "check",
@@ -175,6 +206,9 @@ impl Table {
     /// # Safety
     /// `entry` is a `ticket_plugin_entry` as the header describes it, of a library that is never
     /// unloaded.
+    ///
+    /// # Errors
+    /// What the function returned is no table of this ABI version, or its manifest can't be one.
     pub unsafe fn from_entry(entry: abi::Entry) -> Result<Table, TableError> {
         // SAFETY: the caller's word.
         let raw = unsafe { entry(abi::ABI_VERSION) };
@@ -239,7 +273,10 @@ impl Table {
         unsafe { Table::from_entry(entry) }
     }
 
-    /// Makes an instance; Err is what the plugin returned instead.
+    /// Makes an instance. `settings` is the JSON of [`RawSettings`](crate::message::RawSettings).
+    ///
+    /// # Errors
+    /// What the plugin returned instead of an instance; [`Returned::parse`] says what it means.
     pub fn open(&self, settings: &str, host: &mut dyn Host) -> Result<Instance, Returned> {
         let mut handle = std::ptr::null_mut();
         let returned = with_call(host, |call| {

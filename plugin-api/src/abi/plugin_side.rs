@@ -35,11 +35,14 @@ pub enum Format {
     /// CommonMark with tables. What stands in the incident has a backslash before each sign that
     /// could mean something, to Markdown or to a forge: see [`crate::text::without_references`].
     Markdown,
+    /// A fragment of HTML, without `<html>` or `<body>`. What stands in the incident is escaped.
     Html,
+    /// Text without any markup, for people to read.
     Text,
 }
 
 impl Format {
+    /// The word that the ABI has for it: `markdown`, `html` or `text`.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Markdown => "markdown",
@@ -49,10 +52,13 @@ impl Format {
     }
 }
 
-/// What the template sees beside the incident.
+/// What the template of a body sees beside the incident, so that the ticket can say what it lacks. A plugin that has nothing
+/// to add passes `&Extra::default()`.
 #[derive(Debug, Default, Serialize)]
 pub struct Extra<'a> {
+    /// What mappings name and the incident doesn't have, such as [`Fields::missing`](crate::mapping::Fields::missing).
     pub missing_fields: &'a [String],
+    /// What won't be on the ticket as the settings want it, a sentence each.
     pub warnings: &'a [String],
 }
 
@@ -63,10 +69,12 @@ impl std::fmt::Debug for Call<'_> {
 }
 
 impl Call<'_> {
-    /// One HTTP exchange over the host. Blocks.
+    /// One HTTP exchange over the host, which has the connections, TLS, proxies and time limits. Blocks until the answer is
+    /// there. Redirects are not followed, and nothing is sent twice: a 3xx or a 503 is an answer as any other.
     ///
     /// # Errors
-    /// [`HttpError`] where no answer came; every answer, whatever its status, is Ok.
+    /// [`HttpError`] where no answer came; every answer, whatever its status, is Ok. `?` makes an [`Error`] of it that says
+    /// whether the ticket may exist.
     pub fn http(&self, request: Request) -> std::result::Result<Response, HttpError> {
         let headers: Vec<abi::Header> = request
             .headers
@@ -128,12 +136,20 @@ impl Call<'_> {
         Ok(Response { status: raw.status as u16, headers, body, safe: request.is_safe() })
     }
 
-    /// The ticket's title by the operator's template: one line of plain text.
+    /// The ticket's title by the operator's template: one line of plain text. [`crate::text::title`] cuts it to what a system
+    /// takes. Only `create` and `find` have an incident to make it of.
+    ///
+    /// # Errors
+    /// A settings error that says what is wrong with the template.
     pub fn title(&self) -> Result<String> {
         self.render("title", Format::Text, &Extra::default())
     }
 
-    /// The ticket's body by the operator's template.
+    /// The ticket's body by the operator's template, in the form that the ticket system wants. It has up to 8 MiB:
+    /// [`crate::text::body`] cuts it to what a system takes. Only `create` and `find` have an incident to make it of.
+    ///
+    /// # Errors
+    /// A settings error that says what is wrong with the template.
     pub fn body(&self, format: Format, extra: &Extra) -> Result<String> {
         self.render("body", format, extra)
     }
@@ -159,12 +175,12 @@ impl Call<'_> {
         if code == status::OK { Ok(text) } else { Err(Error::settings(text)) }
     }
 
-    /// A line for the operator, shown by default.
+    /// Logs a line for the operator, who sees it by default. The host strikes out the secret's values.
     pub fn warn(&self, message: &str) {
         self.log(log_level::WARN, message);
     }
 
-    /// A line for who looks for a fault.
+    /// Logs a line for who looks for a fault: shown with `-vv`, and as [`Call::warn`] in everything else.
     pub fn debug(&self, message: &str) {
         self.log(log_level::DEBUG, message);
     }
@@ -176,7 +192,8 @@ impl Call<'_> {
         }
     }
 
-    /// How long this call may still take.
+    /// How long this call may still take. A plugin returns before that is zero: a second later its process is ended, and what
+    /// became of the ticket is unknown. It is [`Duration::MAX`] under a host that tells no time.
     pub fn remaining(&self) -> Duration {
         match self.table().remaining_ms {
             // SAFETY: the pointer is the one that the host gave.
@@ -243,6 +260,7 @@ impl<P> Default for Table<P> {
 }
 
 impl<P> Table<P> {
+    /// A table that is made when the host first asks for it. It can be the value of a static.
     pub const fn new() -> Table<P> {
         Table { made: OnceLock::new(), plugin: PhantomData }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 //! {{name}}: tickets in a system with a JSON API. README.md says what to change for a real one.
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ impl TicketPlugin for Backend {
     const ABOUT: About = About {
         name: "{{name}}",
         description: "Tickets in {{name}}",
+        license: env!("CARGO_PKG_LICENSE"),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::*;
