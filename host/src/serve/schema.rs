@@ -17,12 +17,10 @@ pub(super) struct Create {
     pub incident: Value,
     /// Which backend of the config; the default one if none is named
     pub backend: Option<String>,
-    /// What identifies the incident's ticket: 1 to 1000 characters, none of them a control character. If there is
-    /// none: the incident's `argus_url`, else its `source` and `pk`, else its `ticket_url`
-    #[schema(
-        max_length = 1000,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    /// What identifies the incident's ticket: 1 to 1000 characters without a control character; white space around
+    /// them is left out. If there is none: the incident's `argus_url`, else its `source` and `pk`, else its
+    /// `ticket_url`
+    #[schema(min_length = 1)]
     pub key: Option<String>,
     /// How many milliseconds to wait for the ticket, 300000 at most; 30000 if nothing is said
     #[schema(format = "uint64")]
