@@ -492,7 +492,7 @@ impl Published {
 /// For programs: generators of clients, tests, and the like.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "documentation",
-    responses((status = 200, body = serde_json::Value, description = "The document from which this was read"))
+    responses((status = 200, body = serde_json::Value, description = "The OpenAPI document"))
 )]
 async fn openapi(Extension(published): Extension<Arc<Published>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], published.document.clone()).into_response()
