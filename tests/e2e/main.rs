@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod abi;
+mod api;
 mod argus;
 #[cfg(target_os = "linux")]
 mod bounds;

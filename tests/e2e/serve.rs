@@ -531,8 +531,10 @@ fn the_openapi_document_lists_every_path() {
     assert_eq!(
         paths,
         [
+            "/docs",
             "/healthz",
             "/metrics",
+            "/openapi.json",
             "/readyz",
             "/v1/backends",
             "/v1/plugins",

@@ -102,7 +102,7 @@ fn tokens_may_do_what_their_scopes_say_and_no_more() {
     for (path, status) in [("/v1/tickets", 200), ("/metrics", 200), ("/v1/backends", 200)] {
         assert_eq!(ask("GET", path, "testpassword").0, status);
     }
-    for open in ["/healthz", "/readyz", "/openapi.json"] {
+    for open in ["/healthz", "/readyz", "/openapi.json", "/docs"] {
         service.get(open).is(200);
     }
     // The names of backends are for who may read.
@@ -175,7 +175,7 @@ fn bad_requests_are_refused_with_their_reason_and_keep_nothing() {
 
 /// Lets this process have as many files and connections open as it may. All tests share one process,
 /// which often begins with 1024.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
@@ -257,7 +257,7 @@ fn who_has_too_many_connections_gets_the_probes_and_is_told_so_for_all_else() {
         let reply = service.get(probe).is(200);
         assert_eq!(reply.header("connection"), Some("close"), "{probe}");
     }
-    for path in ["/v1/tickets", "/openapi.json", "/nowhere"] {
+    for path in ["/v1/tickets", "/openapi.json", "/docs", "/nowhere"] {
         let busy = service.get(path).is(503);
         assert_eq!(busy.header("retry-after"), Some("1"), "{path}");
         assert_eq!(busy.json()["type"], "urn:ticket-host:problem:busy");

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,6 +12,9 @@ use crate::Installation;
 
 /// How long a test waits for something before it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The OpenAPI document of the program, which is the same whatever its config is.
+static DOCUMENT: OnceLock<Value> = OnceLock::new();
 
 /// A running `ticket-host serve`. Dropping it kills the process.
 #[derive(Debug)]
@@ -70,6 +74,10 @@ impl Installation {
         stdout.read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ");
         let url = url.unwrap_or_else(|| panic!("it does not start:\n{}", self.log())).to_owned();
+        DOCUMENT.get_or_init(|| {
+            let mut answer = agent().get(format!("{url}/openapi.json")).call().unwrap();
+            serde_json::from_reader(answer.body_mut().as_reader()).unwrap()
+        });
         Service { child, url, _stdout: stdout }
     }
 
@@ -95,7 +103,7 @@ impl Service {
     }
 
     pub fn try_get(&self, path: &str) -> Result<Reply, ureq::Error> {
-        reply(agent().get(format!("{}{path}", self.url)).call()?)
+        reply("get", path, agent().get(format!("{}{path}", self.url)).call()?)
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Reply {
@@ -163,7 +171,7 @@ impl Drop for Service {
 
 /// Sends a request to a service that may have ended.
 pub fn post(url: &str, path: &str, body: &Value) -> Result<Reply, ureq::Error> {
-    reply(agent().post(format!("{url}{path}")).send_json(body)?)
+    reply("post", path, agent().post(format!("{url}{path}")).send_json(body)?)
 }
 
 /// An HTTP client that uses no proxy, and for which no status is an error.
@@ -175,13 +183,46 @@ pub fn agent() -> ureq::Agent {
     ureq::Agent::new_with_config(config.build())
 }
 
-fn reply(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::Error> {
+fn reply(
+    method: &str,
+    path: &str,
+    mut response: ureq::http::Response<ureq::Body>,
+) -> Result<Reply, ureq::Error> {
     let headers = response.headers().iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
     let headers = headers.collect();
     let status = response.status().as_u16();
-    Ok(Reply { status, headers, text: response.body_mut().read_to_string()? })
+    let reply = Reply { status, headers, text: response.body_mut().read_to_string()? };
+    if let Some(document) = DOCUMENT.get() {
+        is_listed(document, method, path, &reply);
+    }
+    Ok(reply)
+}
+
+/// Asserts that the document lists what was answered, if it has the path: the status, and the type of the body.
+fn is_listed(document: &Value, method: &str, path: &str, reply: &Reply) {
+    let path = path.split('?').next().unwrap();
+    let fits = |template: &str| {
+        let mut parts = template.split('/').zip(path.split('/'));
+        template.split('/').count() == path.split('/').count()
+            && parts.all(|(listed, asked)| listed == asked || listed.starts_with('{'))
+    };
+    let paths = document["paths"].as_object().unwrap();
+    let Some((template, methods)) = paths.iter().find(|(template, _)| fits(template)) else {
+        return;
+    };
+    let Some(operation) = methods.get(method) else { return };
+    let listed = &operation["responses"][reply.status.to_string()];
+    assert!(listed.is_object(), "/openapi.json doesn't list this: {method} {template}: {reply:?}");
+    let essence = |kind: &str| kind.split(';').next().unwrap().to_owned();
+    let kind = reply.header("content-type").map(essence);
+    let kinds = listed["content"].as_object().into_iter().flatten();
+    let mut kinds = kinds.map(|(kind, _)| Some(essence(kind)));
+    assert!(
+        kinds.any(|listed| listed == kind),
+        "another type than {listed}: {method} {template}: {reply:?}"
+    );
 }
 
 /// Waits until `done` returns true. `what` is what the test waits for, for the message if it waits in vain.

@@ -1,30 +1,29 @@
-//! What can be asked of the service: its routes, and what they take and give.
+//! What can be asked of the service: its routes, and what each does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use ticket_plugin_api::{Ticket, json};
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use ticket_plugin_api::json;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Service;
 use super::budget::{Budget, Held};
 use super::problem::Problem;
+use super::schema::{BackendReady, BackendView, Create, JobView, Jobs, Page, PluginView, Ready};
+use super::{Service, docs, document};
 use crate::config::Scope;
 use crate::error::Error;
-use crate::queue::{self, Standing, Unfit};
+use crate::queue::{self, Standing};
 use crate::setup::Setup;
-use crate::store::{self, Attempt, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
+use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
 use crate::{argus, incident};
 
 /// Bytes that a request may have in addition to its incident.
@@ -40,15 +39,10 @@ const ROW: usize = 48 << 10;
 const HISTORY: usize = 1 << 20;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The type of OpenMetrics texts.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const DEFAULT_PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1000;
-
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "ticket-host",
-    description = "Every incident gets exactly one ticket, whatever breaks."
-))]
-struct Document;
 
 /// All routes. Each is in the group of its scope, but for those that need no token.
 pub(super) fn router(service: Arc<Service>) -> axum::Router {
@@ -59,19 +53,17 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
         .routes(routes!(backends))
         .routes(routes!(plugins));
     let admin = OpenApiRouter::new().routes(routes!(retry)).routes(routes!(cancel));
-    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let mut limited = OpenApiRouter::with_openapi(document::empty())
         .merge(guarded(create, &service, Scope::Create))
         .merge(guarded(read, &service, Scope::Read))
         .merge(guarded(admin, &service, Scope::Admin))
-        .merge(probes(&service))
-        .split_for_parts();
-    let document = Bytes::from(document.to_json().unwrap_or_default());
-    let openapi = move || {
-        let document = document.clone();
-        async move { ([(header::CONTENT_TYPE, "application/json")], document) }
-    };
+        .routes(routes!(openapi))
+        .routes(routes!(docs));
+    document::limited(limited.get_openapi_mut());
+    let (routes, mut document) = limited.merge(probes(&service)).split_for_parts();
+    document::complete(&mut document);
     routes
-        .route("/openapi.json", axum::routing::get(openapi))
+        .layer(Extension(Arc::new(Published::of(&document))))
         .fallback(|| async { Problem::not_found("there is nothing here; see /openapi.json") })
         .method_not_allowed_fallback(|| async {
             let detail = "this path does not take this method; see /openapi.json";
@@ -93,17 +85,21 @@ pub(super) fn probes_alone(service: Arc<Service>) -> axum::Router {
 /// The routes that tell whether the service is well, which must always be answered.
 fn probes(service: &Arc<Service>) -> OpenApiRouter<Arc<Service>> {
     let metrics = OpenApiRouter::new().routes(routes!(metrics));
+    let mut readyz = OpenApiRouter::new().routes(routes!(readyz));
+    document::more_with_token(readyz.get_openapi_mut(), Scope::Read);
     OpenApiRouter::new()
         .merge(guarded(metrics, service, Scope::Read))
+        .merge(readyz)
         .routes(routes!(healthz))
-        .routes(routes!(readyz))
 }
 
+/// Lets only those to the routes who have a token with the scope.
 fn guarded(
-    routes: OpenApiRouter<Arc<Service>>,
+    mut routes: OpenApiRouter<Arc<Service>>,
     service: &Arc<Service>,
     scope: Scope,
 ) -> OpenApiRouter<Arc<Service>> {
+    document::guarded(routes.get_openapi_mut(), scope);
     routes.layer(middleware::from_fn_with_state((Arc::clone(service), scope), guard))
 }
 
@@ -118,122 +114,27 @@ async fn guard(
     }
 }
 
-/// An incident to be made a ticket of.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Create {
-    /// As Argus serializes it; at least `description`
-    #[schema(value_type = Object)]
-    incident: Value,
-    /// Which backend of the config; the default one if none is named
-    backend: Option<String>,
-    /// What identifies the incident's ticket; its argus_url, else its source and pk
-    key: Option<String>,
-    /// How long to wait for the ticket: 0 to 300000, 30000 if nothing is said
-    wait_ms: Option<u64>,
-}
-
-/// An incident that was accepted, and what became of it so far.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobView {
-    id: i64,
-    backend: String,
-    /// What identifies the incident's ticket in the backend
-    key: String,
-    state: State,
-    /// The incident's level: 1 is the worst
-    level: i64,
-    /// In RFC 3339's form, as all times are
-    accepted_at: String,
-    changed_at: String,
-    /// When it is tried again, or looked for
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due_at: Option<String>,
-    attempts: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<TicketSchema>)]
-    ticket: Option<Ticket>,
-    /// Why the last try gave no ticket
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Failure>,
-    /// Every try; only where one job is shown
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<Vec<AttemptView>>,
-}
-
-/// A ticket as its plugin replied it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "the schema of ticket_plugin_api::Ticket")]
-struct TicketSchema {
-    /// Where a person opens it
-    url: String,
-    /// The system's own short name of it
-    id: Option<String>,
-    /// What a mapping wanted and the incident lacks
-    missing_fields: Vec<String>,
-    /// What is not on the ticket as it was asked for
-    warnings: Vec<String>,
-}
-
-/// One try.
-#[derive(Debug, Serialize, ToSchema)]
-struct AttemptView {
-    number: i64,
-    started_at: String,
-    ended_at: String,
-    /// The state that it led to
-    outcome: State,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Failure>,
-}
-
-impl From<Job> for JobView {
-    fn from(job: Job) -> JobView {
-        let due_at = job.due_at.filter(|_| job.state != State::Creating);
-        JobView {
-            id: job.id,
-            backend: job.backend,
-            key: job.key,
-            state: job.state,
-            level: job.level,
-            accepted_at: job.accepted_at.rfc3339(),
-            changed_at: job.changed_at.rfc3339(),
-            due_at: due_at
-                .map(|at| if at == Timestamp::EPOCH { Timestamp::now() } else { at }.rfc3339()),
-            attempts: job.attempts,
-            ticket: job.ticket,
-            error: job.failure,
-            history: None,
-        }
-    }
-}
-
-impl JobView {
-    pub(crate) fn with(job: Job, attempts: Vec<Attempt>) -> JobView {
-        let history = attempts.into_iter().map(|attempt| AttemptView {
-            number: attempt.number,
-            started_at: attempt.started_at.rfc3339(),
-            ended_at: attempt.ended_at.rfc3339(),
-            outcome: attempt.outcome,
-            error: attempt.failure,
-        });
-        JobView { history: Some(history.collect()), ..JobView::from(job) }
-    }
-}
-
-/// File an incident and wait for its ticket.
+/// File an incident and wait for its ticket
+///
+/// The incident is kept before it is answered: a 200, 201 or 202 is a promise that it gets exactly one ticket. The
+/// same incident may be sent again at any time, and is answered with the same ticket.
 #[utoipa::path(
-    post, path = "/v1/tickets", request_body = Create,
+    post, path = "/v1/tickets", tag = "tickets", request_body = Create,
     responses(
-        (status = 201, body = JobView, description = "The ticket was made"),
-        (status = 200, body = JobView, description = "The incident had its ticket already"),
-        (status = 202, body = JobView, description = "It is kept, and will be made"),
-        (status = 400, body = Problem, description = "The request, or (kind settings) the backend's settings"),
-        (status = 401, body = Problem), (status = 403, body = Problem, description = "The ticket system refused (kind creation), or the token may not do this"),
-        (status = 408, body = Problem), (status = 409, body = Problem, description = "A person cancelled it"),
-        (status = 413, body = Problem), (status = 415, body = Problem),
-        (status = 500, body = Problem, description = "The plugin broke, or is missing"),
-        (status = 503, body = Problem, description = "Given up since the ticket system was down (kind client), or nothing can be stored, or too many ask (Retry-After)"),
+        (status = 200, body = JobView, description = "The incident had its ticket already",
+            headers(("Location" = String, description = "Where the job is"))),
+        (status = 201, body = JobView, description = "The ticket was made",
+            headers(("Location" = String, description = "Where the job is"))),
+        (status = 202, body = JobView, description = "The incident is kept, and its ticket will be made",
+            headers(("Location" = String, description = "Where the job is"))),
+        (status = 400, body = Problem, description = "The request is not as it should be (type `urn:ticket-host:problem:usage`). Or: the backend's settings are wrong (kind `settings`)"),
+        (status = 403, body = Problem, description = "The ticket system refused (kind `creation`)"),
+        (status = 408, body = Problem, description = "The request's body didn't come in time"),
+        (status = 409, body = Problem, description = "A person cancelled the ticket"),
+        (status = 413, body = Problem, description = "The incident is larger than `limits.max_incident_bytes` of the config"),
+        (status = 415, body = Problem, description = "The request's Content-Type isn't `application/json`"),
+        (status = 500, body = Problem, description = "The plugin broke (kind `plugin`), or is missing (kind `import`)"),
+        (status = 503, body = Problem, description = "The ticket was given up since the ticket system was down for too long (kind `client`). Or: nothing can be stored (type `urn:ticket-host:problem:store`)"),
     )
 )]
 async fn create(
@@ -365,32 +266,17 @@ enum Stopped {
     Busy(Problem),
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    /// Of this backend
-    backend: Option<String>,
-    /// In this state
-    state: Option<State>,
-    /// With this key
-    key: Option<String>,
-    /// From where the last page ended: its `next`
-    cursor: Option<i64>,
-    /// How many: 1 or more, of which 1000 at most are given at once; 100 if nothing is said
-    limit: Option<i64>,
-}
-
-/// Jobs in the order in which they were accepted.
-#[derive(Debug, Serialize, ToSchema)]
-struct Jobs {
-    tickets: Vec<JobView>,
-    /// The cursor of the next page, if there is one
-    next: Option<i64>,
-}
-
-/// What was accepted, oldest first.
-#[utoipa::path(get, path = "/v1/tickets", params(Page), responses((status = 200, body = Jobs), (status = 400, body = Problem)))]
+/// List what was accepted
+///
+/// The oldest comes first. A page that isn't the last has the cursor of the next.
+#[utoipa::path(
+    get, path = "/v1/tickets", tag = "tickets", params(Page),
+    responses(
+        (status = 200, body = Jobs, description = "A page of the list"),
+        (status = 400, body = Problem, description = "A parameter is unknown, or not as it should be"),
+        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+    )
+)]
 async fn list(
     Shared(service): Shared<Arc<Service>>,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
@@ -417,8 +303,18 @@ async fn list(
     Ok(held.json(page).await)
 }
 
-/// One job with all its tries.
-#[utoipa::path(get, path = "/v1/tickets/{id}", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+/// Show one job
+///
+/// With the history of its tries.
+#[utoipa::path(
+    get, path = "/v1/tickets/{id}", tag = "tickets",
+    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    responses(
+        (status = 200, body = JobView, description = "The job"),
+        (status = 404, body = Problem, description = "There is no such job"),
+        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+    )
+)]
 async fn show(
     Shared(service): Shared<Arc<Service>>,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
@@ -430,8 +326,19 @@ async fn show(
     Ok(held.json(JobView::with(job, store.attempts(id).await?)).await)
 }
 
-/// Try it now, also what failed or was cancelled.
-#[utoipa::path(post, path = "/v1/tickets/{id}/retry", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+/// Try a job now
+///
+/// Also one that failed or was cancelled. A job that may have a ticket is looked for before another one is made.
+#[utoipa::path(
+    post, path = "/v1/tickets/{id}/retry", tag = "tickets",
+    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    responses(
+        (status = 200, body = JobView, description = "The job, which is in the queue again"),
+        (status = 404, body = Problem, description = "There is no such job"),
+        (status = 409, body = Problem, description = "The job has its ticket, or is being worked on"),
+        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+    )
+)]
 async fn retry(
     Shared(service): Shared<Arc<Service>>,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
@@ -440,8 +347,19 @@ async fn retry(
     Ok(Json(service.queue.order(number(id)?, order).await?.into()))
 }
 
-/// Never try it again, until somebody says otherwise.
-#[utoipa::path(post, path = "/v1/tickets/{id}/cancel", params(("id" = i64, Path)), responses((status = 200, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+/// Cancel a job
+///
+/// It is not tried again until somebody says otherwise.
+#[utoipa::path(
+    post, path = "/v1/tickets/{id}/cancel", tag = "tickets",
+    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    responses(
+        (status = 200, body = JobView, description = "The job, which is cancelled"),
+        (status = 404, body = Problem, description = "There is no such job"),
+        (status = 409, body = Problem, description = "The job has its ticket, or is being worked on"),
+        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+    )
+)]
 async fn cancel(
     Shared(service): Shared<Arc<Service>>,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
@@ -453,27 +371,13 @@ fn number(id: Result<Path<i64>, axum::extract::rejection::PathRejection>) -> Res
     id.map(|Path(id)| id).map_err(|_| Problem::not_found("a ticket's id is a number"))
 }
 
-/// A backend of the config.
-#[derive(Debug, Serialize, ToSchema)]
-struct BackendView {
-    name: String,
-    /// As the config has it
-    plugin: String,
-    endpoint: String,
-    /// Whether it can make tickets, as far as is known
-    ready: bool,
-    /// Why it can't
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Unfit>,
-    /// The version of the plugin
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Failure>,
-}
-
-/// The backends of the config, and whether they are ready.
-#[utoipa::path(get, path = "/v1/backends", responses((status = 200, body = Vec<BackendView>)))]
+/// List the backends
+///
+/// All that the config has, and whether they can make tickets.
+#[utoipa::path(
+    get, path = "/v1/backends", tag = "backends",
+    responses((status = 200, body = Vec<BackendView>, description = "The backends, by name"))
+)]
 async fn backends(Shared(service): Shared<Arc<Service>>) -> Json<Vec<BackendView>> {
     let setup = service.queue.setup();
     let view = |Standing { name, unfit, failure }| {
@@ -492,22 +396,13 @@ async fn backends(Shared(service): Shared<Arc<Service>>) -> Json<Vec<BackendView
     Json(service.queue.standings(&setup).into_iter().filter_map(view).collect())
 }
 
-/// A library in the plugin directories.
-#[derive(Debug, Serialize, ToSchema)]
-struct PluginView {
-    file: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Failure>,
-}
-
-/// The plugins that were found, broken ones too.
-#[utoipa::path(get, path = "/v1/plugins", responses((status = 200, body = Vec<PluginView>)))]
+/// List the plugins
+///
+/// All that were found, also those that can't be used.
+#[utoipa::path(
+    get, path = "/v1/plugins", tag = "backends",
+    responses((status = 200, body = Vec<PluginView>, description = "The libraries in the plugin directories"))
+)]
 async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>> {
     let setup = service.queue.setup();
     let view = |entry: &crate::plugins::catalog::Entry| {
@@ -523,8 +418,16 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
     Json(setup.catalog.entries.iter().map(view).collect())
 }
 
-/// Counts, for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+/// Count, for Prometheus
+///
+/// Tickets by state, calls, answers of ticket systems, and more.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses(
+        (status = 200, body = String, content_type = METRICS, description = "The counts, as OpenMetrics has them"),
+        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+    )
+)]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
     let standings = service.queue.standings(&service.queue.setup());
@@ -533,44 +436,30 @@ async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Prob
         .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
         .collect();
     let text = service.queue.metrics.text(&counts, &backends, Timestamp::now());
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())
 }
 
-/// The process is alive.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String)))]
+/// Tell whether the process is alive
+///
+/// For who starts it again if it isn't.
+#[utoipa::path(
+    get, path = "/healthz", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain", description = "It is", example = "ok\n"))
+)]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether incidents can be accepted, and made tickets of.
-#[derive(Debug, Serialize, ToSchema)]
-struct Ready {
-    /// Whether incidents are accepted: the store can be written to, and the config has a backend
-    ready: bool,
-    /// Whether the store can be written to; the log says why not
-    store: bool,
-    /// Backends that can make tickets, as far as is known
-    backends: usize,
-    /// Backends that can't: what is accepted for them waits
-    unready: usize,
-    /// Each of them, for who has a token with the scope `read`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    each: Option<Vec<BackendReady>>,
-}
-
-/// Whether one backend can make tickets.
-#[derive(Debug, Serialize, ToSchema)]
-struct BackendReady {
-    name: String,
-    ready: bool,
-    /// Why it can't; /v1/backends says more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Unfit>,
-}
-
-/// Incidents are accepted: what is accepted is kept until its backend works, so a backend that doesn't makes no 503.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+/// Tell whether incidents are accepted
+///
+/// What is accepted is kept until its backend works, so a backend that doesn't makes no 503.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, body = Ready, description = "They are"),
+        (status = 503, body = Ready, description = "They are not: the store can't be written to, or the config has no backend"),
+    )
+)]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
     let store = service.store_works().await;
     let setup = service.queue.setup();
@@ -580,13 +469,42 @@ async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Re
     let ready = store && !standings.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // The names of backends are for those who may ask for them elsewhere, too.
-    let each = service.auth().check(&headers, Scope::Read).is_ok().then(|| {
-        let each = standings.into_iter().map(|Standing { name, unfit, .. }| BackendReady {
-            name,
-            ready: unfit.is_none(),
-            reason: unfit,
-        });
-        each.collect()
-    });
+    let each = service.auth().check(&headers, Scope::Read).is_ok();
+    let each = each.then(|| standings.into_iter().map(BackendReady::from).collect());
     (status, Json(Ready { ready, store, backends, unready, each })).into_response()
+}
+
+/// What the service says about its own API: made once, when it starts.
+struct Published {
+    document: Bytes,
+    page: docs::Page,
+}
+
+impl Published {
+    fn of(document: &OpenApi) -> Published {
+        let json = serde_json::to_value(document).expect("an OpenAPI document is JSON");
+        Published { document: json.to_string().into(), page: docs::page(&json) }
+    }
+}
+
+/// Describe the API as OpenAPI
+///
+/// For programs: generators of clients, tests, and the like.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "documentation",
+    responses((status = 200, body = serde_json::Value, description = "The OpenAPI document"))
+)]
+async fn openapi(Extension(published): Extension<Arc<Published>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], published.document.clone()).into_response()
+}
+
+/// Describe the API as a page
+///
+/// For persons: the same as `/openapi.json` says. It loads nothing from anywhere, and runs no script.
+#[utoipa::path(
+    get, path = "/docs", tag = "documentation",
+    responses((status = 200, body = String, content_type = "text/html", description = "The page"))
+)]
+async fn docs(Extension(published): Extension<Arc<Published>>) -> Response {
+    published.page.clone().into_response()
 }

@@ -90,12 +90,17 @@ impl Auth {
             None => Err(unauthorized("the token is unknown")),
             Some(known) if known.scopes.contains(&scope) => Ok(()),
             Some(_) => {
-                let detail = format!("the token lacks the scope {scope:?}").to_lowercase();
+                let detail = format!("the token lacks the scope {}", name(scope));
                 Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
                     .help("add the scope to the token in the host's config"))
             }
         }
     }
+}
+
+/// As the config has it.
+pub(super) fn name(scope: Scope) -> String {
+    format!("{scope:?}").to_lowercase()
 }
 
 /// Without tokens, everybody on this machine is served, but no web page that a browser on this machine shows. Such

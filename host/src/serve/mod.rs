@@ -5,9 +5,12 @@ mod api;
 mod auth;
 mod budget;
 mod connections;
+mod docs;
+mod document;
 mod live;
 mod patience;
 mod problem;
+mod schema;
 mod systemd;
 
 use std::io::ErrorKind;
@@ -30,11 +33,11 @@ use crate::setup::{InUse, Setup, Sources};
 use crate::store::{Sqlite, Store as _};
 use crate::tasks::Tasks;
 use crate::terminal::line;
-pub(crate) use api::JobView;
 use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
 use live::Live;
+pub(crate) use schema::JobView;
 use systemd::{Signal, Signals};
 
 /// Connections that the system keeps until they are accepted. Who comes then tries again only a second later.

@@ -13,23 +13,32 @@ const BUSY: &str = "busy";
 
 /// Why a request was not done.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "type": "urn:ticket-host:problem:not-found", "title": "Not Found", "status": 404,
+    "detail": "there is no ticket 17 in the store",
+})))]
 pub(super) struct Problem {
     /// `urn:ticket-host:problem:` and a word: a kind, or `unauthorized`, `forbidden`, `not-found`,
     /// `conflict`, `too-large`, `timeout`, `busy`, `store`
     #[serde(rename = "type")]
     name: String,
+    /// The status, in words
     title: &'static str,
+    /// The answer's status
     status: u16,
     /// What failed, and where
     detail: String,
     /// Whose problem it is, if an incident's ticket could not be made
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     kind: Option<Kind>,
     /// What to do about it
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     help: Option<String>,
     /// The job that this is about: see `/v1/tickets/{id}`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     job: Option<i64>,
 }
 

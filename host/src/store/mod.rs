@@ -76,6 +76,7 @@ pub struct Failure {
     pub message: String,
     /// What the operator does about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub help: Option<String>,
 }
 

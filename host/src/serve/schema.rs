@@ -1,0 +1,306 @@
+//! What the service is asked and what it answers, as JSON: the schemas of its OpenAPI document.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ticket_plugin_api::Ticket;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::queue::{Standing, Unfit};
+use crate::store::{Attempt, Failure, Job, State, Timestamp};
+
+/// An incident to be made a ticket of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"incident": incident_example(), "wait_ms": 5000})))]
+pub(super) struct Create {
+    #[schema(value_type = IncidentSchema)]
+    pub incident: Value,
+    /// Which backend of the config; the default one if none is named
+    pub backend: Option<String>,
+    /// What identifies the incident's ticket: 1 to 1000 characters without a control character; white space around
+    /// them is left out. If there is none: the incident's `argus_url`, else its `source` and `pk`, else its
+    /// `ticket_url`
+    #[schema(min_length = 1)]
+    pub key: Option<String>,
+    /// How many milliseconds to wait for the ticket, 300000 at most; 30000 if nothing is said
+    #[schema(format = "uint64")]
+    pub wait_ms: Option<u64>,
+}
+
+/// An incident as Argus serializes it. It may have more than is named here, which the backend's templates and
+/// mappings find. What isn't of the kind that is meant is taken as if it weren't there, but for the description.
+#[derive(ToSchema)]
+#[schema(as = Incident, examples(incident_example))]
+#[expect(dead_code, reason = "the schema of ticket_plugin_api::Incident")]
+struct IncidentSchema {
+    /// What happened; it may be empty
+    description: String,
+    /// A number or a text: which incident of its source it is
+    #[schema(required = false)]
+    pk: Value,
+    /// The name of what reported it, or an object with that as `name`
+    #[schema(required = false)]
+    source: Value,
+    /// A number: 1 is the worst
+    #[schema(required = false)]
+    level: Value,
+    /// A text: when it began, as RFC 3339 has it
+    #[schema(required = false)]
+    start_time: Value,
+    /// A text: when it ended, as RFC 3339 has it; `infinity` as long as it goes on
+    #[schema(required = false)]
+    end_time: Value,
+    /// A list of texts `key=value`, or of objects with such a text as `tag`
+    #[schema(required = false)]
+    tags: Value,
+    /// A text: the URL of its page in Argus
+    #[schema(required = false)]
+    argus_url: Value,
+    /// A text: the URL of its page in its source
+    #[schema(required = false)]
+    details_url: Value,
+    /// A text: the URL of the ticket that it has already
+    #[schema(required = false)]
+    ticket_url: Value,
+}
+
+fn incident_example() -> Value {
+    json!({
+        "pk": 4711, "source": {"name": "nav"}, "level": 2, "start_time": "2026-11-26T09:30:00+01:00",
+        "end_time": "infinity", "description": "gw1.example.org is down",
+        "tags": [{"tag": "host=gw1.example.org"}],
+        "argus_url": "https://argus.example.org/incidents/4711/",
+    })
+}
+
+/// An incident that was accepted, and what became of it so far.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(job_example))]
+pub(crate) struct JobView {
+    id: i64,
+    backend: String,
+    /// What identifies the incident's ticket in the backend
+    key: String,
+    state: State,
+    /// The incident's level: 1 is the worst
+    level: i64,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    #[schema(format = DateTime)]
+    changed_at: String,
+    /// When it is tried again, or looked for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    due_at: Option<String>,
+    /// How many tries there were
+    attempts: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TicketSchema, required = false)]
+    ticket: Option<Ticket>,
+    /// Why the last try gave no ticket
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<Failure>,
+    /// Every try; only where one job is shown
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    history: Option<Vec<AttemptView>>,
+}
+
+fn job_example() -> Value {
+    json!({
+        "id": 17, "backend": "noc-rt", "key": "https://argus.example.org/incidents/4711/",
+        "state": "created", "level": 2, "accepted_at": "2026-11-26T08:30:02.117Z",
+        "changed_at": "2026-11-26T08:30:02.968Z", "attempts": 1, "ticket": ticket_example(),
+    })
+}
+
+/// A ticket as its plugin replied it.
+#[derive(ToSchema)]
+#[schema(as = Ticket, examples(ticket_example))]
+#[expect(dead_code, reason = "the schema of ticket_plugin_api::Ticket")]
+struct TicketSchema {
+    /// Where a person opens it
+    url: String,
+    /// The system's own short name of it
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// What a mapping wanted and the incident lacks
+    missing_fields: Vec<String>,
+    /// What is not on the ticket as it was asked for
+    warnings: Vec<String>,
+}
+
+fn ticket_example() -> Value {
+    json!({
+        "url": "https://rt.example.org/Ticket/Display.html?id=1234", "id": "1234",
+        "missing_fields": [], "warnings": [],
+    })
+}
+
+/// One try.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AttemptView {
+    /// 1 is the first
+    number: i64,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime)]
+    ended_at: String,
+    /// The state that it led to
+    outcome: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<Failure>,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> JobView {
+        let due_at = job.due_at.filter(|_| job.state != State::Creating);
+        JobView {
+            id: job.id,
+            backend: job.backend,
+            key: job.key,
+            state: job.state,
+            level: job.level,
+            accepted_at: job.accepted_at.rfc3339(),
+            changed_at: job.changed_at.rfc3339(),
+            due_at: due_at
+                .map(|at| if at == Timestamp::EPOCH { Timestamp::now() } else { at }.rfc3339()),
+            attempts: job.attempts,
+            ticket: job.ticket,
+            error: job.failure,
+            history: None,
+        }
+    }
+}
+
+impl JobView {
+    pub(crate) fn with(job: Job, attempts: Vec<Attempt>) -> JobView {
+        let history = attempts.into_iter().map(|attempt| AttemptView {
+            number: attempt.number,
+            started_at: attempt.started_at.rfc3339(),
+            ended_at: attempt.ended_at.rfc3339(),
+            outcome: attempt.outcome,
+            error: attempt.failure,
+        });
+        JobView { history: Some(history.collect()), ..JobView::from(job) }
+    }
+}
+
+/// Which jobs are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// Of this backend
+    #[param(nullable = false)]
+    pub backend: Option<String>,
+    /// In this state
+    #[param(nullable = false)]
+    pub state: Option<State>,
+    /// With this key
+    #[param(nullable = false)]
+    pub key: Option<String>,
+    /// From where the last page ended: its `next`
+    #[param(nullable = false)]
+    pub cursor: Option<i64>,
+    /// How many: 1 or more, of which 1000 at most are given at once; 100 if nothing is said
+    #[param(nullable = false, minimum = 1, example = 20)]
+    pub limit: Option<i64>,
+}
+
+/// Jobs in the order in which they were accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({"tickets": [job_example()], "next": 17})))]
+pub(super) struct Jobs {
+    pub tickets: Vec<JobView>,
+    /// The cursor of the next page, if there is one
+    #[schema(required = true)]
+    pub next: Option<i64>,
+}
+
+/// A backend of the config.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "name": "noc-rt", "plugin": "rt", "endpoint": "https://rt.example.org/", "ready": true, "version": "0.1.0",
+})))]
+pub(super) struct BackendView {
+    pub name: String,
+    /// As the config has it
+    pub plugin: String,
+    pub endpoint: String,
+    /// Whether it can make tickets, as far as is known
+    pub ready: bool,
+    /// Why it can't
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub reason: Option<Unfit>,
+    /// The version of the plugin
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub error: Option<Failure>,
+}
+
+/// A library in the plugin directories.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "file": "/usr/lib/ticket-host/plugins/libticket_plugin_rt.so", "name": "rt", "version": "0.1.0",
+    "description": "Tickets in Request Tracker",
+})))]
+pub(super) struct PluginView {
+    pub file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub description: Option<String>,
+    /// Why it can't be used
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub error: Option<Failure>,
+}
+
+/// Whether incidents can be accepted, and made tickets of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "ready": true, "store": true, "backends": 1, "unready": 0, "each": [{"name": "noc-rt", "ready": true}],
+})))]
+pub(super) struct Ready {
+    /// Whether incidents are accepted: the store can be written to, and the config has a backend
+    pub ready: bool,
+    /// Whether the store can be written to; the log says why not
+    pub store: bool,
+    /// Backends that can make tickets, as far as is known
+    pub backends: usize,
+    /// Backends that can't: what is accepted for them waits
+    pub unready: usize,
+    /// Each of them, for who has a token with the scope `read`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub each: Option<Vec<BackendReady>>,
+}
+
+/// Whether one backend can make tickets.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BackendReady {
+    name: String,
+    ready: bool,
+    /// Why it can't; `/v1/backends` says more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<Unfit>,
+}
+
+impl From<Standing> for BackendReady {
+    fn from(Standing { name, unfit, .. }: Standing) -> BackendReady {
+        BackendReady { name, ready: unfit.is_none(), reason: unfit }
+    }
+}
