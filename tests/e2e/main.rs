@@ -17,6 +17,7 @@ mod crashes;
 mod create;
 #[cfg(target_os = "linux")]
 mod denials;
+mod exchanges;
 mod faults;
 mod forges;
 mod grants;

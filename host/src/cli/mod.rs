@@ -89,7 +89,8 @@ struct Arguments {
     /// a name, or with that alias, is where it is taken from; in one directory a name goes before an alias
     #[arg(long = "plugin-dir", global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     plugin_dirs: Vec<PathBuf>,
-    /// Say more on standard error; give it twice to see every request
+    /// Say more on standard error: -vv shows every request to a ticket system, -vvv also the headers and bodies of
+    /// requests and answers, with secrets struck out
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
     /// Print JSON instead of text on standard output: the answer, or {"error": ...} if there is none
@@ -136,10 +137,11 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => (true, serve.log_layout()),
         _ => (false, log::Layout::Plain),
     };
-    let level = match arguments.verbose.saturating_add(u8::from(serves)) {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
+    let level = match (arguments.verbose, serves) {
+        (0, false) => LevelFilter::WARN,
+        (0, true) | (1, false) => LevelFilter::INFO,
+        (1, true) | (2, _) => LevelFilter::DEBUG,
+        (3.., _) => LevelFilter::TRACE,
     };
     log::start(level, layout);
     if let Err(lack) = private {
