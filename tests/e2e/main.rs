@@ -25,6 +25,7 @@ mod install;
 mod jira;
 mod json;
 mod libraries;
+mod mistakes;
 mod output;
 #[cfg(target_os = "linux")]
 mod policy;
