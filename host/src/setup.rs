@@ -74,27 +74,35 @@ impl Sources {
     }
 
     /// The config, if it can be used. If not, it is also looked whether the plugins of these backends take their settings,
-    /// so that all mistakes are told.
+    /// and for all of them also at the tokens of the service, so that all mistakes are told.
     ///
     /// # Errors
     /// All that is wrong with the config.
     pub async fn config(&self, which: Which<'_>) -> Result<Config> {
         let mut draft = Draft::load(self.config.as_deref())?;
-        if !draft.is_whole() && draft.plugins_are_known {
+        if draft.is_whole() {
+            return draft.whole();
+        }
+        let mut errors = Vec::new();
+        if matches!(which, Which::All) {
+            let tokens = &draft.config.serve.tokens;
+            errors.extend(tokens.iter().filter_map(|token| token.digest().err()));
+            errors.extend(draft.config.argus.iter().filter_map(|argus| argus.token().err()));
+        }
+        if draft.plugins_are_known {
             let catalog = self.discover(Some(&draft.config)).await;
             let backends: Vec<&BackendConfig> = match which {
                 Which::All => draft.config.backends.values().collect(),
                 Which::Meant(name) => draft.config.backend(name).into_iter().collect(),
             };
-            let mut errors = Vec::new();
             for settings in backends {
                 let missing = Missing::LeftOut;
                 let made =
                     backend(&draft.config, settings, &catalog, missing, &Arc::default()).await;
                 errors.extend(made.err());
             }
-            errors.into_iter().for_each(|error| draft.add(error));
         }
+        errors.into_iter().for_each(|error| draft.add(error));
         draft.whole()
     }
 

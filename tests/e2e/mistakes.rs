@@ -35,6 +35,15 @@ plugin = \"webhook\"
 endpoint = \"https://x.org\"
 secret = { tokn = \"hunter2\" }
 ";
+/// What nothing of the file is pointed at for.
+const OF_TOKENS: &str = "\
+[serve.tokens.argus]
+token = { env = \"NOT_SET_EITHER\" }
+scopes = [\"create\"]
+[argus]
+url = \"https://argus.example.org\"
+token = { file = \"no-token\" }
+";
 /// What the file alone tells.
 const OF_FILE: [&str; 5] = [
     "default_backend names a backend \"nowhere\" that doesn't exist",
@@ -124,6 +133,24 @@ fn all_mistakes_of_a_backend_are_told_where_the_file_has_none() {
     );
     let mixed = host.run(&["check"]).ended(7).says("no plugin \"nope\" was found");
     mixed.says("`retry_days` must be").says("`concurrency` must be");
+}
+
+#[test]
+fn tokens_that_cannot_be_read_are_told_with_the_rest() {
+    let host = host(&format!("default_backend = \"nowhere\"\n{OF_TOKENS}"));
+    for command in ["check", "serve"] {
+        let run = host.run(&[command]).ended(3).says(OF_FILE[0]);
+        run.says("serve.tokens.argus.token: the environment variable NOT_SET_EITHER is not set")
+            .says("argus.token: the file");
+    }
+}
+
+#[test]
+fn where_the_pin_of_a_library_cannot_be_read_nothing_is_said_of_the_library() {
+    let wrong = "[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\nsha256 = \"0\"\n\
+                 secret = {}\n";
+    let host = host(&format!("signatures = \"require\"\n{wrong}"));
+    told(&host.run(&["check"]).ended(3), &[&["sha256 is not a SHA-256"]]);
 }
 
 #[test]

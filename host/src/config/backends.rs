@@ -200,7 +200,7 @@ impl BackendConfig {
         raw: RawBackend,
         errors: &mut Errors,
     ) -> BackendConfig {
-        let spans = raw.spans(source);
+        let mut spans = raw.spans(source);
         let endpoint = source.read(&raw.endpoint, |text| urls::endpoint("endpoint", text));
         let endpoint = errors.keep(endpoint).unwrap_or_else(urls::nowhere);
         let mut allow_origins = Vec::new();
@@ -208,6 +208,10 @@ impl BackendConfig {
             allow_origins.extend(errors.keep(source.read(text, |text| urls::origin(text))));
         }
         let sha256 = source.read_if_given(raw.sha256.as_ref(), |text| trust::pin(text));
+        let sha256 = errors.keep(sha256).unwrap_or_else(|| {
+            spans.forget_plugin();
+            None
+        });
         let proxy = source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text));
         let template = raw.template.map(Spanned::into_inner).unwrap_or_default();
         let default = BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits);
@@ -216,7 +220,7 @@ impl BackendConfig {
             information: table(raw.information),
             isolation: raw.isolation,
             permissions: permissions(base, raw.permissions),
-            sha256: errors.keep(sha256).flatten(),
+            sha256,
             allow_origins,
             ca_file: raw.ca_file.map(|file| base.join(file.into_inner())),
             proxy: errors.keep(proxy).flatten(),

@@ -76,7 +76,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn table(&mut self, span: Range<usize>, shape: &Shape, members: &mut DeTable<'_>) {
-        let meant = self.unknown_ones(shape, members);
+        self.unknown_ones(shape, members);
         for setting in shape.settings() {
             let name = setting.name.as_str();
             self.enters(shape, name);
@@ -90,10 +90,7 @@ impl Reader<'_> {
                     }
                 }
                 None if setting.required => {
-                    // One that is there under a misspelled name was told with that name.
-                    if !meant.contains(&name) {
-                        self.add(span.clone(), format!("`{name}` is missing"), about(setting));
-                    }
+                    self.add(span.clone(), format!("`{name}` is missing"), about(setting));
                     members.extend([stand_in_of(setting)]);
                 }
                 None => {}
@@ -108,25 +105,28 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes those members out of a table whose names aren't ones of its settings, but puts a misspelled one in its
-    /// place if its value can be no secret. Gives the settings that seem to be meant.
-    fn unknown_ones<'a>(&mut self, shape: &'a Shape, members: &mut DeTable<'_>) -> Vec<&'a str> {
+    /// Takes those members out of a table whose names aren't ones of its settings. The setting that a misspelled one seems
+    /// to be is not missing: it gets that value if it can be no secret.
+    fn unknown_ones(&mut self, shape: &Shape, members: &mut DeTable<'_>) {
         let is_unknown = |key: &&Spanned<DeString<'_>>| shape.setting(key.get_ref()).is_none();
         let unknown: Vec<_> = members.keys().filter(is_unknown).cloned().collect();
-        let mut meant = Vec::new();
         for key in unknown {
             let own: &str = key.get_ref();
             let value = members.remove(own);
             let guess = guess::setting(own, shape.settings());
             self.enters(shape, guess.map_or(own, |guess| &guess.name));
-            let Some(name) = self.unknown(shape.settings(), &key) else { continue };
-            meant.push(name);
-            let looked_at = guess::harmless(own, shape.settings()).is_some();
-            if let Some(value) = value.filter(|_| looked_at && !members.contains_key(name)) {
-                members.insert(Spanned::new(key.span(), name.to_owned().into()), value);
+            let meant = self.unknown(shape.settings(), &key);
+            let Some(meant) = meant.filter(|meant| !members.contains_key(meant.name.as_str()))
+            else {
+                continue;
+            };
+            if guess::harmless(own, shape.settings()).is_some() {
+                let name = Spanned::new(key.span(), meant.name.clone().into());
+                members.extend(value.map(|value| (name, value)));
+            } else if has_stand_in(meant) {
+                members.extend([stand_in_of(meant)]);
             }
         }
-        meant
     }
 
     /// Looks at a value that should be of that shape, and says whether it is; what is wrong within it is taken out.
@@ -192,7 +192,7 @@ impl Reader<'_> {
         &mut self,
         settings: &'a [Setting],
         key: &Spanned<DeString<'_>>,
-    ) -> Option<&'a str> {
+    ) -> Option<&'a Setting> {
         let name: &str = key.get_ref();
         if !self.is_shown(&key.span()) {
             let message = "unknown setting, whose name is not shown, since it may hold a secret";
@@ -210,7 +210,7 @@ impl Reader<'_> {
             (None, None) => (format!("unknown setting `{name}`"), there_are(settings)),
         };
         self.add(key.span(), message, help);
-        guess.map(|guess| guess.name.as_str())
+        guess
     }
 
     /// Where the setting of that name is to be written, if there is one.
@@ -583,6 +583,10 @@ mod tests {
                 &["`plugn`", "endpoint \"x\""],
             ),
             ("default_backend = \"a\"\nbackends.a = 1\n".to_owned(), &["each of `backends` must be"]),
+            (
+                format!("{BACKEND}secrt = {{ key = \"x\" }}\ninformatoin = 1\n"),
+                &["`secrt`; did you mean", "`informatoin`; did you mean"],
+            ),
             ("serve.tokens.a = {}\n".to_owned(), &["`scopes` is missing"]),
             ("serve.tokens.a = 1\ntrusted_keys.k = 1\nargus = 1\n".to_owned(), &["each of", "each of", "`argus`"]),
             // What is not TOML is one mistake.

@@ -194,6 +194,13 @@ impl Spans {
         Spans { source, plugin, others: others.collect() }
     }
 
+    /// Forgets where the plugin is told, so that what is wrong with it is no mistake of the file's: it isn't known which
+    /// library may be used.
+    pub(super) fn forget_plugin(&mut self) {
+        self.plugin = NOWHERE;
+        self.others.retain(|(setting, _)| *setting != BackendSetting::Sha256);
+    }
+
     /// `error`, with the lines that the setting stands in.
     pub(super) fn pointing(&self, setting: BackendSetting, error: Error) -> Error {
         self.source.pointing(self.span(setting), error)
