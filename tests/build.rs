@@ -95,6 +95,7 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", filtered.display());
         compiler.program("filtered", &filtered)?;
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
+        compiler.library("quiet", &hostile, &["-std=gnu11".into(), "-DQUIET".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;
         compiler.library("greedy", &greedy, &["-std=gnu11".into()])?;

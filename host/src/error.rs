@@ -65,7 +65,13 @@ pub struct Error {
     pub snippet: Option<Box<Snippet>>,
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What else is wrong, if more was found at the same time: see [`Errors`].
+    pub others: Vec<Error>,
 }
+
+/// Errors that are gathered, so that who has to mend something is told of all of it at once.
+#[derive(Debug, Default)]
+pub(crate) struct Errors(Vec<Error>);
 
 /// Some lines of a file, with what is to be pointed at in them.
 #[derive(Debug, Clone)]
@@ -90,7 +96,19 @@ impl Error {
             retry_after: None,
             snippet: None,
             cause: None,
+            others: Vec::new(),
         }
+    }
+
+    /// This error and its others.
+    pub fn each(&self) -> impl Iterator<Item = &Error> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// This error and its others, each for itself.
+    pub fn apart(mut self) -> impl Iterator<Item = Error> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others)
     }
 
     pub fn usage(message: impl Into<String>) -> Error {
@@ -128,6 +146,47 @@ impl Error {
     pub fn at(mut self, subject: &str) -> Error {
         self.message = format!("{subject}: {}", self.message);
         self
+    }
+}
+
+impl Errors {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds an error, and its others.
+    pub(crate) fn add(&mut self, error: Error) {
+        self.0.extend(error.apart());
+    }
+
+    /// What was made, or None after its error was added.
+    pub(crate) fn keep<T>(&mut self, made: Result<T>) -> Option<T> {
+        made.map_err(|error| self.add(error)).ok()
+    }
+
+    /// Leaves out the errors of which this is not true.
+    pub(crate) fn retain(&mut self, is_kept: impl FnMut(&Error) -> bool) {
+        self.0.retain(is_kept);
+    }
+
+    /// What was made, for which each error is a reason why it was not.
+    ///
+    /// # Errors
+    /// As [`Errors::together`].
+    pub(crate) fn or<T>(self, made: Option<T>) -> Result<T> {
+        self.together().map(|()| made.expect("what was not made has an error"))
+    }
+
+    /// All errors as one, in the order in which they stand in the config file; what stands nowhere in it comes last.
+    ///
+    /// # Errors
+    /// There is an error.
+    pub(crate) fn together(mut self) -> Result<()> {
+        let place = |error: &Error| error.snippet.as_ref().map_or(usize::MAX, |s| s.span.start);
+        self.0.sort_by_key(place);
+        let mut all = self.0.into_iter();
+        let Some(first) = all.next() else { return Ok(()) };
+        Err(Error { others: all.collect(), ..first })
     }
 }
 

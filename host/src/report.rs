@@ -6,7 +6,10 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use ticket_plugin_api::Retry;
 
 use crate::error::{Error, Kind};
-use crate::terminal::safe;
+use crate::terminal::{counted, safe};
+
+/// Of how many things that are wrong at the same time all is told.
+const MOST: usize = 20;
 
 /// Whether what is written to standard error may have colours: only on a terminal, and not if the user
 /// has set NO_COLOR (https://no-color.org).
@@ -15,13 +18,25 @@ pub(crate) fn colour() -> bool {
 }
 
 /// An error as a person reads it: what failed, which line of the config it is about, why, whether there may be a ticket
-/// all the same, and what to do. A log is no place for colours: it may be read by a program.
+/// all the same, and what to do. Then the same of what else is wrong. A log is no place for colours: it may be read by a
+/// program.
 pub(crate) fn text(error: &Error) -> String {
     text_in(error, false)
 }
 
 /// As [`text`], with the lines of the config in colours if `colour` is set.
 pub(crate) fn text_in(error: &Error, colour: bool) -> String {
+    let mut out: Vec<String> =
+        error.each().take(MOST).map(|error| text_of(error, colour)).collect();
+    let more = (error.others.len() + 1).saturating_sub(MOST);
+    if more > 0 {
+        out.push(format!("... and {} more\n", counted(more as u64, "error")));
+    }
+    out.join("\n")
+}
+
+/// One error, without its others.
+fn text_of(error: &Error, colour: bool) -> String {
     let mut out = format!("error: {}\n", safe(&error.message));
     if let Some(snippet) = &error.snippet {
         let theme =

@@ -14,8 +14,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::config::{BackendConfig, BackendSetting, Config, grants};
-use crate::error::{Error, Kind, Result};
+use crate::config::{BackendConfig, BackendSetting, Config, Draft, grants};
+use crate::error::{Error, Errors, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
 use crate::plugins::manifest;
@@ -50,6 +50,14 @@ pub struct Setup {
     pub kept: Vec<String>,
 }
 
+/// Which backends a command is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    All,
+    /// The one of that name, or the one that is meant without a name.
+    Meant(Option<&'a str>),
+}
+
 /// The libraries that backends use, by the backends' names.
 pub type InUse = BTreeMap<String, PathBuf>;
 
@@ -63,6 +71,39 @@ impl Sources {
         let named =
             named.chain(std::env::split_paths(&environment).filter(|p| !p.as_os_str().is_empty()));
         catalog::search_path(named)
+    }
+
+    /// The config, if it can be used. If not, it is also looked whether the plugins of these backends take their settings,
+    /// and for all of them also at the tokens of the service, so that all mistakes are told.
+    ///
+    /// # Errors
+    /// All that is wrong with the config.
+    pub async fn config(&self, which: Which<'_>) -> Result<Config> {
+        let mut draft = Draft::load(self.config.as_deref())?;
+        if draft.is_whole() {
+            return draft.whole();
+        }
+        let mut errors = Vec::new();
+        if matches!(which, Which::All) {
+            let tokens = &draft.config.serve.tokens;
+            errors.extend(tokens.iter().filter_map(|token| token.digest().err()));
+            errors.extend(draft.config.argus.iter().filter_map(|argus| argus.token().err()));
+        }
+        if draft.plugins_are_known {
+            let catalog = self.discover(Some(&draft.config)).await;
+            let backends: Vec<&BackendConfig> = match which {
+                Which::All => draft.config.backends.values().collect(),
+                Which::Meant(name) => draft.config.backend(name).into_iter().collect(),
+            };
+            for settings in backends {
+                let missing = Missing::LeftOut;
+                let made =
+                    backend(&draft.config, settings, &catalog, missing, &Arc::default()).await;
+                errors.extend(made.err());
+            }
+        }
+        errors.into_iter().for_each(|error| draft.add(error));
+        draft.whole()
     }
 
     /// Looks for the plugins, and asks each what it is.
@@ -79,7 +120,7 @@ impl Sources {
     /// The config can't be used. A backend that isn't ready doesn't keep the others from their work: the
     /// setup says why it isn't.
     pub async fn load(&self, metrics: &Arc<Metrics>, in_use: &InUse) -> Result<Setup> {
-        let config = Config::load(self.config.as_deref())?;
+        let config = self.config(Which::All).await?;
         let catalog = self.discover(Some(&config)).await;
         let (mut errors, mut kept) = (Vec::new(), Vec::new());
         let mut backends = BTreeMap::new();
@@ -141,12 +182,14 @@ impl Setup {
     /// The settings of a backend are wrong that was ready in the older setup, or wasn't there. Then the
     /// older setup should stay in use.
     pub fn after(mut self, older: &Setup) -> Result<Setup> {
-        let wrong = self.errors.iter().position(|(name, error)| {
+        let (wrong, errors) = self.errors.into_iter().partition(|(name, error)| {
             error.kind == Kind::Settings && older.backends.get(name).is_none_or(|old| old.is_ok())
         });
-        if let Some(wrong) = wrong {
-            return Err(self.errors.swap_remove(wrong).1);
-        }
+        self.errors = errors;
+        let wrong: Vec<(String, Error)> = wrong;
+        let mut all = Errors::default();
+        wrong.into_iter().for_each(|(_, error)| all.add(error));
+        all.together()?;
         self.catalog.share_images(&older.catalog);
         for (name, backend) in &mut self.backends {
             let Some(Ok(old)) = older.backends.get(name) else { continue };
@@ -224,10 +267,16 @@ pub async fn backend(
     missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
-    let plugin = catalog.find_for(&settings.plugin, settings.sha256).map_err(|error| {
-        settings.pointing(BackendSetting::Plugin, error.at(&format!("backend {}", settings.name)))
-    })?;
-    prepare(config, settings, catalog, plugin, missing, metrics).await
+    let cause = match catalog.find_for(&settings.plugin, settings.sha256) {
+        Ok(plugin) => return prepare(config, settings, catalog, plugin, missing, metrics).await,
+        Err(cause) => cause.at(&format!("backend {}", settings.name)),
+    };
+    let mut errors = Errors::default();
+    errors.add(settings.pointing(BackendSetting::Plugin, cause));
+    errors.keep(grants_are_sound(config, settings, catalog));
+    let owned = settings.clone();
+    errors.keep(in_time(settings, move || Backend::check_without_plugin(&owned)).await);
+    errors.or(None)
 }
 
 async fn prepare(
@@ -238,19 +287,38 @@ async fn prepare(
     missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
+    let mut errors = Errors::default();
+    errors.keep(grants_are_sound(config, settings, catalog));
+    // Where something is wrong, nothing is made.
+    let missing = if errors.is_empty() { missing } else { Missing::LeftOut };
+    let (owned, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
+    let sandbox = config.trust.sandbox;
+    let prepared =
+        in_time(settings, move || Backend::prepare(&owned, &plugin, sandbox, missing, &metrics))
+            .await;
+    let prepared = errors.keep(prepared);
+    errors.or(prepared)
+}
+
+/// # Errors
+/// The backend is granted what can't be granted. The error points to the setting.
+fn grants_are_sound(config: &Config, settings: &BackendConfig, catalog: &Catalog) -> Result<()> {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
     grants::check(config, settings, directories).map_err(|error| {
         settings
             .pointing(BackendSetting::Permissions, error.at(&format!("backend {}", settings.name)))
-    })?;
-    // Checking the settings by the plugin's schemas is not to hold up anything but this backend, should it take
-    // long in spite of the bounds that schemas have.
-    let (settings, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
-    let (place, sandbox) = (format!("backend {}", settings.name), config.trust.sandbox);
-    let preparing =
-        spawn_blocking(move || Backend::prepare(&settings, &plugin, sandbox, missing, &metrics));
-    match timeout(PREPARING, preparing).await {
-        Ok(Ok(prepared)) => prepared,
+    })
+}
+
+/// What looking at a backend's settings gives. Checking them by the plugin's schemas is not to hold up anything but this
+/// backend, should it take long in spite of the bounds that schemas have.
+async fn in_time<T: Send + 'static>(
+    settings: &BackendConfig,
+    look: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let place = format!("backend {}", settings.name);
+    match timeout(PREPARING, spawn_blocking(look)).await {
+        Ok(Ok(looked)) => looked,
         Ok(Err(_)) => Err(Error::plugin(format!("{place}: its settings could not be checked"))),
         Err(_) => Err(Error::plugin(format!(
             "{place}: its settings could not be checked by the plugin's schemas within {} s",

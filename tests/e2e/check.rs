@@ -65,7 +65,9 @@ fn check_and_a_dry_run_make_nothing() {
         let host = Installation::new();
         host.add(&rust_plugin("local"));
         let backend = host.local("a");
-        host.config(&format!("{backend}{isolation}[queue]\npath = \"state/queue.db\"\n"));
+        host.config(&format!(
+            "{backend}{isolation}[queue]\npath = \"state/queue.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        ));
         fs::remove_dir(host.path("tickets")).unwrap();
         let look = || {
             let before = tree(&host.path(""));
@@ -148,12 +150,10 @@ fn check_looks_at_the_service_as_serve_does() {
     ] {
         let host = Installation::new();
         host.add(&rust_plugin("local"));
-        let text = if text.contains("[queue]") {
-            text.to_owned()
-        } else {
-            format!("[queue]\npath = \"q.db\"\n{text}")
-        };
-        host.config(&format!("{}{text}", host.local("a")));
+        let own = [("[queue]", "path = \"q.db\""), ("[serve]", "listen = \"127.0.0.1:0\"")];
+        let own = own.into_iter().filter(|(table, _)| !text.contains(table));
+        let own: String = own.map(|(table, setting)| format!("{table}\n{setting}\n")).collect();
+        host.config(&format!("{}{own}{text}", host.local("a")));
         for arguments in [&["check"][..], &["check", "--offline"]] {
             let run = shows(host.run(arguments).ended(3), &format!("FAILED  {failed}: "));
             shows(run, why);

@@ -132,6 +132,7 @@ fn json_from_outside_moves_no_cursor_and_ends_no_line() {
 #[test]
 fn an_error_tells_programs_which_line_of_which_file_it_is_about() {
     let host = Installation::new();
+    host.add(&c_plugin("webhook"));
     host.config("[backends.b]\nplugin = \"webhook\"\nendpoint = 1\nsecret = \"hunter2\"\n");
     let run = host.run(&["check", "--json"]).ended(3);
     let error = &run.json()["error"];

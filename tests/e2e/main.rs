@@ -18,6 +18,7 @@ mod crashes;
 mod create;
 #[cfg(target_os = "linux")]
 mod denials;
+mod exchanges;
 mod faults;
 mod forges;
 mod grants;
@@ -25,6 +26,7 @@ mod install;
 mod jira;
 mod json;
 mod libraries;
+mod mistakes;
 mod new;
 mod output;
 #[cfg(target_os = "linux")]

@@ -78,7 +78,7 @@ fn with_best_effort_a_plugin_is_loaded_and_the_operator_is_warned() {
 #[test]
 fn what_there_is_of_a_sandbox_is_used_with_best_effort() {
     let host = Installation::new();
-    host.add(&c_plugin("hostile"));
+    host.add(&c_plugin("quiet"));
     host.config(
         "sandbox = \"best-effort\"\n[backends.b]\nplugin = \"hostile\"\nendpoint = \"https://t.example.org\"\n\
          information = { fault = \"read\", argument = \"/etc/passwd\" }\n",

@@ -66,7 +66,12 @@ fn at_home(host: &Installation, config: &str) -> Vec<(&'static str, String)> {
     let path = format!("{}:{found}", host.path("bin").display());
     let home = host.path("").display().to_string();
     let nowhere = host.path("nowhere").display().to_string();
-    vec![("PATH", path), ("HOME", home.clone()), ("XDG_CONFIG_HOME", home + "/.config"), ("XDG_STATE_HOME", nowhere)]
+    vec![
+        ("PATH", path),
+        ("HOME", home.clone()),
+        ("XDG_CONFIG_HOME", home + "/.config"),
+        ("XDG_STATE_HOME", nowhere),
+    ]
 }
 
 #[test]
@@ -100,11 +105,13 @@ fn the_readme_is_short_and_its_links_lead_somewhere() {
                 continue;
             }
             let (file, part) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
             assert!(target.exists(), "{}: {link}", page.display());
             if !part.is_empty() {
                 let text = fs::read_to_string(&target).unwrap();
-                let parts: Vec<String> = text.lines().filter(|l| l.starts_with('#')).map(anchor).collect();
+                let parts: Vec<String> =
+                    text.lines().filter(|l| l.starts_with('#')).map(anchor).collect();
                 assert!(parts.contains(&part.to_owned()), "{}: {link}", page.display());
             }
         }
@@ -137,7 +144,7 @@ fn what_is_built_is_installed_by_the_readmes_lines() {
 #[cfg(unix)]
 fn the_readmes_backend_has_all_that_its_plugin_asks_for() {
     let host = Installation::new();
-    let environment = at_home(&host.add(&rust_plugin("rt")), &block("toml", "[backends.noc-rt]"));
+    let environment = at_home(host.add(&rust_plugin("rt")), &block("toml", "[backends.noc-rt]"));
     let run = sh("RT_TOKEN=1-14-secret ticket-host check --offline", &host.path(""), &environment);
     let said = run.ended(0).stdout;
     assert!(said.contains("noc-rt"), "{said}");
@@ -147,7 +154,7 @@ fn the_readmes_backend_has_all_that_its_plugin_asks_for() {
 #[cfg(unix)]
 fn the_readmes_incident_is_checked_tried_and_made_a_ticket_by_its_lines() {
     let host = Installation::new();
-    let environment = at_home(&host.add(&rust_plugin("local")), &host.local("local"));
+    let environment = at_home(host.add(&rust_plugin("local")), &host.local("local"));
     fs::write(host.path("incident.json"), block("json", "description")).unwrap();
     let run = sh(&block("sh", CREATE), &host.path(""), &environment).ended(0);
     let url = run.stdout.lines().last().unwrap().to_owned();
@@ -167,7 +174,7 @@ fn the_readmes_first_incident_for_the_service_gets_its_ticket() {
         "[serve]\nlisten = \"127.0.0.1:0\"\n[queue]\npath = \"queue.db\"\n{}",
         host.local("local")
     );
-    let environment = at_home(&host.add(&rust_plugin("local")), &config);
+    let environment = at_home(host.add(&rust_plugin("local")), &config);
     // By no shell, which would be what is ended at the end instead of the service.
     let lines = block("sh", SERVE);
     let mut words = lines.split_whitespace();

@@ -61,6 +61,7 @@ fn credentials_in_an_endpoint_are_not_shown() {
     ] {
         let text = format!("[backends.a]\nplugin = \"webhook\"\nendpoint = \"{endpoint}\"\n");
         let installation = Installation::new();
+        installation.add(&c_plugin("webhook"));
         let run = installation.config(&text).run(&["check"]).ended(3).says("endpoint ");
         assert!(!run.stderr.contains("p4ssw0rd"), "{}", run.stderr);
         // Nor are they where the error is in another line.

@@ -509,13 +509,21 @@ static void try_all(int *results) {
    }
 }
 
+/* The variant QUIET tries nothing when it is loaded: where a half of the sandbox is absent, it could make files and not
+ * remove them. */
+#ifdef QUIET
+enum { TRIES_WHEN_LOADED = 0 };
+#else
+enum { TRIES_WHEN_LOADED = 1 };
+#endif
+
 #ifdef FORGES_LOADED
 /* Answers the host before the worker can. */
 static const char loaded[] = "{\"Loaded\": {\"sdk\": \"1\\n INFO ticket 99: created\"}}";
 static void forge(const char *head, const char *body);
 __attribute__((constructor)) static void constructor(void) { forge(loaded, "{\"name\": \"forges_loaded\"}"); }
 #else
-__attribute__((constructor)) static void constructor(void) { try_all(constructor_results); }
+__attribute__((constructor)) static void constructor(void) { if (TRIES_WHEN_LOADED) try_all(constructor_results); }
 #endif
 
 /* ---- The plugin ---- */
@@ -712,6 +720,6 @@ static const ticket_plugin table = {
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    (void)host_abi_version;
-   try_all(entry_results);
+   if (TRIES_WHEN_LOADED) try_all(entry_results);
    return &table;
 }

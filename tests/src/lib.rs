@@ -30,7 +30,7 @@ const WINDOWS_PROGRAM: &str = "ticket-host.exe";
 pub const ISOLATIONS: [&str; 2] = ["worker", "in-process"];
 
 /// The directory with the host and the Rust plugins, as `cargo build` leaves them there. They are built first,
-/// unless the variable `TICKET_HOST_BUILT` says that they are: tests/as-user.sh runs a copy of all that is
+/// unless the variable `TICKET_HOST_BUILT` says that they are: tests/real/kernels.sh runs a copy of all that is
 /// built.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::dry_run::{Shown, Step};
+use super::exchange;
 use super::gateway::Gateway;
 use super::redact::Redactor;
 use super::template::Templates;
@@ -25,6 +26,8 @@ use crate::worker::Peer;
 const MOST_LOGGED: usize = 256 << 10;
 /// Bytes that are logged of a request's method and URL, and of its outcome.
 const MOST_OF_A_URL: usize = 1 << 10;
+/// Bytes of headers and bodies of one call after which no more of them are logged.
+const MOST_OF_EXCHANGES: usize = 1 << 20;
 
 /// Why there is no text if filling in the template panicked.
 pub(super) const PANICKED: &str = "the template could not be filled in";
@@ -89,6 +92,8 @@ pub(super) struct CallContext {
     lines: AtomicUsize,
     /// Bytes of log lines so far.
     logged: AtomicUsize,
+    /// Bytes of headers and bodies that were logged so far.
+    shown_of_exchanges: AtomicUsize,
     /// Whether a line of this call was dropped since all calls of the backend logged too much.
     dropped: AtomicBool,
     /// The requests of a dry run.
@@ -110,6 +115,7 @@ impl CallContext {
             sent: AtomicBool::new(false),
             lines: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
+            shown_of_exchanges: AtomicUsize::new(0),
             dropped: AtomicBool::new(false),
             shown: Mutex::default(),
         }
@@ -127,9 +133,11 @@ impl CallContext {
 
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
         let can_create = !http::is_safe(&request.method);
-        // Only the log wants it.
-        let logged = tracing::enabled!(tracing::Level::DEBUG);
-        let line = logged.then(|| format!("{} {}", request.method, request.url));
+        // Only the log wants these, before the request goes where it can't be looked at any more.
+        let line = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| format!("{} {}", request.method, request.url));
+        let sent =
+            self.shows_exchanges().then(|| exchange::request(&request, &self.services.redactor));
         // This is set before the request goes out: if the plugin is killed while it waits, the request may have
         // been sent already.
         let before = can_create && self.sent.swap(true, Ordering::Relaxed);
@@ -138,19 +146,39 @@ impl CallContext {
         if can_create && matches!(answer, HttpAnswer::NotSent(_) | HttpAnswer::Denied(_)) {
             self.sent.store(before, Ordering::Relaxed);
         }
-        let Some(line) = line else { return answer };
-        let outcome = match &answer {
+        if let Some(line) = line {
+            self.tell(&line, sent, &answer, started.elapsed());
+        }
+        answer
+    }
+
+    /// Whether headers and bodies are logged, too.
+    fn shows_exchanges(&self) -> bool {
+        tracing::enabled!(tracing::Level::TRACE)
+            && self.shown_of_exchanges.load(Ordering::Relaxed) < MOST_OF_EXCHANGES
+    }
+
+    /// Logs an exchange: `line` is its method and URL, `sent` what the request had beside them if that is shown.
+    fn tell(&self, line: &str, sent: Option<String>, answer: &HttpAnswer, took: Duration) {
+        let outcome = match answer {
             HttpAnswer::Answered { status, .. } => status.to_string(),
             HttpAnswer::NotSent(why) => format!("not sent: {why}"),
             HttpAnswer::Unknown(why) => format!("outcome unknown: {why}"),
             HttpAnswer::Denied(why) => format!("denied: {why}"),
             HttpAnswer::DryRun => "dry run".to_owned(),
         };
-        let shown =
-            |text: &str| terminal::short_line(&self.services.redactor.strike(text), MOST_OF_A_URL);
-        let (label, line, outcome) = (&self.services.label, shown(&line), shown(&outcome));
-        tracing::debug!("{label}: {line} -> {outcome} ({:?})", started.elapsed());
-        answer
+        let Services { label, redactor, .. } = &*self.services;
+        let shown = |text: &str| {
+            let struck = redactor.strike_content(text, text.len());
+            terminal::short_line(&struck, MOST_OF_A_URL)
+        };
+        let (line, outcome) = (shown(line), shown(&outcome));
+        let Some(sent) = sent else {
+            return tracing::debug!("{label}: {line} -> {outcome} ({took:?})");
+        };
+        let came = exchange::answer(answer, redactor);
+        self.shown_of_exchanges.fetch_add(sent.len() + came.len(), Ordering::Relaxed);
+        tracing::trace!("{label}: {line} -> {outcome} ({took:?}){sent}{came}");
     }
 
     /// Whether one more log line, of so many bytes, is passed on. When a bound is reached a warning says that

@@ -13,10 +13,6 @@ use crate::terminal;
 const MOST_OF_A_REQUEST: usize = 64 << 10;
 /// Bytes of shown requests after which no more requests are shown.
 const MOST_OF_REQUESTS: usize = 1 << 20;
-/// Headers whose values are never shown: they are credentials, also where they are not in the settings.
-const CREDENTIALS: [&str; 5] =
-    ["authorization", "cookie", "private-token", "job-token", "x-api-key"];
-
 /// One thing that a call would do. As text it is for people, as JSON an object for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -71,16 +67,9 @@ impl Shown {
 
 impl ShownRequest {
     fn new(request: &HttpRequest, redactor: &Redactor) -> ShownRequest {
-        let header = |(name, value): &(String, String)| {
-            let value = if CREDENTIALS.iter().any(|c| name.eq_ignore_ascii_case(c)) {
-                match value.split_once(' ') {
-                    Some((scheme, _)) => &format!("{scheme} ***"),
-                    None => "***",
-                }
-            } else {
-                value
-            };
-            Header { name: redactor.strike(name), value: redactor.strike(value) }
+        let header = |(name, value): &(String, String)| Header {
+            name: redactor.strike(name),
+            value: redactor.strike_header(name, value),
         };
         ShownRequest {
             method: request.method.clone(),

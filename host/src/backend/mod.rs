@@ -5,6 +5,7 @@
 
 mod call;
 mod dry_run;
+mod exchange;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod gateway;

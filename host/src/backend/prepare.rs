@@ -16,8 +16,8 @@ use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
 use super::template::{Templates, Unusable};
 use super::{Backend, MadeOf, schema};
-use crate::config::{BackendConfig, BackendSetting, Isolation};
-use crate::error::{Error, Result};
+use crate::config::{BackendConfig, BackendSetting, Isolation, Resolved};
+use crate::error::{Error, Errors, Result};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::plugins::catalog::Plugin;
@@ -27,12 +27,19 @@ use crate::worker::{Confinement, Denials, Missing};
 /// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
+/// What a backend is made of beside its plugin, as far as nothing is wrong with it.
+struct Parts {
+    secret: Option<Resolved>,
+    templates: Option<Templates>,
+    gateway: Option<Gateway>,
+}
+
 impl Backend {
     /// Checks a backend's settings, for example against its plugin's schemas. No worker is started yet. `missing` says
     /// what becomes of directories that the plugin is granted and that aren't there.
     ///
     /// # Errors
-    /// Names the first setting that can't be used, and shows its line in the config.
+    /// Names all settings that can't be used, and shows their lines in the config.
     pub fn prepare(
         config: &BackendConfig,
         plugin: &Plugin,
@@ -42,35 +49,40 @@ impl Backend {
     ) -> Result<Backend> {
         let manifest = plugin.manifest.clone();
         let label = format!("backend {} ({})", config.name, manifest.name);
-        let pointing = |setting, error: Error| config.pointing(setting, error.at(&label));
-        let resolved = config.secret.resolve("secret");
-        let resolved = resolved.map_err(|error| pointing(BackendSetting::Secret, error))?;
-        let secret = resolved.value;
-        fits(config, &manifest, &secret).map_err(|(setting, error)| pointing(setting, error))?;
-        vouched_for(config, plugin).map_err(|error| pointing(BackendSetting::Sha256, error))?;
+        let mut errors = Errors::default();
+        let Parts { secret, templates, gateway } =
+            parts(config, &label, &manifest.name, metrics, &mut errors);
+        let pointing = |setting, error| pointing(config, &label, setting, error);
+        fits(config, &manifest, secret.as_ref(), |setting, error| {
+            errors.add(pointing(setting, error));
+        });
+        let vouched = vouched_for(config, plugin);
+        errors.keep(vouched.map_err(|error| pointing(BackendSetting::Sha256, error)));
+        // Where something is wrong, nothing is made.
+        let missing = if errors.is_empty() { missing } else { Missing::LeftOut };
+        let confinement = match config.isolation {
+            Isolation::Worker => confinement(config, &manifest, sandbox, missing),
+            Isolation::InProcess => Ok(Confinement::nothing(sandbox)),
+        };
+        let confinement =
+            errors.keep(confinement.map_err(|error| pointing(BackendSetting::Permissions, error)));
+        let parts = secret.zip(templates).zip(gateway.zip(confinement));
+        let ((secret, templates), (gateway, confinement)) = errors.or(parts)?;
         let confinement = match config.isolation {
             Isolation::Worker => Confinement {
                 denials: Denials::of_backend(&config.name, &label, &config.permissions, metrics),
-                ..confinement(config, &manifest, sandbox, missing)
-                    .map_err(|error| pointing(BackendSetting::Permissions, error))?
+                ..confinement
             },
-            Isolation::InProcess => Confinement::nothing(sandbox),
+            Isolation::InProcess => confinement,
         };
-        let gateway = gateway(config, &manifest, metrics)
-            .map_err(|error| pointing(BackendSetting::CaFile, error))?;
-        let templates = Templates::new(config.title.as_deref(), config.body.as_deref()).map_err(
-            |Unusable { setting, line, error }| {
-                config.pointing_at_line(setting, line, error.at(&label))
-            },
-        )?;
-        let mut warnings = resolved.warnings;
-        let redactor = Redactor::new(&secret, &manifest.secret_schema);
+        let redactor = Redactor::new(&secret.value, &manifest.secret_schema);
+        let mut warnings = secret.warnings;
         warnings.extend(oddities(config, plugin));
         if redactor.hides_any() {
             warnings.extend(readable_on_the_way(config));
         }
         warnings.extend(templates.warnings.iter().cloned());
-        let recipe = recipe(&label, config, plugin, confinement, &secret);
+        let recipe = recipe(&label, config, plugin, confinement, &secret.value);
         Ok(Backend {
             name: config.name.clone(),
             warnings,
@@ -78,12 +90,7 @@ impl Backend {
             look_first: config.look_first,
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
-            made_of: MadeOf {
-                config: config.clone(),
-                library: plugin.path.clone(),
-                stamp: plugin.stamp,
-                authorities: config.ca_file.as_deref().and_then(authorities),
-            },
+            made_of: made_of(config, plugin),
             services: Arc::new(Services {
                 label,
                 gateway,
@@ -97,18 +104,72 @@ impl Backend {
             manifest,
         })
     }
+
+    /// As [`Backend::prepare`], of a backend whose plugin isn't there, as far as that can be told.
+    pub fn check_without_plugin(config: &BackendConfig) -> Result<()> {
+        let mut errors = Errors::default();
+        parts(config, &format!("backend {}", config.name), "", &Arc::default(), &mut errors);
+        errors.together()
+    }
 }
 
-/// Checks secret and information against the plugin's schemas. The error comes with the setting that it is about.
+/// `error` with the backend's name before it, and with the lines of the config file that the setting stands in.
+fn pointing(config: &BackendConfig, label: &str, setting: BackendSetting, error: Error) -> Error {
+    config.pointing(setting, error.at(label))
+}
+
+/// Reads what a backend is made of beside its plugin, which is called `plugin`. What is wrong is added to `errors`.
+fn parts(
+    config: &BackendConfig,
+    label: &str,
+    plugin: &str,
+    metrics: &Arc<Metrics>,
+    errors: &mut Errors,
+) -> Parts {
+    let pointing = |setting, error| pointing(config, label, setting, error);
+    let secret = config.secret.resolve("secret");
+    let secret = errors.keep(secret.map_err(|error| pointing(BackendSetting::Secret, error)));
+    let gateway = gateway(config, plugin, metrics);
+    let gateway = errors.keep(gateway.map_err(|error| pointing(BackendSetting::CaFile, error)));
+    let templates = Templates::new(config.title.as_deref(), config.body.as_deref());
+    let templates = templates.map_err(|all| {
+        for Unusable { setting, line, error } in all {
+            errors.add(config.pointing_at_line(setting, line, error.at(label)));
+        }
+    });
+    Parts { secret, templates: templates.ok(), gateway }
+}
+
+/// Checks secret, if it could be read, and information against the plugin's schemas, and tells what is wrong with which
+/// setting.
 fn fits(
     config: &BackendConfig,
     manifest: &Manifest,
-    secret: &Value,
-) -> std::result::Result<(), (BackendSetting, Error)> {
-    schema::validate("secret", &manifest.secret_schema, secret, true)
-        .map_err(|error| (BackendSetting::Secret, error))?;
-    schema::validate("information", &manifest.information_schema, &config.information, false)
-        .map_err(|error| (BackendSetting::Information, error))
+    secret: Option<&Resolved>,
+    mut refused: impl FnMut(BackendSetting, Error),
+) {
+    let mut all = Vec::new();
+    if let Some(Resolved { value, .. }) = secret {
+        let checked = schema::validate("secret", &manifest.secret_schema, value, true);
+        all.push((BackendSetting::Secret, checked));
+    }
+    let (schema, value) = (&manifest.information_schema, &config.information);
+    let checked = schema::validate("information", schema, value, false);
+    all.push((BackendSetting::Information, checked));
+    for (setting, checked) in all {
+        let error = checked.err().into_iter();
+        error.flat_map(Error::apart).for_each(|error| refused(setting, error));
+    }
+}
+
+/// What a backend is compared by with one that was made later.
+fn made_of(config: &BackendConfig, plugin: &Plugin) -> MadeOf {
+    MadeOf {
+        config: config.clone(),
+        library: plugin.path.clone(),
+        stamp: plugin.stamp,
+        authorities: config.ca_file.as_deref().and_then(authorities),
+    }
 }
 
 /// Whether the library is the one that the backend pins, if it pins one; and otherwise whether somebody vouches for
@@ -128,13 +189,13 @@ fn vouched_for(config: &BackendConfig, plugin: &Plugin) -> Result<()> {
     allowed.map_err(|why| Error::import(format!("{file}: {why}")).help(trust::PIN_HERE))
 }
 
-fn gateway(config: &BackendConfig, manifest: &Manifest, metrics: &Arc<Metrics>) -> Result<Gateway> {
+fn gateway(config: &BackendConfig, plugin: &str, metrics: &Arc<Metrics>) -> Result<Gateway> {
     let gateway = Gateway::new(Route {
         fence: Arc::new(Fence::new(&config.endpoint, config.allow_origins.clone())),
         ca_file: config.ca_file.clone(),
         proxy: config.proxy.clone(),
         max_response: config.max_response_bytes,
-        user_agent: format!("ticket-host/{} ({})", env!("CARGO_PKG_VERSION"), manifest.name),
+        user_agent: format!("ticket-host/{} ({plugin})", env!("CARGO_PKG_VERSION")),
         requests_per_second: config.requests_per_second,
         backend: config.name.clone(),
         metrics: Arc::clone(metrics),

@@ -6,6 +6,7 @@
 //! A text is read in each of several [`Reading`]s, such as "with %2F for a slash", and the secret is looked for in
 //! what was read. So it is found however many of its characters are escaped, and in whichever way.
 
+mod credentials;
 mod reading;
 
 use std::collections::VecDeque;
@@ -100,6 +101,19 @@ impl Redactor {
             start if start.len() < text.len() => self.strike_cut(start),
             whole => self.strike(whole),
         }
+    }
+
+    /// A header's value with `***` for every secret in it, and for all of it if its name says that it is a credential.
+    pub(crate) fn strike_header(&self, name: &str, value: &str) -> String {
+        credentials::header(name, value).unwrap_or_else(|| self.strike(value))
+    }
+
+    /// As [`Redactor::strike_start`], for a body or a URL: the values in it whose names say that they are credentials are
+    /// struck out, too.
+    pub(crate) fn strike_content(&self, text: &str, most: usize) -> String {
+        let start = &text[..text.floor_char_boundary(most)];
+        let named = strike(start, credentials::values(start));
+        if start.len() < text.len() { self.strike_cut(&named) } else { self.strike(&named) }
     }
 
     /// Where in the text secrets stand, and the last bytes that were read, as many as the longest needle has.

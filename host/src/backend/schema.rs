@@ -4,13 +4,18 @@ use jsonschema::PatternOptions;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 use crate::terminal;
 
+/// Problems that are looked for.
+const MOST_PROBLEMS: usize = 100;
 /// Bytes of one problem's description, which may quote the schema or the setting.
 const LONGEST_REASON: usize = 1 << 10;
 
-/// Checks `value`, the setting called `name`. If it is `secret`, the error doesn't quote it.
+/// Checks `value`, the setting called `name`. If it is `secret`, the errors don't quote it.
+///
+/// # Errors
+/// All that the schema refuses, or that it is none.
 pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) -> Result<()> {
     // The manifest's reader bounds the schema's size and the number of its regular expressions. How long each of
     // them may take, and how large it may get, is bounded here.
@@ -20,29 +25,25 @@ pub(crate) fn validate(name: &str, schema: &Value, value: &Value, secret: bool) 
         let cause = shown(&cause.to_string());
         Error::plugin(format!("the plugin's schema of {name} is not a JSON Schema: {cause}"))
     })?;
-    let problems: Vec<String> = validator
-        .iter_errors(value)
-        .take(5)
-        .map(|error| {
-            let path = error.instance_path().to_string().replace('/', ".");
-            let what = match error.kind() {
-                ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
-                    needs(schema)
-                }
-                ValidationErrorKind::Required { property } => {
-                    format!("{} is missing", property.as_str().unwrap_or_default())
-                }
-                _ if secret => error.masked().to_string(),
-                _ => error.to_string(),
-            };
-            shown(&format!("{name}{path}: {what}"))
-        })
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
+    let mut errors = Errors::default();
+    for error in validator.iter_errors(value).take(MOST_PROBLEMS) {
+        let path = error.instance_path().to_string().replace('/', ".");
+        let what = match error.kind() {
+            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
+                needs(schema)
+            }
+            ValidationErrorKind::Required { property } => {
+                format!("{} is missing", property.as_str().unwrap_or_default())
+            }
+            _ if secret => error.masked().to_string(),
+            _ => error.to_string(),
+        };
+        errors.add(
+            Error::settings(shown(&format!("{name}{path}: {what}")))
+                .help("`ticket-host plugins show NAME` documents a plugin's settings"),
+        );
     }
-    Err(Error::settings(problems.join("; "))
-        .help("`ticket-host plugins show NAME` documents a plugin's settings"))
+    errors.together()
 }
 
 /// A text of the plugin's as a person gets to see it: on one line, and not too long.
@@ -205,6 +206,26 @@ mod tests {
         let schema = json!({"type": "object", "required": ["queue"]});
         let error = validate("information", &schema, &json!({}), false).unwrap_err();
         assert_eq!(error.message, "information: queue is missing");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        let schema = json!({
+            "type": "object",
+            "required": ["queue", "owner"],
+            "properties": {"level": {"type": "integer"}},
+        });
+        let error = validate("information", &schema, &json!({"level": "x"}), false).unwrap_err();
+        let mut told: Vec<&str> = error.each().map(|error| error.message.as_str()).collect();
+        told.sort_unstable();
+        assert_eq!(
+            told,
+            [
+                "information.level: \"x\" is not of type \"integer\"",
+                "information: owner is missing",
+                "information: queue is missing",
+            ]
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) struct Unusable {
     pub setting: BackendSetting,
     /// The line of the template that it is about, from 1.
     pub line: usize,
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 /// The compiled templates of a title and a body.
@@ -69,11 +69,11 @@ pub(super) struct Templates {
 
 impl Templates {
     /// # Errors
-    /// A settings error that names the template that can't be read, and the line.
+    /// For each template that can't be read a settings error that names it, and the line.
     pub(super) fn new(
         title: Option<&str>,
         body: Option<&str>,
-    ) -> std::result::Result<Templates, Unusable> {
+    ) -> std::result::Result<Templates, Vec<Unusable>> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -102,18 +102,16 @@ impl Templates {
                 value
             }
         });
+        let (mut warnings, mut all) = (Vec::new(), Vec::new());
         for (name, given, default) in
             [("title", title, DEFAULT_TITLE), ("body", body, DEFAULT_BODY)]
         {
             let source = given.unwrap_or(default);
             let added = environment.add_template_owned(name, source.to_owned());
-            added.map_err(|cause| unusable(name, "can't be read", cause))?;
+            let added = added.map_err(|cause| unusable(name, "can't be read", cause));
+            all.extend(added.and_then(|()| check(&environment, name, &mut warnings)).err());
         }
-        let mut warnings = Vec::new();
-        for name in ["title", "body"] {
-            check(&environment, name, &mut warnings)?;
-        }
-        Ok(Templates { environment, warnings })
+        if all.is_empty() { Ok(Templates { environment, warnings }) } else { Err(all) }
     }
 
     /// The text that a plugin's `render()` gets. `part` is `title` or `body`. `format` is that of a body:
@@ -245,7 +243,7 @@ fn unusable(name: &str, what: &str, cause: minijinja::Error) -> Unusable {
         .help("the syntax is Jinja's; see the README's section on templates")
         .cause(cause);
     let setting = if name == "title" { BackendSetting::Title } else { BackendSetting::Body };
-    Unusable { setting, line, error }
+    Unusable { setting, line, error: Box::new(error) }
 }
 
 /// Looks for mistakes that would only show when a ticket is made: an error for a filter, test or function that

@@ -16,6 +16,7 @@ use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Isolation};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
+use crate::setup::Which;
 use crate::terminal::safe;
 use crate::worker::{self, Missing};
 
@@ -39,7 +40,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
-    let config = program.load_config()?;
+    let which = match arguments.backend.as_deref() {
+        None => Which::All,
+        name => Which::Meant(name),
+    };
+    let config = program.load_config_for(which).await?;
     let names: Vec<&str> = match &arguments.backend {
         Some(name) => vec![meant(&config, Some(name))?.name.as_str()],
         // Without any backend this is an error, which says how to add one.
@@ -126,6 +131,7 @@ impl Checked {
             "plugin": plugin.map(|(name, version)| json!({"name": name, "version": version})),
             "rows": json_of(&self.rows),
             "error": self.error.as_ref().map(error_json),
+            "errors": self.error.iter().flat_map(Error::each).map(error_json).collect::<Vec<_>>(),
         })
     }
 }

@@ -12,6 +12,7 @@ use super::warn;
 use crate::backend::{KeyedIncident, Step};
 use crate::error::{Error, Result};
 use crate::incident;
+use crate::setup::Which;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 use crate::worker::Missing;
@@ -45,7 +46,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
-    let config = program.load_config()?;
+    let which = Which::Meant(arguments.backend.as_deref());
+    let config = program.load_config_for(which).await?;
     let max = config.max_incident_bytes;
     let incident = if arguments.file.as_os_str() == "-" {
         incident::read(std::io::stdin().lock(), "standard input", max)?

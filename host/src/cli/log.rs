@@ -13,10 +13,13 @@ use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::Error;
 use crate::report::{self, colour};
@@ -64,10 +67,18 @@ pub(super) fn start(level: LevelFilter, layout: Layout) {
     // and there to panic.
     let log = log.with_target(false).log_internal_errors(false);
     let lines = Indented { make: std::io::stderr, priorities: layout == Layout::Journal };
+    // What libraries trace, such as those for HTTP, may hold secrets.
+    let own = Targets::new()
+        .with_default(level.min(LevelFilter::DEBUG))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
     match layout {
-        Layout::Plain | Layout::Journal => log.with_writer(lines).without_time().init(),
-        Layout::Timed => log.with_writer(lines).with_timer(Clock).init(),
-        Layout::Json => log.with_writer(std::io::stderr).event_format(Json).init(),
+        Layout::Plain | Layout::Journal => {
+            log.with_writer(lines).without_time().finish().with(own).init();
+        }
+        Layout::Timed => log.with_writer(lines).with_timer(Clock).finish().with(own).init(),
+        Layout::Json => {
+            log.with_writer(std::io::stderr).event_format(Json).finish().with(own).init();
+        }
     }
     std::panic::set_hook(Box::new(|panic| {
         let trace = std::backtrace::Backtrace::capture();

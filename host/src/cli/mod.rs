@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
 use clap::{Parser, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use ticket_plugin_api::abi::ABI_VERSION;
 use tracing::level_filters::LevelFilter;
 
@@ -34,7 +34,7 @@ use crate::config::{BackendConfig, Config};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::catalog::Catalog;
 use crate::report;
-use crate::setup::{self, Sources};
+use crate::setup::{self, Sources, Which};
 use crate::terminal::{line, safe};
 use crate::worker::Missing;
 use output::{error_json, lost, print_json};
@@ -90,7 +90,8 @@ struct Arguments {
     /// a name, or with that alias, is where it is taken from; in one directory a name goes before an alias
     #[arg(long = "plugin-dir", global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     plugin_dirs: Vec<PathBuf>,
-    /// Say more on standard error; give it twice to see every request
+    /// Say more on standard error: -vv shows every request to a ticket system, -vvv also the headers and bodies of
+    /// requests and answers, with secrets struck out
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
     /// Print JSON instead of text on standard output: the answer, or {"error": ...} if there is none
@@ -137,10 +138,11 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => (true, serve.log_layout()),
         _ => (false, log::Layout::Plain),
     };
-    let level = match arguments.verbose.saturating_add(u8::from(serves)) {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
+    let level = match (arguments.verbose, serves) {
+        (0, false) => LevelFilter::WARN,
+        (0, true) | (1, false) => LevelFilter::INFO,
+        (1, true) | (2, _) => LevelFilter::DEBUG,
+        (3.., _) => LevelFilter::TRACE,
     };
     log::start(level, layout);
     if let Err(lack) = private {
@@ -201,7 +203,8 @@ fn say_instead(said: &clap::Error) -> ExitCode {
 
 /// Prints an error as a program's answer. The exit code stays the error's if nobody reads that.
 fn print_error(error: &Error) {
-    if let Err(lost) = print_json(&json!({"error": error_json(error)})) {
+    let all: Vec<Value> = error.each().map(error_json).collect();
+    if let Err(lost) = print_json(&json!({"error": error_json(error), "errors": all})) {
         report(&lost);
     }
 }
@@ -245,10 +248,13 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl Arguments {
     fn load_config(&self) -> Result<Config> {
-        let config = Config::load(self.config.as_deref())?;
-        tell(&config);
-        bound_workers(&config.workers);
-        Ok(config)
+        Config::load(self.config.as_deref()).inspect(use_config)
+    }
+
+    /// As [`Arguments::load_config`], for a command that uses these backends: where the config can't be used, the error
+    /// also tells what is wrong with them.
+    async fn load_config_for(&self, which: Which<'_>) -> Result<Config> {
+        self.sources().config(which).await.inspect(use_config)
     }
 
     fn sources(&self) -> Sources {
@@ -287,6 +293,12 @@ async fn prepare(
         warn(&format!("backend {}: {warning}", backend.name));
     }
     Ok(backend)
+}
+
+/// Says what there is to say of a config, and keeps to its bounds from now on.
+fn use_config(config: &Config) {
+    tell(config);
+    bound_workers(&config.workers);
 }
 
 /// Says which config was read, what is odd about it, and, to those who ask for it with -v, what was not read.

@@ -12,7 +12,7 @@ use super::json::json;
 use super::secret::{self, SecretSource};
 use super::source::{Source, Spanned};
 use super::urls;
-use crate::error::Result;
+use crate::error::{Errors, Result};
 use crate::origin::Origin;
 
 type Interval = Bounded<Seconds, 1, 3600>;
@@ -66,15 +66,19 @@ pub(super) struct RawArgus {
 }
 
 impl ArgusConfig {
-    /// # Errors
-    /// A settings error that points to the first setting that can't be used.
-    pub(super) fn read(source: &Source, base: &Path, raw: RawArgus) -> Result<ArgusConfig> {
-        let url = source.read(&raw.url, |text| urls::endpoint("argus.url", text))?;
-        let url = with_slash(url);
-        let frontend_url = source.read_if_given(raw.frontend_url.as_ref(), |text| {
+    /// A setting that can't be used is added to `errors`, with where it stands. None if there is one.
+    pub(super) fn read(
+        source: &Source,
+        base: &Path,
+        raw: RawArgus,
+        errors: &mut Errors,
+    ) -> Option<ArgusConfig> {
+        let url = errors.keep(source.read(&raw.url, |text| urls::endpoint("argus.url", text)));
+        let frontend_url = errors.keep(source.read_if_given(raw.frontend_url.as_ref(), |text| {
             urls::endpoint("argus.frontend_url", text)
-        })?;
-        Ok(ArgusConfig {
+        }));
+        let (url, frontend_url) = (with_slash(url?), frontend_url?);
+        Some(ArgusConfig {
             frontend_url: frontend_url.unwrap_or_else(|| url.clone()),
             url,
             token: SecretSource { value: json(raw.token), base: base.to_owned() },

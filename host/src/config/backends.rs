@@ -16,7 +16,7 @@ use super::limits::{CallTimeout, Concurrency, Limits, ResponseBytes};
 use super::secret::SecretSource;
 use super::source::{BackendSetting, Source, Spanned, Spans};
 use super::{trust, urls};
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors};
 use crate::origin::Origin;
 
 /// One backend's settings.
@@ -191,30 +191,39 @@ impl BackendConfig {
 
     /// The backend `name` of a config file whose relative file names count from `base`.
     ///
-    /// # Errors
-    /// A settings error that points to the first setting that can't be used.
+    /// A setting that can't be used is added to `errors`, with where it stands.
     pub(super) fn read(
         source: &Source,
         base: &Path,
         limits: Limits,
         name: String,
         raw: RawBackend,
-    ) -> Result<BackendConfig> {
-        let spans = raw.spans(source);
-        let endpoint = source.read(&raw.endpoint, |text| urls::endpoint("endpoint", text))?;
-        let origins = raw.allow_origins.iter();
-        let origins = origins.map(|text| source.read(text, |text| urls::origin(text)));
+        errors: &mut Errors,
+    ) -> BackendConfig {
+        let mut spans = raw.spans(source);
+        let endpoint = source.read(&raw.endpoint, |text| urls::endpoint("endpoint", text));
+        let endpoint = errors.keep(endpoint).unwrap_or_else(urls::nowhere);
+        let mut allow_origins = Vec::new();
+        for text in &raw.allow_origins {
+            allow_origins.extend(errors.keep(source.read(text, |text| urls::origin(text))));
+        }
+        let sha256 = source.read_if_given(raw.sha256.as_ref(), |text| trust::pin(text));
+        let sha256 = errors.keep(sha256).unwrap_or_else(|| {
+            spans.forget_plugin();
+            None
+        });
+        let proxy = source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text));
         let template = raw.template.map(Spanned::into_inner).unwrap_or_default();
         let default = BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits);
-        Ok(BackendConfig {
+        BackendConfig {
             secret: SecretSource { value: table(raw.secret), base: base.to_owned() },
             information: table(raw.information),
             isolation: raw.isolation,
             permissions: permissions(base, raw.permissions),
-            sha256: source.read_if_given(raw.sha256.as_ref(), |text| trust::pin(text))?,
-            allow_origins: origins.collect::<Result<_>>()?,
+            sha256,
+            allow_origins,
             ca_file: raw.ca_file.map(|file| base.join(file.into_inner())),
-            proxy: source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text))?,
+            proxy: errors.keep(proxy).flatten(),
             title: template.title.map(Spanned::into_inner),
             body: template.body.map(Spanned::into_inner),
             call_timeout: raw.call_timeout_seconds.map_or(default.call_timeout, Bounded::value),
@@ -226,7 +235,7 @@ impl BackendConfig {
             look_first: raw.look_first,
             spans: Some(spans),
             ..default
-        })
+        }
     }
 
     /// `error`, with the lines of the config file that the setting stands in.

@@ -10,9 +10,9 @@ use ticket_plugin_api::json;
 use super::backends::BackendConfig;
 use super::limits::Limits;
 use super::secret::SecretSource;
-use super::settings::Config;
+use super::settings::{Config, Draft};
 use super::urls;
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 
 /// The names, in Argus's settings as well as in the environment.
 pub(crate) const PLUGIN: &str = "TICKET_PLUGIN";
@@ -54,29 +54,32 @@ pub(super) fn nothing(files: &[PathBuf]) -> Error {
 }
 
 /// The settings that `variable` gives, which tells the value of an environment variable. None if TICKET_PLUGIN is not
-/// set.
-///
-/// # Errors
-/// A settings error: another variable is not set, or its value can't be used.
-pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Config>> {
+/// set. Each other variable that is not set, or whose value can't be used, is a mistake.
+pub(super) fn load(variable: impl Fn(&str) -> Option<String>) -> Option<Draft> {
     let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-    let Some(plugin) = get(PLUGIN) else { return Ok(None) };
+    let plugin = get(PLUGIN)?;
     let required = |name: &str| {
         get(name).ok_or_else(|| {
             Error::settings(format!("{PLUGIN} is set, but {name} is not"))
                 .help(format!("set {name} too, or write a config file: `ticket-host init`"))
         })
     };
-    let endpoint = urls::endpoint(ENDPOINT, &required(ENDPOINT)?)?;
-    let secret = object(SECRET, &required(SECRET)?)?;
-    let information = object(INFORMATION, &required(INFORMATION)?)?;
+    let mut errors = Errors::default();
+    let endpoint = required(ENDPOINT).and_then(|text| urls::endpoint(ENDPOINT, &text));
+    let endpoint = errors.keep(endpoint).unwrap_or_else(urls::nowhere);
+    let mut member = |name| {
+        let read = required(name).and_then(|text| object(name, &text));
+        Value::from(errors.keep(read).unwrap_or_default())
+    };
+    let (secret, information) = (member(SECRET), member(INFORMATION));
     let backend = BackendConfig {
-        secret: SecretSource { value: secret.into(), base: PathBuf::new() },
-        information: information.into(),
+        secret: SecretSource { value: secret, base: PathBuf::new() },
+        information,
         ..BackendConfig::new("default".to_owned(), plugin, endpoint, Limits::default())
     };
     let backends = BTreeMap::from([(backend.name.clone(), backend)]);
-    Ok(Some(Config { backends, ..Config::default() }))
+    let plugins_are_known = errors.is_empty();
+    Some(Draft { config: Config { backends, ..Config::default() }, errors, plugins_are_known })
 }
 
 /// The JSON object that the text of `name` is. Errors say only where it is wrong, and quote nothing: the text
@@ -99,7 +102,8 @@ mod tests {
 
     fn load(variables: &[(&str, &str)]) -> Result<Option<Config>> {
         let variables: BTreeMap<_, _> = variables.iter().copied().collect();
-        super::load(|name| variables.get(name).map(|v| (*v).to_owned()))
+        let draft = super::load(|name| variables.get(name).map(|v| (*v).to_owned()));
+        draft.map(Draft::whole).transpose()
     }
 
     const ALL: [(&str, &str); 4] = [
@@ -129,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn all_variables_that_are_wrong_are_told_together() {
+        let some = [ALL[0], (ENDPOINT, "rt.example.org"), (SECRET, "{'token': 'hunter2'}")];
+        let error = load(&some).unwrap_err();
+        let told: Vec<&str> = error.each().map(|error| error.message.as_str()).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (told, name) in told.iter().zip([ENDPOINT, SECRET, INFORMATION]) {
+            assert!(told.contains(name) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
     fn without_ticket_plugin_there_are_no_settings_and_the_error_says_what_was_looked_for() {
         assert!(load(&[]).unwrap().is_none());
         assert!(load(&ALL[1..]).unwrap().is_none());
@@ -152,7 +167,7 @@ mod tests {
             (backend, &[], None),
         ] {
             let file = Path::new("/etc/c.toml");
-            let config = file::parse(file, text).unwrap();
+            let config = file::parse(file, text).unwrap().config;
             let unused = unused(&config, file, |name| set.contains(&name).then(String::new));
             assert_eq!(unused.is_some(), told.is_some(), "{unused:?}");
             let unused = unused.unwrap_or_default();

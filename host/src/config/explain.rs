@@ -1,12 +1,12 @@
 //! Why a file that is TOML gives no settings, in plain words, and where. The schema says what would be right.
 //!
-//! Serde decides whether a file can be read; this only explains why not. Invariant: no text of the file that may be a
-//! secret gets into an explanation.
+//! Serde decides whether a file can be read; this only explains why not, and takes what is wrong out of the file, so that
+//! the rest of it can be looked at, too. Invariant: no text of the file that may be a secret gets into an explanation.
 
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::bounds::out_of_bounds;
 use super::guess;
@@ -14,10 +14,15 @@ use super::schema::{Kind, Setting, Shape};
 
 /// Characters of a text that a message repeats at most.
 const LONGEST: usize = 60;
+/// Where a value stands that takes the place of a wrong or a missing one. What is wrong with it is no mistake of the
+/// file's.
+pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 
 /// One thing that is wrong in a file.
 #[derive(Debug)]
 pub(super) struct Mistake {
+    /// The setting or table at the top of the file in which it is.
+    pub below: String,
     /// What to point at.
     pub span: Range<usize>,
     pub message: String,
@@ -25,63 +30,138 @@ pub(super) struct Mistake {
     pub help: String,
 }
 
-/// All that is wrong in a file of that shape, from its beginning to its end. `hidden` is what may be a secret.
+/// All that is wrong in a file of that shape. It is taken out of the file, and where something must stand, a value that
+/// stands [`NOWHERE`] takes its place. `hidden` is what may be a secret.
 pub(super) fn mistakes(
-    file: &Spanned<DeTable<'_>>,
+    file: &mut Spanned<DeTable<'_>>,
     shape: &Shape,
     hidden: &[Range<usize>],
 ) -> Vec<Mistake> {
-    let mut reader = Reader { file: shape, hidden, mistakes: Vec::new() };
-    reader.table(file.span(), shape, file.get_ref());
-    reader.mistakes.sort_by_key(|mistake| mistake.span.start);
+    let mut reader = Reader { file: shape, hidden, below: String::new(), mistakes: Vec::new() };
+    reader.table(file.span(), shape, file.get_mut());
     reader.mistakes
+}
+
+/// What takes the place of a wrong or missing value of that shape.
+fn stand_in<'a>(shape: &Shape) -> Spanned<DeValue<'a>> {
+    let value = match &shape.kind {
+        Kind::Table(settings) => {
+            let required = settings.iter().filter(|setting| setting.required);
+            DeValue::Table(required.map(stand_in_of).collect())
+        }
+        Kind::Named(_) | Kind::Plugins => DeValue::Table(DeTable::new()),
+        Kind::List(_) => DeValue::Array(DeArray::new()),
+        Kind::Flag => DeValue::Boolean(false),
+        Kind::Word(words) => {
+            let first = words.first().map(|word| word.text.clone());
+            DeValue::String(first.unwrap_or_default().into())
+        }
+        Kind::Text | Kind::Whole { .. } | Kind::Number { .. } | Kind::Other(_) => {
+            DeValue::String("".into())
+        }
+    };
+    Spanned::new(NOWHERE, value)
+}
+
+fn stand_in_of<'a>(setting: &Setting) -> (Spanned<DeString<'a>>, Spanned<DeValue<'a>>) {
+    (Spanned::new(NOWHERE, setting.name.clone().into()), stand_in(&setting.shape))
 }
 
 struct Reader<'a> {
     file: &'a Shape,
     hidden: &'a [Range<usize>],
+    below: String,
     mistakes: Vec<Mistake>,
 }
 
 impl Reader<'_> {
-    fn table(&mut self, span: Range<usize>, shape: &Shape, members: &DeTable<'_>) {
-        let settings = shape.settings();
-        let mut meant = Vec::new();
-        for (key, value) in members {
-            match shape.setting(key.get_ref()) {
-                Some(setting) => self.value(&format!("`{}`", setting.name), &setting.shape, value),
-                None => meant.extend(self.unknown(settings, key)),
-            }
-        }
-        // One that is there under a misspelled name was told with that name.
-        let is_missing = |setting: &&Setting| {
+    fn table(&mut self, span: Range<usize>, shape: &Shape, members: &mut DeTable<'_>) {
+        self.unknown_ones(shape, members);
+        for setting in shape.settings() {
             let name = setting.name.as_str();
-            setting.required && !members.contains_key(name) && !meant.contains(&name)
-        };
-        for setting in settings.iter().filter(is_missing) {
-            let message = format!("`{}` is missing", setting.name);
-            self.add(span.clone(), message, about(setting));
+            self.enters(shape, name);
+            match members.get_mut(name) {
+                Some(value) => {
+                    let fits = self.value(&format!("`{name}`"), &setting.shape, value);
+                    if !fits && !has_stand_in(setting) {
+                        members.remove(name);
+                    } else if !fits {
+                        *value = stand_in(&setting.shape);
+                    }
+                }
+                None if setting.required => {
+                    self.add(span.clone(), format!("`{name}` is missing"), about(setting));
+                    members.extend([stand_in_of(setting)]);
+                }
+                None => {}
+            }
         }
     }
 
-    /// Looks at a value that should be of that shape. `subject` is what a message calls it.
-    fn value(&mut self, subject: &str, shape: &Shape, value: &Spanned<DeValue<'_>>) {
-        match (&shape.kind, value.get_ref()) {
-            (Kind::Table(_), DeValue::Table(members)) => self.table(value.span(), shape, members),
+    /// Notes that what is looked at next is a member of that name in a table of that shape.
+    fn enters(&mut self, shape: &Shape, name: &str) {
+        if std::ptr::eq(shape, self.file) {
+            name.clone_into(&mut self.below);
+        }
+    }
+
+    /// Takes those members out of a table whose names aren't ones of its settings. The setting that a misspelled one seems
+    /// to be is not missing: it gets that value if it can be no secret.
+    fn unknown_ones(&mut self, shape: &Shape, members: &mut DeTable<'_>) {
+        let is_unknown = |key: &&Spanned<DeString<'_>>| shape.setting(key.get_ref()).is_none();
+        let unknown: Vec<_> = members.keys().filter(is_unknown).cloned().collect();
+        for key in unknown {
+            let own: &str = key.get_ref();
+            let value = members.remove(own);
+            let guess = guess::setting(own, shape.settings());
+            self.enters(shape, guess.map_or(own, |guess| &guess.name));
+            let meant = self.unknown(shape.settings(), &key);
+            let Some(meant) = meant.filter(|meant| !members.contains_key(meant.name.as_str()))
+            else {
+                continue;
+            };
+            if guess::harmless(own, shape.settings()).is_some() {
+                let name = Spanned::new(key.span(), meant.name.clone().into());
+                members.extend(value.map(|value| (name, value)));
+            } else if has_stand_in(meant) {
+                members.extend([stand_in_of(meant)]);
+            }
+        }
+    }
+
+    /// Looks at a value that should be of that shape, and says whether it is; what is wrong within it is taken out.
+    /// `subject` is what a message calls it.
+    fn value(&mut self, subject: &str, shape: &Shape, value: &mut Spanned<DeValue<'_>>) -> bool {
+        let (span, before) = (value.span(), self.mistakes.len());
+        match (&shape.kind, value.get_mut()) {
+            (Kind::Table(_), DeValue::Table(members)) => self.table(span, shape, members),
             (Kind::Named(each), DeValue::Table(members)) => {
                 let subject = format!("each of {subject}");
-                members.values().for_each(|member| self.value(&subject, each, member));
+                for (_, member) in members.iter_mut() {
+                    if !self.value(&subject, each, member) {
+                        *member = stand_in(each);
+                    }
+                }
             }
             (Kind::List(each), DeValue::Array(items)) => {
                 let subject = format!("each of {subject}");
-                items.iter().for_each(|item| self.value(&subject, each, item));
+                let all = std::mem::replace(items, DeArray::new());
+                let fitting = |mut item| self.value(&subject, each, &mut item).then_some(item);
+                *items = all.into_iter().filter_map(fitting).collect();
             }
             (kind, leaf) if !fits(kind, leaf) => {
                 let message = format!("{subject} {}", self.refusal(kind, value));
-                self.add(value.span(), message, shape.about.clone());
+                self.add(span, message, shape.about.clone());
+                return false;
             }
             _ => {}
         }
+        if self.mistakes.len() > before {
+            // What may be found wrong with it as a whole, later, could follow from these.
+            let whole = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
+            *value = Spanned::new(NOWHERE, whole);
+        }
+        true
     }
 
     /// Why a value isn't one of that kind: `must be 1 to 256; this is 0`.
@@ -112,7 +192,7 @@ impl Reader<'_> {
         &mut self,
         settings: &'a [Setting],
         key: &Spanned<DeString<'_>>,
-    ) -> Option<&'a str> {
+    ) -> Option<&'a Setting> {
         let name: &str = key.get_ref();
         if !self.is_shown(&key.span()) {
             let message = "unknown setting, whose name is not shown, since it may hold a secret";
@@ -130,7 +210,7 @@ impl Reader<'_> {
             (None, None) => (format!("unknown setting `{name}`"), there_are(settings)),
         };
         self.add(key.span(), message, help);
-        guess.map(|guess| guess.name.as_str())
+        guess
     }
 
     /// Where the setting of that name is to be written, if there is one.
@@ -151,8 +231,13 @@ impl Reader<'_> {
     }
 
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
-        self.mistakes.push(Mistake { span, message, help });
+        self.mistakes.push(Mistake { below: self.below.clone(), span, message, help });
     }
+}
+
+/// Whether a setting whose value is wrong is looked at again, later, as if it were there.
+fn has_stand_in(setting: &Setting) -> bool {
+    setting.required || matches!(setting.shape.kind, Kind::Table(_) | Kind::Plugins)
 }
 
 /// Whether a value that is no table with settings of its own, and no list of values, is of that kind.
@@ -213,7 +298,7 @@ fn there_are(settings: &[Setting]) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::{file, schema};
+    use super::super::{Config, schema};
     use crate::error::Error;
 
     const BACKEND: &str = "[backends.a]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n";
@@ -405,7 +490,7 @@ mod tests {
     ];
 
     fn refused(text: &str) -> Error {
-        file::parse(Path::new("c.toml"), text).expect_err(text)
+        Config::parse(Path::new("c.toml"), text).expect_err(text)
     }
 
     #[test]
@@ -453,10 +538,67 @@ mod tests {
     }
 
     #[test]
-    fn the_first_mistake_of_a_file_is_told() {
-        let error =
-            refused("[serve]\nlistn = 1\n[queue]\nretry_days = 0\n[limits]\nconcurrency = 0\n");
-        assert!(error.message.contains("`listn`"), "{error}");
+    fn all_mistakes_of_a_file_are_told_in_its_order_and_nothing_that_follows_from_them() {
+        for (text, told) in [
+            (
+                "[serve]\nlistn = 1\n[queue]\nretry_days = 0\n[limits]\nconcurrency = 0\n".to_owned(),
+                &["`listn`", "`retry_days` must be", "`concurrency` must be"][..],
+            ),
+            // Those of values, beside those of types and names, also in one backend.
+            (
+                "default_backend = \"c\"\n[backends.b]\nendpoint = \"x\"\nconcurrency = 0\nproxy = \"y\"\n\
+                 allow_origins = [\"https://x.org/y\", 1, \"z\"]\nsha256 = \"0\"\n[backends.a]\nplugin = 1\n\
+                 endpoint = \"ftp://x.org\"\n[argus]\nurl = 1\nfrontend_url = \"z\"\n[serve]\nlisten = \"here\"\n\
+                 tokens.a = { sha256 = \"0\", scopes = [\"make\"] }\n[trusted_keys.k]\nkey = \"x\"\nplugins = []\n"
+                    .to_owned(),
+                &[
+                    "default_backend names a backend \"c\"",
+                    "`plugin` is missing",
+                    "endpoint \"x\" is not",
+                    "`concurrency` must be",
+                    "proxy is not",
+                    "\"https://x.org/y\" that is not an origin",
+                    "each of `allow_origins` must be",
+                    "\"z\" that is not an origin",
+                    "sha256 ",
+                    "`plugin` must be",
+                    "endpoint \"ftp://x.org\" has a scheme",
+                    "`token` is missing",
+                    "`url` must be",
+                    "argus.frontend_url \"z\"",
+                    "listen \"here\" is not",
+                    "sha256 ",
+                    "each of `scopes` must be",
+                    "key is not",
+                    "plugins is empty",
+                ],
+            ),
+            // A misspelled setting is looked at all the same, and one that is there is not missing.
+            (
+                format!("default_backend = \"a\"\n{BACKEND}concurency = 0\nplugn = \"x\"\n"),
+                &["`concurency`; did you mean", "`concurrency` must be", "`plugn`; did you mean"],
+            ),
+            (
+                "default_backend = \"a\"\n[backends.a]\nplugn = \"rt\"\nendpoint = \"x\"\n".to_owned(),
+                &["`plugn`", "endpoint \"x\""],
+            ),
+            ("default_backend = \"a\"\nbackends.a = 1\n".to_owned(), &["each of `backends` must be"]),
+            (
+                format!("{BACKEND}secrt = {{ key = \"x\" }}\ninformatoin = 1\n"),
+                &["`secrt`; did you mean", "`informatoin`; did you mean"],
+            ),
+            ("serve.tokens.a = {}\n".to_owned(), &["`scopes` is missing"]),
+            ("serve.tokens.a = 1\ntrusted_keys.k = 1\nargus = 1\n".to_owned(), &["each of", "each of", "`argus`"]),
+            // What is not TOML is one mistake.
+            ("a = \nb = \n".to_owned(), &[""]),
+        ] {
+            let error = refused(&text);
+            let all: Vec<&str> = error.each().map(|error| error.message.as_str()).collect();
+            assert_eq!(all.len(), told.len(), "{text}\n{all:#?}");
+            for (message, told) in all.iter().zip(told) {
+                assert!(message.contains(told), "no {told:?}: {text}\n{all:#?}");
+            }
+        }
     }
 
     #[test]

@@ -15,12 +15,15 @@ use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
 use super::secret::{closing, readable_by_all};
 use super::serve::{RawServe, ServeConfig};
-use super::settings::Config;
+use super::settings::{Config, Draft};
 use super::source::{Source, Spanned};
 use super::trust::{self, RawKey};
 use super::urls::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::{Signatures, Trust};
+
+/// The settings that say which libraries may be loaded.
+const TRUST: [&str; 4] = ["signatures", "sandbox", "trusted_keys", "plugin_dirs"];
 
 /// Which ticket systems there are, how tickets are made there, and how `serve` works.
 ///
@@ -62,10 +65,11 @@ pub(super) struct RawConfig {
 /// Reads the config file.
 ///
 /// # Errors
-/// A settings error: it can't be read, or something in it can't be used.
-pub(super) fn load(path: &Path) -> Result<Config> {
+/// A settings error: it can't be read, or is not TOML.
+pub(super) fn load(path: &Path) -> Result<Draft> {
     let text = fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
-    let mut config = parse(path, &text)?;
+    let mut draft = parse(path, &text)?;
+    let config = &mut draft.config;
     let holds_secret = config.backends.values().any(|backend| backend.secret.is_written_out());
     if holds_secret && readable_by_all(path) {
         config.warnings.push(format!(
@@ -75,7 +79,7 @@ pub(super) fn load(path: &Path) -> Result<Config> {
             closing(path)
         ));
     }
-    Ok(config)
+    Ok(draft)
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> Error {
@@ -91,53 +95,68 @@ fn unreadable(path: &Path, cause: io::Error) -> Error {
 }
 
 /// The settings that `text`, the config file `path`, gives.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
+///
+/// # Errors
+/// A settings error: it is not TOML, or so wrong that nothing of it can be read.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
     let source = Source::new(path, text)?;
-    let raw: RawConfig = source.deserialize(text)?;
+    let (raw, mistakes) = source.deserialize::<RawConfig>(text)?;
+    let mut errors = Errors::default();
+    let mut trust_is_known =
+        !mistakes.iter().any(|mistake| TRUST.contains(&mistake.below.as_str()));
+    mistakes.into_iter().for_each(|mistake| errors.add(source.explained(mistake)));
     // Relative file names count from the config file's directory.
     let base = path.parent().unwrap_or(Path::new(""));
     let limits = Limits::from(&raw.limits);
     let mut backends = BTreeMap::new();
     for (name, raw) in raw.backends {
-        let backend = BackendConfig::read(&source, base, limits, name.clone(), raw)?;
-        backends.insert(name, backend);
+        let read = BackendConfig::read(&source, base, limits, name.clone(), raw, &mut errors);
+        backends.insert(name, read);
     }
-    let one_of_them = |setting: &str, name: &String| {
-        if backends.contains_key(name) {
-            return Ok(());
-        }
-        let names = backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Err(Error::settings(format!(
-            "{setting} names a backend{} that doesn't exist",
-            quoted(name)
-        ))
-        .help(format!("there are: {names}")))
-    };
-    let default_backend = raw.default_backend.as_ref();
-    source.read_if_given(default_backend, |name| one_of_them("default_backend", name))?;
-    let argus_backend = raw.argus.as_ref().and_then(|argus| argus.backend.as_ref());
-    source.read_if_given(argus_backend, |name| one_of_them("argus.backend", name))?;
+    let named = [
+        ("default_backend", raw.default_backend.as_ref()),
+        ("argus.backend", raw.argus.as_ref().and_then(|argus| argus.backend.as_ref())),
+    ];
+    for (setting, name) in named {
+        errors.keep(source.read_if_given(name, |name| one_of(&backends, setting, name)));
+    }
+    let known_keys = raw.trusted_keys.len();
+    let keys = trust::keys(&source, raw.trusted_keys, &mut errors);
+    trust_is_known &= keys.len() == known_keys;
     let trust = Trust {
         signatures: raw.signatures,
-        keys: trust::keys(&source, raw.trusted_keys)?,
+        keys,
         pins: trust::pins(backends.values()),
         sandbox: raw.sandbox,
     };
-    let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus)).transpose()?;
-    Ok(Config {
+    let argus = raw.argus.and_then(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let config = Config {
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
         plugin_dirs: raw.plugin_dirs.into_iter().map(|dir| base.join(dir)).collect(),
         trust,
         max_incident_bytes: limits.max_incident_bytes,
         workers: WorkerLimits::from(&raw.limits),
-        serve: ServeConfig::read(&source, base, raw.serve)?,
+        serve: ServeConfig::read(&source, base, raw.serve, &mut errors),
         queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
         argus,
         backends,
-    })
+    };
+    errors.retain(Source::is_in_file);
+    Ok(Draft { config, errors, plugins_are_known: trust_is_known })
+}
+
+/// # Errors
+/// A settings error: the setting names a backend that isn't there.
+fn one_of(backends: &BTreeMap<String, BackendConfig>, setting: &str, name: &String) -> Result<()> {
+    if backends.contains_key(name) {
+        return Ok(());
+    }
+    let names = backends.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!("{setting} names a backend{} that doesn't exist", quoted(name));
+    Err(Error::settings(message).help(format!("there are: {names}")))
 }
 
 #[cfg(test)]
@@ -146,7 +165,7 @@ mod tests {
     use crate::config::{Isolation, LookFirst};
 
     fn refuse(text: &str) -> Error {
-        parse(Path::new("c.toml"), text).unwrap_err()
+        parse(Path::new("c.toml"), text).and_then(Draft::whole).unwrap_err()
     }
 
     fn pointed_at(error: &Error) -> String {
@@ -161,7 +180,7 @@ mod tests {
         let text = format!(
             "plugin_dirs = [\"more\"]\n[limits]\nconcurrency = 2\n{BACKEND}secret = {{ token = {{ env = \"T\" }} }}\n[backends.a.information]\nqueue = \"NOC\"\nsince = 2026-11-23\n"
         );
-        let config = parse(Path::new("/etc/x/c.toml"), &text).unwrap();
+        let config = parse(Path::new("/etc/x/c.toml"), &text).unwrap().whole().unwrap();
         let a = config.backend(None).unwrap();
         assert_eq!(
             (a.concurrency, a.max_response_bytes, a.call_timeout.as_secs()),
@@ -209,7 +228,7 @@ mod tests {
             ("http://127.0.0.1:8000/", false),
         ] {
             let text = format!("{BACKEND}[argus]\nurl = \"{url}\"\ntoken = \"hunter2\"\n");
-            let warnings = parse(Path::new("c.toml"), &text).unwrap().warnings;
+            let warnings = parse(Path::new("c.toml"), &text).unwrap().config.warnings;
             assert_eq!(!warnings.is_empty(), warned, "{url}: {warnings:?}");
             for warning in warnings {
                 assert!(warning.contains("http://argus.example.org unencrypted"), "{warning}");
@@ -269,7 +288,7 @@ mod tests {
         ] {
             let error = refuse(&text);
             let snippet = error.snippet.as_ref().unwrap();
-            let shown = format!("{error} {:?} {}", error.help, snippet.text);
+            let shown = format!("{error:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
             assert_eq!(snippet.text.len(), text.len(), "spans still fit");
         }

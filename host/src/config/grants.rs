@@ -153,7 +153,7 @@ mod tests {
              ca_file = \"/srv/tls/ca.pem\"\nsecret = {{ token = {{ file = \"/srv/secret/a\" }} }}\n\
              [backends.b]\n{backend}permissions = {{ read = [\"/srv/b/in\"], write = [\"/srv/b/out\"] }}\n"
         );
-        let config = parse(Path::new("/srv/host/config.toml"), &text).unwrap();
+        let config = parse(Path::new("/srv/host/config.toml"), &text).unwrap().config;
         let checked = check(&config, &config.backends["a"], [Path::new("/srv/plugins")]);
         checked.err().map(|error| error.message)
     }

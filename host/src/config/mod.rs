@@ -39,10 +39,10 @@ pub use locations::user_file;
 pub use queue::QueueConfig;
 pub use reference::reference;
 pub use schema::schema;
-pub use secret::SecretSource;
 pub(crate) use secret::source as secret_source;
+pub use secret::{Resolved, SecretSource};
 pub use serve::{Scope, ServeConfig, TokenConfig, TokenSource};
-pub use settings::Config;
+pub use settings::{Config, Draft};
 pub use source::BackendSetting;
 
 impl Config {
@@ -51,34 +51,49 @@ impl Config {
     /// # Errors
     /// A settings error that points to what is wrong.
     pub(crate) fn parse(name: &Path, text: &str) -> Result<Config> {
-        file::parse(name, text)
+        file::parse(name, text)?.whole()
     }
 
     /// Reads the file `named`, or else the first of the usual config files that exists, or else the
     /// environment.
     ///
     /// # Errors
-    /// A settings error that points to what is wrong, or says that there is nothing to read.
+    /// Settings errors that point to what is wrong, or one that says that there is nothing to read.
     pub fn load(named: Option<&Path>) -> Result<Config> {
-        let config = Config::load_if_any(named)?;
-        config.ok_or_else(|| environment::nothing(&locations::config_files()))
+        Draft::load(named)?.whole()
     }
 
     /// As [`Config::load`]. None if no file is named, none of the usual ones exists, and TICKET_PLUGIN is not set.
     ///
     /// # Errors
-    /// A settings error that points to what is wrong.
+    /// Settings errors that point to what is wrong.
     pub fn load_if_any(named: Option<&Path>) -> Result<Option<Config>> {
+        Draft::load_if_any(named)?.map(Draft::whole).transpose()
+    }
+}
+
+impl Draft {
+    /// As [`Config::load`], also where something is wrong.
+    ///
+    /// # Errors
+    /// There is nothing to read, or nothing that can be read.
+    pub fn load(named: Option<&Path>) -> Result<Draft> {
+        let draft = Draft::load_if_any(named)?;
+        draft.ok_or_else(|| environment::nothing(&locations::config_files()))
+    }
+
+    fn load_if_any(named: Option<&Path>) -> Result<Option<Draft>> {
         let usual = || locations::config_files().into_iter().find(|file| locations::is_there(file));
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = named.map(Path::to_owned).or_else(usual) else {
-            return environment::load(variable);
+            return Ok(environment::load(variable));
         };
-        let mut config = file::load(&path)?;
-        config.warnings.extend(environment::unused(&config, &path, variable));
+        let mut draft = file::load(&path)?;
+        let config = &mut draft.config;
+        config.warnings.extend(environment::unused(config, &path, variable));
         if named.is_none() {
             config.notes = locations::shadowed(locations::config_files(), &path);
         }
-        Ok(Some(config))
+        Ok(Some(draft))
     }
 }

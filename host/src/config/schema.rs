@@ -258,7 +258,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::{file, json::json, reference};
+    use super::super::{Config, json::json, reference};
     use super::*;
 
     /// What the repository's file of that name holds.
@@ -320,7 +320,8 @@ mod tests {
     #[test]
     fn every_example_of_a_config_is_read_and_taken_by_the_schema() {
         let mut configs = vec![starter(), repository("host/debian/config.toml")];
-        let pages = ["README.md", "host/docs/commands.md", "host/docs/security.md", "host/docs/service.md"];
+        let pages =
+            ["README.md", "host/docs/commands.md", "host/docs/security.md", "host/docs/service.md"];
         for page in pages {
             let found = examples(&repository(page));
             assert!(!found.is_empty(), "{page} has no example");
@@ -332,7 +333,7 @@ mod tests {
         configs.extend(reference);
         let schema = jsonschema::validator_for(&schema()).unwrap();
         for config in configs {
-            file::parse(Path::new("/etc/x/c.toml"), &config)
+            Config::parse(Path::new("/etc/x/c.toml"), &config)
                 .unwrap_or_else(|error| panic!("{error}\n{config}"));
             let value = json(toml::from_str(&config).unwrap());
             let mistakes: Vec<_> =
@@ -367,7 +368,7 @@ mod tests {
                         _ => "",
                     };
                     let text = format!("{header}\n{beside}{} = {number}\n", setting.name);
-                    file::parse(Path::new("c.toml"), &text)
+                    Config::parse(Path::new("c.toml"), &text)
                         .unwrap_or_else(|error| panic!("{error}\n{text}"));
                     assert!(schema.is_valid(&json(toml::from_str(&text).unwrap())), "{text}");
                 }

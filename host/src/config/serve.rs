@@ -15,7 +15,7 @@ use super::secret::{self, SecretSource};
 use super::source::{Source, Spanned};
 use super::trust;
 use super::urls::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 
 /// Where the service listens if nobody says where: on this machine alone.
 const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8620));
@@ -118,15 +118,22 @@ impl Default for ServeConfig {
 }
 
 impl ServeConfig {
-    /// # Errors
-    /// A settings error that points to the first setting that can't be used.
-    pub(super) fn read(source: &Source, base: &Path, raw: RawServe) -> Result<ServeConfig> {
-        let tokens = raw.tokens.into_iter().map(|(name, raw)| token(source, base, name, raw));
-        Ok(ServeConfig {
-            listen: source.read(&raw.listen, |text| listen(text))?,
-            tokens: tokens.collect::<Result<_>>()?,
+    /// A setting that can't be used is added to `errors`, with where it stands.
+    pub(super) fn read(
+        source: &Source,
+        base: &Path,
+        raw: RawServe,
+        errors: &mut Errors,
+    ) -> ServeConfig {
+        let listen = errors.keep(source.read(&raw.listen, |text| listen(text)));
+        let tokens = raw.tokens.into_iter();
+        ServeConfig {
+            listen: listen.unwrap_or(LISTEN),
+            tokens: tokens
+                .filter_map(|(name, raw)| errors.keep(token(source, base, name, raw)))
+                .collect(),
             shutdown: raw.shutdown_seconds.value(),
-        })
+        }
     }
 }
 

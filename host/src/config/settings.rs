@@ -10,7 +10,8 @@ use super::locations;
 use super::queue::QueueConfig;
 use super::secret::SecretSource;
 use super::serve::{ServeConfig, TokenSource};
-use crate::error::{Error, Result};
+use super::source::Source;
+use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::Trust;
 
 /// All settings. The default is what they are where nothing is set: it has no backend yet.
@@ -37,6 +38,37 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Which config files are there beside the one that was read, and are not: a sentence each.
     pub notes: Vec<String>,
+}
+
+/// What was read of the settings, and all that is wrong in them.
+#[derive(Debug)]
+pub struct Draft {
+    /// The settings, with defaults in place of what is wrong. They are not to be used unless nothing is.
+    pub config: Config,
+    pub(super) errors: Errors,
+    /// Whether it is known which libraries may be loaded, so that it can be looked whether the plugins take their settings.
+    pub plugins_are_known: bool,
+}
+
+impl Draft {
+    /// The settings if nothing is wrong in them.
+    ///
+    /// # Errors
+    /// All that is wrong: see [`Errors::together`].
+    pub fn whole(self) -> Result<Config> {
+        self.errors.together().map(|()| self.config)
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Adds what else is wrong with these settings, but for what only follows from what was found before.
+    pub fn add(&mut self, error: Error) {
+        self.errors.add(error);
+        self.errors.retain(Source::is_in_file);
+    }
 }
 
 impl Default for Config {

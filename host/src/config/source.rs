@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use super::explain::{Mistake, NOWHERE};
 use super::schema::Shape;
 use super::{explain, mask};
-use crate::error::{Error, Result, Snippet};
+use crate::error::{Error, Errors, Result, Snippet};
 
 /// A setting's value, and where it stands in the file.
 #[derive(Clone, Serialize, Deserialize)]
@@ -84,32 +86,48 @@ impl Source {
         Ok(Source { file, masked: mask::spans(text, &hidden).into(), hidden: hidden.into() })
     }
 
-    /// Reads the whole file's settings.
+    /// Reads the whole file's settings. Where a setting is unknown, missing, or of another type, the rest is read, and
+    /// that is a mistake.
     ///
     /// # Errors
-    /// A settings error: the text is TOML, but a setting is unknown, missing, or of another type.
-    pub(super) fn deserialize<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
-        toml::from_str(text).map_err(|cause| self.explained(text, &cause))
+    /// A settings error: there is no rest that could be read.
+    pub(super) fn deserialize<T: DeserializeOwned>(&self, text: &str) -> Result<(T, Vec<Mistake>)> {
+        let cause = match toml::from_str(text) {
+            Ok(read) => return Ok((read, Vec::new())),
+            Err(cause) => cause,
+        };
+        let mut mistakes = Vec::new();
+        let rest = DeTable::parse(text).and_then(|mut file| {
+            mistakes = explain::mistakes(&mut file, Shape::of_file(), &self.hidden);
+            T::deserialize(toml::de::Deserializer::from(file))
+        });
+        match rest {
+            Ok(rest) if !mistakes.is_empty() => Ok((rest, mistakes)),
+            _ => {
+                let mut errors = Errors::default();
+                mistakes.into_iter().for_each(|mistake| errors.add(self.explained(mistake)));
+                errors.together()?;
+                // The schema finds nothing wrong. What serde says may quote the value.
+                let error = Error::settings("this can't be used as a setting here")
+                    .help("`ticket-host config reference` describes the settings");
+                Err(self.pointing(cause.span().unwrap_or(0..0), error))
+            }
+        }
     }
 
-    /// The error that says in plain words why the file's settings can't be read.
-    fn explained(&self, text: &str, cause: &toml::de::Error) -> Error {
-        let mistakes = DeTable::parse(text)
-            .map(|file| explain::mistakes(&file, Shape::of_file(), &self.hidden))
-            .unwrap_or_default();
-        let Some(first) = mistakes.first() else {
-            // The schema finds nothing wrong. What serde says may quote the value.
-            let error = Error::settings("this can't be used as a setting here")
-                .help("`ticket-host config reference` describes the settings");
-            return self.pointing(cause.span().unwrap_or(0..0), error);
-        };
-        let error = Error::settings(&first.message).help(&first.help);
-        self.pointing(first.span.clone(), error)
+    /// The error that a mistake is.
+    pub(super) fn explained(&self, mistake: Mistake) -> Error {
+        self.pointing(mistake.span, Error::settings(mistake.message).help(mistake.help))
     }
 
     /// `error`, with the lines that `span` is in.
     pub(super) fn pointing(&self, span: Range<usize>, error: Error) -> Error {
         Error { snippet: Some(Box::new(self.snippet(span))), ..error }
+    }
+
+    /// Whether an error points to something in the file, and not to what took the place of a mistake.
+    pub(super) fn is_in_file(error: &Error) -> bool {
+        error.snippet.as_ref().is_none_or(|snippet| snippet.span.start != NOWHERE.start)
     }
 
     /// What `read` makes of a setting's value. Its error points to the value.
@@ -174,6 +192,13 @@ impl Spans {
     ) -> Spans {
         let others = others.into_iter().filter_map(|(setting, span)| Some((setting, span?)));
         Spans { source, plugin, others: others.collect() }
+    }
+
+    /// Forgets where the plugin is told, so that what is wrong with it is no mistake of the file's: it isn't known which
+    /// library may be used.
+    pub(super) fn forget_plugin(&mut self) {
+        self.plugin = NOWHERE;
+        self.others.retain(|(setting, _)| *setting != BackendSetting::Sha256);
     }
 
     /// `error`, with the lines that the setting stands in.

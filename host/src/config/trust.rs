@@ -9,7 +9,7 @@ use ticket_host_worker::Digest;
 
 use super::backends::BackendConfig;
 use super::source::{Source, Spanned};
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::TrustedKey;
 
 /// What a SHA-256 looks like, as a regular expression for the schema.
@@ -33,30 +33,32 @@ pub(super) struct RawKey {
     plugins: Spanned<BTreeSet<String>>,
 }
 
-/// The keys that may sign plugins.
-///
-/// # Errors
-/// A settings error: a key can't be read, or may sign nothing.
-pub(super) fn keys(source: &Source, raw: BTreeMap<String, RawKey>) -> Result<Vec<TrustedKey>> {
-    raw.into_iter().map(|(name, raw)| key(source, name, raw)).collect()
+/// The keys that may sign plugins. One that can't be read, or may sign nothing, is added to `errors`.
+pub(super) fn keys(
+    source: &Source,
+    raw: BTreeMap<String, RawKey>,
+    errors: &mut Errors,
+) -> Vec<TrustedKey> {
+    raw.into_iter().filter_map(|(name, raw)| key(source, name, raw, errors)).collect()
 }
 
-fn key(source: &Source, name: String, raw: RawKey) -> Result<TrustedKey> {
+fn key(source: &Source, name: String, raw: RawKey, errors: &mut Errors) -> Option<TrustedKey> {
     let key = source.read(&raw.key, |text| {
         PublicKey::from_base64(text).map_err(|cause| {
             Error::settings(format!("key is not a public key of minisign's: {cause}")).help(
                 "give the second line of a .pub file that `minisign -G` writes, beginning with RW",
             )
         })
-    })?;
-    source.read(&raw.plugins, |plugins| {
+    });
+    let signs = source.read(&raw.plugins, |plugins| {
         if !plugins.is_empty() {
             return Ok(());
         }
         Err(Error::settings("plugins is empty, so the key may sign nothing")
             .help("name the plugins that it may sign, like [\"acme\"]"))
-    })?;
-    Ok(TrustedKey { name, key, plugins: raw.plugins.into_inner() })
+    });
+    let (key, ()) = errors.keep(key).zip(errors.keep(signs))?;
+    Some(TrustedKey { name, key, plugins: raw.plugins.into_inner() })
 }
 
 /// The digest that a backend's library must have.

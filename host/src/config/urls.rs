@@ -42,6 +42,11 @@ pub(super) fn endpoint(name: &str, text: &str) -> Result<Url> {
     Ok(url)
 }
 
+/// What stands for an endpoint that can't be read. Nothing is ever sent there: such settings are refused.
+pub(super) fn nowhere() -> Url {
+    Url::parse("https://endpoint.invalid/").expect("the text is a URL")
+}
+
 /// An origin that a backend may reach beside its endpoint's.
 ///
 /// # Errors

@@ -10,12 +10,11 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::{Service, systemd};
-use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
-use crate::setup::{InUse, Setup, Sources};
+use crate::setup::{InUse, Setup, Sources, Which};
 
 /// Files are written in pieces: a change is complete when nothing more has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
@@ -45,7 +44,7 @@ impl Live {
     pub(super) async fn load(&mut self, metrics: &Arc<Metrics>, in_use: &InUse) -> Result<Setup> {
         loop {
             // The files are watched before they are read, so that no change in between is missed.
-            let config = Config::load(self.sources.config.as_deref())?;
+            let config = self.sources.config(Which::All).await?;
             let directories = self.sources.directories(Some(&config));
             self.watcher = listen_to(config.file, &directories, self.changes.clone());
             let mut setup = self.sources.load(metrics, in_use).await?;

@@ -92,11 +92,12 @@ async fn schemas(bench: &mut Bench) -> Done {
         ("information", &bench.settings.information, &manifest.information_schema),
     ] {
         if let Err(error) = schema::validate(name, schema, value, true) {
+            let all: Vec<&str> = error.each().map(|error| error.message.as_str()).collect();
+            let all = all.join("; ");
             return Err(match error.kind {
-                Kind::Plugin => fail(error.message),
+                Kind::Plugin => fail(all),
                 _ => skip(format!(
-                    "the settings don't fit the plugin's schemas: {}; give others with --settings",
-                    error.message
+                    "the settings don't fit the plugin's schemas: {all}; give others with --settings"
                 )),
             });
         }
