@@ -17,7 +17,7 @@ export CARGO_HOME=$work/cargo
 unset CARGO_TARGET_DIR
 
 first=$SECONDS
-sh -euc "$lines" >"$work/said"
+sh -euc "$lines" >"$work/said" 2>"$work/log" || { cat "$work/log"; exit 1; }
 echo "the first ticket after $((SECONDS - first)) s: $(tail -n 1 "$work/said")"
 again=$(sh -euc "$(tail -n 1 <<<"$lines")")
 [ "$again" = "$(tail -n 1 "$work/said")" ] || { echo "the second time it is another ticket: $again"; exit 1; }
