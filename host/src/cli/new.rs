@@ -73,13 +73,18 @@ impl Language {
     }
 
     /// The files that are the same for several languages: the C header, the tests in C that play the host,
-    /// and the settings for the validator.
+    /// the list of exported symbols, and the settings for the validator.
     fn shared(self) -> Vec<(&'static str, &'static str)> {
         const TEST: &str = include_str!("../../templates/shared/test.c");
         const VALIDATE: &str = include_str!("../../templates/shared/validate.toml");
+        const EXPORTS: &str = include_str!("../../templates/shared/exports.map");
         let mut files = vec![("validate.toml", VALIDATE)];
         if self != Language::Rust {
             files.extend([("include/ticket_plugin.h", HEADER), ("test.c", TEST)]);
+        }
+        // Zig exports what its source marks, and no more.
+        if matches!(self, Language::C | Language::Cpp | Language::Go) {
+            files.push(("exports.map", EXPORTS));
         }
         if self == Language::C {
             files.push(("include/ticket_plugin_helpers.h", HELPERS));
