@@ -1,32 +1,72 @@
 #!/usr/bin/env bash
-# Starts a plugin in each language that `ticket-host plugins new` knows, builds it, and runs its tests and the validator.
-# Rust's is built by another compiler than the host, too: Debian's. Installs compilers (Debian, as root).
+# Starts a plugin in each language that `ticket-host plugins new` knows, and runs the commands of its README as they are
+# printed: they build it, and run its tests and the validator. What is to be shipped exports one symbol and tells nothing
+# of this machine. Rust's is built by another compiler than the host, too: Debian's. Installs compilers (Debian, as root).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-command -v go >/dev/null && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] || {
+command -v go >/dev/null && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && python3 -c "import venv, ensurepip" || {
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go g++ make rustc-web cargo-web \
-    </dev/null >/dev/null
-}
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host
-zig=$cache/zig/bin/python
-[ -x "$zig" ] && "$zig" -m ziglang version >/dev/null 2>&1 || {
-  python3 -m venv "$cache/zig"
-  "$cache/zig/bin/pip" install --quiet ziglang==0.17.1
+    python3-venv </dev/null >/dev/null
 }
 
 cargo build --quiet -p ticket-host
-host=$PWD/target/debug/ticket-host
+root=$PWD
+host=$root/target/debug/ticket-host
+export PATH="$root/target/debug:$PATH"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-# The command of the plugin's README that begins with $1, as it is printed there.
-printed() { sed -n "s/^    \($1.*\)/\1/p" README.md; }
+# Runs the README's commands before its first heading: those that build, test and validate.
+as_printed() {
+  sed '/^## /q' README.md | sed -n 's/^    //p' | sh -eux | grep -v -e '^ok ' -e ^pass
+}
 
-# Whether the library $1 has the name of a directory of this machine in it.
-names_directories() { grep -aoF -e "$HOME/" -e "$PWD" "$1" | sort -u; }
+# Fails if a library exports more than its one symbol, may run its stack, or has a path of this machine in it.
+ships_clean() {
+  local exported place
+  exported=$(nm -D --defined-only --format=posix "$1" | cut -d ' ' -f 1)
+  if [ "$exported" != ticket_plugin_entry ]; then
+    echo "$1 exports more than ticket_plugin_entry:" $exported
+    return 1
+  fi
+  if readelf -lW "$1" | grep 'GNU_STACK.*E'; then
+    echo "$1 has an executable stack"
+    return 1
+  fi
+  for place in "$HOME" "$root" "$work" "$(go env GOPATH)" "$(go env GOROOT)" "$(realpath "$(go env GOROOT)/src")"; do
+    if strings -a "$1" | grep -F -m 3 -e "$place"; then
+      echo "$1 has a path of this machine in it: $place"
+      return 1
+    fi
+  done
+}
+
+# Fails if a file that was written states no licence. READMEs say it in words.
+licensed() {
+  local without
+  without=$(grep -rL 'SPDX-License-Identifier: MIT-0' --exclude=README.md --exclude=LICENSE-TEMPLATE --exclude=.gitignore "$@" . || true)
+  if [ -n "$without" ]; then
+    echo "without a licence:" $without
+    return 1
+  fi
+}
+
+# A plugin that makes a request before its search: test.c takes it where its cases have two exchanges, and says what is
+# wrong where they have one.
+two_requests() {
+  sed -i 's|^   const ticket_exchange done = ask(self, call, "GET", "/tickets?key="|   ask(self, call, "GET", "/archive?key=", ticket_view(\&key), ticket_of(""));\n&|' ./*_c.c
+  if make --silent test >failed.txt; then
+    echo "test.c doesn't see a request that no case has"
+    return 1
+  fi
+  grep -q 'request 1: expected GET .*/tickets?key=.* got GET .*/archive?key=' failed.txt
+  sed -i 's|{SEARCH,|{.method = "GET", .url = ENDPOINT "/archive?key=" KEY_IN_URL, .status = 200}, &|' test.c
+  make --silent test >passed.txt
+  grep -qx "all as expected" passed.txt
+}
 
 # Builds the Rust plugin with Debian's compiler. rustup's variables would make cargo take rustup's.
 debian_build() {
@@ -38,23 +78,24 @@ for lang in c cpp go zig rust; do
   "$host" plugins new "new-in-$lang" --lang "$lang" >/dev/null
   cd "new-in-$lang"
   library=libticket_plugin_new_in_$lang.so
+  echo "== $lang"
   case $lang in
     zig)
-      "$zig" -m ziglang build test
-      "$zig" -m ziglang build --release=safe -Dcpu=baseline
-      library=zig-out/lib/$library
+      licensed
+      as_printed
+      .zig/bin/zig build --release=safe -Dcpu=baseline
+      ships_clean "zig-out/lib/$library"
+      "$host" plugins validate "zig-out/lib/$library" --settings validate.toml | grep -v ^pass
       ;;
     rust)
+      licensed --exclude-dir=sdk
       cargo test --quiet
       # All that it needs is there now, and nobody's lints look at the SDK.
       cargo clippy --quiet --offline --all-targets -- -D warnings
       cargo fmt --all --check
-      release=$(printed "cargo build --release --config")
+      release=$(sed -n 's/^    \(cargo build --release --config.*\)/\1/p' README.md)
       sh -euc "$release --quiet --offline"
-      if names_directories "target/release/$library" | grep .; then
-        echo "the release's library has the names above in it"
-        exit 1
-      fi
+      ships_clean "target/release/$library"
       "$host" plugins validate "target/release/$library" --settings validate.toml | grep -v ^pass
       debian_build
       /usr/bin/rustc --version
@@ -69,12 +110,15 @@ for lang in c cpp go zig rust; do
       # The proof holds between two compilers.
       debian_build --features ticket-plugin-api/layout
       shown "(layout compared)"
-      library=debian/debug/$library
+      "$host" plugins validate "debian/debug/$library" --settings validate.toml | grep -v ^pass
       ;;
-    *) make --silent test ;;
+    *)
+      licensed
+      as_printed
+      ships_clean "$library"
+      ;;
   esac
-  echo "== $lang"
-  "$host" plugins validate "$library" --settings validate.toml | grep -v ^pass
+  [ "$lang" != c ] || two_requests
   cd ..
 done
 echo "all languages: built, tested, valid"

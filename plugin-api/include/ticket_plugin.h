@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /*
  * ticket_plugin.h - how a ticket host and a ticket plugin talk, ABI version 1.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* Helpers for ticket plugins in C99: text, JSON and errors, for want of a library.
  *
  * Not part of the ABI: all of it is compiled into the plugin that includes it. Rust plugins have
@@ -123,12 +124,10 @@ typedef struct ticket_exchange {
    ticket_str           why;      /* ... and why; of an answer's body the beginning that is ASCII, which is UTF-8 */
 } ticket_exchange;
 
-/* Does one exchange, with `authorization` and, if there is a body, JSON as its type. */
+/* Does one exchange with these headers. ticket_header_value() reads those of the answer. */
 TICKET_HELPER ticket_exchange ticket_http(const ticket_call *call, const char *method, ticket_str url,
-                                          ticket_str authorization, ticket_str body) {
-   const ticket_header headers[] = {{ticket_of("authorization"), authorization},
-                                    {ticket_of("content-type"), ticket_of("application/json")}};
-   const ticket_http_request request = {sizeof request, body.len > 0 ? 2 : 1, ticket_of(method), url, headers, body};
+                                          const ticket_header *headers, uint32_t header_count, ticket_str body) {
+   const ticket_http_request request = {sizeof request, header_count, ticket_of(method), url, headers, body};
    ticket_exchange done = {.response.size = sizeof done.response};
    done.sent = call->http(call, &request, &done.response);
    done.why = done.response.body;

@@ -33,3 +33,8 @@ pub use http::{Endpoint, HttpError, Request, Response, Url};
 pub use incident::{Incident, Tag, unix_time, utc, utc_before};
 pub use message::{Check, Ticket, TicketRequest, fingerprint};
 pub use plugin::{About, Settings, TicketPlugin};
+
+// The examples of that page are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/sdk.md")]
+struct Page;

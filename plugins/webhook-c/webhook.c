@@ -22,7 +22,9 @@ static int32_t open_backend(const ticket_call *call, ticket_str settings, void *
 }
 
 static ticket_exchange ask(const webhook *self, const ticket_call *call, const char *method, const ticket_text *url, ticket_str body) {
-   return ticket_http(call, method, ticket_view(url), ticket_view(&self->authorization), body);
+   const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->authorization)},
+                                    {ticket_of("content-type"), ticket_of("application/json")}};
+   return ticket_http(call, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
 }
 
 /* The answer's location is the ticket's URL. */

@@ -22,6 +22,7 @@ mod exchanges;
 mod faults;
 mod forges;
 mod grants;
+mod guide;
 mod install;
 mod jira;
 mod json;

@@ -67,7 +67,9 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
    ticket_put(&url, ticket_of(path), TICKET_AS_IS);
    ticket_put(&url, key, TICKET_IN_URL);
-   const ticket_exchange done = ticket_http(call, method, ticket_view(&url), ticket_view(&self->token), body);
+   const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
+                                    {ticket_of("content-type"), ticket_of("application/json")}};
+   const ticket_exchange done = ticket_http(call, method, ticket_view(&url), headers, body.len > 0 ? 2 : 1, body);
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
 #ifdef __linux__

@@ -650,7 +650,8 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    (void)request;
    if (is(&self->fault, "http")) {
       /* The secret is sent along, so that a test can see whether it arrives somewhere. */
-      const ticket_exchange done = ticket_http(call, "GET", ticket_view(&self->argument), ticket_view(&self->token), ticket_of(""));
+      const ticket_header header = {ticket_of("authorization"), ticket_view(&self->token)};
+      const ticket_exchange done = ticket_http(call, "GET", ticket_view(&self->argument), &header, 1, ticket_of(""));
       if (done.sent == TICKET_HTTP_DENIED) return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "denied: ", done.why);
       return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "it went out: ", done.why);
    }

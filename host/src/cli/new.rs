@@ -77,14 +77,19 @@ impl Language {
     }
 
     /// The files that are the same for several languages: the licence of all that is written, the settings for the
-    /// validator, the C header, and the tests in C that play the host.
+    /// validator, the C header, the tests in C that play the host, and the list of exported symbols.
     fn shared(self) -> Vec<(&'static str, &'static str)> {
         const LICENSE: &str = include_str!("../../templates/shared/LICENSE-TEMPLATE");
         const TEST: &str = include_str!("../../templates/shared/test.c");
         const VALIDATE: &str = include_str!("../../templates/shared/validate.toml");
+        const EXPORTS: &str = include_str!("../../templates/shared/exports.map");
         let mut files = vec![("LICENSE-TEMPLATE", LICENSE), ("validate.toml", VALIDATE)];
         if self != Language::Rust {
             files.extend([("include/ticket_plugin.h", HEADER), ("test.c", TEST)]);
+        }
+        // Zig exports what its source marks, and no more.
+        if matches!(self, Language::C | Language::Cpp | Language::Go) {
+            files.push(("exports.map", EXPORTS));
         }
         if self == Language::C {
             files.push(("include/ticket_plugin_helpers.h", HELPERS));

@@ -321,3 +321,43 @@ impl Host for &Scripted<'_> {
         self.left()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../plugin-api/docs/validate-toml.md");
+
+    /// The words that serde would have taken in the place of one that doesn't exist.
+    fn taken<T: serde::de::DeserializeOwned>(toml: &str) -> Vec<String> {
+        let Err(error) = toml::from_str::<T>(toml) else { panic!("{toml} is taken") };
+        let (_, words) = error.message().split_once("expected").unwrap();
+        words.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_reference_names_all_that_the_file_may_hold_and_its_example_is_read() {
+        let members = [
+            taken::<Settings>("nobody = 1"),
+            taken::<Rule>("nobody = 1"),
+            taken::<Permissions>("nobody = 1"),
+        ];
+        assert_eq!(members.each_ref().map(Vec::len), [6; 3], "{members:?}");
+        for member in members.concat() {
+            assert!(PAGE.contains(&format!("\n| `{member}` | ")), "{member}");
+        }
+        for (key, words) in [
+            ("when", taken::<Rule>("method = \"\"\npath = \"\"\nwhen = \"nobody\"")),
+            ("sandbox", taken::<Settings>("endpoint = \"\"\nsandbox = \"nobody\"")),
+            ("network", taken::<Permissions>("network = \"nobody\"")),
+        ] {
+            let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{key}` | "))).unwrap();
+            for word in words {
+                assert!(row.contains(&format!("`\"{word}\"`")), "{key}: {word}");
+            }
+        }
+        let example = PAGE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let settings: Settings = toml::from_str(example).unwrap();
+        assert_eq!((settings.http.len(), settings.http[1].when), (3, Some(When::Empty)));
+    }
+}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* {{name}}: tickets in a system with a JSON API. README.md says what to change for a real one. */
 #include "ticket_plugin_helpers.h"
 
@@ -169,7 +170,9 @@ static ticket_exchange ask(const backend *self, const ticket_call *call, const c
    add_text(&url, path);
    add(&url, escaped, TICKET_IN_URL);
    ticket_exchange done = {.sent = TICKET_HTTP_NOT_SENT, .why = ticket_of("out of memory")};
-   if (!url.failed) done = ticket_http(call, method, view(&url), ticket_view(&self->authorization), body);
+   const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->authorization)},
+                                    {ticket_of("content-type"), ticket_of("application/json")}};
+   if (!url.failed) done = ticket_http(call, method, view(&url), headers, body.len > 0 ? 2 : 1, body);
    free(url.ptr);
    return done;
 }

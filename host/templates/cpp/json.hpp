@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 // JSON as far as a ticket plugin needs it: reads any (RFC 8259, UTF-8 checked), writes strings.
 #pragma once
 

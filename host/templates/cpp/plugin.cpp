@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 // {{name}}: tickets in a system with a JSON API. README.md says what to change for a real one.
 #include <algorithm>
 #include <memory>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 module example.org/ticket-plugin-{{name}}
 
 go 1.19

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT-0
+
 // {{name}}: tickets in a system with a JSON API. README.md says what to change for a real one.
 package main
 
@@ -127,25 +129,40 @@ func ticketOf(value any) (t ticket, key any, ok bool) {
 	return t, members["key"], ok && t.URL != ""
 }
 
+type header struct{ name, value string }
+
 // An answer, or why there is none (status 0).
 type answer struct {
-	sent       C.int32_t
-	status     int
-	body       string
-	retryAfter string
+	sent    C.int32_t
+	status  int
+	body    string
+	headers map[string]string // by their names in lower case
 }
 
+// One exchange with the ticket system.
 func (b *backend) ask(call *C.ticket_call, method, path string, body []byte) answer {
-	var r C.ticket_http_response
-	sent := C.call_http(call, lend([]byte(method)), lend([]byte(b.endpoint+path)), lend([]byte("Bearer "+b.token)), lend(body), &r)
-	a := answer{sent: sent, body: copied(r.body)}
-	if sent != C.TICKET_HTTP_OK {
-		return a
+	headers := []header{{"authorization", "Bearer " + b.token}}
+	if len(body) > 0 {
+		headers = append(headers, header{"content-type", "application/json"})
 	}
-	a.status = int(r.status)
-	for _, header := range unsafe.Slice(r.headers, int(r.header_count)) {
-		if copied(header.name) == "retry-after" {
-			a.retryAfter = copied(header.value)
+	return exchange(call, method, b.endpoint+path, headers, body)
+}
+
+// One HTTP exchange, with at most C.MOST_HEADERS headers.
+func exchange(call *C.ticket_call, method, url string, headers []header, body []byte) answer {
+	var texts []byte
+	var lengths [2 * C.MOST_HEADERS]C.size_t
+	for i, h := range headers {
+		texts = append(append(texts, h.name...), h.value...)
+		lengths[2*i], lengths[2*i+1] = C.size_t(len(h.name)), C.size_t(len(h.value))
+	}
+	var r C.ticket_http_response
+	sent := C.call_http(call, lend([]byte(method)), lend([]byte(url)), lend(texts), &lengths[0], C.uint32_t(len(headers)), lend(body), &r)
+	a := answer{sent: sent, body: copied(r.body), headers: map[string]string{}}
+	if sent == C.TICKET_HTTP_OK {
+		a.status = int(r.status)
+		for _, h := range unsafe.Slice(r.headers, int(r.header_count)) {
+			a.headers[copied(h.name)] = copied(h.value)
 		}
 	}
 	return a
@@ -179,7 +196,7 @@ func (b *backend) failed(a answer, creates bool) error {
 	case a.sent == C.TICKET_HTTP_NOT_SENT || a.sent == C.TICKET_HTTP_DRY_RUN ||
 		a.status == 408 || a.status == 425 || a.status == 429 || a.status == 503:
 		f.code, f.Retry = C.TICKET_CLIENT_ERROR, "later"
-		seconds, err := strconv.ParseUint(a.retryAfter, 10, 64) // a date: the host looks at that itself
+		seconds, err := strconv.ParseUint(a.headers["retry-after"], 10, 64) // a date: the host looks at that itself
 		if err == nil || errors.Is(err, strconv.ErrRange) {
 			if seconds > longestWait {
 				seconds = longestWait

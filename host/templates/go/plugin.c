@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT-0 */
 /* The static half of the plugin: its table, and what Go can't express in C's types. */
 #include "plugin.h"
 #include "_cgo_export.h"
@@ -44,12 +45,22 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
 
 void call_reply(const ticket_call *call, ticket_str json) { call->reply(call, json); }
 
-int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ticket_str authorization, ticket_str body,
-                  ticket_http_response *response) {
-   static const char names[] = "authorization" "content-type" "application/json";
-   const uint8_t *const name = (const uint8_t *)names;
-   const ticket_header headers[] = {{{name, 13}, authorization}, {{name + 13, 12}, {name + 25, 16}}};
-   const ticket_http_request request = {sizeof request, body.len > 0 ? 2 : 1, method, url, headers, body};
+static ticket_str next(const uint8_t **at, size_t len) {
+   const ticket_str text = {*at, len};
+   *at += len;
+   return text;
+}
+
+int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ticket_str headers, const size_t *lengths,
+                  uint32_t header_count, ticket_str body, ticket_http_response *response) {
+   ticket_header all[MOST_HEADERS];
+   if (header_count > MOST_HEADERS) return TICKET_HTTP_DENIED;
+   const uint8_t *at = headers.ptr;
+   for (uint32_t i = 0; i < header_count; i++) {
+      all[i].name = next(&at, lengths[2 * i]);
+      all[i].value = next(&at, lengths[2 * i + 1]);
+   }
+   const ticket_http_request request = {sizeof request, header_count, method, url, all, body};
    response->size = sizeof *response;
    return call->http(call, &request, response);
 }

@@ -246,7 +246,7 @@ mod linux {
     fn name(path: &[u8], library: &[u8]) -> Vec<u8> {
         if path.is_empty() {
             b"ticket-host".to_vec()
-        } else if path.starts_with(b"/proc/self/fd/") {
+        } else if path.starts_with(b"/proc/") {
             library.to_vec()
         } else {
             path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec()

@@ -106,8 +106,15 @@ impl Image {
     #[cfg(target_os = "linux")]
     fn held(&self) -> Result<(File, PathBuf), LoadError> {
         use std::os::fd::AsRawFd;
+        use std::os::unix::fs::MetadataExt;
         let copy = File::from(self.copy.try_clone().map_err(LoadError::Read)?);
-        let name = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        let name_in = |process: &str| format!("/proc/{process}/fd/{}", copy.as_raw_fd());
+        // A debugger opens the file by this name, too, and in the debugger "self" is the debugger. Where /proc shows
+        // another PID namespace than this process's, its number there isn't the one that it knows.
+        let numbered = name_in(&std::process::id().to_string());
+        let file = |file: std::fs::Metadata| (file.dev(), file.ino());
+        let same = copy.metadata().ok().map(file) == std::fs::metadata(&numbered).ok().map(file);
+        let name = if same { numbered } else { name_in("self") };
         Ok((copy, PathBuf::from(name)))
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT-0
 //! include/ticket_plugin.h in Zig: see there for what everything means.
 
 pub const abi_version: u32 = 1;
