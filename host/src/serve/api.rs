@@ -37,6 +37,8 @@ const DROPPED: usize = 16 << 20;
 const ROW: usize = 48 << 10;
 /// Bytes that are set aside for a ticket with all its tries.
 const HISTORY: usize = 1 << 20;
+/// Bytes of a request's body that lie in one piece.
+const BLOCK: usize = 16 << 10;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// The type of OpenMetrics texts.
@@ -241,7 +243,7 @@ async fn collect(
     most: usize,
     budget: &Budget,
 ) -> Result<Option<(Vec<u8>, Held)>, Stopped> {
-    let mut bytes = Vec::new();
+    let mut blocks = Blocks::default();
     let mut held = budget.hold(0).await.map_err(Stopped::Busy)?;
     let mut length = 0;
     while let Some(frame) = body.frame().await {
@@ -249,15 +251,39 @@ async fn collect(
         length += data.len();
         if length <= most {
             held.grow(budget, data.len()).await.map_err(Stopped::Busy)?;
-            bytes.extend_from_slice(&data);
+            blocks.add(&data);
             continue;
         }
-        bytes = Vec::new();
+        blocks = Blocks::default();
         if length > most + DROPPED {
             break;
         }
     }
-    Ok((length <= most).then_some((bytes, held)))
+    Ok((length <= most).then(|| (blocks.whole(), held)))
+}
+
+/// Bytes that come piece by piece, and take no more memory than they are: one growing Vec would be moved again and again, and
+/// leave holes of its earlier sizes.
+#[derive(Default)]
+struct Blocks(Vec<Vec<u8>>);
+
+impl Blocks {
+    fn add(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            match self.0.last_mut() {
+                Some(last) if last.len() < BLOCK => {
+                    let (fits, rest) = data.split_at(data.len().min(BLOCK - last.len()));
+                    last.extend_from_slice(fits);
+                    data = rest;
+                }
+                _ => self.0.push(Vec::new()),
+            }
+        }
+    }
+
+    fn whole(mut self) -> Vec<u8> {
+        if self.0.len() < 2 { self.0.pop().unwrap_or_default() } else { self.0.concat() }
+    }
 }
 
 /// Why a body was not read to its end.
