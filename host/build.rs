@@ -43,10 +43,7 @@ fn sdk() -> io::Result<String> {
     let root = Path::new(SDK).canonicalize()?;
     let mut files = Vec::new();
     for name in CARRIED {
-        // There may be no folder `docs`.
-        if root.join(name).exists() {
-            collect(root.join(name), &mut files)?;
-        }
+        collect(root.join(name), &mut files)?;
     }
     files.sort();
     let entries = files.iter().map(|file| {

@@ -13,7 +13,7 @@ for tool in gdb valgrind make gcc curl pgrep; do
   }
 done
 if ! gdb -q -batch -ex run --args true >/dev/null 2>&1; then
-  echo "skipped: no program can be traced here (a container without CAP_SYS_PTRACE)"
+  echo "skipped: debugging: no program can be traced here (a container without CAP_SYS_PTRACE)"
   exit 0
 fi
 

@@ -5,6 +5,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+for tool in git ps find sort comm; do
+  command -v "$tool" >/dev/null || { echo "what is left can't be seen without $tool"; exit 1; }
+done
+
 # As root, in a PID namespace: all processes in it are the command's.
 if [ "$(id -u)" -eq 0 ] && [ -z "${ALONE:-}" ]; then
   ALONE=yes exec unshare --mount --pid --fork --mount-proc --kill-child tests/leaves-nothing.sh "$@"

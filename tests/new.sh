@@ -11,6 +11,8 @@ command -v go >/dev/null && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && py
     python3-venv </dev/null >/dev/null
 }
 
+type nm readelf strings >/dev/null || { echo "binutils is missing"; exit 1; }
+
 cargo build --quiet -p ticket-host
 root=$PWD
 host=$root/target/debug/ticket-host
@@ -86,6 +88,9 @@ for lang in c cpp go zig rust; do
       .zig/bin/zig build --release=safe -Dcpu=baseline
       ships_clean "zig-out/lib/$library"
       "$host" plugins validate "zig-out/lib/$library" --settings validate.toml | grep -v ^pass
+      # The oldest that its README names.
+      .zig/bin/pip install --quiet ziglang==0.16.0
+      .zig/bin/zig build test --cache-dir .zig-cache-of-0.16 | grep -v '^ok '
       ;;
     rust)
       licensed --exclude-dir=sdk

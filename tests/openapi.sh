@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seed=${SEED:-8620}
 
-python3 -c 'import ensurepip' 2>/dev/null && command -v npm curl >/dev/null || {
+python3 -c 'import ensurepip' 2>/dev/null && type npm curl >/dev/null 2>&1 || {
   if [ "$(id -u)" -ne 0 ]; then
     echo "this needs npm, curl and Python's venv: apt-get install npm curl python3-venv"
     exit 1

@@ -80,6 +80,7 @@ stage() {
     install -D -m 644 "$file" "$doc/$file"
   done
   install -m 644 "$out/THIRD-PARTY.txt" "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" "$doc/"
+  tests/links.py "$doc" || fail "see above"
   sed -e "s/{{glibc}}/$GLIBC/" -e "s/{{archive}}/$name/" host/release/INSTALL.md >"$root/INSTALL.md"
 }
 

@@ -161,6 +161,7 @@ fn a_folder_that_may_not_be_written_to_is_named() {
     // Permissions don't bind root, but nobody can make a folder there.
     sdk(&host, "/proc/sdk").ended(2).says("/proc/sdk can't be written");
     if rustix::process::geteuid().is_root() {
+        // Run as a user, this goes on.
         return;
     }
     let closed = host.path("closed");

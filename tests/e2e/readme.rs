@@ -1,7 +1,7 @@
 //! The README's commands do what it says, as they are printed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -91,38 +91,9 @@ fn each_of_the_readmes_blocks_for_a_shell_is_run() {
 }
 
 #[test]
-fn the_readme_is_short_and_its_links_lead_somewhere() {
-    let readme = readme();
-    assert!(readme.len() <= 12 * 1024, "{} bytes", readme.len());
-    let docs = ["config", "commands", "install", "security", "service"];
-    let mut pages: Vec<PathBuf> =
-        docs.iter().map(|page| root().join(format!("host/docs/{page}.md"))).collect();
-    pages.push(root().join("README.md"));
-    for page in pages {
-        let text = fs::read_to_string(&page).unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if link.starts_with("http") {
-                continue;
-            }
-            let (file, part) = link.split_once('#').unwrap_or((link, ""));
-            let target =
-                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
-            assert!(target.exists(), "{}: {link}", page.display());
-            if !part.is_empty() {
-                let text = fs::read_to_string(&target).unwrap();
-                let parts: Vec<String> =
-                    text.lines().filter(|l| l.starts_with('#')).map(anchor).collect();
-                assert!(parts.contains(&part.to_owned()), "{}: {link}", page.display());
-            }
-        }
-    }
-}
-
-/// What a page's title is called in a link.
-fn anchor(title: &str) -> String {
-    let title = title.trim_start_matches('#').trim().to_lowercase();
-    let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+fn the_readme_is_short() {
+    let bytes = readme().len();
+    assert!(bytes <= 12 * 1024, "{bytes} bytes: the rest belongs into the pages below host/docs");
 }
 
 #[test]

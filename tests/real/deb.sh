@@ -130,6 +130,10 @@ installs() {
   lines=$(tests/readme-block.sh "apt-get install")
   check "the package is installed by the README's line" in_root sh -euc "cd /clone; $lines"
   check "the package for developers can be installed" in_root sh -c 'dpkg -i /packages/*.deb'
+  local doc
+  for doc in ticket-host ticket-host-dev; do
+    check "the links of $doc's pages lead somewhere" tests/links.py "$root/usr/share/doc/$doc"
+  done
   check "the service is enabled" in_root systemctl is-enabled ticket-host
   check "the service isn't started, since it has no backend yet" prints inactive in_root systemctl is-active ticket-host
   check "the config can be read by root and the service alone" \

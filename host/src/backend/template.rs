@@ -240,7 +240,7 @@ impl Write for Bounded {
 fn unusable(name: &str, what: &str, cause: minijinja::Error) -> Unusable {
     let line = cause.line().unwrap_or(1);
     let error = Error::settings(format!("template.{name}, line {line}: {what}"))
-        .help("the syntax is Jinja's; see the README's section on templates")
+        .help("the syntax is Jinja's: https://docs.rs/minijinja/latest/minijinja/syntax/")
         .cause(cause);
     let setting = if name == "title" { BackendSetting::Title } else { BackendSetting::Body };
     Unusable { setting, line, error: Box::new(error) }

@@ -18,7 +18,8 @@ Examples:
   ticket-host plugins new acme --lang c --to ~/src/acme";
 
 /// Start a plugin of your own: a folder that builds, with tests. It talks to a made-up JSON API, and its
-/// README says what to change where. Its files are yours to close, change and sell (MIT-0).
+/// README says what to change where. Its files are yours to close, change and sell (MIT-0; the SDK of a plugin in Rust: MIT or
+/// Apache-2.0).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {

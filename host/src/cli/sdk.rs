@@ -110,9 +110,8 @@ fn write_files(named: &Path, files: &[(&str, &str)], version: &str) -> Result<Do
         folder.with_file_name(format!(".{}-{what}-{mark:016x}", name.to_string_lossy()))
     };
     let staged = Temporary(beside("new"));
-    let aside = Temporary(beside("old"));
     let files = files.iter().copied().chain([(RECORD, record.as_str())]);
-    put_in_place(&folder, files, &staged.0, &aside.0).map_err(failed)?;
+    put_in_place(&folder, files, &staged.0, &beside("old")).map_err(failed)?;
     Ok(there.map_or(Done::Wrote, |record| Done::Replaced(version_of(&record).to_owned())))
 }
 
@@ -126,7 +125,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Makes the new folder as `staged`, and renames it to `folder`. What is there is `aside` meanwhile.
+/// Makes the new folder as `staged`, and renames it to `folder`. What is there is `aside` meanwhile, and removed only when the
+/// new one is in its place.
 fn put_in_place<'a>(
     folder: &Path,
     files: impl Iterator<Item = (&'a str, &'a str)>,
@@ -146,7 +146,9 @@ fn put_in_place<'a>(
     fs::rename(staged, folder).inspect_err(|_| {
         // The first error is the one that is told of.
         let _ = fs::rename(aside, folder);
-    })
+    })?;
+    drop(Temporary(aside.to_owned()));
+    Ok(())
 }
 
 /// The text of the record: the version, then each file after its SHA-256.

@@ -63,9 +63,9 @@ impl Held {
     /// It is written on a thread of its own: the runtime's threads are for those who want to hear at once.
     pub(super) async fn json(self, value: impl Serialize + Send + 'static) -> Response {
         let writing = tokio::task::spawn_blocking(move || serde_json::to_vec(&value)).await;
-        let text = writing
-            .expect("writing doesn't panic, and the runtime ends after its connections")
-            .expect("what is answered are texts and numbers, under names that are texts");
+        let Ok(Ok(text)) = writing else {
+            return Problem::busy("the answer couldn't be written").into_response();
+        };
         let body = Bytes::from_owner(HeldText { _held: self.at_most(text.len()), text });
         ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
     }

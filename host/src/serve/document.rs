@@ -17,7 +17,7 @@ use utoipa::openapi::{
 use super::auth;
 use crate::config::Scope;
 
-/// What operations are answered with that nobody is refused for.
+/// The type of every answer that is no error.
 const JSON: &str = "application/json";
 /// What `Problem` is always sent as.
 const PROBLEM: &str = "application/problem+json";

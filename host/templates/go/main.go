@@ -150,6 +150,9 @@ func (b *backend) ask(call *C.ticket_call, method, path string, body []byte) ans
 
 // One HTTP exchange, with at most C.MOST_HEADERS headers.
 func exchange(call *C.ticket_call, method, url string, headers []header, body []byte) answer {
+	if len(headers) > C.MOST_HEADERS {
+		return answer{sent: C.TICKET_HTTP_DENIED, body: "a request with too many headers"}
+	}
 	var texts []byte
 	var lengths [2 * C.MOST_HEADERS]C.size_t
 	for i, h := range headers {
