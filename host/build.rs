@@ -51,7 +51,9 @@ fn sdk() -> io::Result<String> {
         let name: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
         Ok(format!("({:?}, include_str!({file:?})),\n", name.join("/")))
     });
-    Ok(format!("&[\n{}]", entries.collect::<io::Result<String>>()?))
+    let entries = entries.collect::<io::Result<String>>()?;
+    // In a vendor's repository git keeps the bytes as they are, or an update would take them for changed.
+    Ok(format!("&[\n(\".gitattributes\", \"* -text\\n\"),\n{entries}]"))
 }
 
 /// Adds `path`, or all files below it, to `files`.

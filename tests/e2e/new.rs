@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Installation, Run};
+use ticket_host_tests::{Installation, Run, run};
 
 const LANGUAGES: [&str; 5] = ["rust", "c", "cpp", "zig", "go"];
 const RECORD: &str = "sdk/WRITTEN.sha256";
@@ -170,4 +170,24 @@ fn a_folder_that_may_not_be_written_to_is_named() {
     sdk(&host, "closed/sdk").ended(2).says("closed/sdk can't be written").says("Permission denied");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(names(&closed).is_empty());
+}
+
+#[test]
+fn a_plugin_that_cannot_be_written_whole_is_not_there_at_all() {
+    let host = Installation::new();
+    fs::create_dir(host.path("home")).unwrap();
+    // A disk that is full looks like this: no file gets more than a block. Who ignores the signal gets an error instead.
+    let lines = "trap '' XFSZ; ulimit -f 1; exec ../bin/ticket-host plugins new acme --lang c";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", lines]).current_dir(host.path("home"));
+    run(command, b"").ended(2).says("can't be written");
+    assert_eq!(names(&host.path("home")), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_that_is_no_file_is_not_read() {
+    let host = Installation::new();
+    fs::create_dir(host.path("sdk")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", host.path("sdk/WRITTEN.sha256")).unwrap();
+    sdk(&host, "sdk").ended(2).says("so it is not the SDK");
 }

@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod config;
 mod create;
+mod folder;
 mod init;
 mod install;
 mod log;

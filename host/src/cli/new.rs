@@ -1,16 +1,17 @@
 //! `ticket-host plugins new`: a folder with a plugin that builds, passes its tests and the validator.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 use ticket_plugin_api::abi::host_side::{HEADER, HELPERS};
 
+use super::folder::Staged;
 use super::output::{print, print_json};
 use super::sdk;
 use crate::error::{Error, Result};
 use crate::plugins::manifest::is_name;
+use crate::terminal::line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,26 +118,28 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
         Some(folder) => api_dependency(folder)?,
         None => format!("{{ path = {SDK:?} }}"),
     };
-    fs::create_dir(&folder).map_err(|cause| failed(&folder, cause))?;
+    if folder.symlink_metadata().is_ok() {
+        return Err(failed(&folder, std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let staged = Staged::beside(&folder).map_err(|cause| failed(&folder, cause))?;
     let ident = name.replace('-', "_");
     let fill = |text: &str| {
         text.replace("{{name}}", name).replace("{{ident}}", &ident).replace("{{api}}", &api)
     };
     for (file, text) in arguments.lang.files().iter().copied().chain(arguments.lang.shared()) {
-        let (file, text) = (fill(file), fill(text));
-        let path = folder.join(file);
-        let directory = path.parent().unwrap_or(&folder);
-        fs::create_dir_all(directory).map_err(|cause| failed(directory, cause))?;
-        fs::write(&path, text).map_err(|cause| failed(&path, cause))?;
+        let file = fill(file);
+        staged.write(&file, &fill(text)).map_err(|cause| failed(&folder.join(file), cause))?;
     }
     if arguments.lang == Language::Rust && arguments.api.is_none() {
-        sdk::write(&folder.join(SDK))?;
+        sdk::write(&staged.path().join(SDK))?;
     }
+    staged.put(&folder).map_err(|cause| failed(&folder, cause))?;
     let readme = folder.join("README.md");
     let (folder, readme) = (folder.display().to_string(), readme.display().to_string());
     let answered = if program.json {
         print_json(&json!({"folder": folder, "readme": readme}))
     } else {
+        let (folder, readme) = (line(&folder), line(&readme));
         print(&format!("{folder}\nnext: {readme} says how to build, test and validate it\n"))
     };
     answered.map_err(|lost| lost.at(&format!("the plugin is in {folder}")))?;

@@ -12,8 +12,10 @@ use serde_json::json;
 use ticket_host_worker::Digest;
 use ticket_plugin_api::VERSION;
 
+use super::folder::Staged;
 use super::output::{print, print_json};
 use crate::error::{Error, Result};
+use crate::terminal::line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +29,8 @@ const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 const RECORD: &str = "WRITTEN.sha256";
 /// What the record begins with; the version follows.
 const RECORD_BEGIN: &str = "# ticket-plugin-api ";
+/// Bytes of a record, at most: a line for each file.
+const LARGEST_RECORD: u64 = 1 << 20;
 /// How many files an error names.
 const NAMED: usize = 5;
 
@@ -70,10 +74,10 @@ pub(super) fn run(arguments: &Arguments, program: &super::Arguments) -> Result<E
     } else {
         let what = match replaced {
             _ if done == Done::Kept => "was there already".to_owned(),
-            Some(version) => format!("was written in the place of {version}"),
+            Some(version) => format!("was written in the place of {}", line(version)),
             None => "was written".to_owned(),
         };
-        print(&format!("{folder}: ticket-plugin-api {VERSION} {what}\n"))
+        print(&format!("{}: ticket-plugin-api {VERSION} {what}\n", line(&folder)))
     };
     answered.map_err(|lost| lost.at(&format!("the SDK is in {folder}")))?;
     Ok(ExitCode::SUCCESS)
@@ -96,59 +100,21 @@ fn write_files(named: &Path, files: &[(&str, &str)], version: &str) -> Result<Do
     // A link is followed, so that the folder is replaced, and not the link.
     let folder =
         if named.exists() { named.canonicalize().map_err(failed)? } else { named.to_owned() };
-    let Some(name) = named.file_name().and(folder.file_name()) else {
+    if named.file_name().and(folder.file_name()).is_none() {
         let error = Error::usage(format!("{} can't be the folder of the SDK", named.display()));
         return Err(error.help("name a folder from outside of it, such as sdk"));
-    };
+    }
     let record = record_of(files, version);
     let there = look(&folder, named)?;
     if there.as_deref() == Some(record.as_str()) && is_whole(&folder, files) {
         return Ok(Done::Kept);
     }
-    let mark = fastrand::u64(..);
-    let beside = |what: &str| {
-        folder.with_file_name(format!(".{}-{what}-{mark:016x}", name.to_string_lossy()))
-    };
-    let staged = Temporary(beside("new"));
-    let files = files.iter().copied().chain([(RECORD, record.as_str())]);
-    put_in_place(&folder, files, &staged.0, &beside("old")).map_err(failed)?;
+    let staged = Staged::beside(&folder).map_err(failed)?;
+    for (name, text) in files.iter().copied().chain([(RECORD, record.as_str())]) {
+        staged.write(name, text).map_err(failed)?;
+    }
+    staged.put(&folder).map_err(failed)?;
     Ok(there.map_or(Done::Wrote, |record| Done::Replaced(version_of(&record).to_owned())))
-}
-
-/// A folder that is removed when this is dropped, if it is there.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // If it can't be removed, it stays; its name says what it is.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Makes the new folder as `staged`, and renames it to `folder`. What is there is `aside` meanwhile, and removed only when the
-/// new one is in its place.
-fn put_in_place<'a>(
-    folder: &Path,
-    files: impl Iterator<Item = (&'a str, &'a str)>,
-    staged: &Path,
-    aside: &Path,
-) -> io::Result<()> {
-    fs::create_dir(staged)?;
-    for (name, text) in files {
-        let path = staged.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(staged))?;
-        fs::write(path, text)?;
-    }
-    if !folder.exists() {
-        return fs::rename(staged, folder);
-    }
-    fs::rename(folder, aside)?;
-    fs::rename(staged, folder).inspect_err(|_| {
-        // The first error is the one that is told of.
-        let _ = fs::rename(aside, folder);
-    })?;
-    drop(Temporary(aside.to_owned()));
-    Ok(())
 }
 
 /// The text of the record: the version, then each file after its SHA-256.
@@ -199,8 +165,8 @@ fn look(folder: &Path, named: &Path) -> Result<Option<String>> {
     if fs::read_dir(folder).map_err(unreadable)?.next().is_none() {
         return Ok(None);
     }
-    let record = match fs::read_to_string(folder.join(RECORD)) {
-        Ok(record) if record.starts_with(RECORD_BEGIN) => record,
+    let record = match read_record(&folder.join(RECORD)) {
+        Some(record) if record.starts_with(RECORD_BEGIN) => record,
         _ => {
             return refused(
                 format!("it holds something, and no {RECORD}, so it is not the SDK"),
@@ -221,6 +187,13 @@ fn look(folder: &Path, named: &Path) -> Result<Option<String>> {
         format!("it holds what `plugins sdk` didn't write: {}{more}", strange.join(", ")),
         "move that elsewhere; or, if you don't need it, remove the folder",
     )
+}
+
+/// The text of a record. None if there is none, or it is nothing that this command wrote: a link, a pipe, or large.
+fn read_record(path: &Path) -> Option<String> {
+    let file = fs::symlink_metadata(path).ok()?;
+    let is_a_record = file.is_file() && file.len() <= LARGEST_RECORD;
+    is_a_record.then(|| fs::read_to_string(path).ok()).flatten()
 }
 
 /// Adds to `strange` what is below `folder`, whose name begins with `prefix`, and isn't as the record says.
@@ -372,7 +345,8 @@ mod tests {
             .lines()
             .filter(|name| !made_by_cargo.contains(name) && !name.starts_with("tests/"))
             .collect();
-        assert_eq!(FILES.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>(), published);
+        let carried = FILES.iter().map(|(name, _)| *name).filter(|name| *name != ".gitattributes");
+        assert_eq!(carried.collect::<BTreeSet<_>>(), published);
         let bytes: usize = FILES.iter().map(|(_, text)| text.len()).sum();
         println!("the SDK: {} files, {} KB", FILES.len(), bytes / 1000);
     }

@@ -10,7 +10,7 @@ use crate::store::{Attempt, Failure, Job, State, Timestamp};
 
 /// An incident to be made a ticket of.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with an `incident`")]
 #[schema(examples(json!({"incident": incident_example(), "wait_ms": 5000})))]
 pub(super) struct Create {
     #[schema(value_type = IncidentSchema)]
