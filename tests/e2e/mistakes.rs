@@ -190,6 +190,22 @@ fn a_service_that_reads_a_wrong_config_anew_tells_all_mistakes_and_keeps_the_old
 }
 
 #[test]
+fn who_asks_the_service_is_told_all_that_keeps_a_backend_from_being_ready() {
+    let host = host(
+        "[queue]\npath = \"queue.db\"\n[backends.a]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n\
+         secret = { token = { env = \"NOT_SET_ANYWHERE\" } }\n\
+         information = { queue = \"NOC\", custom_fields_mapping = 5, custom_fields_set = 7 }\n\
+         [backends.a.template]\ntitle = \"{{ incident. }}\"\nbody = \"{{ a | nosuch }}\"\n",
+    );
+    let service = host.serve();
+    let backends: Value = service.get("/v1/backends").is(200).json();
+    let message = backends[0]["error"]["message"].as_str().unwrap_or_default();
+    for text in OF_A {
+        assert_eq!(message.matches(text).count(), 1, "{text:?} in {message:?}");
+    }
+}
+
+#[test]
 fn all_of_arguss_variables_that_are_wrong_are_told() {
     let host = host("");
     let mut bare = std::process::Command::new(host.command(&[]).get_program());
