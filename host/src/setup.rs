@@ -271,9 +271,8 @@ pub async fn backend(
         Ok(plugin) => return prepare(config, settings, catalog, plugin, missing, metrics).await,
         Err(cause) => cause.at(&format!("backend {}", settings.name)),
     };
-    let mut errors = Errors::default();
+    let mut errors = grants_refused(config, settings, catalog);
     errors.add(settings.pointing(BackendSetting::Plugin, cause));
-    errors.keep(grants_are_sound(config, settings, catalog));
     let owned = settings.clone();
     errors.keep(in_time(settings, move || Backend::check_without_plugin(&owned)).await);
     errors.or(None)
@@ -287,27 +286,22 @@ async fn prepare(
     missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
-    let mut errors = Errors::default();
-    errors.keep(grants_are_sound(config, settings, catalog));
-    // Where something is wrong, nothing is made.
-    let missing = if errors.is_empty() { missing } else { Missing::LeftOut };
+    let errors = grants_refused(config, settings, catalog);
     let (owned, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
     let sandbox = config.trust.sandbox;
-    let prepared =
-        in_time(settings, move || Backend::prepare(&owned, &plugin, sandbox, missing, &metrics))
-            .await;
-    let prepared = errors.keep(prepared);
-    errors.or(prepared)
+    let look = move || Backend::prepare(&owned, &plugin, sandbox, missing, &metrics, errors);
+    in_time(settings, look).await
 }
 
-/// # Errors
-/// The backend is granted what can't be granted. The error points to the setting.
-fn grants_are_sound(config: &Config, settings: &BackendConfig, catalog: &Catalog) -> Result<()> {
+/// What the backend is granted and can't be. The errors point to the setting.
+fn grants_refused(config: &Config, settings: &BackendConfig, catalog: &Catalog) -> Errors {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
-    grants::check(config, settings, directories).map_err(|error| {
-        settings
-            .pointing(BackendSetting::Permissions, error.at(&format!("backend {}", settings.name)))
-    })
+    let place = format!("backend {}", settings.name);
+    let mut errors = Errors::default();
+    errors.keep_as(grants::check(config, settings, directories), |error| {
+        settings.pointing(BackendSetting::Permissions, error.at(&place))
+    });
+    errors
 }
 
 /// What looking at a backend's settings gives. Checking them by the plugin's schemas is not to hold up anything but this
