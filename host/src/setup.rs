@@ -182,11 +182,11 @@ impl Setup {
     /// The settings of a backend are wrong that was ready in the older setup, or wasn't there. Then the
     /// older setup should stay in use.
     pub fn after(mut self, older: &Setup) -> Result<Setup> {
-        let (wrong, errors) = self.errors.into_iter().partition(|(name, error)| {
-            error.kind == Kind::Settings && older.backends.get(name).is_none_or(|old| old.is_ok())
+        let (wrong, errors): (Vec<_>, _) = self.errors.into_iter().partition(|(name, error)| {
+            error.each().any(|error| error.kind == Kind::Settings)
+                && older.backends.get(name).is_none_or(|old| old.is_ok())
         });
         self.errors = errors;
-        let wrong: Vec<(String, Error)> = wrong;
         let mut all = Errors::default();
         wrong.into_iter().for_each(|(_, error)| all.add(error));
         all.together()?;

@@ -206,6 +206,27 @@ fn who_asks_the_service_is_told_all_that_keeps_a_backend_from_being_ready() {
 }
 
 #[test]
+fn a_reload_is_refused_for_wrong_settings_whatever_else_is_wrong() {
+    let good = "[queue]\npath = \"queue.db\"\n[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\n\
+                secret = { token = \"hunter2\" }\n";
+    let host = host(good);
+    let service = host.serve();
+    // What comes first in the file would be no reason by itself.
+    let pin = format!("sha256 = \"{}\"\nsecret = {{ tokn", "0".repeat(64));
+    host.config(&good.replace("secret = { token", &pin));
+    host.logged("the changed config is refused, the old one stays", 1);
+    for text in ["is not the one that sha256 pins", "secret: token is missing"] {
+        host.logged(text, 1);
+    }
+    let backends: Value = service.get("/v1/backends").is(200).json();
+    assert_eq!(
+        (&backends[0]["name"], &backends[0]["error"]),
+        (&"c".into(), &Value::Null),
+        "{backends}"
+    );
+}
+
+#[test]
 fn all_of_arguss_variables_that_are_wrong_are_told() {
     let host = host("");
     let mut bare = std::process::Command::new(host.command(&[]).get_program());
