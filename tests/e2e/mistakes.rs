@@ -163,10 +163,31 @@ fn of_very_many_mistakes_the_first_twenty_are_shown_and_programs_get_all() {
 }
 
 #[test]
-fn a_mistake_about_which_plugins_may_be_loaded_keeps_them_from_being_loaded() {
-    let host = host(&ALL.replace("default_backend", "signatures = \"requir\"\ndefault_backend"));
-    let run = host.run(&["check"]).ended(3).says("did you mean \"require\"?");
-    assert!(!run.stderr.contains("backend a"), "{}", run.stderr);
+fn a_mistake_that_may_be_about_which_plugins_may_be_loaded_keeps_them_from_being_loaded() {
+    let host = host("");
+    host.add(&c_plugin("constructor_segfault"));
+    let backend = "[backends.a]\nplugin = \"crashes\"\nendpoint = \"https://x.org\"\n";
+    let check = |config: &str| host.config(config).run(&["check"]);
+    let loaded = "(SIGSEGV)";
+    // That is how it looks when it is loaded.
+    let run = check(&format!("{backend}[queue]\nretry_days = 0\n"));
+    assert!(run.stderr.contains(loaded), "{}", run.stderr);
+    for (before, after) in [
+        ("signatures = \"requir\"\n", ""),
+        ("signatuers = \"require\"\n", ""),
+        ("sigs = \"require\"\n", ""),
+        ("[serve]\nsignatures = \"require\"\n", ""),
+        ("[limits]\nsignatures = \"require\"\n", ""),
+        ("[limit]\nsignatures = \"require\"\n", ""),
+        ("", "signatures = \"require\"\n"),
+        ("", "concurrency = 0\n[backends.a.information]\nsignatures = \"require\"\n"),
+        ("", "[backends.a.permissions]\nsignatures = \"require\"\n"),
+    ] {
+        let config = format!("{before}{backend}{after}");
+        let run = check(&config);
+        assert!(!run.stderr.contains(loaded), "{config}\n{}", run.stderr);
+        assert!(!run.stderr.contains("backend a"), "{config}\n{}", run.stderr);
+    }
 }
 
 #[test]
