@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Sources {
     pub config: Option<PathBuf>,
     /// Plugin directories; they come first in the search path.
     pub plugin_dirs: Vec<PathBuf>,
+    /// Where the service is to listen, whatever the config says.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The config, the plugins that were found, and the backends that were made of both.
@@ -80,13 +83,15 @@ impl Sources {
     /// All that is wrong with the config.
     pub async fn config(&self, which: Which<'_>) -> Result<Config> {
         let mut draft = Draft::load(self.config.as_deref())?;
+        let serve = &mut draft.config.serve;
+        serve.listen = self.listen.unwrap_or(serve.listen);
         if draft.is_whole() {
             return draft.whole();
         }
         let mut errors = Vec::new();
         if matches!(which, Which::All) {
-            let tokens = &draft.config.serve.tokens;
-            errors.extend(tokens.iter().filter_map(|token| token.digest().err()));
+            let serve = &draft.config.serve;
+            errors.extend(serve.digests(serve.listen).err());
             errors.extend(draft.config.argus.iter().filter_map(|argus| argus.token().err()));
         }
         if draft.plugins_are_known {

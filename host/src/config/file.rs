@@ -14,7 +14,7 @@ use super::backends::{BackendConfig, RawBackend};
 use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
 use super::secret::{closing, readable_by_all};
-use super::serve::{RawServe, ServeConfig};
+use super::serve::{RawServe, ServeConfig, TokenConfig};
 use super::settings::{Config, Draft};
 use super::source::{Source, Spanned};
 use super::trust::{self, RawKey};
@@ -101,6 +101,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
     let mut errors = Errors::default();
     let mut trust_is_known = !mistakes.iter().any(trust::is_open_after);
     let lacks_backends = mistakes.iter().any(|mistake| mistake.hides("backends"));
+    let lacks_tokens = mistakes.iter().any(|mistake| {
+        mistake.hides("serve") || mistake.path.len() == 2 && mistake.path[0] == "serve"
+    });
     mistakes.into_iter().for_each(|mistake| errors.add(source.explained(mistake)));
     // Relative file names count from the config file's directory.
     let base = path.parent().unwrap_or(Path::new(""));
@@ -126,7 +129,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         pins: trust::pins(backends.values()),
         sandbox: raw.sandbox,
     };
-    let argus = raw.argus.and_then(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let mut serve = ServeConfig::read(&source, base, raw.serve, &mut errors);
+    if lacks_tokens {
+        // This isn't to be taken for a service without any.
+        serve.tokens.push(TokenConfig::unreadable(String::new(), &source));
+    }
     let config = Config {
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
@@ -134,7 +142,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         trust,
         max_incident_bytes: limits.max_incident_bytes,
         workers: WorkerLimits::from(&raw.limits),
-        serve: ServeConfig::read(&source, base, raw.serve, &mut errors),
+        serve,
         queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
