@@ -322,6 +322,7 @@ mod tests {
             url: Url::parse("https://api.example.org/").unwrap(),
             frontend_url: Url::parse(frontend).unwrap(),
             token: crate::config::SecretSource { value: "t".into(), base: Default::default() },
+            place: None,
             filter: String::new(),
             interval: TIME,
             backend: None,

@@ -164,6 +164,15 @@ impl Errors {
         made.map_err(|error| self.add(error)).ok()
     }
 
+    /// As [`Errors::keep`]. Each error is added as what `told` makes of it.
+    pub(crate) fn keep_as<T>(
+        &mut self,
+        made: Result<T>,
+        told: impl Fn(Error) -> Error,
+    ) -> Option<T> {
+        made.map_err(|error| self.0.extend(error.apart().map(told))).ok()
+    }
+
     /// Leaves out the errors of which this is not true.
     pub(crate) fn retain(&mut self, is_kept: impl FnMut(&Error) -> bool) {
         self.0.retain(is_kept);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Sources {
     pub config: Option<PathBuf>,
     /// Plugin directories; they come first in the search path.
     pub plugin_dirs: Vec<PathBuf>,
+    /// Where the service is to listen, whatever the config says.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The config, the plugins that were found, and the backends that were made of both.
@@ -80,13 +83,15 @@ impl Sources {
     /// All that is wrong with the config.
     pub async fn config(&self, which: Which<'_>) -> Result<Config> {
         let mut draft = Draft::load(self.config.as_deref())?;
+        let serve = &mut draft.config.serve;
+        serve.listen = self.listen.unwrap_or(serve.listen);
         if draft.is_whole() {
             return draft.whole();
         }
         let mut errors = Vec::new();
         if matches!(which, Which::All) {
-            let tokens = &draft.config.serve.tokens;
-            errors.extend(tokens.iter().filter_map(|token| token.digest().err()));
+            let serve = &draft.config.serve;
+            errors.extend(serve.digests(serve.listen).err());
             errors.extend(draft.config.argus.iter().filter_map(|argus| argus.token().err()));
         }
         if draft.plugins_are_known {
@@ -182,11 +187,11 @@ impl Setup {
     /// The settings of a backend are wrong that was ready in the older setup, or wasn't there. Then the
     /// older setup should stay in use.
     pub fn after(mut self, older: &Setup) -> Result<Setup> {
-        let (wrong, errors) = self.errors.into_iter().partition(|(name, error)| {
-            error.kind == Kind::Settings && older.backends.get(name).is_none_or(|old| old.is_ok())
+        let (wrong, errors): (Vec<_>, _) = self.errors.into_iter().partition(|(name, error)| {
+            error.each().any(|error| error.kind == Kind::Settings)
+                && older.backends.get(name).is_none_or(|old| old.is_ok())
         });
         self.errors = errors;
-        let wrong: Vec<(String, Error)> = wrong;
         let mut all = Errors::default();
         wrong.into_iter().for_each(|(_, error)| all.add(error));
         all.together()?;
@@ -271,9 +276,8 @@ pub async fn backend(
         Ok(plugin) => return prepare(config, settings, catalog, plugin, missing, metrics).await,
         Err(cause) => cause.at(&format!("backend {}", settings.name)),
     };
-    let mut errors = Errors::default();
+    let mut errors = grants_refused(config, settings, catalog);
     errors.add(settings.pointing(BackendSetting::Plugin, cause));
-    errors.keep(grants_are_sound(config, settings, catalog));
     let owned = settings.clone();
     errors.keep(in_time(settings, move || Backend::check_without_plugin(&owned)).await);
     errors.or(None)
@@ -287,27 +291,22 @@ async fn prepare(
     missing: Missing,
     metrics: &Arc<Metrics>,
 ) -> Result<Backend> {
-    let mut errors = Errors::default();
-    errors.keep(grants_are_sound(config, settings, catalog));
-    // Where something is wrong, nothing is made.
-    let missing = if errors.is_empty() { missing } else { Missing::LeftOut };
+    let errors = grants_refused(config, settings, catalog);
     let (owned, plugin, metrics) = (settings.clone(), plugin.clone(), Arc::clone(metrics));
     let sandbox = config.trust.sandbox;
-    let prepared =
-        in_time(settings, move || Backend::prepare(&owned, &plugin, sandbox, missing, &metrics))
-            .await;
-    let prepared = errors.keep(prepared);
-    errors.or(prepared)
+    let look = move || Backend::prepare(&owned, &plugin, sandbox, missing, &metrics, errors);
+    in_time(settings, look).await
 }
 
-/// # Errors
-/// The backend is granted what can't be granted. The error points to the setting.
-fn grants_are_sound(config: &Config, settings: &BackendConfig, catalog: &Catalog) -> Result<()> {
+/// What the backend is granted and can't be. The errors point to the setting.
+fn grants_refused(config: &Config, settings: &BackendConfig, catalog: &Catalog) -> Errors {
     let directories = catalog.directories.iter().map(|plugins| plugins.directory.as_path());
-    grants::check(config, settings, directories).map_err(|error| {
-        settings
-            .pointing(BackendSetting::Permissions, error.at(&format!("backend {}", settings.name)))
-    })
+    let place = format!("backend {}", settings.name);
+    let mut errors = Errors::default();
+    errors.keep_as(grants::check(config, settings, directories), |error| {
+        settings.pointing(BackendSetting::Permissions, error.at(&place))
+    });
+    errors
 }
 
 /// What looking at a backend's settings gives. Checking them by the plugin's schemas is not to hold up anything but this

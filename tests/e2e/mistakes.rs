@@ -146,11 +146,66 @@ fn tokens_that_cannot_be_read_are_told_with_the_rest() {
 }
 
 #[test]
-fn where_the_pin_of_a_library_cannot_be_read_nothing_is_said_of_the_library() {
-    let wrong = "[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\nsha256 = \"0\"\n\
-                 secret = {}\n";
-    let host = host(&format!("signatures = \"require\"\n{wrong}"));
-    told(&host.run(&["check"]).ended(3), &[&["sha256 is not a SHA-256"]]);
+fn all_tokens_are_told_and_where_none_would_be_needed_to_ask() {
+    let twice = "[serve.tokens.a]\ntoken = \"hunter2\"\nscopes = [\"read\"]\n\
+                 [serve.tokens.b]\ntoken = \"hunter2\"\nscopes = [\"read\"]\n";
+    let same = "serve.tokens.b is the same token as serve.tokens.a";
+    let unset = "serve.tokens.argus.token: the environment variable NOT_SET_EITHER is not set";
+    // The file alone is wrong, or nothing of it, or the tokens with it.
+    let wrong = "default_backend = \"nowhere\"\n";
+    let host = host(&format!("{wrong}{twice}{OF_TOKENS}"));
+    for command in ["check", "serve"] {
+        let run = host.run(&[command]).ended(3).says(OF_FILE[0]).says(same);
+        assert!(!run.says(unset).says("argus.token: the file").stderr.contains("hunter2"));
+    }
+    let backend = "[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\n\
+                   secret = { token = \"t\" }\n";
+    host.config(&format!("{twice}{OF_TOKENS}{backend}"));
+    told(&host.run(&["serve"]).ended(3), &[&[same, unset]]);
+    let check = host.run(&["check", "--offline"]).ended(3);
+    for text in [same, unset] {
+        assert!(check.stdout.contains(text), "{check:?}");
+    }
+    let open = "listening on 0.0.0.0:1 without tokens would let everybody make tickets";
+    host.config(&format!("{wrong}[serve]\nlisten = \"0.0.0.0:1\"\n"));
+    for command in ["check", "serve"] {
+        host.run(&[command]).ended(3).says(OF_FILE[0]).says(open);
+    }
+    // What the command line says goes before what the config says.
+    let run = host.run(&["serve", "--listen", "127.0.0.1:1"]).ended(3).says(OF_FILE[0]);
+    assert!(!run.stderr.contains("without tokens"), "{}", run.stderr);
+    host.config(wrong);
+    host.run(&["serve", "--listen", "0.0.0.0:1"]).ended(3).says(OF_FILE[0]).says(open);
+}
+
+#[test]
+fn nothing_is_told_that_only_follows_from_a_mistake() {
+    let backend = "[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\n";
+    let argus = "[argus]\nurl = \"https://argus.example.org\"\n";
+    let signed = format!("signatures = \"require\"\n{backend}secret = {{}}\n");
+    let host = host("");
+    for (config, all) in [
+        (format!("{signed}sha256 = \"0\"\n"), &["sha256 is not a SHA-256"][..]),
+        (format!("{signed}sha256 = 5\n"), &["`sha256` must be a text in quotes"]),
+        (format!("{signed}sha265 = \"0\"\n"), &["`sha265`; did you mean `sha256`?"]),
+        (argus.to_owned(), &["`token` is missing"]),
+        (format!("{argus}tokn = \"hunter2\"\n"), &["`tokn`; did you mean `token`?"]),
+        (
+            format!("{argus}token = {{}}\ninterval_seconds = 0\n"),
+            &["argus.token must be", "`interval_seconds` must be"],
+        ),
+        (
+            format!("default_backend = \"c\"\n{}", backend.replace("backends", "backend")),
+            &["`backend`; did you mean"],
+        ),
+        (
+            "[serve]\nlisten = \"0.0.0.0:1\"\n[serve.token.a]\ntoken = \"hunter2\"\n".to_owned(),
+            &["`token`; did you mean `tokens`?"],
+        ),
+    ] {
+        host.config(&config);
+        told(&host.run(&["check"]).ended(3), &[all]);
+    }
 }
 
 #[test]
@@ -163,10 +218,31 @@ fn of_very_many_mistakes_the_first_twenty_are_shown_and_programs_get_all() {
 }
 
 #[test]
-fn a_mistake_about_which_plugins_may_be_loaded_keeps_them_from_being_loaded() {
-    let host = host(&ALL.replace("default_backend", "signatures = \"requir\"\ndefault_backend"));
-    let run = host.run(&["check"]).ended(3).says("did you mean \"require\"?");
-    assert!(!run.stderr.contains("backend a"), "{}", run.stderr);
+fn a_mistake_that_may_be_about_which_plugins_may_be_loaded_keeps_them_from_being_loaded() {
+    let host = host("");
+    host.add(&c_plugin("constructor_segfault"));
+    let backend = "[backends.a]\nplugin = \"crashes\"\nendpoint = \"https://x.org\"\n";
+    let check = |config: &str| host.config(config).run(&["check"]);
+    let loaded = "(SIGSEGV)";
+    // That is how it looks when it is loaded.
+    let run = check(&format!("{backend}[queue]\nretry_days = 0\n"));
+    assert!(run.stderr.contains(loaded), "{}", run.stderr);
+    for (before, after) in [
+        ("signatures = \"requir\"\n", ""),
+        ("signatuers = \"require\"\n", ""),
+        ("sigs = \"require\"\n", ""),
+        ("[serve]\nsignatures = \"require\"\n", ""),
+        ("[limits]\nsignatures = \"require\"\n", ""),
+        ("[limit]\nsignatures = \"require\"\n", ""),
+        ("", "signatures = \"require\"\n"),
+        ("", "concurrency = 0\n[backends.a.information]\nsignatures = \"require\"\n"),
+        ("", "[backends.a.permissions]\nsignatures = \"require\"\n"),
+    ] {
+        let config = format!("{before}{backend}{after}");
+        let run = check(&config);
+        assert!(!run.stderr.contains(loaded), "{config}\n{}", run.stderr);
+        assert!(!run.stderr.contains("backend a"), "{config}\n{}", run.stderr);
+    }
 }
 
 #[test]
@@ -187,6 +263,47 @@ fn a_service_that_reads_a_wrong_config_anew_tells_all_mistakes_and_keeps_the_old
     let backends: Value = service.get("/v1/backends").is(200).json();
     assert_eq!(backends[0]["name"], "c", "{backends}");
     assert!(!host.log().contains("hunter2"), "{}", host.log());
+}
+
+#[test]
+fn a_reload_is_refused_for_wrong_settings_whatever_else_is_wrong_and_all_of_it_is_told() {
+    let good = "[queue]\npath = \"queue.db\"\n[backends.c]\nplugin = \"webhook\"\nendpoint = \"https://x.org\"\n\
+                secret = { token = \"hunter2\" }\n";
+    let host = host(good);
+    let service = host.serve();
+    // What comes first in the file would be no reason by itself.
+    let pin = format!("sha256 = \"{}\"\nsecret = {{ tokn", "0".repeat(64));
+    let tokens =
+        "[serve.tokens.argus]\ntoken = { env = \"NOT_SET_EITHER\" }\nscopes = [\"read\"]\n";
+    host.config(&format!("{}{tokens}", good.replace("secret = { token", &pin)));
+    host.logged("the changed config is refused, the old one stays", 1);
+    for text in
+        ["is not the one that sha256 pins", "secret: token is missing", "NOT_SET_EITHER is not set"]
+    {
+        host.logged(text, 1);
+    }
+    let backends: Value = service.get("/v1/backends").is(200).json();
+    assert_eq!(
+        (&backends[0]["name"], &backends[0]["error"]),
+        (&"c".into(), &Value::Null),
+        "{backends}"
+    );
+}
+
+#[test]
+fn who_asks_the_service_is_told_all_that_keeps_a_backend_from_being_ready() {
+    let host = host(
+        "[queue]\npath = \"queue.db\"\n[backends.a]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n\
+         secret = { token = { env = \"NOT_SET_ANYWHERE\" } }\n\
+         information = { queue = \"NOC\", custom_fields_mapping = 5, custom_fields_set = 7 }\n\
+         [backends.a.template]\ntitle = \"{{ incident. }}\"\nbody = \"{{ a | nosuch }}\"\n",
+    );
+    let service = host.serve();
+    let backends: Value = service.get("/v1/backends").is(200).json();
+    let message = backends[0]["error"]["message"].as_str().unwrap_or_default();
+    for text in OF_A {
+        assert_eq!(message.matches(text).count(), 1, "{text:?} in {message:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::message::Manifest;
 
 use super::call::{LogAllowance, Services};
-use super::gateway::{Fence, Gateway, Route};
+use super::gateway::{self, Fence, Gateway, Route};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
 use super::template::{Templates, Unusable};
@@ -27,37 +27,30 @@ use crate::worker::{Confinement, Denials, Missing};
 /// Bytes of a file of certificates that are compared to see whether it has changed.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
-/// What a backend is made of beside its plugin, as far as nothing is wrong with it.
-struct Parts {
-    secret: Option<Resolved>,
-    templates: Option<Templates>,
-    gateway: Option<Gateway>,
-}
-
 impl Backend {
     /// Checks a backend's settings, for example against its plugin's schemas. No worker is started yet. `missing` says
-    /// what becomes of directories that the plugin is granted and that aren't there.
+    /// what becomes of directories that the plugin is granted and that aren't there. `errors` is what is known to be
+    /// wrong with the settings already: then none is made.
     ///
     /// # Errors
     /// Names all settings that can't be used, and shows their lines in the config.
-    pub fn prepare(
+    pub(crate) fn prepare(
         config: &BackendConfig,
         plugin: &Plugin,
         sandbox: Policy,
         missing: Missing,
         metrics: &Arc<Metrics>,
+        mut errors: Errors,
     ) -> Result<Backend> {
         let manifest = plugin.manifest.clone();
         let label = format!("backend {} ({})", config.name, manifest.name);
-        let mut errors = Errors::default();
-        let Parts { secret, templates, gateway } =
-            parts(config, &label, &manifest.name, metrics, &mut errors);
         let pointing = |setting, error| pointing(config, &label, setting, error);
-        fits(config, &manifest, secret.as_ref(), |setting, error| {
-            errors.add(pointing(setting, error));
-        });
+        let (secret, templates) = parts(config, &label, &mut errors);
+        fits(config, &label, &manifest, secret.as_ref(), &mut errors);
+        let gateway = gateway(config, &manifest.name, metrics);
+        let gateway = errors.keep_as(gateway, |error| pointing(BackendSetting::CaFile, error));
         let vouched = vouched_for(config, plugin);
-        errors.keep(vouched.map_err(|error| pointing(BackendSetting::Sha256, error)));
+        errors.keep_as(vouched, |error| pointing(BackendSetting::Sha256, error));
         // Where something is wrong, nothing is made.
         let missing = if errors.is_empty() { missing } else { Missing::LeftOut };
         let confinement = match config.isolation {
@@ -65,7 +58,7 @@ impl Backend {
             Isolation::InProcess => Ok(Confinement::nothing(sandbox)),
         };
         let confinement =
-            errors.keep(confinement.map_err(|error| pointing(BackendSetting::Permissions, error)));
+            errors.keep_as(confinement, |error| pointing(BackendSetting::Permissions, error));
         let parts = secret.zip(templates).zip(gateway.zip(confinement));
         let ((secret, templates), (gateway, confinement)) = errors.or(parts)?;
         let confinement = match config.isolation {
@@ -105,10 +98,18 @@ impl Backend {
         })
     }
 
-    /// As [`Backend::prepare`], of a backend whose plugin isn't there, as far as that can be told.
+    /// Checks the settings of a backend whose plugin isn't there, as far as that can be done.
+    ///
+    /// # Errors
+    /// As [`Backend::prepare`].
     pub fn check_without_plugin(config: &BackendConfig) -> Result<()> {
+        let label = format!("backend {}", config.name);
         let mut errors = Errors::default();
-        parts(config, &format!("backend {}", config.name), "", &Arc::default(), &mut errors);
+        parts(config, &label, &mut errors);
+        if let Some(file) = &config.ca_file {
+            let read = gateway::authorities(file);
+            errors.keep_as(read, |error| pointing(config, &label, BackendSetting::CaFile, error));
+        }
         errors.together()
     }
 }
@@ -118,48 +119,40 @@ fn pointing(config: &BackendConfig, label: &str, setting: BackendSetting, error:
     config.pointing(setting, error.at(label))
 }
 
-/// Reads what a backend is made of beside its plugin, which is called `plugin`. What is wrong is added to `errors`.
+/// Reads what a backend is made of, whatever its plugin. What is wrong is added to `errors`.
 fn parts(
     config: &BackendConfig,
     label: &str,
-    plugin: &str,
-    metrics: &Arc<Metrics>,
     errors: &mut Errors,
-) -> Parts {
-    let pointing = |setting, error| pointing(config, label, setting, error);
-    let secret = config.secret.resolve("secret");
-    let secret = errors.keep(secret.map_err(|error| pointing(BackendSetting::Secret, error)));
-    let gateway = gateway(config, plugin, metrics);
-    let gateway = errors.keep(gateway.map_err(|error| pointing(BackendSetting::CaFile, error)));
+) -> (Option<Resolved>, Option<Templates>) {
+    let secret = errors.keep_as(config.secret.resolve("secret"), |error| {
+        pointing(config, label, BackendSetting::Secret, error)
+    });
     let templates = Templates::new(config.title.as_deref(), config.body.as_deref());
     let templates = templates.map_err(|all| {
         for Unusable { setting, line, error } in all {
             errors.add(config.pointing_at_line(setting, line, error.at(label)));
         }
     });
-    Parts { secret, templates: templates.ok(), gateway }
+    (secret, templates.ok())
 }
 
-/// Checks secret, if it could be read, and information against the plugin's schemas, and tells what is wrong with which
-/// setting.
+/// Checks secret, if it could be read, and information against the plugin's schemas. What is wrong is added to
+/// `errors`.
 fn fits(
     config: &BackendConfig,
+    label: &str,
     manifest: &Manifest,
     secret: Option<&Resolved>,
-    mut refused: impl FnMut(BackendSetting, Error),
+    errors: &mut Errors,
 ) {
-    let mut all = Vec::new();
     if let Some(Resolved { value, .. }) = secret {
         let checked = schema::validate("secret", &manifest.secret_schema, value, true);
-        all.push((BackendSetting::Secret, checked));
+        errors.keep_as(checked, |error| pointing(config, label, BackendSetting::Secret, error));
     }
     let (schema, value) = (&manifest.information_schema, &config.information);
     let checked = schema::validate("information", schema, value, false);
-    all.push((BackendSetting::Information, checked));
-    for (setting, checked) in all {
-        let error = checked.err().into_iter();
-        error.flat_map(Error::apart).for_each(|error| refused(setting, error));
-    }
+    errors.keep_as(checked, |error| pointing(config, label, BackendSetting::Information, error));
 }
 
 /// What a backend is compared by with one that was made later.

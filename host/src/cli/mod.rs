@@ -259,7 +259,8 @@ impl Arguments {
     }
 
     fn sources(&self) -> Sources {
-        Sources { config: self.config.clone(), plugin_dirs: self.plugin_dirs.clone() }
+        let (config, plugin_dirs) = (self.config.clone(), self.plugin_dirs.clone());
+        Sources { config, plugin_dirs, listen: None }
     }
 
     async fn discover(&self, config: Option<&Config>) -> Catalog {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::log::{Format, Layout};
 use super::output::{print, print_json};
 use crate::error::Result;
+use crate::setup::Sources;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +35,8 @@ impl Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
-    crate::serve::run(program.sources(), arguments.listen, |address| {
+    let sources = Sources { listen: arguments.listen, ..program.sources() };
+    crate::serve::run(sources, |address| {
         // The service is no answer to anybody who waits: it goes on where nobody reads this.
         let url = format!("http://{address}");
         let said = if program.json {

@@ -10,7 +10,7 @@ use url::Url;
 use super::bounds::{Bounded, Seconds};
 use super::json::json;
 use super::secret::{self, SecretSource};
-use super::source::{Source, Spanned};
+use super::source::{Place, Source, Spanned};
 use super::urls;
 use crate::error::{Errors, Result};
 use crate::origin::Origin;
@@ -25,6 +25,8 @@ pub struct ArgusConfig {
     /// The base URL of its pages: what Argus itself calls FRONTEND_URL.
     pub frontend_url: Url,
     pub token: SecretSource,
+    /// Where the token stands in the config file, if it came from one.
+    pub(crate) place: Option<Place>,
     /// Which incidents get tickets, as query parameters of Argus's API.
     pub filter: String,
     /// How often Argus is asked.
@@ -54,7 +56,7 @@ pub(super) struct RawArgus {
     /// The token of an Argus user. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }`
     /// from a file.
     #[schemars(schema_with = "secret::text_schema")]
-    token: toml::Value,
+    token: Spanned<toml::Value>,
     /// Which incidents get tickets, as query parameters of Argus's API. Without this setting all that are open do.
     #[serde(default)]
     filter: String,
@@ -66,26 +68,27 @@ pub(super) struct RawArgus {
 }
 
 impl ArgusConfig {
-    /// A setting that can't be used is added to `errors`, with where it stands. None if there is one.
+    /// A setting that can't be used is added to `errors`, with where it stands.
     pub(super) fn read(
         source: &Source,
         base: &Path,
         raw: RawArgus,
         errors: &mut Errors,
-    ) -> Option<ArgusConfig> {
+    ) -> ArgusConfig {
         let url = errors.keep(source.read(&raw.url, |text| urls::endpoint("argus.url", text)));
         let frontend_url = errors.keep(source.read_if_given(raw.frontend_url.as_ref(), |text| {
             urls::endpoint("argus.frontend_url", text)
         }));
-        let (url, frontend_url) = (with_slash(url?), frontend_url?);
-        Some(ArgusConfig {
-            frontend_url: frontend_url.unwrap_or_else(|| url.clone()),
+        let url = with_slash(url.unwrap_or_else(urls::nowhere));
+        ArgusConfig {
+            frontend_url: frontend_url.flatten().unwrap_or_else(|| url.clone()),
             url,
-            token: SecretSource { value: json(raw.token), base: base.to_owned() },
+            place: Some(Place::new(source, raw.token.span())),
+            token: SecretSource { value: json(raw.token.into_inner()), base: base.to_owned() },
             filter: raw.filter.trim_start_matches(['?', '&']).to_owned(),
             interval: raw.interval_seconds.value(),
             backend: raw.backend.map(Spanned::into_inner),
-        })
+        }
     }
 
     /// What is odd about it though it can be used, if anything is.
@@ -99,7 +102,11 @@ impl ArgusConfig {
     /// # Errors
     /// A settings error: its file or variable can't be read, or it is empty.
     pub fn token(&self) -> Result<String> {
-        self.token.text("argus.token")
+        let token = self.token.text("argus.token");
+        token.map_err(|error| match &self.place {
+            Some(place) => place.pointing(error),
+            None => error,
+        })
     }
 }
 

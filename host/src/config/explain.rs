@@ -21,13 +21,22 @@ pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 /// One thing that is wrong in a file.
 #[derive(Debug)]
 pub(super) struct Mistake {
-    /// The setting or table at the top of the file in which it is.
-    pub below: String,
+    /// The names that lead to it, from the top of the file on; its own is the last. None leads to the file itself.
+    pub path: Vec<String>,
+    /// Whether it has settings that aren't read, of which it isn't known what they are.
+    pub hides_settings: bool,
     /// What to point at.
     pub span: Range<usize>,
     pub message: String,
     /// What to do.
     pub help: String,
+}
+
+impl Mistake {
+    /// Whether something isn't read because of this that may belong to this table at the top of the file.
+    pub(super) fn hides(&self, table: &str) -> bool {
+        matches!(self.path.as_slice(), [name] if name == table || self.hides_settings)
+    }
 }
 
 /// All that is wrong in a file of that shape. It is taken out of the file, and where something must stand, a value that
@@ -37,7 +46,7 @@ pub(super) fn mistakes(
     shape: &Shape,
     hidden: &[Range<usize>],
 ) -> Vec<Mistake> {
-    let mut reader = Reader { file: shape, hidden, below: String::new(), mistakes: Vec::new() };
+    let mut reader = Reader { file: shape, hidden, path: Vec::new(), mistakes: Vec::new() };
     reader.table(file.span(), shape, file.get_mut());
     reader.mistakes
 }
@@ -70,7 +79,8 @@ fn stand_in_of<'a>(setting: &Setting) -> (Spanned<DeString<'a>>, Spanned<DeValue
 struct Reader<'a> {
     file: &'a Shape,
     hidden: &'a [Range<usize>],
-    below: String,
+    /// The names that lead to what is looked at.
+    path: Vec<String>,
     mistakes: Vec<Mistake>,
 }
 
@@ -79,7 +89,7 @@ impl Reader<'_> {
         self.unknown_ones(shape, members);
         for setting in shape.settings() {
             let name = setting.name.as_str();
-            self.enters(shape, name);
+            self.path.push(name.to_owned());
             match members.get_mut(name) {
                 Some(value) => {
                     let fits = self.value(&format!("`{name}`"), &setting.shape, value);
@@ -95,13 +105,7 @@ impl Reader<'_> {
                 }
                 None => {}
             }
-        }
-    }
-
-    /// Notes that what is looked at next is a member of that name in a table of that shape.
-    fn enters(&mut self, shape: &Shape, name: &str) {
-        if std::ptr::eq(shape, self.file) {
-            name.clone_into(&mut self.below);
+            self.path.pop();
         }
     }
 
@@ -113,9 +117,9 @@ impl Reader<'_> {
         for key in unknown {
             let own: &str = key.get_ref();
             let value = members.remove(own);
-            let guess = guess::setting(own, shape.settings());
-            self.enters(shape, guess.map_or(own, |guess| &guess.name));
-            let meant = self.unknown(shape.settings(), &key);
+            self.path.push(own.to_owned());
+            let meant = self.unknown(shape.settings(), &key, value.as_ref());
+            self.path.pop();
             let Some(meant) = meant.filter(|meant| !members.contains_key(meant.name.as_str()))
             else {
                 continue;
@@ -137,10 +141,14 @@ impl Reader<'_> {
             (Kind::Table(_), DeValue::Table(members)) => self.table(span, shape, members),
             (Kind::Named(each), DeValue::Table(members)) => {
                 let subject = format!("each of {subject}");
-                for (_, member) in members.iter_mut() {
+                for (name, member) in members.iter_mut() {
+                    self.path.push(name.get_ref().clone().into_owned());
                     if !self.value(&subject, each, member) {
                         *member = stand_in(each);
+                        // What was written there may be a setting that belongs elsewhere.
+                        self.last().hides_settings = true;
                     }
+                    self.path.pop();
                 }
             }
             (Kind::List(each), DeValue::Array(items)) => {
@@ -152,6 +160,7 @@ impl Reader<'_> {
             (kind, leaf) if !fits(kind, leaf) => {
                 let message = format!("{subject} {}", self.refusal(kind, value));
                 self.add(span, message, shape.about.clone());
+                self.last().hides_settings = has_settings(value.get_ref());
                 return false;
             }
             _ => {}
@@ -187,19 +196,24 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds the mistake of a name that isn't one of these settings'. Gives the setting that seems to be meant.
+    /// Adds the mistake of a name that isn't one of these settings', and of what is written there. Gives the setting
+    /// that seems to be meant.
     fn unknown<'a>(
         &mut self,
         settings: &'a [Setting],
         key: &Spanned<DeString<'_>>,
+        value: Option<&Spanned<DeValue<'_>>>,
     ) -> Option<&'a Setting> {
         let name: &str = key.get_ref();
+        let guess = guess::setting(name, settings);
+        let hides_settings =
+            guess.is_none() || value.is_some_and(|value| has_settings(value.get_ref()));
         if !self.is_shown(&key.span()) {
             let message = "unknown setting, whose name is not shown, since it may hold a secret";
             self.add(key.span(), message.into(), there_are(settings));
+            self.last().hides_settings = true;
             return None;
         }
-        let guess = guess::setting(name, settings);
         let (message, help) = match (guess, self.homes(name)) {
             (Some(guess), home) => {
                 let message = format!("unknown setting `{name}`; did you mean `{}`?", guess.name);
@@ -210,6 +224,7 @@ impl Reader<'_> {
             (None, None) => (format!("unknown setting `{name}`"), there_are(settings)),
         };
         self.add(key.span(), message, help);
+        self.last().hides_settings = hides_settings;
         guess
     }
 
@@ -231,13 +246,31 @@ impl Reader<'_> {
     }
 
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
-        self.mistakes.push(Mistake { below: self.below.clone(), span, message, help });
+        let path = self.path.clone();
+        self.mistakes.push(Mistake { path, hides_settings: false, span, message, help });
+    }
+
+    /// The mistake that was added last.
+    fn last(&mut self) -> &mut Mistake {
+        self.mistakes.last_mut().expect("a mistake was added")
     }
 }
 
 /// Whether a setting whose value is wrong is looked at again, later, as if it were there.
+///
+/// A pin is one of these: without it, another library could seem to be meant.
 fn has_stand_in(setting: &Setting) -> bool {
-    setting.required || matches!(setting.shape.kind, Kind::Table(_) | Kind::Plugins)
+    let is_table = matches!(setting.shape.kind, Kind::Table(_) | Kind::Plugins);
+    setting.required || is_table || setting.name == "sha256"
+}
+
+/// Whether a value that isn't read has settings of its own.
+fn has_settings(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Table(members) => !members.is_empty(),
+        DeValue::Array(items) => items.iter().any(|item| has_settings(item.get_ref())),
+        _ => false,
+    }
 }
 
 /// Whether a value that is no table with settings of its own, and no list of values, is of that kind.
@@ -587,6 +620,18 @@ mod tests {
                 format!("{BACKEND}secrt = {{ key = \"x\" }}\ninformatoin = 1\n"),
                 &["`secrt`; did you mean", "`informatoin`; did you mean"],
             ),
+            // Backends that aren't read may be those that are named.
+            ("default_backend = \"a\"\nbackends = 1\n".to_owned(), &["`backends` must be"]),
+            (
+                format!("default_backend = \"a\"\n[[backends]]\nplugin = \"x\"\n{ARGUS}backend = \"a\"\n"),
+                &["`backends` must be"],
+            ),
+            (
+                "default_backend = \"a\"\n[backend.a]\nplugin = \"x\"\n[backends.b]\n".to_owned(),
+                &["`backend`; did you", "`endpoint` is missing", "`plugin` is missing"],
+            ),
+            (format!("default_backend = \"a\"\n[b.a]\nplugin = \"x\"\n{ARGUS}backend = \"a\"\n"), &["`b`"]),
+            ("default_backend = \"a\"\n[queue]\nx = 1\n".to_owned(), &["default_backend names", "`x`"]),
             ("serve.tokens.a = {}\n".to_owned(), &["`scopes` is missing"]),
             ("serve.tokens.a = 1\ntrusted_keys.k = 1\nargus = 1\n".to_owned(), &["each of", "each of", "`argus`"]),
             // What is not TOML is one mistake.

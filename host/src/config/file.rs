@@ -14,16 +14,13 @@ use super::backends::{BackendConfig, RawBackend};
 use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
 use super::secret::{closing, readable_by_all};
-use super::serve::{RawServe, ServeConfig};
+use super::serve::{RawServe, ServeConfig, TokenConfig};
 use super::settings::{Config, Draft};
 use super::source::{Source, Spanned};
 use super::trust::{self, RawKey};
 use super::urls::quoted;
 use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::{Signatures, Trust};
-
-/// The settings that say which libraries may be loaded.
-const TRUST: [&str; 4] = ["signatures", "sandbox", "trusted_keys", "plugin_dirs"];
 
 /// Which ticket systems there are, how tickets are made there, and how `serve` works.
 ///
@@ -102,8 +99,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
     let source = Source::new(path, text)?;
     let (raw, mistakes) = source.deserialize::<RawConfig>(text)?;
     let mut errors = Errors::default();
-    let mut trust_is_known =
-        !mistakes.iter().any(|mistake| TRUST.contains(&mistake.below.as_str()));
+    let mut trust_is_known = !mistakes.iter().any(trust::is_open_after);
+    let lacks_backends = mistakes.iter().any(|mistake| mistake.hides("backends"));
+    let lacks_tokens = mistakes.iter().any(|mistake| {
+        mistake.hides("serve") || mistake.path.len() == 2 && mistake.path[0] == "serve"
+    });
     mistakes.into_iter().for_each(|mistake| errors.add(source.explained(mistake)));
     // Relative file names count from the config file's directory.
     let base = path.parent().unwrap_or(Path::new(""));
@@ -117,19 +117,24 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         ("default_backend", raw.default_backend.as_ref()),
         ("argus.backend", raw.argus.as_ref().and_then(|argus| argus.backend.as_ref())),
     ];
-    for (setting, name) in named {
+    for (setting, name) in named.into_iter().filter(|_| !lacks_backends) {
         errors.keep(source.read_if_given(name, |name| one_of(&backends, setting, name)));
     }
     let known_keys = raw.trusted_keys.len();
     let keys = trust::keys(&source, raw.trusted_keys, &mut errors);
-    trust_is_known &= keys.len() == known_keys;
+    trust_is_known &= keys.len() == known_keys && !backends.values().any(trust::is_open_in);
     let trust = Trust {
         signatures: raw.signatures,
         keys,
         pins: trust::pins(backends.values()),
         sandbox: raw.sandbox,
     };
-    let argus = raw.argus.and_then(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let mut serve = ServeConfig::read(&source, base, raw.serve, &mut errors);
+    if lacks_tokens {
+        // This isn't to be taken for a service without any.
+        serve.tokens.push(TokenConfig::unreadable(String::new(), &source));
+    }
     let config = Config {
         file: Some(path.to_owned()),
         default_backend: raw.default_backend.map(Spanned::into_inner),
@@ -137,7 +142,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         trust,
         max_incident_bytes: limits.max_incident_bytes,
         workers: WorkerLimits::from(&raw.limits),
-        serve: ServeConfig::read(&source, base, raw.serve, &mut errors),
+        serve,
         queue: QueueConfig::read(path, raw.queue),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
@@ -217,6 +222,60 @@ mod tests {
             assert!(error.message.contains(why), "{error}");
             assert_eq!(pointed_at(&error), at);
             assert!(error.help.is_some());
+        }
+    }
+
+    #[test]
+    fn no_library_may_be_loaded_where_it_is_open_whether_it_must_be_signed() {
+        let signed = "signatures = \"require\"\n";
+        for text in [
+            format!("[serve]\n{signed}"),
+            format!("[limits]\n{signed}"),
+            format!("[queue]\n{signed}"),
+            format!("[trusted_keys]\n{signed}"),
+            format!("[serve.tokens]\n{signed}"),
+            format!("[backends]\n{signed}"),
+            format!("{BACKEND}{signed}"),
+            format!("{BACKEND}[backends.a.permissions]\n{signed}"),
+            format!("{BACKEND}[backends.a.permissions]\nsandbx = \"require\"\n"),
+            format!("{BACKEND}plugins_dirs = []\n"),
+            format!("default_backend = \"b\"\n{BACKEND}[backends.a.information]\n{signed}"),
+            format!("default_backend = \"b\"\n{BACKEND}[backends.a.secret]\n{signed}"),
+            // What stands in the place of another value.
+            format!("[[limits]]\n{signed}"),
+            format!("[[backends]]\n{signed}"),
+            format!("{BACKEND}[backends.a.concurrency]\n{signed}"),
+            format!("[limit]\n{signed}"),
+            format!("[backend.a]\n{signed}"),
+            format!("{BACKEND}[backends.a.secrt]\n{signed}"),
+            // Nobody knows what these mean.
+            "sigs = \"require\"\n".to_owned(),
+            "[serve]\nsigs = \"require\"\n".to_owned(),
+            "[backends]\nsigs = \"require\"\n".to_owned(),
+            "[signing]\nsignatures = \"require\"\n".to_owned(),
+            format!("{BACKEND}sigs = \"require\"\n"),
+            // What is wrong with the settings themselves.
+            "signatures = true\n".to_owned(),
+            "signatres = \"require\"\n".to_owned(),
+            "Signatures = \"require\"\n".to_owned(),
+            "sandbox = \"requir\"\n".to_owned(),
+            "plugin_dirs = [1]\n".to_owned(),
+            "[trusted_keys.a]\nkey = \"RW\"\nplugins = [\"a\"]\n".to_owned(),
+            "[trusted_key.a]\nkey = \"RW\"\n".to_owned(),
+        ] {
+            let draft = parse(Path::new("c.toml"), &text).unwrap();
+            assert!(!draft.is_whole() && !draft.plugins_are_known, "{text}");
+        }
+        for text in [
+            format!("default_backend = \"b\"\n{BACKEND}"),
+            format!("{BACKEND}concurency = 4\n"),
+            format!("{BACKEND}plugn = \"x\"\n"),
+            "[serve]\nlistn = \"x\"\n".to_owned(),
+            "[queue]\nretry_days = 0\n".to_owned(),
+            "[backends.sandbox]\nplugin = \"x\"\n".to_owned(),
+        ] {
+            let draft = parse(Path::new("c.toml"), &text).unwrap();
+            assert!(!draft.is_whole() && draft.plugins_are_known, "{text}");
         }
     }
 

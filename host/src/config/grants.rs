@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::backends::{BackendConfig, Isolation};
 use super::settings::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 
 /// What belongs to the system as a whole. Directories below can be granted.
 const SYSTEM: [&str; 10] =
@@ -22,7 +22,7 @@ const MOST: usize = 32;
 /// are looked for, and what other backends are granted.
 ///
 /// # Errors
-/// A settings error that names both paths.
+/// A settings error for each path that can't be granted, which names both paths.
 pub fn check<'a>(
     config: &Config,
     backend: &BackendConfig,
@@ -44,9 +44,10 @@ pub fn check<'a>(
         ))
         .help("grant directories in which there is nothing but what this plugin needs")
     };
+    let mut errors = Errors::default();
     for path in read {
         if let Some(held) = secrets.iter().find(|(_, file)| file.starts_with(path)) {
-            return Err(refused("read", path, held));
+            errors.add(refused("read", path, held));
         }
     }
     let directories = plugin_directories.into_iter();
@@ -57,10 +58,10 @@ pub fn check<'a>(
     for path in write {
         let others = others(config, path);
         if let Some(held) = guarded.iter().chain(&others).find(|(_, file)| file.starts_with(path)) {
-            return Err(refused("write", path, held));
+            errors.add(refused("write", path, held));
         }
     }
-    Ok(())
+    errors.together()
 }
 
 /// The files that hold secrets, or incidents of all backends, and what each is.
@@ -143,10 +144,10 @@ mod tests {
     use super::super::file::parse;
     use super::*;
 
-    /// Why the first backend, granted these permissions, is refused. The queue is below /srv/state, the config file
+    /// Why the first backend, granted these permissions, is refused: all reasons. The queue is below /srv/state, the config file
     /// /srv/host/config.toml, a plugin directory /srv/plugins; a second backend may read /srv/b/in and write
     /// /srv/b/out.
-    fn refusal(permissions: &str) -> Option<String> {
+    fn refusals(permissions: &str) -> Vec<String> {
         let backend = "plugin = \"x\"\nendpoint = \"https://x.org\"\n";
         let text = format!(
             "[queue]\npath = \"/srv/state/queue.db\"\n[backends.a]\n{backend}permissions = {{ {permissions} }}\n\
@@ -155,7 +156,15 @@ mod tests {
         );
         let config = parse(Path::new("/srv/host/config.toml"), &text).unwrap().config;
         let checked = check(&config, &config.backends["a"], [Path::new("/srv/plugins")]);
-        checked.err().map(|error| error.message)
+        let errors = checked.err().into_iter();
+        errors.flat_map(Error::apart).map(|error| error.message).collect()
+    }
+
+    /// As [`refusals`], where there is one at most.
+    fn refusal(permissions: &str) -> Option<String> {
+        let refusals = refusals(permissions);
+        assert!(refusals.len() <= 1, "{refusals:#?}");
+        refusals.into_iter().next()
     }
 
     #[test]
@@ -198,6 +207,19 @@ mod tests {
         let expected = ["first", "links/relative", "real/file"].map(|name| root.join(name));
         assert_eq!(found, expected);
         assert!(places(&root.join("circle/file")).len() < 50, "ends");
+    }
+
+    #[test]
+    fn all_paths_that_cannot_be_granted_are_told() {
+        let all = refusals(
+            "read = [\"/srv/secret\", \"/srv/x\", \"/\"], write = [\"/srv/tls\", \"/etc\"]",
+        );
+        for (told, path) in
+            all.iter().zip(["read: /srv/secret", "read: / ", "write: /srv/tls", "write: /etc"])
+        {
+            assert!(told.contains(path), "{told}");
+        }
+        assert_eq!(all.len(), 4, "{all:#?}");
     }
 
     #[test]

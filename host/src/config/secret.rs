@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::locations;
-use crate::error::{Error, Result};
+use crate::error::{Error, Errors, Result};
 
 /// Bytes that a file with a secret may have.
 const LONGEST: u64 = 64 << 10;
@@ -63,11 +63,11 @@ impl SecretSource {
     /// Reads the files and environment variables that it names. `name` is what errors call the setting.
     ///
     /// # Errors
-    /// A settings error: one of them can't be read, or is empty.
+    /// Settings errors: each of them that can't be read, or is empty.
     pub fn resolve(&self, name: &str) -> Result<Resolved> {
-        let mut warnings = Vec::new();
-        let value = self.read(name, &self.value, &mut warnings)?;
-        Ok(Resolved { value, warnings })
+        let (mut warnings, mut errors) = (Vec::new(), Errors::default());
+        let value = self.read(name, &self.value, &mut warnings, &mut errors);
+        errors.or(Some(Resolved { value, warnings }))
     }
 
     /// The secret that is a single text, such as a token.
@@ -103,21 +103,30 @@ impl SecretSource {
         sources
     }
 
-    fn read(&self, path: &str, value: &Value, warnings: &mut Vec<String>) -> Result<Value> {
-        let Value::Object(members) = value else { return Ok(value.clone()) };
-        match source(members) {
-            Some(("env", name)) => std::env::var(name).map(Value::String).map_err(|_| {
+    /// The value with what it names read. What can't be read is null, and why is added to `errors`.
+    fn read(
+        &self,
+        path: &str,
+        value: &Value,
+        warnings: &mut Vec<String>,
+        errors: &mut Errors,
+    ) -> Value {
+        let Value::Object(members) = value else { return value.clone() };
+        let text = match source(members) {
+            Some(("env", name)) => std::env::var(name).map_err(|_| {
                 Error::settings(format!("{path}: the environment variable {name} is not set"))
                     .help(format!("set {name}, or change {path}"))
             }),
-            Some((_, file)) => read(path, &self.base.join(file), warnings).map(Value::String),
+            Some((_, file)) => read(path, &self.base.join(file), warnings),
             None => {
                 let read = members.iter().map(|(name, value)| {
-                    Ok((name.clone(), self.read(&format!("{path}.{name}"), value, warnings)?))
+                    let path = format!("{path}.{name}");
+                    (name.clone(), self.read(&path, value, warnings, errors))
                 });
-                Ok(Value::Object(read.collect::<Result<Map<_, _>>>()?))
+                return Value::Object(read.collect());
             }
-        }
+        };
+        errors.keep(text).map_or(Value::Null, Value::String)
     }
 }
 
@@ -252,6 +261,21 @@ mod tests {
         assert!(error.message.starts_with("secret.token: the file /no/such/file"), "{error}");
         let unset = resolve(json!({"token": {"env": "TICKET_HOST_NO_SUCH_VARIABLE"}}));
         assert!(unset.unwrap_err().message.contains("TICKET_HOST_NO_SUCH_VARIABLE"));
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named() {
+        let error = resolve(json!({
+            "a": {"env": "TICKET_HOST_NO_SUCH_VARIABLE"},
+            "b": {"file": "/no/such/file"},
+            "c": {"d": {"file": "/no/such/file"}, "e": "there"},
+        }));
+        let error = error.unwrap_err();
+        let told: Vec<&str> = error.each().map(|error| error.message.as_str()).collect();
+        assert_eq!(told.len(), 3, "{told:#?}");
+        for (told, name) in told.iter().zip(["secret.a: ", "secret.b: ", "secret.c.d: "]) {
+            assert!(told.starts_with(name), "{told}");
+        }
     }
 
     #[test]

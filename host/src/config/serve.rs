@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use ticket_host_worker::Digest;
 use super::bounds::{Bounded, Seconds};
 use super::json::json;
 use super::secret::{self, SecretSource};
-use super::source::{Source, Spanned};
+use super::source::{Place, Source, Spanned};
 use super::trust;
 use super::urls::quoted;
 use crate::error::{Error, Errors, Result};
@@ -35,6 +35,8 @@ pub struct TokenConfig {
     pub name: String,
     pub token: TokenSource,
     pub scopes: Vec<Scope>,
+    /// Where the token stands in the config file, if it came from one.
+    pub(crate) place: Option<Place>,
 }
 
 /// A token, or its SHA-256.
@@ -89,7 +91,7 @@ struct RawToken {
     /// The token. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }` from a file.
     #[serde(default)]
     #[schemars(schema_with = "secret::text_schema")]
-    token: Option<toml::Value>,
+    token: Option<Spanned<toml::Value>>,
     /// The token's SHA-256 in place of the token itself: 64 hexadecimal digits, as `printf %s "$TOKEN" | sha256sum` prints.
     #[schemars(extend("pattern" = trust::SHA256))]
     sha256: Option<Spanned<String>>,
@@ -129,11 +131,39 @@ impl ServeConfig {
         let tokens = raw.tokens.into_iter();
         ServeConfig {
             listen: listen.unwrap_or(LISTEN),
-            tokens: tokens
-                .filter_map(|(name, raw)| errors.keep(token(source, base, name, raw)))
-                .collect(),
+            tokens: tokens.map(|(name, raw)| token(source, base, name, raw, errors)).collect(),
             shutdown: raw.shutdown_seconds.value(),
         }
+    }
+
+    /// The SHA-256 of each token, for a service that listens at `address`.
+    ///
+    /// # Errors
+    /// Settings errors: each token that can't be read, or is the same as another; or that there are none, though others
+    /// than this machine could ask.
+    pub fn digests(&self, address: SocketAddr) -> Result<Vec<Digest>> {
+        let mut errors = Errors::default();
+        if self.tokens.is_empty() && !address.ip().is_loopback() {
+            let error =
+                format!("listening on {address} without tokens would let everybody make tickets");
+            errors.add(Error::settings(error).help(
+                "add [serve.tokens.NAME] with a token and its scopes, or listen on 127.0.0.1",
+            ));
+        }
+        let mut known: Vec<(Digest, &str)> = Vec::new();
+        for token in &self.tokens {
+            let Some(digest) = errors.keep(token.digest()) else { continue };
+            if let Some((_, other)) = known.iter().find(|(other, _)| *other == digest) {
+                let name = &token.name;
+                let error =
+                    format!("serve.tokens.{name} is the same token as serve.tokens.{other}");
+                errors.add(token.pointing(Error::settings(error).help(
+                    "give each client a token of its own; one token can have several scopes",
+                )));
+            }
+            known.push((digest, &token.name));
+        }
+        errors.or(Some(known.into_iter().map(|(digest, _)| digest).collect()))
     }
 }
 
@@ -144,28 +174,40 @@ fn listen(text: &str) -> Result<SocketAddr> {
     })
 }
 
+/// The token of that name. If it can't be read that is added to `errors`, with where it stands.
 fn token(
     source: &Source,
     base: &Path,
     name: String,
     raw: Spanned<RawToken>,
-) -> Result<TokenConfig> {
-    let span = raw.span();
+    errors: &mut Errors,
+) -> TokenConfig {
+    let whole = raw.span();
     let raw = raw.into_inner();
-    let token = match (raw.token, raw.sha256) {
+    let (span, token) = match (raw.token, raw.sha256) {
         (Some(token), None) => {
-            TokenSource::Text(SecretSource { value: json(token), base: base.to_owned() })
+            let span = token.span();
+            let value = json(token.into_inner());
+            (span, Ok(TokenSource::Text(SecretSource { value, base: base.to_owned() })))
         }
-        (None, Some(text)) => TokenSource::Sha256(source.read(&text, |text| digest(text))?),
+        (None, Some(text)) => {
+            (text.span(), source.read(&text, |text| digest(text)).map(TokenSource::Sha256))
+        }
         _ => {
             let error = Error::settings(format!(
                 "serve.tokens.{name} needs either token or sha256, and not both"
             ));
             let help = "write it like token = { file = \"/etc/ticket-host/argus-token\" }";
-            return Err(source.pointing(span, error.help(help)));
+            (whole.clone(), Err(source.pointing(whole, error.help(help))))
         }
     };
-    Ok(TokenConfig { name, token, scopes: raw.scopes })
+    match errors.keep(token) {
+        Some(token) => {
+            let place = Some(Place::new(source, span));
+            TokenConfig { name, token, scopes: raw.scopes, place }
+        }
+        None => TokenConfig::unreadable(name, source),
+    }
 }
 
 fn digest(text: &str) -> Result<Digest> {
@@ -176,17 +218,91 @@ fn digest(text: &str) -> Result<Digest> {
 }
 
 impl TokenConfig {
+    /// One that is in the file and couldn't be read. What is said of it later is no mistake of the file's.
+    pub(super) fn unreadable(name: String, source: &Source) -> TokenConfig {
+        let nothing = SecretSource { value: serde_json::Value::Null, base: PathBuf::new() };
+        let place = Some(Place::nowhere(source));
+        TokenConfig { name, token: TokenSource::Text(nothing), scopes: Vec::new(), place }
+    }
+
+    /// `error`, with the lines of the config file that the token stands in.
+    fn pointing(&self, error: Error) -> Error {
+        match &self.place {
+            Some(place) => place.pointing(error),
+            None => error,
+        }
+    }
+
     /// The SHA-256 of the token.
     ///
     /// # Errors
     /// A settings error: its file or variable can't be read, or it is empty.
-    pub fn digest(&self) -> Result<Digest> {
+    fn digest(&self) -> Result<Digest> {
         match &self.token {
             TokenSource::Text(source) => {
-                let token = source.text(&format!("serve.tokens.{}.token", self.name))?;
+                let token = source.text(&format!("serve.tokens.{}.token", self.name));
+                let token = token.map_err(|error| self.pointing(error))?;
                 Ok(Digest::of(token.as_bytes()))
             }
             TokenSource::Sha256(digest) => Ok(*digest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::parse;
+    use super::*;
+
+    /// What is said of the tokens of a file for a service that listens where the file says.
+    fn told(serve: &str) -> Vec<String> {
+        let mut draft = parse(Path::new("/none/c.toml"), serve).unwrap();
+        let serve = &draft.config.serve;
+        let tokens = serve.digests(serve.listen).err().into_iter();
+        tokens.for_each(|errors| draft.add(errors));
+        let Err(errors) = draft.whole() else { return Vec::new() };
+        assert!(errors.each().all(|error| error.help.is_some()));
+        errors.each().map(|error| error.message.clone()).collect()
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_tokens_is_told_and_nothing_that_follows_from_it() {
+        let open = "[serve]\nlisten = \"0.0.0.0:1\"\n";
+        let scopes = "scopes = [\"read\"]\n";
+        for (serve, all) in [
+            (open.to_owned(), &["listening on 0.0.0.0:1 without tokens"][..]),
+            (format!("{open}[serve.tokens.a]\ntoken = \"x\"\n{scopes}"), &[]),
+            (
+                format!(
+                    "[serve.tokens.a]\ntoken = {{ file = \"no\" }}\n{scopes}\
+                     [serve.tokens.b]\ntoken = \"x\"\n{scopes}\
+                     [serve.tokens.c]\ntoken = {{ env = \"NOT_SET_ANYWHERE\" }}\n{scopes}\
+                     [serve.tokens.d]\ntoken = \"x\"\n{scopes}\
+                     [serve.tokens.e]\ntoken = \"\"\n{scopes}"
+                ),
+                &[
+                    "serve.tokens.a.token: the file /none/no",
+                    "serve.tokens.c.token: the environment variable",
+                    "serve.tokens.d is the same token as serve.tokens.b",
+                    "serve.tokens.e.token must be a text",
+                ],
+            ),
+            // Tokens that aren't read are there all the same.
+            (format!("{open}tokens = 1\n"), &["`tokens` must be"]),
+            (format!("{open}[serve.tokens]\na = 1\n"), &["each of `tokens`"]),
+            (format!("{open}[serve.tokens.a]\nsha256 = \"0\"\n{scopes}"), &["sha256 is not"]),
+            (format!("{open}[serve.tokens.a]\nsha256 = 5\n{scopes}"), &["`sha256` must be"]),
+            (format!("{open}[serve.tokens.a]\ntokn = \"x\"\n{scopes}"), &["`tokn`; did you"]),
+            (format!("{open}[serve.token.a]\ntoken = \"x\"\n{scopes}"), &["`token`; did you"]),
+            (format!("{open}[serve.tokens.a]\n{scopes}"), &["needs either token or sha256"]),
+            (format!("{open}[serve.tokens.a]\ntoken = \"\"\n"), &["`scopes` is", "a.token must"]),
+        ] {
+            let told = told(&serve);
+            assert_eq!(told.len(), all.len(), "{serve}\n{told:#?}");
+            for text in all {
+                let times = told.iter().filter(|told| told.contains(text)).count();
+                assert_eq!(times, 1, "{text:?}: {serve}\n{told:#?}");
+            }
         }
     }
 }

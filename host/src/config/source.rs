@@ -153,6 +153,36 @@ impl Source {
     }
 }
 
+/// Where a setting stands in the config file, for an error that is found after the file was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    source: Source,
+    span: Range<usize>,
+}
+
+/// Two settings are equal wherever in a file they stand.
+impl PartialEq for Place {
+    fn eq(&self, _: &Place) -> bool {
+        true
+    }
+}
+
+impl Place {
+    pub(super) fn new(source: &Source, span: Range<usize>) -> Place {
+        Place { source: source.clone(), span }
+    }
+
+    /// That of a setting that couldn't be read: what else is wrong with it is no mistake of the file's.
+    pub(super) fn nowhere(source: &Source) -> Place {
+        Place::new(source, NOWHERE)
+    }
+
+    /// `error`, with the lines that the setting stands in.
+    pub(super) fn pointing(&self, error: Error) -> Error {
+        self.source.pointing(self.span.clone(), error)
+    }
+}
+
 /// A backend's setting that an error can point to after the file was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendSetting {

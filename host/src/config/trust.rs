@@ -5,12 +5,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use minisign_verify::PublicKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use ticket_host_worker::Digest;
 
 use super::backends::BackendConfig;
+use super::explain::Mistake;
+use super::guess;
 use super::source::{Source, Spanned};
 use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::TrustedKey;
+
+/// The settings that say which libraries may be loaded.
+const SETTINGS: [&str; 4] = ["signatures", "sandbox", "trusted_keys", "plugin_dirs"];
+
+/// Whether a mistake in the file leaves it open which libraries may be loaded: it is about a setting that says that, or
+/// seems to be, or there are settings in it of which nobody knows whether they are.
+pub(super) fn is_open_after(mistake: &Mistake) -> bool {
+    let names = [mistake.path.first(), mistake.path.last()];
+    mistake.hides_settings || names.into_iter().flatten().any(|name| seems_meant(name))
+}
+
+/// Whether what a backend gives to its plugin seems to hold a setting that says which libraries may be loaded: one that
+/// was added at the end of the file is in the last table there.
+pub(super) fn is_open_in(backend: &BackendConfig) -> bool {
+    let given = [&backend.secret.value, &backend.information];
+    let mut names = given.into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+    names.any(|name| seems_meant(name))
+}
+
+fn seems_meant(name: &str) -> bool {
+    guess::nearest(name, SETTINGS.into_iter()).is_some()
+}
 
 /// What a SHA-256 looks like, as a regular expression for the schema.
 pub(super) const SHA256: &str = "^[0-9A-Fa-f]{64}$";

@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq;
 use ticket_host_worker::Digest;
 
 use super::problem::Problem;
-use crate::config::{Scope, ServeConfig};
-use crate::error::{Error, Result};
+use crate::config::{Scope, ServeConfig, TokenConfig};
+use crate::error::Result;
 
 /// The tokens, as digests.
 #[derive(Debug)]
@@ -23,38 +23,20 @@ struct Known {
 }
 
 impl Auth {
+    /// Those who may ask a service that listens at `address`.
+    ///
     /// # Errors
-    /// A settings error: a token can't be read, or two are the same.
-    pub(super) fn new(config: &ServeConfig) -> Result<Auth> {
-        let mut tokens: Vec<Known> = Vec::new();
-        for token in &config.tokens {
-            let digest = token.digest()?;
-            if let Some(other) = tokens.iter().position(|known| known.digest == digest) {
-                let (name, other) = (&token.name, &config.tokens[other].name);
-                return Err(Error::settings(format!(
-                    "serve.tokens.{name} is the same token as serve.tokens.{other}"
-                ))
-                .help("give each client a token of its own; one token can have several scopes"));
-            }
-            tokens.push(Known { digest, scopes: token.scopes.clone() });
-        }
-        Ok(Auth { tokens })
+    /// As [`ServeConfig::digests`].
+    pub(super) fn new(config: &ServeConfig, address: SocketAddr) -> Result<Auth> {
+        let digests = config.digests(address)?.into_iter();
+        let tokens = digests.zip(&config.tokens);
+        let known =
+            |(digest, token): (_, &TokenConfig)| Known { digest, scopes: token.scopes.clone() };
+        Ok(Auth { tokens: tokens.map(known).collect() })
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.tokens.is_empty()
-    }
-
-    /// # Errors
-    /// Without tokens, only this machine may be listened on.
-    pub(super) fn may_listen(&self, address: SocketAddr) -> Result<()> {
-        if self.is_open() && !address.ip().is_loopback() {
-            return Err(Error::settings(format!(
-                "listening on {address} without tokens would let everybody make tickets"
-            ))
-            .help("add [serve.tokens.NAME] with a token and its scopes, or listen on 127.0.0.1"));
-        }
-        Ok(())
     }
 
     /// # Errors
@@ -132,20 +114,23 @@ fn from_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SecretSource, TokenConfig, TokenSource};
+    use crate::config::{SecretSource, TokenSource};
 
-    fn auth(tokens: &[(&str, Scope)]) -> Auth {
+    fn config(tokens: &[(&str, Scope)]) -> ServeConfig {
         let tokens = tokens.iter().map(|(token, scope)| TokenConfig {
-            name: "t".to_owned(),
+            name: (*token).to_owned(),
             token: TokenSource::Text(SecretSource {
                 value: (*token).into(),
                 base: std::path::PathBuf::new(),
             }),
             scopes: vec![*scope],
+            place: None,
         });
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let shutdown = std::time::Duration::ZERO;
-        Auth::new(&ServeConfig { listen, tokens: tokens.collect(), shutdown }).unwrap()
+        ServeConfig { tokens: tokens.collect(), ..ServeConfig::default() }
+    }
+
+    fn auth(tokens: &[(&str, Scope)]) -> Auth {
+        Auth::new(&config(tokens), "127.0.0.1:1".parse().unwrap()).unwrap()
     }
 
     fn with(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -173,21 +158,19 @@ mod tests {
 
     #[test]
     fn a_digest_stands_for_its_token() {
-        let digest = Digest::of(b"one");
-        let token = TokenConfig {
-            name: "t".to_owned(),
-            token: TokenSource::Sha256(digest),
-            scopes: vec![Scope::Admin],
-        };
-        assert_eq!(token.digest().unwrap(), digest);
+        let mut config = config(&[("two", Scope::Admin)]);
+        config.tokens[0].token = TokenSource::Sha256(Digest::of(b"one"));
+        let auth = Auth::new(&config, config.listen).unwrap();
+        assert!(auth.check(&with(header::AUTHORIZATION, "Bearer one"), Scope::Admin).is_ok());
+        assert!(auth.check(&with(header::AUTHORIZATION, "Bearer two"), Scope::Admin).is_err());
     }
 
     #[test]
     fn without_tokens_only_this_machine_is_served() {
         let auth = auth(&[]);
-        assert!(auth.may_listen("127.0.0.1:1".parse().unwrap()).is_ok());
-        assert!(auth.may_listen("[::1]:1".parse().unwrap()).is_ok());
-        let error = auth.may_listen("0.0.0.0:1".parse().unwrap()).unwrap_err();
+        let at = |address: &str| Auth::new(&config(&[]), address.parse().unwrap());
+        assert!(at("[::1]:1").is_ok());
+        let error = at("0.0.0.0:1").unwrap_err();
         assert!(error.help.unwrap().contains("[serve.tokens.NAME]"));
         for host in ["localhost:8620", "127.0.0.1", "[::1]:8620", "127.9.9.9:1"] {
             assert!(auth.check(&with(header::HOST, host), Scope::Admin).is_ok(), "{host}");

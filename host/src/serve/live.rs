@@ -1,6 +1,5 @@
 //! Config and plugin directories as they change: read again, and used if they can be.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +22,6 @@ const QUIET: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Live {
     sources: Sources,
-    /// Where the command line says to listen, whatever the config says.
-    listen: Option<SocketAddr>,
     /// None if the machine doesn't tell of changes of files.
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Sender<()>,
@@ -32,9 +29,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(sources: Sources, listen: Option<SocketAddr>) -> Live {
+    pub(super) fn new(sources: Sources) -> Live {
         let (changes, changed) = mpsc::channel(1);
-        Live { sources, listen, watcher: None, changes, changed }
+        Live { sources, watcher: None, changes, changed }
     }
 
     /// The setup as it is now, after one that had these libraries in use.
@@ -47,12 +44,9 @@ impl Live {
             let config = self.sources.config(Which::All).await?;
             let directories = self.sources.directories(Some(&config));
             self.watcher = listen_to(config.file, &directories, self.changes.clone());
-            let mut setup = self.sources.load(metrics, in_use).await?;
+            let setup = self.sources.load(metrics, in_use).await?;
             // If not, the config was changed in between and names other directories: these are to be watched.
             if setup.catalog.directories == directories {
-                if let Some(listen) = self.listen {
-                    setup.config.serve.listen = listen;
-                }
                 return Ok(setup);
             }
         }

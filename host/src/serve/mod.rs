@@ -24,8 +24,7 @@ use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::backend::bound_workers;
-use crate::config::ServeConfig;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Errors, Kind, Result};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
@@ -91,10 +90,11 @@ impl Service {
     /// # Errors
     /// They can't be used. Then nothing was changed.
     async fn replace(&self, setup: Setup) -> Result<()> {
-        let auth = Auth::new(&setup.config.serve)?;
         let older = self.queue.setup();
-        auth.may_listen(self.address)?;
-        let setup = setup.after(&older)?;
+        let mut errors = Errors::default();
+        let auth = errors.keep(Auth::new(&setup.config.serve, self.address));
+        let setup = errors.keep(setup.after(&older));
+        let (auth, setup) = errors.or(auth.zip(setup))?;
         for fixed in [
             (setup.config.serve.listen != older.config.serve.listen).then_some("serve.listen"),
             (setup.config.queue.path != older.config.queue.path).then_some("queue.path"),
@@ -128,18 +128,13 @@ fn say(setup: &Setup) {
 ///
 /// # Errors
 /// It can't start, or one of its tasks broke while it ran.
-pub(crate) async fn run(
-    sources: Sources,
-    listen: Option<SocketAddr>,
-    listening: impl FnOnce(SocketAddr),
-) -> Result<()> {
+pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let mut live = Live::new(sources, listen);
+    let mut live = Live::new(sources);
     let setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
     say(&setup);
-    let auth = Auth::new(&setup.config.serve)?;
-    auth.may_listen(setup.config.serve.listen)?;
+    let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
     let settings = &setup.config.queue;
     let store = Sqlite::open_alone(&settings.path, settings.max_bytes, settings.settle).await?;
     store.probe().await?;
@@ -165,12 +160,6 @@ pub(crate) async fn run(
     systemd::stopping();
     let stopped = running.stop(&mut signals).await;
     broken.and(stopped)
-}
-
-/// # Errors
-/// A settings error: a token can't be read, or there are none, and others than this machine could ask.
-pub(crate) fn may_listen(config: &ServeConfig) -> Result<()> {
-    Auth::new(config)?.may_listen(config.listen)
 }
 
 /// A socket that has the address. Nobody can connect to it yet.

@@ -103,16 +103,23 @@ impl Failure {
     }
 }
 
+/// An error with its others, in one text.
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Failure {
-        let mut message = error.message.clone();
-        let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
-        while let Some(why) = cause {
-            message.push_str(&format!(": {why}"));
-            cause = why.source();
-        }
-        Failure::new(error.kind, &message, error.help.as_deref())
+        let all: Vec<String> = error.each().map(with_causes).collect();
+        Failure::new(error.kind, &all.join("; "), error.help.as_deref())
     }
+}
+
+/// An error's message, with its causes.
+fn with_causes(error: &Error) -> String {
+    let mut message = error.message.clone();
+    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+    while let Some(why) = cause {
+        message.push_str(&format!(": {why}"));
+        cause = why.source();
+    }
+    message
 }
 
 /// An incident to be accepted.
@@ -396,6 +403,14 @@ mod tests {
             assert!(all.ends_with(" bytes more)"), "{}", &all[all.len() - 40..]);
             assert!(failure.kind == Kind::Plugin);
         }
+        let mut error = Error::usage("the reason").cause(std::io::Error::other("its cause"));
+        error.others = vec![Error::plugin("another"), Error::settings("a third").help("more")];
+        let failure = Failure::from(&error);
+        assert_eq!(failure.message, "the reason: its cause; another; a third");
+        assert_eq!(failure.kind, Kind::Usage);
+        error.others = (0..1000).map(|_| Error::plugin("x".repeat(100))).collect();
+        let failure = Failure::from(&error);
+        assert!(failure.message.len() <= 8 << 10 && failure.message.ends_with(" bytes more)"));
         let error = Error::usage("the reason").help("what to do");
         let failure = Failure::from(&error);
         assert_eq!(

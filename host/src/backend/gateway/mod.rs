@@ -5,12 +5,12 @@ mod pace;
 mod place;
 mod resolve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, ClientBuilder, Method, Proxy, Response, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Response, redirect};
 use ticket_plugin_api::abi::MAX_HEADERS;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::http::retry_after;
@@ -309,19 +309,8 @@ fn build(route: &Route) -> Result<Client> {
     let proxies = proxy_hosts(route.proxy.as_ref(), |name| std::env::var(name).ok());
     let fence = Arc::clone(&route.fence);
     let mut builder = builder().dns_resolver(Resolver { fence, proxies });
-    if let Some(path) = &route.ca_file {
-        let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
-            cause: Some(cause),
-            ..Error::settings(format!("ca_file {}: can't be used", path.display()))
-                .help("it must be a PEM file of certificates")
-        };
-        let pem = std::fs::read(path).map_err(|cause| unusable(Box::new(cause)))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|cause| unusable(Box::new(cause)))?;
-        if certificates.is_empty() {
-            return Err(unusable("there is no certificate in it".into()));
-        }
-        builder = builder.tls_certs_merge(certificates);
+    if let Some(file) = &route.ca_file {
+        builder = builder.tls_certs_merge(authorities(file)?);
     }
     if let Some(url) = &route.proxy {
         let proxy = Proxy::all(url.clone())
@@ -329,6 +318,25 @@ fn build(route: &Route) -> Result<Client> {
         builder = builder.proxy(proxy);
     }
     finish(builder)
+}
+
+/// The certificate authorities in a PEM file.
+///
+/// # Errors
+/// A settings error: the file can't be read, or has none.
+pub(crate) fn authorities(file: &Path) -> Result<Vec<Certificate>> {
+    let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| Error {
+        cause: Some(cause),
+        ..Error::settings(format!("ca_file {}: can't be used", file.display()))
+            .help("it must be a PEM file of certificates")
+    };
+    let pem = std::fs::read(file).map_err(|cause| unusable(Box::new(cause)))?;
+    let certificates =
+        Certificate::from_pem_bundle(&pem).map_err(|cause| unusable(Box::new(cause)))?;
+    if certificates.is_empty() {
+        return Err(unusable("there is no certificate in it".into()));
+    }
+    Ok(certificates)
 }
 
 fn texts_of(headers: &HeaderMap) -> Vec<(String, String)> {

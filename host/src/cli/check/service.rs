@@ -52,21 +52,14 @@ pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
 /// Whether the tokens can be read, and the address be listened on.
 async fn listening(config: &ServeConfig, may_be_ours: bool) -> Vec<Row> {
     let mut rows = Vec::new();
-    for token in &config.tokens {
-        if let Err(error) = token.digest() {
-            rows.push(Row::failed("tokens", &error));
-        }
-    }
     let names: Vec<&str> = config.tokens.iter().map(|token| token.name.as_str()).collect();
-    match serve::may_listen(config) {
-        // It is about a token that was told above.
-        Err(_) if !rows.is_empty() => {}
-        Err(error) => rows.push(Row::failed("tokens", &error)),
-        Ok(()) if names.is_empty() => {
+    match config.digests(config.listen) {
+        Err(errors) => rows.extend(errors.apart().map(|error| Row::failed("tokens", &error))),
+        Ok(_) if names.is_empty() => {
             let everybody = "there are none: everybody on this machine may ask, and nobody else";
             rows.push(Row::note("tokens", everybody));
         }
-        Ok(()) => rows.push(Row::ok("tokens", names.join(", "))),
+        Ok(_) => rows.push(Row::ok("tokens", names.join(", "))),
     }
     rows.push(address(config.listen, may_be_ours).await);
     rows
