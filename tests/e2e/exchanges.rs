@@ -5,8 +5,8 @@ use ticket_host_tests::{Answer, ISOLATIONS, Installation, Stub, c_plugin};
 
 /// A secret that looks different in JSON and in a URL.
 const SECRET: &str = "hunter2/the\"<secret>\"&more";
-/// How it can come back: in JSON and Python, in a URL, in HTML, in base64 with and without `Bearer `.
-const ECHOES: [&str; 7] = [
+/// How it can come back: in JSON and Python, in a URL, in HTML, in base64 with and without `Bearer `, and escaped twice.
+const ECHOES: [&str; 9] = [
     SECRET,
     r#"hunter2\/the\"<secret>\"&more"#,
     r"hunter2\u002fthe\u0022\u003csecret\u003e\u0022\u0026more",
@@ -14,6 +14,14 @@ const ECHOES: [&str; 7] = [
     "hunter2/the&quot;&lt;secret&gt;&quot;&amp;more",
     "aHVudGVyMi90aGUiPHNlY3JldD4iJm1vcmU=",
     "QmVhcmVyIGh1bnRlcjIvdGhlIjxzZWNyZXQ+IiZtb3Jl",
+    r#"hunter2/the\\\"<secret>\\\"&more"#,
+    "hunter2%252Fthe%2522%253Csecret%253E%2522%2526more",
+];
+/// How it can come back as the value of a name that tells what it is.
+const NAMED: [&str; 3] = [
+    "bad token=hunter2/the\"<secret>\"&more",
+    "token: hunter2/the\"<secret>\"&more",
+    r#"{"pwd": "hunter2/the\"<secret>\"&more"}"#,
 ];
 
 /// A host with a webhook that answers each POST with this body, and tells the secret in its headers.
@@ -21,6 +29,7 @@ fn host_at(body: String, isolation: &str) -> (Installation, Stub) {
     let stub = Stub::new(move |seen| match seen.method.as_str() {
         "POST" => Answer::status(201)
             .header("Location", "https://tickets.example.org/1")
+            .header("Link", "<https://tickets.example.org/2?sig=opened-now>; rel=next")
             .header("X-Echo", SECRET)
             .header("Set-Cookie", "session=opened-now; Path=/")
             .body(&body),
@@ -35,8 +44,16 @@ fn host_at(body: String, isolation: &str) -> (Installation, Stub) {
 /// Asserts that a text has nothing of the secret, in whichever way it can be written.
 #[track_caller]
 fn tells_no_secret(text: &str) {
-    for part in ["hunter2", "the\\\"", "<secret", "secret%3E", "aHVudGVyMi", "opened-now", "issued"]
-    {
+    for part in [
+        "hunter2",
+        "the\\\"",
+        "<secret",
+        "secret>",
+        "secret%3E",
+        "aHVudGVyMi",
+        "opened-now",
+        "issued",
+    ] {
         assert!(!text.contains(part), "{part:?} in:\n{text}");
     }
 }
@@ -46,7 +63,7 @@ fn three_times_verbose_tells_headers_and_bodies_of_both_directions_without_secre
     for isolation in ISOLATIONS {
         let body = format!(
             "{{\"note\": \"the answer\", \"access_token\": \"issued\"}}\r\u{1b}[2J\n{}",
-            ECHOES.join("\n")
+            [&ECHOES[..], &NAMED].concat().join("\n")
         );
         let (host, stub) = host_at(body, isolation);
         let made = host.create("plugin-closed", &["-vvv"]).ended(0);
@@ -57,8 +74,12 @@ fn three_times_verbose_tells_headers_and_bodies_of_both_directions_without_secre
             format!("TRACE backend b (webhook): POST {url} -> 201 ("),
             "      | > authorization: Bearer ***".to_owned(),
             "      | < location: https://tickets.example.org/1".to_owned(),
+            "      | < link: <https://tickets.example.org/2?sig=***>; rel=next".to_owned(),
             "      | < x-echo: ***".to_owned(),
             "      | < set-cookie: ***".to_owned(),
+            "      | < bad token=***".to_owned(),
+            "      | < token: ***".to_owned(),
+            "      | < {\"pwd\": \"***\"}".to_owned(),
             "      | < {\"note\": \"the answer\", \"access_token\": \"***\"}\\u{d}\\u{1b}[2J"
                 .to_owned(),
         ] {
@@ -69,7 +90,7 @@ fn three_times_verbose_tells_headers_and_bodies_of_both_directions_without_secre
         }
         let sent = made.stderr.lines().find(|line| line.contains("| > {\"")).unwrap();
         assert!(sent.contains("\"description\""), "{sent}");
-        assert_eq!(made.stderr.matches("\n      | < ***").count(), 6, "{}", made.stderr);
+        assert_eq!(made.stderr.matches("\n      | < ***").count(), 8, "{}", made.stderr);
         // Twice verbose it is a line for each, as ever.
         let twice = host.create("plugin-closed", &["-vv", "--force"]).ended(0);
         assert!(twice.stderr.contains(&format!("DEBUG backend b (webhook): POST {url} -> 201")));

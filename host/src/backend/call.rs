@@ -26,8 +26,6 @@ use crate::worker::Peer;
 const MOST_LOGGED: usize = 256 << 10;
 /// Bytes that are logged of a request's method and URL, and of its outcome.
 const MOST_OF_A_URL: usize = 1 << 10;
-/// Bytes of headers and bodies of one call after which no more of them are logged.
-const MOST_OF_EXCHANGES: usize = 1 << 20;
 
 /// Why there is no text if filling in the template panicked.
 pub(super) const PANICKED: &str = "the template could not be filled in";
@@ -43,21 +41,29 @@ pub(super) struct Services {
     pub log_allowance: LogAllowance,
 }
 
-/// Bytes that all calls of a backend may log at once, and in each second after that.
+/// Bytes that all calls of a backend may log at once, and in each second after that: of lines, and as many of headers and
+/// bodies.
 const LOG_BURST: f64 = 1_048_576.0;
 const LOG_RATE: f64 = 16_384.0;
 
 /// What all calls of a backend may log together: each call alone is bounded, but a plugin may be called often.
-#[derive(Debug)]
-pub(crate) struct LogAllowance(Mutex<TokenBucket>);
+#[derive(Debug, Default)]
+pub(crate) struct LogAllowance {
+    lines: Allowance,
+    /// Apart from the plugin's lines, so that none of these is dropped since the operator wants to see headers and bodies.
+    exchanges: Allowance,
+}
 
-impl Default for LogAllowance {
-    fn default() -> LogAllowance {
-        LogAllowance(Mutex::new(TokenBucket::new(LOG_BURST, LOG_RATE, Instant::now())))
+#[derive(Debug)]
+struct Allowance(Mutex<TokenBucket>);
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance(Mutex::new(TokenBucket::new(LOG_BURST, LOG_RATE, Instant::now())))
     }
 }
 
-impl LogAllowance {
+impl Allowance {
     /// Whether so many bytes more may be logged now.
     fn spend(&self, bytes: usize) -> bool {
         self.spend_at(bytes, Instant::now())
@@ -92,8 +98,8 @@ pub(super) struct CallContext {
     lines: AtomicUsize,
     /// Bytes of log lines so far.
     logged: AtomicUsize,
-    /// Bytes of headers and bodies that were logged so far.
-    shown_of_exchanges: AtomicUsize,
+    /// Whether no more headers and bodies of this call are logged, since all calls of the backend logged too much.
+    hides_exchanges: AtomicBool,
     /// Whether a line of this call was dropped since all calls of the backend logged too much.
     dropped: AtomicBool,
     /// The requests of a dry run.
@@ -115,7 +121,7 @@ impl CallContext {
             sent: AtomicBool::new(false),
             lines: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
-            shown_of_exchanges: AtomicUsize::new(0),
+            hides_exchanges: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
             shown: Mutex::default(),
         }
@@ -154,8 +160,7 @@ impl CallContext {
 
     /// Whether headers and bodies are logged, too.
     fn shows_exchanges(&self) -> bool {
-        tracing::enabled!(tracing::Level::TRACE)
-            && self.shown_of_exchanges.load(Ordering::Relaxed) < MOST_OF_EXCHANGES
+        tracing::enabled!(tracing::Level::TRACE) && !self.hides_exchanges.load(Ordering::Relaxed)
     }
 
     /// Logs an exchange: `line` is its method and URL, `sent` what the request had beside them if that is shown.
@@ -168,38 +173,47 @@ impl CallContext {
             HttpAnswer::DryRun => "dry run".to_owned(),
         };
         let Services { label, redactor, .. } = &*self.services;
-        let shown = |text: &str| {
-            let struck = redactor.strike_content(text, text.len());
-            terminal::short_line(&struck, MOST_OF_A_URL)
-        };
-        let (line, outcome) = (shown(line), shown(&outcome));
-        let Some(sent) = sent else {
-            return tracing::debug!("{label}: {line} -> {outcome} ({took:?})");
-        };
-        let came = exchange::answer(answer, redactor);
-        self.shown_of_exchanges.fetch_add(sent.len() + came.len(), Ordering::Relaxed);
-        tracing::trace!("{label}: {line} -> {outcome} ({took:?}){sent}{came}");
+        let (line, outcome) = (short(line, redactor), short(&outcome, redactor));
+        let rest = sent.map(|sent| sent + &exchange::answer(answer, redactor));
+        match rest.filter(|rest| self.may_show(rest.len())) {
+            Some(rest) => tracing::trace!("{label}: {line} -> {outcome} ({took:?}){rest}"),
+            None => tracing::debug!("{label}: {line} -> {outcome} ({took:?})"),
+        }
+    }
+
+    /// Whether so many bytes of headers and bodies are logged. If not, a warning says that this call's others aren't
+    /// either.
+    fn may_show(&self, bytes: usize) -> bool {
+        let Services { label, log_allowance, .. } = &*self.services;
+        let may = log_allowance.exchanges.spend(bytes);
+        if !may && !self.hides_exchanges.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{label}: too many headers and bodies in a short time; \
+                 the rest of this call's are not shown"
+            );
+        }
+        may
     }
 
     /// Whether one more log line, of so many bytes, is passed on. When a bound is reached a warning says that
     /// the rest is dropped.
     fn may_log(&self, line: usize, bytes: usize) -> bool {
-        if !self.services.log_allowance.spend(bytes) {
-            if !self.dropped.swap(true, Ordering::Relaxed) {
-                let label = &self.services.label;
-                tracing::warn!("{label}: it logs too much in a short time; lines are dropped");
-            }
-            return false;
-        }
+        let Services { label, log_allowance, .. } = &*self.services;
         let logged = self.logged.fetch_add(bytes, Ordering::Relaxed);
-        let label = &self.services.label;
         if line == MAX_LINES || logged <= MOST_LOGGED && logged + bytes > MOST_LOGGED {
             tracing::warn!(
                 "{label}: more than {MAX_LINES} log lines or {MOST_LOGGED} bytes of them in one call; \
                  the rest is dropped"
             );
         }
-        line < MAX_LINES && logged + bytes <= MOST_LOGGED
+        if line >= MAX_LINES || logged + bytes > MOST_LOGGED {
+            return false;
+        }
+        let may = log_allowance.lines.spend(bytes);
+        if !may && !self.dropped.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{label}: it logs too much in a short time; lines are dropped");
+        }
+        may
     }
 }
 
@@ -239,15 +253,18 @@ impl Peer for CallContext {
 
     fn log(&self, level: u32, message: &str) {
         let line = self.lines.fetch_add(1, Ordering::Relaxed);
-        if line > MAX_LINES {
+        // A line that is dropped anyway isn't worth looking for secrets in it.
+        if line > MAX_LINES || self.logged.load(Ordering::Relaxed) > MOST_LOGGED {
             return;
         }
         let redactor = &self.services.redactor;
         // A character of 4 bytes may have been left out where the line was cut.
         let is_cut = message.len() + 4 > MAX_LOG;
-        let message = if is_cut { redactor.strike_cut(message) } else { redactor.strike(message) };
-        let message = terminal::line(&message);
-        if !self.may_log(line, message.len()) {
+        let struck = if is_cut { redactor.strike_cut(message) } else { redactor.strike(message) };
+        // A line of which little is left took as long to read as any other.
+        let bytes = message.len();
+        let message = terminal::line(&struck);
+        if !self.may_log(line, bytes.max(message.len())) {
             return;
         }
         let label = &self.services.label;
@@ -269,13 +286,25 @@ impl Peer for CallContext {
     }
 }
 
+/// Of a method and a URL, or of an outcome, what fits in a line, without secrets.
+fn short(text: &str, redactor: &Redactor) -> String {
+    let most_read = 2 * MOST_OF_A_URL;
+    let line = terminal::line(&redactor.strike_content(text, most_read));
+    if line.len() <= MOST_OF_A_URL && text.len() <= most_read {
+        return line;
+    }
+    let start = &line[..line.floor_char_boundary(MOST_OF_A_URL)];
+    format!("{start} ... (of {})", terminal::counted(text.len() as u64, "byte"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::fuzz::services;
 
     #[test]
     fn a_backend_that_is_called_often_logs_a_bounded_number_of_bytes_in_an_hour() {
-        let (allowance, start) = (LogAllowance::default(), Instant::now());
+        let (allowance, start) = (Allowance::default(), Instant::now());
         let mut logged = 0;
         for call in 0..36_000 {
             let now = start + Duration::from_millis(100 * call);
@@ -283,5 +312,73 @@ mod tests {
             logged += calls_lines.count() * (16 << 10);
         }
         assert!((50 << 20..70 << 20).contains(&logged), "{logged}");
+    }
+
+    /// What is logged meanwhile, at any level.
+    fn logged(doing: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(Arc::new(file.reopen().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, doing);
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn when_enough_of_exchanges_was_shown_each_call_says_once_that_the_rest_is_not() {
+        let services = services();
+        let call = || CallContext::new(Arc::clone(&services), None, Instant::now(), Mode::Normal);
+        let exchange = |call: &CallContext| {
+            let sent = call.shows_exchanges().then(|| "\n> x".repeat(75_000));
+            call.tell("GET https://x.org/", sent, &HttpAnswer::DryRun, Duration::ZERO);
+        };
+        let counts = |call: &CallContext| {
+            let log = logged(|| (0..6).for_each(|_| exchange(call)));
+            ["TRACE", "DEBUG", "the rest of this call's are not shown"]
+                .map(|part| log.matches(part).count())
+        };
+        assert_eq!(counts(&call()), [3, 3, 1]);
+        // The backend's next call finds little of what all calls may log together, and the plugin's lines all of theirs.
+        let next = call();
+        assert_eq!(counts(&next), [0, 6, 1]);
+        let line = "x".repeat(16_000);
+        let log = logged(|| (0..15).for_each(|_| next.log(log_level::INFO, &line)));
+        assert_eq!(log.matches(&line).count(), 15);
+    }
+
+    #[test]
+    fn no_more_of_a_calls_lines_is_read_than_its_bound_also_if_nothing_is_left_of_them() {
+        let call = CallContext::new(services(), None, Instant::now(), Mode::Normal);
+        let line = "hunter2-the-secret".repeat(900);
+        let log = logged(|| (0..500).for_each(|_| call.log(log_level::INFO, &line)));
+        assert_eq!(log.matches("***").count() / 900, MOST_LOGGED / line.len());
+        assert_eq!(log.matches("the rest is dropped").count(), 1, "{log}");
+        assert_eq!(
+            call.logged.load(Ordering::Relaxed),
+            (MOST_LOGGED / line.len() + 1) * line.len()
+        );
+    }
+
+    #[test]
+    fn of_a_long_url_the_beginning_is_logged_and_no_more_of_it_is_read() {
+        let url = "token:\\\"".repeat(32 << 10);
+        let call = CallContext::new(services(), None, Instant::now(), Mode::Normal);
+        let started = Instant::now();
+        let log = logged(|| {
+            for _ in 0..20 {
+                call.tell(&url, None, &HttpAnswer::DryRun, Duration::ZERO);
+            }
+        });
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(log.len() < 30 << 10, "{}", log.len());
+        assert!(log.contains("... (of 262144 bytes) -> dry run"), "{log}");
+        // Nothing of a secret that begins where the line ends.
+        for before in 1000..1024 {
+            let url = format!("{}hunter2-the-secret/{}", "x".repeat(before), "y".repeat(10_000));
+            let line = short(&url, &call.services.redactor);
+            assert!(!line.contains("hunt"), "{line}");
+        }
     }
 }

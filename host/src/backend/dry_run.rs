@@ -49,7 +49,7 @@ struct Header {
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     pub steps: Vec<Step>,
-    /// Bytes of all texts in them.
+    /// Bytes of all texts in them, or of what was read to make them if that was more.
     bytes: usize,
 }
 
@@ -57,7 +57,7 @@ impl Shown {
     pub(super) fn add(&mut self, request: &HttpRequest, redactor: &Redactor) {
         if self.bytes < MOST_OF_REQUESTS {
             let shown = ShownRequest::new(request, redactor);
-            self.bytes += shown.bytes();
+            self.bytes += shown.bytes().max(bytes_read(request));
             self.steps.push(Step::Request(shown));
         } else if !matches!(self.steps.last(), Some(Step::Omitted { .. })) {
             self.steps.push(Step::Omitted { omitted: "more requests, which are not shown" });
@@ -69,11 +69,11 @@ impl ShownRequest {
     fn new(request: &HttpRequest, redactor: &Redactor) -> ShownRequest {
         let header = |(name, value): &(String, String)| Header {
             name: redactor.strike(name),
-            value: redactor.strike_header(name, value),
+            value: redactor.strike_header(name, value, value.len()),
         };
         ShownRequest {
             method: request.method.clone(),
-            url: redactor.strike(&request.url),
+            url: redactor.strike_content(&request.url, request.url.len()),
             headers: request.headers.iter().map(header).collect(),
             body: show_body(&request.body, redactor),
         }
@@ -105,6 +105,12 @@ impl fmt::Display for Step {
     }
 }
 
+/// Bytes of a request that are read to show it.
+fn bytes_read(request: &HttpRequest) -> usize {
+    let headers = request.headers.iter().map(|(name, value)| name.len() + value.len());
+    request.url.len() + headers.sum::<usize>() + request.body.len().min(MOST_OF_A_REQUEST)
+}
+
 /// The body as the JSON that it is, or else as a text. Secrets were struck out of its text, so that what is left of
 /// a number among them may be no JSON any more.
 fn json_or_text<S: Serializer>(body: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -114,20 +120,29 @@ fn json_or_text<S: Serializer>(body: &str, serializer: S) -> Result<S::Ok, S::Er
     }
 }
 
-/// A body for a person to read: JSON is indented, and of a long body only the beginning is shown.
+/// A body for a person to read: JSON is indented, and of a long body only the beginning is shown. What is struck out is
+/// struck out before that is cut off.
 fn show_body(body: &[u8], redactor: &Redactor) -> String {
     let whole = body.len() <= MOST_OF_A_REQUEST;
-    let json = whole.then(|| serde_json::from_slice::<serde_json::Value>(body).ok()).flatten();
-    let shown = match json {
-        Some(json) => redactor.strike(&format!("{json:#}")),
-        None if whole => redactor.strike(&String::from_utf8_lossy(body)),
-        None => redactor.strike_cut(&String::from_utf8_lossy(&body[..MOST_OF_A_REQUEST])),
+    let json = whole.then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
+    let (text, all) = match json {
+        Some(json) => {
+            let indented = format!("{json:#}");
+            let all = indented.len();
+            (indented, all)
+        }
+        None => {
+            let start = &body[..body.len().min(2 * MOST_OF_A_REQUEST + 1)];
+            (String::from_utf8_lossy(start).into_owned(), body.len())
+        }
     };
-    let cut = terminal::cut(&shown, MOST_OF_A_REQUEST);
-    match body.len().saturating_sub(MOST_OF_A_REQUEST) {
-        0 => cut,
-        more => format!("{cut} ... ({} more)", terminal::counted(more as u64, "byte")),
+    let struck = redactor.strike_content(&text, 2 * MOST_OF_A_REQUEST);
+    if all <= MOST_OF_A_REQUEST {
+        return struck;
     }
+    let start = &struck[..struck.floor_char_boundary(MOST_OF_A_REQUEST)];
+    let more = terminal::counted((all - MOST_OF_A_REQUEST) as u64, "byte");
+    format!("{start} ... ({more} more)")
 }
 
 #[cfg(test)]
@@ -175,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn what_its_name_tells_to_be_a_credential_is_not_shown_of_the_url_the_headers_and_the_body() {
+        let headers = [("Referer", "https://x.org/?sig=opened")];
+        let body = br#"{"login": {"password": "opened", "user": "argus"}}"#;
+        let mut request = request(&headers, body);
+        request.url = "https://u:opened@rt.example.org/t?session=opened&id=7".to_owned();
+        let shown = json!(shown(&request));
+        assert_eq!(shown["url"], "https://***@rt.example.org/t?session=***&id=7");
+        assert_eq!(shown["headers"][0]["value"], "https://x.org/?sig=***");
+        assert_eq!(shown["body"], json!({"login": {"password": "***", "user": "argus"}}));
+    }
+
+    #[test]
     fn a_body_that_is_no_json_is_a_text_and_none_is_no_member() {
         let body = |body: &[u8]| json!(shown(&request(&[], body))).get("body").cloned();
         assert_eq!(body(b"a=b&token=hunter2-token"), Some(json!("a=b&token=***")));
@@ -184,14 +211,19 @@ mod tests {
 
     #[test]
     fn of_very_many_requests_the_first_are_shown_and_that_there_are_more() {
-        let (mut shown, large) = (Shown::default(), request(&[], &[b'x'; 60_000]));
-        for _ in 0..1000 {
-            shown.add(&large, &Redactor::default());
+        let long = "x".repeat(60_000);
+        // Also if of each there is little to see.
+        let struck = format!("token={long}");
+        for large in [request(&[], long.as_bytes()), request(&[("X", &struck)], b"")] {
+            let mut shown = Shown::default();
+            for _ in 0..1000 {
+                shown.add(&large, &Redactor::default());
+            }
+            assert!((10..30).contains(&shown.steps.len()), "{}", shown.steps.len());
+            let last = shown.steps.pop().unwrap();
+            assert_eq!(last.to_string(), "... and more requests, which are not shown\n");
+            assert_eq!(json!(last), json!({"omitted": "more requests, which are not shown"}));
         }
-        assert!((10..30).contains(&shown.steps.len()), "{}", shown.steps.len());
-        let last = shown.steps.pop().unwrap();
-        assert_eq!(last.to_string(), "... and more requests, which are not shown\n");
-        assert_eq!(json!(last), json!({"omitted": "more requests, which are not shown"}));
     }
 
     #[test]

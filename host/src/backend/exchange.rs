@@ -1,7 +1,5 @@
 //! An HTTP exchange as the log has it with `-vvv`: headers and bodies of both directions, without secrets and in bounds.
 
-use std::borrow::Cow;
-
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 
 use super::redact::Redactor;
@@ -36,7 +34,7 @@ fn lines(mark: char, headers: &str, body: &str) -> String {
 fn headers(headers: &[(String, String)], redactor: &Redactor) -> String {
     let mut shown = String::new();
     for (name, value) in headers {
-        let value = redactor.strike_header(name, value);
+        let value = redactor.strike_header(name, value, 2 * MOST);
         shown.push_str(&format!("{}: {}\n", redactor.strike(name), terminal::line(&value)));
         if shown.len() > MOST {
             break;
@@ -64,6 +62,6 @@ fn body(body: &[u8], redactor: &Redactor) -> String {
 }
 
 /// The first bytes of a text, as a person may see them.
-fn cut(text: &str) -> Cow<'_, str> {
-    terminal::safe(&text[..text.floor_char_boundary(MOST)]).into()
+fn cut(text: &str) -> String {
+    terminal::safe(&text[..text.floor_char_boundary(MOST)])
 }

@@ -3,13 +3,17 @@
 //! This helps against accidents. It is no fence against a malicious plugin, which could write the secret backwards;
 //! what keeps such a plugin from sending it anywhere is the gateway.
 //!
-//! A text is read in each of several [`Reading`]s, such as "with %2F for a slash", and the secret is looked for in
-//! what was read. So it is found however many of its characters are escaped, and in whichever way.
+//! A text is read in several ways, such as "with %2F for a slash" ([`reading`]), and the secret is looked for in what was
+//! read. So it is found however many of its characters are escaped, in whichever way, and if that was done twice. A
+//! secret of letters, digits and hyphens, which nobody escapes, is found however often.
+//!
+//! Of bodies, URLs and headers, values are struck out too whose names tell that they are credentials ([`credentials`]).
+//! All of it is looked for in the text as it came, and then struck out at once: what one search struck out could be half of
+//! what another one would have found.
 
 mod credentials;
 mod reading;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use aho_corasick::Anchored;
@@ -19,7 +23,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use reading::{LONGEST_ESCAPE, Read, Reading};
+use reading::{LONGEST_ESCAPE, Read};
 
 /// Secrets of fewer bytes are not struck out: if every "a" were, there would be nothing left to read.
 const SHORTEST: usize = 4;
@@ -80,19 +84,13 @@ impl Redactor {
 
     /// The text with `***` for every secret in it.
     pub(crate) fn strike(&self, text: &str) -> String {
-        strike(text, Reading::all(text).flat_map(|reading| self.read(reading).0).collect())
+        strike(text, reading::all(text).flat_map(|read| self.secrets(&read)).collect())
     }
 
     /// As [`Redactor::strike`], for a text whose end was cut off: also what may be the beginning of a secret there
     /// is struck out.
     pub(crate) fn strike_cut(&self, text: &str) -> String {
-        let mut found = Vec::new();
-        for reading in Reading::all(text) {
-            let (whole, tail) = self.read(reading);
-            found.extend(whole);
-            found.extend(self.begun(&tail).map(|start| start..text.len()));
-        }
-        strike(text, found)
+        strike(text, reading::all(text).flat_map(|read| self.secrets_of_cut(&read)).collect())
     }
 
     /// As [`Redactor::strike`], of the first `most` bytes: for a text of which no more is shown.
@@ -103,62 +101,82 @@ impl Redactor {
         }
     }
 
-    /// A header's value with `***` for every secret in it, and for all of it if its name says that it is a credential.
-    pub(crate) fn strike_header(&self, name: &str, value: &str) -> String {
-        credentials::header(name, value).unwrap_or_else(|| self.strike(value))
-    }
-
-    /// As [`Redactor::strike_start`], for a body or a URL: the values in it whose names say that they are credentials are
-    /// struck out, too.
+    /// As [`Redactor::strike_start`], for a body, a URL or a header: what its name tells to be a credential is struck out,
+    /// too.
     pub(crate) fn strike_content(&self, text: &str, most: usize) -> String {
         let start = &text[..text.floor_char_boundary(most)];
-        let named = strike(start, credentials::values(start));
-        if start.len() < text.len() { self.strike_cut(&named) } else { self.strike(&named) }
+        let is_cut = start.len() < text.len();
+        let found = reading::all(start).flat_map(|read| {
+            let mut found = if is_cut { self.secrets_of_cut(&read) } else { self.secrets(&read) };
+            let bytes: Vec<u8> = read.iter().map(|read| read.byte).collect();
+            let values = credentials::values(&bytes).into_iter();
+            found.extend(values.map(|value| source(&read[value])));
+            found
+        });
+        strike(start, found.collect())
     }
 
-    /// Where in the text secrets stand, and the last bytes that were read, as many as the longest needle has.
-    fn read(&self, reading: Reading) -> (Vec<Range<usize>>, VecDeque<Read>) {
+    /// A header's value as [`Redactor::strike_content`] has it, or `***` for all of it if the header's name says that
+    /// it is a credential.
+    pub(crate) fn strike_header(&self, name: &str, value: &str, most: usize) -> String {
+        credentials::header(name, value).unwrap_or_else(|| self.strike_content(value, most))
+    }
+
+    /// Where secrets stand in the text that this was read from.
+    fn secrets(&self, text: &[Read]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
-        let mut tail = VecDeque::new();
-        let Some(automaton) = &self.automaton else { return (found, tail) };
-        let Ok(mut state) = automaton.start_state(Anchored::No) else { return (found, tail) };
-        for read in reading {
+        let Some(automaton) = &self.automaton else { return found };
+        let Ok(mut state) = automaton.start_state(Anchored::No) else { return found };
+        for (at, read) in text.iter().enumerate() {
             state = automaton.next_state(Anchored::No, state, read.byte);
-            let end = read.source.end;
-            if tail.len() == automaton.max_pattern_len() {
-                tail.pop_front();
-            }
-            tail.push_back(read);
             if automaton.is_match(state) {
                 let ending_here = (0..automaton.match_len(state))
                     .map(|nth| automaton.pattern_len(automaton.match_pattern(state, nth)));
                 let longest = ending_here.max().unwrap_or_default();
-                let mut start = tail[tail.len() - longest].source.start;
-                while let Some(last) = found.pop_if(|last| last.end > start) {
-                    start = start.min(last.start);
+                let mut range = source(&text[at + 1 - longest..=at]);
+                while let Some(last) = found.pop_if(|last| last.end > range.start) {
+                    range.start = range.start.min(last.start);
                 }
-                found.push(start..end);
+                found.push(range);
             }
         }
-        (found, tail)
+        found
     }
 
-    /// Where in the text something begins that goes up to the end of what was read, and may be the beginning of a
-    /// secret.
-    fn begun(&self, tail: &VecDeque<Read>) -> Option<usize> {
+    /// As [`Redactor::secrets`], and what goes up to the end and may be the beginning of one.
+    fn secrets_of_cut(&self, text: &[Read]) -> Vec<Range<usize>> {
+        let mut found = self.secrets(text);
+        let longest = self.needles.iter().map(Vec::len).max().unwrap_or_default();
+        let tail = &text[text.len().saturating_sub(longest)..];
+        let begun = self.begun(tail).map(|start| source(&tail[start..]));
+        found.extend(begun);
+        found
+    }
+
+    /// Where something begins that goes up to the end, and may be the beginning of a secret.
+    fn begun(&self, tail: &[Read]) -> Option<usize> {
         let bytes: Vec<u8> = tail.iter().map(|read| read.byte).collect();
-        // The cut may have gone through an escape, which is then no part of what is compared.
-        let escape = tail.iter().rposition(|read| read.unresolved);
-        let escape = escape.filter(|at| tail.len() - at < LONGEST_ESCAPE);
+        // The cut may have gone through an escape of either layer, which is then no part of what is compared.
+        let last = bytes.len().saturating_sub(LONGEST_ESCAPE)..bytes.len();
+        let escapes = last.rev().filter(|at| tail[*at].unresolved).take(2);
         let begun_before = |end: usize| {
             let begun = |needle: &Vec<u8>| {
                 let mut lengths = (SHORTEST..needle.len()).rev();
                 lengths.find(|length| bytes[..end].ends_with(&needle[..*length]))
             };
             let longest = self.needles.iter().filter_map(begun).max()?;
-            Some(tail[end - longest].source.start)
+            Some(end - longest)
         };
-        std::iter::once(tail.len()).chain(escape).filter_map(begun_before).min()
+        std::iter::once(bytes.len()).chain(escapes).filter_map(begun_before).min()
+    }
+}
+
+/// Where all of what was read stands in the text; it isn't empty.
+fn source(read: &[Read]) -> Range<usize> {
+    match read {
+        [first, .., last] => first.source.start..last.source.end,
+        [only] => only.source.clone(),
+        [] => 0..0,
     }
 }
 
@@ -397,6 +415,119 @@ mod tests {
         }
         assert_eq!(redactor.strike_cut("the hun"), "the hun");
         assert_eq!(redactor.strike_cut("100% of hunters &c"), "100% of hunters &c");
+    }
+
+    #[test]
+    fn a_secret_that_is_escaped_twice_is_struck_out_and_a_plain_one_however_often() {
+        let redactor = redactor(json!({"password": "pass\"w/o&rd"}));
+        let mut spelling = "pass\"w/o&rd".to_owned();
+        for _ in 0..2 {
+            spelling = serde_json::to_string(&spelling).unwrap();
+            assert_eq!(redactor.strike(&spelling).trim_matches(['"', '\\']), "***", "{spelling}");
+        }
+        for spelling in [
+            "pass%2522w%252fo%2526rd",
+            "pass%5C%22w/o%26rd",
+            "pass&amp;quot;w/o&amp;amp;rd",
+            r"pass\u0022w\/o&amp;rd",
+            r"pass\u0022w\/o\u0026rd",
+            "pass&#37;22w%2Fo%26rd",
+        ] {
+            strikes(&redactor, spelling);
+        }
+        let plain = self::redactor(json!({"token": "plain-secret_1.~"}));
+        let mut nested = "plain-secret_1.~".to_owned();
+        for _ in 0..4 {
+            nested = serde_json::to_string(&json!({"&": nested})).unwrap();
+        }
+        assert!(!plain.strike(&nested).contains("secret"));
+        let url = "%2525253Dplain-secret_1.~%25252526";
+        assert_eq!(plain.strike(url), "%2525253D***%25252526");
+    }
+
+    #[test]
+    fn of_a_text_that_was_cut_within_two_layers_of_escapes_the_beginning_of_a_secret_is_struck_out()
+    {
+        let redactor = redactor(json!({"token": "hunter2\"the<secret"}));
+        for cut in [
+            r"hunter2\",
+            r"hunter2\\",
+            r"hunter2\\\",
+            r#"hunter2\\\""#,
+            r"hunter2\\u00",
+            "hunter2%",
+            "hunter2%252",
+            "hunter2%2522the%2",
+            "hunter2%5C%2",
+            "hunter2&amp;qu",
+            r"hunter2%22t\u00",
+        ] {
+            assert_eq!(redactor.strike_cut(&format!("<{cut}")), "<***", "{cut}");
+        }
+    }
+
+    #[test]
+    fn names_cut_no_secret_in_two() {
+        let secret = "hunter2/the\"<secret>\"&more; and # all";
+        let redactor = redactor(json!({ "token": secret }));
+        for (text, struck) in [
+            (format!("bad token={secret}"), "bad token=***"),
+            (format!("{{\"token\": \"{secret}\"}}"), "{\"token\": \"***\"}"),
+            (format!("Password: {secret}\nx"), "Password: ***\nx"),
+            (format!("<token>{secret}</token>"), "<token>***</token>"),
+            (format!("https://{secret}@x.org"), "https://***@x.org"),
+            (format!("token[{secret}]=x"), "token[***]=x"),
+        ] {
+            assert_eq!(redactor.strike_content(&text, text.len()), struck);
+            let cut = redactor.strike_content(&text, text.len() - 3);
+            assert!(!cut.contains("secret") && !cut.contains("hunter2"), "{cut}");
+        }
+    }
+
+    #[test]
+    fn values_by_name_are_found_in_every_reading_of_a_text() {
+        for (text, struck) in [
+            (
+                r#"{"json": "{\"Password\":\"abc\"}", "id": 7}"#,
+                r#"{"json": "{\"Password\":\"***\"}", "id": 7}"#,
+            ),
+            (r#""{\\\"pwd\\\":\\\"abc\\\"}""#, r#""{\\\"pwd\\\":\\\"***\\\"}""#),
+            ("a=b&tok%65n=x&c=d", "a=b&tok%65n=***&c=d"),
+            (
+                "url=https%3A%2F%2Fu%3Apw%40x.org%2F%3Ftoken%3Dabc%26c=d",
+                "url=https%3A%2F%2F***%40x.org%2F%3Ftoken%3D***%26c=d",
+            ),
+            ("&quot;token&quot;:&quot;abc&quot;,", "&quot;token&quot;:&quot;***&quot;,"),
+            (
+                r#"{"raw": "Authorization: Bearer abc\r\nHost: x"}"#,
+                r#"{"raw": "Authorization: Bearer ***"}"#,
+            ),
+        ] {
+            assert_eq!(Redactor::default().strike_content(text, text.len()), struck);
+        }
+    }
+
+    #[test]
+    fn the_urls_and_texts_in_other_headers_lose_their_credentials_too() {
+        let redactor = redactor(json!({"password": "hunter2"}));
+        for (name, value, struck) in [
+            ("Location", "https://u:pw@x.org/?token=abc&id=7", "https://***@x.org/?token=***&id=7"),
+            ("Link", "<https://x.org/?sig=abc>; rel=next", "<https://x.org/?sig=***>; rel=next"),
+            ("Refresh", "5; url=/?session=abc", "5; url=/?session=***"),
+            ("WWW-Authenticate", "Bearer realm=\"x\"", "Bearer realm=\"x\""),
+            ("Set-Cookie", "a=b", "***"),
+            ("X-Echo", "hunter2", "***"),
+        ] {
+            assert_eq!(redactor.strike_header(name, value, value.len()), struck, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_of_256_kib_takes_less_than_a_second() {
+        let text = r#"token:\""#.repeat(32 << 10);
+        let started = std::time::Instant::now();
+        Redactor::default().strike_content(&text, text.len());
+        assert!(started.elapsed() < std::time::Duration::from_secs(1), "{:?}", started.elapsed());
     }
 
     #[test]

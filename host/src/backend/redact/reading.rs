@@ -1,5 +1,5 @@
-//! Ways to read a text: as it stands, or with the escapes of URLs, forms, JSON or HTML resolved. Of text that is
-//! escaped twice, one layer is resolved.
+//! Ways to read a text: as it stands, and with one or two layers of escapes of URLs, forms, JSON or HTML resolved, such
+//! as those of JSON within a string of JSON.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(super) const LONGEST_ESCAPE: usize = 12;
 
 /// What an escape at a text's start stands for, and its length; None if there is no whole escape.
-type Resolve = fn(&str) -> Option<(Meaning, usize)>;
+type Resolve = fn(&[u8]) -> Option<(Meaning, usize)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
@@ -15,9 +15,8 @@ enum Meaning {
     Char(char),
 }
 
-/// Each way to read: the bytes that begin escapes, and what resolves them.
-const WAYS: [(&[u8], Resolve); 5] = [
-    (b"", |_| None),
+/// Each way to resolve escapes: the bytes that begin them, and what resolves them.
+const WAYS: [(&[u8], Resolve); 4] = [
     (b"%", percent),
     (b"%+", form),
     // Also of Python, Rust and C.
@@ -34,85 +33,83 @@ pub(super) struct Read {
     pub(super) unresolved: bool,
 }
 
-/// Reads a text in one way.
-#[derive(Debug)]
-pub(super) struct Reading<'a> {
-    text: &'a str,
-    begins: &'static [u8],
-    resolve: Resolve,
-    at: usize,
-    /// Bytes of the last escape that are still to be given, and where it stands.
-    left: ([u8; 4], Range<usize>),
-    source: Range<usize>,
+/// The text in each way that makes a difference.
+pub(super) fn all(text: &str) -> impl Iterator<Item = Vec<Read>> {
+    let plain: Vec<Read> = text
+        .bytes()
+        .enumerate()
+        .map(|(at, byte)| Read { byte, source: at..at + 1, unresolved: false })
+        .collect();
+    let once: Vec<_> = without_a_layer(&plain).collect();
+    let resolved = once.into_iter().flat_map(|once| {
+        let twice: Vec<_> = without_a_layer(&once).collect();
+        std::iter::once(once).chain(twice)
+    });
+    std::iter::once(plain).chain(resolved)
 }
 
-impl<'a> Reading<'a> {
-    /// The text in each way that makes a difference.
-    pub(super) fn all(text: &'a str) -> impl Iterator<Item = Reading<'a>> {
-        let matters =
-            |begins: &[u8]| begins.is_empty() || text.bytes().any(|byte| begins.contains(&byte));
-        WAYS.into_iter().filter(move |(begins, _)| matters(begins)).map(move |(begins, resolve)| {
-            Reading { text, begins, resolve, at: 0, left: ([0; 4], 0..0), source: 0..0 }
-        })
-    }
+/// What was read, with a layer of its escapes resolved in each way that there can be any.
+fn without_a_layer(text: &[Read]) -> impl Iterator<Item = Vec<Read>> {
+    let matters = |begins: &[u8]| text.iter().any(|read| begins.contains(&read.byte));
+    let ways = WAYS.into_iter().filter(move |(begins, _)| matters(begins));
+    ways.map(|(begins, resolve)| resolved(text, begins, resolve))
 }
 
-impl Iterator for Reading<'_> {
-    type Item = Read;
-
-    fn next(&mut self) -> Option<Read> {
-        if let Some(index) = self.left.1.next() {
-            let (byte, source) = (self.left.0[index], self.source.clone());
-            return Some(Read { byte, source, unresolved: false });
-        }
-        let byte = *self.text.as_bytes().get(self.at)?;
-        let begins = self.begins.contains(&byte);
-        let escape = if begins { (self.resolve)(&self.text[self.at..]) } else { None };
+fn resolved(text: &[Read], begins: &[u8], resolve: Resolve) -> Vec<Read> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(first) = text.get(at) {
+        let begins = begins.contains(&first.byte);
+        let escape = if begins { resolve(&bytes(&text[at..])) } else { None };
         let Some((meaning, length)) = escape else {
-            let source = self.at..self.at + 1;
-            self.at += 1;
-            return Some(Read { byte, source, unresolved: begins });
+            out.push(Read { unresolved: begins || first.unresolved, ..first.clone() });
+            at += 1;
+            continue;
         };
-        self.source = self.at..self.at + length;
-        self.at += length;
-        let mut bytes = [0; 4];
-        let count = match meaning {
-            Meaning::Byte(byte) => {
-                bytes[0] = byte;
-                1
-            }
-            Meaning::Char(char) => char.encode_utf8(&mut bytes).len(),
-        };
-        self.left = (bytes, 0..count);
-        self.next()
+        let escape = &text[at..at + length];
+        let source = first.source.start..escape[length - 1].source.end;
+        let unresolved = escape.iter().any(|read| read.unresolved);
+        let read = |byte| Read { byte, source: source.clone(), unresolved };
+        match meaning {
+            Meaning::Byte(byte) => out.push(read(byte)),
+            Meaning::Char(char) => out.extend(char.encode_utf8(&mut [0; 4]).bytes().map(read)),
+        }
+        at += length;
     }
+    out
 }
 
-/// The number that `digits` many hexadecimal digits at `at` give.
-fn hex(text: &str, at: usize, digits: usize) -> Option<u32> {
-    let digits = text.get(at..at + digits)?;
+/// The first bytes, as many as an escape can have.
+fn bytes(text: &[Read]) -> Vec<u8> {
+    text.iter().take(LONGEST_ESCAPE).map(|read| read.byte).collect()
+}
+
+/// The digits in a text, and the number that they give.
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
     // from_str_radix() would take a sign, too.
-    let digits = digits.chars().all(|c| c.is_ascii_hexdigit()).then_some(digits)?;
-    u32::from_str_radix(digits, 16).ok()
+    let digits = digits.iter().all(|c| char::from(*c).is_digit(radix)).then_some(digits)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
-fn byte(text: &str, at: usize) -> Option<Meaning> {
-    hex(text, at, 2).and_then(|value| u8::try_from(value).ok()).map(Meaning::Byte)
+/// The byte that two hexadecimal digits at `at` give.
+fn byte(text: &[u8], at: usize) -> Option<Meaning> {
+    let value = number(text.get(at..at + 2)?, 16)?;
+    u8::try_from(value).ok().map(Meaning::Byte)
 }
 
 /// `%2F` (RFC 3986).
-fn percent(text: &str) -> Option<(Meaning, usize)> {
+fn percent(text: &[u8]) -> Option<(Meaning, usize)> {
     Some((byte(text, 1)?, 3))
 }
 
 /// As [`percent`], with a plus sign for a space.
-fn form(text: &str) -> Option<(Meaning, usize)> {
-    if text.starts_with('+') { Some((Meaning::Byte(b' '), 1)) } else { percent(text) }
+fn form(text: &[u8]) -> Option<(Meaning, usize)> {
+    if text.starts_with(b"+") { Some((Meaning::Byte(b' '), 1)) } else { percent(text) }
 }
 
 /// `\/`, `\n`, `\u002f`, `\ud83d\ude00` (RFC 8259), and `\x2f`.
-fn backslash(text: &str) -> Option<(Meaning, usize)> {
-    let char = match text.as_bytes().get(1)? {
+fn backslash(text: &[u8]) -> Option<(Meaning, usize)> {
+    let char = match text.get(1)? {
         b'u' => return utf16(text),
         b'x' => return Some((byte(text, 2)?, 4)),
         b'b' => '\x08',
@@ -127,36 +124,29 @@ fn backslash(text: &str) -> Option<(Meaning, usize)> {
 }
 
 /// `\u002f`, or two of these for a character beyond 16 bits.
-fn utf16(text: &str) -> Option<(Meaning, usize)> {
-    let unit = |at: usize| hex(text, at, 4).and_then(|unit| u16::try_from(unit).ok());
+fn utf16(text: &[u8]) -> Option<(Meaning, usize)> {
+    let unit = |at: usize| u16::try_from(number(text.get(at..at + 4)?, 16)?).ok();
     let first = unit(2)?;
-    let second = text.get(6..8).filter(|begin| *begin == "\\u").and_then(|_| unit(8));
+    let second = text.get(6..8).filter(|begin| *begin == b"\\u").and_then(|_| unit(8));
     let mut chars = char::decode_utf16(std::iter::once(first).chain(second));
     let char = chars.next()?.ok()?;
     Some((Meaning::Char(char), if char.len_utf16() == 2 { 12 } else { 6 }))
 }
 
 /// `&amp;`, `&#38;`, `&#x26;`: the five names that everybody escapes, and numbers.
-fn html(text: &str) -> Option<(Meaning, usize)> {
-    let most = text.floor_char_boundary(LONGEST_ESCAPE);
-    let (name, _) = text.get(1..most)?.split_once(';')?;
-    let char = match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let (radix, digits) = match number.strip_prefix(['x', 'X']) {
-                Some(digits) => (16, digits),
-                None => (10, number),
-            };
-            let digits = digits.chars().all(|c| c.is_digit(radix)).then_some(digits)?;
-            char::from_u32(u32::from_str_radix(digits, radix).ok()?)?
-        }
+fn html(text: &[u8]) -> Option<(Meaning, usize)> {
+    let length = text.iter().position(|byte| *byte == b';')? + 1;
+    let char = match &text[1..length - 1] {
+        b"amp" => '&',
+        b"lt" => '<',
+        b"gt" => '>',
+        b"quot" => '"',
+        b"apos" => '\'',
+        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(number(digits, 16)?)?,
+        [b'#', digits @ ..] => char::from_u32(number(digits, 10)?)?,
+        _ => return None,
     };
-    Some((Meaning::Char(char), name.len() + 2))
+    Some((Meaning::Char(char), length))
 }
 
 #[cfg(test)]
@@ -164,42 +154,51 @@ mod tests {
     use super::*;
 
     fn readings(text: &str) -> Vec<String> {
-        let read = |reading: Reading| reading.map(|read| read.byte).collect::<Vec<u8>>();
-        Reading::all(text).map(|r| String::from_utf8_lossy(&read(r)).into_owned()).collect()
+        let read = |reading: Vec<Read>| reading.iter().map(|read| read.byte).collect::<Vec<u8>>();
+        all(text).map(|r| String::from_utf8_lossy(&read(r)).into_owned()).collect()
     }
 
     #[test]
     fn each_way_resolves_its_own_escapes() {
         for (text, read) in [
             ("a/b", vec!["a/b"]),
-            ("%2f%2F%C3%a4+%2", vec!["%2f%2F%C3%a4+%2", "//ä+%2", "//ä %2"]),
-            (r"\/\\\n\u00e4\u00E4\x2f", vec![r"\/\\\n\u00e4\u00E4\x2f", "/\\\nää/"]),
-            (r"\ud83d\ude00\ud83d", vec![r"\ud83d\ude00\ud83d", r"😀\ud83d"]),
-            (r"\q\u00", vec![r"\q\u00", r"\q\u00"]),
             (
-                "&amp;&lt;&gt;&quot;&#39;&#x27;&#X2f;&apos;&#0047;&nbsp;&",
-                vec![
-                    "&amp;&lt;&gt;&quot;&#39;&#x27;&#X2f;&apos;&#0047;&nbsp;&",
-                    "&<>\"''/'/&nbsp;&",
-                ],
+                "%2f%C3%a4+%4",
+                vec!["%2f%C3%a4+%4", "/ä+%4", "/ä+%4", "/ä %4", "/ä %4", "/ä %4", "/ä %4"],
             ),
-            (
-                "&#+65;&#x;&#x110000;&ä;",
-                vec![
-                    "&#+65;&#x;&#x110000;&ä;",
-                    "&# 65;&#x;&#x110000;&ä;",
-                    "&#+65;&#x;&#x110000;&ä;",
-                ],
-            ),
+            (r"\/\n\u00e4\u00E4\x2f", vec![r"\/\n\u00e4\u00E4\x2f", "/\nää/"]),
+            (r"\ud83d\ude00\ud83d", vec![r"\ud83d\ude00\ud83d", r"😀\ud83d", r"😀\ud83d"]),
+            (r"\q\u00", vec![r"\q\u00", r"\q\u00", r"\q\u00"]),
+            ("&#39;&#x27;&#X2f;&apos;&#0047;", vec!["&#39;&#x27;&#X2f;&apos;&#0047;", "''/'/"]),
+            ("&lt;&gt;&quot;", vec!["&lt;&gt;&quot;", "<>\""]),
+            ("&#x;&#x110000;&ä;&#-5;&nbsp;&", vec!["&#x;&#x110000;&ä;&#-5;&nbsp;&"; 3]),
         ] {
             assert_eq!(readings(text), read, "{text}");
         }
     }
 
     #[test]
+    fn two_layers_of_escapes_are_resolved_in_any_order() {
+        for (text, read) in [
+            (r#"\\\"a\\\\"#, r#""a\"#),
+            (r"\\u0022a", "\"a"),
+            ("%2522a", "\"a"),
+            ("%5C%22a", "\"a"),
+            ("&amp;quot;a", "\"a"),
+            (r"\u0026quot;a", "\"a"),
+            ("&#37;22a", "\"a"),
+        ] {
+            assert!(readings(text).iter().any(|found| found == read), "{text}");
+        }
+    }
+
+    #[test]
     fn an_escape_stands_where_all_of_it_stands() {
-        let html = Reading::all("a&#228;b").last().unwrap();
-        let sources: Vec<_> = html.map(|read| (read.byte, read.source)).collect();
-        assert_eq!(sources, [(b'a', 0..1), (0xc3, 1..7), (0xa4, 1..7), (b'b', 7..8)]);
+        let sources = |text: &str| -> Vec<_> {
+            let last = all(text).last().unwrap();
+            last.into_iter().map(|read| (read.byte, read.source)).collect()
+        };
+        assert_eq!(sources("a&#228;b"), [(b'a', 0..1), (0xc3, 1..7), (0xa4, 1..7), (b'b', 7..8)]);
+        assert_eq!(sources("a&amp;lt;b"), [(b'a', 0..1), (b'<', 1..9), (b'b', 9..10)]);
     }
 }
