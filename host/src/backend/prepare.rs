@@ -11,7 +11,7 @@ use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::message::Manifest;
 
 use super::call::{LogAllowance, Services};
-use super::gateway::{self, Fence, Gateway, Route};
+use super::gateway::{self, Fence, Gateway, Route, proxies};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
 use super::template::{Templates, Unusable};
@@ -74,6 +74,7 @@ impl Backend {
         if redactor.hides_any() {
             warnings.extend(readable_on_the_way(config));
         }
+        let redactor = redactor.with_logins(&proxies(config.proxy.as_ref()));
         warnings.extend(templates.warnings.iter().cloned());
         let recipe = recipe(&label, config, plugin, confinement, &secret.value);
         Ok(Backend {

@@ -21,7 +21,9 @@ use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use url::Url;
 
 use reading::{LONGEST_ESCAPE, Read};
 
@@ -59,16 +61,21 @@ impl Redactor {
         let mut all = Vec::new();
         let mut hidden = Vec::new();
         collect(secret, None, &mut Vec::new(), schema, &mut all, &mut hidden);
-        // An empty one, which some plugins take for "none", is no secret.
-        hidden.retain(|text| !text.is_empty());
-        let mut needles = Vec::new();
-        for secret in hidden.iter().flat_map(|text| spellings(text)) {
-            needles.extend(base64_of(&secret));
-            needles.extend((0..3).flat_map(|before| base64_inside(&secret, before)));
-            needles.push(secret);
+        Redactor::of(needles(&all, &hidden))
+    }
+
+    /// Strikes out the passwords of these URLs, too: a proxy may repeat what it was sent.
+    pub(crate) fn with_logins(mut self, urls: &[Url]) -> Redactor {
+        for url in urls {
+            let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let Some(password) = url.password().map(decoded) else { continue };
+            let login = [decoded(url.username()), password.clone()];
+            self.needles.extend(needles(&login, &[password]));
         }
-        needles.extend(pairs(&all, &hidden).iter().flat_map(|pair| base64_of(pair)));
-        needles.retain(|needle| needle.len() >= SHORTEST);
+        Redactor::of(self.needles)
+    }
+
+    fn of(mut needles: Vec<Vec<u8>>) -> Redactor {
         needles.sort();
         needles.dedup();
         let automaton = (!needles.is_empty()).then(|| {
@@ -199,6 +206,21 @@ fn strike(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     out
 }
 
+/// All that is looked for where these texts are `hidden`, which stand among `all` of a login.
+fn needles(all: &[String], hidden: &[String]) -> Vec<Vec<u8>> {
+    // An empty one, which some plugins take for "none", is no secret.
+    let hidden: Vec<&String> = hidden.iter().filter(|text| !text.is_empty()).collect();
+    let mut needles = Vec::new();
+    for secret in hidden.iter().flat_map(|text| spellings(text)) {
+        needles.extend(base64_of(&secret));
+        needles.extend((0..3).flat_map(|before| base64_inside(&secret, before)));
+        needles.push(secret);
+    }
+    needles.extend(pairs(all, &hidden).iter().flat_map(|pair| base64_of(pair)));
+    needles.retain(|needle| needle.len() >= SHORTEST);
+    needles
+}
+
 /// The bytes of a text in UTF-8, and also in Latin-1 if that has all its characters.
 fn spellings(text: &str) -> Vec<Vec<u8>> {
     let utf8 = text.as_bytes().to_vec();
@@ -209,7 +231,7 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
 
 /// What Basic authentication makes base64 of, "USER:PASSWORD", where one of the two is hidden. Servers disagree on the
 /// charset, so both are spelled in either one.
-fn pairs(all: &[String], hidden: &[String]) -> Vec<Vec<u8>> {
+fn pairs(all: &[String], hidden: &[&String]) -> Vec<Vec<u8>> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for secret in hidden {
         let users = STAND_INS.into_iter().chain(all.iter().map(String::as_str));
@@ -464,6 +486,17 @@ mod tests {
         ] {
             assert_eq!(redactor.strike_cut(&format!("<{cut}")), "<***", "{cut}");
         }
+    }
+
+    #[test]
+    fn a_proxys_password_is_struck_out_as_it_is_and_as_the_proxy_is_sent_it() {
+        let proxy = Url::parse("http://user:hunter%21PW@proxy.example.org:3128").unwrap();
+        let redactor = redactor(json!({"token": "tick3t"})).with_logins(&[proxy]);
+        let text = "tick3t hunter!PW Basic dXNlcjpodW50ZXIhUFc= user";
+        assert_eq!(redactor.strike(text), "*** *** Basic *** user");
+        let without = Url::parse("http://user@proxy.example.org:3128").unwrap();
+        let redactor = Redactor::new(&json!({}), &json!({})).with_logins(&[without]);
+        assert!(!redactor.hides_any());
     }
 
     #[test]

@@ -22,9 +22,11 @@ const OVERHEAD: usize = 8;
 /// Bytes that are shown of a preview: what a plugin would make if this were not a dry run.
 const LONGEST_PREVIEW: usize = 64 << 10;
 
-/// The text as one line of at most 8 KiB, without the secret.
+/// The text as one line of at most 8 KiB, without the secret. Its end may be where the plugin cut what it quotes: half a
+/// secret there is struck out, too.
 pub(super) fn text(text: &str, redactor: &Redactor) -> String {
-    terminal::short_line(&redactor.strike_start(text, 2 * LONGEST_TEXT), LONGEST_TEXT)
+    let start = &text[..text.floor_char_boundary(2 * LONGEST_TEXT)];
+    terminal::short_line(&redactor.strike_cut(start), LONGEST_TEXT)
 }
 
 /// The items of a list, each as one line, 16 KiB together. If some are left out, a last item says how many.
@@ -109,6 +111,13 @@ mod tests {
 
     fn at(url: &str) -> Ticket {
         Ticket { url: url.to_owned(), ..Ticket::default() }
+    }
+
+    #[test]
+    fn of_a_secret_that_the_plugin_cut_nothing_is_left() {
+        let redactor = Redactor::new(&serde_json::json!({"token": "hunter2"}), &true.into());
+        assert_eq!(text("answered 500: Bearer hunter", &redactor), "answered 500: Bearer ***");
+        assert_eq!(text("the hunters", &redactor), "the hunters");
     }
 
     #[test]

@@ -265,21 +265,28 @@ impl Gateway {
     }
 }
 
-/// The hosts of the proxy of the config, or else of those that environment variables name.
-fn proxy_hosts(configured: Option<&Url>, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
+/// The proxy of the config, or else those that environment variables name.
+pub(super) fn proxies(configured: Option<&Url>) -> Vec<Url> {
+    proxies_by(configured, |name| std::env::var(name).ok())
+}
+
+fn proxies_by(configured: Option<&Url>, variable: impl Fn(&str) -> Option<String>) -> Vec<Url> {
     const VARIABLES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
-    let host = |url: &Url| url.host_str().map(str::to_owned);
     if let Some(url) = configured {
-        return host(url).into_iter().collect();
+        return vec![url.clone()];
     }
     let names = VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
     let proxies = names.filter_map(|name| {
         let text = variable(&name)?;
         // One without a scheme is an HTTP proxy.
         let whole = if text.contains("://") { text } else { format!("http://{text}") };
-        host(&Url::parse(&whole).ok()?)
+        Url::parse(&whole).ok()
     });
     proxies.collect()
+}
+
+fn host(url: &Url) -> Option<String> {
+    url.host_str().map(str::to_owned)
 }
 
 /// A client for the host's own requests, which go through the environment's proxy and trust the system's
@@ -306,7 +313,7 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
 }
 
 fn build(route: &Route) -> Result<Client> {
-    let proxies = proxy_hosts(route.proxy.as_ref(), |name| std::env::var(name).ok());
+    let proxies = proxies(route.proxy.as_ref()).iter().filter_map(host).collect();
     let fence = Arc::clone(&route.fence);
     let mut builder = builder().dns_resolver(Resolver { fence, proxies });
     if let Some(file) = &route.ca_file {
@@ -509,9 +516,10 @@ mod tests {
             "HTTP_PROXY" => Some("no proxy".to_owned()),
             _ => None,
         };
-        assert_eq!(proxy_hosts(None, variable), ["proxy.corp.test", "other.corp.test"]);
+        let hosts = |own| proxies_by(own, variable).iter().filter_map(host).collect::<Vec<_>>();
+        assert_eq!(hosts(None), ["proxy.corp.test", "other.corp.test"]);
         let own = Url::parse("http://own.test:1").unwrap();
-        assert_eq!(proxy_hosts(Some(&own), variable), ["own.test"]);
+        assert_eq!(hosts(Some(&own)), ["own.test"]);
     }
 
     #[test]
