@@ -71,7 +71,7 @@ pub struct Error {
 
 /// Errors that are gathered, so that who has to mend something is told of all of it at once.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(Vec<Error>);
+pub struct Errors(Vec<Error>);
 
 /// Some lines of a file, with what is to be pointed at in them.
 #[derive(Debug, Clone)]

@@ -26,4 +26,4 @@ mod token_bucket;
 mod validate;
 pub mod worker;
 
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Errors, Kind, Result};

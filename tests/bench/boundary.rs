@@ -12,6 +12,7 @@ use abi_stable::library::RootModule;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use ticket_bench_root_module::{PluginRef, reply};
+use ticket_host::Errors;
 use ticket_host::backend::{Backend, KeyedIncident};
 use ticket_host::config::Config;
 use ticket_host::plugins::catalog::{Catalog, PluginDir};
@@ -201,6 +202,7 @@ async fn backend(isolation: &str) -> Backend {
         Policy::Require,
         Missing::Made,
         &Arc::default(),
+        Errors::default(),
     )
     .unwrap()
 }

@@ -34,7 +34,7 @@ impl Backend {
     ///
     /// # Errors
     /// Names all settings that can't be used, and shows their lines in the config.
-    pub(crate) fn prepare(
+    pub fn prepare(
         config: &BackendConfig,
         plugin: &Plugin,
         sandbox: Policy,
