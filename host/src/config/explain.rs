@@ -10,13 +10,12 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::bounds::out_of_bounds;
 use super::guess;
+use super::mask::Hidden;
 use super::schema::{Kind, Setting, Shape};
+use crate::error::NOWHERE;
 
 /// Characters of a text that a message repeats at most.
 const LONGEST: usize = 60;
-/// Where a value stands that takes the place of a wrong or a missing one. What is wrong with it is no mistake of the
-/// file's.
-pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 
 /// One thing that is wrong in a file.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl Mistake {
 pub(super) fn mistakes(
     file: &mut Spanned<DeTable<'_>>,
     shape: &Shape,
-    hidden: &[Range<usize>],
+    hidden: &Hidden,
 ) -> Vec<Mistake> {
     let mut reader = Reader { file: shape, hidden, path: Vec::new(), mistakes: Vec::new() };
     reader.table(file.span(), shape, file.get_mut());
@@ -78,7 +77,7 @@ fn stand_in_of<'a>(setting: &Setting) -> (Spanned<DeString<'a>>, Spanned<DeValue
 
 struct Reader<'a> {
     file: &'a Shape,
-    hidden: &'a [Range<usize>],
+    hidden: &'a Hidden,
     /// The names that lead to what is looked at.
     path: Vec<String>,
     mistakes: Vec<Mistake>,
@@ -242,7 +241,7 @@ impl Reader<'_> {
     }
 
     fn is_shown(&self, span: &Range<usize>) -> bool {
-        !self.hidden.iter().any(|hidden| hidden.start < span.end && span.start < hidden.end)
+        !self.hidden.has_some_of(span)
     }
 
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
