@@ -188,7 +188,8 @@ impl Errors {
 
     /// Keeps those that stand first in the config file. What stands nowhere in it comes last.
     fn shorten(&mut self) {
-        let place = |error: &Error| error.snippet.as_ref().map_or(NOWHERE.start - 1, |s| s.span.start);
+        let place =
+            |error: &Error| error.snippet.as_ref().map_or(NOWHERE.start - 1, |s| s.span.start);
         self.kept.sort_by_key(place);
         let rest = self.kept.drain(KEPT.min(self.kept.len())..);
         self.more += rest.filter(|error| place(error) != NOWHERE.start).count();

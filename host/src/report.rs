@@ -8,8 +8,8 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 use ticket_plugin_api::Retry;
 
 use crate::error::{Error, Kind};
-use excerpt::Excerpt;
 use crate::terminal::{counted, safe};
+use excerpt::Excerpt;
 
 /// Of how many things that are wrong at the same time all is told.
 const MOST: usize = 20;

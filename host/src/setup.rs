@@ -127,7 +127,9 @@ impl Sources {
         };
         // A long file with much that is wrong in it takes its time, in which a service answers all the same.
         let read = spawn_blocking(read).await;
-        read.unwrap_or_else(|_| Err(Error::plugin("the config could not be read: the host broke off")))
+        read.unwrap_or_else(|_| {
+            Err(Error::plugin("the config could not be read: the host broke off"))
+        })
     }
 
     /// Looks for the plugins, and asks each what it is.

@@ -663,6 +663,33 @@ mod tests {
     }
 
     #[test]
+    fn very_many_mistakes_are_explained_in_no_more_time_than_their_number_takes() {
+        let many = |number: usize, each: fn(usize) -> String| (0..number).map(each).collect();
+        let endpoint = |n| format!("[backends.b{n}]\nplugin = \"rt\"\nendpoint = \"x@y\"\n");
+        let unknown: String = many(20_000, |n| format!("k{n} = {n}\n"));
+        for (text, first, number) in [
+            (unknown.clone(), "unknown setting `k0`", 20_000),
+            (format!("{BACKEND}{unknown}"), "unknown setting `k0`", 20_000),
+            (many(5_000, endpoint), "endpoint is not a valid URL", 5_000),
+        ] {
+            let before = std::time::Instant::now();
+            let error = refused(&text);
+            assert!(before.elapsed().as_secs() < 5, "{first}: {:?}", before.elapsed());
+            assert!(error.message.contains(first), "{error}");
+            assert_eq!(error.each().count() + error.more, number);
+            let starts: Vec<_> =
+                error.each().map(|error| error.snippet.as_ref().unwrap().span.start).collect();
+            assert!(starts.is_sorted() && starts.len() == 100);
+            // They are the first of the file.
+            let end = text.lines().take(303).map(|line| line.len() + 1).sum();
+            assert!(starts.iter().all(|start| *start < end), "{starts:?}");
+            let shown = crate::report::text(&error);
+            let more = format!("... and {} errors more", number - 20);
+            assert!(shown.contains(&more), "{shown}");
+        }
+    }
+
+    #[test]
     fn a_long_text_is_not_repeated_as_a_whole() {
         let error = refused(&format!("signatures = \"{}\"\n", "x".repeat(100_000)));
         assert!(error.message.len() < 300, "{}", error.message.len());

@@ -99,9 +99,8 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
         let (before, wrong) = cause.as_bytes().split_at(cause.utf8_error().valid_up_to());
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let byte = wrong.first().map_or(0, |byte| *byte);
-        let error = format!(
-            "the config file {file} is not UTF-8 (byte 0x{byte:02X} in line {line})"
-        );
+        let error =
+            format!("the config file {file} is not UTF-8 (byte 0x{byte:02X} in line {line})");
         Error::settings(error).help("save it as UTF-8, which is the encoding of TOML")
     })
 }
@@ -333,6 +332,25 @@ mod tests {
             "{denied}"
         );
         assert!(help(ErrorKind::NotFound).contains("`ticket-host --config /etc/c.toml init`"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_or_too_long_is_refused_with_where_and_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        let of_all = vec![b'\n'; LONGEST];
+        for (bytes, why) in [
+            (b"# a\n\n# bl\xe6\n".to_vec(), "is not UTF-8 (byte 0xE6 in line 3)"),
+            (b"\xff\xfe[\0s\0".to_vec(), "is not UTF-8 (byte 0xFF in line 1)"),
+            ([&of_all[..], b"\n"].concat(), "has more than 4 MiB"),
+        ] {
+            fs::write(&file, bytes).unwrap();
+            let error = load(&file).unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+            assert!(error.help.is_some_and(|help| !help.contains("init")));
+        }
+        fs::write(&file, of_all).unwrap();
+        assert!(load(&file).unwrap().is_whole());
     }
 
     #[test]

@@ -298,7 +298,11 @@ mod tests {
             (format!("{open}[serve.tokens.a]\nsha256 = 5\n{scopes}"), &["`sha256` must be"]),
             (format!("{open}[serve.tokens.a]\ntokn = \"x\"\n{scopes}"), &["`tokn`; did you"]),
             (format!("{open}[serve.token.a]\ntoken = \"x\"\n{scopes}"), &["`token`; did you"]),
-            (format!("{open}[serve.tokens.a]\n{scopes}"), &["needs either token or sha256"]),
+            (format!("{open}[serve.tokens.a]\n{scopes}"), &["a needs a token or a sha256"]),
+            (
+                format!("{open}[serve.tokens.a]\ntoken = \"x\"\nsha256 = \"0\"\n{scopes}"),
+                &["a needs either token or sha256, and not both"],
+            ),
             (format!("{open}[serve.tokens.a]\ntoken = \"\"\n"), &["`scopes` is", "a.token must"]),
         ] {
             let told = told(&serve);
