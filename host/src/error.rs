@@ -68,7 +68,7 @@ pub struct Error {
     /// What else is wrong, if more was found at the same time: see [`Errors`].
     pub others: Vec<Error>,
     /// How many errors there are beside these, of which only the number is kept.
-    pub more: usize,
+    pub more: u32,
 }
 
 /// How many errors are kept of those that were found at the same time. A file in which more is wrong than anybody reads
@@ -82,7 +82,7 @@ pub(crate) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     kept: Vec<Error>,
-    more: usize,
+    more: u32,
 }
 
 /// Some lines of a file, with what is to be pointed at in them.
@@ -192,7 +192,8 @@ impl Errors {
             |error: &Error| error.snippet.as_ref().map_or(NOWHERE.start - 1, |s| s.span.start);
         self.kept.sort_by_key(place);
         let rest = self.kept.drain(KEPT.min(self.kept.len())..);
-        self.more += rest.filter(|error| place(error) != NOWHERE.start).count();
+        // At most KEPT are left out here, each time.
+        self.more += rest.filter(|error| place(error) != NOWHERE.start).count() as u32;
     }
 
     /// What was made, or None after its error was added.

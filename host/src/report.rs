@@ -31,7 +31,7 @@ pub(crate) fn text(error: &Error) -> String {
 pub(crate) fn text_in(error: &Error, colour: bool) -> String {
     let mut out: Vec<String> =
         error.each().take(MOST).map(|error| text_of(error, colour)).collect();
-    let more = (error.others.len() + 1).saturating_sub(MOST) + error.more;
+    let more = (error.others.len() + 1).saturating_sub(MOST) + error.more as usize;
     if more > 0 {
         out.push(format!("... and {} more\n", counted(more as u64, "error")));
     }

@@ -676,7 +676,7 @@ mod tests {
             let error = refused(&text);
             assert!(before.elapsed().as_secs() < 5, "{first}: {:?}", before.elapsed());
             assert!(error.message.contains(first), "{error}");
-            assert_eq!(error.each().count() + error.more, number);
+            assert_eq!(error.each().count() + error.more as usize, number);
             let starts: Vec<_> =
                 error.each().map(|error| error.snippet.as_ref().unwrap().span.start).collect();
             assert!(starts.is_sorted() && starts.len() == 100);
