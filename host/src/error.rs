@@ -67,11 +67,23 @@ pub struct Error {
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// What else is wrong, if more was found at the same time: see [`Errors`].
     pub others: Vec<Error>,
+    /// How many errors there are beside these, of which only the number is kept.
+    pub more: u32,
 }
 
-/// Errors that are gathered, so that who has to mend something is told of all of it at once.
+/// How many errors are kept of those that were found at the same time. A file in which more is wrong than anybody reads
+/// is not to take memory and time for each.
+const KEPT: usize = 100;
+/// Where an error points to that only follows from another one, and is not to be told.
+pub(crate) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
+
+/// Errors that are gathered, so that who has to mend something is told of all of it at once: the first [`KEPT`] of a file,
+/// and how many more there are.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<Error>);
+pub struct Errors {
+    kept: Vec<Error>,
+    more: u32,
+}
 
 /// Some lines of a file, with what is to be pointed at in them.
 #[derive(Debug, Clone)]
@@ -97,6 +109,7 @@ impl Error {
             snippet: None,
             cause: None,
             others: Vec::new(),
+            more: 0,
         }
     }
 
@@ -151,12 +164,36 @@ impl Error {
 
 impl Errors {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
+    }
+
+    /// Whether more is wrong than is told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.more > 0
     }
 
     /// Adds an error, and its others.
     pub(crate) fn add(&mut self, error: Error) {
-        self.0.extend(error.apart());
+        error.apart().for_each(|error| self.push(error));
+    }
+
+    fn push(&mut self, mut error: Error) {
+        self.more += std::mem::take(&mut error.more);
+        self.kept.push(error);
+        // Not at each error, so that sorting takes little time for each.
+        if self.kept.len() == 2 * KEPT {
+            self.shorten();
+        }
+    }
+
+    /// Keeps those that stand first in the config file. What stands nowhere in it comes last.
+    fn shorten(&mut self) {
+        let place =
+            |error: &Error| error.snippet.as_ref().map_or(NOWHERE.start - 1, |s| s.span.start);
+        self.kept.sort_by_key(place);
+        let rest = self.kept.drain(KEPT.min(self.kept.len())..);
+        // At most KEPT are left out here, each time.
+        self.more += rest.filter(|error| place(error) != NOWHERE.start).count() as u32;
     }
 
     /// What was made, or None after its error was added.
@@ -170,12 +207,12 @@ impl Errors {
         made: Result<T>,
         told: impl Fn(Error) -> Error,
     ) -> Option<T> {
-        made.map_err(|error| self.0.extend(error.apart().map(told))).ok()
+        made.map_err(|error| error.apart().for_each(|error| self.push(told(error)))).ok()
     }
 
     /// Leaves out the errors of which this is not true.
     pub(crate) fn retain(&mut self, is_kept: impl FnMut(&Error) -> bool) {
-        self.0.retain(is_kept);
+        self.kept.retain(is_kept);
     }
 
     /// What was made, for which each error is a reason why it was not.
@@ -191,11 +228,10 @@ impl Errors {
     /// # Errors
     /// There is an error.
     pub(crate) fn together(mut self) -> Result<()> {
-        let place = |error: &Error| error.snippet.as_ref().map_or(usize::MAX, |s| s.span.start);
-        self.0.sort_by_key(place);
-        let mut all = self.0.into_iter();
+        self.shorten();
+        let mut all = self.kept.into_iter();
         let Some(first) = all.next() else { return Ok(()) };
-        Err(Error { others: all.collect(), ..first })
+        Err(Error { others: all.collect(), more: self.more, ..first })
     }
 }
 

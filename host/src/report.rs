@@ -1,12 +1,15 @@
 //! Writes errors for people to read, with the lines of the config file that they are about.
 
+mod excerpt;
+
 use std::io::IsTerminal;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 use ticket_plugin_api::Retry;
 
 use crate::error::{Error, Kind};
 use crate::terminal::{counted, safe};
+use excerpt::Excerpt;
 
 /// Of how many things that are wrong at the same time all is told.
 const MOST: usize = 20;
@@ -28,7 +31,7 @@ pub(crate) fn text(error: &Error) -> String {
 pub(crate) fn text_in(error: &Error, colour: bool) -> String {
     let mut out: Vec<String> =
         error.each().take(MOST).map(|error| text_of(error, colour)).collect();
-    let more = (error.others.len() + 1).saturating_sub(MOST);
+    let more = (error.others.len() + 1).saturating_sub(MOST) + error.more as usize;
     if more > 0 {
         out.push(format!("... and {} more\n", counted(more as u64, "error")));
     }
@@ -41,10 +44,10 @@ fn text_of(error: &Error, colour: bool) -> String {
     if let Some(snippet) = &error.snippet {
         let theme =
             if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let excerpt = Excerpt::of(snippet);
         let diagnostic = miette::MietteDiagnostic::new("")
-            .with_label(LabeledSpan::underline(snippet.span.clone()));
-        let source = NamedSource::new(&snippet.file, snippet.text.to_string());
-        let report = miette::Report::new(diagnostic).with_source_code(source);
+            .with_label(LabeledSpan::underline(excerpt.span.clone()));
+        let report = miette::Report::new(diagnostic).with_source_code(excerpt);
         let mut shown = String::new();
         let handler = GraphicalReportHandler::new_themed(theme);
         if handler.render_report(&mut shown, report.as_ref()).is_ok() {

@@ -82,19 +82,13 @@ impl Sources {
     /// # Errors
     /// All that is wrong with the config.
     pub async fn config(&self, which: Which<'_>) -> Result<Config> {
-        let mut draft = Draft::load(self.config.as_deref())?;
-        let serve = &mut draft.config.serve;
-        serve.listen = self.listen.unwrap_or(serve.listen);
+        let mut draft = self.draft(which).await?;
         if draft.is_whole() {
             return draft.whole();
         }
-        let mut errors = Vec::new();
-        if matches!(which, Which::All) {
-            let serve = &draft.config.serve;
-            errors.extend(serve.digests(serve.listen).err());
-            errors.extend(draft.config.argus.iter().filter_map(|argus| argus.token().err()));
-        }
-        if draft.plugins_are_known {
+        let mut errors = Errors::default();
+        // Where there is more to mend than is told, nobody waits for what the plugins say.
+        if draft.plugins_are_known && !draft.has_more_than_is_told() {
             let catalog = self.discover(Some(&draft.config)).await;
             let backends: Vec<&BackendConfig> = match which {
                 Which::All => draft.config.backends.values().collect(),
@@ -104,11 +98,38 @@ impl Sources {
                 let missing = Missing::LeftOut;
                 let made =
                     backend(&draft.config, settings, &catalog, missing, &Arc::default()).await;
-                errors.extend(made.err());
+                errors.keep(made);
             }
         }
-        errors.into_iter().for_each(|error| draft.add(error));
+        errors.together().unwrap_or_else(|error| draft.add(error));
         draft.whole()
+    }
+
+    /// What is in the config. Where something is wrong in it, also what is wrong with the tokens, if all is asked for.
+    ///
+    /// # Errors
+    /// Nothing of the config can be read.
+    async fn draft(&self, which: Which<'_>) -> Result<Draft> {
+        let (file, listen) = (self.config.clone(), self.listen);
+        let looks_at_tokens = matches!(which, Which::All);
+        let read = move || {
+            let mut draft = Draft::load(file.as_deref())?;
+            let serve = &mut draft.config.serve;
+            serve.listen = listen.unwrap_or(serve.listen);
+            if looks_at_tokens && !draft.is_whole() {
+                let serve = &draft.config.serve;
+                let mut errors = Errors::default();
+                errors.keep(serve.digests(serve.listen));
+                errors.keep(draft.config.argus.as_ref().map(|argus| argus.token()).transpose());
+                errors.together().unwrap_or_else(|error| draft.add(error));
+            }
+            Ok(draft)
+        };
+        // A long file with much that is wrong in it takes its time, in which a service answers all the same.
+        let read = spawn_blocking(read).await;
+        read.unwrap_or_else(|_| {
+            Err(Error::plugin("the config could not be read: the host broke off"))
+        })
     }
 
     /// Looks for the plugins, and asks each what it is.

@@ -209,12 +209,18 @@ fn nothing_is_told_that_only_follows_from_a_mistake() {
 }
 
 #[test]
-fn of_very_many_mistakes_the_first_twenty_are_shown_and_programs_get_all() {
+fn of_very_many_mistakes_the_first_are_told_and_how_many_more_there_are() {
     let host = host(&(0..25).map(|n| format!("unknown_{n} = {n}\n")).collect::<String>());
     let shown = host.run(&["check"]).ended(3).says("`unknown_19`").says("... and 5 errors more\n");
     assert!(!shown.stderr.contains("`unknown_20`"), "{}", shown.stderr);
     let all = host.run(&["check", "--json"]).ended(3).json();
     assert_eq!(all["errors"].as_array().map(Vec::len), Some(25));
+    assert_eq!(all["more_errors"], 0);
+    host.config(&(0..1000).map(|n| format!("unknown_{n} = {n}\n")).collect::<String>());
+    host.run(&["check"]).ended(3).says("... and 980 errors more\n");
+    let all = host.run(&["check", "--json"]).ended(3).json();
+    assert_eq!(all["errors"].as_array().map(Vec::len), Some(100));
+    assert_eq!(all["more_errors"], 900);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{
@@ -239,6 +240,26 @@ fn a_broken_config_is_refused_with_its_diagnostic_and_the_old_one_stays() {
     host.config(&backend(&desk.url, "concurrency = 2"));
     service.signal("HUP");
     service.file(&numbered(9), 30_000).is(201);
+}
+
+#[test]
+fn a_service_answers_while_it_reads_a_config_in_which_very_much_is_wrong() {
+    let desk = desk(|_| None);
+    let host = host_at(&desk);
+    let service = host.serve();
+    let wrong = |n| format!("[backends.b{n}]\nplugin = \"webhook\"\nendpoint = \"x@y\"\n");
+    host.config(&(0..4_000).map(wrong).collect::<String>());
+    let mut longest = Duration::ZERO;
+    wait_for("the refusal", || {
+        for probe in ["/healthz", "/readyz"] {
+            let before = Instant::now();
+            service.get(probe).is(200);
+            longest = longest.max(before.elapsed());
+        }
+        host.log().contains("the changed config is refused, the old one stays")
+    });
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(host.log().contains("... and 3980 errors more"), "{}", host.log());
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl Checked {
             "rows": json_of(&self.rows),
             "error": self.error.as_ref().map(error_json),
             "errors": self.error.iter().flat_map(Error::each).map(error_json).collect::<Vec<_>>(),
+            "more_errors": self.error.as_ref().map_or(0, |error| error.more),
         })
     }
 }

@@ -205,7 +205,9 @@ fn say_instead(said: &clap::Error) -> ExitCode {
 /// Prints an error as a program's answer. The exit code stays the error's if nobody reads that.
 fn print_error(error: &Error) {
     let all: Vec<Value> = error.each().map(error_json).collect();
-    if let Err(lost) = print_json(&json!({"error": error_json(error), "errors": all})) {
+    if let Err(lost) =
+        print_json(&json!({"error": error_json(error), "errors": all, "more_errors": error.more}))
+    {
         report(&lost);
     }
 }

@@ -10,13 +10,12 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::bounds::out_of_bounds;
 use super::guess;
+use super::mask::Hidden;
 use super::schema::{Kind, Setting, Shape};
+use crate::error::NOWHERE;
 
 /// Characters of a text that a message repeats at most.
 const LONGEST: usize = 60;
-/// Where a value stands that takes the place of a wrong or a missing one. What is wrong with it is no mistake of the
-/// file's.
-pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 
 /// One thing that is wrong in a file.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl Mistake {
 pub(super) fn mistakes(
     file: &mut Spanned<DeTable<'_>>,
     shape: &Shape,
-    hidden: &[Range<usize>],
+    hidden: &Hidden,
 ) -> Vec<Mistake> {
     let mut reader = Reader { file: shape, hidden, path: Vec::new(), mistakes: Vec::new() };
     reader.table(file.span(), shape, file.get_mut());
@@ -78,7 +77,7 @@ fn stand_in_of<'a>(setting: &Setting) -> (Spanned<DeString<'a>>, Spanned<DeValue
 
 struct Reader<'a> {
     file: &'a Shape,
-    hidden: &'a [Range<usize>],
+    hidden: &'a Hidden,
     /// The names that lead to what is looked at.
     path: Vec<String>,
     mistakes: Vec<Mistake>,
@@ -204,8 +203,8 @@ impl Reader<'_> {
         key: &Spanned<DeString<'_>>,
         value: Option<&Spanned<DeValue<'_>>>,
     ) -> Option<&'a Setting> {
-        let name: &str = key.get_ref();
-        let guess = guess::setting(name, settings);
+        let whole: &str = key.get_ref();
+        let guess = guess::setting(whole, settings);
         let hides_settings =
             guess.is_none() || value.is_some_and(|value| has_settings(value.get_ref()));
         if !self.is_shown(&key.span()) {
@@ -214,7 +213,8 @@ impl Reader<'_> {
             self.last().hides_settings = true;
             return None;
         }
-        let (message, help) = match (guess, self.homes(name)) {
+        let name = &crate::terminal::cut(whole, LONGEST);
+        let (message, help) = match (guess, self.homes(whole)) {
             (Some(guess), home) => {
                 let message = format!("unknown setting `{name}`; did you mean `{}`?", guess.name);
                 let or = home.map(|home| format!(" Or {home}.")).unwrap_or_default();
@@ -242,7 +242,7 @@ impl Reader<'_> {
     }
 
     fn is_shown(&self, span: &Range<usize>) -> bool {
-        !self.hidden.iter().any(|hidden| hidden.start < span.end && span.start < hidden.end)
+        !self.hidden.has_some_of(span)
     }
 
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
@@ -660,6 +660,33 @@ mod tests {
         ] {
             assert!(!shown(text).contains("hunter2"), "{}", shown(text));
             assert!(!format!("{:?}", refused(text)).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn very_many_mistakes_are_explained_in_no_more_time_than_their_number_takes() {
+        let many = |number: usize, each: fn(usize) -> String| (0..number).map(each).collect();
+        let endpoint = |n| format!("[backends.b{n}]\nplugin = \"rt\"\nendpoint = \"x@y\"\n");
+        let unknown: String = many(20_000, |n| format!("k{n} = {n}\n"));
+        for (text, first, number) in [
+            (unknown.clone(), "unknown setting `k0`", 20_000),
+            (format!("{BACKEND}{unknown}"), "unknown setting `k0`", 20_000),
+            (many(5_000, endpoint), "endpoint is not a valid URL", 5_000),
+        ] {
+            let before = std::time::Instant::now();
+            let error = refused(&text);
+            assert!(before.elapsed().as_secs() < 5, "{first}: {:?}", before.elapsed());
+            assert!(error.message.contains(first), "{error}");
+            assert_eq!(error.each().count() + error.more as usize, number);
+            let starts: Vec<_> =
+                error.each().map(|error| error.snippet.as_ref().unwrap().span.start).collect();
+            assert!(starts.is_sorted() && starts.len() == 100);
+            // They are the first of the file.
+            let end = text.lines().take(303).map(|line| line.len() + 1).sum();
+            assert!(starts.iter().all(|start| *start < end), "{starts:?}");
+            let shown = crate::report::text(&error);
+            let more = format!("... and {} errors more", number - 20);
+            assert!(shown.contains(&more), "{shown}");
         }
     }
 

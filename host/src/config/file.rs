@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -21,6 +21,9 @@ use super::trust::{self, RawKey};
 use super::urls::quoted;
 use crate::error::{Error, Errors, Result};
 use crate::plugins::trust::{Signatures, Trust};
+
+/// Bytes that a config file may have.
+const LONGEST: usize = 4 << 20;
 
 /// Which ticket systems there are, how tickets are made there, and how `serve` works.
 ///
@@ -62,10 +65,13 @@ pub(super) struct RawConfig {
 /// Reads the config file.
 ///
 /// # Errors
-/// A settings error: it can't be read, or is not TOML.
+/// A settings error: it can't be read, is too long, or is not TOML.
 pub(super) fn load(path: &Path) -> Result<Draft> {
-    let text = fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
-    let mut draft = parse(path, &text)?;
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|cause| unreadable(path, cause))?;
+    let mut draft = parse(path, &text(path, bytes)?)?;
     let config = &mut draft.config;
     let holds_secret = config.backends.values().any(|backend| backend.secret.is_written_out());
     if holds_secret && readable_by_all(path) {
@@ -77,6 +83,26 @@ pub(super) fn load(path: &Path) -> Result<Draft> {
         ));
     }
     Ok(draft)
+}
+
+/// The text that a config file's bytes are.
+///
+/// # Errors
+/// A settings error: there are too many, or they are not UTF-8.
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    let file = path.display();
+    if bytes.len() > LONGEST {
+        let error = format!("the config file {file} has more than {} MiB", LONGEST >> 20);
+        return Err(Error::settings(error).help("is it the right file? --config names another"));
+    }
+    String::from_utf8(bytes).map_err(|cause| {
+        let (before, wrong) = cause.as_bytes().split_at(cause.utf8_error().valid_up_to());
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = wrong.first().map_or(0, |byte| *byte);
+        let error =
+            format!("the config file {file} is not UTF-8 (byte 0x{byte:02X} in line {line})");
+        Error::settings(error).help("save it as UTF-8, which is the encoding of TOML")
+    })
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> Error {
@@ -306,6 +332,25 @@ mod tests {
             "{denied}"
         );
         assert!(help(ErrorKind::NotFound).contains("`ticket-host --config /etc/c.toml init`"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_or_too_long_is_refused_with_where_and_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        let of_all = vec![b'\n'; LONGEST];
+        for (bytes, why) in [
+            (b"# a\n\n# bl\xe6\n".to_vec(), "is not UTF-8 (byte 0xE6 in line 3)"),
+            (b"\xff\xfe[\0s\0".to_vec(), "is not UTF-8 (byte 0xFF in line 1)"),
+            ([&of_all[..], b"\n"].concat(), "has more than 4 MiB"),
+        ] {
+            fs::write(&file, bytes).unwrap();
+            let error = load(&file).unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+            assert!(error.help.is_some_and(|help| !help.contains("init")));
+        }
+        fs::write(&file, of_all).unwrap();
+        assert!(load(&file).unwrap().is_whole());
     }
 
     #[test]

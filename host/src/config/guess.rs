@@ -6,7 +6,9 @@ use super::schema::{Kind, Setting, Word};
 pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase().replace('-', "_");
     let distance = |name: &str| strsim::osa_distance(&text, &name.replace('-', "_"));
-    let near = names.map(|name| (distance(name), name));
+    // One that is much longer differs by more than that, however much work it were to count by how much.
+    let near = names.filter(|name| text.len() <= 8 * name.len());
+    let near = near.map(|name| (distance(name), name));
     near.filter(|(distance, name)| distance * 3 <= name.len()).min().map(|(_, name)| name)
 }
 

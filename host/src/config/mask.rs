@@ -50,11 +50,48 @@ impl Rule {
     }
 }
 
-/// The spans of all values, and keys, of a config file that are not to be shown.
-pub(super) fn hidden(file: &DeTable<'_>) -> Vec<Range<usize>> {
+/// The spans of all values, and keys, of a config file that are not to be shown: in the order of the file, and none
+/// overlaps another.
+#[derive(Debug, Default)]
+pub(super) struct Hidden(Vec<Range<usize>>);
+
+/// What is not to be shown of a config file.
+pub(super) fn hidden(file: &DeTable<'_>) -> Hidden {
     let mut hider = Hider { spans: Vec::new() };
     hider.table(Shape::of_file(), file, Rule::Suspicious);
-    hider.spans
+    Hidden::of(hider.spans)
+}
+
+impl Hidden {
+    fn of(mut spans: Vec<Range<usize>>) -> Hidden {
+        spans.sort_by_key(|span| span.start);
+        spans.dedup_by(|next, span| {
+            let overlaps = next.start < span.end;
+            if overlaps {
+                span.end = span.end.max(next.end);
+            }
+            overlaps
+        });
+        Hidden(spans)
+    }
+
+    /// Whether some of the span is hidden.
+    pub(super) fn has_some_of(&self, span: &Range<usize>) -> bool {
+        let first = self.0.partition_point(|hidden| hidden.end <= span.start);
+        self.0.get(first).is_some_and(|hidden| hidden.start < span.end)
+    }
+
+    /// `text`, with what is hidden masked.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        let mut shown = 0;
+        for span in &self.0 {
+            masked.push_str(&text[shown..span.start]);
+            mask(&text[span.clone()], &mut masked);
+            shown = span.end;
+        }
+        masked + &text[shown..]
+    }
 }
 
 struct Hider {
@@ -146,12 +183,6 @@ fn is_secret_source(members: &DeTable<'_>) -> bool {
         if (name == "env" || name == "file") && value.is_str())
 }
 
-/// `text`, with what is in `hidden` masked.
-pub(super) fn spans(text: &str, hidden: &[Range<usize>]) -> String {
-    let is_hidden = |at: usize| hidden.iter().any(|span| span.contains(&at));
-    text.char_indices().map(|(at, c)| if is_hidden(at) { star(c) } else { c.to_string() }).collect()
-}
-
 /// A text that is not TOML, in which nothing tells a value from anything else: all is masked but the names
 /// of settings and tables, where a line has them.
 pub(super) fn broken(text: &str) -> String {
@@ -177,14 +208,17 @@ fn only(names: &BTreeSet<&str>, text: &str) -> String {
 }
 
 fn all(text: &str) -> String {
-    text.chars().map(star).collect()
+    let mut masked = String::with_capacity(text.len());
+    mask(text, &mut masked);
+    masked
 }
 
-/// As many stars as the character has bytes; what gives a text its shape stays as it is.
-fn star(c: char) -> String {
-    if matches!(c, '\n' | '\r' | '"' | '\'' | ' ' | '=' | '{' | '}' | '[' | ']' | ',') {
-        c.to_string()
-    } else {
-        "*".repeat(c.len_utf8())
-    }
+/// Adds as many stars as a text has bytes; what gives it its shape stays as it is.
+fn mask(text: &str, masked: &mut String) {
+    masked.extend(text.bytes().map(|byte| match byte {
+        b'\n' | b'\r' | b'"' | b'\'' | b' ' | b'=' | b'{' | b'}' | b'[' | b']' | b',' => {
+            char::from(byte)
+        }
+        _ => '*',
+    }));
 }

@@ -150,10 +150,11 @@ impl ServeConfig {
                 "add [serve.tokens.NAME] with a token and its scopes, or listen on 127.0.0.1",
             ));
         }
-        let mut known: Vec<(Digest, &str)> = Vec::new();
+        let mut known: BTreeMap<Digest, &str> = BTreeMap::new();
+        let mut digests = Vec::new();
         for token in &self.tokens {
             let Some(digest) = errors.keep(token.digest()) else { continue };
-            if let Some((_, other)) = known.iter().find(|(other, _)| *other == digest) {
+            if let Some(other) = known.get(&digest) {
                 let name = &token.name;
                 let error =
                     format!("serve.tokens.{name} is the same token as serve.tokens.{other}");
@@ -161,9 +162,10 @@ impl ServeConfig {
                     "give each client a token of its own; one token can have several scopes",
                 )));
             }
-            known.push((digest, &token.name));
+            known.entry(digest).or_insert(&token.name);
+            digests.push(digest);
         }
-        errors.or(Some(known.into_iter().map(|(digest, _)| digest).collect()))
+        errors.or(Some(digests))
     }
 }
 
@@ -193,10 +195,12 @@ fn token(
         (None, Some(text)) => {
             (text.span(), source.read(&text, |text| digest(text)).map(TokenSource::Sha256))
         }
-        _ => {
-            let error = Error::settings(format!(
-                "serve.tokens.{name} needs either token or sha256, and not both"
-            ));
+        (token, _) => {
+            let what = match token {
+                Some(_) => "needs either token or sha256, and not both",
+                None => "needs a token or a sha256",
+            };
+            let error = Error::settings(format!("serve.tokens.{name} {what}"));
             let help = "write it like token = { file = \"/etc/ticket-host/argus-token\" }";
             (whole.clone(), Err(source.pointing(whole, error.help(help))))
         }
@@ -294,7 +298,11 @@ mod tests {
             (format!("{open}[serve.tokens.a]\nsha256 = 5\n{scopes}"), &["`sha256` must be"]),
             (format!("{open}[serve.tokens.a]\ntokn = \"x\"\n{scopes}"), &["`tokn`; did you"]),
             (format!("{open}[serve.token.a]\ntoken = \"x\"\n{scopes}"), &["`token`; did you"]),
-            (format!("{open}[serve.tokens.a]\n{scopes}"), &["needs either token or sha256"]),
+            (format!("{open}[serve.tokens.a]\n{scopes}"), &["a needs a token or a sha256"]),
+            (
+                format!("{open}[serve.tokens.a]\ntoken = \"x\"\nsha256 = \"0\"\n{scopes}"),
+                &["a needs either token or sha256, and not both"],
+            ),
             (format!("{open}[serve.tokens.a]\ntoken = \"\"\n"), &["`scopes` is", "a.token must"]),
         ] {
             let told = told(&serve);

@@ -64,6 +64,11 @@ impl Draft {
         self.errors.is_empty()
     }
 
+    /// Whether more is wrong than is told.
+    pub fn has_more_than_is_told(&self) -> bool {
+        self.errors.is_full()
+    }
+
     /// Adds what else is wrong with these settings, but for what only follows from what was found before.
     pub fn add(&mut self, error: Error) {
         self.errors.add(error);

@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-use super::explain::{Mistake, NOWHERE};
+use super::explain::Mistake;
+use super::mask::Hidden;
 use super::schema::Shape;
 use super::{explain, mask};
-use crate::error::{Error, Errors, Result, Snippet};
+use crate::error::{Error, Errors, NOWHERE, Result, Snippet};
 
 /// A setting's value, and where it stands in the file.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub(super) struct Source {
     /// that spans fit both.
     masked: Arc<str>,
     /// What is masked.
-    hidden: Arc<[Range<usize>]>,
+    hidden: Arc<Hidden>,
 }
 
 impl Source {
@@ -83,7 +84,7 @@ impl Source {
             source.pointing(cause.span().unwrap_or(0..0), error)
         })?;
         let hidden = mask::hidden(tree.get_ref());
-        Ok(Source { file, masked: mask::spans(text, &hidden).into(), hidden: hidden.into() })
+        Ok(Source { file, masked: hidden.masked(text).into(), hidden: Arc::new(hidden) })
     }
 
     /// Reads the whole file's settings. Where a setting is unknown, missing, or of another type, the rest is read, and
