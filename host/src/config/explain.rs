@@ -13,6 +13,7 @@ use super::guess;
 use super::mask::Hidden;
 use super::schema::{Kind, Setting, Shape};
 use crate::error::NOWHERE;
+use crate::terminal;
 
 /// Characters of a text that a message repeats at most.
 const LONGEST: usize = 60;
@@ -213,7 +214,7 @@ impl Reader<'_> {
             self.last().hides_settings = true;
             return None;
         }
-        let name = &crate::terminal::cut(whole, LONGEST);
+        let name = &terminal::cut(whole, LONGEST);
         let (message, help) = match (guess, self.homes(whole)) {
             (Some(guess), home) => {
                 let message = format!("unknown setting `{name}`; did you mean `{}`?", guess.name);
