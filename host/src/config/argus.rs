@@ -53,7 +53,8 @@ pub(super) struct RawArgus {
     /// The URL of Argus's pages, which Argus itself calls `FRONTEND_URL`. Without this setting it is `url`.
     #[schemars(extend("format" = "uri", "pattern" = urls::SCHEME))]
     frontend_url: Option<Spanned<String>>,
-    /// The token of an Argus user. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }`
+    /// The token of an Argus user who is no source: Argus takes each request with a source's token for a sign that the
+    /// source lives. With `{ env = "NAME" }` it is read from an environment variable, with `{ file = "/path" }`
     /// from a file.
     #[schemars(schema_with = "secret::text_schema")]
     token: Spanned<toml::Value>,
