@@ -13,7 +13,7 @@ const QUEUE: &str = "[queue]\npath = \"queue.db\"\nlongest_wait_seconds = 1\n";
 
 /// A host with a backend at a desk, and its service, which ends with it.
 fn host_at(desk: &Stub) -> Installation {
-    let rest = format!("secret = {{ token = \"t\" }}\n{QUEUE}");
+    let rest = format!("secret = {{ token = \"t\" }}\n{QUEUE}[serve]\nlisten = \"127.0.0.1:0\"\n");
     Installation::with(&c_plugin("webhook"), &desk.url, &rest)
 }
 

@@ -21,7 +21,8 @@ fn greedy(limits: &str, backends: &[(&str, &str, &str)]) -> Installation {
              information = {{ fault = \"{fault}\" }}\n{more}\n"
         )
     });
-    host.config(&format!("[limits]\n{limits}\n{QUEUE}{}", backends.collect::<String>()));
+    let serve = "[serve]\nlisten = \"127.0.0.1:0\"\n";
+    host.config(&format!("[limits]\n{limits}\n{QUEUE}{serve}{}", backends.collect::<String>()));
     host
 }
 
