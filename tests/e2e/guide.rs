@@ -1,17 +1,12 @@
 //! The guide for who writes plugins shows plugins as they are, and its commands do what it says.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use ticket_host_tests::{built, run};
+use ticket_host_tests::built;
+use ticket_host_tests::pages::{block, root, sh};
 
 /// The guide, from the repository's root.
 const GUIDE: &str = "plugin-api/docs/guide.md";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 /// The guide with the code of the plugins that it shows put in anew.
 fn renewed(guide: &str) -> String {
@@ -45,14 +40,9 @@ fn the_guide_shows_the_plugins_as_they_are() {
 #[cfg(unix)]
 fn the_guides_plugin_in_c_is_compiled_by_its_lines() {
     let to = tempfile::tempdir().unwrap();
-    let guide = fs::read_to_string(root().join(GUIDE)).unwrap();
-    let mut blocks = guide.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let lines = blocks.find(|block| block.contains("-o demo/")).unwrap();
-    let lines = lines
+    let lines = block(GUIDE, "sh", "-o demo/")
         .replace("./target/debug", built().to_str().unwrap())
         .replace("demo", to.path().to_str().unwrap());
-    let mut command = Command::new("sh");
-    command.args(["-euc", &lines]).current_dir(root());
-    let shown = run(command, b"").ended(0).stdout;
+    let shown = sh(&lines, root(), &[]).ended(0).stdout;
     assert!(shown.starts_with("webhook "), "{shown}");
 }

@@ -1,11 +1,11 @@
 //! The README's commands do what it says, as they are printed.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use ticket_host_tests::{Installation, Run, built, library_name, run, rust_plugin, skipped};
+use ticket_host_tests::pages::{block, blocks, root, sh};
+use ticket_host_tests::{Installation, built, library_name, rust_plugin, skipped};
 
 /// Words of the README's blocks for a shell, and the script that takes the block from there and runs it. Without one
 /// a test of this module runs it.
@@ -19,40 +19,12 @@ const BLOCKS: [(&str, Option<&str>); 8] = [
     (FIRST, None),
     (NEW, None),
 ];
+const README: &str = "README.md";
 const INSTALL: &str = "install -D";
 const CREATE: &str = "create --dry-run";
 const SERVE: &str = "ticket-host serve";
 const FIRST: &str = "curl";
 const NEW: &str = "plugins new";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).unwrap()
-}
-
-/// The README's blocks in a language.
-fn blocks(language: &str) -> Vec<String> {
-    let readme = readme();
-    let begin = format!("```{language}\n");
-    let rest = readme.split(&begin).skip(1);
-    rest.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// The block in a language that has `words` in it.
-fn block(language: &str, words: &str) -> String {
-    let blocks = blocks(language);
-    blocks.into_iter().find(|block| block.contains(words)).unwrap_or_else(|| panic!("{words}"))
-}
-
-/// Runs lines in a directory by the shell that every system has; the first that fails ends it.
-fn sh(lines: &str, directory: &Path, environment: &[(&str, String)]) -> Run {
-    let mut command = Command::new("sh");
-    command.args(["-euc", lines]).current_dir(directory).envs(environment.iter().cloned());
-    run(command, b"")
-}
 
 /// An installation whose program is the one that a shell finds, and whose config is where it looks first: the
 /// environment of such a shell, without the settings of whoever runs the tests.
@@ -76,7 +48,7 @@ fn at_home(host: &Installation, config: &str) -> Vec<(&'static str, String)> {
 
 #[test]
 fn each_of_the_readmes_blocks_for_a_shell_is_run() {
-    let blocks = blocks("sh");
+    let blocks = blocks(README, "sh");
     for block in &blocks {
         let known = BLOCKS.iter().filter(|(words, _)| block.contains(words)).count();
         assert_eq!(known, 1, "of these lines one test must know:\n{block}");
@@ -92,7 +64,7 @@ fn each_of_the_readmes_blocks_for_a_shell_is_run() {
 
 #[test]
 fn the_readme_is_short() {
-    let bytes = readme().len();
+    let bytes = fs::metadata(root().join(README)).unwrap().len();
     assert!(bytes <= 12 * 1024, "{bytes} bytes: the rest belongs into the pages below host/docs");
 }
 
@@ -100,7 +72,7 @@ fn the_readme_is_short() {
 #[cfg(unix)]
 fn what_is_built_is_installed_by_the_readmes_lines() {
     let to = tempfile::tempdir().unwrap();
-    let lines = block("sh", INSTALL)
+    let lines = block(README, "sh", INSTALL)
         .replace("target/release", built().to_str().unwrap())
         .replace("/usr/local", to.path().to_str().unwrap());
     sh(&lines, root(), &[]).ended(0);
@@ -115,7 +87,8 @@ fn what_is_built_is_installed_by_the_readmes_lines() {
 #[cfg(unix)]
 fn the_readmes_backend_has_all_that_its_plugin_asks_for() {
     let host = Installation::new();
-    let environment = at_home(host.add(&rust_plugin("rt")), &block("toml", "[backends.noc-rt]"));
+    let environment =
+        at_home(host.add(&rust_plugin("rt")), &block(README, "toml", "[backends.noc-rt]"));
     let run = sh("RT_TOKEN=1-14-secret ticket-host check --offline", &host.path(""), &environment);
     let said = run.ended(0).stdout;
     assert!(said.contains("noc-rt"), "{said}");
@@ -126,8 +99,8 @@ fn the_readmes_backend_has_all_that_its_plugin_asks_for() {
 fn the_readmes_incident_is_checked_tried_and_made_a_ticket_by_its_lines() {
     let host = Installation::new();
     let environment = at_home(host.add(&rust_plugin("local")), &host.local("local"));
-    fs::write(host.path("incident.json"), block("json", "description")).unwrap();
-    let run = sh(&block("sh", CREATE), &host.path(""), &environment).ended(0);
+    fs::write(host.path("incident.json"), block(README, "json", "description")).unwrap();
+    let run = sh(&block(README, "sh", CREATE), &host.path(""), &environment).ended(0);
     let url = run.stdout.lines().last().unwrap().to_owned();
     let ticket = fs::read_to_string(url.strip_prefix("file://").unwrap()).unwrap();
     assert!(ticket.contains("gw1 is down") && ticket.contains("host=gw1"), "{ticket}");
@@ -147,12 +120,12 @@ fn the_readmes_first_incident_for_the_service_gets_its_ticket() {
     );
     let environment = at_home(host.add(&rust_plugin("local")), &config);
     // By no shell, which would be what is ended at the end instead of the service.
-    let lines = block("sh", SERVE);
+    let lines = block(README, "sh", SERVE);
     let mut words = lines.split_whitespace();
     let mut command = Command::new(host.path("bin").join(words.next().unwrap()));
     command.args(words).envs(environment).current_dir(host.path(""));
     let service = host.serve_by(command);
-    let lines = block("sh", FIRST).replace("http://127.0.0.1:8620", &service.url);
+    let lines = block(README, "sh", FIRST).replace("http://127.0.0.1:8620", &service.url);
     let answer: Value = sh(&lines, root(), &[]).ended(0).json();
     assert_eq!(answer["state"], "created");
 }
@@ -164,7 +137,7 @@ fn the_readmes_new_plugin_passes_its_tests_and_the_validator() {
         return skipped("needs make");
     }
     let host = Installation::new();
-    let run = sh(&block("sh", NEW), &host.path(""), &at_home(&host, ""));
+    let run = sh(&block(README, "sh", NEW), &host.path(""), &at_home(&host, ""));
     let said = run.ended(0).stdout;
     assert!(said.contains("all as expected"), "{said}");
 }

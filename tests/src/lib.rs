@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod desk;
+pub mod pages;
 mod service;
 mod skip;
 mod stub;

@@ -65,14 +65,15 @@ impl Redactor {
     }
 
     /// Strikes out the passwords of these URLs, too: a proxy may repeat what it was sent.
-    pub(crate) fn with_logins(mut self, urls: &[Url]) -> Redactor {
+    pub(crate) fn with_logins(self, urls: &[Url]) -> Redactor {
+        let mut all = self.needles.clone();
         for url in urls {
             let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
             let Some(password) = url.password().map(decoded) else { continue };
             let login = [decoded(url.username()), password.clone()];
-            self.needles.extend(needles(&login, &[password]));
+            all.extend(needles(&login, &[password]));
         }
-        Redactor::of(self.needles)
+        if all.len() == self.needles.len() { self } else { Redactor::of(all) }
     }
 
     fn of(mut needles: Vec<Vec<u8>>) -> Redactor {

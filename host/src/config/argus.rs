@@ -104,10 +104,7 @@ impl ArgusConfig {
     /// A settings error: its file or variable can't be read, or it is empty.
     pub fn token(&self) -> Result<String> {
         let token = self.token.text("argus.token");
-        token.map_err(|error| match &self.place {
-            Some(place) => place.pointing(error),
-            None => error,
-        })
+        token.map_err(|error| Place::pointing(self.place.as_ref(), error))
     }
 }
 

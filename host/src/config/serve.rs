@@ -231,10 +231,7 @@ impl TokenConfig {
 
     /// `error`, with the lines of the config file that the token stands in.
     fn pointing(&self, error: Error) -> Error {
-        match &self.place {
-            Some(place) => place.pointing(error),
-            None => error,
-        }
+        Place::pointing(self.place.as_ref(), error)
     }
 
     /// The SHA-256 of the token.

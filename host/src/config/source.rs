@@ -178,9 +178,12 @@ impl Place {
         Place::new(source, NOWHERE)
     }
 
-    /// `error`, with the lines that the setting stands in.
-    pub(super) fn pointing(&self, error: Error) -> Error {
-        self.source.pointing(self.span.clone(), error)
+    /// `error`, with the lines that the setting stands in, if it came from a file.
+    pub(super) fn pointing(place: Option<&Place>, error: Error) -> Error {
+        match place {
+            Some(Place { source, span }) => source.pointing(span.clone(), error),
+            None => error,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State as Shared};
+use axum::extract::{Query, Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,9 @@ use utoipa_axum::routes;
 
 use super::budget::{Budget, Held};
 use super::problem::Problem;
-use super::schema::{BackendReady, BackendView, Create, JobView, Jobs, Page, PluginView, Ready};
+use super::schema::{
+    BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
+};
 use super::{Service, docs, document};
 use crate::config::Scope;
 use crate::error::Error;
@@ -334,7 +336,7 @@ async fn list(
 /// With the history of its tries.
 #[utoipa::path(
     get, path = "/v1/tickets/{id}", tag = "tickets",
-    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    params(JobId),
     responses(
         (status = 200, body = JobView, description = "The job"),
         (status = 404, body = Problem, description = "There is no such job"),
@@ -343,9 +345,8 @@ async fn list(
 )]
 async fn show(
     Shared(service): Shared<Arc<Service>>,
-    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+    JobId(id): JobId,
 ) -> Result<Response, Problem> {
-    let id = number(id)?;
     let held = service.answers.hold(HISTORY).await?;
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
@@ -357,7 +358,7 @@ async fn show(
 /// Also one that failed or was cancelled. A job that may have a ticket is looked for before another one is made.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/retry", tag = "tickets",
-    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    params(JobId),
     responses(
         (status = 200, body = JobView, description = "The job, which is in the queue again"),
         (status = 404, body = Problem, description = "There is no such job"),
@@ -367,10 +368,10 @@ async fn show(
 )]
 async fn retry(
     Shared(service): Shared<Arc<Service>>,
-    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+    JobId(id): JobId,
 ) -> Result<Json<JobView>, Problem> {
     let order = service.queue.retry();
-    Ok(Json(service.queue.order(number(id)?, order).await?.into()))
+    Ok(Json(service.queue.order(id, order).await?.into()))
 }
 
 /// Cancel a job
@@ -378,7 +379,7 @@ async fn retry(
 /// It is not tried again until somebody says otherwise.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/cancel", tag = "tickets",
-    params(("id" = i64, Path, description = "The job's number", example = 17)),
+    params(JobId),
     responses(
         (status = 200, body = JobView, description = "The job, which is cancelled"),
         (status = 404, body = Problem, description = "There is no such job"),
@@ -388,13 +389,9 @@ async fn retry(
 )]
 async fn cancel(
     Shared(service): Shared<Arc<Service>>,
-    id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
+    JobId(id): JobId,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(service.queue.order(number(id)?, Order::Cancel).await?.into()))
-}
-
-fn number(id: Result<Path<i64>, axum::extract::rejection::PathRejection>) -> Result<i64, Problem> {
-    id.map(|Path(id)| id).map_err(|_| Problem::not_found("a ticket's id is a number"))
+    Ok(Json(service.queue.order(id, Order::Cancel).await?.into()))
 }
 
 /// List the backends

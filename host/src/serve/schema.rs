@@ -1,12 +1,34 @@
 //! What the service is asked and what it answers, as JSON: the schemas of its OpenAPI document.
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ticket_plugin_api::Ticket;
 use utoipa::{IntoParams, ToSchema};
 
+use super::problem::Problem;
 use crate::queue::{Standing, Unfit};
 use crate::store::{Attempt, Failure, Job, State, Timestamp};
+
+/// Which job is meant, by the path.
+#[derive(Debug, IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+pub(super) struct JobId(
+    /// The job's number
+    #[param(example = 17)]
+    pub i64,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<JobId, Problem> {
+        let id = Path::from_request_parts(parts, state).await;
+        let not_found = |_| Problem::not_found("a ticket's id is a number");
+        id.map(|Path(id)| JobId(id)).map_err(not_found)
+    }
+}
 
 /// An incident to be made a ticket of.
 #[derive(Debug, Deserialize, ToSchema)]
