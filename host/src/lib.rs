@@ -11,6 +11,7 @@ pub mod config;
 mod error;
 mod incident;
 mod lock;
+pub mod machine;
 pub mod metrics;
 mod origin;
 pub mod plugins;

@@ -1,0 +1,293 @@
+//! What becomes of a ticket that is to be made: its states, and every change from one to the next.
+//!
+//! Nothing here knows a store, a network or a clock: who calls says what time it is, and keeps what comes out. `model`
+//! walks through everything that can happen to two hosts, and finds that no second ticket comes of it.
+//!
+//! Invariants: a creation begins only under a claim, and only while there is certainly no ticket. What may have a ticket
+//! is looked for, and "there is none" is believed only after the settling time. Only who holds the newest claim ends it.
+
+mod moment;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use moment::Moment;
+
+/// What became of an accepted incident so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for its turn, or for its next try.
+    Queued,
+    /// A plugin is at work on it.
+    Creating,
+    /// There may be a ticket: it will be looked for.
+    Unknown,
+    /// It has its ticket.
+    Created,
+    /// A person is needed.
+    Failed,
+    /// A person said that it needs none.
+    Cancelled,
+    /// It ended before its ticket was made, and nobody had asked for that.
+    Suppressed,
+}
+
+impl State {
+    pub const ALL: [State; 7] = [
+        State::Queued,
+        State::Creating,
+        State::Unknown,
+        State::Created,
+        State::Failed,
+        State::Cancelled,
+        State::Suppressed,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Creating => "creating",
+            State::Unknown => "unknown",
+            State::Created => "created",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+            State::Suppressed => "suppressed",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, State::Created | State::Failed | State::Cancelled | State::Suppressed)
+    }
+}
+
+/// Whether there may be a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// There is certainly none, or certainly the one that is kept.
+    None,
+    /// There may be one, which can be looked for.
+    Look,
+    /// There may be one, which only a person can look for.
+    Ask,
+}
+
+/// What a claim led to, as far as the ticket's state is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Result {
+    /// It has its ticket.
+    Created,
+    /// There is certainly no ticket yet: again after that time.
+    Again(Duration),
+    /// There may be a ticket: to be looked for after that time.
+    Unknown(Duration),
+    /// It was looked for, and there is none: to be made now.
+    NoTicket,
+    /// It needs none any more.
+    Suppressed,
+    /// There is certainly no ticket, or it is as unknown as before whether there is, and a person is needed.
+    Failed,
+    /// There may be a ticket, and only a person can look for it.
+    Lost,
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// For how long a ticket is tried.
+    pub retry_for: Duration,
+    /// How long after an unknown outcome "there is no ticket" is believed.
+    pub settle: Duration,
+}
+
+/// The making of one ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Step {
+    pub state: State,
+    pub doubt: Doubt,
+    /// Since when there is that doubt, if there is one.
+    pub doubted: Moment,
+    /// When something is to be done about it: [`Moment::NOW`] is at once; while a claim is held, the end of its lease; None
+    /// is never.
+    pub due: Option<Moment>,
+    /// When it is given up.
+    pub expires: Moment,
+    /// Counts the claims: only who holds the last one may end it.
+    pub lease: i64,
+    /// Counts the tries.
+    pub tries: i64,
+}
+
+impl Step {
+    /// An incident was accepted.
+    pub fn accepted(now: Moment, policy: Policy) -> Step {
+        Step {
+            state: State::Queued,
+            doubt: Doubt::None,
+            doubted: now,
+            due: Some(Moment::NOW),
+            expires: now + policy.retry_for,
+            lease: 0,
+            tries: 0,
+        }
+    }
+
+    /// The incident came in again, and is open. What failed is tried anew if that is wanted, and what was suppressed in any
+    /// case. Returns whether that changed anything.
+    pub fn accepted_again(&mut self, reopens: bool, now: Moment, policy: Policy) -> bool {
+        match self.state {
+            State::Failed if reopens => self.reopen(now, policy),
+            State::Suppressed => {
+                self.begin_anew(now, policy);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What it failed for may be mended. What only a person can look for stays as it is. Returns whether that changed
+    /// anything.
+    pub fn reopen(&mut self, now: Moment, policy: Policy) -> bool {
+        let changes = self.state == State::Failed && self.doubt != Doubt::Ask;
+        if changes {
+            self.begin_anew(now, policy);
+        }
+        changes
+    }
+
+    /// Whether it can be claimed.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Queued | State::Unknown) && self.due == Some(Moment::NOW)
+    }
+
+    /// Somebody takes it, until the lease ends.
+    pub fn claim(&mut self, now: Moment, lease: Duration) {
+        debug_assert!(self.is_ready(), "only what is ready is claimed: {self:?}");
+        self.state = State::Creating;
+        self.due = Some(now + lease);
+        self.lease += 1;
+        self.tries += 1;
+    }
+
+    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest or its
+    /// lease is over: by then it is unknown what it led to.
+    #[must_use]
+    pub fn settle(&mut self, lease: i64, result: Result, now: Moment) -> bool {
+        if self.state != State::Creating || self.lease != lease {
+            return false;
+        }
+        (self.state, self.due) = match result {
+            Result::Created => (State::Created, None),
+            Result::Again(after) => (self.waiting(), Some(now + after)),
+            Result::Unknown(after) => (State::Unknown, Some(now + after)),
+            Result::NoTicket => (State::Queued, Some(Moment::NOW)),
+            Result::Suppressed => (State::Suppressed, None),
+            Result::Failed | Result::Lost => (State::Failed, None),
+        };
+        match result {
+            Result::Created | Result::NoTicket | Result::Suppressed => self.doubt = Doubt::None,
+            Result::Unknown(_) => self.doubts(now),
+            Result::Lost => self.doubt = Doubt::Ask,
+            Result::Again(_) | Result::Failed => {}
+        }
+        true
+    }
+
+    /// Time has come for what was due: it can be claimed, or its lease is over, and nobody knows what that claim led to.
+    pub fn time_came(&mut self, now: Moment, policy: Policy) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        match self.state {
+            State::Creating => self.lease_over(now, policy),
+            _ => self.due = Some(Moment::NOW),
+        }
+    }
+
+    /// Who held the claim is gone.
+    pub fn lease_over(&mut self, now: Moment, policy: Policy) {
+        if self.state != State::Creating {
+            return;
+        }
+        self.state = State::Unknown;
+        self.doubts(now);
+        self.due = Some(now + policy.settle);
+    }
+
+    /// It is given up if it was tried, and for long enough. Returns whether it was.
+    pub fn expire(&mut self, now: Moment) -> bool {
+        let waits = matches!(self.state, State::Queued | State::Unknown);
+        let is_over = waits && self.tries > 0 && self.expires <= now;
+        if is_over {
+            (self.state, self.due) = (State::Failed, None);
+        }
+        is_over
+    }
+
+    /// A person wants it to be tried now. What only a person could look for was looked for then.
+    ///
+    /// # Errors
+    /// It has its ticket, or is being worked on.
+    pub fn retry(&mut self, now: Moment, policy: Policy) -> std::result::Result<(), State> {
+        if matches!(self.state, State::Creating | State::Created) {
+            return Err(self.state);
+        }
+        if self.doubt == Doubt::Ask {
+            self.doubt = Doubt::None;
+        }
+        self.begin_anew(now, policy);
+        Ok(())
+    }
+
+    /// A person wants it not to be tried any more.
+    ///
+    /// # Errors
+    /// It has its ticket, is being worked on, or needs none anyhow.
+    pub fn cancel(&mut self) -> std::result::Result<(), State> {
+        match self.state {
+            State::Queued | State::Unknown | State::Failed => {
+                (self.state, self.due) = (State::Cancelled, None);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Another backend is to make the ticket. That changes only what certainly has none and waits, or failed; returns
+    /// whether it did.
+    pub fn change_backend(&mut self, now: Moment, policy: Policy) -> bool {
+        let changes =
+            matches!(self.state, State::Queued | State::Failed) && self.doubt == Doubt::None;
+        if changes {
+            self.begin_anew(now, policy);
+        }
+        changes
+    }
+
+    fn begin_anew(&mut self, now: Moment, policy: Policy) {
+        self.state = self.waiting();
+        let settled = self.doubted + policy.settle;
+        let is_early = self.state == State::Unknown && settled > now;
+        self.due = Some(if is_early { settled } else { Moment::NOW });
+        self.expires = now + policy.retry_for;
+    }
+
+    /// The state in which it waits for its next try.
+    fn waiting(&self) -> State {
+        if self.doubt == Doubt::Look { State::Unknown } else { State::Queued }
+    }
+
+    /// A creation may have been carried out. A search changes nothing about since when that is so.
+    fn doubts(&mut self, now: Moment) {
+        if self.doubt == Doubt::None {
+            (self.doubt, self.doubted) = (Doubt::Look, now);
+        }
+    }
+}
