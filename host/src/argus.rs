@@ -16,8 +16,9 @@ use crate::backend::gateway;
 use crate::config::ArgusConfig;
 use crate::error::{Error, Kind, Result};
 use crate::incident;
+use crate::incident::{ARGUS, Identity};
 use crate::queue::{self, Queue};
-use crate::store::{Job, State};
+use crate::store::ToTell;
 use crate::terminal::line;
 
 /// How often to look whether the config names an Argus to watch by now.
@@ -212,15 +213,13 @@ impl Argus<'_> {
         attributes.insert("argus_url".to_owned(), argus_url.clone().into());
         let incident = incident::of(attributes.into(), &format!("Argus's incident {pk}"))?;
         let setup = queue.setup();
-        let mut new = queue::new(&setup, &incident, None, self.config.backend.as_deref())?;
-        new.tell_argus = argus_url;
+        let identity = Identity { source: ARGUS.to_owned(), id: pk.to_string() };
+        let key = incident::key(&incident, None)?;
+        let mut new = queue::new(&setup, &incident, (identity, key), None)?;
+        new.wanted = false;
         // A person has to look at what failed. Argus lists it again in each round, which changes nothing.
         new.reopen = false;
-        let job = queue.keep(new, Duration::ZERO).await?.job;
-        // Argus was told of this ticket before, and has lost its URL since.
-        if job.state == State::Created && job.tell_argus.is_none() {
-            self.tell(queue, &job, pk).await?;
-        }
+        queue.keep(new, Duration::ZERO).await?;
         Ok(())
     }
 
@@ -231,36 +230,36 @@ impl Argus<'_> {
     async fn tell_all(&self, queue: &Queue, errors: &mut Vec<Error>) -> Result<()> {
         let mut after = 0;
         loop {
-            let jobs = queue.store.to_tell(after, TOLD_AT_ONCE).await?;
-            let Some(last) = jobs.last() else { return Ok(()) };
-            after = last.id;
-            for job in &jobs {
-                // Tickets of another Argus, which the config had before, are not told to this one.
-                let pk = job.tell_argus.as_deref().and_then(|url| number(Some(self.config), url));
-                if let Some(pk) = pk {
-                    goes_on(self.tell(queue, job, pk).await, errors)?;
-                }
+            let incidents = queue.store.to_tell(ARGUS, after, TOLD_AT_ONCE).await?;
+            let Some(last) = incidents.last() else { return Ok(()) };
+            after = last.incident;
+            for incident in &incidents {
+                goes_on(self.tell(queue, incident).await, errors)?;
             }
         }
     }
 
     /// Tells of one ticket, unless the incident has one: a person's stays.
-    async fn tell(&self, queue: &Queue, job: &Job, pk: i64) -> Result<()> {
-        let Some(ticket) = &job.ticket else { return Ok(()) };
+    async fn tell(&self, queue: &Queue, told: &ToTell) -> Result<()> {
+        let (pk, ticket) = (&told.number, &told.ticket);
         let incident: Option<Map<String, Value>> =
             self.ask(Method::GET, self.url(&format!("incidents/{pk}/"))?, None).await?;
         let has = |incident: &Map<String, Value>| {
             incident.get("ticket_url").and_then(Value::as_str).is_some_and(|url| !url.is_empty())
         };
+        // An incident of another Argus, which the config had before, began at another time.
+        let is_it = |incident: &Map<String, Value>| {
+            incident.get("start_time").and_then(Value::as_str) == Some(&told.began)
+        };
         // An incident that Argus doesn't have any more needs no URL.
-        if incident.is_some_and(|incident| !has(&incident)) {
+        if incident.is_some_and(|incident| is_it(&incident) && !has(&incident)) {
             let of_incident = self.url(&format!("incidents/{pk}/ticket_url/"))?;
             let url = json!({"ticket_url": ticket.url});
             if self.ask::<Value>(Method::PUT, of_incident, Some(url)).await?.is_some() {
                 tracing::info!("Argus's incident {pk} has the ticket {}", line(&ticket.url));
             }
         }
-        Ok(queue.store.told(job.id).await?)
+        Ok(queue.store.told(told.incident).await?)
     }
 
     fn url(&self, path: &str) -> Result<Url> {

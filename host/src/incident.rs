@@ -11,6 +11,18 @@ use crate::error::{Error, Result};
 /// The most characters that a key may have.
 const LONGEST_KEY: usize = 1000;
 
+/// The source of incidents of the configured Argus.
+pub(crate) const ARGUS: &str = "argus";
+
+/// Which incident one is, whichever way it comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Who reported it: [`ARGUS`], or nothing if all that is known of the incident is its key.
+    pub source: String,
+    /// Its number there, or its key.
+    pub id: String,
+}
+
 /// Reads one incident of at most `max` bytes from `input`, called `name` in errors.
 ///
 /// # Errors

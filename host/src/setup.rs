@@ -17,11 +17,12 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::config::{BackendConfig, BackendSetting, Config, Draft, grants};
 use crate::error::{Error, Errors, Kind, Result};
+use crate::incident::ARGUS;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
 use crate::plugins::manifest;
 use crate::plugins::trust::Trust;
-use crate::store::Failure;
+use crate::store::{Decision, Failure, Policies};
 use crate::worker::{self, Missing};
 
 /// How long making one backend may take: reading its secret and its certificates, and checking its settings.
@@ -235,6 +236,22 @@ impl Setup {
             }
         }
         Ok(self)
+    }
+
+    /// How long things take.
+    pub fn policies(&self) -> Policies {
+        let queue = &self.config.queue;
+        Policies { retry_for: queue.retry_for, settle: queue.settle, settle_of: BTreeMap::new() }
+    }
+
+    /// Which backend makes the ticket that every incident gets.
+    pub fn decision(&self) -> Decision {
+        let name = |named| self.config.backend(named).ok().map(|backend| backend.name.clone());
+        let of_argus = name(self.config.backend_of(ARGUS));
+        Decision {
+            of: of_argus.into_iter().map(|backend| (ARGUS.to_owned(), backend)).collect(),
+            default: name(None),
+        }
     }
 
     /// The libraries that backends which are ready use.

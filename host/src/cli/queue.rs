@@ -3,6 +3,7 @@
 mod list;
 mod show;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::output::{error_json, print, print_json};
 use super::{note, report};
 use crate::error::{Error, Result};
 use crate::serve::JobView;
-use crate::store::{Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError, Timestamp};
+use crate::store::{Cursor, Filter, Job, Order, Policies, Sqlite, State, Store, StoreError};
 
 /// Rows that are read at a time.
 const PAGE: i64 = 500;
@@ -85,11 +86,18 @@ fn state(name: &str) -> std::result::Result<State, String> {
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
     let config = program.load_config()?;
     let settings = &config.queue;
-    let store = Sqlite::open(&settings.path, settings.max_bytes).await;
+    let store = Sqlite::open(&settings.path, settings.max_bytes);
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
+    let policies = Policies {
+        retry_for: settings.retry_for,
+        settle: settings.settle,
+        settle_of: BTreeMap::new(),
+    };
+    let host = Host { store, policies };
+    let store = &host.store;
     match command {
-        Command::List(list) => return list::run(&store, list, program.json).await,
+        Command::List(list) => return list::run(store, list, program.json).await,
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let attempts = store.attempts(*id).await?;
@@ -100,14 +108,12 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             }
         }
         Command::Retry { which } => {
-            let until = Timestamp::now() + settings.retry_for;
-            let order = Order::Retry { until, settle: settings.settle };
             let states = [State::Queued, State::Unknown, State::Failed];
-            return order_all(&store, which, order, &states, program.json).await;
+            return order_all(&host, which, Order::Retry, &states, program.json).await;
         }
         Command::Cancel { which } => {
             let states = [State::Queued, State::Unknown, State::Failed];
-            return order_all(&store, which, Order::Cancel, &states, program.json).await;
+            return order_all(&host, which, Order::Cancel, &states, program.json).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -137,17 +143,23 @@ impl Which {
     }
 }
 
+/// The store, and how long its host takes for things.
+struct Host {
+    store: Sqlite,
+    policies: Policies,
+}
+
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
 /// unless the kind says another one. Those with the numbers must be of the kind, too.
 async fn order_all(
-    store: &Sqlite,
+    host: &Host,
     which: &Several,
     order: Order,
     states: &[State],
     as_json: bool,
 ) -> Result<ExitCode> {
     let mut orders = Orders { as_json, ..Orders::default() };
-    let ended = orders.give(store, which, order, states).await;
+    let ended = orders.give(host, which, order, states).await;
     let refused = match ended {
         Ok(()) if orders.refused.is_empty() => None,
         Ok(()) => Some(Error::usage("not all of that could be done; see above")),
@@ -190,33 +202,33 @@ impl Orders {
     /// The store broke: the rest was not done.
     async fn give(
         &mut self,
-        store: &Sqlite,
+        host: &Host,
         which: &Several,
         order: Order,
         states: &[State],
     ) -> Result<()> {
         for id in &which.ids {
-            match store.get(*id).await?.and_then(|job| which.which.lacks(&job)) {
+            match host.store.get(*id).await?.and_then(|job| which.which.lacks(&job)) {
                 Some(lack) => self.refuse(*id, &Error::usage(format!("ticket {id} {lack}"))),
-                None => self.give_one(store, *id, order).await?,
+                None => self.give_one(host, *id, order).await?,
             }
         }
         let mut filter = which.which.filter();
         while which.ids.is_empty() {
-            let page = store.list(&filter).await?;
+            let page = host.store.list(&filter).await?;
             let Some(last) = page.last() else { break };
             filter.cursor = Cursor::After(last.id);
             for job in &page {
                 if filter.state.is_some() || states.contains(&job.state) {
-                    self.give_one(store, job.id, order).await?;
+                    self.give_one(host, job.id, order).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn give_one(&mut self, store: &Sqlite, id: i64, order: Order) -> Result<()> {
-        match store.order(id, order).await {
+    async fn give_one(&mut self, host: &Host, id: i64, order: Order) -> Result<()> {
+        match host.store.order(id, order, &host.policies).await {
             Ok(job) => {
                 self.done.push(json!({"id": id, "state": job.state}));
                 if !self.as_json && self.printed.is_ok() {

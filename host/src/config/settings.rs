@@ -12,6 +12,7 @@ use super::secret::SecretSource;
 use super::serve::{ServeConfig, TokenSource};
 use super::source::Source;
 use crate::error::{Error, Errors, Result};
+use crate::incident::ARGUS;
 use crate::plugins::trust::Trust;
 
 /// All settings. The default is what they are where nothing is set: it has no backend yet.
@@ -151,5 +152,11 @@ impl Config {
                 names()
             ))),
         }
+    }
+
+    /// The name of the backend for a source's incidents, if the config says one for it.
+    pub fn backend_of(&self, source: &str) -> Option<&str> {
+        let argus = self.argus.as_ref().filter(|_| source == ARGUS)?;
+        argus.backend.as_deref()
     }
 }

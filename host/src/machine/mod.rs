@@ -86,8 +86,8 @@ pub enum Result {
     Created,
     /// There is certainly no ticket yet: again after that time.
     Again(Duration),
-    /// There may be a ticket: to be looked for after that time.
-    Unknown(Duration),
+    /// There may be a ticket: to be looked for after that time. That there is none is believed after `settle`.
+    Unknown { after: Duration, settle: Duration },
     /// It was looked for, and there is none: to be made now.
     NoTicket,
     /// It needs none any more.
@@ -112,8 +112,8 @@ pub struct Policy {
 pub struct Step {
     pub state: State,
     pub doubt: Doubt,
-    /// Since when there is that doubt, if there is one.
-    pub doubted: Moment,
+    /// From when on a search that finds none is believed, if there is doubt.
+    pub settled: Moment,
     /// When something is to be done about it: [`Moment::NOW`] is at once; while a claim is held, the end of its lease; None
     /// is never.
     pub due: Option<Moment>,
@@ -131,7 +131,7 @@ impl Step {
         Step {
             state: State::Queued,
             doubt: Doubt::None,
-            doubted: now,
+            settled: now,
             due: Some(Moment::NOW),
             expires: now + policy.retry_for,
             lease: 0,
@@ -186,14 +186,14 @@ impl Step {
         (self.state, self.due) = match result {
             Result::Created => (State::Created, None),
             Result::Again(after) => (self.waiting(), Some(now + after)),
-            Result::Unknown(after) => (State::Unknown, Some(now + after)),
+            Result::Unknown { after, .. } => (State::Unknown, Some(now + after)),
             Result::NoTicket => (State::Queued, Some(Moment::NOW)),
             Result::Suppressed => (State::Suppressed, None),
             Result::Failed | Result::Lost => (State::Failed, None),
         };
         match result {
             Result::Created | Result::NoTicket | Result::Suppressed => self.doubt = Doubt::None,
-            Result::Unknown(_) => self.doubts(now),
+            Result::Unknown { settle, .. } => self.doubts(now + settle),
             Result::Lost => self.doubt = Doubt::Ask,
             Result::Again(_) | Result::Failed => {}
         }
@@ -217,8 +217,8 @@ impl Step {
             return;
         }
         self.state = State::Unknown;
-        self.doubts(now);
-        self.due = Some(now + policy.settle);
+        self.doubts(now + policy.settle);
+        self.due = Some(self.settled.max(now));
     }
 
     /// It is given up if it was tried, and for long enough. Returns whether it was.
@@ -273,9 +273,8 @@ impl Step {
 
     fn begin_anew(&mut self, now: Moment, policy: Policy) {
         self.state = self.waiting();
-        let settled = self.doubted + policy.settle;
-        let is_early = self.state == State::Unknown && settled > now;
-        self.due = Some(if is_early { settled } else { Moment::NOW });
+        let is_early = self.state == State::Unknown && self.settled > now;
+        self.due = Some(if is_early { self.settled } else { Moment::NOW });
         self.expires = now + policy.retry_for;
     }
 
@@ -284,10 +283,10 @@ impl Step {
         if self.doubt == Doubt::Look { State::Unknown } else { State::Queued }
     }
 
-    /// A creation may have been carried out. A search changes nothing about since when that is so.
-    fn doubts(&mut self, now: Moment) {
+    /// A creation may have been carried out. Where that was so before, this was a search, which changes nothing about it.
+    fn doubts(&mut self, settled: Moment) {
         if self.doubt == Doubt::None {
-            (self.doubt, self.doubted) = (Doubt::Look, now);
+            (self.doubt, self.settled) = (Doubt::Look, settled);
         }
     }
 }

@@ -18,10 +18,13 @@ use tokio::sync::watch;
 use crate::backend::Backend;
 use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
+use crate::incident::{ARGUS, Identity};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Failure, Job, New, Order, Outcome, State, Store, Timestamp};
+use crate::store::{
+    self, Accepted, Failure, Job, New, Order, Outcome, Policies, State, Store, Timestamp,
+};
 use crate::tasks::Tasks;
 use crate::terminal::{counted, line};
 use decide::Health;
@@ -162,7 +165,7 @@ impl Queue {
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
         let mut failing = false;
-        self.reopen().await;
+        self.decide_anew().await;
         while *phase.borrow_and_update() == Phase::Running {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
             for name in self.setup().backends.keys() {
@@ -195,7 +198,7 @@ impl Queue {
     /// Does what time has made due; how long until there can be more. An error is logged if the round before
     /// (`failing`) had none.
     async fn advance(&self, failing: &mut bool) -> Duration {
-        match self.store.advance(self.policy().settle).await {
+        match self.store.advance(&self.policies()).await {
             Ok(advanced) => {
                 *failing = false;
                 for job in advanced.failed {
@@ -206,10 +209,7 @@ impl Queue {
                 if advanced.changed {
                     self.wake();
                 }
-                advanced.next.map_or(TICK, |next| {
-                    let until = next.since(Timestamp::now());
-                    TICK.min(until.max(Duration::from_millis(1)))
-                })
+                advanced.next.map_or(TICK, |next| TICK.min(next.max(Duration::from_millis(1))))
             }
             Err(error) => {
                 if !std::mem::replace(failing, true) {
@@ -222,9 +222,10 @@ impl Queue {
 
     /// Removes what was finished long ago.
     async fn prune(&self) {
-        let before = Timestamp::now() - self.policy().keep_for;
+        let keep_for = self.policy().keep_for;
+        let before = Timestamp::now() - keep_for;
         self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
-        while let Ok(1..) = self.store.prune(before).await {}
+        while let Ok(1..) = self.store.prune(keep_for).await {}
     }
 
     /// Begins nothing new, and gives up what is still under way after `deadline`.
@@ -250,14 +251,38 @@ impl Queue {
             *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
             streaks.clear();
         }
+        self.decide_anew().await;
+    }
+
+    /// Does what a new setup means for what is in the store.
+    async fn decide_anew(&self) {
+        self.reassign().await;
         self.reopen().await;
+        self.wake();
+    }
+
+    /// What certainly has no ticket yet goes to the backend that makes it by this setup.
+    async fn reassign(&self) {
+        let setup = self.setup();
+        match self.store.reassign(&setup.decision(), &setup.policies()).await {
+            Ok(left) => left.iter().for_each(|(name, moved)| {
+                let tickets = counted(*moved, "ticket");
+                tracing::info!(
+                    "{tickets} of {name} will be made by the backend that makes them now"
+                );
+            }),
+            Err(error) => tracing::error!(
+                "what waits in another backend stays there: {}",
+                line(&Failure::from(&Error::from(error)).message)
+            ),
+        }
     }
 
     /// What failed for reasons that lie in the setup is tried again with this one.
     async fn reopen(&self) {
         for name in self.setup().backends.keys() {
-            let (kinds, settle) = ([Kind::Settings, Kind::Import], self.policy().settle);
-            match self.store.reopen(name, &kinds, self.until(), settle).await {
+            let kinds = [Kind::Settings, Kind::Import];
+            match self.store.reopen(name, &kinds, &self.policies()).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
                     "{name}: trying {} again that failed for the settings",
@@ -269,7 +294,6 @@ impl Queue {
                 ),
             }
         }
-        self.wake();
     }
 
     /// What is known about each backend of the setup.
@@ -316,7 +340,7 @@ impl Queue {
         // Watched before it is accepted, so that nothing is missed that happens to it.
         let phase = self.phase();
         let watched = (!wait.is_zero()).then(|| Watched::new(self, &new));
-        let Accepted { job, new } = self.store.accept(new).await?;
+        let Accepted { job, new } = self.store.accept(new, &self.policies()).await?;
         if new {
             self.wake();
         }
@@ -351,20 +375,15 @@ impl Queue {
 
     /// Does what a person wants of a ticket.
     pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
-        let job = self.store.order(id, order).await?;
+        let job = self.store.order(id, order, &self.policies()).await?;
         self.settled(job.clone());
         self.wake();
         Ok(job)
     }
 
-    /// The order by which a person has a ticket tried again.
-    pub fn retry(&self) -> Order {
-        Order::Retry { until: self.until(), settle: self.policy().settle }
-    }
-
-    /// Until when the host tries to make a ticket for which it begins anew now.
-    fn until(&self) -> Timestamp {
-        Timestamp::now() + self.policy().retry_for
+    /// How long things take, by the setup of now.
+    fn policies(&self) -> Policies {
+        self.setup().policies()
     }
 
     /// Gives up the calls that are still under way after a stop.
@@ -449,29 +468,31 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// An incident as the store keeps it.
+/// An incident as the store keeps it. `backend` is the one that was asked for by its name, if one was.
 ///
 /// # Errors
-/// A usage error: nothing identifies its ticket, or there is no such backend.
+/// There is no such backend, or it can't be told which one is meant.
 pub fn new(
     setup: &Setup,
     incident: &Incident,
-    key: Option<&str>,
+    (identity, key): (Identity, String),
     backend: Option<&str>,
 ) -> Result<New> {
-    let backend = setup.config.backend(backend)?;
-    let key = crate::incident::key(incident, key)?;
+    let by_source = setup.config.backend_of(&identity.source);
+    let made_by = setup.config.backend(backend.or(by_source))?;
     let json = serde_json::to_string(&incident.attributes)
         .map_err(|cause| Error::usage("the incident can't be kept").cause(cause))?;
     Ok(New {
-        backend: backend.name.clone(),
+        tell: identity.source == ARGUS,
+        identity,
         key,
+        began: incident.start_time.clone(),
+        backend: made_by.name.clone(),
+        is_named: backend.is_some(),
         level: incident.level.unwrap_or(NO_LEVEL),
         incident: json,
-        expires_at: Timestamp::now() + setup.config.queue.retry_for,
-        tell_argus: None,
+        wanted: true,
         reopen: true,
-        settle: setup.config.queue.settle,
     })
 }
 
@@ -496,7 +517,7 @@ pub(crate) mod tests {
             kept: Vec::new(),
         };
         let path = directory.join("queue.db");
-        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
+        let store = Sqlite::open_alone(&path, 1 << 30, &setup.policies()).await.unwrap();
         Queue::new(Arc::new(store), setup, Arc::default())
     }
 

@@ -95,12 +95,13 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
             let settle = queue.policy().settle.max(STORE_PAUSE);
-            (outcome(Next::Look(settle), failure), Health::Unsaid)
+            (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
         }
         () = reached(&mut phase, Phase::Killed) => {
             let why = "the host was stopped during the call; there may be a ticket";
             let failure = Failure::new(Kind::Plugin, why, None);
-            (outcome(Next::Look(queue.policy().settle), failure), Health::Unsaid)
+            let settle = queue.policy().settle;
+            (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
         }
     };
     tell(&queue, &backend, &claim, &outcome);
@@ -116,6 +117,7 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome) {
         Outcome::Again { failure, .. } => ("retried", &failure.message),
         Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
         Outcome::NoTicket => ("none", &claim.job.backend),
+        Outcome::Suppressed => ("suppressed", &claim.job.backend),
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
     };
     queue.metrics.ticket(&backend.name, said);
@@ -217,7 +219,7 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
         Err(error) => {
             let (next, health) = decide::decide(&trouble(queue, backend, &error, claim).await);
-            (outcome(next, Failure::from(&error)), health)
+            (outcome(next, queue.policy().settle, Failure::from(&error)), health)
         }
     }
 }
@@ -239,10 +241,10 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
     }
 }
 
-fn outcome(next: Next, failure: Failure) -> Outcome {
+fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {
     match next {
-        Next::Again(wait) => Outcome::Again { at: Timestamp::now() + wait, failure },
-        Next::Look(wait) => Outcome::Unknown { at: Timestamp::now() + wait, failure },
+        Next::Again(after) => Outcome::Again { after, failure },
+        Next::Look(after) => Outcome::Unknown { after, settle, failure },
         Next::Fail => Outcome::Failed(failure),
     }
 }

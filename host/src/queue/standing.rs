@@ -95,7 +95,7 @@ fn reason(kind: Kind, health: Health) -> Option<Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Timestamp;
+    use std::time::Duration;
 
     fn failed(kind: Kind) -> Outcome {
         Outcome::Failed(Failure::new(kind, "no", None))
@@ -141,7 +141,7 @@ mod tests {
         let mut streak = Streak::default();
         streak.add(&failed(Kind::Settings), Health::Up);
         let failure = Failure::new(Kind::Client, "down", None);
-        streak.add(&Outcome::Again { at: Timestamp::now(), failure }, Health::Down);
+        streak.add(&Outcome::Again { after: Duration::ZERO, failure }, Health::Down);
         streak.add(&Outcome::NoTicket, Health::Up);
         assert!(streak.unfit().is_none());
         for _ in 0..ROW {

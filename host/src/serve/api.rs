@@ -23,6 +23,7 @@ use super::schema::{
 use super::{Service, docs, document};
 use crate::config::Scope;
 use crate::error::Error;
+use crate::incident::{ARGUS, Identity};
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
 use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
@@ -134,7 +135,7 @@ async fn guard(
         (status = 400, body = Problem, description = "The request is not as it should be (type `urn:ticket-host:problem:usage`). Or: the backend's settings are wrong (kind `settings`)"),
         (status = 403, body = Problem, description = "The ticket system refused (kind `creation`)"),
         (status = 408, body = Problem, description = "The request's body didn't come in time"),
-        (status = 409, body = Problem, description = "A person cancelled the ticket"),
+        (status = 409, body = Problem, description = "A person cancelled the ticket, or the incident ended before it was made"),
         (status = 413, body = Problem, description = "The incident is larger than `limits.max_incident_bytes` of the config"),
         (status = 415, body = Problem, description = "The request's Content-Type isn't `application/json`"),
         (status = 500, body = Problem, description = "The plugin broke (kind `plugin`), or is missing (kind `import`)"),
@@ -163,8 +164,12 @@ async fn create(
             let status = if filed.new && job.made { StatusCode::CREATED } else { StatusCode::OK };
             Ok(answer(status, job))
         }
-        (State::Cancelled, _) => {
-            Err(Problem::new(StatusCode::CONFLICT, "conflict", "a person cancelled this ticket")
+        (State::Cancelled | State::Suppressed, _) => {
+            let why = match job.state {
+                State::Cancelled => "a person cancelled this ticket",
+                _ => "the incident ended before its ticket was made",
+            };
+            Err(Problem::new(StatusCode::CONFLICT, "conflict", why)
                 .help(format!("POST /v1/tickets/{}/retry makes it all the same", job.id))
                 .job(job.id))
         }
@@ -190,9 +195,13 @@ fn asked(setup: &Setup, body: &[u8]) -> Result<(New, Duration), Problem> {
         Error::usage(format!("the request's body is not as it should be: {cause}"))
     })?;
     let incident = incident::of(asked.incident, "the request")?;
-    let mut new = queue::new(setup, &incident, asked.key.as_deref(), asked.backend.as_deref())?;
-    let of_argus = argus::number(setup.config.argus.as_ref(), &incident.argus_url).is_some();
-    new.tell_argus = of_argus.then_some(incident.argus_url);
+    let key = incident::key(&incident, asked.key.as_deref())?;
+    let number = argus::number(setup.config.argus.as_ref(), &incident.argus_url);
+    let identity = match number {
+        Some(number) => Identity { source: ARGUS.to_owned(), id: number.to_string() },
+        None => Identity { source: String::new(), id: key.clone() },
+    };
+    let new = queue::new(setup, &incident, (identity, key), asked.backend.as_deref())?;
     let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     Ok((new, wait))
 }
@@ -370,8 +379,7 @@ async fn retry(
     Shared(service): Shared<Arc<Service>>,
     JobId(id): JobId,
 ) -> Result<Json<JobView>, Problem> {
-    let order = service.queue.retry();
-    Ok(Json(service.queue.order(id, order).await?.into()))
+    Ok(Json(service.queue.order(id, Order::Retry).await?.into()))
 }
 
 /// Cancel a job

@@ -136,7 +136,8 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     say(&setup);
     let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
     let settings = &setup.config.queue;
-    let store = Sqlite::open_alone(&settings.path, settings.max_bytes, settings.settle).await?;
+    let policies = setup.policies();
+    let store = Sqlite::open_alone(&settings.path, settings.max_bytes, &policies).await?;
     store.probe().await?;
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     if auth.is_open() {
@@ -156,9 +157,11 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     let mut running = Running::start(service, live, listener);
     listening(address);
     systemd::ready();
+    let store = Arc::clone(&running.queue.store);
     let broken = running.until_stopped(&mut signals).await;
     systemd::stopping();
     let stopped = running.stop(&mut signals).await;
+    store.close().await;
     broken.and(stopped)
 }
 

@@ -1,12 +1,12 @@
 //! What was accepted and what became of it, on disk: the one trait that a store is used by.
 //!
-//! Invariants: there is one row for each (backend, key). What a method has returned Ok for is on
-//! disk. A row is worked on only by who holds its newest claim, and that until its lease ends: then
-//! the row is `unknown`, since nobody knows what that claim led to.
+//! Invariants: an incident has one row, whichever way it comes in, and at most one ticket for each reason to make one. What a
+//! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
 mod sqlite;
 mod timestamp;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,58 +16,12 @@ use ticket_plugin_api::Ticket;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
+use crate::incident::Identity;
+pub use crate::machine::State;
+use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
 pub use sqlite::{Found, Sqlite, inspect};
 pub use timestamp::Timestamp;
-
-/// What became of an accepted incident so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Waits for its turn, or for its next try.
-    Queued,
-    /// A plugin is at work on it.
-    Creating,
-    /// There may be a ticket: it will be looked for.
-    Unknown,
-    /// It has its ticket.
-    Created,
-    /// A person is needed.
-    Failed,
-    /// A person said that it needs none.
-    Cancelled,
-}
-
-impl State {
-    pub const ALL: [State; 6] = [
-        State::Queued,
-        State::Creating,
-        State::Unknown,
-        State::Created,
-        State::Failed,
-        State::Cancelled,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            State::Queued => "queued",
-            State::Creating => "creating",
-            State::Unknown => "unknown",
-            State::Created => "created",
-            State::Failed => "failed",
-            State::Cancelled => "cancelled",
-        }
-    }
-
-    pub fn of(name: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.name() == name)
-    }
-
-    /// Whether nothing more happens to it by itself.
-    pub const fn is_final(self) -> bool {
-        matches!(self, State::Created | State::Failed | State::Cancelled)
-    }
-}
 
 /// Why a try did not give a ticket. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -85,6 +39,9 @@ const LONGEST_FAILURE: usize = 8 << 10;
 /// Bytes that are set aside to say how many more there were.
 const CUT: usize = 40;
 
+/// What is said of a try whose host is gone.
+const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
+
 impl Failure {
     /// A failure of at most 8 KiB.
     pub fn new(kind: Kind, message: &str, help: Option<&str>) -> Failure {
@@ -100,6 +57,22 @@ impl Failure {
         let help = help.map(|help| cut(help, (most / 4).saturating_sub(CUT)));
         let left = most.saturating_sub(help.as_ref().map_or(0, String::len) + CUT);
         Failure { kind, message: cut(message, left), help }
+    }
+}
+
+impl Failure {
+    /// The failure of a try whose host is gone.
+    fn left() -> Failure {
+        Failure { kind: Kind::Plugin, message: LEFT.to_owned(), help: None }
+    }
+
+    /// The failure of a ticket that was tried for too long.
+    fn given_up(tries: i64, doubt: Doubt, last: Option<&Failure>) -> Failure {
+        let maybe = if doubt == Doubt::None { "" } else { " (there may be a ticket)" };
+        let why = last.map_or("nobody knows why", |last| last.message.as_str());
+        let message = format!("given up after {tries} tries{maybe}: {why}");
+        let kind = last.map_or(Kind::Client, |last| last.kind);
+        Failure::new(kind, &message, last.and_then(|last| last.help.as_deref()))
     }
 }
 
@@ -125,20 +98,26 @@ fn with_causes(error: &Error) -> String {
 /// An incident to be accepted.
 #[derive(Debug, Clone)]
 pub struct New {
-    pub backend: String,
+    pub identity: Identity,
+    /// By what plugins know the incident.
     pub key: String,
+    /// When it began, as it says: two incidents that began at different times are not the same one.
+    pub began: String,
+    /// The backend that makes its ticket.
+    pub backend: String,
+    /// Whether that backend was asked for by its name: its ticket is then another one than the one that every
+    /// incident gets, unless both are in the same backend.
+    pub is_named: bool,
     /// The incident's level: 1 is the worst. An incident without a level has a number behind all others.
     pub level: i64,
     /// The incident's JSON.
     pub incident: String,
-    /// Until when the host tries to make the ticket.
-    pub expires_at: Timestamp,
-    /// The incident's argus_url, if Argus is to be told of the ticket.
-    pub tell_argus: Option<String>,
-    /// Whether a ticket that is in the store and has failed is tried again.
+    /// Whether somebody asked for its ticket. If not, it needs none when it has ended before that is made.
+    pub wanted: bool,
+    /// Whether the incident's source is to be told of the ticket.
+    pub tell: bool,
+    /// Whether a ticket that has failed is tried again.
     pub reopen: bool,
-    /// If there may be a ticket, it is looked for so long after that became unknown, and not earlier.
-    pub settle: Duration,
 }
 
 /// What a row says, without its incident.
@@ -159,7 +138,6 @@ pub struct Job {
     /// Whether the host made the ticket. If not, the ticket was there before.
     pub made: bool,
     pub failure: Option<Failure>,
-    pub tell_argus: Option<String>,
 }
 
 /// The answer to an accepted incident.
@@ -180,6 +158,11 @@ pub struct Claim {
     pub unknown: bool,
     /// Whether another backend has a row of the same key.
     pub elsewhere: bool,
+    pub identity: Identity,
+    /// Whether somebody asked for the ticket.
+    pub wanted: bool,
+    /// For how long the incident has waited since it was accepted.
+    pub waited: Duration,
     pub incident: String,
 }
 
@@ -190,18 +173,21 @@ pub enum Outcome {
         ticket: Ticket,
         made: bool,
     },
-    /// There is certainly no ticket yet: again at that time.
+    /// There is certainly no ticket yet: again after that time.
     Again {
-        at: Timestamp,
+        after: Duration,
         failure: Failure,
     },
-    /// There may be a ticket: to be looked for at that time.
+    /// There may be a ticket: to be looked for after that time, and believed to be none after `settle`.
     Unknown {
-        at: Timestamp,
+        after: Duration,
+        settle: Duration,
         failure: Failure,
     },
     /// It was looked for, and there is none: to be made now.
     NoTicket,
+    /// The incident ended before its ticket was made, and needs none.
+    Suppressed,
     Failed(Failure),
     /// There may be a ticket, and only a person can look for it.
     Lost(Failure),
@@ -213,7 +199,20 @@ impl Outcome {
         match self {
             Outcome::Again { failure, .. } | Outcome::Unknown { failure, .. } => Some(failure),
             Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
-            Outcome::Created { .. } | Outcome::NoTicket => None,
+            Outcome::Created { .. } | Outcome::NoTicket | Outcome::Suppressed => None,
+        }
+    }
+
+    /// What it means for the ticket's state.
+    fn result(&self) -> machine::Result {
+        match *self {
+            Outcome::Created { .. } => machine::Result::Created,
+            Outcome::Again { after, .. } => machine::Result::Again(after),
+            Outcome::Unknown { after, settle, .. } => machine::Result::Unknown { after, settle },
+            Outcome::NoTicket => machine::Result::NoTicket,
+            Outcome::Suppressed => machine::Result::Suppressed,
+            Outcome::Failed(_) => machine::Result::Failed,
+            Outcome::Lost(_) => machine::Result::Lost,
         }
     }
 }
@@ -225,8 +224,8 @@ pub struct Advanced {
     pub changed: bool,
     /// What was given up.
     pub failed: Vec<Job>,
-    /// When the next row will be due.
-    pub next: Option<Timestamp>,
+    /// How long until the next row is due.
+    pub next: Option<Duration>,
 }
 
 /// One try, as it ended.
@@ -280,12 +279,8 @@ pub struct Count {
 /// What a person wants of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Try it now, until that time. What may have a ticket is looked for, at the earliest `settle`
-    /// after that became unknown.
-    Retry {
-        until: Timestamp,
-        settle: Duration,
-    },
+    /// Try it now. What may have a ticket is looked for, and not before its settling time is over.
+    Retry,
     Cancel,
 }
 
@@ -324,11 +319,58 @@ impl From<StoreError> for Error {
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// A ticket of which its incident's source is to hear.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToTell {
+    /// The incident's number in the store.
+    pub incident: i64,
+    /// The incident's number at its source.
+    pub number: String,
+    /// When it began, as it said.
+    pub began: String,
+    pub ticket: Ticket,
+}
+
+/// How long things take, for each backend.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// For how long a ticket is tried.
+    pub retry_for: Duration,
+    /// The settling time of a backend of which nothing else is said.
+    pub settle: Duration,
+    /// The settling times of backends that have their own.
+    pub settle_of: BTreeMap<String, Duration>,
+}
+
+impl Policies {
+    pub fn of(&self, backend: &str) -> Policy {
+        let settle = self.settle_of.get(backend).copied().unwrap_or(self.settle);
+        Policy { retry_for: self.retry_for, settle }
+    }
+}
+
+/// Which backend makes the ticket that every incident gets.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// For incidents of that source.
+    pub of: BTreeMap<String, String>,
+    /// For all others, if that can be told.
+    pub default: Option<String>,
+}
+
+impl Decision {
+    /// The backend for an incident of that source.
+    pub fn backend(&self, source: &str) -> Option<&str> {
+        self.of.get(source).or(self.default.as_ref()).map(String::as_str)
+    }
+}
+
 /// Where accepted incidents are kept. Several hosts may share one.
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// Keeps an incident. If there is a row of its backend and key already, gives that.
-    async fn accept(&self, new: New) -> Result<Accepted>;
+    /// Keeps an incident. If the store has it already, gives its row. One that waits in another backend than the one that is to
+    /// make its ticket now changes to that, if it certainly has no ticket yet.
+    async fn accept(&self, new: New, policies: &Policies) -> Result<Accepted>;
 
     /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest. They
     /// are `creating` now.
@@ -342,22 +384,23 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         outcome: Outcome,
     ) -> Result<Option<Job>>;
 
-    /// Does what time has made due: rows become claimable, leases end, what is too old fails. A row
-    /// whose lease ended is looked for after `settle`.
-    async fn advance(&self, settle: Duration) -> Result<Advanced>;
+    /// Does what time has made due: rows become claimable, leases end, what was tried for too long fails.
+    async fn advance(&self, policies: &Policies) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.
-    async fn order(&self, id: i64, order: Order) -> Result<Job>;
+    async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job>;
 
     /// Puts what failed for one of the reasons back in the queue of a backend; how many. What may have a
-    /// ticket is looked for, at the earliest `settle` after it failed.
-    async fn reopen(
+    /// ticket is looked for, and not before its settling time is over.
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64>;
+
+    /// Gives the tickets that every incident gets to the backends that are to make them now, where they wait or failed in another
+    /// one and there is certainly none yet. Gives how many left each backend.
+    async fn reassign(
         &self,
-        backend: &str,
-        kinds: &[Kind],
-        until: Timestamp,
-        settle: Duration,
-    ) -> Result<u64>;
+        decision: &Decision,
+        policies: &Policies,
+    ) -> Result<Vec<(String, u64)>>;
 
     async fn get(&self, id: i64) -> Result<Option<Job>>;
 
@@ -367,17 +410,27 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     async fn counts(&self) -> Result<Vec<Count>>;
 
-    /// At most `most` created rows, behind `after`, of which Argus has not been told.
-    async fn to_tell(&self, after: i64, most: i64) -> Result<Vec<Job>>;
+    /// At most `most` incidents of a source that have a ticket, behind the number `after` in the store, and whose source has
+    /// not been told of it.
+    async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>>;
 
-    /// Notes that Argus knows of the ticket.
-    async fn told(&self, id: i64) -> Result<()>;
+    /// Notes that an incident's source knows of the ticket.
+    async fn told(&self, incident: i64) -> Result<()>;
 
-    /// Removes some of the rows that are finished and were last asked for before that time; how many.
-    async fn prune(&self, before: Timestamp) -> Result<u64>;
+    /// What was noted by a name.
+    async fn note(&self, name: &str) -> Result<Option<String>>;
 
-    /// Writes to the store, to find out whether that can be done.
+    /// Notes something by a name, in the place of what was noted before.
+    async fn set_note(&self, name: &str, value: &str) -> Result<()>;
+
+    /// Removes some of the rows that are created, cancelled or suppressed, and that nobody has asked for in that time; how many.
+    async fn prune(&self, unseen: Duration) -> Result<u64>;
+
+    /// Writes to the store, to find out whether it takes another incident.
     async fn probe(&self) -> Result<()>;
+
+    /// Ends all work on the store, and leaves everything in its one file.
+    async fn close(&self);
 }
 
 #[cfg(test)]

@@ -1,16 +1,12 @@
-//! Moments as the store keeps them. A length of time is a [`Duration`], and nothing else.
+//! Times of day, for people. What is decided is decided by [`crate::machine::Moment`]; a length of time is a [`Duration`].
 
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{Sqlite, SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Encode, Type};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment: milliseconds since 1970. One that would be out of its bounds is the nearest that is not.
+/// A time of day: milliseconds since 1970. One that would be out of its bounds is the nearest that is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
@@ -78,31 +74,8 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
-// SQLite keeps a moment as its number. By hand, since what derives these three has sqlx compiled twice.
-impl Type<Sqlite> for Timestamp {
-    fn type_info() -> SqliteTypeInfo {
-        i64::type_info()
-    }
-
-    fn compatible(of_column: &SqliteTypeInfo) -> bool {
-        i64::compatible(of_column)
-    }
-}
-
-impl Encode<'_, Sqlite> for Timestamp {
-    fn encode_by_ref(&self, into: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Sqlite>::encode_by_ref(&self.0, into)
-    }
-}
-
-impl<'r> Decode<'r, Sqlite> for Timestamp {
-    fn decode(value: SqliteValueRef<'r>) -> Result<Timestamp, BoxDynError> {
-        i64::decode(value).map(Timestamp)
-    }
-}
-
-/// A duration as the store's statements take it.
-pub(super) fn millis(duration: Duration) -> i64 {
+/// A duration in milliseconds.
+fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

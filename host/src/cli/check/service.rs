@@ -30,7 +30,7 @@ pub(super) struct Section {
 
 /// Looks at everything. `offline` asks nobody but this machine.
 pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
-    let found = store::inspect(&config.queue.path).await;
+    let found = store::inspect(&config.queue.path);
     // Who can't look into the store can't tell whose service it is, either.
     let may_be_ours = !matches!(found, Ok(Found::Nothing | Found::AtRest(_)));
     let mut sections = vec![

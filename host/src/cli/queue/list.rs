@@ -242,7 +242,6 @@ mod tests {
             ticket: None,
             made: false,
             failure: None,
-            tell_argus: None,
         }
     }
 

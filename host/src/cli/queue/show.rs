@@ -60,7 +60,6 @@ mod tests {
             ticket: None,
             made: false,
             failure: failure.clone(),
-            tell_argus: None,
         };
         let outcome = State::Failed;
         let tried = Attempt { number: 1, started_at: at, ended_at: at, outcome, failure };

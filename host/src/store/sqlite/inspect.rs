@@ -1,12 +1,12 @@
 //! What can be told of a store without changing anything about it: no file is made or migrated.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use rusqlite::{Connection, OpenFlags};
 
-use super::{MIGRATIONS, broken, describe, lock_file};
+use super::lock::is_locked;
+use super::{broken, describe, schema};
 use crate::store::Result;
 
 /// What is where a store should be.
@@ -16,23 +16,23 @@ pub enum Found {
     Nothing,
     /// A store that a running host works on.
     InUse,
-    /// A store that no host works on, and the version of its schema. None if it has no schema yet, or has it in its
+    /// A store that no host works on, and the version of its tables. None if it has none yet, or has them in its
     /// journal only, which the next host reads.
     AtRest(Option<i64>),
 }
 
 impl Found {
-    /// The version that this program brings a store's schema to.
+    /// The version that this program brings a store's tables to.
     pub fn newest() -> i64 {
-        MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+        schema::NEWEST
     }
 }
 
-/// Looks at the store `path`.
+/// Looks at the store `path`, which this process must not have open.
 ///
 /// # Errors
 /// It can't be read, or is not a store.
-pub async fn inspect(path: &Path) -> Result<Found> {
+pub fn inspect(path: &Path) -> Result<Found> {
     let unreadable = |cause: std::io::Error| {
         let help = format!("let the host's user read {} and its directory", path.display());
         broken(path, "can't be read", help, Some(Box::new(cause)))
@@ -43,52 +43,31 @@ pub async fn inspect(path: &Path) -> Result<Found> {
     if is_locked(path).map_err(unreadable)? {
         return Ok(Found::InUse);
     }
-    // Opened so, SQLite makes none of its files beside the store, and reads none.
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .immutable(true)
-        .disable_statement_logging();
     let failed = |cause| describe(path, cause);
-    let mut store = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-    let version = version(&mut store).await.map_err(failed)?;
-    // An error while a connection is closed that only read changes nothing.
-    let _ = store.close().await;
-    Ok(Found::AtRest(version))
+    // Opened so, SQLite makes none of its files beside the store, and reads none.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let store = Connection::open_with_flags(immutable(path), flags).map_err(failed)?;
+    let version = schema::version(&store).map_err(failed)?;
+    Ok(Found::AtRest(Some(version).filter(|version| *version > 0)))
 }
 
-async fn version(store: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
-    const HAS: &str = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-    const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-    let has: i64 = sqlx::query(HAS).fetch_one(&mut *store).await?.try_get(0)?;
-    if has == 0 {
-        return Ok(None);
-    }
-    sqlx::query(VERSION).fetch_one(store).await?.try_get(0)
-}
-
-/// Whether a running host holds the store's lock. To find that out it is held for a moment, for which a host that is
-/// being started waits.
-fn is_locked(path: &Path) -> std::io::Result<bool> {
-    let lock = match File::open(lock_file(path)) {
-        Ok(lock) => lock,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(cause) => return Err(cause),
-    };
-    match lock.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(cause)) => Err(cause),
-    }
+/// The URI by which SQLite takes a file as one that nobody changes (https://www.sqlite.org/uri.html).
+fn immutable(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    // Of Windows' own writing SQLite takes the slashes both ways, and wants one before the drive's letter.
+    let path = if cfg!(windows) { format!("/{}", path.replace('\\', "/")) } else { path };
+    format!("file:{path}?immutable=1")
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use super::super::Sqlite;
+    use super::super::tests::policies;
     use super::*;
+    use crate::store::Store;
 
     fn listing(directory: &Path) -> Vec<(PathBuf, SystemTime)> {
         let mut files: Vec<_> = fs::read_dir(directory)
@@ -103,20 +82,17 @@ mod tests {
     #[tokio::test]
     async fn a_store_is_looked_at_and_nothing_beside_it_is_made() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        assert_eq!(inspect(&path).await.unwrap(), Found::Nothing);
+        let path = directory.path().join("50% of #1?.db");
+        assert_eq!(inspect(&path).unwrap(), Found::Nothing);
         assert!(listing(directory.path()).is_empty());
-        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
-        assert_eq!(inspect(&path).await.unwrap(), Found::InUse);
-        drop(store);
-        // The writer ends, and lets go of the lock, in its own time.
-        while inspect(&path).await.unwrap() == Found::InUse {
-            tokio::task::yield_now().await;
-        }
+        let store = Sqlite::open_alone(&path, 1 << 30, &policies()).await.unwrap();
+        assert_eq!(inspect(&path).unwrap(), Found::InUse);
+        store.close().await;
         let before = listing(directory.path());
-        assert_eq!(inspect(&path).await.unwrap(), Found::AtRest(Some(Found::newest())));
+        assert_eq!(before.len(), 1, "all is in the one file: {before:?}");
+        assert_eq!(inspect(&path).unwrap(), Found::AtRest(Some(Found::newest())));
         assert_eq!(listing(directory.path()), before);
         fs::write(&path, "this is not a database, but a text of some length".repeat(100)).unwrap();
-        assert!(inspect(&path).await.unwrap_err().to_string().contains("is corrupt"));
+        assert!(inspect(&path).unwrap_err().to_string().contains("is corrupt"));
     }
 }

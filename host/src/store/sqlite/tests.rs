@@ -1,15 +1,28 @@
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fs;
 
 use tempfile::TempDir;
 use ticket_plugin_api::Ticket;
 
 use super::*;
+use crate::incident::Identity;
+use crate::machine::State;
+use crate::store::Failure;
 
 const LEASE: Duration = Duration::from_secs(60);
 const MAX: u64 = 1 << 30;
-const NEVER: Timestamp = Timestamp::END;
 const MINUTE: Duration = Duration::from_secs(60);
-const RETRY: Order = Order::Retry { until: NEVER, settle: Duration::ZERO };
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A ticket is tried for a week, and what may be there is looked for at once.
+pub(super) fn policies() -> Policies {
+    Policies { retry_for: WEEK, settle: Duration::ZERO, settle_of: BTreeMap::new() }
+}
+
+/// Policies by which nothing is tried for long.
+fn impatient() -> Policies {
+    Policies { retry_for: Duration::ZERO, ..policies() }
+}
 
 /// A store in a directory of its own.
 async fn store() -> (TempDir, Sqlite) {
@@ -19,20 +32,39 @@ async fn store() -> (TempDir, Sqlite) {
 }
 
 async fn open(directory: &TempDir) -> Sqlite {
-    Sqlite::open_alone(&directory.path().join("queue.db"), MAX, Duration::ZERO).await.unwrap()
+    Sqlite::open_alone(&directory.path().join("queue.db"), MAX, &policies()).await.unwrap()
 }
 
+/// An incident that is known by its key only.
 fn new(key: &str) -> New {
     New {
-        backend: "b".to_owned(),
+        identity: Identity { source: String::new(), id: key.to_owned() },
         key: key.to_owned(),
+        began: String::new(),
+        backend: "b".to_owned(),
+        is_named: false,
         level: 3,
         incident: "{}".to_owned(),
-        expires_at: NEVER,
-        tell_argus: None,
+        wanted: true,
+        tell: false,
         reopen: true,
-        settle: Duration::ZERO,
     }
+}
+
+/// An incident of Argus's, as its watcher files it.
+fn of_argus(pk: i64) -> New {
+    New {
+        identity: Identity { source: "argus".to_owned(), id: pk.to_string() },
+        began: "2026-11-23T08:00:00+01:00".to_owned(),
+        wanted: false,
+        tell: true,
+        reopen: false,
+        ..new(&format!("https://argus/incidents/{pk}"))
+    }
+}
+
+async fn accept(store: &Sqlite, new: New) -> Accepted {
+    store.accept(new, &policies()).await.unwrap()
 }
 
 fn failure(kind: Kind) -> Failure {
@@ -44,24 +76,29 @@ fn created() -> Outcome {
     Outcome::Created { ticket, made: true }
 }
 
+/// There may be a ticket; "there is none" is believed after that time.
+fn unknown(settle: Duration) -> Outcome {
+    Outcome::Unknown { after: settle, settle, failure: failure(Kind::Client) }
+}
+
 async fn claim_one(store: &Sqlite) -> Claim {
     store.claim("b", 1, LEASE).await.unwrap().remove(0)
 }
 
 /// Accepts a key and brings it into that state; its id.
 async fn in_state(store: &Sqlite, key: &str, state: State) -> i64 {
-    let id = store.accept(new(key)).await.unwrap().job.id;
-    let at = Timestamp::now() + MINUTE;
+    let id = accept(store, new(key)).await.job.id;
     let outcome = match state {
         State::Queued => return id,
         State::Cancelled => {
-            store.order(id, Order::Cancel).await.unwrap();
+            store.order(id, Order::Cancel, &policies()).await.unwrap();
             return id;
         }
         State::Creating => None,
         State::Created => Some(created()),
         State::Failed => Some(Outcome::Failed(failure(Kind::Settings))),
-        State::Unknown => Some(Outcome::Unknown { at, failure: failure(Kind::Client) }),
+        State::Suppressed => Some(Outcome::Suppressed),
+        State::Unknown => Some(unknown(MINUTE)),
     };
     let claim = claim_one(store).await;
     assert_eq!(claim.job.id, id);
@@ -78,7 +115,7 @@ async fn a_backend_and_a_key_have_one_row_however_many_ask_at_once() {
     let asking: Vec<_> = (0..100)
         .map(|n| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.accept(new(["x", "y"][n % 2])).await.unwrap() })
+            tokio::spawn(async move { accept(&store, new(["x", "y"][n % 2])).await })
         })
         .collect();
     let mut accepted = Vec::new();
@@ -87,17 +124,17 @@ async fn a_backend_and_a_key_have_one_row_however_many_ask_at_once() {
     }
     assert_eq!(accepted.iter().filter(|accepted| accepted.new).count(), 2);
     assert_eq!(store.list(&Filter { most: 10, ..Filter::default() }).await.unwrap().len(), 2);
-    let other = New { backend: "c".to_owned(), ..new("x") };
-    assert!(store.accept(other).await.unwrap().new, "another backend's ticket is another");
+    let other = New { backend: "c".to_owned(), is_named: true, ..new("x") };
+    assert!(accept(&store, other).await.new, "another backend's ticket is another");
 }
 
 #[tokio::test]
 async fn claims_go_by_level_then_age_and_are_nobody_elses() {
     let (_directory, store) = store().await;
     for (key, level) in [("mild", 5), ("first", 1), ("second", 1), ("none", 6)] {
-        store.accept(New { level, ..new(key) }).await.unwrap();
+        accept(&store, New { level, ..new(key) }).await;
     }
-    store.accept(New { backend: "c".to_owned(), level: 1, ..new("other") }).await.unwrap();
+    accept(&store, New { backend: "c".to_owned(), level: 1, ..new("other") }).await;
     let keys = |claims: Vec<Claim>| claims.into_iter().map(|c| c.job.key).collect::<Vec<_>>();
     assert_eq!(keys(store.claim("b", 3, LEASE).await.unwrap()), ["first", "second", "mild"]);
     assert_eq!(keys(store.claim("b", 3, LEASE).await.unwrap()), ["none"]);
@@ -107,31 +144,27 @@ async fn claims_go_by_level_then_age_and_are_nobody_elses() {
 #[tokio::test]
 async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     let (_directory, store) = store().await;
-    store.accept(new("k")).await.unwrap();
+    accept(&store, new("k")).await;
     let claim = claim_one(&store).await;
-    let again = |at| Outcome::Again { at, failure: failure(Kind::Client) };
-    let job = store
-        .settle(&claim, Timestamp::now(), again(Timestamp::now() + MINUTE))
-        .await
-        .unwrap()
-        .unwrap();
+    let again = |after| Outcome::Again { after, failure: failure(Kind::Client) };
+    let job = store.settle(&claim, Timestamp::now(), again(MINUTE)).await.unwrap().unwrap();
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
-    let next = store.advance(Duration::ZERO).await.unwrap().next;
-    assert!(next.is_some_and(|next| next > Timestamp::now() + MINUTE - MINUTE / 6));
+    let next = store.advance(&policies()).await.unwrap().next;
+    assert!(next.is_some_and(|next| next > MINUTE - MINUTE / 6));
     assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
-    store.order(job.id, RETRY).await.unwrap();
+    store.order(job.id, Order::Retry, &policies()).await.unwrap();
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), again(Timestamp::now())).await.unwrap();
-    store.advance(Duration::ZERO).await.unwrap();
+    store.settle(&claim, Timestamp::now(), again(Duration::ZERO)).await.unwrap();
+    store.advance(&policies()).await.unwrap();
     assert_eq!(claim_one(&store).await.job.attempts, 3);
 }
 
 #[tokio::test]
 async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     let (_directory, store) = store().await;
-    store.accept(new("k")).await.unwrap();
+    accept(&store, new("k")).await;
     let late = store.claim("b", 1, Duration::ZERO).await.unwrap().remove(0);
-    store.advance(Duration::ZERO).await.unwrap();
+    store.advance(&policies()).await.unwrap();
     assert_eq!(store.settle(&late, Timestamp::now(), created()).await.unwrap(), None);
     let job = store.get(late.job.id).await.unwrap().unwrap();
     assert_eq!(job.state, State::Unknown);
@@ -139,7 +172,7 @@ async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     let attempts = store.attempts(job.id).await.unwrap();
     assert_eq!(attempts[0].outcome, State::Unknown);
 
-    store.advance(Duration::ZERO).await.unwrap();
+    store.advance(&policies()).await.unwrap();
     let claim = claim_one(&store).await;
     assert!(claim.unknown, "who claims it must look for the ticket");
     assert_eq!(
@@ -172,19 +205,21 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 }
 
 #[tokio::test]
-async fn what_is_too_old_fails_with_its_last_reason() {
+async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not_tried_waits() {
     let (_directory, store) = store().await;
-    store.accept(New { expires_at: Timestamp::now(), ..new("never") }).await.unwrap();
-    let failed = store.advance(Duration::ZERO).await.unwrap().failed;
+    store.accept(new("never"), &impatient()).await.unwrap();
+    assert!(store.advance(&policies()).await.unwrap().failed.is_empty());
+    let claim = claim_one(&store).await;
+    let again = Outcome::Again { after: MINUTE, failure: failure(Kind::Client) };
+    store.settle(&claim, Timestamp::now(), again).await.unwrap().unwrap();
+    let failed = store.advance(&policies()).await.unwrap().failed;
+    assert_eq!(failed[0].state, State::Failed);
     let message = &failed[0].failure.as_ref().unwrap().message;
-    assert_eq!(message, "given up after 0 tries: its turn never came");
+    assert_eq!(message, "given up after 1 tries: the reason");
 
     let id = in_state(&store, "lost", State::Unknown).await;
-    store
-        .order(id, Order::Retry { until: Timestamp::now(), settle: Duration::ZERO })
-        .await
-        .unwrap();
-    let failed = store.advance(Duration::ZERO).await.unwrap().failed;
+    store.order(id, Order::Retry, &impatient()).await.unwrap();
+    let failed = store.advance(&policies()).await.unwrap().failed;
     assert_eq!(failed[0].state, State::Failed);
     let message = &failed[0].failure.as_ref().unwrap().message;
     assert_eq!(message, "given up after 1 tries (there may be a ticket): the reason");
@@ -194,13 +229,13 @@ async fn what_is_too_old_fails_with_its_last_reason() {
 async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
     let (_directory, store) = store().await;
     for (state, order, expected) in [
-        (State::Queued, RETRY, Some(State::Queued)),
-        (State::Failed, RETRY, Some(State::Queued)),
-        (State::Cancelled, RETRY, Some(State::Queued)),
+        (State::Queued, Order::Retry, Some(State::Queued)),
+        (State::Failed, Order::Retry, Some(State::Queued)),
+        (State::Cancelled, Order::Retry, Some(State::Queued)),
         // It is looked for first, now as ever.
-        (State::Unknown, RETRY, Some(State::Unknown)),
-        (State::Created, RETRY, None),
-        (State::Creating, RETRY, None),
+        (State::Unknown, Order::Retry, Some(State::Unknown)),
+        (State::Created, Order::Retry, None),
+        (State::Creating, Order::Retry, None),
         (State::Queued, Order::Cancel, Some(State::Cancelled)),
         (State::Failed, Order::Cancel, Some(State::Cancelled)),
         (State::Unknown, Order::Cancel, Some(State::Cancelled)),
@@ -210,7 +245,7 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
     ] {
         let key = format!("{state:?} {order:?}");
         let id = in_state(&store, &key, state).await;
-        match (store.order(id, order).await, expected) {
+        match (store.order(id, order, &policies()).await, expected) {
             (Ok(job), Some(expected)) => assert_eq!(job.state, expected, "{key}"),
             (Err(StoreError::Conflict { state: said, .. }), None) => assert_eq!(said, state),
             (other, _) => panic!("{key}: {other:?}"),
@@ -220,47 +255,37 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
             store.settle(&claim, Timestamp::now(), created()).await.unwrap();
         }
     }
-    assert!(matches!(store.order(99, RETRY).await, Err(StoreError::NoSuch(99))));
+    assert!(matches!(
+        store.order(99, Order::Retry, &policies()).await,
+        Err(StoreError::NoSuch(99))
+    ));
 }
 
 #[tokio::test]
-async fn a_retry_of_what_may_be_there_looks_for_it_first_and_not_too_soon() {
-    let (_directory, store) = store().await;
-    let id = in_state(&store, "k", State::Unknown).await;
-    let settle = Duration::from_secs(60);
-    let changed_at = store.get(id).await.unwrap().unwrap().changed_at;
-    for _ in 0..2 {
-        let job = store.order(id, Order::Retry { until: NEVER, settle }).await.unwrap();
-        assert_eq!(job.state, State::Unknown);
-        let next = store.advance(Duration::ZERO).await.unwrap().next;
-        assert_eq!(next, Some(changed_at + MINUTE), "counted from when it was tried");
-        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
-    }
-}
-
-#[tokio::test]
-async fn what_may_be_there_is_not_looked_for_too_soon_by_who_asks_again_or_by_other_settings() {
-    let settle = Duration::from_secs(60);
-    for again in ["asked for again", "reopened"] {
+async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it() {
+    for who in ["a person", "asked for again", "reopened"] {
         let (_directory, store) = store().await;
         let id = in_state(&store, "k", State::Unknown).await;
-        // It is too old, and fails for its settings.
-        store
-            .order(id, Order::Retry { until: Timestamp::now(), settle: Duration::ZERO })
-            .await
-            .unwrap();
-        store.advance(Duration::ZERO).await.unwrap();
-        let failed = store.get(id).await.unwrap().unwrap();
-        assert_eq!(failed.state, State::Failed);
-        if again == "reopened" {
-            assert_eq!(store.reopen("b", &[Kind::Client], NEVER, settle).await.unwrap(), 1);
-        } else {
-            store.accept(New { settle, ..new("k") }).await.unwrap();
+        let due_at = store.get(id).await.unwrap().unwrap().due_at.unwrap();
+        if who != "a person" {
+            store.order(id, Order::Retry, &impatient()).await.unwrap();
+            assert_eq!(store.advance(&policies()).await.unwrap().failed.len(), 1);
+        }
+        match who {
+            "a person" => drop(store.order(id, Order::Retry, &policies()).await.unwrap()),
+            "reopened" => {
+                assert_eq!(store.reopen("b", &[Kind::Client], &policies()).await.unwrap(), 1);
+            }
+            _ => drop(accept(&store, new("k")).await),
         }
         let job = store.get(id).await.unwrap().unwrap();
-        assert_eq!(job.state, State::Unknown, "{again}");
-        assert_eq!(job.due_at, Some(failed.changed_at + MINUTE), "{again}");
-        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty(), "{again}");
+        assert_eq!(job.state, State::Unknown, "{who}");
+        let apart = job.due_at.unwrap().apart(due_at);
+        assert!(
+            apart < Duration::from_secs(10),
+            "{who}: counted from when it was tried: {apart:?}"
+        );
+        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty(), "{who}");
     }
 }
 
@@ -268,20 +293,21 @@ async fn what_may_be_there_is_not_looked_for_too_soon_by_who_asks_again_or_by_ot
 async fn what_may_be_there_stays_so_until_somebody_has_looked() {
     for order in [None, Some(Order::Cancel)] {
         let (_directory, store) = store().await;
-        let id = in_state(&store, "k", State::Unknown).await;
+        let id = accept(&store, new("k")).await.job.id;
+        let claim = claim_one(&store).await;
+        store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO)).await.unwrap();
         match order {
-            Some(order) => drop(store.order(id, order).await.unwrap()),
+            Some(order) => drop(store.order(id, order, &policies()).await.unwrap()),
             // It is too old, and fails.
             None => {
-                let retry = Order::Retry { until: Timestamp::now(), settle: Duration::ZERO };
-                store.order(id, retry).await.unwrap();
-                store.advance(Duration::ZERO).await.unwrap();
-                let job = store.accept(new("k")).await.unwrap().job;
+                store.order(id, Order::Retry, &impatient()).await.unwrap();
+                store.advance(&policies()).await.unwrap();
+                let job = accept(&store, new("k")).await.job;
                 assert_eq!(job.state, State::Unknown, "to who asks again");
             }
         }
-        assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Unknown);
-        store.advance(Duration::ZERO).await.unwrap();
+        assert_eq!(store.order(id, Order::Retry, &policies()).await.unwrap().state, State::Unknown);
+        store.advance(&policies()).await.unwrap();
         let claim = claim_one(&store).await;
         assert!(claim.unknown);
         let job = store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap().unwrap();
@@ -293,18 +319,19 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
 #[tokio::test]
 async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
     let (_directory, store) = store().await;
-    let id = in_state(&store, "k", State::Unknown).await;
-    store.order(id, RETRY).await.unwrap();
-    store.advance(Duration::ZERO).await.unwrap();
+    let id = accept(&store, new("k")).await.job.id;
+    let claim = claim_one(&store).await;
+    store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO)).await.unwrap();
+    store.advance(&policies()).await.unwrap();
     let claim = claim_one(&store).await;
     let lost = Outcome::Lost(failure(Kind::Settings));
     assert_eq!(
         store.settle(&claim, Timestamp::now(), lost).await.unwrap().unwrap().state,
         State::Failed
     );
-    assert!(!store.accept(new("k")).await.unwrap().new);
-    assert_eq!(store.reopen("b", &[Kind::Settings], NEVER, Duration::ZERO).await.unwrap(), 0);
-    assert_eq!(store.order(id, RETRY).await.unwrap().state, State::Queued);
+    assert!(!accept(&store, new("k")).await.new);
+    assert_eq!(store.reopen("b", &[Kind::Settings], &policies()).await.unwrap(), 0);
+    assert_eq!(store.order(id, Order::Retry, &policies()).await.unwrap().state, State::Queued);
     assert!(!claim_one(&store).await.unknown);
 }
 
@@ -312,67 +339,76 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
 async fn what_failed_is_tried_anew_when_somebody_asks_again_but_not_for_the_watcher() {
     let (_directory, store) = store().await;
     let id = in_state(&store, "k", State::Failed).await;
-    let accepted = store.accept(New { reopen: false, ..new("k") }).await.unwrap();
+    let accepted = accept(&store, New { reopen: false, ..new("k") }).await;
     assert_eq!((accepted.new, accepted.job.state), (false, State::Failed));
-    let accepted = store.accept(New { level: 1, ..new("k") }).await.unwrap();
+    let accepted = accept(&store, New { level: 1, ..new("k") }).await;
     assert_eq!((accepted.new, accepted.job.state), (true, State::Queued));
     assert_eq!((accepted.job.id, accepted.job.level), (id, 1));
     in_state(&store, "cancelled", State::Cancelled).await;
-    assert!(!store.accept(new("cancelled")).await.unwrap().new);
+    assert!(!accept(&store, new("cancelled")).await.new);
 }
 
 #[tokio::test]
 async fn only_failures_of_the_named_kinds_are_reopened() {
     let (_directory, store) = store().await;
     for kind in [Kind::Settings, Kind::Creation, Kind::Import] {
-        store.accept(new(&format!("{kind:?}"))).await.unwrap();
+        accept(&store, new(&format!("{kind:?}"))).await;
         let claim = claim_one(&store).await;
         store.settle(&claim, Timestamp::now(), Outcome::Failed(failure(kind))).await.unwrap();
     }
     let kinds = [Kind::Settings, Kind::Import];
-    assert_eq!(store.reopen("other", &kinds, NEVER, Duration::ZERO).await.unwrap(), 0);
-    assert_eq!(store.reopen("b", &kinds, NEVER, Duration::ZERO).await.unwrap(), 2);
+    assert_eq!(store.reopen("other", &kinds, &policies()).await.unwrap(), 0);
+    assert_eq!(store.reopen("b", &kinds, &policies()).await.unwrap(), 2);
     let filter = Filter { state: Some(State::Failed), most: 9, ..Filter::default() };
     assert_eq!(store.list(&filter).await.unwrap()[0].key, "Creation");
 }
 
+/// Makes all rows older, by the store's own time.
+fn age(store: &Sqlite, by: Duration) {
+    let db = Connection::open(&store.path).unwrap();
+    db.execute("UPDATE steps SET seen = seen - ?", [by.as_millis() as i64]).unwrap();
+}
+
 #[tokio::test]
-async fn pruning_removes_what_is_finished_and_old_with_its_tries() {
+async fn pruning_removes_what_is_done_and_old_with_its_tries_and_leaves_what_waits_or_failed() {
     let (_directory, store) = store().await;
     let done = in_state(&store, "done", State::Created).await;
+    in_state(&store, "cancelled", State::Cancelled).await;
+    in_state(&store, "ended", State::Suppressed).await;
+    in_state(&store, "failed", State::Failed).await;
     in_state(&store, "waiting", State::Queued).await;
-    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 0);
-    assert_eq!(store.prune(Timestamp::now() + MINUTE).await.unwrap(), 1);
+    assert_eq!(store.prune(MINUTE).await.unwrap(), 0);
+    age(&store, 2 * MINUTE);
+    assert_eq!(store.prune(MINUTE).await.unwrap(), 3);
     assert_eq!(store.get(done).await.unwrap(), None);
     assert!(store.attempts(done).await.unwrap().is_empty());
-    assert_eq!(store.counts().await.unwrap()[0].state, State::Queued);
+    let left: Vec<State> = store.counts().await.unwrap().iter().map(|count| count.state).collect();
+    assert_eq!(left, [State::Failed, State::Queued]);
+    assert!(accept(&store, new("done")).await.new, "its incident is gone, too");
 }
 
 #[tokio::test]
 async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let (_directory, store) = store().await;
-    let tell_argus = Some("https://argus/incidents/7".to_owned());
-    store.accept(New { tell_argus, ..new("untold") }).await.unwrap();
+    accept(&store, of_argus(7)).await;
     let claim = claim_one(&store).await;
     store.settle(&claim, Timestamp::now(), created()).await.unwrap();
     let asked = in_state(&store, "asked for", State::Created).await;
     in_state(&store, "forgotten", State::Created).await;
-    let options = SqliteConnectOptions::new().filename(&store.path);
-    let mut db = SqliteConnection::connect_with(&options).await.unwrap();
-    let week = sqlx::query("UPDATE tickets SET seen_at = seen_at - 7 * 24 * 3600 * 1000");
-    week.execute(&mut db).await.unwrap();
-    store.accept(new("asked for")).await.unwrap();
-    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 1);
+    age(&store, WEEK);
+    accept(&store, new("asked for")).await;
+    assert_eq!(store.prune(MINUTE).await.unwrap(), 1);
     assert!(store.get(claim.job.id).await.unwrap().is_some());
     assert!(store.get(asked).await.unwrap().is_some());
-    store.told(claim.job.id).await.unwrap();
-    assert_eq!(store.prune(Timestamp::now() - MINUTE).await.unwrap(), 1);
+    let told = store.to_tell("argus", 0, 10).await.unwrap().remove(0);
+    store.told(told.incident).await.unwrap();
+    assert_eq!(store.prune(MINUTE).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn only_the_last_hundred_tries_are_kept() {
     let (_directory, store) = store().await;
-    let id = store.accept(new("k")).await.unwrap().job.id;
+    let id = accept(&store, new("k")).await.job.id;
     for _ in 0..=100 {
         let claim = claim_one(&store).await;
         store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap();
@@ -385,12 +421,13 @@ async fn only_the_last_hundred_tries_are_kept() {
 async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
     let (directory, store) = store().await;
     for key in 0..60 {
-        store.accept(new(&format!("k{key}"))).await.unwrap();
+        accept(&store, new(&format!("k{key}"))).await;
     }
     let error = crate::Error::plugin("p".repeat(1 << 20)).help("h".repeat(1 << 20));
     for _ in 0..110 {
+        store.advance(&policies()).await.unwrap();
         for claim in store.claim("b", 100, LEASE).await.unwrap() {
-            let outcome = Outcome::Again { at: Timestamp::EPOCH, failure: Failure::from(&error) };
+            let outcome = Outcome::Again { after: Duration::ZERO, failure: Failure::from(&error) };
             store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
         }
     }
@@ -399,33 +436,36 @@ async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
 }
 
 #[tokio::test]
-async fn what_argus_is_to_hear_waits_until_it_was_told() {
-    const URL: &str = "https://argus/incidents/7";
+async fn what_argus_is_to_hear_waits_until_it_was_told_and_is_told_again_if_argus_forgot_it() {
     let (_directory, store) = store().await;
-    store.accept(New { tell_argus: Some(URL.to_owned()), ..new("k") }).await.unwrap();
-    assert!(store.to_tell(0, 10).await.unwrap().is_empty(), "there is no ticket yet");
+    accept(&store, of_argus(7)).await;
+    let to_tell = async |after| store.to_tell("argus", after, 10).await.unwrap();
+    assert!(to_tell(0).await.is_empty(), "there is no ticket yet");
     let claim = claim_one(&store).await;
     store.settle(&claim, Timestamp::now(), created()).await.unwrap();
-    let job = store.to_tell(0, 10).await.unwrap().remove(0);
-    assert_eq!(job.tell_argus.as_deref(), Some(URL));
-    assert!(store.to_tell(job.id, 10).await.unwrap().is_empty());
-    store.told(job.id).await.unwrap();
-    assert!(store.to_tell(0, 10).await.unwrap().is_empty());
+    let told = to_tell(0).await.remove(0);
+    assert_eq!((told.number.as_str(), told.ticket.url.as_str()), ("7", "https://t/1"));
+    assert!(to_tell(told.incident).await.is_empty());
+    store.told(told.incident).await.unwrap();
+    assert!(to_tell(0).await.is_empty());
+    accept(&store, of_argus(7)).await;
+    assert_eq!(to_tell(0).await, [told]);
 }
 
 #[tokio::test]
 async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
-    let store = Arc::new(Sqlite::open_alone(&path, 1 << 20, Duration::ZERO).await.unwrap());
+    let store = Arc::new(Sqlite::open_alone(&path, 1 << 20, &policies()).await.unwrap());
     let incident = "x".repeat(10_000);
     // Many at once: they share commits, and so failures.
     let asking: Vec<_> = (0..200)
         .map(|n| {
             let (store, incident) = (Arc::clone(&store), incident.clone());
-            tokio::spawn(
-                async move { store.accept(New { incident, ..new(&format!("k{n}")) }).await },
-            )
+            tokio::spawn(async move {
+                let new = New { incident, ..new(&format!("k{n}")) };
+                store.accept(new, &policies()).await
+            })
         })
         .collect();
     let mut kept = 0;
@@ -443,26 +483,29 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     // What it has taken in, it can carry to its end, however often that fails, and whatever it says.
     let said = Failure { message: "z".repeat(8000), ..failure(Kind::Creation) };
     for number in 1..=20 {
+        store.advance(&policies()).await.unwrap();
         let claims = store.claim("b", 1000, LEASE).await.unwrap();
         assert_eq!(claims.len(), kept as usize, "try {number}");
         for claim in claims {
             let outcome = match number {
                 20 => Outcome::Failed(said.clone()),
-                _ => Outcome::Again { at: Timestamp::EPOCH, failure: said.clone() },
+                _ => Outcome::Again { after: Duration::ZERO, failure: said.clone() },
             };
             store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
         }
     }
-    drop(store);
-    let store = Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();
+    assert!(store.probe().await.unwrap_err().to_string().ends_with("is full"));
+    store.close().await;
+    let store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
     assert!(kept > 10, "{kept}");
     let rows: i64 = store.counts().await.unwrap().iter().map(|count| count.rows).sum();
     assert_eq!(rows, kept);
-    store.accept(new("now there is room")).await.unwrap();
+    store.probe().await.unwrap();
+    accept(&store, new("now there is room")).await;
 }
 
 async fn refused(path: &Path) -> String {
-    let error = Sqlite::open_alone(path, MAX, Duration::ZERO).await.unwrap_err();
+    let error = Sqlite::open_alone(path, MAX, &policies()).await.unwrap_err();
     let error = crate::Error::from(error);
     format!("{error} / {}", error.help.as_deref().unwrap())
 }
@@ -480,7 +523,7 @@ async fn a_store_that_cannot_be_one_is_refused_with_what_to_do() {
     let why = refused(&file.join("queue.db")).await;
     assert!(why.contains("can't be opened / let the host's user write to"), "{why}");
 
-    let missing = Sqlite::open(&directory.path().join("none.db"), MAX).await.unwrap_err();
+    let missing = Sqlite::open(&directory.path().join("none.db"), MAX).unwrap_err();
     assert!(missing.to_string().ends_with("none.db does not exist"));
 }
 
@@ -488,20 +531,15 @@ async fn a_store_that_cannot_be_one_is_refused_with_what_to_do() {
 async fn damage_inside_the_file_is_an_error_and_no_panic() {
     let (directory, store) = store().await;
     for n in 0..200 {
-        store.accept(New { incident: "y".repeat(2000), ..new(&format!("k{n}")) }).await.unwrap();
+        accept(&store, New { incident: "y".repeat(2000), ..new(&format!("k{n}")) }).await;
     }
-    drop(store);
+    store.close().await;
     let path = directory.path().join("queue.db");
-    // Closed, so that all is in the file itself.
-    let writer = SqliteConnectOptions::new().filename(&path);
-    let mut writer = SqliteConnection::connect_with(&writer).await.unwrap();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await.unwrap();
-    writer.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let length = bytes.len();
     bytes[length / 4..].fill(0x5a);
     fs::write(&path, bytes).unwrap();
-    let store = match Sqlite::open_alone(&path, MAX, Duration::ZERO).await {
+    let store = match Sqlite::open_alone(&path, MAX, &policies()).await {
         Ok(store) => store,
         Err(error) => {
             assert!(error.to_string().contains("is corrupt"), "{error}");
@@ -518,28 +556,21 @@ async fn a_second_host_is_refused_and_the_command_line_is_not() {
     let path = directory.path().join("queue.db");
     let why = refused(&path).await;
     assert!(why.contains("is used by another host / only one"), "{why}");
-    store.accept(new("k")).await.unwrap();
-    let beside = Sqlite::open(&path, MAX).await.unwrap();
+    accept(&store, new("k")).await;
+    let beside = Sqlite::open(&path, MAX).unwrap();
     assert_eq!(beside.get(1).await.unwrap().unwrap().key, "k");
 }
 
 #[tokio::test]
 async fn a_store_of_a_newer_version_is_refused() {
     let (directory, store) = store().await;
-    drop(store);
+    store.close().await;
     let path = directory.path().join("queue.db");
-    let options = SqliteConnectOptions::new().filename(&path);
-    let mut db = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (9999, 'later', TRUE, x'00', 0)",
-    )
-    .execute(&mut db)
-    .await
-    .unwrap();
-    db.close().await.unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 9999).unwrap();
     let why = refused(&path).await;
     assert!(why.contains("doesn't know / was it made by a newer ticket-host"), "{why}");
+    let beside = Sqlite::open(&path, MAX).unwrap_err().to_string();
+    assert!(beside.contains("has a form that this version doesn't know"), "{beside}");
 }
 
 #[cfg(unix)]
@@ -548,7 +579,7 @@ async fn nobody_else_on_the_machine_may_look_into_what_it_makes() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("made").join("queue.db");
-    Sqlite::open_alone(&path, MAX, Duration::ZERO).await.unwrap();
+    let _store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     assert_eq!(mode(&path), 0o600);
@@ -564,7 +595,7 @@ async fn a_list_goes_either_way_page_by_page_and_can_leave_out_what_is_old() {
         while Timestamp::now() == last {
             tokio::task::yield_now().await;
         }
-        accepted.push(store.accept(new(key)).await.unwrap().job.accepted_at);
+        accepted.push(accept(&store, new(key)).await.job.accepted_at);
     }
     let keys = async |cursor, since| {
         let filter = Filter { cursor, since, most: 2, ..Filter::default() };
@@ -577,4 +608,319 @@ async fn a_list_goes_either_way_page_by_page_and_can_leave_out_what_is_old() {
     assert_eq!(keys(Cursor::Before(3), None).await, "ba");
     assert_eq!(keys(Cursor::Before(4), Some(accepted[2])).await, "c");
     assert_eq!(keys(Cursor::After(0), Some(accepted[1])).await, "bc");
+}
+
+#[tokio::test]
+async fn what_waits_moves_with_the_watchers_backend_and_what_may_have_a_ticket_stays() {
+    let states = [State::Queued, State::Failed, State::Unknown, State::Creating, State::Created];
+    for (state, moves) in states.into_iter().zip([true, true, false, false, false]) {
+        let (_directory, store) = store().await;
+        let before = accept(&store, of_argus(7)).await.job;
+        if state != State::Queued {
+            let claim = claim_one(&store).await;
+            let outcome = match state {
+                State::Failed => Some(Outcome::Failed(failure(Kind::Creation))),
+                State::Unknown => Some(unknown(MINUTE)),
+                State::Created => Some(created()),
+                _ => None,
+            };
+            if let Some(outcome) = outcome {
+                store.settle(&claim, Timestamp::now(), outcome).await.unwrap();
+            }
+        }
+        let again = New { backend: "c".to_owned(), ..of_argus(7) };
+        let after = accept(&store, again).await.job;
+        assert_eq!(after.id, before.id, "{state:?}: it is one ticket");
+        assert_eq!(after.backend == "c", moves, "{state:?}");
+        if moves {
+            assert_eq!((after.state, after.failure), (State::Queued, None));
+            let claims = store.claim("c", 9, LEASE).await.unwrap();
+            assert_eq!((claims.len(), claims[0].job.backend.as_str()), (1, "c"));
+        }
+        assert!(store.claim("b", 9, LEASE).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_given_to_the_backends_that_make_tickets_now_but_for_what_was_asked_for_by_name()
+ {
+    let (_directory, store) = store().await;
+    accept(&store, of_argus(1)).await;
+    accept(&store, new("sent")).await;
+    accept(&store, New { is_named: true, ..new("named") }).await;
+    let decision = |argus: &str, default: &str| Decision {
+        of: BTreeMap::from([("argus".to_owned(), argus.to_owned())]),
+        default: Some(default.to_owned()),
+    };
+    let left = store.reassign(&decision("c", "b"), &policies()).await.unwrap();
+    assert_eq!(left, [("b".to_owned(), 1)]);
+    let left = store.reassign(&decision("c", "d"), &policies()).await.unwrap();
+    assert_eq!(left, [("b".to_owned(), 1)]);
+    assert!(store.reassign(&decision("c", "d"), &policies()).await.unwrap().is_empty());
+    for (backend, key) in [("c", "https://argus/incidents/1"), ("d", "sent"), ("b", "named")] {
+        assert_eq!(store.claim(backend, 9, LEASE).await.unwrap()[0].job.key, key);
+    }
+}
+
+#[tokio::test]
+async fn an_incident_is_one_whatever_key_it_comes_with() {
+    let (_directory, store) = store().await;
+    // It came in before anybody knew whose it was.
+    let first = accept(&store, new("https://argus/incidents/7")).await.job;
+    let watched = accept(&store, of_argus(7)).await;
+    assert_eq!((watched.new, watched.job.id), (false, first.id));
+    let by_other_url = New { key: "https://other/incidents/7".to_owned(), ..of_argus(7) };
+    let button = accept(&store, by_other_url).await;
+    assert_eq!((button.new, button.job.id), (false, first.id));
+    assert_eq!(button.job.key, "https://argus/incidents/7", "which plugins go on to know it by");
+    let foreign = New { key: "nav#7".to_owned(), ..new("7") };
+    assert!(accept(&store, foreign).await.new, "the number alone says nothing");
+}
+
+#[tokio::test]
+async fn another_argus_whose_numbers_begin_anew_has_other_incidents() {
+    let (_directory, store) = store().await;
+    let former = accept(&store, of_argus(7)).await.job;
+    let anew = New {
+        began: "2027-01-01T00:00:00Z".to_owned(),
+        key: "https://new-argus/incidents/7".to_owned(),
+        ..of_argus(7)
+    };
+    let accepted = accept(&store, anew.clone()).await;
+    assert!(accepted.new && accepted.job.id != former.id);
+    for claim in store.claim("b", 9, LEASE).await.unwrap() {
+        store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    }
+    let told = store.to_tell("argus", 0, 10).await.unwrap();
+    assert_eq!(told.iter().map(|told| told.began.as_str()).collect::<Vec<_>>(), [&anew.began]);
+}
+
+#[tokio::test]
+async fn several_incidents_of_one_key_share_a_ticket() {
+    let (_directory, store) = store().await;
+    let of_site = |pk| New { key: "site-7".to_owned(), ..of_argus(pk) };
+    let first = accept(&store, of_site(1)).await;
+    let second = accept(&store, of_site(2)).await;
+    assert_eq!((second.new, second.job.id), (false, first.job.id));
+    let claim = claim_one(&store).await;
+    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    let told = store.to_tell("argus", 0, 10).await.unwrap();
+    assert_eq!(told.iter().map(|told| told.number.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn what_ended_before_its_ticket_was_made_is_seen_and_comes_back_if_it_opens_again() {
+    let (_directory, store) = store().await;
+    let id = in_state(&store, "k", State::Suppressed).await;
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Suppressed);
+    let open_again = accept(&store, New { reopen: false, ..new("k") }).await;
+    assert_eq!((open_again.new, open_again.job.state), (true, State::Queued));
+}
+
+#[tokio::test]
+async fn a_claim_says_who_wants_it_and_for_how_long_it_has_waited() {
+    let (_directory, store) = store().await;
+    accept(&store, of_argus(7)).await;
+    let db = Connection::open(&store.path).unwrap();
+    // The host was off for an hour, in which the store's own time stood still.
+    db.execute("UPDATE steps SET accepted_at = accepted_at - 3600000", []).unwrap();
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.identity.source.as_str(), claim.identity.id.as_str()), ("argus", "7"));
+    assert!(!claim.wanted && claim.waited >= Duration::from_secs(3600), "{:?}", claim.waited);
+    accept(&store, New { wanted: true, ..of_argus(7) }).await;
+    let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    store.settle(&claim, Timestamp::now(), again).await.unwrap();
+    store.advance(&policies()).await.unwrap();
+    assert!(claim_one(&store).await.wanted);
+}
+
+#[tokio::test]
+async fn the_stores_time_goes_on_where_it_stood_whatever_the_clock_says() {
+    let (directory, store) = store().await;
+    let id = in_state(&store, "k", State::Unknown).await;
+    store.close().await;
+    drop(store);
+    let store = open(&directory).await;
+    // All of the waiting time is still to come, though the host was away for some of it.
+    let due = store.advance(&policies()).await.unwrap().next.unwrap();
+    assert!(due > MINUTE - Duration::from_secs(20), "{due:?}");
+    assert!(store.get(id).await.unwrap().unwrap().due_at.unwrap() > Timestamp::now());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_host_is_refused_by_whatever_name_it_finds_the_store() {
+    let (directory, store) = store().await;
+    let path = directory.path().join("queue.db");
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let hard = directory.path().join("hard.db");
+    fs::hard_link(&path, &hard).unwrap();
+    // What a host of the first version had for a lock says nothing any more.
+    fs::write(directory.path().join("queue.db.lock"), "").unwrap();
+    fs::remove_file(directory.path().join("queue.db.lock")).unwrap();
+    for name in [&path, &link, &hard] {
+        let why = refused(name).await;
+        assert!(why.contains("is used by another host"), "{}: {why}", name.display());
+    }
+    accept(&store, new("k")).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_acknowledged_that_went_to_files_which_are_gone() {
+    for file in ["queue.db", "queue.db-wal"] {
+        for replaced in [false, true] {
+            let (directory, store) = store().await;
+            accept(&store, new("before")).await;
+            let path = directory.path().join(file);
+            fs::remove_file(&path).unwrap();
+            if replaced {
+                fs::write(&path, "").unwrap();
+            }
+            let error = store.accept(new("after"), &policies()).await.unwrap_err().to_string();
+            assert!(error.contains("was deleted or replaced"), "{file} {replaced}: {error}");
+            assert!(store.probe().await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backup_has_all_and_can_take_the_stores_place() {
+    let (directory, store) = store().await;
+    in_state(&store, "made", State::Created).await;
+    in_state(&store, "waits", State::Queued).await;
+    let backup = directory.path().join("backup.db");
+    store.backup(&backup).await.unwrap();
+    let again = crate::Error::from(store.backup(&backup).await.unwrap_err()).to_string();
+    assert!(again.contains("can't be copied"), "what is there is never overwritten: {again}");
+    let restored = Sqlite::open_alone(&backup, MAX, &policies()).await.unwrap();
+    let jobs = restored.list(&Filter { most: 9, ..Filter::default() }).await.unwrap();
+    let states: Vec<_> = jobs.iter().map(|job| (job.key.as_str(), job.state)).collect();
+    assert_eq!(states, [("made", State::Created), ("waits", State::Queued)]);
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_is_all_in_its_one_file() {
+    let (directory, store) = store().await;
+    in_state(&store, "k", State::Queued).await;
+    store.close().await;
+    let copy = directory.path().join("copy.db");
+    fs::copy(directory.path().join("queue.db"), &copy).unwrap();
+    let copied = Sqlite::open_alone(&copy, MAX, &policies()).await.unwrap();
+    assert_eq!(copied.counts().await.unwrap()[0].rows, 1);
+    assert!(store.probe().await.unwrap_err().to_string().ends_with("is closed"));
+}
+
+#[tokio::test]
+async fn what_was_noted_is_there_after_a_restart() {
+    let (directory, store) = store().await;
+    store.set_note("a", "1").await.unwrap();
+    store.set_note("a", "2").await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = open(&directory).await;
+    assert_eq!(store.note("a").await.unwrap().as_deref(), Some("2"));
+    assert_eq!(store.note("b").await.unwrap(), None);
+}
+
+/// A store as the first version left it, with a row in each state.
+fn first_version(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(include_str!("../migrations/0001_tickets.sql")).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; \
+         CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL); \
+         INSERT INTO _sqlx_migrations VALUES (1, 'tickets', '', TRUE, x'00', 0);",
+    )
+    .unwrap();
+    let now = Timestamp::now().millis();
+    const ROW: &str = "INSERT INTO tickets (backend, key, state, level, incident, accepted_at, changed_at, due_at, \
+        expires_at, lease, attempts, maybe, seen_at, ticket, made, failure, tell_argus) VALUES ('b', ?1, ?2, 3, \
+        '{\"description\": \"d\", \"start_time\": \"then\"}', ?3, ?3, ?4, ?3 + 604800000, 4, 4, ?5, ?3, ?6, 1, ?7, ?8)";
+    let ticket = "{\"url\": \"https://t/1\"}";
+    let failure = "{\"kind\": \"creation\", \"message\": \"no\"}";
+    let url = "https://argus/incidents/1";
+    for (key, state, due, maybe, ticket, failure, tell) in [
+        (url, "created", None, 0, Some(ticket), None, Some(url)),
+        ("queued", "queued", Some(0), 0, None, None, None),
+        ("later", "queued", Some(now + 100_000_000), 0, None, Some(failure), None),
+        ("creating", "creating", Some(now + 60_000), 0, None, None, None),
+        ("unknown", "unknown", Some(now + 30_000), 1, None, Some(failure), None),
+        ("failed", "failed", None, 0, None, Some(failure), None),
+        ("lost", "failed", None, 2, None, Some(failure), None),
+        ("cancelled", "cancelled", None, 0, None, None, None),
+    ] {
+        db.execute(ROW, (key, state, now, due, maybe, ticket, failure, tell)).unwrap();
+    }
+    db.execute("INSERT INTO attempts VALUES (6, 4, ?1, ?1, 'failed', ?2)", (now, failure)).unwrap();
+    db
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_to_this_one_and_kept_as_it_was() {
+    for probed in [0, 1] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let old = first_version(&path);
+        // It was written when a host of that version looked whether it can write.
+        old.pragma_update(None, "user_version", probed).unwrap();
+        drop(old);
+        let beside = Sqlite::open(&path, MAX).unwrap_err().to_string();
+        assert!(beside.ends_with("is of an earlier version"), "{beside}");
+        let store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
+        let jobs = store.list(&Filter { most: 99, ..Filter::default() }).await.unwrap();
+        let states: Vec<_> = jobs.iter().map(|job| (job.id, job.key.as_str(), job.state)).collect();
+        assert_eq!(
+            states,
+            [
+                (1, "https://argus/incidents/1", State::Created),
+                (2, "queued", State::Queued),
+                (3, "later", State::Queued),
+                (4, "creating", State::Unknown),
+                (5, "unknown", State::Unknown),
+                (6, "failed", State::Failed),
+                (7, "lost", State::Failed),
+                (8, "cancelled", State::Cancelled),
+            ]
+        );
+        assert_eq!(jobs[0].ticket.as_ref().unwrap().url, "https://t/1");
+        assert_eq!(store.attempts(6).await.unwrap()[0].number, 4);
+        let wait = jobs[2].due_at.unwrap().since(Timestamp::now());
+        assert!(wait <= Duration::from_secs(3600), "no wait is longer than one may be: {wait:?}");
+        assert!(jobs[1].expires_at > Timestamp::now() + MINUTE);
+        // What only a person can look for still is so.
+        assert!(!accept(&store, New { key: "lost".to_owned(), ..new("lost") }).await.new);
+        // Argus's incident is known by its key until it comes in again.
+        let watched = accept(&store, New { began: "then".to_owned(), ..of_argus(1) }).await;
+        assert_eq!((watched.new, watched.job.id), (false, 1));
+        assert_eq!(store.to_tell("argus", 0, 9).await.unwrap()[0].number, "1");
+        assert_eq!(accept(&store, new("another")).await.job.id, 9);
+        let kept = Connection::open(directory.path().join("queue.db.version-1")).unwrap();
+        let rows: i64 =
+            kept.query_row("SELECT count(*) FROM tickets", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 8);
+        // A host of the first version finds a migration there that it doesn't know, and leaves the store alone.
+        let db = Connection::open(&path).unwrap();
+        let version: i64 = db
+            .query_row("SELECT max(version) FROM _sqlx_migrations", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, 2);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_store_that_a_host_of_the_first_version_works_on_is_left_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    drop(first_version(&path));
+    let lock = fs::File::create(directory.path().join("queue.db.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let why = refused(&path).await;
+    assert!(why.contains("is used by another host / end the host of the earlier version"), "{why}");
+    drop(lock);
+    Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
 }

@@ -1,0 +1,571 @@
+//! What is written to the tables. How a ticket's state changes is for the machine to say: here a row is read, given to it, and
+//! written back.
+
+use std::time::Duration;
+
+use rusqlite::{Row, named_params};
+use serde::Serialize;
+
+use super::rows::{self, doubt, job_columns, job_tables, step_columns};
+use super::writer::Db;
+use super::{FULL, FULL_HELP, Undone, broken};
+use crate::incident::Identity;
+use crate::machine::{Doubt, Moment, State, Step};
+use crate::store::{
+    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, Policies, StoreError, Timestamp,
+};
+
+/// Tries of a ticket that are kept: the last ones.
+const TRIES: i64 = 100;
+/// Bytes of the failure that is kept of a try; all of the last one is kept with the ticket. A row of up to a
+/// quarter of a page shares it, a larger one would take a page of its own.
+const TRY: usize = 768;
+/// Bytes of the failure that is kept with a ticket when the store is so full that it takes no new incident.
+const SHORT: usize = 256;
+/// At most so many rows are changed or removed by one write, so that those behind it don't wait long.
+const AT_ONCE: i64 = 1000;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The slot of the ticket that every incident gets.
+const MAIN: &str = "";
+
+type Done<T> = std::result::Result<T, Undone>;
+
+/// A step as it lies in the tables.
+struct Stored {
+    id: i64,
+    ticket: i64,
+    incident: i64,
+    backend: String,
+    seen: Moment,
+    failure: Option<Failure>,
+    step: Step,
+}
+
+/// Selects what [`Stored::read`] reads.
+macro_rules! stored {
+    ($from:literal) => {
+        concat!(
+            "SELECT s.id AS id, s.ticket, s.incident, s.backend, s.seen, s.failure, ",
+            step_columns!(),
+            " FROM steps AS s ",
+            $from
+        )
+    };
+}
+
+impl Stored {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+        Ok(Stored {
+            id: row.get("id")?,
+            ticket: row.get("ticket")?,
+            incident: row.get("incident")?,
+            backend: row.get("backend")?,
+            seen: rows::moment(row, "seen")?,
+            failure: rows::parsed(row, "failure")?,
+            step: rows::step(row)?,
+        })
+    }
+
+    fn of_ticket(db: &Db<'_>, ticket: i64) -> rusqlite::Result<Option<Stored>> {
+        const OF_TICKET: &str = stored!("WHERE s.ticket = ?");
+        db.first(OF_TICKET, [ticket], Stored::read)
+    }
+
+    /// Writes it back after a change.
+    fn save(&self, db: &Db<'_>) -> rusqlite::Result<()> {
+        const SAVE: &str = "UPDATE steps SET state = :state, doubt = :doubt, settled = :settled, due = :due, \
+            expires = :expires, lease = :lease, tries = :tries, failure = :failure, seen = :now, \
+            changed_at = :at WHERE id = :id";
+        let step = &self.step;
+        let values = named_params! {
+            ":state": step.state.name(),
+            ":doubt": doubt(step.doubt),
+            ":settled": step.settled.millis(),
+            ":due": step.due.map(Moment::millis),
+            ":expires": step.expires.millis(),
+            ":lease": step.lease,
+            ":tries": step.tries,
+            ":failure": self.failure.as_ref().map(text),
+            ":now": db.now.millis(),
+            ":at": db.at.millis(),
+            ":id": self.id,
+        };
+        db.execute(SAVE, values).map(drop)
+    }
+
+    fn job(&self, db: &Db<'_>) -> rusqlite::Result<Job> {
+        const JOB: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?");
+        let job = db.first(JOB, [self.ticket], |row| rows::job(row, db.now, db.at))?;
+        job.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+
+    /// Keeps one try, as it ended.
+    fn note_try(
+        &self,
+        db: &Db<'_>,
+        started_at: Timestamp,
+        failure: Option<&Failure>,
+    ) -> rusqlite::Result<()> {
+        const NOTE: &str = "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)";
+        let failure = failure.map(|failure| text(&failure.cut(TRY)));
+        let times = (started_at.millis(), db.at.millis());
+        let (number, state) = (self.step.tries, self.step.state.name());
+        db.execute(NOTE, (self.id, number, times.0, times.1, state, failure))?;
+        self.forget_old_tries(db)
+    }
+
+    fn forget_old_tries(&self, db: &Db<'_>) -> rusqlite::Result<()> {
+        const FORGET: &str = "DELETE FROM attempts WHERE step = ? AND number <= ?";
+        if self.step.tries > TRIES {
+            db.execute(FORGET, (self.id, self.step.tries - TRIES))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the ticket to another backend, if that is still possible. Returns whether it is.
+    fn give_to(
+        &mut self,
+        db: &Db<'_>,
+        backend: &str,
+        policies: &Policies,
+    ) -> rusqlite::Result<bool> {
+        if !self.step.change_backend(db.now, policies.of(backend)) {
+            return Ok(false);
+        }
+        self.backend = backend.to_owned();
+        self.failure = None;
+        self.save(db)?;
+        const TICKET: &str = "UPDATE tickets SET backend = ? WHERE id = ?";
+        db.execute(TICKET, (backend, self.ticket))?;
+        db.execute("UPDATE steps SET backend = ? WHERE id = ?", (backend, self.id))?;
+        Ok(true)
+    }
+}
+
+/// An incident as it lies in the tables.
+struct Known {
+    id: i64,
+    source: String,
+    key: String,
+    began: String,
+}
+
+impl Known {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
+        Ok(Known { id: row.get(0)?, source: row.get(1)?, key: row.get(2)?, began: row.get(3)? })
+    }
+
+    /// The incident that this one is, if the store has it.
+    fn find(db: &Db<'_>, new: &New) -> rusqlite::Result<Option<Known>> {
+        const BY_NUMBER: &str =
+            "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
+        const BY_KEY: &str = "SELECT id, source, key, began FROM incidents WHERE key = ? \
+            AND (source = '' OR ?2 = '') ORDER BY id LIMIT 1";
+        let Identity { source, id } = &new.identity;
+        if let Some(known) = db.first(BY_NUMBER, (source, id), Known::read)? {
+            let is_same = source.is_empty() || known.began.is_empty() || known.began == new.began;
+            if is_same {
+                return Ok(Some(known));
+            }
+            // The source has another incident by this number now: it was made anew, or the config names another one.
+            const FORMER: &str =
+                "UPDATE incidents SET source = 'former', number = id, tell = 0 WHERE id = ?";
+            db.execute(FORMER, [known.id])?;
+        }
+        db.first(BY_KEY, (&new.key, source), Known::read)
+    }
+
+    fn insert(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
+        const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
+            VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let Identity { source, id } = &new.identity;
+        let (wanted, tell) = (new.wanted, i64::from(new.tell));
+        let id =
+            db.insert(INSERT, (source, id, &new.key, &new.began, &new.incident, wanted, tell))?;
+        Ok(Known { id, source: source.clone(), key: new.key.clone(), began: new.began.clone() })
+    }
+
+    /// Notes what another request for it says.
+    fn add(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<()> {
+        if self.source.is_empty() && !new.identity.source.is_empty() {
+            const IS: &str = "UPDATE incidents SET source = ?, number = ?, began = ? WHERE id = ?";
+            db.execute(IS, (&new.identity.source, &new.identity.id, &new.began, self.id))?;
+        }
+        if new.wanted {
+            const WANTED: &str = "UPDATE incidents SET wanted = 1 WHERE id = ? AND wanted = 0";
+            db.execute(WANTED, [self.id])?;
+        }
+        Ok(())
+    }
+
+    /// The ticket that it has, or is to have, for this reason.
+    fn ticket(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<Option<i64>> {
+        const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ? AND slot = ?";
+        const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
+            WHERE a.incident = ? AND t.backend = ? LIMIT 1";
+        const OF_KEY: &str = "SELECT id FROM tickets WHERE backend = ? AND key = ?";
+        let slot = if new.is_named { new.backend.as_str() } else { MAIN };
+        if let Some(ticket) = db.first(OF_SLOT, (self.id, slot), |row| row.get(0))? {
+            return Ok(Some(ticket));
+        }
+        let other = match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
+            Some(ticket) => Some(ticket),
+            None => db.first(OF_KEY, (&new.backend, &self.key), |row| row.get(0))?,
+        };
+        if let Some(ticket) = other {
+            self.assign(db, slot, ticket)?;
+        }
+        Ok(other)
+    }
+
+    fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> rusqlite::Result<()> {
+        const ASSIGN: &str =
+            "INSERT OR REPLACE INTO assignments (incident, slot, ticket) VALUES (?, ?, ?)";
+        db.execute(ASSIGN, (self.id, slot, ticket)).map(drop)
+    }
+}
+
+pub(super) fn accept(db: &Db<'_>, new: &New, policies: &Policies) -> Done<Accepted> {
+    if db.room()? < 0 {
+        return Err(Undone::Refused(broken(db.path(), FULL, FULL_HELP.to_owned(), None)));
+    }
+    db.takes(new.incident.len())?;
+    let incident = match Known::find(db, new)? {
+        Some(known) => {
+            known.add(db, new)?;
+            known
+        }
+        None => Known::insert(db, new)?,
+    };
+    if let Some(ticket) = incident.ticket(db, new)?
+        && let Some(stored) = Stored::of_ticket(db, ticket)?
+    {
+        return Ok(accept_again(db, new, &incident, stored, policies)?);
+    }
+    Ok(Accepted { job: begin(db, new, &incident, policies)?, new: true })
+}
+
+/// A ticket that is to be made for an incident.
+fn begin(db: &Db<'_>, new: &New, incident: &Known, policies: &Policies) -> rusqlite::Result<Job> {
+    const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?, ?)";
+    const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, settled, due, expires, \
+        lease, tries, accepted, seen, accepted_at, changed_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)";
+    let ticket = db.insert(TICKET, (&new.backend, &incident.key))?;
+    incident.assign(db, if new.is_named { &new.backend } else { MAIN }, ticket)?;
+    let step = Step::accepted(db.now, policies.of(&new.backend));
+    let values = rusqlite::params![
+        ticket,
+        incident.id,
+        new.backend,
+        new.level,
+        step.state.name(),
+        doubt(step.doubt),
+        step.settled.millis(),
+        step.due.map(Moment::millis),
+        step.expires.millis(),
+        step.lease,
+        step.tries,
+        db.now.millis(),
+        db.at.millis(),
+    ];
+    db.insert(STEP, values)?;
+    Ok(Job {
+        id: ticket,
+        backend: new.backend.clone(),
+        key: incident.key.clone(),
+        state: step.state,
+        level: new.level,
+        accepted_at: db.at,
+        changed_at: db.at,
+        due_at: Some(Timestamp::EPOCH),
+        expires_at: db.at + policies.retry_for,
+        attempts: 0,
+        ticket: None,
+        made: false,
+        failure: None,
+    })
+}
+
+/// An incident came in that has a ticket, or is to have one, for the same reason.
+fn accept_again(
+    db: &Db<'_>,
+    new: &New,
+    incident: &Known,
+    mut stored: Stored,
+    policies: &Policies,
+) -> rusqlite::Result<Accepted> {
+    if !new.is_named && stored.backend != new.backend && is_main_only(db, stored.ticket)? {
+        move_to(db, &mut stored, &new.backend, policies)?;
+    }
+    let again = stored.step.accepted_again(new.reopen, db.now, policies.of(&stored.backend));
+    if again {
+        stored.save(db)?;
+        const NEWER: &str = "UPDATE incidents SET body = ?, tell = max(tell, ?) WHERE id = ?";
+        db.execute(NEWER, (&new.incident, i64::from(new.tell), incident.id))?;
+        const LEVEL: &str = "UPDATE steps SET level = ?, incident = ? WHERE id = ?";
+        db.execute(LEVEL, (new.level, incident.id, stored.id))?;
+    } else if new.tell && stored.step.state == State::Created {
+        // Its source doesn't know the ticket, or has forgotten it.
+        const TELL: &str = "UPDATE incidents SET tell = 2 WHERE id = ?";
+        db.execute(TELL, [incident.id])?;
+    }
+    if !again && stored.step.state.is_final() && db.now.since(stored.seen) > DAY {
+        // Pruning counts in days: it is enough to note once a day that somebody asked for the row.
+        const SEEN: &str = "UPDATE steps SET seen = ? WHERE id = ?";
+        db.execute(SEEN, (db.now.millis(), stored.id))?;
+    }
+    Ok(Accepted { job: stored.job(db)?, new: again })
+}
+
+/// Whether nobody has asked for a ticket in that backend by its name.
+fn is_main_only(db: &Db<'_>, ticket: i64) -> rusqlite::Result<bool> {
+    const NAMED: &str = "SELECT EXISTS (SELECT 1 FROM assignments WHERE ticket = ? AND slot <> '')";
+    let named: Option<bool> = db.first(NAMED, [ticket], |row| row.get(0))?;
+    Ok(named == Some(false))
+}
+
+/// Gives a ticket that every incident gets to another backend, if that is still possible. Where that backend has a ticket of the
+/// same key already, that one is it, and this one isn't made. Returns whether it moved.
+fn move_to(
+    db: &Db<'_>,
+    stored: &mut Stored,
+    backend: &str,
+    policies: &Policies,
+) -> rusqlite::Result<bool> {
+    const THERE: &str = "SELECT other.id FROM tickets AS other JOIN tickets AS this ON this.key = other.key \
+        WHERE this.id = ? AND other.backend = ?";
+    let there: Option<i64> = db.first(THERE, (stored.ticket, backend), |row| row.get(0))?;
+    let Some(there) = there else { return stored.give_to(db, backend, policies) };
+    let mut gone = stored.step.clone();
+    if !gone.change_backend(db.now, policies.of(backend)) {
+        return Ok(false);
+    }
+    let Some(other) = Stored::of_ticket(db, there)? else { return Ok(false) };
+    db.execute("UPDATE assignments SET ticket = ? WHERE ticket = ?", (there, stored.ticket))?;
+    db.execute("DELETE FROM tickets WHERE id = ?", [stored.ticket])?;
+    *stored = other;
+    Ok(true)
+}
+
+pub(super) fn claim(
+    db: &Db<'_>,
+    backend: &str,
+    most: usize,
+    lease: Duration,
+) -> rusqlite::Result<Vec<Claim>> {
+    const READY: &str = concat!(
+        "SELECT s.id AS step, s.accepted, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
+         WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, ",
+        job_columns!(),
+        ", s.doubt, s.settled, s.lease",
+        " FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
+          JOIN incidents AS i ON i.id = s.incident \
+          WHERE s.due = 0 AND s.backend = ? ORDER BY s.level, s.id LIMIT ?"
+    );
+    const TAKE: &str =
+        "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, changed_at = ? WHERE id = ?";
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let ready = db.all(READY, (backend, most), |row| {
+        let mut step = rows::step(row)?;
+        let mut job = rows::job(row, db.now, db.at)?;
+        let unknown = step.doubt == Doubt::Look;
+        step.claim(db.now, lease);
+        (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + lease));
+        let claim = Claim {
+            job,
+            lease: step.lease,
+            unknown,
+            elsewhere: row.get("elsewhere")?,
+            identity: Identity { source: row.get("source")?, id: row.get("number")? },
+            wanted: row.get("wanted")?,
+            waited: rows::waited(row, db.now, db.at)?,
+            incident: row.get("body")?,
+        };
+        Ok((row.get::<_, i64>("step")?, step, claim))
+    })?;
+    let mut take = db.prepare(TAKE)?;
+    let mut claims = Vec::with_capacity(ready.len());
+    for (id, step, claim) in ready {
+        let due = step.due.map(Moment::millis);
+        take.execute((step.state.name(), due, step.lease, step.tries, db.at.millis(), id))?;
+        claims.push(claim);
+    }
+    Ok(claims)
+}
+
+/// Ends a claim of a ticket.
+pub(super) fn settle(
+    db: &Db<'_>,
+    ticket: i64,
+    lease: i64,
+    started_at: Timestamp,
+    outcome: &Outcome,
+) -> rusqlite::Result<Option<Job>> {
+    let Some(mut stored) = Stored::of_ticket(db, ticket)? else { return Ok(None) };
+    if !stored.step.settle(lease, outcome.result(), db.now) {
+        return Ok(None);
+    }
+    let failure = outcome.failure();
+    // Where nothing more is taken in, only the beginning of a failure is kept, and nothing in the list of tries.
+    let is_short = failure.is_some() && db.room()? < 0;
+    stored.failure = match failure {
+        Some(failure) if is_short => Some(failure.cut(SHORT)),
+        failure => failure.cloned(),
+    };
+    stored.save(db)?;
+    if let Outcome::Created { ticket: made, made: is_ours } = outcome {
+        const MADE: &str = "UPDATE tickets SET ticket = ?, made = ? WHERE id = ?";
+        db.execute(MADE, (text(made), is_ours, ticket))?;
+        const TELL: &str = "UPDATE incidents SET tell = 2 WHERE tell = 1 \
+            AND id IN (SELECT incident FROM assignments WHERE ticket = ? AND slot = '')";
+        db.execute(TELL, [ticket])?;
+    }
+    if is_short {
+        stored.forget_old_tries(db)?;
+    } else {
+        stored.note_try(db, started_at, failure)?;
+    }
+    stored.job(db).map(Some)
+}
+
+/// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns what was given up, and
+/// whether there is more to do.
+pub(super) fn advance(
+    db: &Db<'_>,
+    policies: &Policies,
+    all_leases: bool,
+) -> rusqlite::Result<(Vec<Job>, bool)> {
+    const DUE: &str =
+        stored!("WHERE s.due > 0 AND (s.due <= ?1 OR ?2 AND s.state = 'creating') LIMIT ?3");
+    const EXPIRED: &str = stored!(
+        "WHERE s.due IS NOT NULL AND s.state <> 'creating' AND s.tries > 0 AND s.expires <= ?1 LIMIT ?2"
+    );
+    let due = db.all(DUE, (db.now.millis(), all_leases, AT_ONCE), Stored::read)?;
+    let mut more = due.len() as i64 == AT_ONCE;
+    for mut stored in due {
+        let policy = policies.of(&stored.backend);
+        if stored.step.state == State::Creating {
+            stored.step.lease_over(db.now, policy);
+            stored.failure = Some(Failure::left());
+            stored.note_try(db, db.at, stored.failure.as_ref())?;
+            stored.save(db)?;
+        } else {
+            stored.step.time_came(db.now, policy);
+            const READY: &str = "UPDATE steps SET due = ? WHERE id = ?";
+            db.execute(READY, (stored.step.due.map(Moment::millis), stored.id))?;
+        }
+    }
+    let expired = db.all(EXPIRED, (db.now.millis(), AT_ONCE), Stored::read)?;
+    more |= expired.len() as i64 == AT_ONCE;
+    let mut given_up = Vec::new();
+    for mut stored in expired {
+        if stored.step.expire(db.now) {
+            let (tries, doubt) = (stored.step.tries, stored.step.doubt);
+            stored.failure = Some(Failure::given_up(tries, doubt, stored.failure.as_ref()));
+            stored.save(db)?;
+            given_up.push(stored.job(db)?);
+        }
+    }
+    Ok((given_up, more))
+}
+
+pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policies: &Policies) -> Done<Job> {
+    let Some(mut stored) = Stored::of_ticket(db, id)? else {
+        return Err(Undone::Refused(StoreError::NoSuch(id)));
+    };
+    let (wanted, done) = match order {
+        Order::Retry => {
+            let policy = policies.of(&stored.backend);
+            ("retried", stored.step.retry(db.now, policy))
+        }
+        Order::Cancel => ("cancelled", stored.step.cancel()),
+    };
+    if let Err(state) = done {
+        return Err(Undone::Refused(StoreError::Conflict { id, wanted, state }));
+    }
+    if order == Order::Retry {
+        const WANTED: &str = "UPDATE incidents SET wanted = 1 WHERE id = ?";
+        db.execute(WANTED, [stored.incident])?;
+    }
+    stored.save(db)?;
+    Ok(stored.job(db)?)
+}
+
+/// Tries again what failed for one of the kinds in a backend.
+pub(super) fn reopen(
+    db: &Db<'_>,
+    backend: &str,
+    kinds: &[crate::error::Kind],
+    policies: &Policies,
+) -> rusqlite::Result<u64> {
+    const FAILED: &str = stored!(
+        "WHERE s.state = 'failed' AND s.backend = ? AND s.doubt < 2 \
+         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?))"
+    );
+    let policy = policies.of(backend);
+    let mut reopened = 0;
+    for mut stored in db.all(FAILED, (backend, text(kinds)), Stored::read)? {
+        if stored.step.reopen(db.now, policy) {
+            stored.save(db)?;
+            reopened += 1;
+        }
+    }
+    Ok(reopened)
+}
+
+/// Gives at most [`AT_ONCE`] tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
+/// to go on.
+pub(super) fn reassign(
+    db: &Db<'_>,
+    decision: &Decision,
+    after: i64,
+    policies: &Policies,
+) -> rusqlite::Result<(Vec<String>, Option<i64>)> {
+    const WAITING: &str = stored!(
+        "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ? ORDER BY s.id LIMIT ?"
+    );
+    const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?";
+    let waiting = db.all(WAITING, (after, AT_ONCE), Stored::read)?;
+    let full = waiting.len() as i64 == AT_ONCE;
+    let next = waiting.last().map(|stored| stored.id).filter(|_| full);
+    let mut left = Vec::new();
+    for mut stored in waiting {
+        let source: Option<String> = db.first(SOURCE, [stored.incident], |row| row.get(0))?;
+        let source = source.unwrap_or_default();
+        let Some(backend) = decision.backend(&source) else { continue };
+        let from = stored.backend.clone();
+        if from != backend
+            && is_main_only(db, stored.ticket)?
+            && move_to(db, &mut stored, backend, policies)?
+        {
+            left.push(from);
+        }
+    }
+    Ok((left, next))
+}
+
+/// Removes some of what is finished and was last asked for before that moment.
+pub(super) fn prune(db: &Db<'_>, before: Moment) -> rusqlite::Result<u64> {
+    // What failed stays until a person has seen it and says that it needs no ticket.
+    const OLD: &str = "SELECT s.ticket FROM steps AS s \
+        WHERE s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
+            SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
+            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) LIMIT ?2";
+    const UNUSED: &str = "DELETE FROM incidents WHERE id IN (SELECT value FROM json_each(?)) \
+        AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = incidents.id) \
+        AND NOT EXISTS (SELECT 1 FROM steps WHERE incident = incidents.id)";
+    let old: Vec<i64> = db.all(OLD, (before.millis(), AT_ONCE), |row| row.get(0))?;
+    for ticket in &old {
+        const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?1 \
+            UNION SELECT incident FROM steps WHERE ticket = ?1";
+        let incidents: Vec<i64> = db.all(INCIDENTS, [ticket], |row| row.get(0))?;
+        db.execute("DELETE FROM tickets WHERE id = ?", [ticket])?;
+        db.execute(UNUSED, [text(&incidents)])?;
+    }
+    Ok(old.len() as u64)
+}
+
+fn text<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists of them are always JSON")
+}

@@ -1,0 +1,304 @@
+//! The one thread that writes to a store: it takes what waits, does it in one transaction, and answers when that is on disk.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::{CachedStatement, Connection, Params, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::lock::{Files, Lock};
+use super::rows::Clock;
+use super::{Undone, broken, describe, is_busy};
+use crate::machine::Moment;
+use crate::store::{Result, StoreError, Timestamp};
+
+/// At most so many writes share a commit.
+const GROUP: usize = 256;
+/// At most so many writes wait for their turn; who comes with another one waits until there is room.
+const WAITING: usize = 1024;
+/// The store's own time is written down when it has gone on for so long, in milliseconds.
+const KEPT_EVERY: i64 = 1000;
+/// One part in so many of the store takes no new incident: it is kept for what becomes of those in it.
+const RESERVE: i64 = 10;
+
+/// How the writer is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    asked: mpsc::Sender<Asked>,
+    /// The moment that was last written down.
+    kept: Arc<AtomicI64>,
+}
+
+enum Asked {
+    Write(Box<dyn Write>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Something to be done in the writer's transaction.
+trait Write: Send {
+    /// Does it, or says that SQLite failed: then nothing of its group is done.
+    fn attempt(&mut self, db: &Db<'_>) -> rusqlite::Result<()>;
+
+    /// Tells who asked what came of it.
+    fn answer(self: Box<Self>, failed: Option<StoreError>);
+}
+
+struct Pending<T, Does> {
+    does: Does,
+    done: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, Does> Write for Pending<T, Does>
+where
+    T: Send,
+    Does: Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send,
+{
+    fn attempt(&mut self, db: &Db<'_>) -> rusqlite::Result<()> {
+        self.done = Some(match (self.does)(db) {
+            Ok(done) => Ok(done),
+            Err(Undone::Refused(why)) => Err(why),
+            Err(Undone::Failed(cause)) => return Err(cause),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failed: Option<StoreError>) {
+        let done = match (failed, self.done) {
+            (Some(failed), _) => Err(failed),
+            (None, Some(done)) => done,
+            (None, None) => unreachable!("what didn't fail was done"),
+        };
+        // An error means that nobody waits for the answer any more.
+        let _ = self.reply.send(done);
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        connection: Connection,
+        path: PathBuf,
+        clock: Clock,
+        lock: Option<Arc<Lock>>,
+    ) -> std::io::Result<Writer> {
+        let (asked, queue) = mpsc::channel(WAITING);
+        let kept = Arc::new(AtomicI64::new(clock.now().millis()));
+        let files = Files::of(&path);
+        let thread = Thread { connection, path, clock, kept: Arc::clone(&kept), files, lock };
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || thread.run(queue))?;
+        Ok(Writer { asked, kept })
+    }
+
+    /// Has something written. `None` means that the writer has ended.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        does: impl Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send + 'static,
+    ) -> Option<Result<T>> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Box::new(Pending { does, done: None, reply });
+        self.asked.send(Asked::Write(pending)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The moment that was last written down.
+    pub(super) fn kept(&self) -> Moment {
+        Moment::from_millis(self.kept.load(Ordering::Relaxed))
+    }
+
+    /// Ends the thread, when it has done what was asked of it before.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.asked.send(Asked::Close(reply)).await.is_ok() {
+            // An error means that it ended for another reason.
+            let _ = answer.await;
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    path: PathBuf,
+    clock: Clock,
+    kept: Arc<AtomicI64>,
+    files: Files,
+    /// None for who works beside the host. It is the last field, so that it is dropped when SQLite has closed the file.
+    lock: Option<Arc<Lock>>,
+}
+
+impl Thread {
+    fn run(mut self, mut queue: mpsc::Receiver<Asked>) {
+        let mut group = Vec::new();
+        while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            let mut writes = Vec::with_capacity(group.len());
+            let mut closes = None;
+            for asked in group.drain(..) {
+                match asked {
+                    Asked::Write(write) => writes.push(write),
+                    Asked::Close(reply) => closes = Some(reply),
+                }
+            }
+            self.do_all(writes);
+            if let Some(reply) = closes {
+                self.close();
+                // An error means that nobody waits for it.
+                let _ = reply.send(());
+                return;
+            }
+        }
+        self.close();
+    }
+
+    /// Does a group of writes, and answers each.
+    fn do_all(&mut self, mut writes: Vec<Box<dyn Write>>) {
+        let Err(cause) = self.together(&mut writes) else {
+            return self.answer(writes);
+        };
+        if is_busy(&cause) {
+            // To wait for the other program once more for each of them would take too long.
+            for write in writes {
+                let cause = rusqlite::Error::ToSqlConversionFailure(cause.to_string().into());
+                write.answer(Some(super::busy(&self.path, cause)));
+            }
+            return;
+        }
+        // A write that fails must not keep the others of its group from being done: each is tried alone.
+        for write in writes {
+            let mut alone = vec![write];
+            match self.together(&mut alone) {
+                Ok(()) => self.answer(alone),
+                Err(cause) => {
+                    let failed = describe(&self.path, cause);
+                    if let Some(write) = alone.pop() {
+                        write.answer(Some(failed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// All of `writes` in one transaction, or none.
+    fn together(&mut self, writes: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now = self.clock.now();
+        let left = Cell::new(None);
+        let db = Db { connection: &transaction, now, at: Timestamp::now(), path: &self.path, left };
+        for write in &mut *writes {
+            write.attempt(&db)?;
+        }
+        let keeps =
+            self.lock.is_some() && now.millis() - self.kept.load(Ordering::Relaxed) >= KEPT_EVERY;
+        if keeps {
+            db.execute("UPDATE clock SET now = ?", [now.millis()])?;
+        }
+        transaction.commit()?;
+        if keeps {
+            self.kept.store(now.millis(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Tells what was done, unless it was done to files that nobody will find any more.
+    fn answer(&mut self, writes: Vec<Box<dyn Write>>) {
+        let in_place = self.files.are_in_place();
+        for write in writes {
+            write.answer((!in_place).then(|| {
+                let help = "stop the host, put the store's files back where they were, or restore a backup, and \
+                            start it: tickets that exist are found again by their keys"
+                    .to_owned();
+                broken(&self.path, "was deleted or replaced while the host worked on it", help, None)
+            }));
+        }
+    }
+
+    /// Leaves all in the one file.
+    fn close(self) {
+        if self.lock.is_some() {
+            // An error, for instance since somebody else reads from the store, leaves it in the log, where it is found.
+            let now = self.clock.now().millis();
+            let _ = self.connection.execute("UPDATE clock SET now = ?", [now]);
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+}
+
+/// What a write works with.
+pub(super) struct Db<'a> {
+    connection: &'a Connection,
+    /// The moment at which it is done.
+    pub now: Moment,
+    /// The same for people.
+    pub at: Timestamp,
+    path: &'a std::path::Path,
+    /// How many bytes may still come in, once somebody in the group has asked for that.
+    left: Cell<Option<i64>>,
+}
+
+impl Db<'_> {
+    pub(super) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+        self.prepare(sql)?.execute(values)
+    }
+
+    /// The number of the row that an INSERT makes.
+    pub(super) fn insert(&self, sql: &str, values: impl Params) -> rusqlite::Result<i64> {
+        self.prepare(sql)?.insert(values)
+    }
+
+    /// The first row, if there is one.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        use rusqlite::OptionalExtension;
+        self.prepare(sql)?.query_row(values, read).optional()
+    }
+
+    /// All rows.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.prepare(sql)?.query_map(values, read)?.collect()
+    }
+
+    pub(super) fn path(&self) -> &std::path::Path {
+        self.path
+    }
+
+    /// How many bytes of new incidents there is room for. It is negative when the part of the store is in use that is kept
+    /// for what becomes of the incidents in it.
+    pub(super) fn room(&self) -> rusqlite::Result<i64> {
+        if let Some(left) = self.left.get() {
+            return Ok(left);
+        }
+        const PAGES: &str = "SELECT (SELECT page_count FROM pragma_page_count) \
+            - (SELECT freelist_count FROM pragma_freelist_count), \
+            (SELECT max_page_count FROM pragma_max_page_count), \
+            (SELECT page_size FROM pragma_page_size)";
+        let (used, most, size): (i64, i64, i64) = self
+            .prepare(PAGES)?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let left = (most - most / RESERVE - used).saturating_mul(size);
+        self.left.set(Some(left));
+        Ok(left)
+    }
+
+    /// Notes that an incident of so many bytes comes in.
+    pub(super) fn takes(&self, bytes: usize) -> rusqlite::Result<()> {
+        // A row takes no more than that: it fills pages of its own, and its indexes may need new ones.
+        let left = self.room()? - 2 * bytes as i64 - 4096;
+        self.left.set(Some(left));
+        Ok(())
+    }
+}
