@@ -1,5 +1,5 @@
 //! Compiles the C plugins that the tests load: each variant of `faulty/faulty.c`, the hostile one, the greedy
-//! one, the one that makes refused calls, and the webhook.
+//! one, the one that makes refused calls, the webhook, and the clock that can be set.
 //!
 //! The tests find them in the directory `env!("C_PLUGINS")`. The variable `CC` names the compiler; without it,
 //! it is `cc`.
@@ -99,6 +99,9 @@ fn build() -> Result<(), String> {
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
         compiler.library("forges_loaded", &hostile, &forges)?;
         compiler.library("greedy", &greedy, &["-std=gnu11".into()])?;
+        let clock = tests.join("faulty/clock.c");
+        println!("cargo::rerun-if-changed={}", clock.display());
+        compiler.library("clock", &clock, &["-std=gnu11".into()])?;
     }
     for variant in VARIANTS {
         let defines =

@@ -249,7 +249,7 @@ impl Argus<'_> {
         };
         // An incident of another Argus, which the config had before, began at another time.
         let is_it = |incident: &Map<String, Value>| {
-            incident.get("start_time").and_then(Value::as_str) == Some(&told.began)
+            incident.get("start_time").and_then(Value::as_str).unwrap_or_default() == told.began
         };
         // An incident that Argus doesn't have any more needs no URL.
         if incident.is_some_and(|incident| is_it(&incident) && !has(&incident)) {

@@ -9,7 +9,7 @@ use ticket_host_tests::{Answer, Installation, Seen, Stub, c_plugin, desk, ticket
 
 /// A stand-in for an Argus.
 #[derive(Clone, Default)]
-struct Argus {
+pub(crate) struct Argus {
     /// By their pk: an incident's ticket_url, and whether it is open.
     incidents: Arc<Mutex<BTreeMap<i64, (String, bool)>>>,
     /// The status that everything is answered with, if there is one.
@@ -21,7 +21,7 @@ struct Argus {
 }
 
 impl Argus {
-    fn with(count: i64) -> Argus {
+    pub(crate) fn with(count: i64) -> Argus {
         let argus = Argus::default();
         for pk in 1..=count {
             argus.incidents.lock().unwrap().insert(pk, (String::new(), true));
@@ -29,12 +29,12 @@ impl Argus {
         argus
     }
 
-    fn serve(&self) -> Stub {
+    pub(crate) fn serve(&self) -> Stub {
         let argus = self.clone();
         Stub::new(move |seen| argus.answer(seen))
     }
 
-    fn url(&self, pk: i64) -> String {
+    pub(crate) fn url(&self, pk: i64) -> String {
         self.incidents.lock().unwrap()[&pk].0.clone()
     }
 

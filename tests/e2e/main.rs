@@ -14,6 +14,8 @@ mod c_plugin;
 mod chaos;
 mod check;
 #[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
 mod crashes;
 mod create;
 #[cfg(target_os = "linux")]
@@ -28,6 +30,7 @@ mod jira;
 mod json;
 mod libraries;
 mod mistakes;
+mod moves;
 mod new;
 mod output;
 #[cfg(target_os = "linux")]

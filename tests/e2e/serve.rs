@@ -19,7 +19,7 @@ fn host_at(desk: &Stub, backend: &str) -> Installation {
     Installation::with(&c_plugin("webhook"), &desk.url, &rest)
 }
 
-fn numbered(number: usize) -> Value {
+pub(crate) fn numbered(number: usize) -> Value {
     json!({"description": "gw1 is down", "pk": number, "level": 3, "source": {"name": "nav"}})
 }
 
@@ -370,7 +370,10 @@ fn a_pause_that_the_ticket_system_asks_for_is_kept_also_over_a_restart() {
     assert_eq!(desk.seen().len(), 1, "the second waits for the same pause");
     service.kill();
     let service = host.serve();
-    assert_eq!(state(&service, 1)["due_at"], due);
+    // The time that the service is off doesn't count, nor the last moments before it was killed.
+    let later = state(&service, 1)["due_at"].as_str().unwrap().to_owned();
+    assert!(later >= due, "{later} is before {due}");
+    assert_eq!(later[..15], due[..15], "{later} is long after {due}");
 }
 
 #[test]

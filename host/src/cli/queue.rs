@@ -4,6 +4,7 @@ mod list;
 mod show;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::{note, report};
 use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Order, Policies, Sqlite, State, Store, StoreError};
+use crate::terminal::safe;
 
 /// Rows that are read at a time.
 const PAGE: i64 = 500;
@@ -25,6 +27,9 @@ const RETRY_EXAMPLES: &str = "\
 Examples:
   ticket-host queue retry 17 18
   ticket-host queue retry --state failed --backend noc-rt";
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue backup /var/backups/ticket-host.db";
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   ticket-host queue cancel 17
@@ -45,6 +50,14 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Several,
     },
+    /// Write all of the store to a new file, also while the service runs
+    ///
+    /// It can take the store's place when the service is stopped. Tickets that were made since are found by their keys.
+    #[command(after_help = super::with_exit_codes(BACKUP_EXAMPLES))]
+    Backup {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
     /// Never try tickets again, until somebody says otherwise
     #[command(after_help = super::with_exit_codes(CANCEL_EXAMPLES))]
     Cancel {
@@ -58,7 +71,7 @@ pub(super) struct Which {
     /// Of this backend
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// In this state: queued, creating, unknown, created, failed or cancelled
+    /// In this state: queued, creating, unknown, created, failed, cancelled or suppressed
     #[arg(long, value_parser = state)]
     state: Option<State>,
     /// With this key
@@ -105,6 +118,14 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
                 print_json(&json!(JobView::with(job, attempts)))?;
             } else {
                 print(&show::text(&job, &attempts))?;
+            }
+        }
+        Command::Backup { file } => {
+            store.backup(file).await?;
+            if program.json {
+                print_json(&json!({"backup": file}))?;
+            } else {
+                print(&format!("{}\n", safe(&file.display().to_string())))?;
             }
         }
         Command::Retry { which } => {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what `accept` returned Ok for gets exactly one ticket, or stays where a person sees it.
 
+mod clock;
 mod decide;
 mod retry;
 mod runner;
@@ -27,6 +28,7 @@ use crate::store::{
 };
 use crate::tasks::Tasks;
 use crate::terminal::{counted, line};
+use clock::Clock;
 use decide::Health;
 use standing::Streak;
 pub use standing::{Standing, Unfit};
@@ -34,6 +36,7 @@ pub use standing::{Standing, Unfit};
 /// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
 const NO_LEVEL: i64 = 6;
 /// By how much this machine's clock may differ from the clock of who sees incidents.
@@ -164,6 +167,8 @@ impl Queue {
         let mut names = HashSet::new();
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
+        let mut reminded = None::<Instant>;
+        let mut clock = Clock::new(Instant::now(), Timestamp::now());
         let mut failing = false;
         self.decide_anew().await;
         while *phase.borrow_and_update() == Phase::Running {
@@ -174,10 +179,21 @@ impl Queue {
                     runners.start(format!("the queue of {name}"), running);
                 }
             }
+            if let Some(jump) = clock.look(Instant::now(), Timestamp::now()) {
+                tracing::warn!(
+                    "this machine's clock was set {} by {} s: what waits goes on to wait as long as it would have",
+                    if jump.is_ahead { "ahead" } else { "back" },
+                    jump.by.as_secs()
+                );
+            }
             let pause = self.advance(&mut failing).await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 self.prune().await;
+            }
+            if reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
+                reminded = Some(Instant::now());
+                self.remind().await;
             }
             tokio::select! {
                 _ = phase.changed() => {}
@@ -226,6 +242,20 @@ impl Queue {
         let before = Timestamp::now() - keep_for;
         self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
         while let Ok(1..) = self.store.prune(keep_for).await {}
+    }
+
+    /// Tells of what waits for a person, which is kept until one has looked at it.
+    async fn remind(&self) {
+        // An error is told by what writes to the store.
+        let counts = self.store.counts().await.unwrap_or_default();
+        for count in counts.iter().filter(|count| count.state == State::Failed) {
+            tracing::warn!(
+                "{}: {} failed and needs a person: `ticket-host queue list --state failed` shows why; `queue retry` or \
+                 `queue cancel` ends that",
+                count.backend,
+                counted(count.rows.unsigned_abs(), "ticket")
+            );
+        }
     }
 
     /// Begins nothing new, and gives up what is still under way after `deadline`.
