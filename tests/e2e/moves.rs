@@ -93,7 +93,7 @@ fn incidents_of_a_backend_that_is_removed_and_added_again_get_one_ticket_each() 
     wait_for("all URLs", || (1..=COUNT).all(|pk| !argus.url(pk).is_empty()));
     config(&host, &[("a", &a), ("b", &b)], &watching(&server, "b"));
     service.signal("HUP");
-    host.logged("config and plugins were read again", 2);
+    wait_for("the backend", || service.get("/v1/backends").text.contains("\"name\":\"a\""));
     a_is_down.store(false, Relaxed);
     service
         .post("/v1/tickets", &json!({"incident": numbered(99), "backend": "a", "wait_ms": 60_000}))
