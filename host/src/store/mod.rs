@@ -373,6 +373,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Notes that Argus knows of the ticket.
     async fn told(&self, id: i64) -> Result<()>;
 
+    /// What was noted under that name and must outlive the process, if anything was.
+    async fn note(&self, name: &str) -> Result<Option<String>>;
+
+    async fn set_note(&self, name: &str, value: &str) -> Result<()>;
+
     /// Removes some of the rows that are finished and were last asked for before that time; how many.
     async fn prune(&self, before: Timestamp) -> Result<u64>;
 

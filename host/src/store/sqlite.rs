@@ -124,6 +124,10 @@ enum Write {
         settle: Duration,
     },
     Told(i64),
+    Note {
+        name: String,
+        value: String,
+    },
     Prune {
         before: Timestamp,
     },
@@ -225,6 +229,10 @@ impl Sqlite {
                 broken(path, "has a form that this version doesn't know", help, Some(other.into()))
             }
         })?;
+        let notes = sqlx::query(
+            "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        );
+        notes.execute(&mut writer).await.map_err(failed)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_lazy_with(options.pragma("query_only", "on").create_if_missing(false));
@@ -409,6 +417,16 @@ impl Store for Sqlite {
         self.write(Write::Told(id)).await.map(drop)
     }
 
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        let note = sqlx::query_scalar("SELECT value FROM notes WHERE name = ?").bind(name);
+        note.fetch_optional(&self.readers).await.map_err(|cause| self.failed(cause))
+    }
+
+    async fn set_note(&self, name: &str, value: &str) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.write(Write::Note { name, value }).await.map(drop)
+    }
+
     async fn prune(&self, before: Timestamp) -> Result<u64> {
         rows(self.write(Write::Prune { before }).await?)
     }
@@ -526,6 +544,10 @@ async fn one(
         Write::Told(id) => {
             let told = sqlx::query("UPDATE tickets SET tell_argus = NULL WHERE id = ?");
             Done::Rows(told.bind(id).execute(db).await?.rows_affected())
+        }
+        Write::Note { name, value } => {
+            let note = sqlx::query("INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)");
+            Done::Rows(note.bind(name).bind(value).execute(db).await?.rows_affected())
         }
         Write::Prune { before } => {
             let prune = sqlx::query(
