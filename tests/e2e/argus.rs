@@ -90,6 +90,9 @@ impl Argus {
             ("GET", ["api", "v2", "incidents"]) => {
                 assert!(query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
                 assert!(query.contains("&level__lte=3"), "{query}");
+                if query.contains("level__lte=3x") {
+                    return Answer::status(400).body(r#"{"level__lte":["Enter a number."]}"#);
+                }
                 let from: i64 =
                     query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
                 let open: Vec<i64> = incidents
@@ -525,6 +528,10 @@ fn check_asks_argus_with_the_filter() {
     let run = host.run(&["check"]).ended(3);
     let row = "FAILED  filter: argus.filter: Argus knows no parameter \"ackd\"";
     assert!(run.stdout.contains(row) && run.stdout.contains("did you mean acked?"), "{run:?}");
+    change(&host, "level__lte=3&ackd=false", "level__lte=3x");
+    let run = host.run(&["check"]).ended(3);
+    let row = "FAILED  api: argus.filter: Argus (GET /api/v2/incidents/): answered 400 {\"level__lte\":[\"Enter a number.\"]}";
+    assert!(run.stdout.contains(row), "{run:?}");
 }
 
 #[test]

@@ -213,7 +213,13 @@ impl<'a> Argus<'a> {
     }
 
     async fn page(&self, url: Url) -> Result<Page> {
-        self.ask(Method::GET, url, None).await?.ok_or_else(|| {
+        let page = self.ask(Method::GET, url, None).await.map_err(|error| match error.kind {
+            Kind::Usage => Error { kind: Kind::Settings, ..error }
+                .at("argus.filter")
+                .help("mend it as Argus says; until then nothing is filed"),
+            _ => error,
+        });
+        page?.ok_or_else(|| {
             Error::settings("argus.url: there is no Argus API (404)")
                 .help("argus.url is the base of its API, like https://argus.example.org/")
         })
@@ -243,7 +249,7 @@ impl<'a> Argus<'a> {
         })
     }
 
-    /// As [`Argus::ask`], with the answer as it came.
+    /// As [`Argus::ask`], with the answer as it came. What Argus refuses as wrong (400) is a usage error.
     async fn fetch(
         &self,
         method: Method,
@@ -281,7 +287,8 @@ impl<'a> Argus<'a> {
         }
         if status == 400 {
             let said = String::from_utf8_lossy(&bytes);
-            return Err(failed(format!("answered 400 {}", cut(&said, SHOWN)).trim_end()));
+            let refused = failed(format!("answered 400 {}", cut(&said, SHOWN)).trim_end());
+            return Err(Error { kind: Kind::Usage, ..refused });
         }
         Ok(Some(bytes))
     }
