@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use ticket_plugin_api::{Incident, json};
 
 use crate::error::{Error, Result};
+use crate::store::Timestamp;
 
 /// The most characters that a key may have.
 const LONGEST_KEY: usize = 1000;
@@ -21,6 +22,32 @@ pub struct Identity {
     pub source: String,
     /// Its number there, or its key.
     pub id: String,
+}
+
+impl Identity {
+    /// An incident of the configured Argus.
+    pub(crate) fn of_argus(pk: i64) -> Identity {
+        Identity { source: ARGUS.to_owned(), id: pk.to_string() }
+    }
+
+    /// An incident of which nothing else is known.
+    pub(crate) fn of_key(key: &str) -> Identity {
+        Identity { source: String::new(), id: key.to_owned() }
+    }
+
+    /// Its number in the configured Argus, if it is of that one.
+    pub(crate) fn argus_pk(&self) -> Option<i64> {
+        if self.source == ARGUS { self.id.parse().ok() } else { None }
+    }
+}
+
+/// Whether an incident that began at one time can be the one that began at another, as they say: where one of them says
+/// nothing that can be understood, it can.
+pub(crate) fn may_have_begun_together(one: &str, other: &str) -> bool {
+    match (Timestamp::from_rfc3339(one), Timestamp::from_rfc3339(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
 }
 
 /// Reads one incident of at most `max` bytes from `input`, called `name` in errors.

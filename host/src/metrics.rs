@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::argus::Done;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
@@ -74,6 +75,7 @@ pub struct Metrics {
     waits: Family<OfBackend, Counter>,
     waited: Family<OfBackend, Counter<f64, AtomicU64>>,
     refused_reloads: Counter,
+    argus_elsewhere: Counter,
 }
 
 impl Default for Metrics {
@@ -90,6 +92,7 @@ impl Default for Metrics {
             waits: Family::default(),
             waited: Family::default(),
             refused_reloads: Counter::default(),
+            argus_elsewhere: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
@@ -130,6 +133,11 @@ impl Default for Metrics {
             "Changed configs that were refused",
             metrics.refused_reloads.clone(),
         );
+        registry.register(
+            "argus_frontend_mismatches",
+            "Incidents of Argus's button whose page isn't where argus.frontend_url says",
+            metrics.argus_elsewhere.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 }
@@ -168,15 +176,27 @@ impl Metrics {
         self.refused_reloads.inc();
     }
 
-    /// All of it as text, with the store's counts as they are at `now`, and with each
-    /// backend's name and whether it can make tickets.
-    pub fn text(&self, counts: &[Count], backends: &[(&str, bool)], now: Timestamp) -> String {
+    pub fn argus_is_elsewhere(&self) {
+        self.argus_elsewhere.inc();
+    }
+
+    /// All of it as text, with the store's counts as they are at `now`, with each backend's name and whether it can make
+    /// tickets, and with what the watcher did last, if there is an Argus to watch.
+    pub(crate) fn text(
+        &self,
+        counts: &[Count],
+        backends: &[(&str, bool)],
+        argus: Option<&Done>,
+        now: Timestamp,
+    ) -> String {
         let mut text = String::new();
         let store = store(counts, now);
         let up = up(backends);
+        let watched = argus.map(watched).unwrap_or_default();
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &store))
             .and_then(|()| encode_registry(&mut text, &up))
+            .and_then(|()| encode_registry(&mut text, &watched))
             .and_then(|()| encode_eof(&mut text))
             .expect("a String takes all that is written to it");
         text
@@ -222,6 +242,31 @@ fn up(backends: &[(&str, bool)]) -> Registry {
     registry
 }
 
+/// What the watcher of Argus did last. What never was is 0, so that an alert on its age sees that, too.
+fn watched(done: &Done) -> Registry {
+    let mut registry = Registry::with_prefix(PREFIX);
+    let mut moment = |name, help, at: Option<Timestamp>| {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(at.map_or(0.0, |at| at.since(Timestamp::EPOCH).as_secs_f64()));
+        registry.register_with_unit(name, help, Unit::Seconds, gauge);
+    };
+    moment("argus_last_poll_timestamp", "When Argus last listed its incidents", done.last_poll);
+    moment("argus_last_told_timestamp", "When Argus was last told of a ticket", done.last_told);
+    let mut count = |name, help, number: usize| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    count("argus_listed", "Open incidents without a ticket that Argus last listed", done.listed);
+    count("argus_skipped", "Those of them that are not filed: see argus.backlog", done.skipped);
+    count(
+        "argus_error",
+        "Whether anything is wrong; /readyz says what",
+        usize::from(done.error().is_some()),
+    );
+    registry
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,11 +283,14 @@ mod tests {
         };
         let counts =
             [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
+        let done =
+            Done { last_poll: Some(Timestamp::from_millis(1500)), listed: 4, ..Done::default() };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text = metrics.text(&counts, &[("b", true), ("c", false)], now);
+                        let text =
+                            metrics.text(&counts, &[("b", true), ("c", false)], Some(&done), now);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
@@ -251,6 +299,10 @@ mod tests {
                             "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
                             "ticket_host_backend_up{backend=\"b\"} 1",
                             "ticket_host_backend_up{backend=\"c\"} 0",
+                            "ticket_host_argus_last_poll_timestamp_seconds 1.5",
+                            "ticket_host_argus_last_told_timestamp_seconds 0.0",
+                            "ticket_host_argus_listed 4",
+                            "ticket_host_argus_error 0",
                             "# EOF",
                         ] {
                             let lines = text.lines().filter(|&l| l == line).count();

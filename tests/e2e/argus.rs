@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Answer, Installation, Seen, Stub, c_plugin, desk, ticket_of, wait_for};
+use ticket_host_tests::{
+    Answer, Installation, Seen, Service, Stub, agent, c_plugin, desk, ticket_of, wait_for,
+};
 
 /// A stand-in for an Argus.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Argus {
     /// By their pk: an incident's ticket_url, and whether it is open.
     incidents: Arc<Mutex<BTreeMap<i64, (String, bool)>>>,
@@ -18,15 +20,31 @@ pub(crate) struct Argus {
     refusing: Arc<Mutex<Option<i64>>>,
     /// Incident that has no description.
     odd: Arc<Mutex<Option<i64>>>,
+    /// How many incidents a page has.
+    page: usize,
+    /// Its FRONTEND_URL, which the front page of its API tells.
+    frontend: &'static str,
 }
 
 impl Argus {
     pub(crate) fn with(count: i64) -> Argus {
-        let argus = Argus::default();
-        for pk in 1..=count {
-            argus.incidents.lock().unwrap().insert(pk, (String::new(), true));
+        let incidents = (1..=count).map(|pk| (pk, (String::new(), true))).collect();
+        Argus {
+            incidents: Arc::new(Mutex::new(incidents)),
+            broken: Arc::default(),
+            refusing: Arc::default(),
+            odd: Arc::default(),
+            page: 3,
+            frontend: "https://argus.example.org/",
         }
-        argus
+    }
+
+    fn add(&self, pk: i64) {
+        self.incidents.lock().unwrap().insert(pk, (String::new(), true));
+    }
+
+    fn have_urls(&self, pks: impl IntoIterator<Item = i64>) -> bool {
+        pks.into_iter().all(|pk| self.url(pk) == ticket_of(&key(pk)))
     }
 
     pub(crate) fn serve(&self) -> Stub {
@@ -46,9 +64,8 @@ impl Argus {
             return Answer::status(401);
         }
         let incident = |pk: i64, url: &str| {
-            let mut incident = json!({"pk": pk, "description": "gw1 is down", "level": 3,
-                "ticket_url": url, "source": {"pk": 1, "name": "nav"}, "end_time": "infinity",
-                "tags": []});
+            let mut incident = of_api(pk);
+            incident["ticket_url"] = url.into();
             if *self.odd.lock().unwrap() == Some(pk) {
                 incident["description"] = Value::Null;
             }
@@ -58,8 +75,24 @@ impl Argus {
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         match (seen.method.as_str(), parts.as_slice()) {
+            ("GET", [""]) => {
+                let link = format!("<a href=\"{}\">Frontend</a>", self.frontend);
+                Answer::status(200).body(&link)
+            }
+            ("GET", ["api"]) => Answer::status(200).body(r#"{"server-version": "2.10.2"}"#),
+            ("GET", ["api", "v2", "schema"]) => {
+                let known = ["level__lte", "acked", "open", "ticket", "page_size", "cursor"];
+                let known = known.map(|name| json!({"name": name, "schema": {"type": "string"}}));
+                let get = json!({"get": {"parameters": known}});
+                let schema = json!({"paths": {"/api/v2/incidents/": get}});
+                Answer::status(200).body(&schema.to_string())
+            }
             ("GET", ["api", "v2", "incidents"]) => {
-                assert!(query.starts_with("open=true&ticket=false&page_size=1000&level__lte=3"));
+                assert!(query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
+                assert!(query.contains("&level__lte=3"), "{query}");
+                if query.contains("level__lte=3x") {
+                    return Answer::status(400).body(r#"{"level__lte":["Enter a number."]}"#);
+                }
                 let from: i64 =
                     query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
                 let open: Vec<i64> = incidents
@@ -67,14 +100,15 @@ impl Argus {
                     .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
                     .map(|(pk, _)| *pk)
                     .collect();
-                // A page has three incidents. The link to the next one names a host that exists only
+                // The link to the next one names a host that exists only
                 // behind Argus's proxy. From the sixth incident on the cursor stands still, as a real
                 // Argus's does among many incidents of one start_time.
                 let filter = query.split("&cursor=").next().unwrap();
-                let cursor = if from < 6 { open.get(2).copied() } else { Some(from) };
-                let next = cursor.filter(|_| open.len() > 3);
+                let cursor = if from < 6 { open.get(self.page - 1).copied() } else { Some(from) };
+                let next = cursor.filter(|_| open.len() > self.page);
                 let next = next.map(|at| format!("http://inside{path}?{filter}&cursor={at}"));
-                let results: Vec<Value> = open.iter().take(3).map(|pk| incident(*pk, "")).collect();
+                let results: Vec<Value> =
+                    open.iter().take(self.page).map(|pk| incident(*pk, "")).collect();
                 Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
             }
             ("GET", ["api", "v2", "incidents", pk]) => match incidents.get(&pk.parse().unwrap()) {
@@ -100,13 +134,51 @@ impl Argus {
 }
 
 fn host(desk: &Stub, argus: &Stub) -> Installation {
+    host_with(desk, argus, "interval_seconds = 1\n")
+}
+
+/// A host whose `[argus]` has these settings, too.
+fn host_with(desk: &Stub, argus: &Stub, more: &str) -> Installation {
     let rest = format!(
         "secret = {{ token = \"t\" }}\n[queue]\npath = \"queue.db\"\nsettle_seconds = 0\n\
-         longest_wait_seconds = 1\n[argus]\nurl = \"{}\"\nfrontend_url = \"https://argus.example.org\"\n\
-         token = \"argus-token\"\nfilter = \"level__lte=3\"\ninterval_seconds = 1\n",
+         longest_wait_seconds = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n[argus]\nurl = \"{}\"\nfrontend_url = \"https://argus.example.org\"\n\
+         token = \"argus-token\"\nfilter = \"level__lte=3\"\n{more}",
         argus.url
     );
     Installation::with(&c_plugin("webhook"), &desk.url, &rest)
+}
+
+/// An incident as Argus's API gives it: without an argus_url.
+fn of_api(pk: i64) -> Value {
+    json!({"pk": pk, "description": "gw1 is down", "level": 3, "ticket_url": "",
+        "source": {"pk": 1, "name": "nav"}, "start_time": "2026-11-23T08:00:00+01:00",
+        "end_time": "infinity", "open": true, "stateful": true, "tags": []})
+}
+
+/// Changes a text in the config.
+fn change(host: &Installation, from: &str, to: &str) {
+    let config = std::fs::read_to_string(host.path("config.toml")).unwrap();
+    assert!(config.contains(from), "{config}");
+    std::fs::write(host.path("config.toml"), config.replace(from, to)).unwrap();
+}
+
+fn lists(server: &Stub) -> usize {
+    server.seen().iter().filter(|seen| seen.target.contains("page_size")).count()
+}
+
+/// The `argus` of /readyz. It is 200 whatever that says.
+fn ready(service: &Service) -> Value {
+    service.get("/readyz").is(200).json()["argus"].clone()
+}
+
+fn jobs(service: &Service) -> usize {
+    service.get("/v1/tickets").is(200).json()["tickets"].as_array().unwrap().len()
+}
+
+/// What a desk answers to `check`.
+fn checked(seen: &Seen) -> Option<Answer> {
+    let is_about_a_ticket = seen.method == "POST" || seen.target.contains("key=");
+    (!is_about_a_ticket).then(|| Answer::status(204))
 }
 
 /// A desk that answers 500 to everything until the flag is cleared.
@@ -206,13 +278,12 @@ fn an_incident_that_cannot_be_filed_keeps_argus_from_hearing_of_no_other() {
     let host = host(&desk, &server);
     let _service = host.serve();
     wait_for("the others' URLs", || (2..=5).all(|pk| argus.url(pk) == ticket_of(&key(pk))));
-    let lists = || server.seen().iter().filter(|seen| seen.target.contains("page_size")).count();
-    let before = lists();
-    wait_for("three more rounds", || lists() >= before + 3);
+    let before = lists(&server);
+    wait_for("three more rounds", || lists(&server) >= before + 3);
     let said = "Argus's incident 1: the incident has no description";
     assert_eq!(host.log().matches(said).count(), 1, "{}", host.log());
     // What goes wrong later is said, too.
-    argus.incidents.lock().unwrap().insert(6, (String::new(), true));
+    argus.add(6);
     *argus.refusing.lock().unwrap() = Some(6);
     host.logged("answered 400", 1);
     *argus.refusing.lock().unwrap() = None;
@@ -239,5 +310,297 @@ fn settings_of_argus_that_are_wrong_are_pointed_at() {
     ] {
         host.config(&format!("[argus]\n{argus}"));
         host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3).says(why).says("help:");
+    }
+}
+
+#[test]
+fn an_incident_of_arguss_api_gets_the_ticket_that_the_watcher_made() {
+    let argus = Argus::with(2);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    wait_for("the URLs", || argus.have_urls(1..=2));
+    let job = service.file(&of_api(1), 30_000).is(200).json();
+    assert_eq!((&job["key"], &job["ticket"]["url"]), (&json!(key(1)), &json!(ticket_of(&key(1)))));
+    let piped = host.create_from(of_api(2).to_string().as_bytes(), &[]).ended(0);
+    assert_eq!(piped.stdout.trim_end(), ticket_of(&key(2)));
+    assert_eq!(desk.posted().len(), 2);
+}
+
+#[test]
+fn an_incident_by_hand_is_told_to_argus_and_not_filed_again() {
+    let argus = Argus::with(1);
+    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    service.file(&of_api(1), 30_000).is(201);
+    wait_for("the URL", || argus.have_urls([1]));
+    // The ticket says where the incident's page is, as that of the watcher would.
+    let posted = desk.seen().into_iter().find(|seen| seen.method == "POST").unwrap();
+    assert!(posted.body.contains(&key(1)), "{posted:?}");
+}
+
+#[test]
+fn another_installations_incident_of_the_same_number_is_not_arguss() {
+    let argus = Argus::with(1);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    wait_for("the URL", || argus.have_urls([1]));
+    let mut earlier = of_api(1);
+    earlier["start_time"] = "2026-11-23T07:59:59+01:00".into();
+    let mut unknown = of_api(7);
+    unknown["source"]["name"] = "zabbix".into();
+    for (incident, key) in [(earlier, "nav#1"), (unknown, "zabbix#7")] {
+        let job = service.file(&incident, 30_000).is(201).json();
+        assert_eq!(job["key"], key);
+    }
+    assert_eq!(desk.posted().len(), 3);
+}
+
+#[test]
+fn nothing_is_made_of_an_incident_that_may_be_arguss_while_argus_cannot_be_asked() {
+    let argus = Argus::with(1);
+    *argus.broken.lock().unwrap() = Some(503);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    let problem = service.file(&of_api(1), 0).is(503).json();
+    assert_eq!(problem["kind"], "client");
+    assert!(problem["detail"].as_str().unwrap().contains("nothing was accepted"), "{problem}");
+    let incident = of_api(1).to_string();
+    let piped = host.create_from(incident.as_bytes(), &[]).ended(4);
+    piped.says("whether this is incident 1 of").says("answered 503").says("--argus PK");
+    assert_eq!((jobs(&service), desk.seen().len()), (0, 0));
+    // Who says which incident it is needs no Argus.
+    host.create_from(incident.as_bytes(), &["--key", "mine"]).ended(0);
+    let named = json!({"incident": of_api(1), "key": key(1), "wait_ms": 30000});
+    service.post("/v1/tickets", &named).is(201);
+}
+
+#[test]
+fn an_incident_is_taken_from_argus_by_its_number() {
+    let argus = Argus::with(2);
+    argus.incidents.lock().unwrap().get_mut(&2).unwrap().1 = false;
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let made = host.run(&["create", "--argus", "2"]).ended(0);
+    assert_eq!(made.stdout.trim_end(), ticket_of(&key(2)));
+    host.run(&["create", "--argus", "3"]).ended(2).says("has no incident 3");
+    host.run(&["create", "--argus", "2", "incident.json"]).ended(2).says("cannot be used with");
+    *argus.broken.lock().unwrap() = Some(502);
+    host.run(&["create", "--argus", "2"]).ended(4).says("answered 502");
+    change(&host, "[argus]", "[not_argus]");
+    host.run(&["create", "--argus", "2"]).ended(3);
+    let without =
+        Installation::with(&c_plugin("webhook"), &desk.url, "secret = { token = \"t\" }\n");
+    without.run(&["create", "--argus", "2"]).ended(3).says("the config has no [argus]");
+}
+
+/// What Argus's button sends, with Argus's own FRONTEND_URL.
+fn press(service: &Service, pk: i64, frontend: &str) -> (u16, Value) {
+    let mut incident = of_api(pk);
+    incident["argus_url"] = format!("{frontend}incidents/{pk}").into();
+    let mut answer = agent()
+        .post(format!("{}/v1/tickets", service.url))
+        .header("Authorization", "Bearer button")
+        .send_json(json!({"incident": incident, "wait_ms": 30000}))
+        .unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    (answer.status().as_u16(), serde_json::from_str(&text).unwrap())
+}
+
+fn get(service: &Service, path: &str, token: &str) -> String {
+    let request = agent().get(format!("{}{path}", service.url));
+    let mut answer = request.header("Authorization", format!("Bearer {token}")).call().unwrap();
+    answer.body_mut().read_to_string().unwrap()
+}
+
+#[test]
+fn the_button_and_the_watcher_make_one_ticket_whatever_arguss_frontend_url_is() {
+    let argus = Argus { frontend: "https://noc.example.org/", ..Argus::with(2) };
+    let (desk, server) = (desk(checked), argus.serve());
+    let host = host_with(
+        &desk,
+        &server,
+        "interval_seconds = 1\n[serve.tokens.button]\ntoken = \"button\"\nscopes = [\"create\"]\nargus = true\n\
+         [serve.tokens.eye]\ntoken = \"eye\"\nscopes = [\"read\"]\n",
+    );
+    let service = host.serve();
+    wait_for("the URLs", || argus.have_urls(1..=2));
+    for pk in 1..=2 {
+        let (status, job) = press(&service, pk, "https://noc.example.org/");
+        assert_eq!((status, &job["key"]), (200, &json!(key(pk))), "{job}");
+    }
+    assert_eq!(desk.posted().len(), 2);
+    // It is said once, with what to do.
+    host.logged("set argus.frontend_url = \"https://noc.example.org/\"", 1);
+    assert_eq!(host.log().matches("Argus's own page of an incident").count(), 1, "{}", host.log());
+    let told = || -> Value { serde_json::from_str(&get(&service, "/readyz", "eye")).unwrap() };
+    assert!(told()["argus"]["error"]["help"].as_str().unwrap().contains("noc.example.org"));
+    let metrics = get(&service, "/metrics", "eye");
+    assert!(metrics.contains("ticket_host_argus_frontend_mismatches_total 2"), "{metrics}");
+    let check = host.run(&["check"]).ended(0).stdout;
+    let row = "warn    frontend_url: Argus's own FRONTEND_URL is https://noc.example.org/, and not https://argus.example.org/";
+    assert!(check.contains(row), "{check}");
+    // Who has no right to read sees nothing of it.
+    assert!(!get(&service, "/readyz", "button").contains("argus"));
+    change(&host, "https://argus.example.org", "https://noc.example.org");
+    host.logged("config and plugins were read again", 1);
+    wait_for("the error to go", || told()["argus"].get("error").is_none());
+    // What was made under the older URL is Argus's by then; what is new has the newer one.
+    argus.add(3);
+    wait_for("the URL", || argus.url(3) == ticket_of("https://noc.example.org/incidents/3"));
+    assert_eq!(press(&service, 3, "https://noc.example.org/").0, 200);
+}
+
+#[test]
+fn the_watcher_is_seen() {
+    let argus = Argus::with(2);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    wait_for("the URLs", || argus.have_urls(1..=2));
+    wait_for("a round that lists nothing", || ready(&service)["listed"] == 0);
+    let before = ready(&service);
+    assert!(before["last_told"].is_string() && before.get("error").is_none(), "{before}");
+    *argus.broken.lock().unwrap() = Some(503);
+    wait_for("the error", || ready(&service)["error"]["message"].is_string());
+    let broken = ready(&service);
+    let poll = broken["last_poll"].clone();
+    assert!(broken["error"]["message"].as_str().unwrap().contains("answered 503"), "{broken}");
+    let metrics = service.get("/metrics").is(200).text;
+    for (line, is_there) in [
+        ("ticket_host_argus_last_poll_timestamp_seconds 0.0\n", false),
+        ("ticket_host_argus_last_told_timestamp_seconds 0.0\n", false),
+        ("ticket_host_argus_listed 0\n", true),
+        ("ticket_host_argus_error 1\n", true),
+    ] {
+        assert_eq!(metrics.contains(line), is_there, "{line} in:\n{metrics}");
+    }
+    let seen = lists(&server);
+    wait_for("two more rounds", || lists(&server) >= seen + 2);
+    assert_eq!(ready(&service)["last_poll"], poll);
+    *argus.broken.lock().unwrap() = None;
+    wait_for("a poll", || ready(&service)["last_poll"] != poll);
+    wait_for("no error", || ready(&service).get("error").is_none());
+}
+
+#[test]
+fn a_filter_that_argus_would_ignore_files_nothing_and_is_said() {
+    let argus = Argus::with(2);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    change(&host, "level__lte", "levle__lte");
+    let service = host.serve();
+    let said = "argus.filter: Argus knows no parameter \"levle__lte\"";
+    host.logged(said, 1);
+    host.logged("did you mean level__lte?", 1);
+    assert!(ready(&service)["error"]["message"].as_str().unwrap().contains(said));
+    // What is asked for goes on, and Argus hears of it.
+    let pressed = json!({"description": "gw1 is down", "argus_url": key(2)});
+    service.file(&pressed, 30_000).is(201);
+    wait_for("its URL", || argus.have_urls([2]));
+    assert_eq!((argus.url(1).as_str(), desk.posted().len(), lists(&server)), ("", 1, 0));
+    let schemas = || server.seen().iter().filter(|seen| seen.target.contains("schema")).count();
+    let before = schemas();
+    wait_for("two more rounds", || schemas() >= before + 2);
+    assert_eq!(host.log().matches(said).count(), 1, "{}", host.log());
+    change(&host, "levle__lte", "level__lte");
+    wait_for("the other URL", || argus.have_urls([1]));
+    assert!(ready(&service).get("error").is_none());
+}
+
+#[test]
+fn check_asks_argus_with_the_filter() {
+    let argus = Argus::with(2);
+    let (desk, server) = (desk(checked), argus.serve());
+    let host = host(&desk, &server);
+    let run = host.run(&["check"]).ended(0);
+    for row in [
+        "ok      filter: Argus knows each of its parameters",
+        "ok      frontend_url: https://argus.example.org/ is Argus's FRONTEND_URL, too",
+    ] {
+        assert!(run.stdout.contains(row), "{run:?}");
+    }
+    change(&host, "level__lte=3", "level__lte=3&ackd=false");
+    let run = host.run(&["check"]).ended(3);
+    let row = "FAILED  filter: argus.filter: Argus knows no parameter \"ackd\"";
+    assert!(run.stdout.contains(row) && run.stdout.contains("did you mean acked?"), "{run:?}");
+    change(&host, "level__lte=3&ackd=false", "level__lte=3x");
+    let run = host.run(&["check"]).ended(3);
+    let row = "FAILED  api: argus.filter: Argus (GET /api/v2/incidents/): answered 400 {\"level__lte\":[\"Enter a number.\"]}";
+    assert!(run.stdout.contains(row), "{run:?}");
+}
+
+#[test]
+fn argus_hears_of_a_ticket_at_once() {
+    let argus = Argus::with(1);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host_with(&desk, &server, "interval_seconds = 3600\n");
+    let service = host.serve();
+    wait_for("the URL", || argus.have_urls([1]));
+    argus.add(2);
+    argus.incidents.lock().unwrap().get_mut(&2).unwrap().1 = false;
+    service.file(&of_api(2), 30_000).is(201);
+    wait_for("the other URL", || argus.have_urls([2]));
+    // Both within the first hour.
+    assert!(ready(&service)["last_told"].is_string());
+    let polls = server.seen().iter().filter(|s| s.target.contains("page_size=1000")).count();
+    // The first one looks how many there are.
+    assert_eq!(polls, 2);
+}
+
+#[test]
+fn many_incidents_that_were_there_before_get_tickets_only_if_somebody_says_so() {
+    let argus = Argus { page: 1000, ..Argus::with(51) };
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let said =
+        "Argus had 51 open incidents without a ticket before it was watched for the first time";
+    {
+        let service = host.serve();
+        host.logged(said, 1);
+        host.logged("argus.backlog = \"file\" files them all", 1);
+        argus.add(52);
+        wait_for("the new one's URL", || argus.have_urls([52]));
+        wait_for("a round without it", || ready(&service)["listed"] == 51);
+        assert_eq!(ready(&service)["skipped"], 51);
+        assert_eq!(service.stop(), 0);
+    }
+    let service = host.serve();
+    argus.add(53);
+    wait_for("the next one's URL", || argus.have_urls([53]));
+    host.run(&["create", "--argus", "5"]).ended(0);
+    assert_eq!(desk.posted().len(), 3);
+    assert_eq!(host.log().matches(said).count(), 1, "{}", host.log());
+    change(&host, "[argus]", "[argus]\nbacklog = \"file\"");
+    wait_for("all URLs", || argus.have_urls(1..=53));
+    assert_eq!(ready(&service)["skipped"], 0);
+    // What was decided is not forgotten with the setting.
+    change(&host, "backlog = \"file\"", "backlog = \"skip\"");
+    argus.incidents.lock().unwrap().insert(4, (String::new(), true));
+    wait_for("its URL, which Argus had lost", || argus.have_urls([4]));
+    assert_eq!(desk.posted().len(), 53);
+}
+
+#[test]
+fn a_backlog_is_skipped_or_filed_as_the_config_says() {
+    for (setting, count, are_filed) in [("skip", 2, false), ("file", 60, true), ("ask", 50, true)] {
+        let argus = Argus { page: 1000, ..Argus::with(count) };
+        let (desk, server) = (desk(|_| None), argus.serve());
+        let more = format!("interval_seconds = 1\nbacklog = \"{setting}\"\n");
+        let host = host_with(&desk, &server, &more);
+        let service = host.serve();
+        wait_for("a poll", || ready(&service)["last_poll"].is_string());
+        argus.add(count + 1);
+        wait_for("the new one's URL", || argus.have_urls([count + 1]));
+        if are_filed {
+            wait_for("all URLs", || argus.have_urls(1..=count));
+        } else {
+            assert_eq!(desk.posted().len(), 1, "{setting}");
+        }
+        assert!(!host.log().contains("help: argus.backlog"), "{}", host.log());
     }
 }

@@ -191,6 +191,8 @@ fn a_service_that_works_on_another_store_is_one_and_serve_fails_alike() {
 fn argus_is_asked_as_the_watcher_asks_and_nothing_is_written() {
     let argus = Stub::new(|seen| match (seen.target.as_str(), seen.header("authorization")) {
         ("/api/", _) => Answer::status(200).body(r#"{"server-version": "2.1.0"}"#),
+        // An older one, that doesn't describe its API.
+        ("/api/v2/schema/?format=json" | "/", _) => Answer::status(404),
         (_, Some("Token good")) => Answer::status(200).body(r#"{"next": null, "results": []}"#),
         _ => Answer::status(401),
     });
@@ -200,7 +202,10 @@ fn argus_is_asked_as_the_watcher_asks_and_nothing_is_written() {
             argus.url
         ))
     };
-    shows(with("good").run(&["check"]).ended(0), "is there (Argus 2.1.0), and takes the token");
+    let run = with("good").run(&["check"]).ended(0);
+    let run = shows(run, "is there (Argus 2.1.0), and takes the token");
+    let run = shows(run, "note    filter: this Argus doesn't tell which parameters it knows");
+    shows(run, "note    frontend_url: this Argus doesn't tell its FRONTEND_URL");
     shows(
         with("hunter2").run(&["check"]).ended(3),
         "FAILED  api: Argus (GET /api/v2/incidents/): answered 401",

@@ -288,6 +288,13 @@ fn the_newest_tickets_are_listed_first_and_whether_there_are_more() {
 #[cfg(unix)]
 fn the_examples_of_create_do_what_they_say() {
     let host = local();
+    let argus = Stub::new(|seen| {
+        assert_eq!(seen.target, "/api/v2/incidents/266/");
+        Answer::status(200).body(r#"{"pk": 266, "description": "gw1 is down"}"#)
+    });
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    let watched = format!("{config}[argus]\nurl = \"{}\"\ntoken = \"t\"\n", argus.url);
+    fs::write(host.path("config.toml"), watched).unwrap();
     fs::copy(incident("plugin-closed"), host.path("incident.json")).unwrap();
     let help = host.run(&["create", "--help"]).ended(0).stdout;
     let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
@@ -303,7 +310,7 @@ fn the_examples_of_create_do_what_they_say() {
         let is_plan = example.contains("--dry-run");
         assert_eq!(ran.stdout.starts_with("file://"), !is_plan, "{example}: {ran:?}");
     }
-    assert_eq!(fs::read_dir(host.path("tickets")).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(host.path("tickets")).unwrap().count(), 3);
 }
 
 #[test]

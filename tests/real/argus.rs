@@ -27,6 +27,8 @@ impl Argus {
         command.arg(up).env("STATE", &state).env("TICKET_ENDPOINT", endpoint);
         command.env("TICKET_AUTHENTICATION_SECRET", r#"{"token": "service-token"}"#);
         command.env("TICKET_INFORMATION", r#"{"backend": "b", "timeout": 30}"#);
+        // Its pages are elsewhere than its API.
+        command.env("ARGUS_FRONTEND_URL", "https://noc.example.org/");
         assert!(command.status().unwrap().success());
         let described = fs::read_to_string(state.join("argus.env")).unwrap();
         let pairs = described.lines().filter_map(|line| line.split_once('='));
@@ -87,13 +89,26 @@ fn subject(url: &str) -> String {
     ticket["Subject"].as_str().unwrap().to_owned()
 }
 
+/// How many tickets RT has with a subject.
+fn tickets(subject: &str) -> Value {
+    let query = format!("Subject='{subject}'");
+    let mut answer = agent()
+        .get(format!("{}/REST/2.0/tickets", env("RT_URL")))
+        .query("query", query)
+        .header("Authorization", format!("token {}", env("RT_TOKEN_ROOT")))
+        .call()
+        .unwrap();
+    let found: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    found["total"].clone()
+}
+
 #[test]
 #[ignore = "needs a real Argus and a real RT: run tests/real/argus.sh"]
 fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     let config = |token: &str, more: &str| {
         format!(
             "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
-             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\n\
+             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = true\n\
              [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
              secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
             env("RT_URL"),
@@ -131,8 +146,8 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     host.config(&config(
         "service-token",
         &format!(
-            "[argus]\nurl = \"{}\"\nfrontend_url = \"{}\"\ntoken = \"{}\"\ninterval_seconds = 1",
-            argus.0["ARGUS_URL"], argus.0["ARGUS_FRONTEND_URL"], argus.0["ARGUS_TOKEN"]
+            "[argus]\nurl = \"{}\"\ntoken = \"{}\"\ninterval_seconds = 1\nfilter = \"level__lte=3&acked=false\"",
+            argus.0["ARGUS_URL"], argus.0["ARGUS_TOKEN"]
         ),
     ));
     wait_for("all URLs", || {
@@ -146,7 +161,7 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     assert_eq!(argus.ticket_url(by_hand), "https://a.person/set");
 
     // Whoever asks the host for an incident of Argus's gets the ticket that Argus knows.
-    let page = format!("{}incidents/{}", argus.0["ARGUS_FRONTEND_URL"], filed[0]);
+    let page = format!("{}/incidents/{}", argus.0["ARGUS_URL"], filed[0]);
     let body = json!({"incident": {"description": "x", "argus_url": page}});
     let mut again = agent()
         .post(format!("{}/v1/tickets", service.url))
@@ -155,4 +170,43 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
         .unwrap();
     let job: Value = serde_json::from_str(&again.body_mut().read_to_string().unwrap()).unwrap();
     assert_eq!(job["ticket"]["url"], argus.ticket_url(filed[0]));
+
+    // The button, a person who pipes what Argus's API gives, and one who names the number, while the watcher watches.
+    let both = argus.incident("by both");
+    assert_eq!(argus.press_the_button(both).0, 200);
+    let url = argus.ticket_url(both);
+    let (_, of_api) = argus.ask("GET", &format!("{both}/"), "ARGUS_TOKEN", Value::Null);
+    let mut without_ticket = of_api;
+    without_ticket["ticket_url"] = "".into();
+    let piped = host.create_from(without_ticket.to_string().as_bytes(), &[]).ended(0);
+    assert_eq!(piped.stdout.trim_end(), url);
+    let named = host.run(&["create", "--argus", &both.to_string()]).ended(0);
+    assert_eq!(named.stdout.trim_end(), url);
+    assert_eq!(tickets("by both"), 1);
+
+    // Where Argus's pages are is told by its button, and by the front page of its API.
+    host.logged("set argus.frontend_url = \"https://noc.example.org/\"", 1);
+    let checked = host.run(&["check"]).ended(0).stdout;
+    for row in [
+        "ok      filter: Argus knows each of its parameters",
+        "warn    frontend_url: Argus's own FRONTEND_URL is https://noc.example.org/",
+    ] {
+        assert!(checked.contains(row), "{checked}");
+    }
+
+    // Argus ignores a parameter that it doesn't know, and would list this one.
+    let config_file = host.path("config.toml");
+    let good = fs::read_to_string(&config_file).unwrap();
+    fs::write(&config_file, good.replace("level__lte=3", "levle__lte=1")).unwrap();
+    host.logged("argus.filter: Argus knows no parameter \"levle__lte\"", 1);
+    let held = argus.incident("held back");
+    assert_eq!(
+        argus.ask("GET", "?levle__lte=1&ticket=false", "ARGUS_TOKEN", Value::Null).1["results"][0]
+            ["pk"],
+        held
+    );
+    host.run(&["check"]).ended(3);
+    assert_eq!(argus.ticket_url(held), "");
+    fs::write(&config_file, good).unwrap();
+    wait_for("its URL", || !argus.ticket_url(held).is_empty());
 }

@@ -1,15 +1,18 @@
 //! `ticket-host create`: an incident in, its ticket's URL out.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
+use ticket_plugin_api::Incident;
 
 use super::output::{print, print_json};
 use super::warn;
+use crate::argus::{self, Argus};
 use crate::backend::{KeyedIncident, Step};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::setup::Which;
@@ -21,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   ticket-host create incident.json
   ticket-host create --backend noc-rt --dry-run incident.json
+  ticket-host create --argus 266
   echo '{\"description\": \"gw1 is down\"}' | ticket-host create --key gw1";
 
 /// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
@@ -31,15 +35,19 @@ pub(super) struct Arguments {
     /// The backend to create the ticket in [default: the config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// Send nothing; print each HTTP request that would be sent, without secrets
+    /// Send the ticket system nothing; print each HTTP request that would be sent, without secrets
     #[arg(long)]
     dry_run: bool,
     /// Create a ticket without looking whether there is one
     #[arg(long)]
     force: bool,
-    /// What identifies the incident's ticket [default: the incident's argus_url, else its source and pk]
+    /// What identifies the incident's ticket [default: its page in the Argus of the config, if it is there; else the
+    /// incident's argus_url, else its source and pk]
     #[arg(long)]
     key: Option<String>,
+    /// Take the incident with this number from the Argus of the config
+    #[arg(long, value_name = "PK", conflicts_with = "file")]
+    argus: Option<i64>,
     /// The file with the incident's JSON, or `-` for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -48,16 +56,12 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Result<ExitCode> {
     let which = Which::Meant(arguments.backend.as_deref());
     let config = program.load_config_for(which).await?;
-    let max = config.max_incident_bytes;
-    let incident = if arguments.file.as_os_str() == "-" {
-        incident::read(std::io::stdin().lock(), "standard input", max)?
-    } else {
-        let name = arguments.file.display().to_string();
-        let file = File::open(&arguments.file)
-            .map_err(|cause| Error::usage(format!("{name}: can't be opened")).cause(cause))?;
-        incident::read(file, &name, max)?
+    let mut incident = match arguments.argus {
+        Some(pk) => of_argus(&config, pk).await?,
+        None => read(&arguments.file, config.max_incident_bytes)?,
     };
-    let key = incident::key(&incident, arguments.key.as_deref())?;
+    let (watched, given) = (config.argus.as_ref(), arguments.key.as_deref());
+    let (_, key) = argus::identify(watched, &mut incident, given, false).await?;
     let wanted = KeyedIncident { incident: Arc::new(incident), key };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
@@ -81,6 +85,31 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         lost.at(&format!("{what}: {}", delivery.ticket.url))
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The incident in a file, or in what is piped in.
+fn read(file: &Path, max: usize) -> Result<Incident> {
+    if file.as_os_str() == "-" {
+        return incident::read(std::io::stdin().lock(), "standard input", max);
+    }
+    let name = file.display().to_string();
+    let file = File::open(file)
+        .map_err(|cause| Error::usage(format!("{name}: can't be opened")).cause(cause))?;
+    incident::read(file, &name, max)
+}
+
+/// The incident of that number, as the watcher would file it.
+async fn of_argus(config: &Config, pk: i64) -> Result<Incident> {
+    let config = config.argus.as_ref().ok_or_else(|| {
+        Error::settings("the config has no [argus], so nobody can be asked for the incident").help(
+            "add [argus] with the url and a token of your Argus, or give the incident as a file",
+        )
+    })?;
+    let attributes = Argus::new(config)?.incident(pk).await?.ok_or_else(|| {
+        Error::usage(format!("{} has no incident {pk}", config.url))
+            .help("the number is the last part of the URL of the incident's page")
+    })?;
+    argus::as_filed(config, pk, attributes)
 }
 
 fn show(delivery: &Delivery, as_json: bool) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::bounds::{Bounded, Seconds};
@@ -33,6 +33,32 @@ pub struct ArgusConfig {
     pub interval: Duration,
     /// The backend that makes the tickets, or None for the default one.
     pub backend: Option<String>,
+    pub ended: Ended,
+    pub backlog: Backlog,
+}
+
+/// What becomes of an incident that has ended before its ticket could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// It gets none, unless somebody asked for it.
+    #[default]
+    Suppress,
+    /// It gets its ticket all the same.
+    Create,
+}
+
+/// Which incidents get tickets that were open before this Argus was watched for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Backlog {
+    /// All of them.
+    File,
+    /// None of them.
+    Skip,
+    /// All of them if they are 50 at most. If they are more: none, and the log says how many there are and what to do.
+    #[default]
+    Ask,
 }
 
 /// An Argus that `serve` watches: its open incidents get tickets without anybody asking for them, and it is told of these.
@@ -58,7 +84,8 @@ pub(super) struct RawArgus {
     /// from a file.
     #[schemars(schema_with = "secret::text_schema")]
     token: Spanned<toml::Value>,
-    /// Which incidents get tickets, as query parameters of Argus's API. Without this setting all that are open do.
+    /// Which incidents get tickets, as query parameters of Argus's API. Without this setting all that are open do. Argus
+    /// would ignore a parameter that it doesn't know; with such a one nothing is filed, and the log says so.
     #[serde(default)]
     filter: String,
     /// Seconds from one time that Argus is asked to the next.
@@ -66,6 +93,14 @@ pub(super) struct RawArgus {
     interval_seconds: Interval,
     /// The backend that makes the tickets. Without this setting it is the default one.
     pub(super) backend: Option<Spanned<String>>,
+    /// What becomes of an incident that waited for its ticket (since the ticket system was down) and has ended meanwhile.
+    /// What somebody asked for (the button, the command line, the API) gets its ticket in any case.
+    #[serde(default)]
+    ended: Ended,
+    /// Which incidents get tickets that were open before this Argus was watched for the first time. What was decided then
+    /// stays, also over restarts, until this is set to `file`. `ticket-host create --argus PK` files a single one.
+    #[serde(default)]
+    backlog: Backlog,
 }
 
 impl ArgusConfig {
@@ -89,6 +124,8 @@ impl ArgusConfig {
             filter: raw.filter.trim_start_matches(['?', '&']).to_owned(),
             interval: raw.interval_seconds.value(),
             backend: raw.backend.map(Spanned::into_inner),
+            ended: raw.ended,
+            backlog: raw.backlog,
         }
     }
 

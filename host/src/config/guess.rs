@@ -3,7 +3,7 @@
 use super::schema::{Kind, Setting, Word};
 
 /// The nearest of these to `text`, if a third of it at most is different.
-pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase().replace('-', "_");
     let distance = |name: &str| strsim::osa_distance(&text, &name.replace('-', "_"));
     // One that is much longer differs by more than that, however much work it were to count by how much.

@@ -12,7 +12,7 @@ pub(crate) mod environment;
 mod explain;
 mod file;
 pub mod grants;
-mod guess;
+pub(crate) mod guess;
 mod json;
 mod limits;
 mod locations;
@@ -32,7 +32,7 @@ mod urls;
 use std::path::Path;
 
 use crate::error::Result;
-pub use argus::ArgusConfig;
+pub use argus::{ArgusConfig, Backlog, Ended};
 pub use backends::{BackendConfig, Isolation, LookFirst};
 pub use limits::WorkerLimits;
 pub use locations::user_file;

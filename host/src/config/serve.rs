@@ -35,6 +35,8 @@ pub struct TokenConfig {
     pub name: String,
     pub token: TokenSource,
     pub scopes: Vec<Scope>,
+    /// Whether it is the watched Argus's own: its incidents are that Argus's, by their numbers.
+    pub argus: bool,
     /// Where the token stands in the config file, if it came from one.
     pub(crate) place: Option<Place>,
 }
@@ -83,6 +85,7 @@ pub(super) struct RawServe {
 /// [serve.tokens.argus]
 /// token = { file = "/run/secrets/ticket-host-argus" }
 /// scopes = ["create", "read"]
+/// argus = true
 /// ```
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +100,10 @@ struct RawToken {
     sha256: Option<Spanned<String>>,
     /// What the token may do.
     scopes: Vec<Scope>,
+    /// Whether the token is for the button in the pages of the Argus of `[argus]`, and for nobody else: then what it files is
+    /// that Argus's incident by its number, whatever the URL of its page is, and can't get a second ticket by the watcher.
+    #[serde(default)]
+    argus: bool,
 }
 
 impl Default for RawServe {
@@ -208,7 +215,7 @@ fn token(
     match errors.keep(token) {
         Some(token) => {
             let place = Some(Place::new(source, span));
-            TokenConfig { name, token, scopes: raw.scopes, place }
+            TokenConfig { name, token, scopes: raw.scopes, argus: raw.argus, place }
         }
         None => TokenConfig::unreadable(name, source),
     }
@@ -226,7 +233,8 @@ impl TokenConfig {
     pub(super) fn unreadable(name: String, source: &Source) -> TokenConfig {
         let nothing = SecretSource { value: serde_json::Value::Null, base: PathBuf::new() };
         let place = Some(Place::nowhere(source));
-        TokenConfig { name, token: TokenSource::Text(nothing), scopes: Vec::new(), place }
+        let token = TokenSource::Text(nothing);
+        TokenConfig { name, token, scopes: Vec::new(), argus: false, place }
     }
 
     /// `error`, with the lines of the config file that the token stands in.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::{Incident, unix_time};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::backend::Backend;
 use crate::config::QueueConfig;
@@ -83,6 +83,8 @@ pub struct Queue {
     under_way: Mutex<HashSet<i64>>,
     /// What the last calls of each backend told about it.
     streaks: Mutex<HashMap<String, Streak>>,
+    /// Is told of each ticket that was made or found.
+    made: Notify,
 }
 
 /// What came of an incident within the time that somebody waited.
@@ -145,6 +147,7 @@ impl Queue {
             waiting: Mutex::default(),
             under_way: Mutex::default(),
             streaks: Mutex::default(),
+            made: Notify::new(),
         })
     }
 
@@ -443,8 +446,16 @@ impl Queue {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
+    /// Waits until there is a ticket that wasn't there when this was last called. Only one may wait.
+    pub(crate) async fn created(&self) {
+        self.made.notified().await;
+    }
+
     /// Tells who waits for a ticket what became of it.
     fn settled(&self, job: Job) {
+        if job.state == State::Created {
+            self.made.notify_one();
+        }
         let waiting = self.waiting.lock().expect("nobody panics with this lock");
         let ticket = BackendKey { backend: job.backend.clone(), key: job.key.clone() };
         if let Some(sender) = waiting.get(&ticket) {

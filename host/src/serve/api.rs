@@ -10,24 +10,24 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http_body_util::BodyExt;
-use ticket_plugin_api::json;
+use ticket_plugin_api::{Incident, json};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::auth::Client;
 use super::budget::{Budget, Held};
 use super::problem::Problem;
 use super::schema::{
-    BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
+    ArgusReady, BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
 };
 use super::{Service, docs, document};
-use crate::config::Scope;
-use crate::error::Error;
-use crate::incident::{ARGUS, Identity};
+use crate::config::{ArgusConfig, Scope};
+use crate::error::{Error, Kind};
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
 use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
-use crate::{argus, incident};
+use crate::{argus, incident, report};
 
 /// Bytes that a request may have in addition to its incident.
 const BESIDE: usize = 16 << 10;
@@ -110,11 +110,14 @@ fn guarded(
 
 async fn guard(
     Shared((service, scope)): Shared<(Arc<Service>, Scope)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match service.auth().check(request.headers(), scope) {
-        Ok(()) => next.run(request).await,
+        Ok(client) => {
+            request.extensions_mut().insert(client);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -139,17 +142,18 @@ async fn guard(
         (status = 413, body = Problem, description = "The incident is larger than `limits.max_incident_bytes` of the config"),
         (status = 415, body = Problem, description = "The request's Content-Type isn't `application/json`"),
         (status = 500, body = Problem, description = "The plugin broke (kind `plugin`), or is missing (kind `import`)"),
-        (status = 503, body = Problem, description = "The ticket was given up since the ticket system was down for too long (kind `client`). Or: nothing can be stored (type `urn:ticket-host:problem:store`)"),
+        (status = 503, body = Problem, description = "The ticket was given up since the ticket system was down for too long (kind `client`). Or: the watched Argus can't be asked whether the incident is its own (kind `client`, no job). Or: nothing can be stored (type `urn:ticket-host:problem:store`)"),
     )
 )]
 async fn create(
     Shared(service): Shared<Arc<Service>>,
+    Extension(client): Extension<Client>,
     request: Request,
 ) -> Result<Response, Problem> {
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
     let (body, held) = read(request, most, &service.bodies).await?;
-    let (new, wait) = asked(&setup, &body)?;
+    let (new, wait) = asked(&service, &setup, client, &body).await?;
     drop(body);
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
@@ -190,20 +194,37 @@ async fn create(
 }
 
 /// The incident that a request's body is, and how long its sender waits for the ticket.
-fn asked(setup: &Setup, body: &[u8]) -> Result<(New, Duration), Problem> {
+async fn asked(
+    service: &Service,
+    setup: &Setup,
+    client: Client,
+    body: &[u8],
+) -> Result<(New, Duration), Problem> {
     let asked: Create = json::read(body).map_err(|cause| {
         Error::usage(format!("the request's body is not as it should be: {cause}"))
     })?;
-    let incident = incident::of(asked.incident, "the request")?;
-    let key = incident::key(&incident, asked.key.as_deref())?;
-    let number = argus::number(setup.config.argus.as_ref(), &incident.argus_url);
-    let identity = match number {
-        Some(number) => Identity { source: ARGUS.to_owned(), id: number.to_string() },
-        None => Identity { source: String::new(), id: key.clone() },
-    };
-    let new = queue::new(setup, &incident, (identity, key), asked.backend.as_deref())?;
+    let mut incident = incident::of(asked.incident, "the request")?;
+    let watched = setup.config.argus.as_ref();
+    if client.is_argus {
+        watched.inspect(|argus| compare_pages(service, argus, &incident));
+    }
+    let given = asked.key.as_deref();
+    let identified = argus::identify(watched, &mut incident, given, client.is_argus).await;
+    let identified = identified.map_err(|error| match error.kind {
+        Kind::Client => Problem::from(error).adding("nothing was accepted"),
+        _ => error.into(),
+    })?;
+    let new = queue::new(setup, &incident, identified, asked.backend.as_deref())?;
     let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     Ok((new, wait))
+}
+
+/// Argus's button gives away where Argus's pages are, which its API doesn't tell.
+fn compare_pages(service: &Service, config: &ArgusConfig, incident: &Incident) {
+    if let argus::Compared::Elsewhere(news) = service.argus.compare(config, incident) {
+        service.queue.metrics.argus_is_elsewhere();
+        news.iter().for_each(|error| tracing::warn!("{}", report::text(error).trim_end()));
+    }
 }
 
 fn answer(status: StatusCode, job: Job) -> Response {
@@ -461,12 +482,14 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 )]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
-    let standings = service.queue.standings(&service.queue.setup());
+    let setup = service.queue.setup();
+    let standings = service.queue.standings(&setup);
     let backends: Vec<(&str, bool)> = standings
         .iter()
         .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
         .collect();
-    let text = service.queue.metrics.text(&counts, &backends, Timestamp::now());
+    let argus = setup.config.argus.as_ref().map(|_| service.argus.done());
+    let text = service.queue.metrics.text(&counts, &backends, argus.as_ref(), Timestamp::now());
     Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())
 }
 
@@ -500,9 +523,11 @@ async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Re
     let ready = store && !standings.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // The names of backends are for those who may ask for them elsewhere, too.
-    let each = service.auth().check(&headers, Scope::Read).is_ok();
-    let each = each.then(|| standings.into_iter().map(BackendReady::from).collect());
-    (status, Json(Ready { ready, store, backends, unready, each })).into_response()
+    let may_read = service.auth().check(&headers, Scope::Read).is_ok();
+    let each = may_read.then(|| standings.into_iter().map(BackendReady::from).collect());
+    let watches = may_read && setup.config.argus.is_some();
+    let argus = watches.then(|| ArgusReady::from(service.argus.done()));
+    (status, Json(Ready { ready, store, backends, unready, each, argus })).into_response()
 }
 
 /// What the service says about its own API: made once, when it starts.

@@ -20,6 +20,14 @@ pub(super) struct Auth {
 struct Known {
     digest: Digest,
     scopes: Vec<Scope>,
+    client: Client,
+}
+
+/// What is known about who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Client {
+    /// It is the Argus that is watched.
+    pub is_argus: bool,
 }
 
 impl Auth {
@@ -30,8 +38,11 @@ impl Auth {
     pub(super) fn new(config: &ServeConfig, address: SocketAddr) -> Result<Auth> {
         let digests = config.digests(address)?.into_iter();
         let tokens = digests.zip(&config.tokens);
-        let known =
-            |(digest, token): (_, &TokenConfig)| Known { digest, scopes: token.scopes.clone() };
+        let known = |(digest, token): (_, &TokenConfig)| Known {
+            digest,
+            scopes: token.scopes.clone(),
+            client: Client { is_argus: token.argus },
+        };
         Ok(Auth { tokens: tokens.map(known).collect() })
     }
 
@@ -39,15 +50,17 @@ impl Auth {
         self.tokens.is_empty()
     }
 
+    /// Who asks.
+    ///
     /// # Errors
     /// 401: no token or an unknown one; 403: it may not do this.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
         scope: Scope,
-    ) -> std::result::Result<(), Problem> {
+    ) -> std::result::Result<Client, Problem> {
         if self.is_open() {
-            return from_this_machine(headers);
+            return from_this_machine(headers).map(|()| Client::default());
         }
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = given.and_then(|value| {
@@ -70,7 +83,7 @@ impl Auth {
         }
         match found {
             None => Err(unauthorized("the token is unknown")),
-            Some(known) if known.scopes.contains(&scope) => Ok(()),
+            Some(known) if known.scopes.contains(&scope) => Ok(known.client),
             Some(_) => {
                 let detail = format!("the token lacks the scope {}", name(scope));
                 Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
@@ -124,6 +137,7 @@ mod tests {
                 base: std::path::PathBuf::new(),
             }),
             scopes: vec![*scope],
+            argus: false,
             place: None,
         });
         ServeConfig { tokens: tokens.collect(), ..ServeConfig::default() }

@@ -55,6 +55,8 @@ const TURN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Service {
     queue: Arc<Queue>,
+    /// What the watcher of Argus did last.
+    argus: Arc<argus::Progress>,
     auth: RwLock<Arc<Auth>>,
     /// Where it listens. The config may name another address by now.
     address: SocketAddr,
@@ -148,6 +150,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     let mut signals = Signals::new()?;
     let service = Arc::new(Service {
         queue: Queue::new(Arc::new(store), setup, metrics),
+        argus: Arc::default(),
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
@@ -213,7 +216,7 @@ struct Running {
 
 impl Running {
     fn start(service: Arc<Service>, live: Live, listener: TcpListener) -> Running {
-        let queue = Arc::clone(&service.queue);
+        let (queue, progress) = (Arc::clone(&service.queue), Arc::clone(&service.argus));
         let (reloads, reload) = mpsc::channel(1);
         let (stage, stages) = watch::channel(Stage::Open);
         let routes = Routes {
@@ -228,7 +231,7 @@ impl Running {
         tasks.start("accepting connections", connections::serve(listener, routes, stages));
         let others = vec![
             tasks.start("reading changed settings", live.follow(service, reload)),
-            tasks.start("watching Argus", argus::watch(Arc::clone(&queue))),
+            tasks.start("watching Argus", argus::watch(Arc::clone(&queue), progress)),
             tasks.start("telling systemd", systemd::watchdog(Arc::clone(&queue))),
         ];
         Running { queue, tasks, queueing, others, reloads, stage }

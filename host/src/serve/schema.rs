@@ -8,6 +8,7 @@ use ticket_plugin_api::Ticket;
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
+use crate::argus;
 use crate::queue::{Standing, Unfit};
 use crate::store::{Attempt, Failure, Job, State, Timestamp};
 
@@ -40,8 +41,8 @@ pub(super) struct Create {
     /// Which backend of the config; the default one if none is named
     pub backend: Option<String>,
     /// What identifies the incident's ticket: 1 to 1000 characters without a control character; white space around
-    /// them is left out. If there is none: the incident's `argus_url`, else its `source` and `pk`, else its
-    /// `ticket_url`
+    /// them is left out. If there is none: for an incident of the watched Argus its page there, else the incident's
+    /// `argus_url`, else its `source` and `pk`, else its `ticket_url`
     #[schema(min_length = 1)]
     pub key: Option<String>,
     /// How many milliseconds to wait for the ticket, 300000 at most; 30000 if nothing is said
@@ -308,6 +309,46 @@ pub(super) struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub each: Option<Vec<BackendReady>>,
+    /// What the watcher of Argus did last, if the config names one, for who has a token with the scope `read`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub argus: Option<ArgusReady>,
+}
+
+/// How it goes with the Argus that is watched. Whatever it says, incidents are accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "last_poll": "2026-11-26T08:30:00.003Z", "last_told": "2026-11-26T08:29:31.514Z", "listed": 3, "skipped": 0,
+})))]
+pub(super) struct ArgusReady {
+    /// When it last listed its incidents; missing if it never did
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    last_poll: Option<String>,
+    /// When it was last told of a ticket; missing if it never was
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    last_told: Option<String>,
+    /// How many open incidents without a ticket it listed then
+    listed: usize,
+    /// How many of them are not filed, since they were there before it was watched: see `argus.backlog` in the config
+    skipped: usize,
+    /// What is wrong
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<Failure>,
+}
+
+impl From<argus::Done> for ArgusReady {
+    fn from(done: argus::Done) -> ArgusReady {
+        ArgusReady {
+            last_poll: done.last_poll.map(Timestamp::rfc3339),
+            last_told: done.last_told.map(Timestamp::rfc3339),
+            listed: done.listed,
+            skipped: done.skipped,
+            error: done.error().cloned(),
+        }
+    }
 }
 
 /// Whether one backend can make tickets.

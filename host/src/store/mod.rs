@@ -331,6 +331,19 @@ pub struct ToTell {
     pub ticket: Ticket,
 }
 
+impl ToTell {
+    /// The incident's number in an Argus.
+    ///
+    /// # Errors
+    /// It is none: the store was written to by somebody else.
+    pub(crate) fn pk(&self) -> std::result::Result<i64, Error> {
+        let odd = |cause| {
+            Error::plugin(format!("{:?} is no number of Argus's", self.number)).cause(cause)
+        };
+        self.number.parse().map_err(odd)
+    }
+}
+
 /// How long things take, for each backend.
 #[derive(Debug, Clone)]
 pub struct Policies {

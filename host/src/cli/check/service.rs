@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::row::Row;
-use crate::argus;
+use crate::argus::{Argus, page};
 use crate::config::{ArgusConfig, Config, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
@@ -261,12 +261,47 @@ async fn watching(config: &Config, argus: &ArgusConfig, offline: bool) -> Vec<Ro
         rows.push(Row::note("api", format!("{} was not asked: --offline", argus.url)));
         return rows;
     }
-    rows.push(match argus::look(argus).await {
-        Ok(version) => {
-            let version = version.map(|version| format!(" (Argus {version})")).unwrap_or_default();
-            Row::ok("api", format!("{} is there{version}, and takes the token", argus.url))
+    match Argus::new(argus) {
+        Ok(asked) => rows.extend(asking(argus, &asked).await),
+        Err(error) => rows.push(Row::failed("api", &error)),
+    }
+    rows
+}
+
+/// Whether Argus takes the token and the filter, and has its pages where the config says.
+async fn asking(config: &ArgusConfig, argus: &Argus<'_>) -> Vec<Row> {
+    let version = match argus.look().await {
+        Ok(version) => version.map(|version| format!(" (Argus {version})")).unwrap_or_default(),
+        Err(error) => return vec![Row::failed("api", &error)],
+    };
+    let taken = format!("{} is there{version}, and takes the token", config.url);
+    let mut rows = vec![Row::ok("api", taken)];
+    if !config.filter.is_empty() {
+        rows.push(match argus.knows_filter().await {
+            Ok(true) => Row::ok("filter", "Argus knows each of its parameters"),
+            Ok(false) => Row::note(
+                "filter",
+                "this Argus doesn't tell which parameters it knows; it would ignore one that is misspelt",
+            ),
+            Err(error) => Row::failed("filter", &error),
+        });
+    }
+    rows.push(match argus.frontend().await {
+        None => Row::note(
+            "frontend_url",
+            "this Argus doesn't tell its FRONTEND_URL; argus.frontend_url must be the same",
+        ),
+        Some(told)
+            if page(config, 1)
+                == page(&ArgusConfig { frontend_url: told.clone(), ..config.clone() }, 1) =>
+        {
+            Row::ok("frontend_url", format!("{told} is Argus's FRONTEND_URL, too"))
         }
-        Err(error) => Row::failed("api", &error),
+        Some(told) => Row::warning(
+            "frontend_url",
+            format!("Argus's own FRONTEND_URL is {told}, and not {}", config.frontend_url),
+        )
+        .help(format!("set argus.frontend_url = \"{told}\"")),
     });
     rows
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::rows::{self, doubt, job_columns, job_tables, step_columns};
 use super::writer::Db;
 use super::{FULL, FULL_HELP, Undone, broken};
-use crate::incident::Identity;
+use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, State, Step};
 use crate::store::{
     Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, Policies, StoreError, Timestamp,
@@ -163,8 +163,7 @@ impl Known {
             AND (source = '' OR ?2 = '') ORDER BY id LIMIT 1";
         let Identity { source, id } = &new.identity;
         if let Some(known) = db.first(BY_NUMBER, (source, id), Known::read)? {
-            let is_same = source.is_empty() || known.began.is_empty() || known.began == new.began;
-            if is_same {
+            if source.is_empty() || may_have_begun_together(&known.began, &new.began) {
                 return Ok(Some(known));
             }
             // The source has another incident by this number now: it was made anew, or the config names another one.

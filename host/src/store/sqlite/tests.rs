@@ -453,6 +453,19 @@ async fn what_argus_is_to_hear_waits_until_it_was_told_and_is_told_again_if_argu
 }
 
 #[tokio::test]
+async fn a_note_is_there_after_a_restart_and_the_last_one_counts() {
+    let (directory, store) = store().await;
+    assert_eq!(store.note("a").await.unwrap(), None);
+    store.set_note("a", "1").await.unwrap();
+    store.set_note("a", "2").await.unwrap();
+    store.set_note("b", "").await.unwrap();
+    drop(store);
+    let store = open(&directory).await;
+    assert_eq!(store.note("a").await.unwrap().as_deref(), Some("2"));
+    assert_eq!(store.note("b").await.unwrap().as_deref(), Some(""));
+}
+
+#[tokio::test]
 async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");

@@ -1,0 +1,373 @@
+//! What Argus is asked and told: a function for each.
+//!
+//! Source: Argus's API v2, https://argus-server.readthedocs.io/en/latest/reference/api.html
+
+use std::collections::HashSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use ticket_plugin_api::{Incident, Retry, json};
+use url::Url;
+
+use super::filter::Parameters;
+use crate::backend::gateway;
+use crate::config::ArgusConfig;
+use crate::error::{Error, Kind, Result};
+use crate::incident;
+use crate::store::Timestamp;
+use crate::terminal::cut;
+
+const TIME: Duration = Duration::from_secs(30);
+/// Incidents that Argus is asked for at once.
+const PAGE: u32 = 1000;
+/// Bytes that a page of incidents may have.
+const LARGEST_PAGE: usize = 64 << 20;
+/// Bytes that are shown of what Argus says about a request that it refuses.
+const SHOWN: usize = 500;
+
+/// Keeps connections from one question to the next, whoever asks.
+static CLIENT: OnceLock<Client> = OnceLock::new();
+
+/// The Argus of the config.
+pub(crate) struct Argus<'a> {
+    client: Client,
+    pub(super) config: &'a ArgusConfig,
+    token: String,
+}
+
+/// How an incident of Argus's stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Current {
+    /// It goes on, or is of a kind that doesn't end.
+    Open,
+    /// It has ended, and has no ticket.
+    Ended,
+    /// It has a ticket, with this URL.
+    HasTicket(String),
+    /// Argus doesn't have it any more.
+    Gone,
+}
+
+impl Current {
+    /// By the incident as Argus gives it. One that `began` at another time is another one: of an Argus that was set up anew,
+    /// or that the config had before. `now` is compared with the end of one that doesn't say whether it is open.
+    fn of(incident: Option<Map<String, Value>>, began: &str, now: Timestamp) -> Current {
+        let Some(attributes) = incident else { return Current::Gone };
+        let incident = Incident::from(attributes);
+        if !incident::may_have_begun_together(began, &incident.start_time) {
+            return Current::Gone;
+        }
+        let flag = |name: &str| incident.attributes.get(name).and_then(Value::as_bool);
+        let has_ended =
+            || Timestamp::from_rfc3339(&incident.end_time).is_some_and(|end| end <= now);
+        let is_stateless = flag("stateful") == Some(false)
+            || incident.attributes.get("end_time").is_some_and(Value::is_null);
+        if !incident.ticket_url.trim().is_empty() {
+            Current::HasTicket(incident.ticket_url)
+        } else if !is_stateless && flag("open").map_or_else(has_ended, |is_open| !is_open) {
+            Current::Ended
+        } else {
+            Current::Open
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+    results: Vec<Map<String, Value>>,
+}
+
+/// The open incidents of the filter that have no ticket, page by page.
+pub(super) struct Listing<'a> {
+    argus: &'a Argus<'a>,
+    next: Option<Url>,
+    /// The numbers of those that were listed so far.
+    seen: HashSet<Option<i64>>,
+}
+
+impl Listing<'_> {
+    /// How many incidents were listed so far.
+    pub(super) fn listed(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// The next page, or None after the last.
+    ///
+    /// # Errors
+    /// Argus can't be asked.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Map<String, Value>>>> {
+        let Some(mut url) = self.next.take() else { return Ok(None) };
+        let page = self.argus.page(url.clone()).await?;
+        let before = self.seen.len();
+        self.seen.extend(page.results.iter().map(pk));
+        // Among incidents that began at the same time Argus's cursor comes to a standstill; the next round sees the
+        // others, when these have their tickets.
+        if let Some(next) = page.next.filter(|_| self.seen.len() > before) {
+            let next = Url::parse(&next).ok().filter(|next| next.path() == url.path());
+            // Behind a proxy Argus may call itself otherwise: only its cursor counts.
+            let query = next.as_ref().and_then(Url::query).ok_or_else(|| {
+                Error::new(Kind::Client, "the address of Argus's next page is not valid")
+            })?;
+            url.set_query(Some(query));
+            self.next = Some(url);
+        }
+        Ok(Some(page.results))
+    }
+}
+
+/// The number of an incident that Argus gave.
+pub(super) fn pk(incident: &Map<String, Value>) -> Option<i64> {
+    incident.get("pk").and_then(Value::as_i64)
+}
+
+impl<'a> Argus<'a> {
+    /// # Errors
+    /// A settings error: the token can't be read, or no HTTP client be made.
+    pub(crate) fn new(config: &'a ArgusConfig) -> Result<Argus<'a>> {
+        let client = match CLIENT.get() {
+            Some(client) => client.clone(),
+            None => CLIENT
+                .get_or_init({
+                    let client = gateway::plain_client()?;
+                    || client
+                })
+                .clone(),
+        };
+        Ok(Argus { client, config, token: config.token()? })
+    }
+
+    /// Lists the open incidents of the filter that have no ticket.
+    pub(super) fn list(&self) -> Result<Listing<'_>> {
+        Ok(Listing { argus: self, next: Some(self.first_page(PAGE)?), seen: HashSet::new() })
+    }
+
+    /// Asks what the watcher asks, with the filter, for one incident. Gives Argus's version, if it tells one.
+    ///
+    /// # Errors
+    /// It can't be reached, refuses the token or the filter, or is no Argus.
+    pub(crate) async fn look(&self) -> Result<Option<String>> {
+        self.page(self.first_page(1)?).await?;
+        // Not every version has this address.
+        let Ok(about) = self.config.url.join("api/") else { return Ok(None) };
+        let about: Option<Value> = self.ask(Method::GET, about, None).await.ok().flatten();
+        Ok(about.and_then(|about| Some(about.get("server-version")?.as_str()?.to_owned())))
+    }
+
+    /// Whether Argus knows each parameter of the filter; false if it doesn't tell which it knows.
+    ///
+    /// # Errors
+    /// A settings error: it would ignore one. One that may be gone later: it can't be reached.
+    pub(crate) async fn knows_filter(&self) -> Result<bool> {
+        if self.config.filter.is_empty() {
+            return Ok(true);
+        }
+        let mut url = self.url("schema/")?;
+        url.set_query(Some("format=json"));
+        let schema = match self.ask::<Value>(Method::GET, url, None).await {
+            Err(error) if error.retry == Retry::Later => return Err(error),
+            other => other.ok().flatten(),
+        };
+        match schema.as_ref().and_then(Parameters::of) {
+            Some(parameters) => parameters.check(&self.config.filter).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Where Argus's pages are by its own FRONTEND_URL, if the front page of its API tells. No part of the API does.
+    pub(crate) async fn frontend(&self) -> Option<Url> {
+        let bytes = self.fetch(Method::GET, self.config.url.clone(), None).await.ok()??;
+        frontend_in(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// One incident, or None if Argus doesn't have it.
+    ///
+    /// # Errors
+    /// Argus can't be asked.
+    pub(crate) async fn incident(&self, pk: i64) -> Result<Option<Map<String, Value>>> {
+        self.ask(Method::GET, self.url(&format!("incidents/{pk}/"))?, None).await
+    }
+
+    /// How an incident stands now, that `began` then.
+    ///
+    /// # Errors
+    /// Argus can't be asked.
+    pub(crate) async fn current(&self, pk: i64, began: &str) -> Result<Current> {
+        Ok(Current::of(self.incident(pk).await?, began, Timestamp::now()))
+    }
+
+    /// Writes a ticket's URL to an incident. False if Argus doesn't have the incident.
+    ///
+    /// # Errors
+    /// Argus can't be asked, or refuses.
+    pub(super) async fn set_ticket_url(&self, pk: i64, ticket_url: &str) -> Result<bool> {
+        let url = self.url(&format!("incidents/{pk}/ticket_url/"))?;
+        let body = json!({"ticket_url": ticket_url});
+        Ok(self.fetch(Method::PUT, url, Some(body)).await?.is_some())
+    }
+
+    /// Where the incidents of the filter that have no ticket are listed, so many at once.
+    fn first_page(&self, size: u32) -> Result<Url> {
+        let mut url = self.url("incidents/")?;
+        let filter = format!("open=true&ticket=false&page_size={size}&{}", self.config.filter);
+        url.set_query(Some(filter.trim_end_matches('&')));
+        Ok(url)
+    }
+
+    async fn page(&self, url: Url) -> Result<Page> {
+        let page = self.ask(Method::GET, url, None).await.map_err(|error| match error.kind {
+            Kind::Usage => Error { kind: Kind::Settings, ..error }
+                .at("argus.filter")
+                .help("mend it as Argus says; until then nothing is filed"),
+            _ => error,
+        });
+        page?.ok_or_else(|| {
+            Error::settings("argus.url: there is no Argus API (404)")
+                .help("argus.url is the base of its API, like https://argus.example.org/")
+        })
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        let joined = self.config.url.join(&format!("api/v2/{path}"));
+        joined.map_err(|cause| Error::settings("argus.url: can't be used").cause(cause))
+    }
+
+    /// One request and its answer. None if the answer was a 404.
+    ///
+    /// # Errors
+    /// Those whose `retry` is [`Retry::Later`] are about all incidents: Argus can't be reached.
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Value>,
+    ) -> Result<Option<T>> {
+        let request_line = line_of(&method, &url);
+        let Some(bytes) = self.fetch(method, url, body).await? else { return Ok(None) };
+        let parsed = json::read(&bytes);
+        parsed.map(Some).map_err(|cause| {
+            let what = format!("{request_line}: answered what is not valid JSON of Argus's");
+            Error::new(Kind::Client, what).cause(cause)
+        })
+    }
+
+    /// As [`Argus::ask`], with the answer as it came. What Argus refuses as wrong (400) is a usage error.
+    async fn fetch(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Value>,
+    ) -> Result<Option<Vec<u8>>> {
+        let request_line = line_of(&method, &url);
+        let failed = |what: &str| Error::new(Kind::Client, format!("{request_line}: {what}"));
+        let mut request: RequestBuilder = self.client.request(method, url).timeout(TIME);
+        request = request.header("Authorization", format!("Token {}", self.token));
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        let broken = |cause: reqwest::Error| failed(&gateway::root(&cause)).retry(Retry::Later);
+        let mut response = request.send().await.map_err(broken)?;
+        let status = response.status().as_u16();
+        match status {
+            200..=299 | 400 => {}
+            404 => return Ok(None),
+            401 | 403 => {
+                return Err(Error::settings(format!("{request_line}: answered {status}"))
+                    .help("is argus.token a token of a user who may see and change incidents?"));
+            }
+            502..=504 => {
+                return Err(failed(&format!("answered {status}")).retry(Retry::Later));
+            }
+            _ => return Err(failed(&format!("answered {status}"))),
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if bytes.len() + chunk.len() > LARGEST_PAGE {
+                return Err(failed("answered more than can be read"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if status == 400 {
+            let said = String::from_utf8_lossy(&bytes);
+            let refused = failed(format!("answered 400 {}", cut(&said, SHOWN)).trim_end());
+            return Err(Error { kind: Kind::Usage, ..refused });
+        }
+        Ok(Some(bytes))
+    }
+}
+
+fn line_of(method: &Method, url: &Url) -> String {
+    format!("Argus ({method} {})", url.path())
+}
+
+/// The link that the front page of Argus's API has to its FRONTEND_URL (argus/site/views.py, index).
+fn frontend_in(html: &str) -> Option<Url> {
+    let (before, _) = html.split_once("\">Frontend</a>")?;
+    let (_, link) = before.rsplit_once("href=\"")?;
+    Url::parse(&link.replace("&amp;", "&")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incident_stands_as_argus_says() {
+        let now = Timestamp::from_rfc3339("2026-11-26T12:00:00Z").unwrap();
+        let open = json!({"ticket_url": "", "end_time": "infinity"});
+        for (incident, expected) in [
+            (json!({"open": true, "stateful": true, "end_time": "infinity"}), Current::Open),
+            (
+                json!({"open": false, "stateful": true, "end_time": "2026-11-26T11:00:00Z"}),
+                Current::Ended,
+            ),
+            // Its end is planned.
+            (json!({"open": true, "end_time": "2026-11-26T13:00:00Z"}), Current::Open),
+            // One that has no state is never open and never ends.
+            (json!({"open": false, "stateful": false, "end_time": null}), Current::Open),
+            (json!({"open": false, "end_time": null}), Current::Open),
+            (open, Current::Open),
+            (json!({"end_time": "2026-11-26T12:59:59+01:00"}), Current::Ended),
+            (json!({"end_time": "2026-11-26T13:00:01+01:00"}), Current::Open),
+            (json!({"end_time": "odd"}), Current::Open),
+            (
+                json!({"open": true, "ticket_url": "https://rt/1"}),
+                Current::HasTicket("https://rt/1".into()),
+            ),
+            (
+                json!({"open": false, "ticket_url": "https://rt/1"}),
+                Current::HasTicket("https://rt/1".into()),
+            ),
+            (json!({"open": true, "ticket_url": " "}), Current::Open),
+        ] {
+            let Value::Object(attributes) = incident.clone() else { unreachable!("an object") };
+            assert_eq!(Current::of(Some(attributes), "", now), expected, "{incident}");
+        }
+        assert_eq!(Current::of(None, "", now), Current::Gone);
+        let began = json!({"open": true, "start_time": "2026-11-26T12:00:00+01:00"});
+        for (then, expected) in
+            [("2026-11-26T11:00:00Z", Current::Open), ("2026-11-26T11:00:01Z", Current::Gone)]
+        {
+            let Value::Object(attributes) = began.clone() else { panic!("an object") };
+            assert_eq!(Current::of(Some(attributes), then, now), expected, "{then}");
+        }
+    }
+
+    /// As Argus 2.10.2 shows it.
+    #[test]
+    fn the_front_page_of_the_api_tells_where_arguss_pages_are() {
+        let page = |link: &str| {
+            format!(
+                "<a href=\"/api/\">API</a>\n      <a href=\"{link}\">Frontend</a>\n<a href=\"x\">"
+            )
+        };
+        let found = frontend_in(&page("https://noc.example.org/?a=1&amp;b=2")).unwrap();
+        assert_eq!(found.as_str(), "https://noc.example.org/?a=1&b=2");
+        for none in [page(""), "<a>Frontend</a>".to_owned(), String::new()] {
+            assert!(frontend_in(&none).is_none(), "{none}");
+        }
+    }
+}
