@@ -10,6 +10,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Retry};
 use crate::json;
 
+/// The words by which the host says that an answer's body is over its bound: it names the setting that has the bound, in the text
+/// of an exchange that the ABI has no code of its own for.
+pub const TOO_LARGE: &str = "max_response_bytes";
+
 /// What is percent-encoded: all but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -323,6 +327,14 @@ pub enum HttpError {
     DryRun,
 }
 
+impl HttpError {
+    /// Whether the answer's body was longer than the host takes (the operator's `max_response_bytes`). A list can then be asked for in
+    /// smaller pages.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, HttpError::Unknown { reason, .. } if reason.contains(TOO_LARGE))
+    }
+}
+
 impl From<HttpError> for Error {
     fn from(cause: HttpError) -> Error {
         let message = cause.to_string();
@@ -414,6 +426,14 @@ mod tests {
         }
         assert_eq!(limited(403, &[("retry-after", "1")]).error("x").kind, ErrorKind::Client);
         assert_eq!(limited(403, &[]).error("x").kind, ErrorKind::Creation);
+    }
+
+    #[test]
+    fn an_answer_over_the_hosts_bound_is_told_from_one_that_was_lost() {
+        let lost = |reason: &str| HttpError::Unknown { reason: reason.to_owned(), safe: true };
+        assert!(lost("more than the 9 bytes that max_response_bytes allows").is_too_large());
+        assert!(!lost("the connection broke").is_too_large());
+        assert!(!HttpError::Denied("max_response_bytes".to_owned()).is_too_large());
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Forge for GitHub {
             .header("Authorization", &self.authorization)
     }
 
-    fn next_page(answer: &Response, page: u32, _: usize) -> Result<Option<u32>> {
+    fn next_page(answer: &Response, page: usize, _: bool) -> Result<Option<usize>> {
         Ok(answer.has_next_page().then(|| page + 1))
     }
 

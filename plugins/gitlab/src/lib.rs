@@ -96,7 +96,7 @@ impl Forge for GitLab {
         request.header("Accept", "application/json").header("PRIVATE-TOKEN", &self.token)
     }
 
-    fn next_page(answer: &Response, page: u32, count: usize) -> Result<Option<u32>> {
+    fn next_page(answer: &Response, page: usize, is_full: bool) -> Result<Option<usize>> {
         // The URLs in Link are no help where GitLab doesn't know by which name it is reached.
         match answer.header("x-next-page").map(str::trim) {
             Some("") => Ok(None),
@@ -107,7 +107,7 @@ impl Forge for GitLab {
                 ))),
             },
             // A full page may have another one behind it.
-            None => Ok((count >= api::PAGE).then(|| page + 1)),
+            None => Ok(is_full.then(|| page + 1)),
         }
     }
 
