@@ -255,6 +255,9 @@ impl Response {
     /// | other 5xx | client | later; unknown after a request that can create |
     /// | other 4xx | creation | no |
     /// | anything else | plugin | no |
+    ///
+    /// The host reads "later" and "no" as unknown once a request of `create` that can create was answered 408 or 5xx, 503 too, unless
+    /// the manifest's `not_done` has the status.
     pub fn error(&self, reason: impl Into<String>) -> Error {
         let (kind, retry) = match self.status {
             // GitHub answers 403 with this header when a rate limit is used up.

@@ -13,6 +13,7 @@ use crate::backend::{KeyedIncident, Step};
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::setup::Which;
+use crate::store::Timestamp;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 use crate::worker::Missing;
@@ -58,7 +59,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         incident::read(file, &name, max)?
     };
     let key = incident::key(&incident, arguments.key.as_deref())?;
-    let wanted = KeyedIncident { incident: Arc::new(incident), key };
+    let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
     let look = if arguments.force { Look::Never } else { Look::First };

@@ -37,6 +37,8 @@ impl Forge for GitLab {
         license: "MIT OR Apache-2.0",
         description: "GitLab issues: gitlab.com and self-managed",
         aliases: &["argus_ticket_gitlab.GitlabPlugin"],
+        // GitLab promises nothing about when an issue is in its list, which replicas may answer.
+        settle_seconds: Some(30),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
