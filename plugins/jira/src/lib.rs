@@ -36,6 +36,8 @@ const GAP: u32 = 2;
 /// How many issues are asked for by their numbers in one search. There can be more that Jira's index doesn't know: in a storm, or
 /// while it stands still.
 const PROBES: u32 = 20;
+/// How long Jira's index is given to learn of them.
+const INDEX_LAG: Duration = Duration::from_secs(10);
 
 struct Jira {
     client: Client,
@@ -278,10 +280,13 @@ impl Jira {
                 number = number.max(highest.unwrap_or(0));
             }
         }
-        Err(Error::client(format!(
-            "could not find out whether there is a ticket: Jira's search doesn't know yet the issues up to {project}-{number}, and there \
-             are more; wait until its index has caught up, or have it rebuilt"
-        )))
+        let message = format!(
+            "could not find out whether there is a ticket: Jira's search doesn't know yet the issues \
+             up to {project}-{number}, and there are more; wait until its index has caught up, or \
+             have it rebuilt"
+        );
+        // Jira isn't down: it is asked again for this ticket, and for others meanwhile.
+        Err(Error { retry_after: Some(INDEX_LAG), ..Error::client(message) })
     }
 
     fn check_project(&self, call: &Call) -> Vec<Check> {

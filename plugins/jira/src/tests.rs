@@ -709,6 +709,7 @@ fn after_twenty_issues_that_the_index_does_not_know_the_search_says_that_it_coul
     let says = "could not find out whether there is a ticket: Jira's search doesn't know yet the issues up to NOC-25";
     assert!(error.message.contains(says), "{error}");
     assert!(error.message.contains("wait until its index"), "{error}");
+    assert_eq!(error.retry_after.unwrap().as_secs(), 10);
 }
 
 #[test]
