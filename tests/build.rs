@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The variants of `faulty.c`. The comments there say what they do.
-const VARIANTS: [&str; 22] = [
+const VARIANTS: [&str; 23] = [
     "no_symbol",
     "null_table",
     "other_version",
@@ -33,6 +33,7 @@ const VARIANTS: [&str; 22] = [
     "schema_circle",
     "schema_within",
     "alias_local",
+    "promises",
 ];
 
 /// The validator's cases for which `breaks.c` is compiled to a library of its own.

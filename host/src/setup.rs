@@ -241,7 +241,10 @@ impl Setup {
     /// How long things take.
     pub fn policies(&self) -> Policies {
         let queue = &self.config.queue;
-        Policies { retry_for: queue.retry_for, settle: queue.settle, settle_of: BTreeMap::new() }
+        let ready = self.backends.values().filter_map(|made| made.as_ref().ok());
+        let settle_of =
+            ready.map(|backend| (backend.name.clone(), backend.settle(queue.settle))).collect();
+        Policies { retry_for: queue.retry_for, settle: queue.settle, settle_of }
     }
 
     /// Which backend makes the ticket that every incident gets.

@@ -69,6 +69,8 @@ typedef struct ticket_str {
  * "later":   nothing was created, and trying again can help (network, 429, 503).
  * "unknown": the ticket MAY exist (the request was sent, its answer was not seen);
  *            the host calls find() before it tries again.
+ * Once a request of create() other than GET, HEAD and OPTIONS was answered 408 or 5xx, the
+ * host reads "never" and "later" as "unknown", unless the manifest's "not_done" has the status.
  * open(), check() and find() create nothing: there "unknown" means "later". */
 enum {
    TICKET_OK             = 0,
@@ -156,6 +158,7 @@ typedef struct ticket_plugin {
 
    /* A JSON object: {"name": "jira", "version": "1.2.0", "vendor": "...", "license": "...",
     * "description": "...", "homepage": "...", "sdk": "...", "aliases": [...], "dry_run": true,
+    * "not_done": [503], "settle_seconds": 30,
     * "secret_schema": {JSON Schema}, "information_schema": {JSON Schema},
     * "permissions": [{"permission": "write", "what": "...", "why": "..."}]}.
     * Only the name is required: 1 to 64 of a-z, 0-9, '-', '_', beginning with a letter.
@@ -163,7 +166,10 @@ typedef struct ticket_plugin {
     * The values of the settings' `secret` are struck out of everything that the operator
     * sees, but for properties whose schema says {"x-ticket-public": true} (a user name).
     * `permissions` names what the plugin does beside http() (read, write, env, exec,
-    * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run". */
+    * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run".
+    * "not_done" has the statuses, of 408 and 5xx, of which the ticket system promises that a
+    * request which it answers so was not carried out; "settle_seconds" says how long after a
+    * ticket was made find() may still miss it, since the system's lists lag: at most 3600. */
    ticket_str manifest;
 
    /* Make an instance for one backend. `settings` is

@@ -10,6 +10,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Retry};
 use crate::json;
 
+/// The words by which the host says that an answer's body is over its bound: it names the setting that has the bound, in the text
+/// of an exchange that the ABI has no code of its own for.
+pub const TOO_LARGE: &str = "max_response_bytes";
+
 /// What is percent-encoded: all but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -251,6 +255,9 @@ impl Response {
     /// | other 5xx | client | later; unknown after a request that can create |
     /// | other 4xx | creation | no |
     /// | anything else | plugin | no |
+    ///
+    /// The host reads "later" and "no" as unknown once a request of `create` that can create was answered 408 or 5xx, 503 too, unless
+    /// the manifest's `not_done` has the status.
     pub fn error(&self, reason: impl Into<String>) -> Error {
         let (kind, retry) = match self.status {
             // GitHub answers 403 with this header when a rate limit is used up.
@@ -270,7 +277,8 @@ impl Response {
 ///
 /// It says so with Retry-After (RFC 9110, 10.2.3). If that is absent and a rate limit is used up, it is the
 /// time until the limit starts anew, which GitLab tells in RateLimit-Reset, and GitHub and Jira in
-/// X-RateLimit-Reset: in seconds, as a Unix time or as RFC 3339. The names in `headers` must be in lower case.
+/// X-RateLimit-Reset: in seconds, as a Unix time or as RFC 3339. A time is one of the server's clock, which the header Date tells; this
+/// machine's counts only where that header is absent. The names in `headers` must be in lower case.
 pub fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
     retry_after_at(headers, SystemTime::now())
 }
@@ -279,12 +287,14 @@ fn retry_after_at(headers: &[(String, String)], now: SystemTime) -> Option<Durat
     /// A number from here on is a time in seconds since 1970, since nobody is asked to wait that long.
     const UNIX_TIME: u64 = 1_000_000_000;
     let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let time = |text: &str| {
+        crate::incident::unix_time(text.trim()).and_then(|time| u64::try_from(time).ok())
+    };
+    let ours = || Some(now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs());
+    let now = header("date").and_then(time).or_else(ours)?;
     let read = |text: &str| {
-        let text = text.trim();
-        let time = || crate::incident::unix_time(text).and_then(|t| u64::try_from(t).ok());
-        Some(match text.parse().ok().or_else(time)? {
-            time @ UNIX_TIME.. => time.saturating_sub(since_1970),
+        Some(match text.trim().parse().ok().or_else(|| time(text))? {
+            time @ UNIX_TIME.. => time.saturating_sub(now),
             seconds => seconds,
         })
     };
@@ -318,6 +328,14 @@ pub enum HttpError {
     /// The host is in a dry run, and sends nothing.
     #[error("a dry run: the request was not sent")]
     DryRun,
+}
+
+impl HttpError {
+    /// Whether the answer's body was longer than the host takes (the operator's `max_response_bytes`). A list can then be asked for in
+    /// smaller pages.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, HttpError::Unknown { reason, .. } if reason.contains(TOO_LARGE))
+    }
 }
 
 impl From<HttpError> for Error {
@@ -385,6 +403,8 @@ mod tests {
     fn rate_limits_are_client_errors_and_say_when() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let used_up = ("x-ratelimit-remaining", "0");
+        let ahead = ("date", "Fri, 15 Jan 2027 08:10:00 GMT");
+        let behind = ("date", "Fri, 15 Jan 2027 07:50:00 GMT");
         for (headers, seconds) in [
             (&[("retry-after", "60")][..], Some(60)),
             (&[("retry-after", "Fri, 15 Jan 2027 08:00:20 GMT")], Some(20)),
@@ -396,12 +416,27 @@ mod tests {
             (&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1800000090")], None),
             (&[("retry-after", "soon")], None),
             (&[], None),
+            // The server's clock is ten minutes ahead of this machine's, or behind it.
+            (&[ahead, ("retry-after", "Fri, 15 Jan 2027 08:10:01 GMT")], Some(1)),
+            (&[ahead, used_up, ("x-ratelimit-reset", "1800000601")], Some(1)),
+            (&[ahead, used_up, ("x-ratelimit-reset", "2027-01-15T08:10:02Z")], Some(2)),
+            (&[behind, ("retry-after", "Fri, 15 Jan 2027 07:50:03 GMT")], Some(3)),
+            (&[ahead, ("retry-after", "60")], Some(60)),
+            (&[("date", "today"), used_up, ("x-ratelimit-reset", "1800000090")], Some(90)),
         ] {
             let wait = retry_after_at(&limited(429, headers).headers, now);
             assert_eq!(wait, seconds.map(Duration::from_secs), "{headers:?}");
         }
         assert_eq!(limited(403, &[("retry-after", "1")]).error("x").kind, ErrorKind::Client);
         assert_eq!(limited(403, &[]).error("x").kind, ErrorKind::Creation);
+    }
+
+    #[test]
+    fn an_answer_over_the_hosts_bound_is_told_from_one_that_was_lost() {
+        let lost = |reason: &str| HttpError::Unknown { reason: reason.to_owned(), safe: true };
+        assert!(lost("more than the 9 bytes that max_response_bytes allows").is_too_large());
+        assert!(!lost("the connection broke").is_too_large());
+        assert!(!HttpError::Denied("max_response_bytes".to_owned()).is_too_large());
     }
 
     #[test]

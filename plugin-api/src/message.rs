@@ -53,6 +53,14 @@ pub struct Manifest {
     /// it can't see what such a plugin does beside `http()`.
     #[serde(default)]
     pub dry_run: bool,
+    /// The statuses, of 408 and 500 to 599, of which the ticket system promises that a request which it answers so was not carried
+    /// out. After any other of these the host takes it that there may be a ticket, whatever the plugin's error says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_done: Vec<u16>,
+    /// How many seconds after a ticket was made `find` may still miss it, since the ticket system's lists or its search lag: at most
+    /// 3600. Until then the host doesn't believe in "certainly none". None if the plugin doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_seconds: Option<u32>,
 }
 
 fn any() -> Value {

@@ -41,6 +41,12 @@ pub struct About {
     pub permissions: &'static [(&'static str, &'static str, &'static str)],
     /// Whether the plugin heeds a request's `dry_run`. Only a plugin with permissions has to say so.
     pub dry_run: bool,
+    /// The statuses, of 408 and 500 to 599, of which the ticket system promises that a request which it answers so was not carried
+    /// out. Leave it empty unless its documentation says so: a proxy in front of it answers 502, 503 and 504, too.
+    pub not_done: &'static [u16],
+    /// How many seconds after a ticket was made `find` may still miss it, since the ticket system's lists or its search lag: at most
+    /// 3600; None leaves it to the host.
+    pub settle_seconds: Option<u32>,
 }
 
 impl About {
@@ -56,6 +62,8 @@ impl About {
             aliases: &[],
             permissions: &[],
             dry_run: false,
+            not_done: &[],
+            settle_seconds: None,
         }
     }
 }
@@ -195,5 +203,7 @@ pub(crate) fn manifest<P: TicketPlugin>() -> Manifest {
             })
             .collect(),
         dry_run: about.dry_run,
+        not_done: about.not_done.to_vec(),
+        settle_seconds: about.settle_seconds,
     }
 }

@@ -17,6 +17,7 @@ use ticket_host::backend::{Backend, KeyedIncident};
 use ticket_host::config::Config;
 use ticket_host::plugins::catalog::{Catalog, PluginDir};
 use ticket_host::plugins::trust::Trust;
+use ticket_host::store::Timestamp;
 use ticket_host::worker::{Confinement, Missing, Peer, Worker};
 use ticket_host_tests::{Installation, built, library_name, rust_plugin};
 use ticket_host_worker::library::{self, Image};
@@ -116,6 +117,7 @@ fn calls(report: &mut Report) {
         let asked = KeyedIncident {
             incident: Arc::new(serde_json::from_value(incident).unwrap()),
             key: "k".to_owned(),
+            accepted_at: Timestamp::now(),
         };
         let parse = |reply: &str| {
             drop(black_box(ticket_plugin_api::json::read::<Ticket>(reply.as_bytes()).unwrap()))

@@ -227,7 +227,8 @@ fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
         (403, 5, "never"),
         (422, 5, "never"),
         (429, 4, "later"),
-        (503, 4, "later"),
+        (503, 4, "unknown"),
+        (408, 4, "unknown"),
         (500, 4, "unknown"),
     ] {
         let stub = Stub::new(move |seen| match seen.method.as_str() {
@@ -237,7 +238,7 @@ fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
         let run = hooked(&stub, "worker", "hunter2-token").create("plugin-closed", &["--json"]);
         assert_eq!(run.code, code, "{status}: {run:?}");
         assert!(run.stderr.contains("the reason of the server"), "{run:?}");
-        // After a 500 the search finds no ticket, but the system may still be making one.
+        // After a 5xx or 408 the search finds no ticket, but the system may still be making one.
         assert_eq!(run.json()["error"]["retry"], retry, "{status}");
     }
 }

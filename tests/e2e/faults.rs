@@ -1,7 +1,14 @@
 //! Plugins that break the rules while they run: an error of the right kind, and the host lives.
 
-use serde_json::Value;
-use ticket_host_tests::{Answer, ISOLATIONS, Installation, Run, Stub, c_plugin, rust_plugin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{
+    Answer, ISOLATIONS, Installation, Run, Stub, c_plugin, desk, rust_plugin, wait_for,
+};
+use time::OffsetDateTime;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 const TOKEN: &str = "hunter2-the-secret";
 
@@ -213,4 +220,126 @@ fn an_outcome_that_find_cannot_settle_is_said() {
     let error: Value = run.json();
     assert_eq!(error["error"]["retry"], "unknown");
     assert_eq!(error["error"]["kind"], "plugin");
+}
+
+/// A store of the test's own, whose waits are short.
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
+
+#[test]
+fn that_nothing_was_created_is_believed_only_after_an_answer_that_says_so() {
+    for (plugin, more, fault, status, retry) in [
+        ("misbehaves", "", "post_later", 503, "unknown"),
+        ("misbehaves", "", "post_later", 408, "unknown"),
+        ("misbehaves", "", "post_never", 500, "unknown"),
+        ("misbehaves", "", "get_later", 503, "later"),
+        ("misbehaves", "", "post_later", 429, "later"),
+        ("misbehaves", "", "post_never", 422, "never"),
+        // The plugin's manifest promises it for 503, and the operator's word counts for more.
+        ("promises", "", "post_later", 503, "later"),
+        ("promises", "", "post_later", 502, "unknown"),
+        ("promises", "not_done = []", "post_later", 503, "unknown"),
+        ("misbehaves", "not_done = [503, 408]", "post_later", 408, "later"),
+    ] {
+        let stub = Stub::new(move |_| Answer::status(status).body("{}"));
+        for isolation in ISOLATIONS {
+            let rest = format!("{more}\n{}", settings(fault, "create", isolation));
+            let host = Installation::with(&c_plugin(plugin), &stub.url, &rest);
+            let error = host.create("plugin-closed", &["--json", "--force"]).json();
+            assert_eq!(error["error"]["retry"], retry, "{plugin} {more} {fault} {status}: {error}");
+            let message = error["error"]["message"].as_str().unwrap();
+            let says =
+                format!("may be a ticket: a request that can create one was answered {status}");
+            assert_eq!(message.contains(&says), retry == "unknown", "{error}");
+        }
+    }
+}
+
+#[test]
+fn none_is_believed_only_when_the_lists_of_the_system_have_caught_up() {
+    for (plugin, more, seconds) in [
+        // Its manifest says 600.
+        ("promises", "", 600),
+        ("misbehaves", "settle_seconds = 900", 900),
+        ("promises", "settle_seconds = 30", 30),
+        ("misbehaves", "", 0),
+    ] {
+        let stub = Stub::new(|_| Answer::status(502).body("{}"));
+        let rest = format!("{more}\n{}\n{QUEUE}", settings("post_later", "create", "worker"));
+        let host = Installation::with(&c_plugin(plugin), &stub.url, &rest);
+        let service = host.serve();
+        service.file(&nameless(), 0).is(202);
+        let history = || service.get("/v1/tickets/1").is(200).json()["history"].clone();
+        wait_for("the first try", || !history().as_array().unwrap().is_empty());
+        let job = service.get("/v1/tickets/1").is(200).json();
+        assert_eq!(job["history"][0]["outcome"], "unknown", "{job}");
+        if seconds > 0 {
+            let at = |name: &str| {
+                let time = job[name].as_str().unwrap();
+                OffsetDateTime::parse(time, &Rfc3339).unwrap()
+            };
+            let wait = (at("due_at") - at("changed_at")).as_seconds_f64().round();
+            assert_eq!(wait, f64::from(seconds), "{plugin} {more}: {job}");
+        } else {
+            wait_for("a second creation", || stub.seen().len() >= 2);
+        }
+    }
+}
+
+#[test]
+fn plugins_show_tells_what_the_ticket_system_promises() {
+    let host = Installation::new();
+    host.add(&c_plugin("promises")).add(&c_plugin("misbehaves"));
+    let shown = host.run(&["plugins", "show", "promises"]).ended(0).stdout;
+    assert!(shown.contains("  lists lag by     600 s\n  not done after   503\n"), "{shown}");
+    let shown = host.run(&["plugins", "show", "misbehaves"]).ended(0).stdout;
+    assert!(!shown.contains("lists lag by") && !shown.contains("not done after"), "{shown}");
+}
+
+/// An incident without an argus_url.
+fn nameless() -> Value {
+    json!({"description": "gw1 is down", "pk": 1, "source": {"name": "nav"}})
+}
+
+#[test]
+fn a_ticket_that_may_be_there_and_cannot_be_looked_for_is_made_again_where_the_operator_says_so() {
+    for (unknown, again) in
+        [("", false), ("unknown = \"ask\"", false), ("unknown = \"again\"", true)]
+    {
+        let stub = recorder();
+        let rest = format!("{unknown}\n{}\n{QUEUE}", settings("post_segfault", "create", "worker"));
+        let host = Installation::with(&c_plugin("null_find"), &stub.url, &rest);
+        let service = host.serve();
+        service.file(&nameless(), 0).is(202);
+        if again {
+            wait_for("a second creation", || stub.seen().len() >= 2);
+            continue;
+        }
+        let job = || service.get("/v1/tickets/1").is(200).json();
+        wait_for("a person to be asked", || job()["state"] == "failed");
+        assert_eq!(stub.seen().len(), 1);
+        let error = job()["error"].to_string();
+        assert!(error.contains("there may be a ticket") && error.contains("unknown = "), "{error}");
+    }
+}
+
+#[test]
+fn a_time_that_the_ticket_system_names_is_one_of_its_own_clock() {
+    let http_date = |time: SystemTime| {
+        OffsetDateTime::from(time).format(&Rfc2822).unwrap().replace("+0000", "GMT")
+    };
+    let asked = AtomicBool::new(false);
+    let desk = desk(move |seen| {
+        if seen.method != "POST" || asked.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let theirs = SystemTime::now() + Duration::from_secs(600);
+        let again = theirs + Duration::from_secs(1);
+        let answer = Answer::status(429).header("Date", &http_date(theirs));
+        Some(answer.header("Retry-After", &http_date(again)))
+    });
+    let rest = format!("secret = {{ token = \"{TOKEN}\" }}\n{QUEUE}");
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, &rest);
+    let started = Instant::now();
+    host.serve().file(&nameless(), 60_000).is(201);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }

@@ -4,9 +4,14 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Answer, ISOLATIONS, Installation, Seen, Stub, incident, rust_plugin};
+use ticket_host_tests::{
+    Answer, ISOLATIONS, Installation, Seen, Stub, incident, rust_plugin, wait_for,
+};
+use time::OffsetDateTime;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 const TOKEN: &str = "hunter2-token";
 
@@ -28,7 +33,16 @@ enum Mood {
     LosesTheAnswer,
     /// Answers the creation with a used-up rate limit.
     Limits,
+    /// The same, for a second, by a clock that is ten minutes ahead.
+    LimitsByItsClock,
+    /// Makes the issue, answers this status, and lists no issue before it is `LAG` old.
+    Breaks(u16),
+    /// Takes so many milliseconds for each page of issues.
+    Slow(u64),
 }
+
+/// How long a list of issues lags.
+const LAG: Duration = Duration::from_secs(2);
 
 /// A server, and its issues.
 struct Server {
@@ -108,6 +122,25 @@ impl Server {
         self.host_with("worker", TOKEN, information)
     }
 
+    /// Issues of other people with this body.
+    fn fill(&self, count: usize, text: &str) {
+        let issue = |n| match self.forge {
+            GitHub => json!({"number": n, "html_url": "https://x.org", "body": text}),
+            GitLab => json!({"iid": n, "web_url": "https://x.org", "description": text}),
+        };
+        self.issues.lock().unwrap().extend((0..count).map(issue));
+    }
+
+    /// A host with these settings in its backend, and with a service's.
+    fn service_host(&self, settings: &str) -> Installation {
+        let rest = format!(
+            "secret = {{ token = \"{TOKEN}\" }}\n{settings}\n\
+             information = {{ project_namespace_and_name = \"noc/tickets\" }}\n\
+             [queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n"
+        );
+        Installation::with(&rust_plugin(self.forge.name()), &self.stub.url, &rest)
+    }
+
     fn issues(&self) -> Vec<Value> {
         self.issues.lock().unwrap().clone()
     }
@@ -148,19 +181,58 @@ fn answer(forge: Forge, mood: Mood, url: &str, issues: &mut Vec<Value>, seen: &S
             let all: Vec<Value> = labels().iter().map(|name| json!({"name": name})).collect();
             page(forge, &all, query)
         }
-        ("GET", "/issues") => page(forge, issues, query),
+        ("GET", "/issues") => {
+            if let Mood::Slow(milliseconds) = mood {
+                std::thread::sleep(Duration::from_millis(milliseconds));
+            }
+            page(forge, &listed(forge, mood, issues, query), query)
+        }
         ("POST", "/issues") if mood == Mood::Limits => match forge {
             GitHub => said(403, &json!("API rate limit exceeded"))
                 .header("x-ratelimit-remaining", "0")
                 .header("x-ratelimit-reset", "4102444800"),
             GitLab => Answer::status(429).header("retry-after", "60").body("Retry later\n"),
         },
+        ("POST", "/issues") if mood == Mood::LimitsByItsClock => {
+            let theirs = OffsetDateTime::from(SystemTime::now() + Duration::from_secs(600));
+            let date = theirs.format(&Rfc2822).unwrap().replace("+0000", "GMT");
+            let reset = (theirs.unix_timestamp() + 1).to_string();
+            let limited = match forge {
+                GitHub => said(403, &json!("API rate limit exceeded"))
+                    .header("x-ratelimit-remaining", "0")
+                    .header("x-ratelimit-reset", &reset),
+                GitLab => Answer::status(429)
+                    .header("ratelimit-remaining", "0")
+                    .header("ratelimit-reset", &reset),
+            };
+            limited.header("date", &date)
+        }
         ("POST", "/issues") => {
             let made = create(forge, url, issues, seen);
-            if mood == Mood::LosesTheAnswer { Answer::HangUp } else { made }
+            match mood {
+                Mood::LosesTheAnswer => Answer::HangUp,
+                Mood::Breaks(status) => Answer::status(status),
+                _ => made,
+            }
         }
         _ => said(404, &json!("Not Found")),
     }
+}
+
+/// The issues that the server lists: none that was made before the time that is asked for, or too late to be known yet.
+fn listed(forge: Forge, mood: Mood, issues: &[Value], query: &str) -> Vec<Value> {
+    let since = if forge == GitHub { "since" } else { "created_after" };
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == since);
+    let since = asked.map(|(_, since)| OffsetDateTime::parse(&since, &Rfc3339).unwrap());
+    let lag = if matches!(mood, Mood::Breaks(_)) { LAG } else { Duration::ZERO };
+    let is_listed = |issue: &&Value| match issue["created_at"].as_str() {
+        Some(made) => {
+            let made = OffsetDateTime::parse(made, &Rfc3339).unwrap();
+            since.is_none_or(|since| made >= since) && made + lag <= OffsetDateTime::now_utc()
+        }
+        None => true,
+    };
+    issues.iter().filter(is_listed).cloned().collect()
 }
 
 /// One page of at most 100, and where the next one is.
@@ -219,6 +291,7 @@ fn create(forge: Forge, url: &str, issues: &mut Vec<Value>, seen: &Seen) -> Answ
             issue["web_url"] = json!(page);
         }
     }
+    issue["created_at"] = json!(OffsetDateTime::now_utc().format(&Rfc3339).unwrap());
     issues.push(issue.clone());
     Answer::status(201).body(&issue.to_string())
 }
@@ -299,14 +372,8 @@ fn an_issue_has_what_the_python_plugins_gave_it() {
 fn a_ticket_is_found_again_on_whichever_page_and_by_its_whole_key() {
     for (forge, isolation) in FORGES.into_iter().flat_map(|f| ISOLATIONS.map(|i| (f, i))) {
         let server = Server::new(forge, Mood::Well);
-        // Issues of other people, on more than one page.
-        for n in 0..150 {
-            let text = json!("<!-- ticket-host sha256:0000 --> https://argus.example.org/12");
-            server.issues.lock().unwrap().push(match forge {
-                GitHub => json!({"number": n, "html_url": "https://x.org", "body": text}),
-                GitLab => json!({"iid": n, "web_url": "https://x.org", "description": text}),
-            });
-        }
+        // On more than one page.
+        server.fill(150, "<!-- ticket-host sha256:0000 --> https://argus.example.org/12");
         let host = server.host_with(isolation, TOKEN, "");
         let create =
             |key: &str| host.create("plugin-closed", &["--json", "--key", key]).ended(0).json();
@@ -449,5 +516,95 @@ fn a_dry_run_shows_every_request_without_the_token_and_sends_none() {
         ];
         assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected);
         assert!(!run.stdout.contains(TOKEN), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_ticket_that_was_made_before_its_creation_was_answered_5xx_or_408_gets_no_double() {
+    for (forge, status) in [(GitHub, 503), (GitLab, 408)] {
+        let server = Server::new(forge, Mood::Breaks(status));
+        // Longer than the list lags.
+        let host = server.service_host("settle_seconds = 3");
+        let service = host.serve();
+        for pk in 0..6 {
+            let incident = json!({"description": "x", "pk": pk, "source": {"name": "nav"}});
+            service.file(&incident, 0).is(202);
+        }
+        wait_for("six tickets", || {
+            let listed = service.get("/v1/tickets?state=created").is(200).json();
+            listed["tickets"].as_array().unwrap().len() == 6
+        });
+        assert_eq!(server.posts(), 6, "{forge:?} {status}");
+    }
+}
+
+#[test]
+fn an_incident_that_is_to_begin_in_three_days_gets_no_double_if_an_answer_is_lost() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::LosesTheAnswer);
+        let start = OffsetDateTime::now_utc() + Duration::from_secs(3 * 24 * 60 * 60);
+        let start = start.format(&Rfc3339).unwrap();
+        let incident = json!({"description": "x", "start_time": start, "pk": 1, "source": "nav"});
+        let host = server.host("");
+        for _ in 0..2 {
+            host.create_from(incident.to_string().as_bytes(), &[]).ended(0);
+        }
+        assert_eq!(server.posts(), 1);
+        let issue = server.issues().pop().unwrap();
+        let day = start.split('T').next().unwrap();
+        let body = forge.body_of(&issue).replace('\\', "");
+        assert!(body.contains(day), "the ticket has the incident's own time: {body}");
+    }
+}
+
+#[test]
+fn the_time_at_which_a_limit_starts_anew_is_one_of_the_servers_clock() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::LimitsByItsClock);
+        let error = server.host("").create("plugin-closed", &["--json"]).ended(4).json();
+        let wait = error["error"]["retry_after_ms"].as_u64().unwrap();
+        assert!(wait <= 2_000, "{error}");
+    }
+}
+
+#[test]
+fn a_list_that_takes_longer_than_a_call_is_read_to_its_end() {
+    for (forge, isolation) in FORGES.into_iter().zip(ISOLATIONS) {
+        let server = Server::new(forge, Mood::Slow(50));
+        server.fill(3000, "theirs");
+        let host =
+            server.service_host(&format!("call_timeout_seconds = 1\nisolation = \"{isolation}\""));
+        let create = || host.create("plugin-closed", &["--json"]).ended(0).json();
+        let first = create();
+        assert_eq!(create()["url"], first["url"]);
+        assert_eq!(server.posts(), 1);
+    }
+}
+
+#[test]
+fn a_list_that_takes_longer_than_ten_calls_is_told_with_what_to_do() {
+    let server = Server::new(GitHub, Mood::Slow(400));
+    server.fill(3000, "theirs");
+    let host = server.service_host("call_timeout_seconds = 1");
+    let started = Instant::now();
+    let run = host.create("plugin-closed", &[]).ended(4);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    run.says("there are too many to be read in the time that the call has")
+        .says("were read, and there are more")
+        .says("raise call_timeout_seconds of this backend");
+    assert_eq!(server.posts(), 0);
+}
+
+#[test]
+fn a_page_of_long_issues_is_read_in_smaller_ones() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        // A page of 100 has 4.5 MB, more than the 4 MiB that an answer may have.
+        server.fill(105, &"x".repeat(45_000));
+        let host = server.host("");
+        let create = || host.create("plugin-closed", &["--json"]).ended(0).json();
+        let first = create();
+        assert_eq!(create()["url"], first["url"]);
+        assert_eq!(server.posts(), 1);
     }
 }

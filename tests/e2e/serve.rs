@@ -101,8 +101,8 @@ fn errors_have_arguss_kinds_and_their_statuses() {
     let answers = [
         (401, "settings", 400, "failed"),
         (422, "creation", 403, "failed"),
-        // Ticket systems that are down come back.
-        (503, "client", 202, "queued"),
+        // Ticket systems that are down come back, and may have made the ticket before.
+        (503, "client", 202, "unknown"),
     ];
     for (answer, kind, status, state) in answers {
         let desk = desk(move |seen| {

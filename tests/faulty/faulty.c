@@ -232,6 +232,20 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
    IF("get_segfault") { http(call, "GET", self->endpoint, &answer); crash(); }
    IF("post_loop") { http(call, "POST", self->endpoint, &answer); hang(); }
 
+   /* It says that nothing was created, whatever its request was answered. */
+   IF("post_later") {
+      http(call, "POST", self->endpoint, &answer);
+      return reply(call, TICKET_CLIENT_ERROR, format("{\"message\":\"busy\",\"retry\":\"later\"}"));
+   }
+   IF("get_later") {
+      http(call, "GET", self->endpoint, &answer);
+      return reply(call, TICKET_CLIENT_ERROR, format("{\"message\":\"busy\",\"retry\":\"later\"}"));
+   }
+   IF("post_never") {
+      http(call, "POST", self->endpoint, &answer);
+      return reply(call, TICKET_CREATION_ERROR, format("{\"message\":\"refused\",\"retry\":\"never\"}"));
+   }
+
    /* It writes where it shouldn't. */
    IF("print") {
       static const char noise[] = "written to the file, not to the stream\n";
@@ -437,6 +451,8 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
    TWICE(10, 11) TWICE(11, 12) TWICE(12, 13) TWICE(13, 14) TWICE(14, 15) TWICE(15, 16) TWICE(16, 17) TWICE(17, 18) TWICE(18, 19) TWICE(19, 20) \
    TWICE(20, 21) TWICE(21, 22) TWICE(22, 23) TWICE(23, 24) TWICE(24, 25) TWICE(25, 26) TWICE(26, 27) TWICE(27, 28) TWICE(28, 29) TWICE(29, 30) \
    "\"d30\": {\"type\": \"string\"}}}}}}"
+#elif defined FAULT_PROMISES
+#define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"not_done\": [503], \"settle_seconds\": 600}"
 #elif defined FAULT_ALIAS_LOCAL
 #define MANIFEST "{\"name\": \"" PLUGIN_NAME "\", \"aliases\": [\"local\", \"rt\"]}"
 #elif defined FAULT_SCHEMA_CIRCLE
@@ -502,7 +518,7 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    _exit(3);
 #elif !defined FAULT_MISBEHAVES && !defined FAULT_NO_SYMBOL && !defined FAULT_NOT_JSON && !defined FAULT_NO_NAME && \
    !defined FAULT_BAD_NAME && !defined FAULT_NOT_UTF8 && !defined FAULT_CONSTRUCTOR_SEGFAULT && \
-   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_CONSTRUCTOR_SPINS && !defined FAULT_ALIAS_LOCAL && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_WITHIN && !defined FAULT_SCHEMA_CIRCLE
+   !defined FAULT_CONSTRUCTOR_PRINTS && !defined FAULT_CONSTRUCTOR_SPINS && !defined FAULT_ALIAS_LOCAL && !defined FAULT_PROMISES && !defined FAULT_SCHEMA_BOMB && !defined FAULT_SCHEMA_WITHIN && !defined FAULT_SCHEMA_CIRCLE
 #error "no such variant: see the list in build.rs"
 #endif
    return entry;

@@ -4,7 +4,7 @@
 //! done where it can't hold up other calls.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
@@ -38,6 +38,8 @@ pub(super) struct Services {
     pub gateway: Gateway,
     pub templates: Templates,
     pub redactor: Redactor,
+    /// The statuses of answers that promise that the request was not carried out.
+    pub not_done: Vec<u16>,
     pub log_allowance: LogAllowance,
 }
 
@@ -84,16 +86,58 @@ pub(super) enum Mode {
     DryRun,
 }
 
+/// How long a call may take.
+#[derive(Debug)]
+pub(super) struct Time {
+    /// When its time is over, unless it goes on.
+    over: Mutex<Instant>,
+    /// How much time it has from each answer on, and when its time is over at the latest.
+    each: Duration,
+    latest: Instant,
+}
+
+impl Time {
+    /// So much from now on, whatever it does.
+    pub(super) fn of(all: Duration) -> Time {
+        Time::while_it_goes_on(all, all)
+    }
+
+    /// So much from now on and again from each answer on that it gets from the ticket system, but no more than `most` altogether. So
+    /// a search that reads page after page comes to its end.
+    pub(super) fn while_it_goes_on(each: Duration, most: Duration) -> Time {
+        let now = Instant::now();
+        Time { over: Mutex::new(now + each), each, latest: now + most }
+    }
+
+    /// The time of another call, which is a part of this one: it is over when this one's is.
+    pub(super) fn of_part(&self) -> Time {
+        let over = self.over();
+        Time { over: Mutex::new(over), each: Duration::ZERO, latest: over }
+    }
+
+    fn over(&self) -> Instant {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the ticket system answered.
+    fn go_on(&self) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        *over = (*over).max(self.latest.min(Instant::now() + self.each));
+    }
+}
+
 /// One call that is under way. The thread that the plugin runs on and the task that waits for it share it.
 #[derive(Debug)]
 pub(super) struct CallContext {
     pub services: Arc<Services>,
     /// The incident that templates are filled in from. None in open() and in a check.
     pub incident: Option<Arc<Incident>>,
-    pub deadline: Instant,
+    pub time: Time,
     pub mode: Mode,
     /// Whether a request went out that can have created something.
     sent: AtomicBool,
+    /// What came of the first such request of which it isn't known whether it was carried out: "was answered 503".
+    unclear: OnceLock<String>,
     /// Log lines so far.
     lines: AtomicUsize,
     /// Bytes of log lines so far.
@@ -110,15 +154,16 @@ impl CallContext {
     pub(super) fn new(
         services: Arc<Services>,
         incident: Option<Arc<Incident>>,
-        deadline: Instant,
+        time: Time,
         mode: Mode,
     ) -> CallContext {
         CallContext {
             services,
             incident,
-            deadline,
+            time,
             mode,
             sent: AtomicBool::new(false),
+            unclear: OnceLock::new(),
             lines: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
             hides_exchanges: AtomicBool::new(false),
@@ -130,6 +175,11 @@ impl CallContext {
     /// Whether a request went out that can have created something, and may have reached the ticket system.
     pub(super) fn may_have_created(&self) -> bool {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// What came of a request that can create, if that leaves open whether it was carried out: "was answered 503".
+    pub(super) fn unclear(&self) -> Option<&str> {
+        self.unclear.get().map(String::as_str)
     }
 
     /// The requests of a dry run, as they would have gone out, without secrets.
@@ -151,6 +201,12 @@ impl CallContext {
         let answer = self.services.gateway.exchange(request, self.remaining()).await;
         if can_create && matches!(answer, HttpAnswer::NotSent(_) | HttpAnswer::Denied(_)) {
             self.sent.store(before, Ordering::Relaxed);
+        }
+        if matches!(answer, HttpAnswer::Answered { .. }) {
+            self.time.go_on();
+        }
+        if let (true, Some(came)) = (can_create, unclear(&answer, &self.services.not_done)) {
+            self.unclear.get_or_init(|| came);
         }
         if let Some(line) = line {
             self.tell(&line, sent, &answer, started.elapsed());
@@ -282,7 +338,21 @@ impl Peer for CallContext {
     }
 
     fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.time.over().saturating_duration_since(Instant::now())
+    }
+}
+
+/// What came of a request, if the server may have carried it out all the same, or may still do so. A refusal (another 4xx) and a rate
+/// limit (429) say that it hasn't, and so does a status of `not_done`.
+fn unclear(answer: &HttpAnswer, not_done: &[u16]) -> Option<String> {
+    match answer {
+        HttpAnswer::Answered { status: status @ (408 | 500..), .. }
+            if !not_done.contains(status) =>
+        {
+            Some(format!("was answered {status}"))
+        }
+        HttpAnswer::Unknown(_) => Some("got no whole answer".to_owned()),
+        _ => None,
     }
 }
 
@@ -314,6 +384,48 @@ mod tests {
         assert!((50 << 20..70 << 20).contains(&logged), "{logged}");
     }
 
+    #[test]
+    fn a_server_that_broke_off_may_have_done_what_it_was_asked_for_unless_it_promises_otherwise() {
+        let answered =
+            |status| HttpAnswer::Answered { status, headers: Vec::new(), body: Vec::new() };
+        for (answer, is_unclear) in [
+            (answered(408), true),
+            (answered(500), true),
+            (answered(503), true),
+            (answered(599), true),
+            (answered(502), false),
+            (answered(429), false),
+            (answered(425), false),
+            (answered(422), false),
+            (answered(201), false),
+            (HttpAnswer::Unknown(String::new()), true),
+            (HttpAnswer::NotSent(String::new()), false),
+            (HttpAnswer::Denied(String::new()), false),
+            (HttpAnswer::DryRun, false),
+        ] {
+            assert_eq!(unclear(&answer, &[502, 429]).is_some(), is_unclear, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_search_gets_more_time_with_each_answer_and_that_within_a_bound() {
+        let hour = Duration::from_secs(3600);
+        let search = Time::while_it_goes_on(hour, 2 * hour);
+        let first = search.over();
+        search.go_on();
+        assert!(search.over() > first);
+        assert!(search.over() < first + hour);
+        let bounded = Time::while_it_goes_on(hour, hour + Duration::from_nanos(1));
+        let first = bounded.over();
+        (0..3).for_each(|_| bounded.go_on());
+        assert_eq!(bounded.over(), first + Duration::from_nanos(1));
+        for whole in [Time::of(hour), search.of_part()] {
+            let over = whole.over();
+            whole.go_on();
+            assert_eq!(whole.over(), over);
+        }
+    }
+
     /// What is logged meanwhile, at any level.
     fn logged(doing: impl FnOnce()) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -329,7 +441,9 @@ mod tests {
     #[test]
     fn when_enough_of_exchanges_was_shown_each_call_says_once_that_the_rest_is_not() {
         let services = services();
-        let call = || CallContext::new(Arc::clone(&services), None, Instant::now(), Mode::Normal);
+        let call = || {
+            CallContext::new(Arc::clone(&services), None, Time::of(Duration::ZERO), Mode::Normal)
+        };
         let exchange = |call: &CallContext| {
             let sent = call.shows_exchanges().then(|| "\n> x".repeat(75_000));
             call.tell("GET https://x.org/", sent, &HttpAnswer::DryRun, Duration::ZERO);
@@ -350,7 +464,7 @@ mod tests {
 
     #[test]
     fn no_more_of_a_calls_lines_is_read_than_its_bound_also_if_nothing_is_left_of_them() {
-        let call = CallContext::new(services(), None, Instant::now(), Mode::Normal);
+        let call = CallContext::new(services(), None, Time::of(Duration::ZERO), Mode::Normal);
         let line = "hunter2-the-secret".repeat(900);
         let log = logged(|| (0..500).for_each(|_| call.log(log_level::INFO, &line)));
         assert_eq!(log.matches("***").count() / 900, MOST_LOGGED / line.len());
@@ -364,7 +478,7 @@ mod tests {
     #[test]
     fn of_a_long_url_the_beginning_is_logged_and_no_more_of_it_is_read() {
         let url = "token:\\\"".repeat(32 << 10);
-        let call = CallContext::new(services(), None, Instant::now(), Mode::Normal);
+        let call = CallContext::new(services(), None, Time::of(Duration::ZERO), Mode::Normal);
         let started = Instant::now();
         let log = logged(|| {
             for _ in 0..20 {

@@ -17,7 +17,7 @@ use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Retur
 use ticket_plugin_api::message::Checks;
 use url::Url;
 
-use super::call::{CallContext, LogAllowance, Mode, PANICKED, Services};
+use super::call::{CallContext, LogAllowance, Mode, PANICKED, Services, Time};
 use super::gateway::{Fence, Gateway, Route};
 use super::redact::Redactor;
 use super::reply;
@@ -44,6 +44,7 @@ pub(super) fn services() -> Arc<Services> {
         gateway,
         templates: Templates::new(None, None).unwrap(),
         redactor: Redactor::new(&secret, &json!({})),
+        not_done: Vec::new(),
         log_allowance: LogAllowance::default(),
     })
 }
@@ -247,9 +248,9 @@ async fn no_bytes_of_a_worker_make_the_host_panic() {
             1..15 => Mode::DryRun,
             _ => Mode::Offline,
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let time = Time::of(Duration::from_secs(60));
         let context =
-            CallContext::new(Arc::clone(&services), Some(Arc::clone(&incident)), deadline, mode);
+            CallContext::new(Arc::clone(&services), Some(Arc::clone(&incident)), time, mode);
         let count = random.usize(1..40);
         let mut bytes = Vec::new();
         for _ in 1..count {

@@ -18,6 +18,7 @@ mod reply;
 pub(crate) mod schema;
 mod template;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,12 +32,13 @@ use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use ticket_plugin_api::message::{Checks, Manifest};
 use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
 
-use crate::config::{BackendConfig, LookFirst, WorkerLimits};
+use crate::config::{BackendConfig, LookFirst, WhenUnknown, WorkerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
+use crate::store::Timestamp;
 use crate::worker::{self, Exceeded, WorkerError};
-use call::{CallContext, Mode, Services};
+use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
@@ -47,11 +49,17 @@ pub(crate) fn bound_workers(limits: &WorkerLimits) {
     worker::watch::bound_memory(limits.memory);
 }
 
+/// How many times as long as another call a search may take, as long as the ticket system goes on answering: a list of thousands of
+/// tickets has many pages.
+const SEARCH_TIMES: u32 = 10;
+
 /// An incident, and the key that its ticket has in a backend.
 #[derive(Debug, Clone)]
 pub struct KeyedIncident {
     pub incident: Arc<Incident>,
     pub key: String,
+    /// When the host was told of the incident. Its ticket isn't older than that, or else not older than the incident.
+    pub accepted_at: Timestamp,
 }
 
 /// What a plugin answered.
@@ -83,6 +91,7 @@ pub struct Backend {
     /// What the sandbox can't keep the plugin from doing on this machine, one sentence each.
     pub unconfined: Vec<String>,
     pub look_first: LookFirst,
+    pub unknown: WhenUnknown,
     pub call_timeout: Duration,
     /// How many calls may be under way at once.
     pub concurrency: usize,
@@ -114,6 +123,19 @@ impl Backend {
     /// Whether a pause that the ticket system asked for lasts now.
     pub fn paused(&self) -> bool {
         self.services.gateway.paused()
+    }
+
+    /// How long after a creation whose outcome is unknown "there is no ticket" is believed. What the operator says of this backend counts.
+    /// Otherwise it is `default`, which lets the ticket system end what it is at work on, or the time for which the plugin says that the
+    /// system's lists lag, if that is longer.
+    pub fn settle(&self, default: Duration) -> Duration {
+        let lag = Duration::from_secs(self.manifest.settle_seconds.unwrap_or(0).into());
+        self.made_of.config.settle.unwrap_or_else(|| default.max(lag))
+    }
+
+    /// How long a try to make a ticket may take: it looks for one, creates one, and looks again.
+    pub fn longest_try(&self) -> Duration {
+        self.call_timeout * (2 * SEARCH_TIMES + 1)
     }
 
     /// Whether `other` would do just the same. Then this backend can be kept with its open instances when the
@@ -166,8 +188,11 @@ impl Backend {
     /// # Errors
     /// The search failed, and so it is not known whether there is a ticket.
     pub async fn find(&self, wanted: &KeyedIncident) -> Result<Answer<Ticket>> {
-        let context = self.context(Some(&wanted.incident), Mode::Normal);
-        match self.call(Operation::Find, &json_of(wanted, false), &context).await? {
+        let most = self.call_timeout * SEARCH_TIMES;
+        let time = Time::while_it_goes_on(self.call_timeout, most);
+        let context = self.context_for(time, Some(&wanted.incident), Mode::Normal);
+        let request = request_for(Operation::Find, wanted, false);
+        match self.call(Operation::Find, &request, &context).await? {
             Answer::Given(ticket) => Ok(Answer::Given(self.checked(&ticket)?)),
             answer => Ok(answer),
         }
@@ -179,11 +204,13 @@ impl Backend {
     /// Those whose `retry` is [`Retry::Unknown`] leave open whether there is a ticket now.
     pub async fn create(&self, wanted: &KeyedIncident) -> Result<Ticket> {
         let context = self.context(Some(&wanted.incident), Mode::Normal);
-        match self.call(Operation::Create, &json_of(wanted, false), &context).await? {
-            Answer::Given(ticket) => {
+        let request = request_for(Operation::Create, wanted, false);
+        match self.call(Operation::Create, &request, &context).await {
+            Ok(Answer::Given(ticket)) => {
                 self.checked(&ticket).map_err(|error| error.retry(Retry::Unknown))
             }
-            answer => Err(self.unfit(Operation::Create, &answer).retry(Retry::Unknown)),
+            Ok(answer) => Err(self.unfit(Operation::Create, &answer).retry(Retry::Unknown)),
+            Err(error) => Err(doubted(error, context.unclear())),
         }
     }
 
@@ -195,7 +222,8 @@ impl Backend {
             return DryRun { answer: Err(self.error(refused)), requests: Vec::new() };
         }
         let context = self.context(Some(&wanted.incident), Mode::DryRun);
-        let answer = self.call::<Ticket>(operation, &json_of(wanted, true), &context).await;
+        let request = request_for(operation, wanted, true);
+        let answer = self.call::<Ticket>(operation, &request, &context).await;
         let redactor = &self.services.redactor;
         let shown = |ticket: Ticket| match &ticket.preview {
             Some(preview) => {
@@ -212,22 +240,22 @@ impl Backend {
     }
 
     fn context(&self, incident: Option<&Arc<Incident>>, mode: Mode) -> Arc<CallContext> {
-        self.context_until(Instant::now() + self.call_timeout, incident, mode)
+        self.context_for(Time::of(self.call_timeout), incident, mode)
     }
 
-    fn context_until(
+    fn context_for(
         &self,
-        deadline: Instant,
+        time: Time,
         incident: Option<&Arc<Incident>>,
         mode: Mode,
     ) -> Arc<CallContext> {
         let services = Arc::clone(&self.services);
-        Arc::new(CallContext::new(services, incident.cloned(), deadline, mode))
+        Arc::new(CallContext::new(services, incident.cloned(), time, mode))
     }
 
     /// An instance for one call: an idle one if there is one, otherwise a new one.
     async fn instance(&self, context: &Arc<CallContext>) -> Result<Taken<'_>> {
-        let opening = || self.context_until(context.deadline, None, Mode::Offline);
+        let opening = || self.context_for(context.time.of_part(), None, Mode::Offline);
         let taken = self.pool.take(context, opening).await;
         taken.map_err(|why| self.not_opened(why))
     }
@@ -378,13 +406,94 @@ impl Backend {
     }
 }
 
-fn json_of(wanted: &KeyedIncident, dry_run: bool) -> String {
+/// The error of a creation of which a request came to what is `unclear`: it may have been carried out. A plugin that says "nothing
+/// was created" can't know that.
+fn doubted(error: Error, unclear: Option<&str>) -> Error {
+    match unclear {
+        Some(came) if error.retry != Retry::Unknown => {
+            let message = format!(
+                "{} (there may be a ticket: a request that can create one {came})",
+                error.message
+            );
+            Error { message, retry: Retry::Unknown, ..error }
+        }
+        _ => error,
+    }
+}
+
+/// The request that the plugin's function is called with.
+fn request_for(operation: Operation, wanted: &KeyedIncident, dry_run: bool) -> String {
     #[derive(Serialize)]
     struct Asked<'a> {
         incident: &'a Map<String, Value>,
         key: &'a str,
         dry_run: bool,
     }
-    let asked = Asked { incident: &wanted.incident.attributes, key: &wanted.key, dry_run };
+    let incident = match operation {
+        Operation::Find => looked_for(wanted),
+        _ => Cow::Borrowed(&wanted.incident.attributes),
+    };
+    let asked = Asked { incident: &incident, key: &wanted.key, dry_run };
     serde_json::to_string(&asked).expect("JSON's own values become JSON")
+}
+
+/// The incident as a search is asked for it. Plugins read the tickets since its start_time, so that is never later than the host was
+/// told of the incident: a clock that is ahead, or maintenance that is planned, would hide the ticket.
+fn looked_for(wanted: &KeyedIncident) -> Cow<'_, Map<String, Value>> {
+    let attributes = &wanted.incident.attributes;
+    match Timestamp::from_rfc3339(&wanted.incident.start_time) {
+        Some(start) if start > wanted.accepted_at => {
+            let mut earlier = attributes.clone();
+            earlier.insert("start_time".to_owned(), wanted.accepted_at.rfc3339().into());
+            Cow::Owned(earlier)
+        }
+        _ => Cow::Borrowed(attributes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_search_never_begins_later_than_the_host_was_told_of_the_incident() {
+        let accepted_at = Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap();
+        for (start_time, looked_for) in [
+            ("2026-11-30T00:00:00+01:00", "2026-11-23T12:00:00Z"),
+            ("2026-11-23T13:00:01+01:00", "2026-11-23T12:00:00Z"),
+            ("2026-11-23T13:00:00+01:00", "2026-11-23T13:00:00+01:00"),
+            ("2026-11-20T00:00:00Z", "2026-11-20T00:00:00Z"),
+            ("in a week", "in a week"),
+            ("infinity", "infinity"),
+        ] {
+            let incident = json!({"description": "x", "start_time": start_time});
+            let incident = Arc::new(serde_json::from_value(incident).unwrap());
+            let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
+            let start_time_for = |operation| {
+                let request: Value =
+                    serde_json::from_str(&request_for(operation, &wanted, false)).unwrap();
+                request["incident"]["start_time"].clone()
+            };
+            assert_eq!(start_time_for(Operation::Find), looked_for);
+            assert_eq!(start_time_for(Operation::Create), start_time, "what the ticket says");
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_says_of_a_creation_is_doubted_after_an_unclear_answer() {
+        for (said, unclear, retry) in [
+            (Retry::Later, Some("was answered 503"), Retry::Unknown),
+            (Retry::Never, Some("was answered 500"), Retry::Unknown),
+            (Retry::Unknown, Some("was answered 500"), Retry::Unknown),
+            (Retry::Later, None, Retry::Later),
+            (Retry::Never, None, Retry::Never),
+        ] {
+            let error = doubted(Error::new(Kind::Client, "no").retry(said), unclear);
+            assert_eq!(error.retry, retry, "{said:?} {unclear:?}");
+            let tells = unclear.is_some() && said != Retry::Unknown;
+            assert_eq!(error.message.contains("there may be a ticket"), tells, "{error}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use super::in_process::{self, Blocking};
 use super::places::{PLACES, Place};
 use crate::config::Isolation;
 use crate::lock::lock;
-use crate::worker::{Confinement, GRACE, Peer, Worker, WorkerError};
+use crate::worker::{Confinement, Peer, Worker, WorkerError, in_time};
 
 /// What is needed to open an instance.
 #[derive(Debug)]
@@ -200,10 +200,10 @@ impl<'a> Taken<'a> {
                     let returned = plugin.call(operation, &request, &mut host);
                     (Instance::InProcess(plugin), returned)
                 });
-                match timeout(context.remaining() + GRACE, calling).await {
-                    Ok(Ok(done)) => done,
-                    Ok(Err(_)) => return Err(Broken::Lost),
-                    Err(_) => return Err(Broken::Stuck),
+                match in_time(&**context, calling).await {
+                    Some(Ok(done)) => done,
+                    Some(Err(_)) => return Err(Broken::Lost),
+                    None => return Err(Broken::Stuck),
                 }
             }
         };

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::incident;
 use crate::setup::Which;
+use crate::store::Timestamp;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 use crate::worker::Missing;
@@ -62,7 +63,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     };
     let (watched, given) = (config.argus.as_ref(), arguments.key.as_deref());
     let (_, key) = argus::identify(watched, &mut incident, given, false).await?;
-    let wanted = KeyedIncident { incident: Arc::new(incident), key };
+    let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
     let look = if arguments.force { Look::Never } else { Look::First };

@@ -218,6 +218,8 @@ fn compiled_against(plugin: &Plugin) -> String {
 fn show(plugin: &Plugin, behind: &[&Plugin], config: Option<&Config>) -> String {
     let m = &plugin.manifest;
     let mut out = format!("{} {}\n", m.name, m.version);
+    let not_done: Vec<String> = m.not_done.iter().map(u16::to_string).collect();
+    let settle = m.settle_seconds.map_or_else(String::new, |seconds| format!("{seconds} s"));
     let facts = [
         ("description", m.description.clone()),
         ("aliases", m.aliases.join(", ")),
@@ -227,6 +229,8 @@ fn show(plugin: &Plugin, behind: &[&Plugin], config: Option<&Config>) -> String 
         ("file", plugin.path.display().to_string()),
         ("sha256", plugin.image.sha256.to_string()),
         ("compiled against", compiled_against(plugin)),
+        ("lists lag by", settle),
+        ("not done after", not_done.join(", ")),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         out.push_str(&format!("  {name:17}{value}\n"));

@@ -10,7 +10,7 @@ use ticket_host_worker::Digest;
 use ticket_host_worker::permissions::Permissions;
 use url::Url;
 
-use super::bounds::{Bounded, Rate};
+use super::bounds::{Bounded, HttpStatus, Rate, Seconds};
 use super::json::json;
 use super::limits::{CallTimeout, Concurrency, Limits, ResponseBytes};
 use super::secret::SecretSource;
@@ -52,6 +52,13 @@ pub struct BackendConfig {
     /// HTTP requests that may leave in a second; without it they leave as fast as they come.
     pub requests_per_second: Option<f64>,
     pub look_first: LookFirst,
+    /// What becomes of a ticket that may be there, where the plugin can't look for it.
+    pub unknown: WhenUnknown,
+    /// The statuses of answers of which it is certain that the request was not carried out; without it they are the plugin's own.
+    pub not_done: Option<Vec<u16>>,
+    /// How long after a creation whose outcome is unknown "there is no ticket" is believed; without it that is the queue's setting,
+    /// or the plugin's if it says longer.
+    pub settle: Option<Duration>,
     /// Where the settings stand in the config file, or None if they came from the environment.
     pub(super) spans: Option<Spans>,
 }
@@ -77,6 +84,17 @@ pub enum LookFirst {
     /// Only if the ticket may have been made before. `serve` leaves the search out where nothing but
     /// itself could have made the ticket, and it knows that it did not.
     WhenInDoubt,
+}
+
+/// What becomes of a ticket that may be there, where the plugin can't look for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenUnknown {
+    /// It has failed, and a person looks in the ticket system: `queue retry` makes it, `queue cancel` doesn't.
+    #[default]
+    Ask,
+    /// It is made again: for who prefers two tickets to none.
+    Again,
 }
 
 /// A backend, `[backends.NAME]`: a ticket system, and the plugin that makes tickets there. NAME is yours to choose;
@@ -139,6 +157,17 @@ pub(super) struct RawBackend {
     /// When a ticket is looked for before it is made.
     #[serde(default)]
     look_first: LookFirst,
+    /// What becomes of a ticket of which nobody knows whether it was made (an answer was lost), where the plugin can't look for it.
+    #[serde(default)]
+    unknown: WhenUnknown,
+    /// Statuses of answers, such as 503, of which you know that the ticket system, and every proxy before it, has not carried out the
+    /// request. After any other 408 or 5xx there may be a ticket, which is looked for before it is made again. Without this setting
+    /// they are those that the plugin says of itself (`ticket-host plugins show PLUGIN`).
+    not_done: Option<Vec<Bounded<HttpStatus, 400, 599>>>,
+    /// Seconds after a lost answer until "there is no such ticket" is believed: as long as the ticket system may still be at work on
+    /// the request, and its lists may lag. Without this setting it is the longer one of `settle_seconds` in `[queue]` and of what the
+    /// plugin says of itself.
+    settle_seconds: Option<Bounded<Seconds, 0, 3600>>,
 }
 
 /// Templates of a ticket's title and body, in Jinja's syntax, in place of the host's own. They see `incident`, `source`,
@@ -185,6 +214,9 @@ impl BackendConfig {
             concurrency: limits.concurrency,
             requests_per_second: None,
             look_first: LookFirst::default(),
+            unknown: WhenUnknown::default(),
+            not_done: None,
+            settle: None,
             spans: None,
         }
     }
@@ -233,6 +265,11 @@ impl BackendConfig {
             concurrency: raw.concurrency.map_or(default.concurrency, Bounded::value),
             requests_per_second: raw.requests_per_second.map(Rate::per_second),
             look_first: raw.look_first,
+            unknown: raw.unknown,
+            not_done: raw
+                .not_done
+                .map(|statuses| statuses.into_iter().map(Bounded::value).collect()),
+            settle: raw.settle_seconds.map(Bounded::value),
             spans: Some(spans),
             ..default
         }

@@ -31,6 +31,9 @@ pub(super) enum Bytes {}
 pub(super) enum Megabytes {}
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {}
+/// The status of an HTTP answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum HttpStatus {}
 
 impl Unit for Seconds {
     type Value = Duration;
@@ -64,6 +67,13 @@ impl Unit for Count {
     type Value = usize;
     fn value(number: u64) -> usize {
         number as usize
+    }
+}
+
+impl Unit for HttpStatus {
+    type Value = u16;
+    fn value(number: u64) -> u16 {
+        number as u16
     }
 }
 
@@ -183,5 +193,6 @@ mod tests {
         assert_eq!(Bounded::<Bytes, 0, 9>::of::<9>().value(), 9);
         assert_eq!(Bounded::<Megabytes, 0, 9>::of::<9>().value(), 9 << 20);
         assert_eq!(Seats::of::<9>().value(), 9);
+        assert_eq!(Bounded::<HttpStatus, 400, 599>::of::<503>().value(), 503);
     }
 }

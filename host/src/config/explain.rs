@@ -475,6 +475,9 @@ mod tests {
             "must be \"worker\" or \"in-process\"; this is \"none\"",
         ),
         (BACKEND, "look_first = \"never\"", "\"never\"", "must be \"always\" or \"when-in-doubt\""),
+        (BACKEND, "unknown = \"retry\"", "\"retry\"", "must be \"ask\" or \"again\""),
+        (BACKEND, "not_done = 503", "503", "must be a list of whole numbers, 400 to 599"),
+        (BACKEND, "not_done = [200]", "200", "must be 400 to 599; this is 200"),
         (
             BACKEND,
             "permissions = { network = \"Direct\" }",

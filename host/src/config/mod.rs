@@ -33,7 +33,7 @@ use std::path::Path;
 
 use crate::error::Result;
 pub use argus::{ArgusConfig, Backlog, Ended};
-pub use backends::{BackendConfig, Isolation, LookFirst};
+pub use backends::{BackendConfig, Isolation, LookFirst, WhenUnknown};
 pub use limits::WorkerLimits;
 pub use locations::user_file;
 pub use queue::QueueConfig;

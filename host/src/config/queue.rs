@@ -51,7 +51,7 @@ pub(super) struct RawQueue {
     /// Days for which an incident is kept after its ticket was created or cancelled.
     keep_days: Bounded<Days, 1, 3650>,
     /// Seconds after a lost answer until "there is no such ticket" is believed. Until then the ticket system may still be
-    /// at work on the request.
+    /// at work on the request. A plugin can say that its system needs longer, and a backend can have a `settle_seconds` of its own.
     settle_seconds: Bounded<Seconds, 0, 3600>,
 }
 

@@ -210,7 +210,10 @@ impl Kind {
             Kind::List(each) if matches!(each.kind, Kind::Text) => {
                 "a list of texts in quotes".to_owned()
             }
-            Kind::List(each) => format!("a list of {}", each.kind.words()),
+            Kind::List(each) => match each.kind {
+                Kind::Whole { min, max } => format!("a list of whole numbers, {min} to {max}"),
+                _ => format!("a list of {}", each.kind.words()),
+            },
             Kind::Table(_) | Kind::Named(_) | Kind::Plugins => "a table".to_owned(),
             Kind::Other(words) => words.clone(),
         }

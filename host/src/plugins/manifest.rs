@@ -12,6 +12,10 @@ const LONGEST_NAME: usize = 200;
 const MOST_ALIASES: usize = 100;
 /// Permissions that a plugin may ask for.
 const MOST_PERMISSIONS: usize = 32;
+/// Statuses that a plugin may say stand for a request that was not carried out: of each there is one.
+const MOST_STATUSES: usize = 101;
+/// Seconds for which a ticket system's lists may lag.
+const LONGEST_SETTLE: u32 = 3600;
 /// Bytes that are kept of every other text of a manifest; the rest is cut off.
 const LONGEST_TEXT: usize = 1 << 10;
 
@@ -61,6 +65,12 @@ pub(crate) fn read(text: &str) -> Result<Manifest, String> {
             "its manifest has more than {MOST_ALIASES} aliases or {MOST_PERMISSIONS} permissions"
         ));
     }
+    if manifest.not_done.len() > MOST_STATUSES {
+        return Err(format!("its manifest's not_done has more than {MOST_STATUSES} statuses"));
+    }
+    if manifest.settle_seconds.is_some_and(|seconds| seconds > LONGEST_SETTLE) {
+        return Err(format!("its manifest's settle_seconds is over {LONGEST_SETTLE}"));
+    }
     for (name, schema) in
         [("secret", &manifest.secret_schema), ("information", &manifest.information_schema)]
     {
@@ -99,6 +109,8 @@ mod tests {
             (json!({"name": "x", "version": "1\n2"}), "control characters"),
             (json!({"name": "x", "aliases": ["a".repeat(201)]}), "over 200 bytes"),
             (json!({"name": "x", "aliases": aliases}), "more than 100 aliases"),
+            (json!({"name": "x", "not_done": vec![503; 102]}), "not_done has more than 101"),
+            (json!({"name": "x", "settle_seconds": 3601}), "settle_seconds is over 3600"),
             (
                 json!({"name": "x", "information_schema": {"$ref": "#"}}),
                 "its manifest's information_schema has the reference \"#\", which leads back",

@@ -11,6 +11,7 @@ use super::decide::{self, Health, Newness, Next, Trouble};
 use super::retry::{self, Breaker};
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend, KeyedIncident};
+use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Claim, Failure, Outcome, Timestamp};
 use crate::terminal::line;
@@ -44,8 +45,7 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
             if !held.is_zero() {
                 pause = held;
             } else if free > 0 {
-                // A claim makes up to three calls (find, create, and find again), each of which may take its time.
-                let lease = 3 * backend.call_timeout + MARGIN;
+                let lease = backend.longest_try() + MARGIN;
                 match queue.store.claim(&name, free, lease).await {
                     Ok(claims) => {
                         store_failed = false;
@@ -94,13 +94,13 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
             let failure = claim.job.failure.clone().unwrap_or_else(|| {
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
-            let settle = queue.policy().settle.max(STORE_PAUSE);
+            let settle = backend.settle(queue.policy().settle).max(STORE_PAUSE);
             (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
         }
         () = reached(&mut phase, Phase::Killed) => {
             let why = "the host was stopped during the call; there may be a ticket";
             let failure = Failure::new(Kind::Plugin, why, None);
-            let settle = queue.policy().settle;
+            let settle = backend.settle(queue.policy().settle);
             (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
         }
     };
@@ -196,12 +196,16 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
             return (Outcome::Failed(Failure::from(&error)), Health::Unsaid);
         }
     };
-    let wanted = KeyedIncident { incident: Arc::new(incident), key: claim.job.key.clone() };
+    let wanted = KeyedIncident {
+        incident: Arc::new(incident),
+        key: claim.job.key.clone(),
+        accepted_at: claim.job.accepted_at,
+    };
     let made = if claim.unknown {
         match backend.find(&wanted).await {
             Ok(Answer::Given(ticket)) => Ok((ticket, true)),
             Ok(Answer::NotFound) => return (Outcome::NoTicket, Health::Up),
-            Ok(Answer::Unsupported) => return (lost(claim), Health::Unsaid),
+            Ok(Answer::Unsupported) => return (unfindable(backend, claim), Health::Unsaid),
             // A search that failed tells nothing: it is as unknown as before whether there is a ticket.
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
@@ -219,7 +223,7 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
         Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
         Err(error) => {
             let (next, health) = decide::decide(&trouble(queue, backend, &error, claim).await);
-            (outcome(next, queue.policy().settle, Failure::from(&error)), health)
+            (outcome(next, backend.settle(queue.policy().settle), Failure::from(&error)), health)
         }
     }
 }
@@ -237,7 +241,7 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         is_replaced: queue.is_replaced(backend),
         broke_before: if is_break(error.kind) { breaks_before(queue, claim).await } else { 0 },
         wait: retry::wait(claim.job.attempts, policy.longest_wait),
-        settle: policy.settle,
+        settle: backend.settle(policy.settle),
     }
 }
 
@@ -249,7 +253,21 @@ fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {
     }
 }
 
-/// A ticket that may be there, of a plugin that can't look for it.
+/// What becomes of a ticket that may be there, of a plugin that can't look for it: the operator's setting says so.
+fn unfindable(backend: &Backend, claim: &Claim) -> Outcome {
+    match backend.unknown {
+        WhenUnknown::Ask => lost(claim),
+        WhenUnknown::Again => {
+            let (id, key) = (claim.job.id, line(&claim.job.key));
+            tracing::warn!(
+                "ticket {id} ({key}): there may be a ticket; it is made again, as unknown = \"again\" says"
+            );
+            Outcome::NoTicket
+        }
+    }
+}
+
+/// A ticket that may be there, of which a person must say what becomes of it.
 fn lost(claim: &Claim) -> Outcome {
     let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
     Outcome::Lost(Failure::new(
@@ -257,7 +275,7 @@ fn lost(claim: &Claim) -> Outcome {
         &format!("there may be a ticket, and the plugin can't look for it: {last}"),
         Some(
             "look for it in the ticket system: if there is none, `queue retry` makes one; else \
-             `queue cancel`",
+             `queue cancel`. `unknown = \"again\"` in the backend makes such tickets again by itself",
         ),
     ))
 }

@@ -41,6 +41,17 @@ use stderr::LastWords;
 
 /// How long after the end of a call's time a plugin may still return, before it is given up.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// What `doing` comes to, or None if the time of the peer's call, which an answer can lengthen, was over before.
+pub(crate) async fn in_time<T>(peer: &impl Peer, doing: impl Future<Output = T>) -> Option<T> {
+    let mut doing = std::pin::pin!(doing);
+    while !peer.remaining().is_zero() {
+        if let Ok(done) = timeout(peer.remaining(), &mut doing).await {
+            return Some(done);
+        }
+    }
+    timeout(GRACE, doing).await.ok()
+}
+
 /// How long the rest of what a dead worker wrote may take: a full pipe is read slowly if it was a lot.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// What an operator can do where a plugin can't be confined.
@@ -315,14 +326,14 @@ impl Worker {
         let started = Instant::now();
         self.group.resume();
         let conversation = self.group.attended(self.pipe.converse(message, body, peer));
-        match timeout(peer.remaining() + GRACE, conversation).await {
-            Ok(Ok(returned)) => {
+        match in_time(peer, conversation).await {
+            Some(Ok(returned)) => {
                 self.group.pause();
                 self.last_words.take().lines().for_each(|line| peer.printed(line));
                 Ok(returned)
             }
-            Ok(Err(cause)) => Err(self.post_mortem(cause).await),
-            Err(_) => Err(self.kill(started).await),
+            Some(Err(cause)) => Err(self.post_mortem(cause).await),
+            None => Err(self.kill(started).await),
         }
     }
 

@@ -64,8 +64,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
                 }
                 FromWorker::Http { method, url, headers } => {
                     let request = HttpRequest { method, url, headers, body };
-                    let (head, body) = frame::http_frame(peer.http(request).await);
-                    self.send(&ToWorker::Http(head), &body).await?;
+                    let (answer, body) = frame::http_frame(peer.http(request).await);
+                    let remaining_ms = peer.remaining().as_millis() as u64;
+                    self.send(&ToWorker::Http { answer, remaining_ms }, &body).await?;
                 }
                 FromWorker::Render { part, format } => {
                     let rendered = peer.render(part, format, lossy(body)).await;

@@ -57,8 +57,9 @@ pub enum ToWorker {
     Open { remaining_ms: u64 },
     /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
     Call { operation: Operation, remaining_ms: u64 },
-    /// The answer to `Http`. The body is the HTTP answer's, or says why no answer came.
-    Http(HttpHead),
+    /// The answer to `Http`. The body is the HTTP answer's, or says why no answer came. The call may now take so many milliseconds
+    /// more: an answer can lengthen its time.
+    Http { answer: HttpHead, remaining_ms: u64 },
     /// The answer to `Render`. The body is the text, or says why it can't be rendered.
     Rendered { ok: bool },
 }

@@ -83,8 +83,12 @@ impl<R: Read, W: Write> Pipe<R, W> {
 
     /// Notes that a call begins, which may take so many milliseconds.
     fn begin(&mut self, remaining_ms: u64) {
-        self.deadline = Instant::now() + Duration::from_millis(remaining_ms);
+        self.has_left(remaining_ms);
         self.lines = 0;
+    }
+
+    fn has_left(&mut self, remaining_ms: u64) {
+        self.deadline = Instant::now() + Duration::from_millis(remaining_ms);
     }
 
     pub(crate) fn receive(&mut self) -> Result<(ToWorker, Vec<u8>), FrameError> {
@@ -119,7 +123,10 @@ impl<R: Read, W: Write> Host for Pipe<R, W> {
     fn http(&mut self, request: HttpRequest) -> HttpAnswer {
         let (head, body) = frame::request_frame(request);
         match self.ask(&head, &body) {
-            Ok((ToWorker::Http(head), body)) => frame::http_answer(head, body),
+            Ok((ToWorker::Http { answer, remaining_ms }, body)) => {
+                self.has_left(remaining_ms);
+                frame::http_answer(answer, body)
+            }
             Ok(_) => HttpAnswer::Unknown("the host answered something else".to_owned()),
             // The request is over a bound, so that nothing of it was written to the pipe.
             Err(cause @ FrameError::Bound(_)) => {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::ErrorKind::UnexpectedEof;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,7 +42,10 @@ impl TicketPlugin for Curious {
         let body = call.body(Format::Text, &Extra::default())?;
         let request = Request::post(Endpoint::new(&self.0.endpoint).join("tickets")).json(&body);
         let answer = call.http(request)?;
-        Ok(Ticket { url: String::from_utf8_lossy(&answer.body).into_owned(), ..Ticket::default() })
+        let url = String::from_utf8_lossy(&answer.body).into_owned();
+        let has_long = call.remaining() > Duration::from_secs(10);
+        let id = if has_long { "has long" } else { "has little time" }.to_owned();
+        Ok(Ticket { url, id, ..Ticket::default() })
     }
 }
 
@@ -87,12 +91,13 @@ fn closed(ended: &FrameError) -> bool {
 
 #[test]
 fn a_call_asks_the_host_for_texts_and_requests_and_replies() {
-    let answered = HttpHead::Answered { status: 201, headers: Vec::new() };
+    let answer = HttpHead::Answered { status: 201, headers: Vec::new() };
+    let remaining_ms = 60_000;
     let (ended, said) = run(&said(&[
         open(),
         create(),
         (ToWorker::Rendered { ok: true }, "gw1 is down, says nav"),
-        (ToWorker::Http(answered), "https://x.org/1"),
+        (ToWorker::Http { answer, remaining_ms }, "https://x.org/1"),
     ]));
     assert!(closed(&ended), "{ended}");
     assert_eq!(said.len(), 4);
@@ -103,6 +108,7 @@ fn a_call_asks_the_host_for_texts_and_requests_and_replies() {
     let (status, reply) = returned(&said[3]);
     assert_eq!(status, status::OK);
     assert!(reply.contains(r#""url":"https://x.org/1""#), "{reply}");
+    assert!(reply.contains("has long"), "an answer can lengthen the call's time: {reply}");
 }
 
 #[test]

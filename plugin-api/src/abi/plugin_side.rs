@@ -192,8 +192,24 @@ impl Call<'_> {
         }
     }
 
+    /// The error for a page of a list that did not come, after `so_far` of the list's items. Where the call's time was over before
+    /// the last page it says that, and what the operator can do. `what` is what was read: `the issues`.
+    pub fn unfinished(&self, what: &str, so_far: usize, cause: HttpError) -> Error {
+        let error = Error::from(cause);
+        if so_far == 0 || !self.remaining().is_zero() {
+            return error;
+        }
+        let message = format!(
+            "{what}: there are too many to be read in the time that the call has: {so_far} were read, and there are more ({}); \
+             raise call_timeout_seconds of this backend",
+            error.message
+        );
+        Error { message, ..error }
+    }
+
     /// How long this call may still take. A plugin returns before that is zero: a second later its process is ended, and what
-    /// became of the ticket is unknown. It is [`Duration::MAX`] under a host that tells no time.
+    /// became of the ticket is unknown. In `find` it can be longer after an answer than before it, since a search that reads page
+    /// after page gets more time. It is [`Duration::MAX`] under a host that tells no time.
     pub fn remaining(&self) -> Duration {
         match self.table().remaining_ms {
             // SAFETY: the pointer is the one that the host gave.

@@ -7,8 +7,9 @@ use ticket_plugin_api::{Call, Error, ErrorKind, Request, Response, Result, Retry
 
 use crate::Forge;
 
-/// How many items are asked for at a time: neither forge gives more.
-pub const PAGE: usize = 100;
+/// How many items are asked for at a time. Neither forge gives more than the first. The others are for pages that are longer than the
+/// host takes; each divides the one before it, so that a smaller page can begin where a larger one would have.
+const PAGES: [usize; 5] = [100, 50, 25, 5, 1];
 
 #[derive(Deserialize)]
 struct Label {
@@ -52,7 +53,7 @@ pub(crate) fn create<F: Forge>(forge: &F, call: &Call, issue: &Value) -> Result<
 
 /// The names of all labels that the project's issues can have.
 pub(crate) fn labels(forge: &impl Forge, call: &Call) -> Result<Vec<String>> {
-    let url = forge.project_url().segment("labels").query("per_page", &PAGE.to_string());
+    let url = forge.project_url().segment("labels");
     let mut names = Vec::new();
     look_through(forge, call, &url, "the labels", |labels: Vec<Label>| {
         names.extend(labels.into_iter().map(|label| label.name));
@@ -75,7 +76,6 @@ pub(crate) fn with_marker<F: Forge>(
     for (name, value) in F::DIALECT.all_issues {
         url = url.query(name, value);
     }
-    url = url.query("per_page", &PAGE.to_string());
     if let Some(since) = since {
         url = url.query(F::DIALECT.since, since);
     }
@@ -91,17 +91,28 @@ fn look_through<F: Forge, T: DeserializeOwned, R>(
     what: &str,
     mut look: impl FnMut(Vec<T>) -> Option<R>,
 ) -> Result<Option<R>> {
-    let mut page = 1;
+    let [mut size, smaller @ ..] = PAGES;
+    let mut smaller = smaller.into_iter();
+    let mut so_far = 0;
     loop {
-        let request = Request::get(list.clone().query("page", &page.to_string()));
-        let answer = send(forge, call, request)?;
+        let page = so_far / size + 1;
+        let url = list.clone().query("per_page", &size.to_string());
+        let request = Request::get(url.query("page", &page.to_string()));
+        let answer = match call.http(forge.with_headers(request)) {
+            Err(cause) if cause.is_too_large() && size > 1 => {
+                size = smaller.next().unwrap_or(1);
+                continue;
+            }
+            Err(cause) => return Err(call.unfinished(what, so_far, cause)),
+            Ok(answer) => answer,
+        };
         let items: Vec<T> = read(forge, &answer, 200, what)?;
-        let count = items.len();
+        let is_full = items.len() >= size;
         if let Some(found) = look(items) {
             return Ok(Some(found));
         }
-        match F::next_page(&answer, page, count)? {
-            Some(next) => page = next,
+        match F::next_page(&answer, page, is_full)? {
+            Some(next) => so_far = (next - 1) * size,
             None => return Ok(None),
         }
     }

@@ -88,12 +88,12 @@ pub trait Forge: Sized + Send + 'static {
     /// The request with the headers that every request needs: the token is in one of them.
     fn with_headers(&self, request: Request) -> Request;
 
-    /// The number of the page after `page`, which was answered with `count` items; None if it was
-    /// the last one.
+    /// The number of the page after `page`, which had as many items as were asked for if it
+    /// `is_full`; None if it was the last one.
     ///
     /// # Errors
     /// Where the answer names a next page that can't be one: then the list isn't known as a whole.
-    fn next_page(answer: &Response, page: u32, count: usize) -> Result<Option<u32>>;
+    fn next_page(answer: &Response, page: usize, is_full: bool) -> Result<Option<usize>>;
 
     /// Why the forge refused, in its own words; None if the answer isn't the forge's.
     fn reason(answer: &Response) -> Option<String>;

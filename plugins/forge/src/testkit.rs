@@ -4,6 +4,8 @@
 //! for its own tests.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::Fixture;
@@ -69,6 +71,9 @@ macro_rules! shared_tests {
             find_reads_every_page_since_the_incident_and_compares_the_whole_key
             find_without_a_start_time_reads_all_issues
             find_that_could_not_find_out_is_an_error
+            a_page_that_is_too_long_is_asked_for_in_smaller_ones
+            an_issue_that_is_too_long_by_itself_is_an_error
+            a_list_that_does_not_end_in_time_is_told
             an_answer_without_a_reason_has_its_kind_and_says_what_may_have_been_created
             a_2xx_that_is_not_the_created_issue_may_have_created
             a_creation_without_an_answer_may_have_created
@@ -122,7 +127,12 @@ impl World {
     }
 
     pub fn issues_url(&self, page: u32) -> String {
-        format!("{}?{}&{}&page={page}", self.issues(), self.all_issues, self.since)
+        self.issues_in_pages_of(100, page)
+    }
+
+    fn issues_in_pages_of(&self, size: u32, page: u32) -> String {
+        let (all, since) = (self.all_issues, self.since);
+        format!("{}?{all}&{since}&per_page={size}&page={page}", self.issues())
     }
 
     /// The issue that the forge made, with these labels.
@@ -267,7 +277,7 @@ pub fn find_reads_every_page_since_the_incident_and_compares_the_whole_key(world
 
 pub fn find_without_a_start_time_reads_all_issues(world: &World) {
     let mut forge = (world.open)(json!({}));
-    let url = format!("{}?{}&page=1", world.issues(), world.all_issues);
+    let url = format!("{}?{}&per_page=100&page=1", world.issues(), world.all_issues);
     forge.host.answer("GET", &url, 200, json!([]));
     assert_eq!(forge.find(json!({"description": "x"}), KEY).unwrap(), None);
 }
@@ -291,6 +301,49 @@ pub fn find_that_could_not_find_out_is_an_error(world: &World) {
     world.page(&mut forge, &world.issues_url(1), world.first, &json!([]));
     forge.host.answer("GET", &world.issues_url(2), 502, json!(""));
     forge.find(incident(), KEY).unwrap_err();
+}
+
+fn too_large() -> HttpAnswer {
+    HttpAnswer::Unknown(
+        "answered 200 with more than the 9 bytes that max_response_bytes allows".into(),
+    )
+}
+
+pub fn a_page_that_is_too_long_is_asked_for_in_smaller_ones(world: &World) {
+    let mut forge = (world.open)(json!({}));
+    let page = |number| json!([(world.issue)(number, "theirs", &[])]);
+    forge.host.outcome("GET", &world.issues_url(1), too_large());
+    forge.host.outcome("GET", &world.issues_in_pages_of(50, 1), too_large());
+    world.page(&mut forge, &world.issues_in_pages_of(25, 1), world.first, &page(1));
+    forge.host.outcome("GET", &world.issues_in_pages_of(25, 2), too_large());
+    forge.host.outcome("GET", &world.issues_in_pages_of(5, 6), too_large());
+    let ours = json!([(world.issue)(7, &marker(KEY), &[])]);
+    world.page(&mut forge, &world.issues_in_pages_of(1, 26), world.last, &ours);
+    let ticket = forge.find(incident(), KEY).unwrap().unwrap();
+    assert_eq!(ticket.url, format!("{}7", world.page));
+}
+
+pub fn an_issue_that_is_too_long_by_itself_is_an_error(world: &World) {
+    let mut forge = (world.open)(json!({}));
+    for size in [100, 50, 25, 5, 1] {
+        forge.host.outcome("GET", &world.issues_in_pages_of(size, 1), too_large());
+    }
+    let error = forge.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("max_response_bytes"), "{error}");
+}
+
+pub fn a_list_that_does_not_end_in_time_is_told(world: &World) {
+    let mut forge = (world.open)(json!({}));
+    forge.host.remaining = Duration::ZERO;
+    world.page(&mut forge, &world.issues_url(1), world.first, &json!([]));
+    forge.host.outcome("GET", &world.issues_url(2), HttpAnswer::NotSent("no time".into()));
+    let error = forge.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("the issues: there are too many"), "{error}");
+    assert!(
+        error.message.contains("100 were read, and there are more (no time); raise"),
+        "{error}"
+    );
+    assert_eq!((error.kind, error.retry), LATER);
 }
 
 pub fn an_answer_without_a_reason_has_its_kind_and_says_what_may_have_been_created(world: &World) {

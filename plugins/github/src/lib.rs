@@ -34,6 +34,8 @@ impl Forge for GitHub {
         license: "MIT OR Apache-2.0",
         description: "GitHub issues: github.com, ghe.com, GitHub Enterprise Server",
         aliases: &["argus_ticket_github.GithubPlugin"],
+        // GitHub promises nothing about when an issue is in its list, which replicas may answer.
+        settle_seconds: Some(30),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -94,7 +96,7 @@ impl Forge for GitHub {
             .header("Authorization", &self.authorization)
     }
 
-    fn next_page(answer: &Response, page: u32, _: usize) -> Result<Option<u32>> {
+    fn next_page(answer: &Response, page: usize, _: bool) -> Result<Option<usize>> {
         Ok(answer.has_next_page().then(|| page + 1))
     }
 

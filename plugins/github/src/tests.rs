@@ -21,7 +21,7 @@ const WORLD: World = World {
     login: LIMIT,
     project: REPO,
     project_line: "repository",
-    all_issues: "state=all&sort=created&direction=asc&per_page=100",
+    all_issues: "state=all&sort=created&direction=asc",
     since: "since=2026-11-22T06%3A00%3A00Z",
     page: "https://github.com/noc/tickets/issues/",
     first: ("link", "<https://api.github.com/x?page=2>; rel=\"next\""),

@@ -37,6 +37,8 @@ impl Forge for GitLab {
         license: "MIT OR Apache-2.0",
         description: "GitLab issues: gitlab.com and self-managed",
         aliases: &["argus_ticket_gitlab.GitlabPlugin"],
+        // GitLab promises nothing about when an issue is in its list, which replicas may answer.
+        settle_seconds: Some(30),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -96,7 +98,7 @@ impl Forge for GitLab {
         request.header("Accept", "application/json").header("PRIVATE-TOKEN", &self.token)
     }
 
-    fn next_page(answer: &Response, page: u32, count: usize) -> Result<Option<u32>> {
+    fn next_page(answer: &Response, page: usize, is_full: bool) -> Result<Option<usize>> {
         // The URLs in Link are no help where GitLab doesn't know by which name it is reached.
         match answer.header("x-next-page").map(str::trim) {
             Some("") => Ok(None),
@@ -107,7 +109,7 @@ impl Forge for GitLab {
                 ))),
             },
             // A full page may have another one behind it.
-            None => Ok((count >= api::PAGE).then(|| page + 1)),
+            None => Ok(is_full.then(|| page + 1)),
         }
     }
 

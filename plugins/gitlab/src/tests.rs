@@ -21,7 +21,7 @@ const WORLD: World = World {
     login: USER,
     project: PROJECT,
     project_line: "project",
-    all_issues: "scope=all&state=all&order_by=created_at&sort=asc&per_page=100",
+    all_issues: "scope=all&state=all&order_by=created_at&sort=asc",
     since: "created_after=2026-11-22T06%3A00%3A00Z",
     page: "https://gitlab.com/noc/net/tickets/-/issues/",
     first: ("x-next-page", "2"),

@@ -15,7 +15,7 @@ use crate::settings::Secret;
 
 /// The property of an issue that holds its key.
 pub(crate) const PROPERTY: &str = "ticket-host";
-/// The most that Jira gives on one page.
+/// The most that Jira gives on one page. Where that is longer than the host takes, fewer are asked for.
 const PAGE: usize = 100;
 
 pub(crate) struct Client {
@@ -214,11 +214,11 @@ impl Client {
     ) -> Result<Vec<Issue>> {
         let mut issues = Vec::new();
         let mut next: Option<String> = None;
-        let size = limit.unwrap_or(PAGE).to_string();
+        let mut size = limit.unwrap_or(PAGE);
         loop {
             let resource = if self.cloud { "search/jql" } else { "search" };
             let url = self.rest(resource).query("jql", jql).query("fields", "description");
-            let mut url = url.query("maxResults", &size);
+            let mut url = url.query("maxResults", &size.to_string());
             if self.cloud {
                 url = url.query("properties", PROPERTY);
                 if let Some(token) = &next {
@@ -227,7 +227,14 @@ impl Client {
             } else {
                 url = url.query("startAt", &issues.len().to_string());
             }
-            let answer = self.send(call, Request::get(url))?;
+            let answer = match self.send(call, Request::get(url)) {
+                Err(cause) if cause.is_too_large() && size > 1 => {
+                    size /= 2;
+                    continue;
+                }
+                Err(cause) => return Err(call.unfinished("the issues", issues.len(), cause)),
+                Ok(answer) => answer,
+            };
             let page: Page = self.read(&answer, "the search for the issue").map_err(|error| {
                 // Only the project in the query comes from the settings, so it is what is wrong.
                 if answer.status == 400 { Error::settings(error.message) } else { error }

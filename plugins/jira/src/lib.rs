@@ -33,6 +33,11 @@ const DESCRIPTION: usize = 32_767;
 const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// After so many numbers in a row without an issue, no later issue is expected.
 const GAP: u32 = 2;
+/// How many issues are asked for by their numbers in one search. There can be more that Jira's index doesn't know: in a storm, or
+/// while it stands still.
+const PROBES: u32 = 20;
+/// How long Jira's index is given to learn of them.
+const INDEX_LAG: Duration = Duration::from_secs(10);
 
 struct Jira {
     client: Client,
@@ -118,7 +123,7 @@ impl TicketPlugin for Jira {
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let fingerprint = fingerprint(&request.key);
         let since = utc_before(&request.incident.start_time, CLOCKS);
-        let recent = self.client.search(call, &self.jql(since.as_deref(), "ASC"), None)?;
+        let recent = self.since(call, since.as_deref())?;
         if let Some(found) = recent.iter().find(|issue| issue.carries(&fingerprint)) {
             return Ok(Some(self.ticket(&found.key)));
         }
@@ -221,12 +226,24 @@ impl Jira {
         Ok(custom)
     }
 
-    /// The query for the project's issues since a time (in UTC), ordered by their creation.
-    fn jql(&self, since: Option<&str>, direction: &str) -> String {
+    /// The query for the project's issues.
+    fn jql(&self) -> String {
         let project = self.information.project_key_or_id.text().replace(['"', '\\'], "");
+        format!("project = \"{project}\"")
+    }
+
+    /// The issues since a time (in UTC), in the order of their creation.
+    fn since(&self, call: &Call, since: Option<&str>) -> Result<Vec<Issue>> {
         let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
         let since = since.map(|time| format!(" AND created >= \"{time}\"")).unwrap_or_default();
-        format!("project = \"{project}\"{since} ORDER BY created {direction}")
+        self.client.search(call, &format!("{}{since} ORDER BY created ASC", self.jql()), None)
+    }
+
+    /// The issue with the highest number, as far as Jira's index knows it. It needn't be the newest one: issues that are imported, or
+    /// moved from another project, get new numbers and keep their time.
+    fn highest(&self, call: &Call) -> Result<Option<Issue>> {
+        let query = format!("{} ORDER BY key DESC", self.jql());
+        Ok(self.client.search(call, &query, Some(1))?.pop())
     }
 
     /// The issue, if it is among those that Jira's index doesn't know yet, since it lags behind what
@@ -238,23 +255,38 @@ impl Jira {
         fingerprint: &str,
     ) -> Result<Option<Issue>> {
         if known.is_empty() {
-            known = self.client.search(call, &self.jql(None, "DESC"), Some(1))?;
+            known.extend(self.highest(call)?);
         }
         let project = match known.last().and_then(|issue| issue.key.rsplit_once('-')) {
             Some((project, _)) => project.to_owned(),
             None => self.client.project(call, &self.information.project_key_or_id.text())?.key,
         };
         let mut number = known.iter().filter_map(|issue| issue.number(&project)).max().unwrap_or(0);
-        let mut missing = 0;
-        while missing < GAP {
+        let (mut missing, mut has_asked_for_highest) = (0, false);
+        for _ in 0..PROBES {
             number += 1;
             match self.client.issue(call, &format!("{project}-{number}"))? {
                 Some(issue) if issue.carries(fingerprint) => return Ok(Some(issue)),
                 Some(_) => missing = 0,
                 None => missing += 1,
             }
+            if missing == GAP {
+                return Ok(None);
+            }
+            // The index may know this one, as an older issue.
+            if missing == 0 && !has_asked_for_highest {
+                has_asked_for_highest = true;
+                let highest = self.highest(call)?.and_then(|issue| issue.number(&project));
+                number = number.max(highest.unwrap_or(0));
+            }
         }
-        Ok(None)
+        let message = format!(
+            "could not find out whether there is a ticket: Jira's search doesn't know yet the issues \
+             up to {project}-{number}, and there are more; wait until its index has caught up, or \
+             have it rebuilt"
+        );
+        // Jira isn't down: it is asked again for this ticket, and for others meanwhile.
+        Err(Error { retry_after: Some(INDEX_LAG), ..Error::client(message) })
     }
 
     fn check_project(&self, call: &Call) -> Vec<Check> {

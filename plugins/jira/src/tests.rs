@@ -223,7 +223,7 @@ fn a_summary_over_255_and_a_description_over_the_limit_are_cut() {
 }
 
 const JQL: &str = "project%20%3D%20%22NOC%22%20AND%20created%20%3E%3D%20%222026-11-21%2006%3A00%22%20ORDER%20BY%20created%20ASC";
-const NEWEST: &str = "project%20%3D%20%22NOC%22%20ORDER%20BY%20created%20DESC";
+const HIGHEST: &str = "project%20%3D%20%22NOC%22%20ORDER%20BY%20key%20DESC";
 
 fn search(jql: &str, size: u32, start: u32) -> String {
     format!(
@@ -310,6 +310,7 @@ fn find_sees_what_the_index_does_not_know_yet() {
         json!({"total": 1, "issues": [issue(5, "")]}),
     );
     jira.host.answer("GET", &probe(6), 200, issue(6, ""));
+    highest(&mut jira, 5);
     // One was deleted.
     jira.host.answer("GET", &probe(7), 404, none());
     jira.host.answer("GET", &probe(8), 200, ours(8, KEY));
@@ -317,12 +318,12 @@ fn find_sees_what_the_index_does_not_know_yet() {
 }
 
 #[test]
-fn find_begins_at_the_newest_issue_where_the_incident_is_newer() {
+fn find_begins_at_the_highest_number_where_the_incident_is_newer_than_all() {
     let mut jira = server(json!({}));
     jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
     jira.host.answer(
         "GET",
-        &search(NEWEST, 1, 0),
+        &search(HIGHEST, 1, 0),
         200,
         json!({"total": 40, "issues": [issue(41, "")]}),
     );
@@ -330,7 +331,7 @@ fn find_begins_at_the_newest_issue_where_the_incident_is_newer() {
     assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-42");
     // A project without any issue.
     jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
-    jira.host.answer("GET", &search(NEWEST, 1, 0), 200, json!({"total": 0, "issues": []}));
+    jira.host.answer("GET", &search(HIGHEST, 1, 0), 200, json!({"total": 0, "issues": []}));
     jira.host.answer(
         "GET",
         "https://jira.example.org/rest/api/2/project/NOC",
@@ -669,9 +670,81 @@ fn deleted_issues_one_at_a_time_do_not_end_the_search() {
     jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
     jira.host.answer("GET", &probe(6), 404, none());
     jira.host.answer("GET", &probe(7), 200, issue(7, ""));
+    highest(&mut jira, 5);
     jira.host.answer("GET", &probe(8), 404, none());
     jira.host.answer("GET", &probe(9), 200, ours(9, KEY));
     assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-9");
+}
+
+/// Scripts that the highest number that Jira's index knows is this one.
+fn highest(jira: &mut Fixture, number: u32) {
+    let page = json!({"total": 9, "issues": [issue(number, "")]});
+    jira.host.answer("GET", &search(HIGHEST, 1, 0), 200, page);
+}
+
+#[test]
+fn imported_issues_with_higher_numbers_are_not_asked_for_one_by_one() {
+    let mut jira = server(json!({}));
+    let page = json!({"total": 1, "issues": [issue(5, "")]});
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
+    jira.host.answer("GET", &probe(6), 200, issue(6, "imported"));
+    highest(&mut jira, 298);
+    jira.host.answer("GET", &probe(299), 404, none());
+    jira.host.answer("GET", &probe(300), 404, none());
+    assert_eq!(jira.find(incident(), KEY).unwrap(), None);
+}
+
+#[test]
+fn after_twenty_issues_that_the_index_does_not_know_the_search_says_that_it_could_not_find_out() {
+    let mut jira = server(json!({}));
+    let page = json!({"total": 1, "issues": [issue(5, "")]});
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
+    jira.host.answer("GET", &probe(6), 200, issue(6, ""));
+    highest(&mut jira, 5);
+    for number in 7..=25 {
+        jira.host.answer("GET", &probe(number), 200, issue(number, ""));
+    }
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Client, Retry::Later));
+    let says = "could not find out whether there is a ticket: Jira's search doesn't know yet the issues up to NOC-25";
+    assert!(error.message.contains(says), "{error}");
+    assert!(error.message.contains("wait until its index"), "{error}");
+    assert_eq!(error.retry_after.unwrap().as_secs(), 10);
+}
+
+#[test]
+fn a_page_that_is_too_long_is_asked_for_in_smaller_ones() {
+    let too_large = || HttpAnswer::Unknown("over what max_response_bytes allows".into());
+    let mut jira = server(json!({}));
+    jira.host.outcome("GET", &search(JQL, 100, 0), too_large());
+    jira.host.outcome("GET", &search(JQL, 50, 0), too_large());
+    let page = json!({"total": 26, "issues": (1..=25).map(|n| issue(n, "")).collect::<Vec<_>>()});
+    jira.host.answer("GET", &search(JQL, 25, 0), 200, page);
+    jira.host.outcome("GET", &search(JQL, 25, 25), too_large());
+    let page = json!({"total": 26, "issues": [ours(26, KEY)]});
+    jira.host.answer("GET", &search(JQL, 12, 25), 200, page);
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-26");
+    for size in [100, 50, 25, 12, 6, 3, 1] {
+        jira.host.outcome("GET", &search(JQL, size, 0), too_large());
+    }
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("max_response_bytes"), "{error}");
+}
+
+#[test]
+fn a_search_that_does_not_end_in_time_is_told() {
+    let mut jira = server(json!({}));
+    jira.host.remaining = std::time::Duration::ZERO;
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 0),
+        200,
+        json!({"total": 2, "issues": [issue(5, "")]}),
+    );
+    jira.host.outcome("GET", &search(JQL, 100, 1), HttpAnswer::NotSent("no time".into()));
+    let error = jira.find(incident(), KEY).unwrap_err();
+    assert!(error.message.contains("the issues: there are too many"), "{error}");
+    assert_eq!(error.retry, Retry::Later);
 }
 
 #[test]

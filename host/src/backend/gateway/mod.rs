@@ -13,7 +13,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Response, redirect};
 use ticket_plugin_api::abi::MAX_HEADERS;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
-use ticket_plugin_api::http::retry_after;
+use ticket_plugin_api::http::{TOO_LARGE, retry_after};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -201,7 +201,7 @@ impl Gateway {
         {
             if body.len() + chunk.len() > self.route.max_response {
                 return Err(format!(
-                    "{origin} answered {} with more than the {} bytes that max_response_bytes allows",
+                    "{origin} answered {} with more than the {} bytes that {TOO_LARGE} allows",
                     response.status().as_u16(),
                     self.route.max_response
                 ));
