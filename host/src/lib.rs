@@ -13,6 +13,7 @@ mod incident;
 mod lock;
 pub mod metrics;
 mod origin;
+mod outlet;
 pub mod plugins;
 pub mod queue;
 mod report;

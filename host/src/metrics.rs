@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::outlet;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
@@ -174,9 +175,11 @@ impl Metrics {
         let mut text = String::new();
         let store = store(counts, now);
         let up = up(backends);
+        let log = log(outlet::dropped());
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &store))
             .and_then(|()| encode_registry(&mut text, &up))
+            .and_then(|()| encode_registry(&mut text, &log))
             .and_then(|()| encode_eof(&mut text))
             .expect("a String takes all that is written to it");
         text
@@ -219,6 +222,16 @@ fn up(backends: &[(&str, bool)]) -> Registry {
     let help =
         "Whether the backend can make tickets, as far as is known; /v1/backends says why not";
     registry.register("backend_up", help, up);
+    registry
+}
+
+/// What is missing in the log.
+fn log(dropped: u64) -> Registry {
+    let events: Counter = Counter::default();
+    events.inc_by(dropped);
+    let mut registry = Registry::with_prefix(PREFIX);
+    let help = "Events of the log that were dropped, since nobody read standard error in time";
+    registry.register("log_dropped_events", help, events);
     registry
 }
 
