@@ -480,7 +480,7 @@ async fn healthz() -> &'static str {
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, body = Ready, description = "They are"),
-        (status = 503, body = Ready, description = "They are not: the store can't be written to, or the config has no backend"),
+        (status = 503, body = Ready, description = "They are not: the store takes none, or the config has no backend"),
     )
 )]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {

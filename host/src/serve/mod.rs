@@ -8,6 +8,7 @@ mod connections;
 mod docs;
 mod document;
 mod live;
+mod outage;
 mod patience;
 mod problem;
 mod schema;
@@ -29,13 +30,14 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
 use crate::setup::{InUse, Setup, Sources};
-use crate::store::{Sqlite, Store as _};
+use crate::store::{Sqlite, Store};
 use crate::tasks::Tasks;
 use crate::terminal::line;
 use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
 use live::Live;
+use outage::Observed;
 pub(crate) use schema::JobView;
 use systemd::{Signal, Signals};
 
@@ -43,6 +45,8 @@ use systemd::{Signal, Signals};
 const BACKLOG: u32 = 4096;
 /// How long the result of a probe of the store is good, since each probe writes to its disk.
 const PROBE: Duration = Duration::from_secs(1);
+/// How long a probe of the store may take.
+const SLOW: Duration = Duration::from_secs(5);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
 /// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
@@ -69,20 +73,17 @@ impl Service {
         Arc::clone(&self.auth.read().expect("nobody panics with this lock"))
     }
 
-    /// Whether the store can be written to. Looks once a second, however many ask.
+    /// Whether the store takes incidents. Looks once a second, however many ask. A store that takes longer than
+    /// somebody waits takes none.
     async fn store_works(&self) -> bool {
         let mut probed = self.probed.lock().await;
-        match *probed {
-            Some((at, works)) if at.elapsed() < PROBE => works,
-            _ => {
-                let result = self.queue.store.probe().await;
-                if let Err(error) = &result {
-                    tracing::error!("{}", line(&error.to_string()));
-                }
-                *probed = Some((Instant::now(), result.is_ok()));
-                result.is_ok()
-            }
+        if let Some((_, works)) = probed.filter(|(at, _)| at.elapsed() < PROBE) {
+            return works;
         }
+        let probe = tokio::time::timeout(SLOW, self.queue.store.probe()).await;
+        let works = matches!(probe, Ok(Ok(())));
+        *probed = Some((Instant::now(), works));
+        works
     }
 
     /// Goes on with another config and other plugins.
@@ -137,7 +138,12 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
     let settings = &setup.config.queue;
     let store = Sqlite::open_alone(&settings.path, settings.max_bytes, settings.settle).await?;
-    store.probe().await?;
+    match store.probe().await {
+        // What is in it is worked on all the same.
+        Err(full) if full.is_full() => {}
+        probed => probed?,
+    }
+    let store = Arc::new(Observed::new(Arc::new(store)));
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     if auth.is_open() {
         tracing::warn!(
@@ -146,14 +152,14 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     }
     let mut signals = Signals::new()?;
     let service = Arc::new(Service {
-        queue: Queue::new(Arc::new(store), setup, metrics),
+        queue: Queue::new(Arc::clone(&store) as Arc<dyn Store>, setup, metrics),
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });
-    let mut running = Running::start(service, live, listener);
+    let mut running = Running::start(service, store, live, listener);
     listening(address);
     systemd::ready();
     let broken = running.until_stopped(&mut signals).await;
@@ -209,7 +215,12 @@ struct Running {
 }
 
 impl Running {
-    fn start(service: Arc<Service>, live: Live, listener: TcpListener) -> Running {
+    fn start(
+        service: Arc<Service>,
+        store: Arc<Observed>,
+        live: Live,
+        listener: TcpListener,
+    ) -> Running {
         let queue = Arc::clone(&service.queue);
         let (reloads, reload) = mpsc::channel(1);
         let (stage, stages) = watch::channel(Stage::Open);
@@ -225,6 +236,7 @@ impl Running {
         tasks.start("accepting connections", connections::serve(listener, routes, stages));
         let others = vec![
             tasks.start("reading changed settings", live.follow(service, reload)),
+            tasks.start("watching the store", store.watch()),
             tasks.start("watching Argus", argus::watch(Arc::clone(&queue))),
             tasks.start("telling systemd", systemd::watchdog(Arc::clone(&queue))),
         ];

@@ -296,9 +296,9 @@ pub(super) struct PluginView {
     "ready": true, "store": true, "backends": 1, "unready": 0, "each": [{"name": "noc-rt", "ready": true}],
 })))]
 pub(super) struct Ready {
-    /// Whether incidents are accepted: the store can be written to, and the config has a backend
+    /// Whether incidents are accepted: the store takes them, and the config has a backend
     pub ready: bool,
-    /// Whether the store can be written to; the log says why not
+    /// Whether the store takes incidents; the log says why not
     pub store: bool,
     /// Backends that can make tickets, as far as is known
     pub backends: usize,

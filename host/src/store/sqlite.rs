@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::timestamp::millis;
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Cursor, Failure, Filter, Job, New, Order, Outcome,
-    Result, State, Store, StoreError, Timestamp,
+    Accepted, Advanced, Attempt, Claim, Count, Cursor, FULL, Failure, Filter, Job, New, Order,
+    Outcome, Result, State, Store, StoreError, Timestamp,
 };
 use crate::error::Kind;
 
@@ -61,7 +61,6 @@ const SHORT: usize = 256;
 /// At most so many rows are removed by one write, so that those behind it don't wait long.
 const PRUNED_AT_ONCE: i64 = 1000;
 
-const FULL: &str = "is full";
 const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
 const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
 
@@ -537,6 +536,9 @@ async fn one(
             Done::Rows(done.rows_affected())
         }
         Write::Probe => {
+            if *left_of(db, left).await? < 0 {
+                return Err(Undone::Refused(broken(path, FULL, FULL_HELP.to_owned(), None)));
+            }
             // It writes what is there already, and that must reach the disk like everything else.
             sqlx::query("PRAGMA user_version = 1").execute(db).await?;
             Done::Rows(0)
