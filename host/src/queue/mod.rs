@@ -22,7 +22,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
 use crate::store::{self, Accepted, Failure, Job, New, Order, Outcome, State, Store, Timestamp};
-use crate::tasks::Tasks;
+use crate::tasks::{Pulses, Tasks};
 use crate::terminal::{counted, line};
 use decide::Health;
 use standing::Streak;
@@ -62,6 +62,8 @@ enum Phase {
 pub struct Queue {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
+    /// The pulses of the queue's own tasks, and of those who work beside it.
+    pub(crate) pulses: Pulses,
     /// When the store was opened, after which no other host worked with it: by the clock that nobody can set, and
     /// by the machine's.
     opened: (Instant, Timestamp),
@@ -131,6 +133,7 @@ impl Queue {
         Arc::new(Queue {
             store,
             metrics,
+            pulses: Pulses::default(),
             opened: (Instant::now(), Timestamp::now()),
             pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
@@ -157,7 +160,7 @@ impl Queue {
     where
         Running: Future<Output = Result<()>> + Send + 'static,
     {
-        let mut runners = Tasks::default();
+        let mut runners = Tasks::with(self.pulses.clone());
         let mut names = HashSet::new();
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;

@@ -228,7 +228,7 @@ impl Running {
             all: api::router(Arc::clone(&service)),
             probes: api::probes_alone(Arc::clone(&service)),
         };
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::with(queue.pulses.clone());
         let queueing = tasks.start("the queue", {
             let queue = Arc::clone(&queue);
             async move { queue.run().await }
@@ -238,7 +238,7 @@ impl Running {
             tasks.start("reading changed settings", live.follow(service, reload)),
             tasks.start("watching the store", store.watch()),
             tasks.start("watching Argus", argus::watch(Arc::clone(&queue))),
-            tasks.start("telling systemd", systemd::watchdog(Arc::clone(&queue))),
+            tasks.start("telling systemd", systemd::watchdog(queue.pulses.clone())),
         ];
         Running { queue, tasks, queueing, others, reloads, stage }
     }
