@@ -370,6 +370,13 @@ impl Queue {
         Timestamp::now() + self.policy().retry_for
     }
 
+    /// The numbers of the tickets that calls are at work on, or whose calls have ended and are not recorded yet.
+    pub(crate) fn under_way(&self) -> Vec<i64> {
+        let mut numbers: Vec<i64> = lock(&self.under_way).iter().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
     /// Gives up the calls that are still under way after a stop.
     pub fn kill(&self) {
         self.phase.send_if_modified(|phase| {

@@ -16,6 +16,7 @@ mod systemd;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,9 @@ const BODIES: u32 = 128 << 20;
 const ANSWERS: u32 = 48 << 20;
 /// How long a request waits for memory that others still use, before it is refused.
 const TURN: Duration = Duration::from_secs(10);
+
+/// How long calls that were given up may take to be recorded, when the service stops.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What the routes share.
 #[derive(Debug)]
@@ -267,7 +271,7 @@ impl Running {
     /// Ends all tasks; what is under way may take its time, until a second signal.
     ///
     /// # Errors
-    /// A task broke while it ended.
+    /// A task broke while it ended, or did not end in time.
     async fn stop(mut self, signals: &mut Signals) -> Result<()> {
         self.others.iter().for_each(AbortHandle::abort);
         let deadline = self.queue.setup().config.serve.shutdown;
@@ -275,6 +279,7 @@ impl Running {
         tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
         self.stage.send_replace(Stage::Closing);
         let mut result = Ok(());
+        let mut latest = pin!(tokio::time::sleep(deadline + GRACE));
         loop {
             // Until then, who waits for a ticket may still get it.
             if self.queueing.is_finished() {
@@ -287,10 +292,32 @@ impl Running {
                 },
                 signal = signals.next() => if signal == Signal::Stop {
                     self.queue.kill();
+                    let soon = tokio::time::Instant::now() + GRACE;
+                    let sooner = soon.min(latest.deadline());
+                    latest.as_mut().reset(sooner);
                 },
+                () = &mut latest => return result.and(Err(unfinished(&self.queue.under_way()))),
             }
         }
     }
+}
+
+/// Why the service ends though not all has ended: the store doesn't let it record what became of these tickets.
+fn unfinished(tickets: &[i64]) -> Error {
+    let said = match tickets {
+        [] => "it is told to stop, and the store doesn't answer".to_owned(),
+        tickets => {
+            let numbers: Vec<String> = tickets.iter().map(i64::to_string).collect();
+            format!(
+                "it is told to stop, and the store doesn't answer: what became of these tickets is not recorded: {}",
+                numbers.join(", ")
+            )
+        }
+    };
+    Error::plugin(said).help(
+        "look whether another program holds the store, or its disk hangs. When the service is started again, it looks for \
+         the tickets of all calls that were under way",
+    )
 }
 
 #[cfg(test)]
