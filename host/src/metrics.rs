@@ -1,5 +1,6 @@
 //! What the host counts, in Prometheus's form (https://prometheus.io/docs/practices/naming/).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -169,11 +170,17 @@ impl Metrics {
         self.refused_reloads.inc();
     }
 
-    /// All of it as text, with the store's counts as they are at `now`, and with each
-    /// backend's name and whether it can make tickets.
-    pub fn text(&self, counts: &[Count], backends: &[(&str, bool)], now: Timestamp) -> String {
+    /// All of it as text, with the store's counts as they are at `now`, with each
+    /// backend's name and whether it can make tickets, and with the number of tickets of each that is no backend any more.
+    pub fn text(
+        &self,
+        counts: &[Count],
+        backends: &[(&str, bool)],
+        orphans: &BTreeMap<String, i64>,
+        now: Timestamp,
+    ) -> String {
         let mut text = String::new();
-        let store = store(counts, now);
+        let store = store(counts, orphans, now);
         let up = up(backends);
         let log = log(outlet::dropped());
         encode_registry(&mut text, &self.registry)
@@ -187,7 +194,7 @@ impl Metrics {
 }
 
 /// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
-fn store(counts: &[Count], now: Timestamp) -> Registry {
+fn store(counts: &[Count], orphans: &BTreeMap<String, i64>, now: Timestamp) -> Registry {
     let rows: Family<InState, Gauge> = Family::default();
     let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
     for count in counts {
@@ -202,6 +209,12 @@ fn store(counts: &[Count], now: Timestamp) -> Registry {
     }
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register("queue_tickets", "Tickets in the store, by state", rows);
+    let without: Family<OfBackend, Gauge> = Family::default();
+    for (backend, tickets) in orphans {
+        without.get_or_create(&OfBackend { backend: backend.clone() }).set(*tickets);
+    }
+    let help = "Tickets that wait for a backend which the config doesn't have";
+    registry.register("queue_orphans", help, without);
     registry.register_with_unit(
         "queue_oldest",
         "Age of the oldest ticket that is not made yet",
@@ -251,17 +264,21 @@ mod tests {
         };
         let counts =
             [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
+        let up = [("b", true), ("c", false)];
+        let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text = metrics.text(&counts, &[("b", true), ("c", false)], now);
+                        let text = metrics.text(&counts, &up, &orphans, now);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"unknown\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"created\"} 7",
                             "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
+                            "ticket_host_queue_orphans{backend=\"gone\"} 5",
+                            "ticket_host_log_dropped_events_total 0",
                             "ticket_host_backend_up{backend=\"b\"} 1",
                             "ticket_host_backend_up{backend=\"c\"} 0",
                             "# EOF",

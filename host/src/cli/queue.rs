@@ -89,14 +89,14 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
     match command {
-        Command::List(list) => return list::run(&store, list, program.json).await,
+        Command::List(list) => return list::run(&store, &config, list, program.json).await,
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let attempts = store.attempts(*id).await?;
             if program.json {
                 print_json(&json!(JobView::with(job, attempts)))?;
             } else {
-                print(&show::text(&job, &attempts))?;
+                print(&show::text(&job, &attempts, &config))?;
             }
         }
         Command::Retry { which } => {

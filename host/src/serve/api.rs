@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::schema::{
     BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
 };
-use super::{Service, docs, document};
+use super::{Service, docs, document, orphans};
 use crate::config::Scope;
 use crate::error::Error;
 use crate::queue::{self, Standing};
@@ -453,12 +453,14 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 )]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
-    let standings = service.queue.standings(&service.queue.setup());
+    let setup = service.queue.setup();
+    let standings = service.queue.standings(&setup);
     let backends: Vec<(&str, bool)> = standings
         .iter()
         .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
         .collect();
-    let text = service.queue.metrics.text(&counts, &backends, Timestamp::now());
+    let orphans = orphans::of(&counts, &setup);
+    let text = service.queue.metrics.text(&counts, &backends, &orphans, Timestamp::now());
     Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())
 }
 
@@ -484,7 +486,7 @@ async fn healthz() -> &'static str {
     )
 )]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
-    let store = service.store_works().await;
+    let (store, orphans) = (service.store_works().await, service.orphans().await);
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let unready = standings.iter().filter(|standing| standing.unfit.is_some()).count();
@@ -494,7 +496,7 @@ async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Re
     // The names of backends are for those who may ask for them elsewhere, too.
     let each = service.auth().check(&headers, Scope::Read).is_ok();
     let each = each.then(|| standings.into_iter().map(BackendReady::from).collect());
-    (status, Json(Ready { ready, store, backends, unready, each })).into_response()
+    (status, Json(Ready { ready, store, backends, unready, orphans, each })).into_response()
 }
 
 /// What the service says about its own API: made once, when it starts.

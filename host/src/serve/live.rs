@@ -63,6 +63,7 @@ impl Live {
         service: Arc<Service>,
         mut asked: mpsc::Receiver<()>,
     ) -> Result<()> {
+        service.tell_orphans().await;
         while self.is_due(&mut asked).await {
             systemd::reloading();
             let in_use = service.queue.setup().in_use();
@@ -71,7 +72,10 @@ impl Live {
                 Err(error) => Err(error),
             };
             match replaced {
-                Ok(()) => tracing::info!("config and plugins were read again"),
+                Ok(()) => {
+                    tracing::info!("config and plugins were read again");
+                    service.tell_orphans().await;
+                }
                 Err(error) => {
                     service.queue.metrics.refused_reload();
                     let text = report::text(&error);

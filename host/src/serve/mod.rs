@@ -8,6 +8,7 @@ mod connections;
 mod docs;
 mod document;
 mod live;
+mod orphans;
 mod outage;
 mod patience;
 mod problem;
@@ -48,6 +49,8 @@ const BACKLOG: u32 = 4096;
 const PROBE: Duration = Duration::from_secs(1);
 /// How long a probe of the store may take.
 const SLOW: Duration = Duration::from_secs(5);
+/// How long a count of the tickets without a backend is good, since it reads all of the store's index.
+const COUNTED: Duration = Duration::from_secs(10);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
 /// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
@@ -68,6 +71,8 @@ pub(crate) struct Service {
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    /// How many tickets had no backend when they were last counted, and when that was.
+    orphans: tokio::sync::Mutex<Option<(Instant, i64)>>,
     bodies: Budget,
     answers: Budget,
 }
@@ -88,6 +93,34 @@ impl Service {
         let works = matches!(probe, Ok(Ok(())));
         *probed = Some((Instant::now(), works));
         works
+    }
+
+    /// How many tickets wait for a backend that the config doesn't have. Counts them now and then, however many ask.
+    async fn orphans(&self) -> i64 {
+        let mut known = self.orphans.lock().await;
+        let old = known.filter(|(at, _)| at.elapsed() < COUNTED);
+        match old {
+            Some((_, tickets)) => tickets,
+            None => match self.queue.store.counts().await {
+                Ok(counts) => {
+                    let tickets = orphans::of(&counts, &self.queue.setup()).values().sum();
+                    *known = Some((Instant::now(), tickets));
+                    tickets
+                }
+                Err(_) => known.map_or(0, |(_, tickets)| tickets),
+            },
+        }
+    }
+
+    /// Logs what waits for backends that the config doesn't have.
+    async fn tell_orphans(&self) {
+        // An error is logged where all errors of the store are.
+        let Ok(counts) = self.queue.store.counts().await else { return };
+        let orphans = orphans::of(&counts, &self.queue.setup());
+        for (backend, tickets) in &orphans {
+            tracing::warn!("{}", orphans::text(backend, *tickets));
+        }
+        *self.orphans.lock().await = Some((Instant::now(), orphans.values().sum()));
     }
 
     /// Goes on with another config and other plugins.
@@ -160,6 +193,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
+        orphans: tokio::sync::Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });

@@ -311,7 +311,7 @@ mod tests {
         backend.note(socket);
         assert_eq!(backend.names(), None, "the kernel told nothing");
         assert!(lock(&backend.calls).contains(&socket));
-        let text = metrics.text(&[], &[], crate::store::Timestamp::now());
+        let text = metrics.text(&[], &[], &Default::default(), crate::store::Timestamp::now());
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
     }
 }
