@@ -23,6 +23,8 @@ mod faults;
 mod forges;
 mod grants;
 mod guide;
+#[cfg(target_os = "linux")]
+mod health;
 mod install;
 mod jira;
 mod json;
