@@ -164,7 +164,6 @@ impl Queue {
         let mut names = HashSet::new();
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
-        let mut failing = false;
         self.reopen().await;
         while *phase.borrow_and_update() == Phase::Running {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
@@ -174,7 +173,7 @@ impl Queue {
                     runners.start(format!("the queue of {name}"), running);
                 }
             }
-            let pause = self.advance(&mut failing).await;
+            let pause = self.advance().await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 self.prune().await;
@@ -195,12 +194,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Does what time has made due; how long until there can be more. An error is logged if the round before
-    /// (`failing`) had none.
-    async fn advance(&self, failing: &mut bool) -> Duration {
+    /// Does what time has made due; how long until there can be more.
+    async fn advance(&self) -> Duration {
         match self.store.advance(self.policy().settle).await {
             Ok(advanced) => {
-                *failing = false;
                 for job in advanced.failed {
                     self.metrics.ticket(&job.backend, "failed");
                     tracing::warn!("ticket {} ({}): given up", job.id, line(&job.key));
@@ -214,12 +211,8 @@ impl Queue {
                     TICK.min(until.max(Duration::from_millis(1)))
                 })
             }
-            Err(error) => {
-                if !std::mem::replace(failing, true) {
-                    tracing::error!("{}", line(&Failure::from(&Error::from(error)).message));
-                }
-                TICK
-            }
+            // Who made the store logs its failures.
+            Err(_) => TICK,
         }
     }
 
