@@ -14,6 +14,7 @@ mod lock;
 pub mod machine;
 pub mod metrics;
 mod origin;
+mod outlet;
 pub mod plugins;
 pub mod queue;
 mod report;

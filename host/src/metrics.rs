@@ -1,5 +1,6 @@
 //! What the host counts, in Prometheus's form (https://prometheus.io/docs/practices/naming/).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::argus::Done;
+use crate::outlet;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
@@ -61,6 +63,19 @@ impl EncodeLabelValue for Status {
             Status::None(why) => EncodeLabelValue::encode(why, encoder),
         }
     }
+}
+
+/// What isn't counted as it happens, but is as it is when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Gauges<'a> {
+    pub counts: &'a [Count],
+    /// Each backend's name, and whether it can make tickets.
+    pub backends: &'a [(&'a str, bool)],
+    /// How many tickets wait for each backend that the config no longer has.
+    pub orphans: &'a BTreeMap<String, i64>,
+    /// What the watcher did last, if there is an Argus to watch.
+    pub argus: Option<&'a Done>,
+    pub now: Timestamp,
 }
 
 /// The counters and histograms of all backends, which begin with the program.
@@ -180,22 +195,17 @@ impl Metrics {
         self.argus_elsewhere.inc();
     }
 
-    /// All of it as text, with the store's counts as they are at `now`, with each backend's name and whether it can make
-    /// tickets, and with what the watcher did last, if there is an Argus to watch.
-    pub(crate) fn text(
-        &self,
-        counts: &[Count],
-        backends: &[(&str, bool)],
-        argus: Option<&Done>,
-        now: Timestamp,
-    ) -> String {
+    /// All of it as text.
+    pub(crate) fn text(&self, gauges: &Gauges<'_>) -> String {
         let mut text = String::new();
-        let store = store(counts, now);
-        let up = up(backends);
-        let watched = argus.map(watched).unwrap_or_default();
+        let store = store(gauges.counts, gauges.orphans, gauges.now);
+        let up = up(gauges.backends);
+        let log = log(outlet::dropped());
+        let watched = gauges.argus.map(watched).unwrap_or_default();
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &store))
             .and_then(|()| encode_registry(&mut text, &up))
+            .and_then(|()| encode_registry(&mut text, &log))
             .and_then(|()| encode_registry(&mut text, &watched))
             .and_then(|()| encode_eof(&mut text))
             .expect("a String takes all that is written to it");
@@ -204,7 +214,7 @@ impl Metrics {
 }
 
 /// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
-fn store(counts: &[Count], now: Timestamp) -> Registry {
+fn store(counts: &[Count], orphans: &BTreeMap<String, i64>, now: Timestamp) -> Registry {
     let rows: Family<InState, Gauge> = Family::default();
     let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
     for count in counts {
@@ -219,6 +229,12 @@ fn store(counts: &[Count], now: Timestamp) -> Registry {
     }
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register("queue_tickets", "Tickets in the store, by state", rows);
+    let without: Family<OfBackend, Gauge> = Family::default();
+    for (backend, tickets) in orphans {
+        without.get_or_create(&OfBackend { backend: backend.clone() }).set(*tickets);
+    }
+    let help = "Tickets that wait for a backend which the config doesn't have";
+    registry.register("queue_orphans", help, without);
     registry.register_with_unit(
         "queue_oldest",
         "Age of the oldest ticket that is not made yet",
@@ -239,6 +255,16 @@ fn up(backends: &[(&str, bool)]) -> Registry {
     let help =
         "Whether the backend can make tickets, as far as is known; /v1/backends says why not";
     registry.register("backend_up", help, up);
+    registry
+}
+
+/// What is missing in the log.
+fn log(dropped: u64) -> Registry {
+    let events: Counter = Counter::default();
+    events.inc_by(dropped);
+    let mut registry = Registry::with_prefix(PREFIX);
+    let help = "Events of the log that were dropped, since nobody read standard error in time";
+    registry.register("log_dropped_events", help, events);
     registry
 }
 
@@ -285,18 +311,27 @@ mod tests {
             [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
         let done =
             Done { last_poll: Some(Timestamp::from_millis(1500)), listed: 4, ..Done::default() };
+        let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
+        let gauges = Gauges {
+            counts: &counts,
+            backends: &[("b", true), ("c", false)],
+            orphans: &orphans,
+            argus: Some(&done),
+            now,
+        };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text =
-                            metrics.text(&counts, &[("b", true), ("c", false)], Some(&done), now);
+                        let text = metrics.text(&gauges);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"unknown\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"created\"} 7",
                             "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
+                            "ticket_host_queue_orphans{backend=\"gone\"} 5",
+                            "ticket_host_log_dropped_events_total 0",
                             "ticket_host_backend_up{backend=\"b\"} 1",
                             "ticket_host_backend_up{backend=\"c\"} 0",
                             "ticket_host_argus_last_poll_timestamp_seconds 1.5",

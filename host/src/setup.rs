@@ -4,7 +4,7 @@
 //! Invariant: a setup never changes. A call that began with one setup ends with it, also when there is a
 //! newer one by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -197,6 +197,12 @@ fn in_use_before<'a>(
             && plugin.vouched.allows(&settings.plugin, settings.sha256.is_some()).is_ok()
     })?;
     Some((used, newcomer))
+}
+
+/// The files that a config is read from: its own, and those of its secrets and tokens.
+pub fn files(config: &Config) -> BTreeSet<PathBuf> {
+    let files = config.file.iter().cloned().chain(config.secret_files());
+    files.map(|file| std::path::absolute(&file).unwrap_or(file)).collect()
 }
 
 impl Setup {

@@ -1,17 +1,68 @@
-//! The tasks that the service is made of, none of which should end by itself: one that does ends the service.
+//! The tasks that the service is made of, none of which should end by itself: one that does ends the service. One that
+//! doesn't let go of its thread is seen by its pulse.
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::error::{Error, Result};
+use crate::lock::lock;
+
+/// How often each task's pulse beats.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Tasks that have names.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<Result<()>>,
     names: HashMap<Id, String>,
+    pulses: Pulses,
+}
+
+/// The pulses of tasks. A task's pulse beats while the task lets go of its thread again and again: also while it waits for
+/// the store, however long that takes, but not while it goes round in a circle or waits for a lock.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pulses(Arc<Mutex<Vec<Weak<Pulse>>>>);
+
+#[derive(Debug)]
+struct Pulse {
+    name: String,
+    last: Mutex<Instant>,
+}
+
+impl Pulses {
+    /// The names of the tasks whose pulses have not beaten for so long.
+    pub(crate) fn late(&self, longest: Duration) -> Vec<String> {
+        let mut pulses = lock(&self.0);
+        pulses.retain(|pulse| pulse.strong_count() > 0);
+        let running = pulses.iter().filter_map(Weak::upgrade);
+        let late = running.filter(|pulse| lock(&pulse.last).elapsed() > longest);
+        late.map(|pulse| pulse.name.clone()).collect()
+    }
+
+    fn begin(&self, name: String) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse { name, last: Mutex::new(Instant::now()) });
+        lock(&self.0).push(Arc::downgrade(&pulse));
+        pulse
+    }
+}
+
+impl Pulse {
+    /// Beats until the task has ended.
+    async fn during<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut task => return ended,
+                () = tokio::time::sleep(BEAT) => *lock(&self.last) = Instant::now(),
+            }
+        }
+    }
 }
 
 /// A task that has ended.
@@ -30,13 +81,19 @@ enum How {
 }
 
 impl Tasks {
+    /// No tasks yet; their pulses will be among these.
+    pub(crate) fn with(pulses: Pulses) -> Tasks {
+        Tasks { pulses, ..Tasks::default() }
+    }
+
     pub(crate) fn start(
         &mut self,
         name: impl Into<String>,
         task: impl Future<Output = Result<()>> + Send + 'static,
     ) -> AbortHandle {
-        let handle = self.running.spawn(task);
-        self.names.insert(handle.id(), name.into());
+        let name = name.into();
+        let handle = self.running.spawn(self.pulses.begin(name.clone()).during(task));
+        self.names.insert(handle.id(), name);
         handle
     }
 
@@ -126,5 +183,26 @@ mod tests {
         tasks.start("the queue", std::future::pending()).abort();
         assert!(tasks.next().await.unwrap().asked().is_ok());
         assert!(tasks.next().await.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_task_that_keeps_its_thread_is_late_and_one_that_waits_is_not() {
+        let pulses = Pulses::default();
+        let mut tasks = Tasks::with(pulses.clone());
+        tasks.start("waits", std::future::pending());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        tasks.start("hangs", async move {
+            let _ = held.recv();
+            std::future::pending().await
+        });
+        let longest = 3 * BEAT;
+        while pulses.late(longest).is_empty() {
+            tokio::time::sleep(BEAT / 10).await;
+        }
+        assert_eq!(pulses.late(longest), ["hangs"]);
+        release.send(()).unwrap();
+        while !pulses.late(longest).is_empty() {
+            tokio::time::sleep(BEAT / 10).await;
+        }
     }
 }

@@ -25,6 +25,8 @@ mod faults;
 mod forges;
 mod grants;
 mod guide;
+#[cfg(target_os = "linux")]
+mod health;
 mod install;
 mod jira;
 mod json;

@@ -296,7 +296,6 @@ fn what_failed_for_its_settings_is_tried_again_when_they_are_read_anew() {
     let service = host.serve();
     let problem = service.file(&numbered(1), 30_000).is(400).json();
     assert_eq!(problem["kind"], "settings", "{problem}");
-    // Nobody watches secrets' files: a person says that they changed.
     fs::write(host.path("token"), "good").unwrap();
     service.signal("HUP");
     created(&service, 1);

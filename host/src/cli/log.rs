@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{Result, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -22,11 +23,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::Error;
+use crate::outlet::Outlet;
 use crate::report::{self, colour};
-use crate::terminal::safe_json;
+use crate::terminal::{counted, safe_json};
 
 /// What the second and each later line of an event begins with.
 const INDENT: &str = "      | ";
+/// How long a service that ends waits for who reads the rest of its log.
+const LAST: Duration = Duration::from_secs(1);
 
 /// What a service's log is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,13 +64,57 @@ impl Layout {
     }
 }
 
-/// Starts the log; panics are logged as well.
-pub(super) fn start(level: LevelFilter, layout: Layout) {
+/// Where events are written to.
+#[derive(Debug, Clone)]
+pub(super) enum Stderr {
+    /// A command writes what it has to say itself, so that its warnings stand before its errors.
+    Direct,
+    /// A service goes on though nobody reads its log.
+    Outlet(Outlet),
+}
+
+impl Stderr {
+    /// A service's standard error.
+    pub(super) fn of_service() -> Stderr {
+        let tell = |dropped| {
+            tracing::warn!(
+                "standard error was not read in time: {} of the log were dropped here",
+                counted(dropped, "event")
+            );
+        };
+        // Where no thread can be started now, the runtime will say so.
+        Outlet::start(std::io::stderr(), tell).map_or(Stderr::Direct, Stderr::Outlet)
+    }
+
+    /// Waits a moment for what was logged to be read. Nothing is logged after that.
+    pub(super) fn finish(&self) {
+        if let Stderr::Outlet(outlet) = self {
+            outlet.flush(LAST);
+        }
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, event: &[u8]) -> Result<usize> {
+        match self {
+            Stderr::Direct => std::io::stderr().write(event),
+            Stderr::Outlet(outlet) => outlet.write(event),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the log, to `stderr`; panics are logged as well.
+pub(super) fn start(level: LevelFilter, layout: Layout, stderr: Stderr) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(colour());
     // What can't be written (a full disk, a reader that ended) is lost. To tell of that would be to write to the same place,
     // and there to panic.
     let log = log.with_target(false).log_internal_errors(false);
-    let lines = Indented { make: std::io::stderr, priorities: layout == Layout::Journal };
+    let make = move || stderr.clone();
+    let lines = Indented { make: make.clone(), priorities: layout == Layout::Journal };
     // What libraries trace, such as those for HTTP, may hold secrets.
     let own = Targets::new()
         .with_default(level.min(LevelFilter::DEBUG))
@@ -77,7 +125,7 @@ pub(super) fn start(level: LevelFilter, layout: Layout) {
         }
         Layout::Timed => log.with_writer(lines).with_timer(Clock).finish().with(own).init(),
         Layout::Json => {
-            log.with_writer(std::io::stderr).event_format(Json).finish().with(own).init();
+            log.with_writer(make).event_format(Json).finish().with(own).init();
         }
     }
     std::panic::set_hook(Box::new(|panic| {

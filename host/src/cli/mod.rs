@@ -135,9 +135,9 @@ pub fn main() -> ExitCode {
         Err(instead) => return say_instead(&instead),
     };
     // The service has nobody who waits for its answers, so its log says more from the start.
-    let (serves, layout) = match &arguments.command {
-        Command::Serve(serve) => (true, serve.log_layout()),
-        _ => (false, log::Layout::Plain),
+    let (serves, layout, stderr) = match &arguments.command {
+        Command::Serve(serve) => (true, serve.log_layout(), log::Stderr::of_service()),
+        _ => (false, log::Layout::Plain, log::Stderr::Direct),
     };
     let level = match (arguments.verbose, serves) {
         (0, false) => LevelFilter::WARN,
@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
         (1, true) | (2, _) => LevelFilter::DEBUG,
         (3.., _) => LevelFilter::TRACE,
     };
-    log::start(level, layout);
+    log::start(level, layout, stderr.clone());
     if let Err(lack) = private {
         tracing::warn!("{lack}");
     }
@@ -165,7 +165,7 @@ pub fn main() -> ExitCode {
         }
         Err(cause) => Err(Error::plugin("the program can't wait for its plugins").cause(cause)),
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         // Where the answer could not be written, the error can't be either.
         if arguments.json && error.kind != Kind::Output {
             print_error(&error);
@@ -176,7 +176,9 @@ pub fn main() -> ExitCode {
             report(&error);
         }
         ExitCode::from(error.kind.exit_code())
-    })
+    });
+    stderr.finish();
+    code
 }
 
 /// What clap has to say instead of arguments: a help text, the version, or what is wrong with the command line.

@@ -110,14 +110,14 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let host = Host { store, policies };
     let store = &host.store;
     match command {
-        Command::List(list) => return list::run(store, list, program.json).await,
+        Command::List(list) => return list::run(store, &config, list, program.json).await,
         Command::Show { id } => {
             let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let attempts = store.attempts(*id).await?;
             if program.json {
                 print_json(&json!(JobView::with(job, attempts)))?;
             } else {
-                print(&show::text(&job, &attempts))?;
+                print(&show::text(&job, &attempts, &config))?;
             }
         }
         Command::Backup { file } => {

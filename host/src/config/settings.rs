@@ -119,6 +119,12 @@ impl Config {
         tokens.chain(self.argus.iter().map(|argus| &argus.token))
     }
 
+    /// The files that secrets and tokens are read from.
+    pub fn secret_files(&self) -> impl Iterator<Item = PathBuf> {
+        let secrets = self.backends.values().map(|backend| &backend.secret);
+        secrets.chain(self.tokens()).flat_map(SecretSource::files)
+    }
+
     /// Whether these are the settings of a service: of the whole machine, or with one that only `serve` uses.
     pub fn is_of_a_service(&self) -> bool {
         locations::is_system_config(self.file.as_deref())

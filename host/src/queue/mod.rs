@@ -26,7 +26,7 @@ use crate::setup::Setup;
 use crate::store::{
     self, Accepted, Failure, Job, New, Order, Outcome, Policies, State, Store, Timestamp,
 };
-use crate::tasks::Tasks;
+use crate::tasks::{Pulses, Tasks};
 use crate::terminal::{counted, line};
 use clock::Clock;
 use decide::Health;
@@ -68,6 +68,8 @@ enum Phase {
 pub struct Queue {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
+    /// The pulses of the queue's own tasks, and of those who work beside it.
+    pub(crate) pulses: Pulses,
     /// When the store was opened, after which no other host worked with it: by the clock that nobody can set, and
     /// by the machine's.
     opened: (Instant, Timestamp),
@@ -139,6 +141,7 @@ impl Queue {
         Arc::new(Queue {
             store,
             metrics,
+            pulses: Pulses::default(),
             opened: (Instant::now(), Timestamp::now()),
             pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
@@ -166,13 +169,12 @@ impl Queue {
     where
         Running: Future<Output = Result<()>> + Send + 'static,
     {
-        let mut runners = Tasks::default();
+        let mut runners = Tasks::with(self.pulses.clone());
         let mut names = HashSet::new();
         let mut phase = self.phase();
         let mut pruned = None::<Instant>;
         let mut reminded = None::<Instant>;
         let mut clock = Clock::new(Instant::now(), Timestamp::now());
-        let mut failing = false;
         self.decide_anew().await;
         while *phase.borrow_and_update() == Phase::Running {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
@@ -189,7 +191,7 @@ impl Queue {
                     jump.by.as_secs()
                 );
             }
-            let pause = self.advance(&mut failing).await;
+            let pause = self.advance().await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 self.prune().await;
@@ -214,12 +216,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Does what time has made due; how long until there can be more. An error is logged if the round before
-    /// (`failing`) had none.
-    async fn advance(&self, failing: &mut bool) -> Duration {
+    /// Does what time has made due; how long until there can be more.
+    async fn advance(&self) -> Duration {
         match self.store.advance(&self.policies()).await {
             Ok(advanced) => {
-                *failing = false;
                 for job in advanced.failed {
                     self.metrics.ticket(&job.backend, "failed");
                     tracing::warn!("ticket {} ({}): given up", job.id, line(&job.key));
@@ -230,12 +230,8 @@ impl Queue {
                 }
                 advanced.next.map_or(TICK, |next| TICK.min(next.max(Duration::from_millis(1))))
             }
-            Err(error) => {
-                if !std::mem::replace(failing, true) {
-                    tracing::error!("{}", line(&Failure::from(&Error::from(error)).message));
-                }
-                TICK
-            }
+            // Who made the store logs its failures.
+            Err(_) => TICK,
         }
     }
 
@@ -417,6 +413,13 @@ impl Queue {
     /// How long things take, by the setup of now.
     fn policies(&self) -> Policies {
         self.setup().policies()
+    }
+
+    /// The numbers of the tickets that calls are at work on, or whose calls have ended and are not recorded yet.
+    pub(crate) fn under_way(&self) -> Vec<i64> {
+        let mut numbers: Vec<i64> = lock(&self.under_way).iter().copied().collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Gives up the calls that are still under way after a stop.

@@ -30,7 +30,6 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
     let mut calls: JoinSet<Health> = JoinSet::new();
     let mut phase = queue.phase();
     let mut changed = queue.changed();
-    let mut store_failed = false;
     loop {
         if *phase.borrow_and_update() != Phase::Running {
             while calls.join_next().await.is_some() {}
@@ -48,18 +47,12 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
                 let lease = backend.longest_try() + MARGIN;
                 match queue.store.claim(&name, free, lease).await {
                     Ok(claims) => {
-                        store_failed = false;
                         for claim in claims {
                             calls.spawn(attempt(Arc::clone(&queue), Arc::clone(backend), claim));
                         }
                     }
-                    Err(error) => {
-                        if !std::mem::replace(&mut store_failed, true) {
-                            let why = Failure::from(&Error::from(error)).message;
-                            tracing::error!("{name}: {}", line(&why));
-                        }
-                        pause = STORE_PAUSE;
-                    }
+                    // Who made the store logs its failures.
+                    Err(_) => pause = STORE_PAUSE,
                 }
             }
         }

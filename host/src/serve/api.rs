@@ -21,9 +21,10 @@ use super::problem::Problem;
 use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
 };
-use super::{Service, docs, document};
+use super::{Service, docs, document, orphans};
 use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
+use crate::metrics::Gauges;
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
 use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
@@ -489,7 +490,13 @@ async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Prob
         .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
         .collect();
     let argus = setup.config.argus.as_ref().map(|_| service.argus.done());
-    let text = service.queue.metrics.text(&counts, &backends, argus.as_ref(), Timestamp::now());
+    let text = service.queue.metrics.text(&Gauges {
+        counts: &counts,
+        backends: &backends,
+        orphans: &orphans::of(&counts, &setup),
+        argus: argus.as_ref(),
+        now: Timestamp::now(),
+    });
     Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())
 }
 
@@ -511,11 +518,11 @@ async fn healthz() -> &'static str {
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, body = Ready, description = "They are"),
-        (status = 503, body = Ready, description = "They are not: the store can't be written to, or the config has no backend"),
+        (status = 503, body = Ready, description = "They are not: the store takes none, or the config has no backend"),
     )
 )]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
-    let store = service.store_works().await;
+    let (store, orphans) = (service.store_works().await, service.orphans().await);
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let unready = standings.iter().filter(|standing| standing.unfit.is_some()).count();
@@ -527,7 +534,7 @@ async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Re
     let each = may_read.then(|| standings.into_iter().map(BackendReady::from).collect());
     let watches = may_read && setup.config.argus.is_some();
     let argus = watches.then(|| ArgusReady::from(service.argus.done()));
-    (status, Json(Ready { ready, store, backends, unready, each, argus })).into_response()
+    (status, Json(Ready { ready, store, backends, unready, orphans, each, argus })).into_response()
 }
 
 /// What the service says about its own API: made once, when it starts.

@@ -1,8 +1,10 @@
-//! Config and plugin directories as they change: read again, and used if they can be.
+//! Config, secrets' files and plugin directories as they change: read again, and used if they can be.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -13,10 +15,12 @@ use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
-use crate::setup::{InUse, Setup, Sources, Which};
+use crate::setup::{self, InUse, Setup, Sources, Which};
 
 /// Files are written in pieces: a change is complete when nothing more has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
+/// Files that change all the time are read so long after the first change, complete or not.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Where a setup comes from, and a watch over the files that it is read from.
 #[derive(Debug)]
@@ -42,11 +46,12 @@ impl Live {
         loop {
             // The files are watched before they are read, so that no change in between is missed.
             let config = self.sources.config(Which::All).await?;
+            let files = setup::files(&config);
             let directories = self.sources.directories(Some(&config));
-            self.watcher = listen_to(config.file, &directories, self.changes.clone());
+            self.watcher = listen_to(&files, &directories, self.changes.clone());
             let setup = self.sources.load(metrics, in_use).await?;
-            // If not, the config was changed in between and names other directories: these are to be watched.
-            if setup.catalog.directories == directories {
+            // If not, the config was changed in between and names others: these are to be watched.
+            if setup.catalog.directories == directories && setup::files(&setup.config) == files {
                 return Ok(setup);
             }
         }
@@ -58,15 +63,8 @@ impl Live {
         service: Arc<Service>,
         mut asked: mpsc::Receiver<()>,
     ) -> Result<()> {
-        loop {
-            let told = tokio::select! {
-                told = asked.recv() => told,
-                change = self.changed.recv() => change,
-            };
-            if told.is_none() {
-                return Ok(());
-            }
-            while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
+        service.tell_orphans().await;
+        while self.is_due(&mut asked).await {
             systemd::reloading();
             let in_use = service.queue.setup().in_use();
             let replaced = match self.load(&service.queue.metrics, &in_use).await {
@@ -74,7 +72,10 @@ impl Live {
                 Err(error) => Err(error),
             };
             match replaced {
-                Ok(()) => tracing::info!("config and plugins were read again"),
+                Ok(()) => {
+                    tracing::info!("config and plugins were read again");
+                    service.tell_orphans().await;
+                }
                 Err(error) => {
                     service.queue.metrics.refused_reload();
                     let text = report::text(&error);
@@ -83,25 +84,47 @@ impl Live {
             }
             systemd::ready();
         }
+        Ok(())
+    }
+
+    /// Waits until there is something to read: at once if a person asks for it, and else when the files have come to
+    /// rest, or don't. False if nobody will tell of anything any more.
+    async fn is_due(&mut self, asked: &mut mpsc::Receiver<()>) -> bool {
+        let change = tokio::select! {
+            asked = asked.recv() => return asked.is_some(),
+            change = self.changed.recv() => change,
+        };
+        if change.is_none() {
+            return false;
+        }
+        let latest = Instant::now() + LONGEST;
+        loop {
+            let quiet = latest.min(Instant::now() + QUIET);
+            tokio::select! {
+                asked = asked.recv() => return asked.is_some(),
+                () = tokio::time::sleep_until(quiet.into()) => return true,
+                Some(()) = self.changed.recv() => {}
+            }
+        }
     }
 }
 
 /// Sends to `changes` when a file has changed, until it is dropped. None if the machine can't tell.
 fn listen_to(
-    config: Option<PathBuf>,
+    files: &BTreeSet<PathBuf>,
     plugins: &[PluginDir],
     changes: mpsc::Sender<()>,
 ) -> Option<RecommendedWatcher> {
-    // The directory, not the file: editors and package managers put a new file in its place.
-    let beside = config.as_deref().and_then(Path::parent).map(|directory| match directory {
-        bare if bare.as_os_str().is_empty() => PathBuf::from("."),
-        directory => directory.to_owned(),
-    });
+    // The directories, not the files: editors and package managers put a new file in the old one's place.
+    let beside = ends(files).filter_map(|end| end.parent().map(Path::to_owned));
+    let plugins = plugins.iter().map(|plugins| plugins.directory.clone());
+    let directories: BTreeSet<PathBuf> = beside.chain(plugins).collect();
+    let names: BTreeSet<OsString> =
+        ends(files).filter_map(|end| end.file_name().map(OsStr::to_owned)).collect();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let matters = match event {
             Ok(event) => {
-                is_change(event.kind)
-                    && event.paths.iter().any(|path| matters(path, config.as_deref()))
+                is_change(event.kind) && event.paths.iter().any(|path| matters(path, &names))
             }
             // An error means that events were lost: anything may have changed.
             Err(_) => true,
@@ -118,13 +141,17 @@ fn listen_to(
             return None;
         }
     };
-    let plugins = plugins.iter().map(|dir| dir.directory.clone());
-    for directory in beside.into_iter().chain(plugins).filter(|directory| directory.is_dir()) {
+    for directory in directories.into_iter().filter(|directory| directory.is_dir()) {
         if let Err(cause) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
             tracing::warn!("{} can't be watched: {cause}", directory.display());
         }
     }
     Some(watcher)
+}
+
+/// The files and, where links lead to them, what is at their other ends: either can be replaced.
+fn ends(files: &BTreeSet<PathBuf>) -> impl Iterator<Item = PathBuf> {
+    files.iter().flat_map(|file| [Some(file.clone()), file.canonicalize().ok()]).flatten()
 }
 
 /// Reading a file is an event too.
@@ -136,10 +163,8 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-fn matters(path: &Path, config: Option<&Path>) -> bool {
-    // Kubernetes swaps the link `..data` when a mounted config changes.
-    let name = path.file_name();
-    is_library(path)
-        || name.is_some_and(|name| name == "..data")
-        || name.is_some() && name == config.and_then(Path::file_name)
+fn matters(path: &Path, names: &BTreeSet<OsString>) -> bool {
+    // Kubernetes swaps the link `..data` when mounted files change.
+    let is_named = |name: &OsStr| name == "..data" || names.contains(name);
+    is_library(path) || path.file_name().is_some_and(is_named)
 }

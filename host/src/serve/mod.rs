@@ -8,6 +8,8 @@ mod connections;
 mod docs;
 mod document;
 mod live;
+mod orphans;
+mod outage;
 mod patience;
 mod problem;
 mod schema;
@@ -15,6 +17,7 @@ mod systemd;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -29,13 +32,14 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
 use crate::setup::{InUse, Setup, Sources};
-use crate::store::{Sqlite, Store as _};
+use crate::store::{Sqlite, Store};
 use crate::tasks::Tasks;
 use crate::terminal::line;
 use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
 use live::Live;
+use outage::Observed;
 pub(crate) use schema::JobView;
 use systemd::{Signal, Signals};
 
@@ -43,6 +47,10 @@ use systemd::{Signal, Signals};
 const BACKLOG: u32 = 4096;
 /// How long the result of a probe of the store is good, since each probe writes to its disk.
 const PROBE: Duration = Duration::from_secs(1);
+/// How long a probe of the store may take.
+const SLOW: Duration = Duration::from_secs(5);
+/// How long a count of the tickets without a backend is good, since it reads all of the store's index.
+const COUNTED: Duration = Duration::from_secs(10);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
 /// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
@@ -50,6 +58,9 @@ const BODIES: u32 = 128 << 20;
 const ANSWERS: u32 = 48 << 20;
 /// How long a request waits for memory that others still use, before it is refused.
 const TURN: Duration = Duration::from_secs(10);
+
+/// How long calls that were given up may take to be recorded, when the service stops.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What the routes share.
 #[derive(Debug)]
@@ -62,6 +73,8 @@ pub(crate) struct Service {
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    /// How many tickets had no backend when they were last counted, and when that was.
+    orphans: tokio::sync::Mutex<Option<(Instant, i64)>>,
     bodies: Budget,
     answers: Budget,
 }
@@ -71,20 +84,45 @@ impl Service {
         Arc::clone(&self.auth.read().expect("nobody panics with this lock"))
     }
 
-    /// Whether the store can be written to. Looks once a second, however many ask.
+    /// Whether the store takes incidents. Looks once a second, however many ask. A store that takes longer than
+    /// somebody waits takes none.
     async fn store_works(&self) -> bool {
         let mut probed = self.probed.lock().await;
-        match *probed {
-            Some((at, works)) if at.elapsed() < PROBE => works,
-            _ => {
-                let result = self.queue.store.probe().await;
-                if let Err(error) = &result {
-                    tracing::error!("{}", line(&error.to_string()));
-                }
-                *probed = Some((Instant::now(), result.is_ok()));
-                result.is_ok()
-            }
+        if let Some((_, works)) = probed.filter(|(at, _)| at.elapsed() < PROBE) {
+            return works;
         }
+        let probe = tokio::time::timeout(SLOW, self.queue.store.probe()).await;
+        let works = matches!(probe, Ok(Ok(())));
+        *probed = Some((Instant::now(), works));
+        works
+    }
+
+    /// How many tickets wait for a backend that the config doesn't have. Counts them now and then, however many ask.
+    async fn orphans(&self) -> i64 {
+        let mut known = self.orphans.lock().await;
+        let old = known.filter(|(at, _)| at.elapsed() < COUNTED);
+        match old {
+            Some((_, tickets)) => tickets,
+            None => match self.queue.store.counts().await {
+                Ok(counts) => {
+                    let tickets = orphans::of(&counts, &self.queue.setup()).values().sum();
+                    *known = Some((Instant::now(), tickets));
+                    tickets
+                }
+                Err(_) => known.map_or(0, |(_, tickets)| tickets),
+            },
+        }
+    }
+
+    /// Logs what waits for backends that the config doesn't have.
+    async fn tell_orphans(&self) {
+        // An error is logged where all errors of the store are.
+        let Ok(counts) = self.queue.store.counts().await else { return };
+        let orphans = orphans::of(&counts, &self.queue.setup());
+        for (backend, tickets) in &orphans {
+            tracing::warn!("{}", orphans::text(backend, *tickets));
+        }
+        *self.orphans.lock().await = Some((Instant::now(), orphans.values().sum()));
     }
 
     /// Goes on with another config and other plugins.
@@ -140,7 +178,12 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     let settings = &setup.config.queue;
     let policies = setup.policies();
     let store = Sqlite::open_alone(&settings.path, settings.max_bytes, &policies).await?;
-    store.probe().await?;
+    match store.probe().await {
+        // What is in it is worked on all the same.
+        Err(full) if full.is_full() => {}
+        probed => probed?,
+    }
+    let store = Arc::new(Observed::new(Arc::new(store)));
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     if auth.is_open() {
         tracing::warn!(
@@ -149,22 +192,24 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     }
     let mut signals = Signals::new()?;
     let service = Arc::new(Service {
-        queue: Queue::new(Arc::new(store), setup, metrics),
+        queue: Queue::new(Arc::clone(&store) as Arc<dyn Store>, setup, metrics),
         argus: Arc::default(),
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
+        orphans: tokio::sync::Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });
-    let mut running = Running::start(service, live, listener);
+    let mut running = Running::start(service, store, live, listener);
     listening(address);
     systemd::ready();
     let store = Arc::clone(&running.queue.store);
     let broken = running.until_stopped(&mut signals).await;
     systemd::stopping();
     let stopped = running.stop(&mut signals).await;
-    store.close().await;
+    // What isn't in the store's file by then is in its log, where the next host finds it.
+    let _ = tokio::time::timeout(GRACE, store.close()).await;
     broken.and(stopped)
 }
 
@@ -215,7 +260,12 @@ struct Running {
 }
 
 impl Running {
-    fn start(service: Arc<Service>, live: Live, listener: TcpListener) -> Running {
+    fn start(
+        service: Arc<Service>,
+        store: Arc<Observed>,
+        live: Live,
+        listener: TcpListener,
+    ) -> Running {
         let (queue, progress) = (Arc::clone(&service.queue), Arc::clone(&service.argus));
         let (reloads, reload) = mpsc::channel(1);
         let (stage, stages) = watch::channel(Stage::Open);
@@ -223,7 +273,7 @@ impl Running {
             all: api::router(Arc::clone(&service)),
             probes: api::probes_alone(Arc::clone(&service)),
         };
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::with(queue.pulses.clone());
         let queueing = tasks.start("the queue", {
             let queue = Arc::clone(&queue);
             async move { queue.run().await }
@@ -231,8 +281,9 @@ impl Running {
         tasks.start("accepting connections", connections::serve(listener, routes, stages));
         let others = vec![
             tasks.start("reading changed settings", live.follow(service, reload)),
+            tasks.start("watching the store", store.watch()),
             tasks.start("watching Argus", argus::watch(Arc::clone(&queue), progress)),
-            tasks.start("telling systemd", systemd::watchdog(Arc::clone(&queue))),
+            tasks.start("telling systemd", systemd::watchdog(queue.pulses.clone())),
         ];
         Running { queue, tasks, queueing, others, reloads, stage }
     }
@@ -261,7 +312,7 @@ impl Running {
     /// Ends all tasks; what is under way may take its time, until a second signal.
     ///
     /// # Errors
-    /// A task broke while it ended.
+    /// A task broke while it ended, or did not end in time.
     async fn stop(mut self, signals: &mut Signals) -> Result<()> {
         self.others.iter().for_each(AbortHandle::abort);
         let deadline = self.queue.setup().config.serve.shutdown;
@@ -269,6 +320,7 @@ impl Running {
         tracing::info!("stopping; what is under way may take {} s", deadline.as_secs());
         self.stage.send_replace(Stage::Closing);
         let mut result = Ok(());
+        let mut latest = pin!(tokio::time::sleep(deadline + GRACE));
         loop {
             // Until then, who waits for a ticket may still get it.
             if self.queueing.is_finished() {
@@ -281,10 +333,32 @@ impl Running {
                 },
                 signal = signals.next() => if signal == Signal::Stop {
                     self.queue.kill();
+                    let soon = tokio::time::Instant::now() + GRACE;
+                    let sooner = soon.min(latest.deadline());
+                    latest.as_mut().reset(sooner);
                 },
+                () = &mut latest => return result.and(Err(unfinished(&self.queue.under_way()))),
             }
         }
     }
+}
+
+/// Why the service ends though not all has ended: the store doesn't let it record what became of these tickets.
+fn unfinished(tickets: &[i64]) -> Error {
+    let said = match tickets {
+        [] => "it is told to stop, and the store doesn't answer".to_owned(),
+        tickets => {
+            let numbers: Vec<String> = tickets.iter().map(i64::to_string).collect();
+            format!(
+                "it is told to stop, and the store doesn't answer: what became of these tickets is not recorded: {}",
+                numbers.join(", ")
+            )
+        }
+    };
+    Error::plugin(said).help(
+        "look whether another program holds the store, or its disk hangs. When the service is started again, it looks for \
+         the tickets of all calls that were under way",
+    )
 }
 
 #[cfg(test)]

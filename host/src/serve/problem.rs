@@ -114,11 +114,9 @@ impl From<StoreError> for Problem {
                 Problem::new(StatusCode::CONFLICT, "conflict", said).job(id)
             }
             StoreError::Broken { .. } => {
-                let failure = Failure::from(&Error::from(error));
-                // The log says why; who asks over the network needn't know.
-                tracing::error!("{}", failure.message);
+                // The log says why (`outage`); who asks over the network needn't know.
                 Problem {
-                    help: failure.help,
+                    help: Error::from(error).help,
                     ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", said)
                 }
             }

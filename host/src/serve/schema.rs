@@ -294,17 +294,20 @@ pub(super) struct PluginView {
 /// Whether incidents can be accepted, and made tickets of.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(examples(json!({
-    "ready": true, "store": true, "backends": 1, "unready": 0, "each": [{"name": "noc-rt", "ready": true}],
+    "ready": true, "store": true, "backends": 1, "unready": 0, "orphans": 0,
+    "each": [{"name": "noc-rt", "ready": true}],
 })))]
 pub(super) struct Ready {
-    /// Whether incidents are accepted: the store can be written to, and the config has a backend
+    /// Whether incidents are accepted: the store takes them, and the config has a backend
     pub ready: bool,
-    /// Whether the store can be written to; the log says why not
+    /// Whether the store takes incidents; the log says why not
     pub store: bool,
     /// Backends that can make tickets, as far as is known
     pub backends: usize,
     /// Backends that can't: what is accepted for them waits
     pub unready: usize,
+    /// Tickets that wait for a backend which the config doesn't have; the log and `/metrics` say for which
+    pub orphans: i64,
     /// Each of them, for who has a token with the scope `read`
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

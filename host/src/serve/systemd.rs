@@ -1,11 +1,14 @@
 //! What systemd, or a terminal, tells the service, and what it tells systemd (sd_notify(3)).
 
-use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(unix)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::queue::Queue;
+use crate::tasks::Pulses;
+
+/// A task may keep its thread for so long, before it counts as one that hangs: a busy machine is no defect.
+const HANGS: Duration = Duration::from_secs(10);
 
 /// What the service is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,20 +108,28 @@ mod notify {
     pub(in super::super) fn reloading() {}
     pub(in super::super) fn stopping() {}
     pub(super) fn alive() {}
-    pub(super) fn watchdog_enabled() -> Option<std::time::Duration> {
+    pub(super) fn watchdog_enabled() -> Option<super::Duration> {
         None
     }
 }
 
 pub(super) use notify::{ready, reloading, stopping};
 
-/// Tells systemd that the service is alive for as long as its store answers, be it with an error: a
-/// full disk isn't mended by a restart.
-pub(super) async fn watchdog(queue: Arc<Queue>) -> Result<()> {
+/// Tells systemd that the service is alive for as long as its own tasks are: the runtime has a turn for this one, and none
+/// of the others hangs. What the store does is not looked at: neither a full disk nor another program's lock is mended by
+/// a restart.
+pub(super) async fn watchdog(pulses: Pulses) -> Result<()> {
     let Some(every) = notify::watchdog_enabled() else { std::future::pending().await };
     loop {
-        let _ = queue.store.probe().await;
-        notify::alive();
+        let late = pulses.late(HANGS);
+        if late.is_empty() {
+            notify::alive();
+        } else {
+            tracing::error!(
+                "systemd is not told that the service lives, since this hangs: {}",
+                late.join(", ")
+            );
+        }
         tokio::time::sleep(every / 3).await;
     }
 }

@@ -302,6 +302,16 @@ pub enum StoreError {
     Conflict { id: i64, wanted: &'static str, state: State },
 }
 
+/// What a store says that takes no new incident.
+const FULL: &str = "is full";
+
+impl StoreError {
+    /// Whether only room is lacking: what becomes of the incidents in the store is recorded all the same.
+    pub fn is_full(&self) -> bool {
+        matches!(self, StoreError::Broken { what: FULL, .. })
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
         let message = error.to_string();
@@ -439,7 +449,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Removes some of the rows that are created, cancelled or suppressed, and that nobody has asked for in that time; how many.
     async fn prune(&self, unseen: Duration) -> Result<u64>;
 
-    /// Writes to the store, to find out whether it takes another incident.
+    /// Writes to the store, to find out whether an incident would be accepted now. Fails as [`Store::accept`] would.
     async fn probe(&self) -> Result<()>;
 
     /// Ends all work on the store, and leaves everything in its one file.

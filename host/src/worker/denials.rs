@@ -233,6 +233,7 @@ mod linux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Gauges;
 
     #[test]
     fn each_call_is_named_once_and_of_many_the_first_thirty_two() {
@@ -311,7 +312,13 @@ mod tests {
         backend.note(socket);
         assert_eq!(backend.names(), None, "the kernel told nothing");
         assert!(lock(&backend.calls).contains(&socket));
-        let text = metrics.text(&[], &[], None, crate::store::Timestamp::now());
+        let text = metrics.text(&Gauges {
+            counts: &[],
+            backends: &[],
+            orphans: &Default::default(),
+            argus: None,
+            now: crate::store::Timestamp::now(),
+        });
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{PAGE, Which};
 use crate::cli::output::{error_json, print};
 use crate::cli::{note, report};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
@@ -17,6 +18,8 @@ use crate::terminal::{line, safe_json};
 const LIMIT: i64 = 100;
 /// Characters that a column is at most filled up to: one long key shall not make all other rows as long.
 const WIDEST: usize = 60;
+/// What is said instead of the next try of a ticket that waits for a backend which the config doesn't have.
+const NO_BACKEND: &str = "no backend";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,12 +75,20 @@ fn limit(text: &str) -> std::result::Result<i64, String> {
 }
 
 /// Prints the list. JSON that has begun is ended whatever becomes of the store: then it tells of the error itself.
-pub(super) async fn run(store: &Sqlite, arguments: &Arguments, as_json: bool) -> Result<ExitCode> {
+pub(super) async fn run(
+    store: &Sqlite,
+    config: &Config,
+    arguments: &Arguments,
+    as_json: bool,
+) -> Result<ExitCode> {
     let read = async |filter: &Filter| Ok(store.list(filter).await?);
     let limit = arguments.limit.unwrap_or(LIMIT);
     let most = if arguments.all { i64::MAX } else { limit };
     let filter = Filter { since: arguments.since, ..arguments.which.filter() };
-    let Listed { more, broke } = pages(read, filter, most, as_json, print).await?;
+    let shown = |page: Vec<Job>, is_first| {
+        if as_json { json_rows(page, is_first) } else { table(&page, is_first, config) }
+    };
+    let Listed { more, broke } = pages(read, filter, most, shown, print).await?;
     if as_json {
         print(&end_of_json(more, broke.as_ref()))?;
     }
@@ -110,7 +121,7 @@ async fn pages(
     read: impl AsyncFn(&Filter) -> Result<Vec<Job>>,
     mut filter: Filter,
     most: i64,
-    as_json: bool,
+    shown: impl Fn(Vec<Job>, bool) -> String,
     print: impl Fn(&str) -> Result<()>,
 ) -> Result<Listed> {
     filter.cursor = Cursor::Before(i64::MAX);
@@ -130,7 +141,7 @@ async fn pages(
         if let Some(last) = page.last() {
             filter.cursor = Cursor::Before(last.id);
         }
-        print(&if as_json { json_rows(page, is_first) } else { table(&page, is_first) })?;
+        print(&shown(page, is_first))?;
         is_first = false;
         if !more || left == 0 {
             return Ok(Listed { more, broke: None });
@@ -155,14 +166,15 @@ fn json_rows(page: Vec<Job>, is_first: bool) -> String {
 }
 
 /// A page as a table, whose columns are as wide as its rows need. The first page begins with a header.
-fn table(page: &[Job], is_first: bool) -> String {
+fn table(page: &[Job], is_first: bool, config: &Config) -> String {
     if page.is_empty() {
         return if is_first { "nothing\n".to_owned() } else { String::new() };
     }
     const HEADER: [&str; 7] =
         ["ID", "STATE", "ACCEPTED", "NEXT TRY", "BACKEND", "KEY", "TICKET OR ERROR"];
     let header = is_first.then(|| HEADER.map(str::to_owned));
-    let rows: Vec<[String; 7]> = header.into_iter().chain(page.iter().map(cells)).collect();
+    let rows: Vec<[String; 7]> =
+        header.into_iter().chain(page.iter().map(|job| cells(job, config))).collect();
     let widths: [usize; 7] = std::array::from_fn(|column| {
         let of_column = rows.iter().map(|row| row[column].chars().count());
         of_column.max().unwrap_or(0).min(WIDEST)
@@ -181,14 +193,17 @@ fn table(page: &[Job], is_first: bool) -> String {
 }
 
 /// When a ticket is tried again, if it is.
-pub(super) fn next_try(job: &Job) -> Option<String> {
+pub(super) fn next_try(job: &Job, config: &Config) -> Option<String> {
     // While it is being made, `due_at` is when the host is given up on.
     let due_at = job.due_at.filter(|_| job.state != State::Creating)?;
+    if !config.backends.contains_key(&job.backend) {
+        return Some(NO_BACKEND.to_owned());
+    }
     Some(if due_at == Timestamp::EPOCH { "now".to_owned() } else { due_at.second().rfc3339() })
 }
 
-fn cells(job: &Job) -> [String; 7] {
-    let next = next_try(job).unwrap_or_else(|| "-".to_owned());
+fn cells(job: &Job, config: &Config) -> [String; 7] {
+    let next = next_try(job, config).unwrap_or_else(|| "-".to_owned());
     let outcome = match (&job.ticket, &job.failure) {
         (Some(ticket), _) => ticket.url.clone(),
         (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
@@ -264,13 +279,13 @@ mod tests {
             printed.borrow_mut().push_str(text);
             Ok(())
         };
-        let listed = pages(read, Filter::default(), i64::MAX, true, print).await.unwrap();
+        let listed = pages(read, Filter::default(), i64::MAX, json_rows, print).await.unwrap();
         let text = printed.into_inner() + &end_of_json(listed.more, listed.broke.as_ref());
         let list: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(list["tickets"].as_array().unwrap().len() as i64, PAGE);
         assert_eq!((&list["more"], &list["error"]["kind"]), (&true.into(), &"settings".into()));
         let broken = async |_: &Filter| Err(Error::settings("the store is gone"));
-        let nothing = pages(broken, Filter::default(), 1, true, |_| panic!("began")).await;
+        let nothing = pages(broken, Filter::default(), 1, json_rows, |_| panic!("began")).await;
         assert_eq!(nothing.unwrap_err().message, "the store is gone");
     }
 
@@ -280,15 +295,26 @@ mod tests {
         let waiting = Job { due_at: later, ..job(12, State::Queued, "nav#12") };
         let due = Job { due_at: Some(Timestamp::EPOCH), ..job(7, State::Unknown, "n\n8 forged") };
         let at_work = Job { due_at: later, ..job(6, State::Creating, "nav#6") };
-        let page = [waiting, due, at_work];
+        let orphan = Job { backend: "gone".to_owned(), ..job(5, State::Queued, "nav#5") };
+        let orphan = Job { due_at: Some(Timestamp::EPOCH), ..orphan };
+        let page = [waiting, due, at_work, orphan];
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        let text = "[backends.noc-rt]\nplugin = \"rt\"\nendpoint = \"https://rt.example.org\"\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(Some(&file)).unwrap();
         assert_eq!(
-            table(&page, true),
+            table(&page, true, &config),
             "ID  STATE     ACCEPTED              NEXT TRY              BACKEND  KEY          TICKET OR ERROR\n\
              12  queued    2023-11-14T22:13:20Z  2023-11-14T22:14:20Z  noc-rt   nav#12\n \
              7  unknown   2023-11-14T22:13:20Z  now                   noc-rt   n\\n8 forged\n \
-             6  creating  2023-11-14T22:13:20Z  -                     noc-rt   nav#6\n"
+             6  creating  2023-11-14T22:13:20Z  -                     noc-rt   nav#6\n \
+             5  queued    2023-11-14T22:13:20Z  no backend            gone     nav#5\n"
         );
-        assert_eq!(table(&page, false).lines().count(), 3);
-        assert_eq!((table(&[], true).as_str(), table(&[], false).as_str()), ("nothing\n", ""));
+        assert_eq!(table(&page, false, &config).lines().count(), 4);
+        assert_eq!(
+            (table(&[], true, &config).as_str(), table(&[], false, &config).as_str()),
+            ("nothing\n", "")
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! `ticket-host queue show`: one ticket with all its tries, a line each.
 
 use super::list::next_try;
+use crate::config::Config;
 use crate::store::{Attempt, Failure, Job};
 use crate::terminal::line;
 
 /// The ticket as a person reads it. What there is nothing to say of has no line.
-pub(super) fn text(job: &Job, attempts: &[Attempt]) -> String {
+pub(super) fn text(job: &Job, attempts: &[Attempt], config: &Config) -> String {
     let mut out = format!("ticket {}: {}\n", job.id, job.state.name());
     let mut say = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -17,7 +18,7 @@ pub(super) fn text(job: &Job, attempts: &[Attempt]) -> String {
     say("level", &job.level.to_string());
     say("accepted", &job.accepted_at.second().rfc3339());
     say("changed", &job.changed_at.second().rfc3339());
-    say("next try", &next_try(job).unwrap_or_default());
+    say("next try", &next_try(job, config).unwrap_or_default());
     if let Some(ticket) = &job.ticket {
         say("ticket", &ticket.url);
         say("lacks", &ticket.missing_fields.join(", "));
@@ -64,7 +65,7 @@ mod tests {
         let outcome = State::Failed;
         let tried = Attempt { number: 1, started_at: at, ended_at: at, outcome, failure };
         assert_eq!(
-            text(&job, &[tried]),
+            text(&job, &[tried], &Config::default()),
             "ticket 17: failed\n  backend   noc-rt\n  key       nav\\n#1\n  level     3\n  \
              accepted  2023-11-14T22:13:20Z\n  changed   2023-11-14T22:13:20Z\n  \
              error     no\\n  2  forged\n  help      mend it\n  tries     1\n  \

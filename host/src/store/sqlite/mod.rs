@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Cursor, Decision, Filter, Job, New, Order, Outcome,
-    Policies, Result, Store, StoreError, Timestamp, ToTell,
+    Accepted, Advanced, Attempt, Claim, Count, Cursor, Decision, FULL, Filter, Job, New, Order,
+    Outcome, Policies, Result, Store, StoreError, Timestamp, ToTell,
 };
 use crate::error::Kind;
 use crate::machine::Moment;
@@ -38,7 +38,6 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The store's own time is written down so often while something waits, though nothing is written.
 const KEPT: Duration = Duration::from_secs(5);
 
-const FULL: &str = "is full";
 const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
 
 /// The store in a SQLite file.

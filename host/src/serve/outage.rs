@@ -1,0 +1,198 @@
+//! Whether the store does what it is asked: logged once when it begins to fail and once when it goes on, whoever meets it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::error::{Kind, Result as Ended};
+use crate::lock::lock;
+use crate::store::{
+    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome,
+    Policies, Result, Store, StoreError, Timestamp, ToTell,
+};
+use crate::terminal::{counted, safe};
+
+/// How often a store that fails is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A store whose failures are logged here, and by nobody else.
+#[derive(Debug)]
+pub(super) struct Observed {
+    store: Arc<dyn Store>,
+    outage: Mutex<Option<Outage>>,
+    begun: Notify,
+}
+
+/// The store fails, since its first failure that was logged.
+#[derive(Debug)]
+struct Outage {
+    /// What was logged of it: "is full", "is busy".
+    said: Vec<&'static str>,
+    /// Incidents that were not accepted.
+    refused: u64,
+    /// Whether anything failed since it was last looked at.
+    fails: bool,
+}
+
+impl Observed {
+    pub(super) fn new(store: Arc<dyn Store>) -> Observed {
+        Observed { store, outage: Mutex::default(), begun: Notify::new() }
+    }
+
+    /// Sees to it that the end of each outage is noticed and logged, also while nobody asks the store for anything.
+    ///
+    /// # Errors
+    /// None: it goes on for ever.
+    pub(super) async fn watch(self: Arc<Self>) -> Ended<()> {
+        loop {
+            self.begun.notified().await;
+            while !self.is_over().await {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Looks whether the store does again what it is asked.
+    async fn is_over(&self) -> bool {
+        if self.store.probe().await.is_err() {
+            return false;
+        }
+        let mut outage = lock(&self.outage);
+        // What was probed works. What else is asked of it may fail all the same.
+        if outage.as_mut().is_some_and(|outage| std::mem::take(&mut outage.fails)) {
+            return false;
+        }
+        if let Some(Outage { refused, .. }) = outage.take() {
+            let refused = counted(refused, "incident");
+            tracing::info!("the store goes on; {refused} were refused meanwhile");
+        }
+        true
+    }
+
+    /// Passes on what a call came to, and logs if that is news.
+    fn heard<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error @ StoreError::Broken { what, .. }) = &result {
+            let mut outage = lock(&self.outage);
+            let outage = outage.get_or_insert_with(|| {
+                self.begun.notify_one();
+                Outage { said: Vec::new(), refused: 0, fails: false }
+            });
+            outage.fails = true;
+            if !outage.said.contains(what) {
+                outage.said.push(what);
+                tracing::error!("{}", text(error));
+            }
+        }
+        result
+    }
+
+    fn refused(&self) {
+        if let Some(outage) = lock(&self.outage).as_mut() {
+            outage.refused += 1;
+        }
+    }
+}
+
+/// What failed, why, and what to do.
+fn text(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(why) = cause {
+        text.push_str(&format!(": {why}"));
+        cause = why.source();
+    }
+    if let StoreError::Broken { help, .. } = error {
+        text.push_str(&format!("\nhelp: {help}"));
+    }
+    safe(&text)
+}
+
+#[async_trait]
+impl Store for Observed {
+    async fn accept(&self, new: New, policies: &Policies) -> Result<Accepted> {
+        let accepted = self.heard(self.store.accept(new, policies).await);
+        if matches!(accepted, Err(StoreError::Broken { .. })) {
+            self.refused();
+        }
+        accepted
+    }
+
+    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.heard(self.store.claim(backend, most, lease).await)
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        started_at: Timestamp,
+        outcome: Outcome,
+    ) -> Result<Option<Job>> {
+        self.heard(self.store.settle(claim, started_at, outcome).await)
+    }
+
+    async fn advance(&self, policies: &Policies) -> Result<Advanced> {
+        self.heard(self.store.advance(policies).await)
+    }
+
+    async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job> {
+        self.heard(self.store.order(id, order, policies).await)
+    }
+
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64> {
+        self.heard(self.store.reopen(backend, kinds, policies).await)
+    }
+
+    async fn reassign(
+        &self,
+        decision: &Decision,
+        policies: &Policies,
+    ) -> Result<Vec<(String, u64)>> {
+        self.heard(self.store.reassign(decision, policies).await)
+    }
+
+    async fn get(&self, id: i64) -> Result<Option<Job>> {
+        self.heard(self.store.get(id).await)
+    }
+
+    async fn attempts(&self, id: i64) -> Result<Vec<Attempt>> {
+        self.heard(self.store.attempts(id).await)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
+        self.heard(self.store.list(filter).await)
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>> {
+        self.heard(self.store.counts().await)
+    }
+
+    async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>> {
+        self.heard(self.store.to_tell(source, after, most).await)
+    }
+
+    async fn told(&self, incident: i64) -> Result<()> {
+        self.heard(self.store.told(incident).await)
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        self.heard(self.store.note(name).await)
+    }
+
+    async fn set_note(&self, name: &str, value: &str) -> Result<()> {
+        self.heard(self.store.set_note(name, value).await)
+    }
+
+    async fn prune(&self, unseen: Duration) -> Result<u64> {
+        self.heard(self.store.prune(unseen).await)
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.heard(self.store.probe().await)
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
