@@ -83,6 +83,8 @@ pub struct Queue {
     waiting: Mutex<HashMap<BackendKey, watch::Sender<Option<Job>>>>,
     /// The numbers of the rows that calls of this process are at work on.
     under_way: Mutex<HashSet<i64>>,
+    /// The numbers of the rows of which the store didn't let a call's end be recorded before the host ended.
+    given_up: Mutex<HashSet<i64>>,
     /// What the last calls of each backend told about it.
     streaks: Mutex<HashMap<String, Streak>>,
     /// Is told of each ticket that was made or found.
@@ -149,6 +151,7 @@ impl Queue {
             changes: watch::Sender::new(0),
             waiting: Mutex::default(),
             under_way: Mutex::default(),
+            given_up: Mutex::default(),
             streaks: Mutex::default(),
             made: Notify::new(),
         })
@@ -415,9 +418,11 @@ impl Queue {
         self.setup().policies()
     }
 
-    /// The numbers of the tickets that calls are at work on, or whose calls have ended and are not recorded yet.
-    pub(crate) fn under_way(&self) -> Vec<i64> {
-        let mut numbers: Vec<i64> = lock(&self.under_way).iter().copied().collect();
+    /// The numbers of the tickets that calls are at work on, or whose calls have ended and are not recorded.
+    pub(crate) fn unrecorded(&self) -> Vec<i64> {
+        let under_way = lock(&self.under_way);
+        let mut numbers: Vec<i64> =
+            under_way.iter().chain(&*lock(&self.given_up)).copied().collect();
         numbers.sort_unstable();
         numbers
     }

@@ -13,6 +13,7 @@ use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::store::{Claim, Failure, Outcome, Timestamp};
 use crate::terminal::line;
 use crate::tickets;
@@ -146,7 +147,10 @@ async fn record(
                 }
                 tokio::select! {
                     () = tokio::time::sleep(STORE_PAUSE) => {}
-                    () = reached(phase, Phase::Killed) => return,
+                    () = reached(phase, Phase::Killed) => {
+                        lock(&queue.given_up).insert(id);
+                        return;
+                    }
                 }
             }
         }

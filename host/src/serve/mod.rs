@@ -329,7 +329,11 @@ impl Running {
             tokio::select! {
                 ended = self.tasks.next() => match ended {
                     Some(ended) => result = result.and(ended.asked()),
-                    None => return result,
+                    None => {
+                        let unrecorded = self.queue.unrecorded();
+                        let all = unrecorded.is_empty();
+                        return if all { result } else { result.and(Err(unfinished(&unrecorded))) };
+                    }
                 },
                 signal = signals.next() => if signal == Signal::Stop {
                     self.queue.kill();
@@ -337,7 +341,7 @@ impl Running {
                     let sooner = soon.min(latest.deadline());
                     latest.as_mut().reset(sooner);
                 },
-                () = &mut latest => return result.and(Err(unfinished(&self.queue.under_way()))),
+                () = &mut latest => return result.and(Err(unfinished(&self.queue.unrecorded()))),
             }
         }
     }
