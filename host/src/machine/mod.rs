@@ -7,6 +7,8 @@
 //! is looked for, and "there is none" is believed only after the settling time. Only who holds the newest claim ends it.
 
 mod moment;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -176,8 +178,8 @@ impl Step {
         self.tries += 1;
     }
 
-    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest or its
-    /// lease is over: by then it is unknown what it led to.
+    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest, or its
+    /// lease was taken for over: by then it counts as unknown what it led to.
     #[must_use]
     pub fn settle(&mut self, lease: i64, result: Result, now: Moment) -> bool {
         if self.state != State::Creating || self.lease != lease {
@@ -192,10 +194,11 @@ impl Step {
             Result::Failed | Result::Lost => (State::Failed, None),
         };
         match result {
-            Result::Created | Result::NoTicket | Result::Suppressed => self.doubt = Doubt::None,
+            Result::Created | Result::NoTicket => self.doubt = Doubt::None,
             Result::Unknown(_) => self.doubts(now),
             Result::Lost => self.doubt = Doubt::Ask,
-            Result::Again(_) | Result::Failed => {}
+            // These say nothing about a ticket that there may have been before.
+            Result::Again(_) | Result::Suppressed | Result::Failed => {}
         }
         true
     }
