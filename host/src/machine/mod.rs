@@ -6,6 +6,8 @@
 //! Invariants: a creation begins only under a claim, and only while there is certainly no ticket. What may have a ticket
 //! is looked for, and "there is none" is believed only after the settling time. Only who holds the newest claim ends it.
 
+#[cfg(test)]
+mod model;
 mod moment;
 #[cfg(test)]
 mod tests;
