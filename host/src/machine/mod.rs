@@ -6,7 +6,11 @@
 //! Invariants: a creation begins only under a claim, and only while there is certainly no ticket. What may have a ticket
 //! is looked for, and "there is none" is believed only after the settling time. Only who holds the newest claim ends it.
 
+#[cfg(test)]
+mod model;
 mod moment;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -86,7 +90,7 @@ pub enum Result {
     Created,
     /// There is certainly no ticket yet: again after that time.
     Again(Duration),
-    /// There may be a ticket: to be looked for after that time. That there is none is believed after `settle`.
+    /// There may be a ticket: to be looked for after that time, and after `settle` if this is the first that is known of it.
     Unknown { after: Duration, settle: Duration },
     /// It was looked for, and there is none: to be made now.
     NoTicket,
@@ -176,27 +180,31 @@ impl Step {
         self.tries += 1;
     }
 
-    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest or its
-    /// lease is over: by then it is unknown what it led to.
+    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest, or its
+    /// lease was taken for over: by then it counts as unknown what it led to.
     #[must_use]
     pub fn settle(&mut self, lease: i64, result: Result, now: Moment) -> bool {
         if self.state != State::Creating || self.lease != lease {
             return false;
         }
+        match result {
+            Result::Created | Result::NoTicket => self.doubt = Doubt::None,
+            Result::Unknown { settle, .. } => self.doubts(now + settle),
+            Result::Lost => self.doubt = Doubt::Ask,
+            // These say nothing about a ticket that there may have been before.
+            Result::Again(_) | Result::Suppressed | Result::Failed => {}
+        }
         (self.state, self.due) = match result {
             Result::Created => (State::Created, None),
             Result::Again(after) => (self.waiting(), Some(now + after)),
-            Result::Unknown { after, .. } => (State::Unknown, Some(now + after)),
+            // A search before that would prove nothing.
+            Result::Unknown { after, .. } => {
+                (State::Unknown, Some((now + after).max(self.settled)))
+            }
             Result::NoTicket => (State::Queued, Some(Moment::NOW)),
             Result::Suppressed => (State::Suppressed, None),
             Result::Failed | Result::Lost => (State::Failed, None),
         };
-        match result {
-            Result::Created | Result::NoTicket | Result::Suppressed => self.doubt = Doubt::None,
-            Result::Unknown { settle, .. } => self.doubts(now + settle),
-            Result::Lost => self.doubt = Doubt::Ask,
-            Result::Again(_) | Result::Failed => {}
-        }
         true
     }
 

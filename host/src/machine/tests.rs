@@ -1,0 +1,473 @@
+//! What each change of a ticket's state does, and refuses to do: a row for each behaviour.
+
+use std::time::Duration;
+
+use super::*;
+
+const RETRY_FOR: Duration = Duration::from_secs(500);
+const SETTLE: Duration = Duration::from_secs(10);
+const POLICY: Policy = Policy { retry_for: RETRY_FOR, settle: SETTLE };
+const LEASE: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(30);
+const NOW: Moment = at(0);
+const DOUBTS: [Doubt; 3] = [Doubt::None, Doubt::Look, Doubt::Ask];
+
+/// There may be a ticket.
+const UNKNOWN: Result = Result::Unknown { after: WAIT, settle: POLICY.settle };
+
+/// So many seconds from now.
+const fn at(seconds: i64) -> Moment {
+    Moment::from_millis(1_000_000 + seconds * 1000)
+}
+
+/// What was tried three times, and came to that long ago.
+fn step(state: State, doubt: Doubt) -> Step {
+    let due = match state {
+        State::Queued | State::Unknown => Some(Moment::NOW),
+        State::Creating => Some(at(20)),
+        State::Created | State::Failed | State::Cancelled | State::Suppressed => None,
+    };
+    let (settled, expires) = (at(-90), at(100));
+    Step { state, doubt, settled, due, expires, lease: 3, tries: 3 }
+}
+
+fn queued() -> Step {
+    step(State::Queued, Doubt::None)
+}
+
+fn unknown() -> Step {
+    step(State::Unknown, Doubt::Look)
+}
+
+/// One that is worked on.
+fn creating(doubt: Doubt) -> Step {
+    step(State::Creating, doubt)
+}
+
+fn failed(doubt: Doubt) -> Step {
+    step(State::Failed, doubt)
+}
+
+/// It begins anew now.
+fn anew(step: Step) -> Step {
+    Step { due: Some(Moment::NOW), expires: NOW + RETRY_FOR, ..step }
+}
+
+fn due(seconds: i64, step: Step) -> Step {
+    Step { due: Some(at(seconds)), ..step }
+}
+
+/// All that can be in a store.
+fn all() -> impl Iterator<Item = Step> {
+    let pairs = State::ALL.into_iter().flat_map(|state| DOUBTS.map(|doubt| step(state, doubt)));
+    pairs.filter(is_valid)
+}
+
+/// What waits to be made certainly has no ticket; what is looked for may have one.
+fn is_valid(step: &Step) -> bool {
+    match step.state {
+        State::Queued => step.doubt == Doubt::None,
+        State::Unknown => step.doubt == Doubt::Look,
+        State::Created => step.doubt == Doubt::None,
+        State::Creating | State::Suppressed => step.doubt != Doubt::Ask,
+        State::Failed | State::Cancelled => true,
+    }
+}
+
+/// Changes each row's step, of which this comes; or, where nothing is given, it is refused and nothing is changed.
+#[track_caller]
+fn check<Row: IntoIterator<Item = (&'static str, Step, Option<Step>)>>(
+    change: impl Fn(&mut Step) -> bool,
+    rows: Row,
+) {
+    for (name, before, expected) in rows {
+        let mut after = before.clone();
+        let done = change(&mut after);
+        assert_eq!(done, expected.is_some(), "{name}: {before:?} became {after:?}");
+        assert_eq!(after, expected.unwrap_or(before), "{name}");
+    }
+}
+
+/// Whether a change that says nothing did something.
+fn did(change: impl Fn(&mut Step)) -> impl Fn(&mut Step) -> bool {
+    move |step| {
+        let before = step.clone();
+        change(step);
+        *step != before
+    }
+}
+
+fn settles(result: Result) -> impl Fn(&mut Step) -> bool {
+    move |step| step.settle(3, result, NOW)
+}
+
+#[test]
+fn what_is_accepted_waits_for_its_turn_and_was_never_tried() {
+    let step = Step::accepted(NOW, POLICY);
+    assert!(step.is_ready());
+    assert_eq!((step.state, step.doubt), (State::Queued, Doubt::None));
+    assert_eq!((step.lease, step.tries, step.expires), (0, 0, NOW + RETRY_FOR));
+}
+
+#[test]
+fn accepted_again() {
+    let suppressed = || step(State::Suppressed, Doubt::None);
+    let in_doubt = step(State::Suppressed, Doubt::Look);
+    check(
+        |step| step.accepted_again(false, NOW, POLICY),
+        [
+            ("what waits goes on", queued(), None),
+            ("what is worked on goes on", creating(Doubt::None), None),
+            ("what may have a ticket goes on", unknown(), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+            ("what failed stays so, unless that is wanted", failed(Doubt::None), None),
+            ("a person's word stands", step(State::Cancelled, Doubt::None), None),
+            ("what was suppressed is open again", suppressed(), Some(anew(queued()))),
+            ("a doubt outlives being suppressed", in_doubt, Some(anew(unknown()))),
+        ],
+    );
+    check(
+        |step| step.accepted_again(true, NOW, POLICY),
+        [
+            ("what failed begins anew", failed(Doubt::None), Some(anew(queued()))),
+            ("what failed in doubt is looked for", failed(Doubt::Look), Some(anew(unknown()))),
+            ("what only a person can look for waits for them", failed(Doubt::Ask), None),
+            ("what was suppressed is open again", suppressed(), Some(anew(queued()))),
+            ("a person's word stands", step(State::Cancelled, Doubt::None), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+            ("what waits goes on", queued(), None),
+        ],
+    );
+}
+
+#[test]
+fn reopened() {
+    let early = Step { settled: at(6), ..failed(Doubt::Look) };
+    let waits = Step { settled: at(6), ..due(6, anew(unknown())) };
+    check(
+        |step| step.reopen(NOW, POLICY),
+        [
+            ("what failed begins anew", failed(Doubt::None), Some(anew(queued()))),
+            ("what failed in doubt is looked for", failed(Doubt::Look), Some(anew(unknown()))),
+            ("what is in doubt since now is looked for after its time", early, Some(waits)),
+            ("what only a person can look for waits for them", failed(Doubt::Ask), None),
+            ("what waits goes on", due(30, queued()), None),
+            ("what is worked on goes on", creating(Doubt::None), None),
+            ("what may have a ticket goes on", due(30, unknown()), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+            ("a person's word stands", step(State::Cancelled, Doubt::None), None),
+            ("what needs none still needs none", step(State::Suppressed, Doubt::None), None),
+        ],
+    );
+}
+
+#[test]
+fn only_what_waits_and_is_due_can_be_claimed() {
+    for step in all() {
+        let waits = matches!(step.state, State::Queued | State::Unknown);
+        assert_eq!(step.is_ready(), waits, "{step:?}");
+        assert!(!due(0, step.clone()).is_ready(), "its time must be noticed first: {step:?}");
+        assert!(!Step { due: None, ..step.clone() }.is_ready(), "{step:?}");
+    }
+}
+
+#[test]
+fn claimed() {
+    let taken = |step: Step| Step { lease: 4, tries: 4, ..due(60, step) };
+    check(
+        did(|step| step.claim(NOW, LEASE)),
+        [
+            ("it is worked on for a lease", queued(), Some(taken(creating(Doubt::None)))),
+            (
+                "what may have a ticket stays in doubt",
+                unknown(),
+                Some(taken(creating(Doubt::Look))),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn settled_where_there_certainly_was_no_ticket() {
+    let doubted = |step: Step| Step { settled: at(10), ..step };
+    for (name, result, after) in [
+        ("it has its ticket", Result::Created, step(State::Created, Doubt::None)),
+        ("it is tried again", Result::Again(WAIT), due(30, queued())),
+        ("there may be a ticket from now on", UNKNOWN, doubted(due(30, unknown()))),
+        ("it is made at once after a search", Result::NoTicket, queued()),
+        ("it needs none", Result::Suppressed, step(State::Suppressed, Doubt::None)),
+        ("a person is needed", Result::Failed, failed(Doubt::None)),
+        ("only a person can look for it", Result::Lost, failed(Doubt::Ask)),
+    ] {
+        check(settles(result), [(name, creating(Doubt::None), Some(after))]);
+    }
+}
+
+#[test]
+fn settled_where_there_may_have_been_a_ticket() {
+    for (name, result, after) in [
+        ("the ticket was found", Result::Created, step(State::Created, Doubt::None)),
+        ("there is certainly none", Result::NoTicket, queued()),
+        ("a search that failed doesn't end the doubt", Result::Again(WAIT), due(30, unknown())),
+        ("the doubt is as old as it was", UNKNOWN, due(30, unknown())),
+        (
+            "a doubt outlives being suppressed",
+            Result::Suppressed,
+            step(State::Suppressed, Doubt::Look),
+        ),
+        ("a failure doesn't end the doubt", Result::Failed, failed(Doubt::Look)),
+        ("only a person can look for it", Result::Lost, failed(Doubt::Ask)),
+    ] {
+        check(settles(result), [(name, creating(Doubt::Look), Some(after))]);
+    }
+}
+
+#[test]
+fn who_holds_no_claim_or_an_older_one_ends_nothing() {
+    for result in results() {
+        for lease in [2, 4] {
+            let refused = ("another claim", creating(Doubt::None), None);
+            check(|step| step.settle(lease, result, NOW), [refused]);
+        }
+        for step in all().filter(|step| step.state != State::Creating) {
+            check(settles(result), [("its lease was taken for over", step, None)]);
+        }
+    }
+}
+
+fn results() -> [Result; 7] {
+    [
+        Result::Created,
+        Result::Again(WAIT),
+        UNKNOWN,
+        Result::NoTicket,
+        Result::Suppressed,
+        Result::Failed,
+        Result::Lost,
+    ]
+}
+
+#[test]
+fn time_came_for_what_was_due() {
+    let doubted = |step: Step| Step { settled: at(10), ..step };
+    let over = |doubt| due(0, creating(doubt));
+    check(
+        did(|step| step.time_came(NOW, POLICY)),
+        [
+            ("what waited can be claimed", due(0, queued()), Some(queued())),
+            ("what is in doubt can be claimed", due(-5, unknown()), Some(unknown())),
+            ("what is due later waits", due(1, queued()), None),
+            ("a lease that isn't over holds", due(1, creating(Doubt::None)), None),
+            ("a lease is over", over(Doubt::None), Some(doubted(due(10, unknown())))),
+            ("a search's lease is over", over(Doubt::Look), Some(due(0, unknown()))),
+            ("what can be claimed still can", queued(), None),
+            ("what has its ticket has no time", step(State::Created, Doubt::None), None),
+            ("what failed has no time", failed(Doubt::Look), None),
+        ],
+    );
+}
+
+#[test]
+fn time_that_does_not_pass_ages_nothing() {
+    let before = Step::accepted(NOW, POLICY);
+    let mut step = before.clone();
+    step.claim(NOW, LEASE);
+    let claimed = step.clone();
+    step.time_came(NOW, POLICY);
+    assert_eq!(step, claimed);
+    assert!(step.settle(1, Result::Again(WAIT), NOW));
+    let waiting = step.clone();
+    for _ in 0..1000 {
+        step.time_came(NOW, POLICY);
+        assert!(!step.expire(NOW));
+    }
+    assert_eq!(step, waiting);
+    assert_eq!(step.expires, before.expires);
+}
+
+#[test]
+fn who_held_a_claim_is_gone() {
+    let doubted = |step: Step| Step { settled: at(10), ..step };
+    check(
+        did(|step| step.lease_over(NOW, POLICY)),
+        [
+            (
+                "a creation may have been sent",
+                creating(Doubt::None),
+                Some(due(10, doubted(unknown()))),
+            ),
+            ("a search changed nothing", creating(Doubt::Look), Some(due(0, unknown()))),
+            ("what waits goes on", queued(), None),
+            ("what may have a ticket goes on", unknown(), None),
+            ("what failed stays so", failed(Doubt::Ask), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+        ],
+    );
+}
+
+#[test]
+fn given_up() {
+    let old = |step: Step| Step { expires: NOW, ..step };
+    let untried = |step: Step| Step { tries: 0, lease: 0, ..step };
+    check(
+        |step| step.expire(NOW),
+        [
+            ("what was tried for long enough", old(queued()), Some(old(failed(Doubt::None)))),
+            ("what is in doubt stays so", old(unknown()), Some(old(failed(Doubt::Look)))),
+            ("what was never tried is not given up", old(untried(queued())), None),
+            ("what was not tried for long enough", Step { expires: at(1), ..queued() }, None),
+            ("what is worked on", old(creating(Doubt::None)), None),
+            ("what has its ticket", old(step(State::Created, Doubt::None)), None),
+            ("what failed", old(failed(Doubt::None)), None),
+            ("what was cancelled", old(step(State::Cancelled, Doubt::None)), None),
+        ],
+    );
+}
+
+#[test]
+fn retried_by_a_person() {
+    let early = |step: Step| Step { settled: at(6), ..step };
+    let looks = |step: Step| Some(anew(Step { state: State::Unknown, ..step }));
+    let makes = || Some(anew(queued()));
+    check(
+        |step| step.retry(NOW, POLICY).is_ok(),
+        [
+            ("what failed", failed(Doubt::None), makes()),
+            ("what waits doesn't wait longer", due(30, queued()), makes()),
+            ("what was cancelled", step(State::Cancelled, Doubt::None), makes()),
+            ("what needs none, for once", step(State::Suppressed, Doubt::None), makes()),
+            ("what is in doubt is looked for", due(30, unknown()), looks(unknown())),
+            ("what failed in doubt is looked for", failed(Doubt::Look), looks(unknown())),
+            ("what was cancelled in doubt", step(State::Cancelled, Doubt::Look), looks(unknown())),
+            ("but not too early", early(unknown()), Some(early(due(6, anew(unknown()))))),
+            ("what the person has looked for is certain", failed(Doubt::Ask), makes()),
+            ("what is worked on goes on", creating(Doubt::None), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+        ],
+    );
+    let mut created = step(State::Created, Doubt::None);
+    assert_eq!(created.retry(NOW, POLICY), Err(State::Created), "who asked is told why not");
+}
+
+#[test]
+fn cancelled_by_a_person() {
+    let cancelled = |doubt| Some(step(State::Cancelled, doubt));
+    check(
+        |step| step.cancel().is_ok(),
+        [
+            ("what waits", queued(), cancelled(Doubt::None)),
+            ("what is in doubt stays so", unknown(), cancelled(Doubt::Look)),
+            ("what failed", failed(Doubt::None), cancelled(Doubt::None)),
+            ("what only a person can look for", failed(Doubt::Ask), cancelled(Doubt::Ask)),
+            ("what is worked on goes on", creating(Doubt::None), None),
+            ("what has its ticket keeps it", step(State::Created, Doubt::None), None),
+            ("what was cancelled already", step(State::Cancelled, Doubt::None), None),
+            ("what needs none anyhow", step(State::Suppressed, Doubt::None), None),
+        ],
+    );
+    assert_eq!(creating(Doubt::None).cancel(), Err(State::Creating), "who asked is told why not");
+}
+
+#[test]
+fn only_what_certainly_has_no_ticket_moves_to_another_backend() {
+    check(
+        |step| step.change_backend(NOW, POLICY),
+        [
+            ("what waits", due(30, queued()), Some(anew(queued()))),
+            ("what failed is tried there", failed(Doubt::None), Some(anew(queued()))),
+            ("what may have a ticket stays", unknown(), None),
+            ("what failed in doubt stays", failed(Doubt::Look), None),
+            ("what only a person can look for stays", failed(Doubt::Ask), None),
+            ("what is worked on stays", creating(Doubt::None), None),
+            ("a search stays", creating(Doubt::Look), None),
+            ("what has its ticket stays", step(State::Created, Doubt::None), None),
+            ("what was cancelled stays", step(State::Cancelled, Doubt::None), None),
+            ("what needs none stays", step(State::Suppressed, Doubt::None), None),
+        ],
+    );
+}
+
+type Change = Box<dyn Fn(&mut Step)>;
+
+/// All changes, each with what it is called.
+fn changes() -> Vec<(String, Change)> {
+    let mut changes: Vec<(String, Change)> = vec![
+        ("accepted again".into(), Box::new(|step| _ = step.accepted_again(true, NOW, POLICY))),
+        ("reopened".into(), Box::new(|step| _ = step.reopen(NOW, POLICY))),
+        ("time came".into(), Box::new(|step| step.time_came(at(1000), POLICY))),
+        ("lease over".into(), Box::new(|step| step.lease_over(NOW, POLICY))),
+        ("given up".into(), Box::new(|step| _ = step.expire(at(1000)))),
+        ("retried".into(), Box::new(|step| _ = step.retry(NOW, POLICY))),
+        ("cancelled".into(), Box::new(|step| _ = step.cancel())),
+        ("moved".into(), Box::new(|step| _ = step.change_backend(NOW, POLICY))),
+        (
+            "claimed".into(),
+            Box::new(|step| {
+                if step.is_ready() {
+                    step.claim(NOW, LEASE);
+                }
+            }),
+        ),
+    ];
+    for result in results() {
+        let settle = move |step: &mut Step| _ = step.settle(3, result, NOW);
+        changes.push((format!("{result:?}"), Box::new(settle)));
+    }
+    changes
+}
+
+#[test]
+fn whatever_happens_what_may_have_a_ticket_does_not_wait_to_be_made() {
+    for before in all() {
+        for (name, change) in changes() {
+            let mut after = before.clone();
+            change(&mut after);
+            assert!(is_valid(&after), "{name}: {before:?} became {after:?}");
+        }
+    }
+}
+
+#[test]
+fn only_a_ticket_a_search_or_a_person_ends_a_doubt() {
+    for before in all().filter(|step| step.doubt != Doubt::None) {
+        for (name, change) in changes() {
+            let mut after = before.clone();
+            change(&mut after);
+            let ends = match name.as_str() {
+                "Created" | "NoTicket" => before.state == State::Creating,
+                "retried" => before.doubt == Doubt::Ask,
+                _ => false,
+            };
+            assert_eq!(after.doubt == Doubt::None, ends, "{name}: {before:?} became {after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_doubt_that_goes_on_is_as_old_as_it_was() {
+    for before in all().filter(|step| step.doubt == Doubt::Look) {
+        for (name, change) in changes() {
+            let mut after = before.clone();
+            change(&mut after);
+            assert_eq!(after.settled, before.settled, "{name}: {before:?} became {after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_moment_is_never_before_the_first_and_never_overflows() {
+    assert_eq!(at(5).since(at(2)), Duration::from_secs(3));
+    assert_eq!(at(2).since(at(5)), Duration::ZERO);
+    assert_eq!((at(1) + Duration::MAX).millis(), i64::MAX);
+    assert!(Moment::NOW < NOW);
+}
+
+#[test]
+fn each_state_is_known_by_its_name() {
+    for state in State::ALL {
+        assert_eq!(State::of(state.name()), Some(state));
+        let is_final = !matches!(state, State::Queued | State::Creating | State::Unknown);
+        assert_eq!(state.is_final(), is_final, "{state:?}");
+    }
+    assert_eq!(State::of("no such state"), None);
+}
