@@ -359,6 +359,10 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         settle: Duration,
     ) -> Result<u64>;
 
+    /// Makes due at once what waits in the queue of a backend since a try failed for one of the reasons, at that time or
+    /// later; how many.
+    async fn due_now(&self, backend: &str, kinds: &[Kind], since: Timestamp) -> Result<u64>;
+
     async fn get(&self, id: i64) -> Result<Option<Job>>;
 
     async fn attempts(&self, id: i64) -> Result<Vec<Attempt>>;

@@ -123,6 +123,11 @@ enum Write {
         until: Timestamp,
         settle: Duration,
     },
+    DueNow {
+        backend: String,
+        kinds: Vec<Kind>,
+        since: Timestamp,
+    },
     Told(i64),
     Prune {
         before: Timestamp,
@@ -334,6 +339,11 @@ impl Store for Sqlite {
         rows(self.write(Write::Reopen { backend, kinds, until, settle }).await?)
     }
 
+    async fn due_now(&self, backend: &str, kinds: &[Kind], since: Timestamp) -> Result<u64> {
+        let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
+        rows(self.write(Write::DueNow { backend, kinds, since }).await?)
+    }
+
     async fn get(&self, id: i64) -> Result<Option<Job>> {
         const GET: &str = concat!("SELECT ", columns!(), " FROM tickets WHERE id = ?");
         let row = sqlx::query(GET).bind(id).fetch_optional(&self.readers).await;
@@ -521,6 +531,14 @@ async fn one(
             ));
             let done = done.bind(Timestamp::now()).bind(millis(*settle)).bind(until);
             let done = done.bind(backend).bind(text(kinds)).execute(db).await?;
+            Done::Rows(done.rows_affected())
+        }
+        Write::DueNow { backend, kinds, since } => {
+            let done = sqlx::query(
+                "UPDATE tickets SET due_at = 0 WHERE state = 'queued' AND due_at > 0 AND backend = ? \
+                 AND changed_at >= ? AND failure ->> 'kind' IN (SELECT value FROM json_each(?))",
+            );
+            let done = done.bind(backend).bind(since).bind(text(kinds)).execute(db).await?;
             Done::Rows(done.rows_affected())
         }
         Write::Told(id) => {
