@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -369,18 +369,16 @@ fn a_ticket_system_that_is_down_gets_one_probe_and_not_everything() {
 #[test]
 fn a_moment_without_the_ticket_system_is_one_failure_however_many_calls_met_it() {
     const AT_ONCE: usize = 12;
-    let met = AtomicUsize::new(0);
+    let (met, back) = (AtomicUsize::new(0), OnceLock::new());
     let all = Arc::new(Door::default());
     let shut = Arc::clone(&all);
     let desk = desk(move |_| {
-        let nth = met.fetch_add(1, Ordering::Relaxed) + 1;
-        if nth == AT_ONCE {
+        if met.fetch_add(1, Ordering::Relaxed) + 1 == AT_ONCE {
+            back.set(Instant::now() + Duration::from_millis(500)).unwrap();
             shut.open();
         }
-        (nth <= AT_ONCE).then(|| {
-            shut.pass();
-            Answer::status(500)
-        })
+        shut.pass();
+        (Instant::now() < *back.get().unwrap()).then(|| Answer::status(500))
     });
     let host = host_at(&desk, &format!("concurrency = {AT_ONCE}"));
     let service = host.serve();
