@@ -447,6 +447,24 @@ fn a_refused_login_holds_its_backend_and_not_each_ticket_and_all_go_on_when_it_w
 }
 
 #[test]
+fn a_reload_has_a_held_backend_tried_at_once_though_nothing_of_it_changed() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let desk = desk(move |_| refusing.load(Ordering::Relaxed).then(|| Answer::status(401)));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    for number in 0..3 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    host.logged("need a person", 1);
+    refuses.store(false, Ordering::Relaxed);
+    let mended = Instant::now();
+    service.signal("HUP");
+    wait_for("all tickets", || desk.posted().len() == 3);
+    assert!(mended.elapsed() < Duration::from_secs(20), "{:?}", mended.elapsed());
+}
+
+#[test]
 fn a_ticket_that_alone_is_refused_for_the_settings_fails_and_holds_nobody_up() {
     let desk = desk(|seen| (key_of(seen) == "nav#1").then(|| Answer::status(401)));
     let host = host_at(&desk, "");
