@@ -61,6 +61,9 @@ pub struct Error {
     pub retry: Retry,
     /// How long the ticket system asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether this machine lacked what was needed, such as room for another process: whatever the kind is, it is neither the
+    /// ticket system's fault nor the plugin's.
+    pub is_of_machine: bool,
     /// The lines of the config file that the error is about, if it is about any.
     pub snippet: Option<Box<Snippet>>,
     #[source]
@@ -106,6 +109,7 @@ impl Error {
             help: None,
             retry: Retry::Never,
             retry_after: None,
+            is_of_machine: false,
             snippet: None,
             cause: None,
             others: Vec::new(),

@@ -9,6 +9,7 @@ use ticket_plugin_api::{Retry, Ticket};
 
 use crate::backend::{Answer, Backend, DryRun, KeyedIncident, Step};
 use crate::error::{Error, Kind, Result};
+use crate::terminal::short_line;
 
 /// The ticket that an incident has now.
 #[derive(Debug, Serialize)]
@@ -73,6 +74,24 @@ pub(crate) async fn create(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Remarks that are told of one ticket; of more only the number is.
+const REMARKS: usize = 3;
+/// Bytes of one remark.
+const LONGEST_REMARK: usize = 200;
+
+/// What isn't on a ticket as it was asked for, on one line that is safe for a terminal. None if all is.
+pub(crate) fn remarks(ticket: &Ticket) -> Option<String> {
+    let lacks = (!ticket.missing_fields.is_empty())
+        .then(|| format!("lacks {}", ticket.missing_fields.join(", ")));
+    let all: Vec<&String> = lacks.iter().chain(&ticket.warnings).collect();
+    let told = all.iter().take(REMARKS).map(|remark| short_line(remark, LONGEST_REMARK));
+    let mut told: Vec<String> = told.collect();
+    if all.len() > REMARKS {
+        told.push(format!("and {} more", all.len() - REMARKS));
+    }
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// What `create` would do, without doing it.
@@ -153,5 +172,24 @@ async fn settle(backend: &Backend, wanted: &KeyedIncident, error: Error) -> Resu
             tracing::debug!("looking for the ticket failed too: {cause}");
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_are_few_and_short_and_stay_on_their_line() {
+        assert_eq!(remarks(&Ticket::default()), None);
+        let ticket = |missing: &[&str], warnings: &[String]| Ticket {
+            missing_fields: missing.iter().map(|&field| field.to_owned()).collect(),
+            warnings: warnings.to_vec(),
+            ..Ticket::default()
+        };
+        let said = remarks(&ticket(&["location", "rack"], &["RT left out\n\u{1b}[2J".to_owned()]));
+        assert_eq!(said.unwrap(), "lacks location, rack; RT left out\\n\\u{1b}[2J");
+        let many = remarks(&ticket(&["x"], &vec!["w".repeat(1000); 50])).unwrap();
+        assert!(many.len() < 1000 && many.ends_with("; and 48 more"), "{many}");
     }
 }

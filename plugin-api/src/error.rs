@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorKind {
-    /// The settings are wrong: a person must change them.
+    /// The settings, the login or what it may do are wrong: a person must change that, and until then no ticket of the
+    /// backend can be made. The host holds all of them, and tries one every few minutes.
     Settings,
     /// The ticket system can't be reached, or is overloaded.
     Client,
-    /// The ticket system refused to create the ticket: a permission or a field is missing, for example.
+    /// The ticket system refused to create this very ticket: a field is missing, for example.
     Creation,
     /// Anything else: a bug in the plugin, or an answer of the ticket system that it doesn't understand.
     Plugin,

@@ -250,7 +250,7 @@ impl Response {
     ///
     /// | status | kind | may be tried again |
     /// |---|---|---|
-    /// | 401, 404, 410 | settings | no |
+    /// | 401, 403, 404, 410 | settings: it concerns every ticket, not this one | no |
     /// | 408, 425, 429, 503, and 403 for a rate limit | client | later |
     /// | other 5xx | client | later; unknown after a request that can create |
     /// | other 4xx | creation | no |
@@ -262,7 +262,7 @@ impl Response {
         let (kind, retry) = match self.status {
             // GitHub answers 403 with this header when a rate limit is used up.
             403 if self.retry_after().is_some() => (ErrorKind::Client, Retry::Later),
-            401 | 404 | 410 => (ErrorKind::Settings, Retry::Never),
+            401 | 403 | 404 | 410 => (ErrorKind::Settings, Retry::Never),
             408 | 425 | 429 | 503 => (ErrorKind::Client, Retry::Later),
             500.. if self.safe => (ErrorKind::Client, Retry::Later),
             500.. => (ErrorKind::Client, Retry::Unknown),
@@ -428,7 +428,7 @@ mod tests {
             assert_eq!(wait, seconds.map(Duration::from_secs), "{headers:?}");
         }
         assert_eq!(limited(403, &[("retry-after", "1")]).error("x").kind, ErrorKind::Client);
-        assert_eq!(limited(403, &[]).error("x").kind, ErrorKind::Creation);
+        assert_eq!(limited(403, &[]).error("x").kind, ErrorKind::Settings);
     }
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
     fn statuses_have_argus_kinds() {
         for (status, kind) in [
             (401, ErrorKind::Settings),
-            (403, ErrorKind::Creation),
+            (403, ErrorKind::Settings),
             (404, ErrorKind::Settings),
             (422, ErrorKind::Creation),
             (500, ErrorKind::Client),

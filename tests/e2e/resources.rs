@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use ticket_host_tests::{Installation, Reply, Service, c_plugin, wait_for};
+use ticket_host_tests::{Installation, Reply, Service, c_plugin, skipped, wait_for};
 
 const QUEUE: &str = "[queue]\npath = \"queue.db\"\n";
 /// What `file` gives if a ticket was made.
@@ -254,4 +254,73 @@ fn check_says_what_bounds_a_worker() {
     let checked = greedy("", &[("b", "", "")]).run(&["check"]).ended(0).stdout;
     let watched = checked.contains("killed if one has more than 512 MiB of memory or 64 threads");
     assert!(watched || checked.contains("each worker has a cgroup"), "{checked}");
+}
+
+/// A user who may have no more processes than this. Root may have as many as there is room for.
+#[cfg(target_os = "linux")]
+const NOBODY: u32 = 65534;
+
+/// The command, run by a user whose processes Linux counts.
+#[cfg(target_os = "linux")]
+fn counted(command: std::process::Command) -> std::process::Command {
+    if !rustix::process::geteuid().is_root() {
+        return command;
+    }
+    let mut counted = std::process::Command::new("setpriv");
+    counted.args([
+        &format!("--reuid={NOBODY}"),
+        &format!("--regid={NOBODY}"),
+        "--clear-groups",
+        "--",
+    ]);
+    counted.arg(command.get_program()).args(command.get_args()).env_clear();
+    counted
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn tickets_wait_while_this_machine_has_no_room_for_a_process_and_are_made_when_it_has() {
+    use rustix::process::{Resource, getrlimit};
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let desk = ticket_host_tests::desk(|_| None);
+    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"store/queue.db\"\nlongest_wait_seconds = 1\n";
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, rest);
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(host.path(""), open).unwrap();
+    std::fs::create_dir(host.path("store")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        chown(host.path("store"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let mut look = std::process::Command::new("cat");
+    look.arg(host.path("config.toml"));
+    if !counted(look).output().is_ok_and(|output| output.status.success()) {
+        return skipped("needs setpriv, and a checkout that everybody may enter");
+    }
+    let service = host.serve_by(counted(host.command(&["serve", "--listen", "127.0.0.1:0"])));
+    // Only who is that user may change how many it may have.
+    let limit_processes = |soft: &str| {
+        let mut prlimit = std::process::Command::new("prlimit");
+        prlimit.args(["--pid", &service.id().to_string(), &format!("--nproc={soft}:")]);
+        let changed = counted(prlimit).status();
+        assert!(changed.is_ok_and(|status| status.success()));
+    };
+    let before = getrlimit(Resource::Nproc).current;
+    limit_processes("1");
+    let incident =
+        |pk: u32| json!({"description": "gw1 is down", "pk": pk, "source": {"name": "nav"}});
+    for pk in 0..3 {
+        service.file(&incident(pk), 0).is(202);
+    }
+    host.logged("this machine has no room for another process", 2);
+    let each = || service.get("/readyz").is(200).json()["each"].clone();
+    wait_for("it to be told", || {
+        each() == json!([{"name": "b", "ready": false, "reason": "machine"}])
+    });
+    let job = service.file(&incident(3), 30_000).is(202).json();
+    assert_eq!(job["state"], "queued", "{job}");
+    limit_processes(&before.map_or("unlimited".to_owned(), |most| most.to_string()));
+    wait_for("the tickets", || desk.posted().len() == 4);
+    host.logged("this machine has room again", 1);
+    assert!(!host.log().contains("this is the plugin's fault"), "{}", host.log());
+    assert_eq!(each(), json!([{"name": "b", "ready": true}]));
 }

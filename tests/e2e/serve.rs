@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -99,7 +99,8 @@ fn what_takes_longer_than_the_wait_is_a_202_and_is_made_all_the_same() {
 #[test]
 fn errors_have_arguss_kinds_and_their_statuses() {
     let answers = [
-        (401, "settings", 400, "failed"),
+        // A person can mend that, for all tickets at once.
+        (401, "settings", 400, "queued"),
         (422, "creation", 403, "failed"),
         // Ticket systems that are down come back, and may have made the ticket before.
         (503, "client", 202, "unknown"),
@@ -347,12 +348,135 @@ fn a_ticket_system_that_is_down_gets_one_probe_and_not_everything() {
     }
     host.logged("the ticket system is down", 1);
     let before = desk.seen().len();
-    // Five in a row, what was under way then, and a probe now and then: far from all 200.
-    assert!(before <= 40, "{before}");
+    // What was under way when it was noticed, and a probe now and then: far from all 200.
+    assert!(before <= 10, "{before}");
+    let asked = Instant::now();
+    service.file(&numbered(200), 30_000).is(202);
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "nobody need wait for it: {:?}",
+        asked.elapsed()
+    );
+    assert_eq!(host.log().matches("retried").count(), 1, "{}", host.log());
     let text = service.get("/metrics").text;
     assert!(text.contains("queue_tickets{backend=\"b\",state=\"queued\"} "), "{text}");
     down.store(false, Ordering::Relaxed);
-    wait_for("all tickets", || desk.posted().len() == 200);
+    wait_for("all tickets", || desk.posted().len() == 201);
+    host.logged("the ticket system is back", 1);
+    assert_eq!(host.log().matches("the ticket system is down").count(), 1, "{}", host.log());
+}
+
+#[test]
+fn a_moment_without_the_ticket_system_is_one_failure_however_many_calls_met_it() {
+    const AT_ONCE: usize = 12;
+    let (met, back) = (AtomicUsize::new(0), OnceLock::new());
+    let all = Arc::new(Door::default());
+    let shut = Arc::clone(&all);
+    let desk = desk(move |_| {
+        if met.fetch_add(1, Ordering::Relaxed) + 1 == AT_ONCE {
+            back.set(Instant::now() + Duration::from_millis(500)).unwrap();
+            shut.open();
+        }
+        shut.pass();
+        (Instant::now() < *back.get().unwrap()).then(|| Answer::status(500))
+    });
+    let host = host_at(&desk, &format!("concurrency = {AT_ONCE}"));
+    let service = host.serve();
+    for number in 0..AT_ONCE {
+        service.file(&numbered(number), 0).is(202);
+    }
+    all.pass();
+    let back = Instant::now();
+    for number in AT_ONCE..40 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    wait_for("all tickets", || desk.posted().len() == 40);
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
+}
+
+#[test]
+fn one_ticket_that_waited_through_an_outage_does_not_wait_for_its_many_tries_when_it_is_over() {
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let desk = desk(move |_| is_down.load(Ordering::Relaxed).then(|| Answer::status(500)));
+    let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue.db\"\nsettle_seconds = 0\n";
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, rest);
+    let service = host.serve();
+    service.file(&numbered(1), 0).is(202);
+    // By its number of tries alone it would wait between 16 and 32 s now.
+    wait_for("five tries", || desk.seen().len() == 5);
+    down.store(false, Ordering::Relaxed);
+    let back = Instant::now();
+    wait_for("the ticket", || desk.posted().len() == 1);
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
+}
+
+#[test]
+fn a_refused_login_holds_its_backend_and_not_each_ticket_and_all_go_on_when_it_works() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let desk = desk(move |_| refusing.load(Ordering::Relaxed).then(|| Answer::status(401)));
+    let host = host_at(&desk, "concurrency = 4");
+    let service = host.serve();
+    for number in 0..100 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    host.logged("need a person", 1);
+    let asked = Instant::now();
+    let problem = service.file(&numbered(100), 30_000).is(400).json();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(problem["kind"], "settings", "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the incident is kept"), "{problem}");
+    let job = problem["job"].as_i64().unwrap();
+    assert_eq!(state(&service, job)["state"], "queued");
+    let ready = service.get("/readyz").is(200).json();
+    assert_eq!(ready["each"], json!([{"name": "b", "ready": false, "reason": "settings"}]));
+    let metrics = service.get("/metrics").text;
+    assert!(!metrics.contains("queue_tickets{backend=\"b\",state=\"failed\"} 1"), "{metrics}");
+    assert!(desk.seen().len() <= 10, "{} refused logins", desk.seen().len());
+    refuses.store(false, Ordering::Relaxed);
+    let mended = Instant::now();
+    service.post(&format!("/v1/tickets/{job}/retry"), &json!({})).is(200);
+    // Also those whose try failed, which were due in a minute.
+    wait_for("all tickets", || desk.posted().len() == 101);
+    assert!(mended.elapsed() < Duration::from_secs(20), "{:?}", mended.elapsed());
+    host.logged("what needed a person works", 1);
+    assert_eq!(host.log().matches("need a person").count(), 1, "{}", host.log());
+    let ready = service.get("/readyz").is(200).json();
+    assert_eq!(ready["each"], json!([{"name": "b", "ready": true}]));
+}
+
+#[test]
+fn a_reload_has_a_held_backend_tried_at_once_though_nothing_of_it_changed() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let desk = desk(move |_| refusing.load(Ordering::Relaxed).then(|| Answer::status(401)));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    for number in 0..3 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    host.logged("need a person", 1);
+    refuses.store(false, Ordering::Relaxed);
+    let mended = Instant::now();
+    service.signal("HUP");
+    wait_for("all tickets", || desk.posted().len() == 3);
+    assert!(mended.elapsed() < Duration::from_secs(20), "{:?}", mended.elapsed());
+}
+
+#[test]
+fn a_ticket_that_alone_is_refused_for_the_settings_fails_and_holds_nobody_up() {
+    let desk = desk(|seen| (key_of(seen) == "nav#1").then(|| Answer::status(401)));
+    let host = host_at(&desk, "");
+    let service = host.serve();
+    let first = service.file(&numbered(1), 0).is(202).json()["id"].as_i64().unwrap();
+    for number in 2..40 {
+        service.file(&numbered(number), 0).is(202);
+    }
+    let job = wait_for_state(&service, first, "failed");
+    assert_eq!(job["error"]["kind"], "settings", "{job}");
+    wait_for("the others", || desk.posted().len() == 38);
+    assert!(!host.log().contains("need a person"), "{}", host.log());
 }
 
 #[test]

@@ -308,11 +308,29 @@ impl Backend {
                     "as many workers as may be, of all backends, were busy for {seconds} s"
                 );
                 let busy = Error::new(Kind::Client, message).retry(Retry::Later);
-                self.error(busy.help("raise limits.max_workers, or call_timeout_seconds"))
+                let busy = busy.help("raise limits.max_workers, or call_timeout_seconds");
+                self.error(Error { is_of_machine: true, ..busy })
+            }
+            NoInstance::Broken(Broken::Worker(cause)) if cause.is_of_machine() => {
+                self.of_machine(&cause)
             }
             NoInstance::Broken(cause) => self.broken(&cause, None),
             NoInstance::Refused(returned) => self.refused_to_open(returned),
         }
+    }
+
+    /// The error for a worker that this machine has no room for. Nothing was created, and no plugin was asked.
+    fn of_machine(&self, cause: &WorkerError) -> Error {
+        let why = std::error::Error::source(cause).map(|why| format!(" ({why})"));
+        let message = format!(
+            "this machine has no room for another process: {cause}{}",
+            why.unwrap_or_default()
+        );
+        let error = Error::new(Kind::Client, message).retry(Retry::Later).help(
+            "end what takes its processes, memory or descriptors, or raise what bounds the host: TasksMax=, LimitNPROC= \
+             and LimitNOFILE= of its unit, or ulimit -u and -n; tickets wait for that",
+        );
+        self.error(Error { is_of_machine: true, ..error })
     }
 
     fn refused_to_open(&self, returned: Returned) -> Error {

@@ -239,6 +239,17 @@ impl Step {
         is_over
     }
 
+    /// What it waited for has come. Returns whether it waits less than it would have.
+    pub fn hasten(&mut self, now: Moment) -> bool {
+        let waits = matches!(self.state, State::Queued | State::Unknown);
+        let due = self.next_due(now);
+        let changes = waits && self.due > Some(due);
+        if changes {
+            self.due = Some(due);
+        }
+        changes
+    }
+
     /// A person wants it to be tried now. What only a person could look for was looked for then.
     ///
     /// # Errors
@@ -281,9 +292,14 @@ impl Step {
 
     fn begin_anew(&mut self, now: Moment, policy: Policy) {
         self.state = self.waiting();
-        let is_early = self.state == State::Unknown && self.settled > now;
-        self.due = Some(if is_early { self.settled } else { Moment::NOW });
+        self.due = Some(self.next_due(now));
         self.expires = now + policy.retry_for;
+    }
+
+    /// When it can be tried next: a search that is too early would prove nothing.
+    fn next_due(&self, now: Moment) -> Moment {
+        let is_early = self.doubt == Doubt::Look && self.settled > now;
+        if is_early { self.settled } else { Moment::NOW }
     }
 
     /// The state in which it waits for its next try.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ticket_plugin_api::Retry;
 
+use super::retry::Cause;
 use crate::backend::gateway::LONGEST_PAUSE;
 use crate::config::LookFirst;
 use crate::error::Kind;
@@ -18,7 +19,8 @@ const BROKEN_TRIES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
     Up,
-    Down,
+    /// It failed for what would fail any ticket.
+    Failing(Cause),
     /// It told nothing.
     Unsaid,
 }
@@ -34,6 +36,17 @@ pub(super) enum Next {
     Fail,
 }
 
+impl Next {
+    /// The same, after that time, or the settling time if that is longer.
+    pub(super) fn with_wait(self, wait: Duration, settle: Duration) -> Next {
+        match self {
+            Next::Again(_) => Next::Again(wait),
+            Next::Look(_) => Next::Look(settle.max(wait)),
+            Next::Fail => Next::Fail,
+        }
+    }
+}
+
 /// A try that failed, and what is known about its ticket and its backend.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
@@ -41,6 +54,10 @@ pub(super) struct Trouble {
     pub retry: Retry,
     /// How long the ticket system asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether this machine lacked what the call needed, whatever the error's kind is.
+    pub is_of_machine: bool,
+    /// Whether its last try failed for the settings, too, and another ticket was made with them since.
+    pub is_alone: bool,
     /// Whether there may have been a ticket before this try.
     pub was_unknown: bool,
     /// Whether the gateway holds the backend's requests, since the ticket system asked for that.
@@ -69,12 +86,15 @@ fn next(trouble: &Trouble) -> Next {
     let wait = wait.max(trouble.next_turn);
     match (trouble.retry, trouble.kind) {
         // It was looked for, and a person must do something before that can succeed.
-        (Retry::Unknown, Kind::Settings | Kind::Creation) if trouble.was_unknown => Next::Fail,
+        (Retry::Unknown, Kind::Creation) if trouble.was_unknown => Next::Fail,
+        (Retry::Unknown, Kind::Settings) if trouble.was_unknown && trouble.is_alone => Next::Fail,
         (Retry::Unknown, _) => Next::Look(trouble.settle.max(wait)),
         (Retry::Later, _) | (_, Kind::Client) => Next::Again(wait),
         (Retry::Never, Kind::Settings | Kind::Import) if trouble.is_replaced => {
             Next::Again(Duration::ZERO)
         }
+        // It concerns all tickets of the backend, which wait for a person: see `Health::Failing`.
+        (Retry::Never, Kind::Settings) if !trouble.is_alone => Next::Again(wait),
         (Retry::Never, Kind::Plugin | Kind::Import) if trouble.broke_before < BROKEN_TRIES => {
             Next::Again(wait)
         }
@@ -84,11 +104,13 @@ fn next(trouble: &Trouble) -> Next {
 
 fn health(trouble: &Trouble) -> Health {
     match (trouble.kind, trouble.retry_after) {
+        _ if trouble.is_of_machine => Health::Failing(Cause::Machine),
         // It said when to come back: the gateway holds all calls until then.
         (Kind::Client, Some(_)) => Health::Unsaid,
         // Its requests had no turn within the call's time.
         (Kind::Client, None) if trouble.is_paused => Health::Unsaid,
-        (Kind::Client, None) => Health::Down,
+        (Kind::Client, None) => Health::Failing(Cause::Down),
+        (Kind::Settings, _) if !trouble.is_alone => Health::Failing(Cause::Settings),
         // It answered.
         (Kind::Settings | Kind::Creation, _) => Health::Up,
         (Kind::Plugin | Kind::Import | Kind::Usage | Kind::Output, _) => Health::Unsaid,
@@ -119,6 +141,8 @@ pub(super) fn look(look_first: LookFirst, ticket: Newness) -> Look {
 mod tests {
     use super::*;
 
+    const DOWN: Health = Health::Failing(Cause::Down);
+    const HELD: Health = Health::Failing(Cause::Settings);
     const WAIT: Duration = Duration::from_secs(4);
     const SETTLE: Duration = Duration::from_secs(10);
     const LONG: Duration = Duration::from_secs(100);
@@ -128,6 +152,8 @@ mod tests {
             kind,
             retry,
             retry_after: None,
+            is_of_machine: false,
+            is_alone: false,
             was_unknown: false,
             is_paused: false,
             next_turn: Duration::ZERO,
@@ -157,7 +183,7 @@ mod tests {
     #[test]
     fn a_ticket_system_that_is_down_is_tried_again_whatever_the_error_says() {
         for retry in [Retry::Later, Retry::Never] {
-            comes_to(Kind::Client, retry, as_it_is, Next::Again(WAIT), Health::Down);
+            comes_to(Kind::Client, retry, as_it_is, Next::Again(WAIT), DOWN);
         }
     }
 
@@ -186,24 +212,25 @@ mod tests {
     #[test]
     fn what_may_be_there_is_looked_for_after_the_settling_time() {
         for (kind, health) in [
-            (Kind::Client, Health::Down),
+            (Kind::Client, DOWN),
             (Kind::Plugin, Health::Unsaid),
-            (Kind::Settings, Health::Up),
+            (Kind::Settings, HELD),
             (Kind::Creation, Health::Up),
         ] {
             comes_to(kind, Retry::Unknown, as_it_is, Next::Look(SETTLE), health);
         }
         let later = |trouble: &mut Trouble| trouble.next_turn = LONG;
-        comes_to(Kind::Client, Retry::Unknown, later, Next::Look(LONG), Health::Down);
+        comes_to(Kind::Client, Retry::Unknown, later, Next::Look(LONG), DOWN);
     }
 
     #[test]
     fn a_search_that_only_a_person_can_mend_fails_and_others_are_made_again() {
         let unknown = |trouble: &mut Trouble| trouble.was_unknown = true;
-        for kind in [Kind::Settings, Kind::Creation] {
-            comes_to(kind, Retry::Unknown, unknown, Next::Fail, Health::Up);
-        }
-        comes_to(Kind::Client, Retry::Unknown, unknown, Next::Look(SETTLE), Health::Down);
+        comes_to(Kind::Creation, Retry::Unknown, unknown, Next::Fail, Health::Up);
+        comes_to(Kind::Settings, Retry::Unknown, unknown, Next::Look(SETTLE), HELD);
+        let alone = |trouble: &mut Trouble| (trouble.was_unknown, trouble.is_alone) = (true, true);
+        comes_to(Kind::Settings, Retry::Unknown, alone, Next::Fail, Health::Up);
+        comes_to(Kind::Client, Retry::Unknown, unknown, Next::Look(SETTLE), DOWN);
         comes_to(Kind::Plugin, Retry::Unknown, unknown, Next::Look(SETTLE), Health::Unsaid);
     }
 
@@ -214,13 +241,25 @@ mod tests {
     }
 
     #[test]
-    fn wrong_settings_fail_unless_they_were_replaced_meanwhile() {
-        comes_to(Kind::Settings, Retry::Never, as_it_is, Next::Fail, Health::Up);
+    fn wrong_settings_hold_the_backend_and_fail_a_ticket_only_if_others_are_made_with_them() {
+        comes_to(Kind::Settings, Retry::Never, as_it_is, Next::Again(WAIT), HELD);
+        let alone = |trouble: &mut Trouble| trouble.is_alone = true;
+        comes_to(Kind::Settings, Retry::Never, alone, Next::Fail, Health::Up);
         let replaced = |trouble: &mut Trouble| trouble.is_replaced = true;
         let now = Next::Again(Duration::ZERO);
-        comes_to(Kind::Settings, Retry::Never, replaced, now, Health::Up);
+        comes_to(Kind::Settings, Retry::Never, replaced, now, HELD);
         comes_to(Kind::Import, Retry::Never, replaced, now, Health::Unsaid);
         comes_to(Kind::Creation, Retry::Never, replaced, Next::Fail, Health::Up);
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_neither_the_ticket_systems_nor_a_try_of_a_plugin_that_breaks() {
+        let lacks = |trouble: &mut Trouble| {
+            (trouble.is_of_machine, trouble.broke_before) = (true, 100);
+        };
+        let health = Health::Failing(Cause::Machine);
+        comes_to(Kind::Client, Retry::Later, lacks, Next::Again(WAIT), health);
+        comes_to(Kind::Client, Retry::Unknown, lacks, Next::Look(SETTLE), health);
     }
 
     #[test]

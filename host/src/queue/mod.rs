@@ -23,14 +23,11 @@ use crate::incident::{ARGUS, Identity};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{
-    self, Accepted, Failure, Job, New, Order, Outcome, Policies, State, Store, Timestamp,
-};
+use crate::store::{self, Accepted, Failure, Job, New, Order, Policies, State, Store, Timestamp};
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::{counted, line};
 use clock::Clock;
-use decide::Health;
-use standing::Streak;
+use standing::{End, Heard, Record};
 pub use standing::{Standing, Unfit};
 
 /// How often to look at what time has made due, at least.
@@ -85,8 +82,10 @@ pub struct Queue {
     under_way: Mutex<HashSet<i64>>,
     /// The numbers of the rows of which the store didn't let a call's end be recorded before the host ended.
     given_up: Mutex<HashSet<i64>>,
-    /// What the last calls of each backend told about it.
-    streaks: Mutex<HashMap<String, Streak>>,
+    /// What the calls of each backend have told about it.
+    records: Mutex<HashMap<String, Record>>,
+    /// Is raised when a backend is held, or asked to wait: nobody need wait for its tickets.
+    holds: watch::Sender<u64>,
     /// Is told of each ticket that was made or found.
     made: Notify,
 }
@@ -107,6 +106,7 @@ pub struct Kept<'a> {
     new: bool,
     deadline: Instant,
     phase: watch::Receiver<Phase>,
+    holds: watch::Receiver<u64>,
     /// None if nobody waits for its ticket.
     watched: Option<Watched<'a>>,
 }
@@ -117,16 +117,19 @@ impl Kept<'_> {
         let (mut job, new) = (self.job, self.new);
         if let Some(watched) = &mut self.watched {
             while !job.state.is_final() {
-                if self.queue.rests_until(&job) > Some(self.deadline) {
-                    break;
-                }
-                tokio::select! {
-                    Some(later) = watched.changed() => {
-                        job = later;
-                        continue;
+                self.holds.borrow_and_update();
+                let waits =
+                    !self.queue.keeps(&job) && self.queue.rests_until(&job) <= Some(self.deadline);
+                if waits {
+                    tokio::select! {
+                        Some(later) = watched.changed() => {
+                            job = later;
+                            continue;
+                        }
+                        Ok(()) = self.holds.changed() => continue,
+                        () = reached(&mut self.phase, Phase::Over) => {}
+                        () = tokio::time::sleep_until(self.deadline.into()) => {}
                     }
-                    () = reached(&mut self.phase, Phase::Over) => {}
-                    () = tokio::time::sleep_until(self.deadline.into()) => {}
                 }
                 // The ticket may have been made in this moment, or somebody else may have changed its row. If
                 // that can't be read, the incident is kept all the same.
@@ -152,7 +155,8 @@ impl Queue {
             waiting: Mutex::default(),
             under_way: Mutex::default(),
             given_up: Mutex::default(),
-            streaks: Mutex::default(),
+            records: Mutex::default(),
+            holds: watch::Sender::new(0),
             made: Notify::new(),
         })
     }
@@ -279,9 +283,9 @@ impl Queue {
         {
             // What the last calls told may have been mended. A call that ends now is heard either before this or, as one of
             // the setup before, not at all.
-            let mut streaks = lock(&self.streaks);
+            let mut records = lock(&self.records);
             *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
-            streaks.clear();
+            records.values_mut().for_each(|record| record.renew(Instant::now()));
         }
         self.decide_anew().await;
     }
@@ -310,9 +314,10 @@ impl Queue {
         }
     }
 
-    /// What failed for reasons that lie in the setup is tried again with this one.
+    /// What failed, or waits, for reasons that lie in the setup is tried again with this one.
     async fn reopen(&self) {
         for name in self.setup().backends.keys() {
+            self.hasten(name, &[Kind::Settings], Duration::MAX).await;
             let kinds = [Kind::Settings, Kind::Import];
             match self.store.reopen(name, &kinds, &self.policies()).await {
                 Ok(0) => {}
@@ -330,10 +335,10 @@ impl Queue {
 
     /// What is known about each backend of the setup.
     pub fn standings(&self, setup: &Setup) -> Vec<Standing> {
-        let streaks = lock(&self.streaks);
+        let records = lock(&self.records);
         let standing = |(name, backend): (&String, &std::result::Result<_, Failure>)| {
             let backend: std::result::Result<&Arc<Backend>, &Failure> = backend.as_ref();
-            let by_calls = || streaks.get(name).and_then(Streak::unfit);
+            let by_calls = || records.get(name).and_then(Record::unfit);
             let (unfit, failure) = match backend {
                 Err(failure) => (Some(Unfit::Unprepared), Some(failure.clone())),
                 Ok(backend) => match by_calls() {
@@ -346,12 +351,42 @@ impl Queue {
         setup.backends.iter().map(standing).collect()
     }
 
-    /// A call of a backend ended. What settings that were replaced meanwhile came to says nothing about those that there are
-    /// now.
-    fn heard(&self, backend: &Arc<Backend>, outcome: &Outcome, health: Health) {
-        let mut streaks = lock(&self.streaks);
-        if !self.is_replaced(backend) {
-            streaks.entry(backend.name.clone()).or_default().add(outcome, health);
+    /// A call of a backend ended. None: what settings that were replaced meanwhile came to says nothing about those that there
+    /// are now.
+    fn heard(&self, backend: &Arc<Backend>, stamp: u64, end: End<'_>) -> Option<Heard> {
+        let mut records = lock(&self.records);
+        if self.is_replaced(backend) {
+            return None;
+        }
+        let record = records.entry(backend.name.clone()).or_default();
+        Some(record.add(end, stamp, Instant::now()))
+    }
+
+    /// What the record of a backend says.
+    fn record<T>(&self, backend: &str, says: impl FnOnce(&Record) -> T) -> T {
+        says(lock(&self.records).entry(backend.to_owned()).or_default())
+    }
+
+    /// What a person must do before a ticket can be made that nobody need wait for until then.
+    pub fn needs_person(&self, job: &Job) -> Option<Failure> {
+        let failed = job.failure.as_ref();
+        let needs =
+            || self.record(&job.backend, |record| record.needs_person(failed, Instant::now()));
+        if job.state.is_final() { None } else { needs() }
+    }
+
+    /// Whether it is known that a ticket can't be made now.
+    fn keeps(&self, job: &Job) -> bool {
+        let held = |record: &Record| record.breaker.keeps_from(Instant::now()).is_some();
+        self.record(&job.backend, held) || self.needs_person(job).is_some()
+    }
+
+    /// Makes due at once what waits in a backend's queue since it failed, within that time, with an error of these kinds.
+    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) {
+        match self.store.hasten(backend, kinds, within).await {
+            Ok(_) => self.wake(),
+            // Each of them is due in some minutes anyway.
+            Err(error) => tracing::warn!("{backend}: what waits is not tried at once: {error}"),
         }
     }
 
@@ -370,13 +405,13 @@ impl Queue {
     pub async fn keep(&self, new: New, wait: Duration) -> store::Result<Kept<'_>> {
         let deadline = Instant::now() + wait;
         // Watched before it is accepted, so that nothing is missed that happens to it.
-        let phase = self.phase();
+        let (phase, holds) = (self.phase(), self.holds.subscribe());
         let watched = (!wait.is_zero()).then(|| Watched::new(self, &new));
         let Accepted { job, new } = self.store.accept(new, &self.policies()).await?;
         if new {
             self.wake();
         }
-        Ok(Kept { queue: self, job, new, deadline, phase, watched })
+        Ok(Kept { queue: self, job, new, deadline, phase, holds, watched })
     }
 
     /// Until when nothing can happen to a ticket, as far as that is known.
@@ -408,6 +443,10 @@ impl Queue {
     /// Does what a person wants of a ticket.
     pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
         let job = self.store.order(id, order, &self.policies()).await?;
+        if let (Order::Retry, Some(record)) = (order, lock(&self.records).get_mut(&job.backend)) {
+            // A person who wants it tried may have mended what the backend is held for.
+            record.renew(Instant::now());
+        }
         self.settled(job.clone());
         self.wake();
         Ok(job)

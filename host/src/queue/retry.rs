@@ -1,11 +1,17 @@
-//! When what failed is tried again: a ticket by itself, and a whole backend that is down.
+//! When what failed is tried again: a ticket by itself, and all tickets of a backend that is held. Decided, and nothing done.
 
 use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(2);
-/// Failures in a row after which a ticket system counts as down.
-pub(super) const DOWN: u32 = 5;
+/// The longest pause between two calls that find out whether a ticket system is back.
 const LONGEST_BREAK: Duration = Duration::from_secs(60);
+/// The same where it is this machine that lacks something: finding out costs nobody else anything.
+const LONGEST_OF_MACHINE: Duration = Duration::from_secs(10);
+/// The pauses while a person is needed, in seconds. Each try is a refused login, and some systems lock who has many.
+const PAUSES_OF_SETTINGS: [u64; 3] = [60, 120, 300];
+/// How long after a held backend's next call a ticket that failed meanwhile is due, so that the call is for another one if
+/// there is one: a ticket that can't be made must not be the only one that is ever tried.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// How long to wait after try number `attempt` (from 1): doubled each time up to `longest`, with
 /// jitter so that what failed together isn't tried together.
@@ -19,45 +25,190 @@ fn jitter(time: Duration) -> Duration {
     time.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Holds the calls to a ticket system that is down. One call now and then is let through, to find out whether it
-/// is back.
+/// What keeps a backend from making tickets, whichever ticket it is. The later one counts if there are two: as long as a
+/// person must mend the settings, it doesn't matter that the ticket system is restarted meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// This machine has no room for what a call needs, such as another process.
+    Machine,
+    /// The ticket system can't be reached, or fails.
+    Down,
+    /// The ticket system refuses the settings, the login, or what the login may do.
+    Settings,
+}
+
+impl Cause {
+    /// How long no call begins after so many failures in a row, each of a call that began after the one before had failed.
+    ///
+    /// The first failure may be about its ticket alone: another one is tried at once.
+    fn pause(self, failures: u32) -> Duration {
+        let Some(more) = failures.checked_sub(2) else { return Duration::ZERO };
+        let doubled = Duration::from_secs(1 << more.min(6));
+        match self {
+            Cause::Machine => doubled.min(LONGEST_OF_MACHINE),
+            Cause::Down => doubled.min(LONGEST_BREAK),
+            Cause::Settings => {
+                let last = PAUSES_OF_SETTINGS.len() - 1;
+                Duration::from_secs(PAUSES_OF_SETTINGS[last.min(more as usize)])
+            }
+        }
+    }
+}
+
+/// What a call of a backend came to, or who has it tried now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The ticket system answered.
+    Answered,
+    /// It made a ticket.
+    Made,
+    Failed(Cause),
+    /// The settings were read anew, or a person wants a ticket tried: what was known may be true no longer.
+    Renewed,
+}
+
+/// What an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A call failed. The next one tells whether that was about its ticket alone.
+    Suspected,
+    /// The next one failed, too: the backend is held for this cause.
+    Held(Cause),
+    /// It still is.
+    StillHeld,
+    /// Calls begin freely again.
+    Released {
+        /// What it was held for, if that was said ([`Change::Held`]).
+        told: Option<Cause>,
+        /// When the first call failed.
+        since: Instant,
+    },
+}
+
+/// A backend's circuit breaker: holds its calls while they would fail whichever ticket they are for. One call at a time is
+/// let through, after pauses that grow; when it succeeds, all are.
+///
+/// A call is stamped with the breaker's generation when it begins. One outage is one failure: the calls that were under way
+/// when it was noticed have an older stamp, and their failures say nothing new.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
+    generation: u64,
+    hold: Option<Hold>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    cause: Cause,
+    /// Failures in a row. 0: it was renewed, and nothing is known since.
     failures: u32,
-    until: Option<Instant>,
+    until: Instant,
+    since: Instant,
+    told: Option<Cause>,
 }
 
 impl Breaker {
-    /// A call reached the ticket system and was answered.
-    pub(super) fn up(&mut self) {
-        *self = Breaker::default();
+    /// What a call that begins now is stamped with.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
-    /// A call found it down. Returns whether that was the one after which the others are held.
-    pub(super) fn down(&mut self) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= DOWN {
-            let doublings = (self.failures - DOWN).min(6);
-            let pause = Duration::from_secs(1 << doublings).min(LONGEST_BREAK);
-            self.until = Some(Instant::now() + jitter(pause));
+    /// A call with this stamp ended so, or the backend is renewed.
+    pub(super) fn step(&mut self, event: Event, stamp: u64, now: Instant) -> Option<Change> {
+        let is_new = stamp == self.generation;
+        match (event, self.hold) {
+            (Event::Failed(cause), hold) if is_new => Some(self.fail(cause, hold, now)),
+            (Event::Answered | Event::Made, Some(hold)) => {
+                let ends = match hold.cause {
+                    // However long ago the call began, the ticket system answers now.
+                    Cause::Down => true,
+                    Cause::Machine => is_new,
+                    // Looking for a ticket may be allowed where making one isn't.
+                    Cause::Settings => is_new && event == Event::Made,
+                };
+                ends.then(|| {
+                    self.hold = None;
+                    Change::Released { told: hold.told, since: hold.since }
+                })
+            }
+            (Event::Renewed, Some(hold)) => {
+                self.hold = Some(Hold { failures: 0, until: now, ..hold });
+                None
+            }
+            (Event::Failed(_), _) | (_, None) => None,
         }
-        self.failures == DOWN
+    }
+
+    fn fail(&mut self, cause: Cause, hold: Option<Hold>, now: Instant) -> Change {
+        self.generation += 1;
+        let (since, told) = hold.map_or((now, None), |hold| (hold.since, hold.told));
+        let (cause, failures) = match hold {
+            Some(hold) if cause <= hold.cause => (hold.cause, hold.failures.saturating_add(1)),
+            _ => (cause, 1),
+        };
+        let until = now + cause.pause(failures);
+        let told = if failures < 2 { told } else { Some(cause) };
+        self.hold = Some(Hold { cause, failures, until, since, told });
+        match failures {
+            1 => Change::Suspected,
+            2 => Change::Held(cause),
+            _ => Change::StillHeld,
+        }
+    }
+
+    /// How many calls may begin, if so many of `all` are under way, and whether one of these finds out how the backend is.
+    pub(super) fn may_begin(
+        &self,
+        all: usize,
+        under_way: usize,
+        probing: bool,
+        now: Instant,
+    ) -> usize {
+        match self.hold {
+            None => all.saturating_sub(under_way),
+            Some(hold) => usize::from(!probing && now >= hold.until),
+        }
     }
 
     /// Until when no call may begin.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+        self.hold.map(|hold| hold.until)
     }
 
-    /// How many calls may be under way, of `all`.
-    pub(super) fn most(&self, all: usize) -> usize {
-        if self.until.is_some() { 1 } else { all }
+    /// What the backend is held for, if more than one call said so. Settings need no second one to be told: the first to
+    /// wait for its ticket is who can mend them.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let hold =
+            self.hold.filter(|hold| hold.failures > u32::from(hold.cause != Cause::Settings));
+        hold.map(|hold| hold.cause)
+    }
+
+    /// What keeps tickets from being made now, so that nobody need wait for one.
+    pub(super) fn keeps_from(&self, now: Instant) -> Option<Cause> {
+        // The call that finds out whether the settings were mended may be the one that somebody waits for.
+        self.cause()
+            .filter(|cause| *cause != Cause::Settings || self.hold.is_some_and(|h| now < h.until))
+    }
+
+    /// How long a ticket waits whose call failed for what concerns its backend, and by itself would wait for `own`.
+    pub(super) fn wait(&self, own: Duration, change: Option<Change>, now: Instant) -> Duration {
+        match self.hold {
+            // The outage that it met is over already.
+            None => own.min(BEHIND),
+            // It may be about this ticket alone.
+            Some(_) if change == Some(Change::Suspected) => own.max(BEHIND),
+            Some(hold) if hold.failures < 2 => own.min(LONGEST_BREAK).max(BEHIND),
+            Some(hold) => hold.until.saturating_duration_since(now) + BEHIND,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Cause::{Down, Machine, Settings};
+    use Event::{Answered, Failed, Made, Renewed};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn waits_double_with_jitter_up_to_the_longest() {
@@ -67,21 +218,146 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_backend_that_is_down_gets_one_call_at_a_time_until_one_succeeds() {
+    /// A breaker after these events, each of a call that began after the one before had ended, and each at the moment `now`.
+    fn after(events: &[Event], now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
-        for _ in 1..DOWN {
-            assert!(!breaker.down());
+        for event in events {
+            breaker.step(*event, breaker.generation(), now);
         }
-        assert_eq!((breaker.most(8), breaker.until()), (8, None));
-        assert!(breaker.down(), "that is said once");
-        assert_eq!(breaker.most(8), 1);
-        assert!(breaker.until().is_some_and(|until| until > Instant::now()));
-        for _ in 0..100 {
-            assert!(!breaker.down());
+        breaker
+    }
+
+    #[test]
+    fn one_call_at_a_time_is_let_through_after_pauses_that_grow() {
+        let now = Instant::now();
+        for (cause, pauses) in [
+            (Down, &[0, 1, 2, 4, 8, 16, 32, 60, 60][..]),
+            (Machine, &[0, 1, 2, 4, 8, 10, 10]),
+            (Settings, &[0, 60, 120, 300, 300]),
+        ] {
+            let mut breaker = Breaker::default();
+            assert_eq!((breaker.may_begin(8, 3, false, now), breaker.until()), (5, None));
+            for seconds in pauses {
+                breaker.step(Failed(cause), breaker.generation(), now);
+                let until = now + *seconds * SECOND;
+                assert_eq!(breaker.until(), Some(until), "{cause:?} {seconds}");
+                assert_eq!(breaker.may_begin(8, 0, false, until), 1);
+                assert_eq!(breaker.may_begin(8, 7, false, until), 1, "older calls may hang");
+                assert_eq!(breaker.may_begin(8, 0, true, until), 0);
+                if *seconds > 0 {
+                    assert_eq!(breaker.may_begin(8, 0, false, until - SECOND / 2), 0);
+                }
+            }
         }
-        assert!(breaker.until().is_some_and(|until| until <= Instant::now() + LONGEST_BREAK));
-        breaker.up();
-        assert_eq!((breaker.most(8), breaker.until()), (8, None));
+    }
+
+    #[test]
+    fn an_outage_is_one_failure_however_many_calls_were_under_way() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.step(Failed(Down), 0, now), Some(Change::Suspected));
+        for _ in 1..64 {
+            assert_eq!(breaker.step(Failed(Down), 0, now), None);
+        }
+        assert_eq!(breaker.until(), Some(now));
+        assert_eq!(breaker.step(Failed(Down), 1, now), Some(Change::Held(Down)));
+        assert_eq!(breaker.step(Failed(Down), 2, now), Some(Change::StillHeld));
+        // A call that hung since before it was down ends long after it is back.
+        let told = Some(Down);
+        assert_eq!(breaker.step(Made, 3, now), Some(Change::Released { told, since: now }));
+        assert_eq!(breaker.step(Failed(Down), 0, now), None);
+        assert_eq!(breaker.may_begin(8, 0, false, now), 8);
+    }
+
+    #[test]
+    fn what_ends_a_hold_is_an_answer_that_its_cause_would_have_prevented() {
+        let now = Instant::now();
+        for (cause, event, is_new, ends) in [
+            (Down, Answered, true, true),
+            (Down, Made, true, true),
+            (Down, Answered, false, true),
+            (Machine, Answered, true, true),
+            (Machine, Made, false, false),
+            (Settings, Made, true, true),
+            (Settings, Made, false, false),
+            (Settings, Answered, true, false),
+        ] {
+            for failures in 1..4 {
+                let mut breaker = after(&vec![Failed(cause); failures], now);
+                let stamp = if is_new { breaker.generation() } else { 0 };
+                let change = breaker.step(event, stamp, now);
+                let told = (failures > 1).then_some(cause);
+                let expected = ends.then_some(Change::Released { told, since: now });
+                assert_eq!(change, expected, "{cause:?} {event:?} {is_new}");
+                assert_eq!(breaker.until().is_none(), ends);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_backend_and_whether_anybody_need_wait() {
+        let now = Instant::now();
+        let (later, much_later) = (now + SECOND / 2, now + 100 * SECOND);
+        for (events, known, keeps_now, keeps_later) in [
+            (&[][..], None, None, None),
+            (&[Failed(Down)], None, None, None),
+            (&[Failed(Down), Failed(Down)], Some(Down), Some(Down), Some(Down)),
+            (&[Failed(Down), Answered], None, None, None),
+            (&[Failed(Machine), Failed(Machine)], Some(Machine), Some(Machine), Some(Machine)),
+            (&[Failed(Settings)], Some(Settings), None, None),
+            (&[Failed(Settings), Failed(Settings)], Some(Settings), Some(Settings), None),
+            // Settings stay wrong while the ticket system is down, and count more than that it was.
+            (&[Failed(Settings), Failed(Down)], Some(Settings), Some(Settings), None),
+            (&[Failed(Down), Failed(Down), Failed(Settings)], Some(Settings), None, None),
+            (&[Failed(Down), Failed(Machine)], Some(Down), Some(Down), Some(Down)),
+            (&[Failed(Settings), Failed(Settings), Renewed], None, None, None),
+            (&[Renewed], None, None, None),
+        ] {
+            let breaker = after(events, now);
+            assert_eq!(breaker.cause(), known, "{events:?}");
+            assert_eq!(breaker.keeps_from(later), keeps_now, "{events:?}");
+            assert_eq!(breaker.keeps_from(much_later), keeps_later, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_is_said_once_and_again_if_what_was_renewed_did_not_help() {
+        let now = Instant::now();
+        let mut breaker = after(&[Failed(Settings)], now);
+        let fail =
+            |breaker: &mut Breaker| breaker.step(Failed(Settings), breaker.generation(), now);
+        assert_eq!(fail(&mut breaker), Some(Change::Held(Settings)));
+        assert_eq!(fail(&mut breaker), Some(Change::StillHeld));
+        assert_eq!(breaker.step(Renewed, 0, now), None);
+        assert_eq!(breaker.until(), Some(now));
+        assert_eq!(fail(&mut breaker), Some(Change::Suspected));
+        assert_eq!(fail(&mut breaker), Some(Change::Held(Settings)));
+        // What helped is said, though it was only renewed.
+        breaker.step(Renewed, 0, now);
+        let told = Some(Settings);
+        let released = breaker.step(Made, breaker.generation(), now);
+        assert_eq!(released, Some(Change::Released { told, since: now }));
+    }
+
+    #[test]
+    fn a_ticket_of_a_held_backend_is_due_just_behind_the_next_call_and_not_for_its_tries() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        for (events, own, change, expected) in [
+            // One that fails alone keeps its own wait.
+            (&[Failed(Down)][..], 600, Some(Change::Suspected), 600),
+            (&[Failed(Down)], 0, Some(Change::Suspected), 1),
+            // One that was under way then.
+            (&[Failed(Down)], 600, None, 60),
+            (&[Failed(Down); 2], 600, Some(Change::Held(Down)), 2),
+            (&[Failed(Down); 4], 2, Some(Change::StillHeld), 5),
+            (&[Failed(Down); 9], 600, Some(Change::StillHeld), 61),
+            (&[Failed(Settings); 3], 600, Some(Change::StillHeld), 121),
+            // One that ends when all is well again.
+            (&[Failed(Down), Made], 600, None, 1),
+        ] {
+            let wait = after(events, now).wait(seconds(own), change, now);
+            assert_eq!(wait, seconds(expected), "{events:?} {own}");
+        }
     }
 }

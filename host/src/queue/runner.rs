@@ -8,14 +8,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::decide::{self, Health, Newness, Next, Trouble};
-use super::retry::{self, Breaker};
+use super::retry::{self, Cause, Change};
+use super::standing::{End, Heard};
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
-use crate::store::{Claim, Failure, Outcome, Timestamp};
-use crate::terminal::line;
+use crate::store::{Claim, Count, Failure, Outcome, Timestamp};
+use crate::terminal::{counted, line};
 use crate::tickets;
 
 /// How often to look whether somebody else, such as the command line, changed the store.
@@ -24,11 +25,14 @@ const LOOK: Duration = Duration::from_secs(1);
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a claim may take in addition to its calls, before its lease ends.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What a ticket's last try failed with if it was for what its backend is held for.
+const HELD: [Kind; 2] = [Kind::Client, Kind::Settings];
 
 /// Runs until the queue stops and what was under way has ended.
 pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
-    let mut breaker = Breaker::default();
-    let mut calls: JoinSet<Health> = JoinSet::new();
+    let mut calls: JoinSet<()> = JoinSet::new();
+    // The call that finds out how a held backend is.
+    let mut probe = None;
     let mut phase = queue.phase();
     let mut changed = queue.changed();
     loop {
@@ -39,17 +43,27 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
         changed.borrow_and_update();
         let mut pause = LOOK;
         if let Some(Ok(backend)) = queue.setup().backends.get(&name) {
-            let hold = breaker.until().map_or(backend.next_turn(), |u| u.max(backend.next_turn()));
-            let held = hold.saturating_duration_since(Instant::now());
-            let free = breaker.most(backend.concurrency).saturating_sub(calls.len());
+            let now = Instant::now();
+            let (until, free) = queue.record(&name, |record| {
+                let breaker = &record.breaker;
+                let free =
+                    breaker.may_begin(backend.concurrency, calls.len(), probe.is_some(), now);
+                (breaker.until(), free)
+            });
+            let hold = until.map_or(backend.next_turn(), |until| until.max(backend.next_turn()));
+            let held = hold.saturating_duration_since(now);
             if !held.is_zero() {
                 pause = held;
             } else if free > 0 {
                 let lease = backend.longest_try() + MARGIN;
                 match queue.store.claim(&name, free, lease).await {
                     Ok(claims) => {
+                        let stamp = queue.record(&name, |record| record.breaker.generation());
                         for claim in claims {
-                            calls.spawn(attempt(Arc::clone(&queue), Arc::clone(backend), claim));
+                            let backend = Arc::clone(backend);
+                            let call =
+                                calls.spawn(attempt(Arc::clone(&queue), backend, claim, stamp));
+                            probe = until.map(|_| call.id());
                         }
                     }
                     // Who made the store logs its failures.
@@ -58,13 +72,10 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
             }
         }
         tokio::select! {
-            Some(ended) = calls.join_next() => match ended {
-                Ok(Health::Up) => breaker.up(),
-                Ok(Health::Down) => if breaker.down() {
-                    tracing::warn!("{name}: the ticket system is down; one call at a time finds out when it is back");
-                },
-                Ok(Health::Unsaid) | Err(_) => {}
-            },
+            Some(ended) = calls.join_next_with_id() => {
+                let id = ended.map_or_else(|panicked| panicked.id(), |(id, ())| id);
+                probe = probe.filter(|probe| *probe != id);
+            }
             _ = changed.changed() => {}
             _ = phase.changed() => {}
             () = tokio::time::sleep(pause) => {}
@@ -72,15 +83,14 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
     }
 }
 
-/// Tries to make one ticket, and records what came of that.
-async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Health {
+/// Tries to make one ticket, and records what came of that. The call has this stamp of its backend's breaker.
+async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: u64) {
     let started = Timestamp::now();
     let mut phase = queue.phase();
     let under_way = UnderWay::begin(&queue, claim.job.id);
-    let (outcome, health) = tokio::select! {
+    let (outcome, heard) = tokio::select! {
         done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
-            queue.heard(&backend, &done.0, done.1);
-            done
+            conclude(&queue, &backend, stamp, done)
         }
         // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
         // clock was set. Nothing may be done for the ticket before that call has ended.
@@ -89,22 +99,71 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim) -> Heal
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
             let settle = backend.settle(queue.policy().settle).max(STORE_PAUSE);
-            (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
+            (outcome(Next::Look(settle), settle, failure), None)
         }
         () = reached(&mut phase, Phase::Killed) => {
             let why = "the host was stopped during the call; there may be a ticket";
             let failure = Failure::new(Kind::Plugin, why, None);
             let settle = backend.settle(queue.policy().settle);
-            (outcome(Next::Look(settle), settle, failure), Health::Unsaid)
+            (outcome(Next::Look(settle), settle, failure), None)
         }
     };
-    tell(&queue, &backend, &claim, &outcome);
+    tell(&queue, &backend, &claim, &outcome, heard);
+    let failure = outcome.failure().cloned();
     record(&queue, &claim, started, outcome, &mut phase).await;
-    health
+    announce(&queue, &backend.name, failure, heard).await;
 }
 
-/// Counts and logs what a try came to.
-fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome) {
+/// How a try ended.
+enum Tried {
+    /// With an outcome that says nothing about its backend.
+    Apart(Outcome),
+    /// There is a ticket, or there certainly is none.
+    Told {
+        outcome: Outcome,
+        made: bool,
+    },
+    Failed {
+        next: Next,
+        health: Health,
+        failure: Failure,
+        own_wait: Duration,
+    },
+}
+
+/// What a try comes to, and what its backend's record learned by it.
+fn conclude(
+    queue: &Queue,
+    backend: &Arc<Backend>,
+    stamp: u64,
+    tried: Tried,
+) -> (Outcome, Option<Heard>) {
+    match tried {
+        Tried::Apart(outcome) => (outcome, None),
+        Tried::Told { outcome, made } => {
+            let heard =
+                queue.heard(backend, stamp, End { failure: None, health: Health::Up, made });
+            (outcome, heard)
+        }
+        Tried::Failed { next, health, failure, own_wait } => {
+            let end = End { failure: Some(&failure), health, made: false };
+            let heard = queue.heard(backend, stamp, end);
+            let next = match (heard, health) {
+                (Some(heard), Health::Failing(_)) => {
+                    let wait = queue.record(&backend.name, |record| {
+                        record.breaker.wait(own_wait, heard.change, Instant::now())
+                    });
+                    next.with_wait(wait, backend.settle(queue.policy().settle))
+                }
+                _ => next,
+            };
+            (outcome(next, backend.settle(queue.policy().settle), failure), heard)
+        }
+    }
+}
+
+/// Counts and logs what a try came to. Of the tickets that wait for the same thing only the first is logged.
+fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, heard: Option<Heard>) {
     let (said, more) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
@@ -116,10 +175,74 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome) {
     };
     queue.metrics.ticket(&backend.name, said);
     let (id, key, more) = (claim.job.id, line(&claim.job.key), line(more));
-    match outcome.failure() {
-        None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
-        Some(_) => tracing::warn!("ticket {id} ({key}): {said}: {more}"),
+    let is_news = match outcome {
+        Outcome::Again { .. } => heard.is_none_or(|heard| heard.is_news),
+        Outcome::Unknown { .. } => !claim.unknown || heard.is_none_or(|heard| heard.is_news),
+        _ => true,
+    };
+    match outcome {
+        Outcome::Created { ticket, .. } => match tickets::remarks(ticket) {
+            Some(remarks) => tracing::warn!("ticket {id} ({key}): {said}: {more} ({remarks})"),
+            None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
+        },
+        Outcome::NoTicket => tracing::info!("ticket {id} ({key}): {said}: {more}"),
+        _ if is_news => tracing::warn!("ticket {id} ({key}): {said}: {more}"),
+        _ => tracing::debug!("ticket {id} ({key}): {said}: {more}"),
     }
+}
+
+/// Says what a call changed for its whole backend, and has what waited for that go on.
+async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, heard: Option<Heard>) {
+    let failed = failure.is_some();
+    let why = failure.map_or_else(String::new, |failure| line(&failure.message));
+    match heard.and_then(|heard| heard.change) {
+        Some(Change::Held(Cause::Down)) => {
+            tracing::warn!(
+                "{name}: the ticket system is down; one call at a time finds out when it is back: {why}"
+            );
+        }
+        Some(Change::Held(Cause::Machine)) => {
+            tracing::warn!("{name}: tickets wait, and the ticket system isn't the reason: {why}");
+        }
+        Some(Change::Held(Cause::Settings)) => {
+            let waiting = waiting(queue, name).await;
+            let need = if waiting == 1 { "needs" } else { "need" };
+            tracing::error!(
+                "{name}: {} {need} a person: {why}; mend that (`ticket-host check` tells whether it is): one ticket is tried \
+                 every few minutes and after a reload, and when it is made, all go on",
+                counted(waiting, "ticket")
+            );
+        }
+        Some(Change::Released { told: Some(cause), since }) => {
+            queue.hasten(name, &HELD, since.elapsed()).await;
+            let waiting = counted(waiting(queue, name).await, "ticket");
+            let seconds = since.elapsed().as_secs();
+            match cause {
+                Cause::Down => tracing::info!(
+                    "{name}: the ticket system is back after {seconds} s; what waits ({waiting}) goes on"
+                ),
+                Cause::Machine => tracing::info!(
+                    "{name}: this machine has room again after {seconds} s; what waits ({waiting}) goes on"
+                ),
+                Cause::Settings => tracing::info!(
+                    "{name}: what needed a person works after {seconds} s; what waits ({waiting}) goes on"
+                ),
+            }
+        }
+        Some(Change::Suspected | Change::StillHeld | Change::Released { .. }) | None => {}
+    }
+    if failed {
+        // Who waits for a ticket looks again whether that makes sense.
+        queue.holds.send_modify(|holds| *holds = holds.wrapping_add(1));
+    }
+}
+
+/// How many tickets of a backend are not made yet. If the store can't say, the one that is asked for.
+async fn waiting(queue: &Queue, name: &str) -> u64 {
+    let counts = queue.store.counts().await.unwrap_or_default();
+    let waits = |count: &&Count| count.backend == name && !count.state.is_final();
+    let rows: i64 = counts.iter().filter(waits).map(|count| count.rows).sum();
+    rows.cast_unsigned().max(1)
 }
 
 /// Ends a claim in the store, however often that has to be tried.
@@ -185,12 +308,12 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outcome, Health) {
+async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried {
     let incident: Incident = match serde_json::from_str(&claim.incident) {
         Ok(incident) => incident,
         Err(cause) => {
             let error = Error::usage(format!("the stored incident can't be read: {cause}"));
-            return (Outcome::Failed(Failure::from(&error)), Health::Unsaid);
+            return Tried::Apart(Outcome::Failed(Failure::from(&error)));
         }
     };
     let wanted = KeyedIncident {
@@ -201,8 +324,8 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
     let made = if claim.unknown {
         match backend.find(&wanted).await {
             Ok(Answer::Given(ticket)) => Ok((ticket, true)),
-            Ok(Answer::NotFound) => return (Outcome::NoTicket, Health::Up),
-            Ok(Answer::Unsupported) => return (unfindable(backend, claim), Health::Unsaid),
+            Ok(Answer::NotFound) => return Tried::Told { outcome: Outcome::NoTicket, made: false },
+            Ok(Answer::Unsupported) => return Tried::Apart(unfindable(backend, claim)),
             // A search that failed tells nothing: it is as unknown as before whether there is a ticket.
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
@@ -217,10 +340,14 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> (Outc
         outcome.map(|outcome| (outcome.ticket, outcome.created))
     };
     match made {
-        Ok((ticket, made)) => (Outcome::Created { ticket, made }, Health::Up),
+        Ok((ticket, made)) => {
+            // One that was only found doesn't prove that another could be made now.
+            Tried::Told { outcome: Outcome::Created { ticket, made }, made: made && !claim.unknown }
+        }
         Err(error) => {
-            let (next, health) = decide::decide(&trouble(queue, backend, &error, claim).await);
-            (outcome(next, backend.settle(queue.policy().settle), Failure::from(&error)), health)
+            let trouble = trouble(queue, backend, &error, claim).await;
+            let (next, health) = decide::decide(&trouble);
+            Tried::Failed { next, health, failure: Failure::from(&error), own_wait: trouble.wait }
         }
     }
 }
@@ -232,6 +359,8 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         kind: error.kind,
         retry: error.retry,
         retry_after: error.retry_after,
+        is_of_machine: error.is_of_machine,
+        is_alone: is_alone(queue, claim),
         was_unknown: claim.unknown,
         is_paused: backend.paused(),
         next_turn: backend.next_turn().saturating_duration_since(Instant::now()),
@@ -240,6 +369,14 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         wait: retry::wait(claim.job.attempts, policy.longest_wait),
         settle: backend.settle(policy.settle),
     }
+}
+
+/// Whether a ticket that failed for its backend's settings had to be made since, as another one was.
+fn is_alone(queue: &Queue, claim: &Claim) -> bool {
+    let failed = claim.job.failure.as_ref().is_some_and(|failure| failure.kind == Kind::Settings);
+    let others =
+        || queue.record(&claim.job.backend, |record| record.has_made_since(claim.job.changed_at));
+    failed && others()
 }
 
 fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {

@@ -164,7 +164,9 @@ async fn create(
     drop(held);
     let filed = kept.filed().await;
     let job = filed.job;
-    match (job.state, unready) {
+    // Who doesn't wait asks for no more than that it is kept.
+    let needs = if wait.is_zero() { None } else { service.queue.needs_person(&job) };
+    match (job.state, unready.or(needs.as_ref())) {
         (State::Created, _) => {
             let status = if filed.new && job.made { StatusCode::CREATED } else { StatusCode::OK };
             Ok(answer(status, job))

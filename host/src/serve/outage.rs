@@ -144,6 +144,10 @@ impl Store for Observed {
         self.heard(self.store.reopen(backend, kinds, policies).await)
     }
 
+    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
+        self.heard(self.store.hasten(backend, kinds, within).await)
+    }
+
     async fn reassign(
         &self,
         decision: &Decision,

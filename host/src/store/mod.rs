@@ -417,6 +417,10 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// ticket is looked for, and not before its settling time is over.
     async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64>;
 
+    /// Makes due what waits in the queue of a backend since a try failed for one of the reasons, within that time; how many. What
+    /// may have a ticket is looked for no earlier than its settling time is over.
+    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64>;
+
     /// Gives the tickets that every incident gets to the backends that are to make them now, where they wait or failed in another
     /// one and there is certainly none yet. Gives how many left each backend.
     async fn reassign(

@@ -81,6 +81,34 @@ pub enum WorkerError {
     NotLoaded(String),
 }
 
+impl WorkerError {
+    /// Whether it could not be started since this machine has no room for another process, or for what the host needs for one.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        matches!(self, WorkerError::Start(cause) if lacks_room(cause))
+    }
+}
+
+/// Whether the system refused something for which it has no room now, of processes, memory, descriptors or disk.
+#[cfg(unix)]
+fn lacks_room(cause: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let room = [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOSPC,
+        Errno::DQUOT,
+    ];
+    Errno::from_io_error(cause).is_some_and(|errno| room.contains(&errno))
+}
+
+#[cfg(not(unix))]
+fn lacks_room(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull)
+}
+
 /// What the host writes to a worker through. On Linux it is a socket, over which descriptors can be handed.
 #[cfg(target_os = "linux")]
 type Input = tokio::net::UnixStream;
@@ -472,5 +500,31 @@ fn describe(status: ExitStatus) -> String {
         Some(code) if code < 0 => format!("ended with {:#010X}", code as u32),
         Some(code) => format!("exited with code {code}"),
         None => "ended".to_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_this_machine_has_no_room_for_is_told_from_one_that_cannot_be_started() {
+        use rustix::io::Errno;
+        for (errno, expected) in [
+            (Errno::AGAIN, true),
+            (Errno::NOMEM, true),
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOSPC, true),
+            (Errno::NOENT, false),
+            (Errno::ACCESS, false),
+            (Errno::NOEXEC, false),
+        ] {
+            let cause = io::Error::from(errno);
+            assert_eq!(WorkerError::Start(cause).is_of_machine(), expected, "{errno}");
+        }
+        let other = WorkerError::Start(io::Error::other("a pipe to the worker is missing"));
+        assert!(!other.is_of_machine());
+        assert!(!WorkerError::NotLoaded("no".to_owned()).is_of_machine());
     }
 }

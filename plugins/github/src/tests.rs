@@ -172,7 +172,7 @@ fn refusals_have_githubs_reason_their_kind_and_what_may_have_been_created() {
     let not_found = "Not Found (404); is noc/tickets right, and may the token see it?";
     WORLD.refusals([
         (401, said("Bad"), SETTINGS, "GitHub refuses the token (401 Bad): is it right, and not"),
-        (403, said(rights), REFUSED, "accessible by personal access token (403)"),
+        (403, said(rights), SETTINGS, "accessible by personal access token (403)"),
         (403, said(burst), LATER, "You have exceeded a secondary rate limit (403)"),
         (404, said("Not Found"), SETTINGS, not_found),
         (410, said(disabled), SETTINGS, "Issues has been disabled in this repository (410)"),

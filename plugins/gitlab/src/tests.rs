@@ -178,7 +178,7 @@ fn refusals_have_gitlabs_reason_in_each_shape_their_kind_and_what_may_have_been_
     WORLD.refusals([
         (401, said("401 No"), SETTINGS, "GitLab refuses the token (401 No): is it right, and not"),
         (401, revoked, SETTINGS, "(invalid_token: Token was revoked.): is it right"),
-        (403, said("403 Forbidden"), REFUSED, "403 Forbidden (403)"),
+        (403, said("403 Forbidden"), SETTINGS, "403 Forbidden (403)"),
         (403, scope, SETTINGS, "higher privileges (403); the token needs the scope api"),
         (404, said("404 Project Not Found"), SETTINGS, not_found),
         (410, said("410 Gone"), SETTINGS, "410 Gone (410)"),

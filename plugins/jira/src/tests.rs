@@ -453,7 +453,7 @@ fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
         (
             403,
             said("You do not have permission to create issues in this project."),
-            Creation,
+            Settings,
             Retry::Never,
             "permission to create issues in this project (403)",
         ),

@@ -406,7 +406,7 @@ fn refusals_of_the_creation_tell_what_may_have_been_created() {
     use ErrorKind::{Client, Creation, Plugin, Settings};
     let denied = json!({"message": "No permission to create tickets in the queue 'NOC'"});
     for (status, body, kind, retry, text) in [
-        (403, denied, Creation, Retry::Never, "in the queue 'NOC' (403); RT says the same of"),
+        (403, denied, Settings, Retry::Never, "in the queue 'NOC' (403); RT says the same of"),
         (400, json!({"message": "Invalid status"}), Creation, Retry::Never, "Invalid status (400)"),
         (401, json!({"message": "Unauthorized"}), Settings, Retry::Never, "RT refuses the login"),
         (503, json!(""), Client, Retry::Later, "503 with an empty body"),

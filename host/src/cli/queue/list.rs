@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::serve::JobView;
 use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
 use crate::terminal::{line, safe_json};
+use crate::tickets::remarks;
 
 /// Tickets that are listed if nobody says how many.
 const LIMIT: i64 = 100;
@@ -205,7 +206,10 @@ pub(super) fn next_try(job: &Job, config: &Config) -> Option<String> {
 fn cells(job: &Job, config: &Config) -> [String; 7] {
     let next = next_try(job, config).unwrap_or_else(|| "-".to_owned());
     let outcome = match (&job.ticket, &job.failure) {
-        (Some(ticket), _) => ticket.url.clone(),
+        (Some(ticket), _) => match remarks(ticket) {
+            Some(remarks) => format!("{} ({remarks})", ticket.url),
+            None => ticket.url.clone(),
+        },
         (None, Some(failure)) => failure.message.lines().next().unwrap_or_default().to_owned(),
         (None, None) => String::new(),
     };
@@ -316,5 +320,13 @@ mod tests {
             (table(&[], true, &config).as_str(), table(&[], false, &config).as_str()),
             ("nothing\n", "")
         );
+        let ticket = ticket_plugin_api::Ticket {
+            url: "https://t.org/1".to_owned(),
+            warnings: vec!["RT left out\n\u{1b}[2JLocation".to_owned()],
+            ..ticket_plugin_api::Ticket::default()
+        };
+        let made = [Job { ticket: Some(ticket), ..job(5, State::Created, "nav#5") }];
+        let row = table(&made, false, &config);
+        assert!(row.ends_with("  https://t.org/1 (RT left out\\n\\u{1b}[2JLocation)\n"), "{row}");
     }
 }

@@ -513,6 +513,29 @@ pub(super) fn reopen(
     Ok(reopened)
 }
 
+/// Makes due what waits since a try failed for one of the kinds after a moment.
+pub(super) fn hasten(
+    db: &Db<'_>,
+    backend: &str,
+    kinds: &[crate::error::Kind],
+    since: Moment,
+) -> rusqlite::Result<u64> {
+    const WAITING: &str = stored!(
+        "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ? AND s.seen >= ? \
+         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?))"
+    );
+    const DUE: &str = "UPDATE steps SET due = ? WHERE id = ?";
+    let waiting = db.all(WAITING, (backend, since.millis(), text(kinds)), Stored::read)?;
+    let mut hastened = 0;
+    for mut stored in waiting {
+        if stored.step.hasten(db.now) {
+            db.execute(DUE, (stored.step.due.map(Moment::millis), stored.id))?;
+            hastened += 1;
+        }
+    }
+    Ok(hastened)
+}
+
 /// Gives at most [`AT_ONCE`] tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
 /// to go on.
 pub(super) fn reassign(

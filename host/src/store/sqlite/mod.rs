@@ -231,6 +231,11 @@ impl Store for Sqlite {
         self.write(move |db| Ok(changes::reopen(db, &backend, &kinds, &policies)?)).await
     }
 
+    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
+        let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
+        self.write(move |db| Ok(changes::hasten(db, &backend, &kinds, ago(db.now, within))?)).await
+    }
+
     async fn reassign(
         &self,
         decision: &Decision,
@@ -321,12 +326,7 @@ impl Store for Sqlite {
     }
 
     async fn prune(&self, unseen: Duration) -> Result<u64> {
-        self.write(move |db| {
-            let age = i64::try_from(unseen.as_millis()).unwrap_or(i64::MAX);
-            let before = Moment::from_millis(db.now.millis().saturating_sub(age));
-            Ok(changes::prune(db, before)?)
-        })
-        .await
+        self.write(move |db| Ok(changes::prune(db, ago(db.now, unseen))?)).await
     }
 
     async fn probe(&self) -> Result<()> {
@@ -344,6 +344,12 @@ impl Store for Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// The moment that was so long ago, which may be before the first one.
+fn ago(now: Moment, time: Duration) -> Moment {
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Moment::from_millis(now.millis().saturating_sub(millis))
 }
 
 fn list(reader: &readers::Reader<'_>, filter: &Filter) -> rusqlite::Result<Vec<Job>> {
