@@ -6,6 +6,7 @@ mod clock;
 mod decide;
 mod retry;
 mod runner;
+mod source;
 mod standing;
 
 use std::collections::{HashMap, HashSet};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::{Incident, Retry};
+use ticket_plugin_api::{Incident, Retry, Ticket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::decide::{self, Health, Newness, Next, Trouble};
 use super::retry::{self, Cause, Change};
+use super::source::{self, Need};
 use super::standing::{End, Heard};
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend, KeyedIncident};
@@ -164,13 +165,14 @@ fn conclude(
 
 /// Counts and logs what a try came to. Of the tickets that wait for the same thing only the first is logged.
 fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, heard: Option<Heard>) {
+    let ended = "the incident has ended, and nobody asked for its ticket".to_owned();
     let (said, more) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
         Outcome::Again { failure, .. } => ("retried", &failure.message),
         Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
         Outcome::NoTicket => ("none", &claim.job.backend),
-        Outcome::Suppressed => ("suppressed", &claim.job.backend),
+        Outcome::Suppressed => ("suppressed", &ended),
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
     };
     queue.metrics.ticket(&backend.name, said);
@@ -330,14 +332,26 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
     } else {
+        let config = &queue.setup().config;
+        let warning = match source::need(config, claim, &wanted.incident.start_time).await {
+            Need::Ticket { warning } => warning,
+            Need::Has(url) => {
+                let ticket = Ticket { url, ..Ticket::default() };
+                return Tried::Apart(Outcome::Created { ticket, made: false });
+            }
+            Need::Nothing => return Tried::Apart(Outcome::Suppressed),
+        };
         let newness = Newness {
             is_first: claim.lease == 1,
             elsewhere: claim.elsewhere,
             is_new: queue.has_begun_since(&wanted.incident.start_time),
         };
         let look = decide::look(backend.look_first, newness);
-        let outcome = tickets::create(backend, &wanted, look).await;
-        outcome.map(|outcome| (outcome.ticket, outcome.created))
+        let made = tickets::create(backend, &wanted, look).await;
+        made.map(|mut delivery| {
+            delivery.ticket.warnings.extend(warning);
+            (delivery.ticket, delivery.created)
+        })
     };
     match made {
         Ok((ticket, made)) => {
