@@ -447,6 +447,19 @@ fn a_refused_login_holds_its_backend_and_not_each_ticket_and_all_go_on_when_it_w
 }
 
 #[test]
+fn what_a_ticket_lacks_is_on_its_line_of_the_log_and_in_the_list() {
+    let host = Installation::with(&c_plugin("null_find"), "https://tickets.example.org", QUEUE);
+    host.serve().file(&numbered(1), 30_000).is(201);
+    let said = "https://tickets.example.org/1 (the plugin null_find can't look for tickets: creating this one again makes \
+                a second)";
+    assert!(host.log().contains(&format!("created: {said}")), "{}", host.log());
+    let listed = host.run(&["queue", "list"]).ended(0);
+    assert!(listed.stdout.contains(said), "{}", listed.stdout);
+    let shown = host.run(&["queue", "show", "1"]).ended(0);
+    assert!(shown.stdout.contains("warning   the plugin null_find can't"), "{}", shown.stdout);
+}
+
+#[test]
 fn a_reload_has_a_held_backend_tried_at_once_though_nothing_of_it_changed() {
     let refuses = Arc::new(AtomicBool::new(true));
     let refusing = Arc::clone(&refuses);
