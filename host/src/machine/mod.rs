@@ -121,7 +121,7 @@ pub struct Step {
     /// When something is to be done about it: [`Moment::NOW`] is at once; while a claim is held, the end of its lease; None
     /// is never.
     pub due: Option<Moment>,
-    /// When it is given up.
+    /// From when on a try that fails is the last one.
     pub expires: Moment,
     /// Counts the claims: only who holds the last one may end it.
     pub lease: i64,
@@ -180,7 +180,7 @@ impl Step {
         self.tries += 1;
     }
 
-    /// Who holds the claim number `lease` ends it. Returns false, and changes nothing, if that claim is not the newest, or its
+    /// Who holds the claim number `lease` ends it. What would be tried again fails, if it was tried for long enough. Returns false, and changes nothing, if that claim is not the newest, or its
     /// lease was taken for over: by then it counts as unknown what it led to.
     #[must_use]
     pub fn settle(&mut self, lease: i64, result: Result, now: Moment) -> bool {
@@ -205,6 +205,11 @@ impl Step {
             Result::Suppressed => (State::Suppressed, None),
             Result::Failed | Result::Lost => (State::Failed, None),
         };
+        // It is given up by a try that failed, and never because time went by.
+        let goes_on = matches!(result, Result::Again(_) | Result::Unknown { .. });
+        if goes_on && self.expires <= now {
+            (self.state, self.due) = (State::Failed, None);
+        }
         true
     }
 
@@ -227,16 +232,6 @@ impl Step {
         self.state = State::Unknown;
         self.doubts(now + policy.settle);
         self.due = Some(self.settled.max(now));
-    }
-
-    /// It is given up if it was tried, and for long enough. Returns whether it was.
-    pub fn expire(&mut self, now: Moment) -> bool {
-        let waits = matches!(self.state, State::Queued | State::Unknown);
-        let is_over = waits && self.tries > 0 && self.expires <= now;
-        if is_over {
-            (self.state, self.due) = (State::Failed, None);
-        }
-        is_over
     }
 
     /// What it waited for has come. Returns whether it waits less than it would have.

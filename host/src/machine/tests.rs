@@ -279,7 +279,6 @@ fn time_that_does_not_pass_ages_nothing() {
     let waiting = step.clone();
     for _ in 0..1000 {
         step.time_came(NOW, POLICY);
-        assert!(!step.expire(NOW));
     }
     assert_eq!(step, waiting);
     assert_eq!(step.expires, before.expires);
@@ -306,20 +305,41 @@ fn who_held_a_claim_is_gone() {
 }
 
 #[test]
-fn given_up() {
+fn given_up_by_a_try_that_failed_when_it_was_tried_for_long_enough() {
     let old = |step: Step| Step { expires: NOW, ..step };
-    let untried = |step: Step| Step { tries: 0, lease: 0, ..step };
+    let doubted = |step: Step| Step { settled: at(10), ..step };
+    for (name, result, doubt, after) in [
+        ("it certainly has no ticket", Result::Again(WAIT), Doubt::None, failed(Doubt::None)),
+        ("it may have one from now on", UNKNOWN, Doubt::None, doubted(failed(Doubt::Look))),
+        ("it may have one as before", UNKNOWN, Doubt::Look, failed(Doubt::Look)),
+        ("there is none, and it is made", Result::NoTicket, Doubt::Look, queued()),
+        ("it has its ticket", Result::Created, Doubt::None, step(State::Created, Doubt::None)),
+    ] {
+        check(settles(result), [(name, old(creating(doubt)), Some(old(after)))]);
+    }
+    let later = Step { expires: at(1), ..creating(Doubt::None) };
+    let waits = Step { expires: at(1), ..due(30, queued()) };
+    let not_yet = ("it was not tried for long enough", later, Some(waits));
+    check(settles(Result::Again(WAIT)), [not_yet]);
+    let mut waiting = old(due(0, queued()));
+    waiting.time_came(at(1000), POLICY);
+    assert_eq!(waiting, old(queued()), "time alone gives nothing up");
+}
+
+#[test]
+fn hastened() {
+    let early = Step { settled: at(6), ..due(30, unknown()) };
+    let settled = Step { settled: at(6), ..due(6, unknown()) };
     check(
-        |step| step.expire(NOW),
+        |step| step.hasten(NOW),
         [
-            ("what was tried for long enough", old(queued()), Some(old(failed(Doubt::None)))),
-            ("what is in doubt stays so", old(unknown()), Some(old(failed(Doubt::Look)))),
-            ("what was never tried is not given up", old(untried(queued())), None),
-            ("what was not tried for long enough", Step { expires: at(1), ..queued() }, None),
-            ("what is worked on", old(creating(Doubt::None)), None),
-            ("what has its ticket", old(step(State::Created, Doubt::None)), None),
-            ("what failed", old(failed(Doubt::None)), None),
-            ("what was cancelled", old(step(State::Cancelled, Doubt::None)), None),
+            ("what waits is due", due(30, queued()), Some(queued())),
+            ("what is in doubt is looked for", due(30, unknown()), Some(unknown())),
+            ("but not too early", early, Some(settled)),
+            ("what is due at once", queued(), None),
+            ("what is worked on", creating(Doubt::None), None),
+            ("what failed", failed(Doubt::None), None),
+            ("what was cancelled", step(State::Cancelled, Doubt::None), None),
         ],
     );
 }
@@ -396,7 +416,7 @@ fn changes() -> Vec<(String, Change)> {
         ("reopened".into(), Box::new(|step| _ = step.reopen(NOW, POLICY))),
         ("time came".into(), Box::new(|step| step.time_came(at(1000), POLICY))),
         ("lease over".into(), Box::new(|step| step.lease_over(NOW, POLICY))),
-        ("given up".into(), Box::new(|step| _ = step.expire(at(1000)))),
+        ("hastened".into(), Box::new(|step| _ = step.hasten(NOW))),
         ("retried".into(), Box::new(|step| _ = step.retry(NOW, POLICY))),
         ("cancelled".into(), Box::new(|step| _ = step.cancel())),
         ("moved".into(), Box::new(|step| _ = step.change_backend(NOW, POLICY))),
@@ -412,6 +432,8 @@ fn changes() -> Vec<(String, Change)> {
     for result in results() {
         let settle = move |step: &mut Step| _ = step.settle(3, result, NOW);
         changes.push((format!("{result:?}"), Box::new(settle)));
+        let last = move |step: &mut Step| _ = step.settle(3, result, at(1000));
+        changes.push((format!("{result:?} at last"), Box::new(last)));
     }
     changes
 }
@@ -434,7 +456,9 @@ fn only_a_ticket_a_search_or_a_person_ends_a_doubt() {
             let mut after = before.clone();
             change(&mut after);
             let ends = match name.as_str() {
-                "Created" | "NoTicket" => before.state == State::Creating,
+                "Created" | "NoTicket" | "Created at last" | "NoTicket at last" => {
+                    before.state == State::Creating
+                }
                 "retried" => before.doubt == Doubt::Ask,
                 _ => false,
             };

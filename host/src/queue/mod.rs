@@ -228,11 +228,6 @@ impl Queue {
     async fn advance(&self) -> Duration {
         match self.store.advance(&self.policies()).await {
             Ok(advanced) => {
-                for job in advanced.failed {
-                    self.metrics.ticket(&job.backend, "failed");
-                    tracing::warn!("ticket {} ({}): given up", job.id, line(&job.key));
-                    self.settled(job);
-                }
                 if advanced.changed {
                     self.wake();
                 }

@@ -16,7 +16,7 @@ use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
-use crate::store::{Claim, Count, Failure, Outcome, Timestamp};
+use crate::store::{Claim, Count, Failure, Outcome, State, Timestamp};
 use crate::terminal::{counted, line};
 use crate::tickets;
 
@@ -259,7 +259,16 @@ async fn record(
     let mut failed = false;
     loop {
         match queue.store.settle(claim, started, outcome.clone()).await {
-            Ok(Some(job)) => return queue.settled(job),
+            Ok(Some(job)) => {
+                let would_go_on =
+                    matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });
+                if job.state == State::Failed && would_go_on {
+                    queue.metrics.ticket(&job.backend, "failed");
+                    let why = job.failure.as_ref().map_or("", |failure| failure.message.as_str());
+                    tracing::warn!("ticket {id} ({}): failed: {}", line(&job.key), line(why));
+                }
+                return queue.settled(job);
+            }
             Ok(None) => {
                 return tracing::warn!("ticket {id}: its lease was over before its call");
             }

@@ -67,12 +67,10 @@ impl Failure {
     }
 
     /// The failure of a ticket that was tried for too long.
-    fn given_up(tries: i64, doubt: Doubt, last: Option<&Failure>) -> Failure {
+    fn given_up(tries: i64, doubt: Doubt, last: &Failure) -> Failure {
         let maybe = if doubt == Doubt::None { "" } else { " (there may be a ticket)" };
-        let why = last.map_or("nobody knows why", |last| last.message.as_str());
-        let message = format!("given up after {tries} tries{maybe}: {why}");
-        let kind = last.map_or(Kind::Client, |last| last.kind);
-        Failure::new(kind, &message, last.and_then(|last| last.help.as_deref()))
+        let message = format!("given up after {tries} tries{maybe}: {}", last.message);
+        Failure::new(last.kind, &message, last.help.as_deref())
     }
 }
 
@@ -222,8 +220,6 @@ impl Outcome {
 pub struct Advanced {
     /// Whether there is more to claim than before.
     pub changed: bool,
-    /// What was given up.
-    pub failed: Vec<Job>,
     /// How long until the next row is due.
     pub next: Option<Duration>,
 }
@@ -407,7 +403,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         outcome: Outcome,
     ) -> Result<Option<Job>>;
 
-    /// Does what time has made due: rows become claimable, leases end, what was tried for too long fails.
+    /// Does what time has made due: rows become claimable, and leases end.
     async fn advance(&self, policies: &Policies) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.

@@ -14,8 +14,6 @@ pub(super) enum Action {
     Tick,
     /// A host does what time has made due: a row can be claimed, or a lease ends.
     TimeComes,
-    /// A host gives up what was tried for long enough.
-    GivesUpTheRow,
     Claims(usize),
     /// A search found a ticket.
     Finds(usize),
@@ -170,7 +168,6 @@ impl Making {
         };
         actions.extend([
             Action::TimeComes,
-            Action::GivesUpTheRow,
             Action::Accepts { reopens: false },
             Action::Accepts { reopens: true },
             Action::Reopens,
@@ -225,11 +222,9 @@ impl Making {
             Action::Removes => next.remove(),
             Action::Accepts { reopens } => self.accept(&mut next, reopens),
             Action::Moves => self.move_row(&mut next),
-            Action::TimeComes
-            | Action::GivesUpTheRow
-            | Action::Reopens
-            | Action::Retries
-            | Action::Cancels => self.change(&mut next, action),
+            Action::TimeComes | Action::Reopens | Action::Retries | Action::Cancels => {
+                self.change(&mut next, action);
+            }
         }
         next.canonical()
     }
@@ -290,9 +285,11 @@ impl Making {
             .row
             .as_mut()
             .is_some_and(|row| self.machine.settle(&mut row.step, claim.lease, outcome));
+        let failed = world.row.as_ref().is_some_and(|row| row.step.state == State::Failed);
         world.event = match outcome {
             _ if !done => Some(Event::CameTooLate),
             Outcome::NoTicket => Some(Event::FoundNone),
+            Outcome::Again | Outcome::Unknown if failed => Some(Event::GivenUp),
             _ => None,
         };
     }
@@ -354,9 +351,6 @@ impl Making {
         let step = &mut row.step;
         match action {
             Action::TimeComes => self.machine.time_came(step),
-            Action::GivesUpTheRow => {
-                let _ = self.machine.expire(step);
-            }
             Action::Reopens => self.machine.reopen(step),
             Action::Retries => self.machine.retry(step),
             _ => self.machine.cancel(step),
@@ -364,7 +358,6 @@ impl Making {
         world.event = match action {
             _ if *step == before => None,
             Action::TimeComes if before.state == State::Creating => Some(Event::LeaseEnded),
-            Action::GivesUpTheRow => Some(Event::GivenUp),
             Action::Retries if before.doubt == Doubt::Ask => Some(Event::Looked),
             _ => None,
         };

@@ -116,6 +116,11 @@ impl Machine {
             Outcome::Failed if done && self.has(Mutation::FailedIsCertain) => {
                 step.doubt = Doubt::None;
             }
+            Outcome::Unknown | Outcome::Again
+                if done && step.state == State::Failed && self.has(Mutation::GivenUpIsCertain) =>
+            {
+                step.doubt = Doubt::None;
+            }
             Outcome::NoTicket if done && self.has(Mutation::NoneIsTheEnd) => {
                 (step.state, step.due) = (State::Created, None);
             }
@@ -166,14 +171,6 @@ impl Machine {
         } else if self.has(Mutation::LeaseEndIsDueAtOnce) {
             step.due = Some(Moment::NOW);
         }
-    }
-
-    pub(super) fn expire(self, step: &mut Step) -> bool {
-        let done = step.expire(NOW);
-        if done && self.has(Mutation::GivenUpIsCertain) {
-            step.doubt = Doubt::None;
-        }
-        done
     }
 
     pub(super) fn retry(self, step: &mut Step) {

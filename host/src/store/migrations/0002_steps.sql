@@ -63,6 +63,7 @@ CREATE TABLE steps (
     settled     INTEGER NOT NULL,
     -- 0 is now, NULL never; while creating, the end of the lease.
     due         INTEGER,
+    -- From when on a try that fails is the last one.
     expires     INTEGER NOT NULL,
     lease       INTEGER NOT NULL,
     tries       INTEGER NOT NULL,
@@ -80,7 +81,6 @@ CREATE INDEX steps_by_incident ON steps (incident);
 CREATE INDEX steps_ready ON steps (backend, level, id) WHERE due = 0;
 -- What becomes claimable later, or whose lease ends.
 CREATE INDEX steps_due ON steps (due) WHERE due > 0;
-CREATE INDEX steps_expiring ON steps (expires) WHERE due IS NOT NULL AND state <> 'creating' AND tries > 0;
 CREATE INDEX steps_by_state ON steps (state, backend, ticket);
 CREATE INDEX steps_finished ON steps (seen) WHERE state IN ('created', 'cancelled', 'suppressed');
 

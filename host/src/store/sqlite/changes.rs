@@ -408,10 +408,15 @@ pub(super) fn settle(
     let failure = outcome.failure();
     // Where nothing more is taken in, only the beginning of a failure is kept, and nothing in the list of tries.
     let is_short = failure.is_some() && db.room()? < 0;
-    stored.failure = match failure {
-        Some(failure) if is_short => Some(failure.cut(SHORT)),
+    let given_up = stored.step.state == State::Failed
+        && matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });
+    let said = match failure {
+        Some(last) if given_up => {
+            Some(Failure::given_up(stored.step.tries, stored.step.doubt, last))
+        }
         failure => failure.cloned(),
     };
+    stored.failure = if is_short { said.map(|said| said.cut(SHORT)) } else { said };
     stored.save(db)?;
     if let Outcome::Created { ticket: made, made: is_ours } = outcome {
         const MADE: &str = "UPDATE tickets SET ticket = ?, made = ? WHERE id = ?";
@@ -428,20 +433,17 @@ pub(super) fn settle(
     stored.job(db).map(Some)
 }
 
-/// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns what was given up, and
-/// whether there is more to do.
+/// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns whether there is more to
+/// do.
 pub(super) fn advance(
     db: &Db<'_>,
     policies: &Policies,
     all_leases: bool,
-) -> rusqlite::Result<(Vec<Job>, bool)> {
+) -> rusqlite::Result<bool> {
     const DUE: &str =
         stored!("WHERE s.due > 0 AND (s.due <= ?1 OR ?2 AND s.state = 'creating') LIMIT ?3");
-    const EXPIRED: &str = stored!(
-        "WHERE s.due IS NOT NULL AND s.state <> 'creating' AND s.tries > 0 AND s.expires <= ?1 LIMIT ?2"
-    );
     let due = db.all(DUE, (db.now.millis(), all_leases, AT_ONCE), Stored::read)?;
-    let mut more = due.len() as i64 == AT_ONCE;
+    let more = due.len() as i64 == AT_ONCE;
     for mut stored in due {
         let policy = policies.of(&stored.backend);
         if stored.step.state == State::Creating {
@@ -455,18 +457,7 @@ pub(super) fn advance(
             db.execute(READY, (stored.step.due.map(Moment::millis), stored.id))?;
         }
     }
-    let expired = db.all(EXPIRED, (db.now.millis(), AT_ONCE), Stored::read)?;
-    more |= expired.len() as i64 == AT_ONCE;
-    let mut given_up = Vec::new();
-    for mut stored in expired {
-        if stored.step.expire(db.now) {
-            let (tries, doubt) = (stored.step.tries, stored.step.doubt);
-            stored.failure = Some(Failure::given_up(tries, doubt, stored.failure.as_ref()));
-            stored.save(db)?;
-            given_up.push(stored.job(db)?);
-        }
-    }
-    Ok((given_up, more))
+    Ok(more)
 }
 
 pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policies: &Policies) -> Done<Job> {

@@ -107,8 +107,7 @@ impl Sqlite {
         let policies = policies.clone();
         loop {
             let policies = policies.clone();
-            let (_, more) =
-                store.write(move |db| Ok(changes::advance(db, &policies, true)?)).await?;
+            let more = store.write(move |db| Ok(changes::advance(db, &policies, true)?)).await?;
             if !more {
                 return Ok(store);
             }
@@ -195,9 +194,7 @@ impl Store for Sqlite {
     }
 
     async fn advance(&self, policies: &Policies) -> Result<Advanced> {
-        const NEXT: &str = "SELECT min(at) FROM ( \
-            SELECT min(due) AS at FROM steps WHERE due > 0 UNION ALL \
-            SELECT min(expires) FROM steps WHERE due IS NOT NULL AND state <> 'creating' AND tries > 0)";
+        const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
         let next = || {
             self.readers.read(|reader| {
                 let at: Option<i64> = reader.sql.query_row(NEXT, [], |row| row.get(0))?;
@@ -211,14 +208,13 @@ impl Store for Sqlite {
             return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
         }
         let policies = policies.clone();
-        let (failed, more) =
-            self.write(move |db| Ok(changes::advance(db, &policies, false)?)).await?;
+        let more = self.write(move |db| Ok(changes::advance(db, &policies, false)?)).await?;
         let next = if more {
             Some(Duration::ZERO)
         } else {
             next().await?.map(|at| at.since(self.clock.now()))
         };
-        Ok(Advanced { changed: is_due, failed, next })
+        Ok(Advanced { changed: is_due, next })
     }
 
     async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job> {

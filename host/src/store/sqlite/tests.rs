@@ -208,21 +208,24 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not_tried_waits() {
     let (_directory, store) = store().await;
     store.accept(new("never"), &impatient()).await.unwrap();
-    assert!(store.advance(&policies()).await.unwrap().failed.is_empty());
+    store.advance(&policies()).await.unwrap();
     let claim = claim_one(&store).await;
     let again = Outcome::Again { after: MINUTE, failure: failure(Kind::Client) };
-    store.settle(&claim, Timestamp::now(), again).await.unwrap().unwrap();
-    let failed = store.advance(&policies()).await.unwrap().failed;
-    assert_eq!(failed[0].state, State::Failed);
-    let message = &failed[0].failure.as_ref().unwrap().message;
-    assert_eq!(message, "given up after 1 tries: the reason");
+    let failed = store.settle(&claim, Timestamp::now(), again).await.unwrap().unwrap();
+    assert_eq!((failed.state, failed.due_at), (State::Failed, None));
+    assert_eq!(failed.failure.unwrap().message, "given up after 1 tries: the reason");
+    give_up(&store, "lost").await;
+}
 
-    let id = in_state(&store, "lost", State::Unknown).await;
-    store.order(id, Order::Retry, &impatient()).await.unwrap();
-    let failed = store.advance(&policies()).await.unwrap().failed;
-    assert_eq!(failed[0].state, State::Failed);
-    let message = &failed[0].failure.as_ref().unwrap().message;
+/// Brings a key to where it is given up though there may be a ticket, for a minute from now; its id.
+async fn give_up(store: &Sqlite, key: &str) -> i64 {
+    store.accept(new(key), &impatient()).await.unwrap();
+    let claim = claim_one(store).await;
+    let failed = store.settle(&claim, Timestamp::now(), unknown(MINUTE)).await.unwrap().unwrap();
+    assert_eq!(failed.state, State::Failed);
+    let message = failed.failure.unwrap().message;
     assert_eq!(message, "given up after 1 tries (there may be a ticket): the reason");
+    claim.job.id
 }
 
 #[tokio::test]
@@ -265,12 +268,11 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
 async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it() {
     for who in ["a person", "asked for again", "reopened"] {
         let (_directory, store) = store().await;
-        let id = in_state(&store, "k", State::Unknown).await;
-        let due_at = store.get(id).await.unwrap().unwrap().due_at.unwrap();
-        if who != "a person" {
-            store.order(id, Order::Retry, &impatient()).await.unwrap();
-            assert_eq!(store.advance(&policies()).await.unwrap().failed.len(), 1);
-        }
+        let id = match who {
+            "a person" => in_state(&store, "k", State::Unknown).await,
+            _ => give_up(&store, "k").await,
+        };
+        let due_at = Timestamp::now() + MINUTE;
         match who {
             "a person" => drop(store.order(id, Order::Retry, &policies()).await.unwrap()),
             "reopened" => {
@@ -293,15 +295,14 @@ async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it
 async fn what_may_be_there_stays_so_until_somebody_has_looked() {
     for order in [None, Some(Order::Cancel)] {
         let (_directory, store) = store().await;
-        let id = accept(&store, new("k")).await.job.id;
+        let kept = if order.is_some() { policies() } else { impatient() };
+        let id = store.accept(new("k"), &kept).await.unwrap().job.id;
         let claim = claim_one(&store).await;
         store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO)).await.unwrap();
         match order {
             Some(order) => drop(store.order(id, order, &policies()).await.unwrap()),
-            // It is too old, and fails.
+            // It was tried for too long, and failed.
             None => {
-                store.order(id, Order::Retry, &impatient()).await.unwrap();
-                store.advance(&policies()).await.unwrap();
                 let job = accept(&store, new("k")).await.job;
                 assert_eq!(job.state, State::Unknown, "to who asks again");
             }
@@ -367,6 +368,28 @@ async fn only_failures_of_the_named_kinds_are_reopened() {
 fn age(store: &Sqlite, by: Duration) {
     let db = Connection::open(&store.path).unwrap();
     db.execute("UPDATE steps SET seen = seen - ?", [by.as_millis() as i64]).unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_the_same_reason_is_due_when_that_is_over() {
+    let (_directory, store) = store().await;
+    for (key, kind) in [("down", Kind::Client), ("login", Kind::Settings), ("own", Kind::Plugin)] {
+        accept(&store, new(key)).await;
+        let claim = claim_one(&store).await;
+        let again = Outcome::Again { after: MINUTE, failure: failure(kind) };
+        store.settle(&claim, Timestamp::now(), again).await.unwrap();
+    }
+    in_state(&store, "unknown", State::Unknown).await;
+    let kinds = [Kind::Client, Kind::Settings];
+    assert_eq!(store.hasten("other", &kinds, MINUTE).await.unwrap(), 0);
+    // What may have a ticket is looked for no earlier than it would have been.
+    assert_eq!(store.hasten("b", &kinds, MINUTE).await.unwrap(), 2);
+    let claims = store.claim("b", 9, LEASE).await.unwrap();
+    let keys: Vec<&str> = claims.iter().map(|claim| claim.job.key.as_str()).collect();
+    assert_eq!(keys, ["down", "login"]);
+    let db = Connection::open(&store.path).unwrap();
+    db.execute("UPDATE steps SET seen = seen - 3600000", []).unwrap();
+    assert_eq!(store.hasten("b", &[Kind::Plugin], MINUTE).await.unwrap(), 0, "that was long ago");
 }
 
 #[tokio::test]
