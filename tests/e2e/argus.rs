@@ -112,8 +112,10 @@ impl Argus {
                 Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
             }
             ("GET", ["api", "v2", "incidents", pk]) => match incidents.get(&pk.parse().unwrap()) {
-                Some((url, _)) => {
-                    Answer::status(200).body(&incident(pk.parse().unwrap(), url).to_string())
+                Some((url, open)) => {
+                    let mut incident = incident(pk.parse().unwrap(), url);
+                    incident["open"] = (*open).into();
+                    Answer::status(200).body(&incident.to_string())
                 }
                 None => Answer::status(404),
             },
@@ -603,4 +605,87 @@ fn a_backlog_is_skipped_or_filed_as_the_config_says() {
         }
         assert!(!host.log().contains("help: argus.backlog"), "{}", host.log());
     }
+}
+
+/// What becomes of incidents that wait for two minutes, since the desk is down: the first ends, the second gets a URL by
+/// hand, the third goes on, the fourth ends though somebody asked for its ticket. By the clock, which a test can set.
+#[cfg(target_os = "linux")]
+fn after_two_minutes(more: &str) -> (Stub, Installation, Service, Argus) {
+    let argus = Argus::with(4);
+    let server = argus.serve();
+    let (desk, down) = broken_desk();
+    let host = host_with(&desk, &server, &format!("interval_seconds = 1\n{more}"));
+    let service = crate::clock::serve(&host, 0);
+    for pk in 1..=4 {
+        wait_for("all to wait", || service.get(&format!("/v1/tickets/{pk}")).status == 200);
+    }
+    let asked = service.post("/v1/tickets", &json!({"incident": of_api(4), "wait_ms": 0}));
+    asked.is(202);
+    {
+        let mut incidents = argus.incidents.lock().unwrap();
+        incidents.get_mut(&1).unwrap().1 = false;
+        incidents.get_mut(&2).unwrap().0 = "https://by.hand/2".to_owned();
+        incidents.get_mut(&4).unwrap().1 = false;
+    }
+    crate::clock::set(&host, 120);
+    down.store(false, Relaxed);
+    wait_for("the end of all", || {
+        let page = service.get("/v1/tickets").json();
+        let jobs = page["tickets"].as_array().unwrap();
+        jobs.iter().all(|job| ["created", "suppressed"].contains(&job["state"].as_str().unwrap()))
+    });
+    (desk, host, service, argus)
+}
+
+/// The state of an incident's job, and its ticket's URL.
+#[cfg(target_os = "linux")]
+fn job(service: &Service, pk: i64) -> (String, String) {
+    let page = service.get(&format!("/v1/tickets?key={}", key(pk))).json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&page["tickets"][0]["state"]), text(&page["tickets"][0]["ticket"]["url"]))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_incident_that_waited_gets_no_ticket_if_it_ended_or_got_one_by_hand_unless_somebody_asked() {
+    let (desk, host, service, argus) = after_two_minutes("");
+    assert_eq!(job(&service, 1).0, "suppressed");
+    assert_eq!(job(&service, 2), ("created".to_owned(), "https://by.hand/2".to_owned()));
+    let mut posted = desk.posted();
+    posted.sort();
+    posted.dedup();
+    assert_eq!(posted, [key(3), key(4)]);
+    wait_for("the URL", || argus.url(3) == ticket_of(&key(3)));
+    assert_eq!(argus.url(2), "https://by.hand/2");
+    assert!(host.log().contains("suppressed: the incident has ended"), "{}", host.log());
+    // A person may want it all the same.
+    let number = service.get(&format!("/v1/tickets?key={}", key(1))).json()["tickets"][0]["id"].clone();
+    host.run(&["queue", "retry", &number.to_string()]).ended(0);
+    wait_for("the ticket", || job(&service, 1).0 == "created");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_incident_that_waited_gets_its_ticket_where_that_is_wanted() {
+    let (desk, _host, service, _argus) = after_two_minutes("ended = \"create\"\n");
+    assert_eq!(job(&service, 1).0, "created");
+    let posted = desk.posted();
+    assert!(posted.contains(&key(1)) && !posted.contains(&key(2)), "{posted:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_incident_that_waited_gets_its_ticket_with_a_warning_while_argus_cannot_be_asked() {
+    let argus = Argus::with(1);
+    let server = argus.serve();
+    let (desk, down) = broken_desk();
+    let host = host(&desk, &server);
+    let service = crate::clock::serve(&host, 0);
+    wait_for("it to wait", || service.get("/v1/tickets/1").status == 200);
+    *argus.broken.lock().unwrap() = Some(503);
+    crate::clock::set(&host, 120);
+    down.store(false, Relaxed);
+    wait_for("the ticket", || job(&service, 1).0 == "created");
+    let warnings = service.get("/v1/tickets/1").json()["ticket"]["warnings"].to_string();
+    assert!(warnings.contains("Argus could not be asked whether"), "{warnings}");
 }

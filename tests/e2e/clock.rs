@@ -18,13 +18,13 @@ fn host(endpoint: &str) -> Installation {
 }
 
 /// Sets the clock that the host sees.
-fn set(host: &Installation, off_by: i64) {
+pub(crate) fn set(host: &Installation, off_by: i64) {
     fs::write(host.path("clock.new"), off_by.to_string()).unwrap();
     fs::rename(host.path("clock.new"), host.path("clock")).unwrap();
 }
 
 /// The service, under a clock that is off by so many seconds.
-fn serve(host: &Installation, off_by: i64) -> Service {
+pub(crate) fn serve(host: &Installation, off_by: i64) -> Service {
     set(host, off_by);
     let (preload, file) = (c_plugin("clock"), host.path("clock"));
     let clock =
