@@ -659,7 +659,8 @@ fn an_incident_that_waited_gets_no_ticket_if_it_ended_or_got_one_by_hand_unless_
     assert_eq!(argus.url(2), "https://by.hand/2");
     assert!(host.log().contains("suppressed: the incident has ended"), "{}", host.log());
     // A person may want it all the same.
-    let number = service.get(&format!("/v1/tickets?key={}", key(1))).json()["tickets"][0]["id"].clone();
+    let number =
+        service.get(&format!("/v1/tickets?key={}", key(1))).json()["tickets"][0]["id"].clone();
     host.run(&["queue", "retry", &number.to_string()]).ended(0);
     wait_for("the ticket", || job(&service, 1).0 == "created");
 }

@@ -459,7 +459,7 @@ fn a_dry_run_shows_every_request_without_the_token_and_sends_none() {
 fn each_kind_of_refusal_of_the_creation_has_its_exit_code_and_reason() {
     let no = json!({"errorMessages": ["You may not create issues."], "errors": {}}).to_string();
     for (status, body, code, reason) in [
-        (403, no.as_str(), 5, "You may not create issues (403)"),
+        (403, no.as_str(), 3, "You may not create issues (403)"),
         (422, &no, 5, "You may not create issues (422)"),
         (404, &no, 3, "You may not create issues (404)"),
         (410, &no, 3, "You may not create issues (410)"),

@@ -67,6 +67,8 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["queue", "list"], &["tickets", "more"]),
         (&["queue", "show", "1"], &["id", "state", "error", "history"]),
         (&["queue", "show", "99"], &["error"]),
+        (&["queue", "backup", "copy.db"], &["file"]),
+        (&["queue", "backup", "copy.db"], &["error"]),
         (&["queue", "cancel", "1"], &["tickets", "refused", "error"]),
         (&["queue", "retry", "99"], &["tickets", "refused", "error"]),
         (&["plugins", "list"], &["plugins"]),

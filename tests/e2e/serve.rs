@@ -449,10 +449,11 @@ fn a_refused_login_holds_its_backend_and_not_each_ticket_and_all_go_on_when_it_w
 #[test]
 fn what_a_ticket_lacks_is_on_its_line_of_the_log_and_in_the_list() {
     let host = Installation::with(&c_plugin("null_find"), "https://tickets.example.org", QUEUE);
-    host.serve().file(&numbered(1), 30_000).is(201);
+    let service = host.serve();
+    service.file(&numbered(1), 30_000).is(201);
     let said = "https://tickets.example.org/1 (the plugin null_find can't look for tickets: creating this one again makes \
                 a second)";
-    assert!(host.log().contains(&format!("created: {said}")), "{}", host.log());
+    host.logged(&format!("created: {said}"), 1);
     let listed = host.run(&["queue", "list"]).ended(0);
     assert!(listed.stdout.contains(said), "{}", listed.stdout);
     let shown = host.run(&["queue", "show", "1"]).ended(0);

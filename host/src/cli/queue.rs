@@ -123,7 +123,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         Command::Backup { file } => {
             store.backup(file).await?;
             if program.json {
-                print_json(&json!({"backup": file}))?;
+                print_json(&json!({"file": file}))?;
             } else {
                 print(&format!("{}\n", safe(&file.display().to_string())))?;
             }
