@@ -31,7 +31,7 @@ impl Identity {
     }
 
     /// An incident of which nothing else is known.
-    pub(crate) fn of_key(key: &str) -> Identity {
+    pub fn of_key(key: &str) -> Identity {
         Identity { source: String::new(), id: key.to_owned() }
     }
 

@@ -1,6 +1,7 @@
 //! Measures growth: what it costs to accept and to claim an incident as the queue fills, and to start as
 //! plugins are added.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host::Kind;
-use ticket_host::store::{Failure, New, Outcome, Sqlite, Store, Timestamp};
+use ticket_host::store::{Failure, Identity, New, Outcome, Policies, Sqlite, Store, Timestamp};
 use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_name};
 
 use crate::process;
@@ -137,15 +138,22 @@ fn accepting(report: &mut Report) {
 
 fn new(number: usize) -> New {
     New {
-        backend: "b".to_owned(),
+        identity: Identity::of_key(&format!("nav#{number}")),
         key: format!("nav#{number}"),
+        began: String::new(),
+        backend: "b".to_owned(),
+        is_named: false,
         level: (number % 5 + 1) as i64,
         incident: json!({"description": "gw1 is down", "padding": "x".repeat(800)}).to_string(),
-        expires_at: Timestamp::END,
-        tell_argus: None,
+        wanted: true,
+        tell: false,
         reopen: true,
-        settle: Duration::ZERO,
     }
+}
+
+fn policies() -> Policies {
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    Policies { retry_for: week, settle: Duration::ZERO, settle_of: BTreeMap::new() }
 }
 
 /// Incidents that are accepted in a second by a client that waits for each before it files the next one.
@@ -155,7 +163,7 @@ fn one_by_one() -> f64 {
         let (_directory, store) = store().await;
         let started = Instant::now();
         for number in 0..500 {
-            store.accept(new(number)).await.unwrap();
+            store.accept(new(number), &policies()).await.unwrap();
         }
         500.0 / started.elapsed().as_secs_f64()
     })
@@ -164,7 +172,7 @@ fn one_by_one() -> f64 {
 async fn store() -> (tempfile::TempDir, Arc<Sqlite>) {
     let directory = tempfile::tempdir_in(ticket_host_tests::built()).unwrap();
     let path = directory.path().join("queue.db");
-    let store = Sqlite::open_alone(&path, 16 << 30, Duration::ZERO).await.unwrap();
+    let store = Sqlite::open_alone(&path, 16 << 30, &policies()).await.unwrap();
     (directory, Arc::new(store))
 }
 
@@ -182,13 +190,13 @@ fn queues(report: &mut Report) {
             let (mut accepts, mut claims) = (Vec::new(), Vec::new());
             for number in size - EACH..size {
                 let started = Instant::now();
-                store.accept(new(number)).await.unwrap();
+                store.accept(new(number), &policies()).await.unwrap();
                 accepts.push(started.elapsed().as_secs_f64() * 1e6);
                 let started = Instant::now();
                 let claim = store.claim("b", 1, Duration::from_secs(60)).await.unwrap().remove(0);
                 claims.push(started.elapsed().as_secs_f64() * 1e6);
                 let failure = Failure { kind: Kind::Client, message: String::new(), help: None };
-                let outcome = Outcome::Again { at: Timestamp::EPOCH, failure };
+                let outcome = Outcome::Again { after: Duration::ZERO, failure };
                 store.settle(&claim, Timestamp::now(), outcome).await.unwrap();
             }
             let [accepts, claims]: [Sample; 2] =
@@ -223,7 +231,7 @@ async fn fill(store: &Arc<Sqlite>, from: usize, to: usize) {
                 if number >= to {
                     return;
                 }
-                store.accept(new(number)).await.unwrap();
+                store.accept(new(number), &policies()).await.unwrap();
             }
         });
     }

@@ -16,11 +16,11 @@ use ticket_host::plugins::catalog::Catalog;
 use ticket_host::plugins::trust::Trust;
 use ticket_host::queue::{self, Queue};
 use ticket_host::setup::Setup;
-use ticket_host::store::Sqlite;
+use ticket_host::store::{Identity, Sqlite};
 use ticket_host_tests::{Installation, built, rust_plugin};
 use ticket_host_worker::library::{self, Image};
-use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::Operation;
+use ticket_plugin_api::{Incident, Ticket};
 
 use crate::boundary::{Silent, padded};
 use crate::tickets::numbered;
@@ -123,16 +123,18 @@ fn accepts(times: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let path = host.path("queue.db");
-        let store = Sqlite::open_alone(&path, 1 << 30, Duration::ZERO).await.unwrap();
         let catalog = Catalog::discover(Vec::new(), &Trust::default()).await;
         let (backends, errors, kept) = Default::default();
         let setup = Setup { config, catalog, backends, errors, kept };
+        let store = Sqlite::open_alone(&path, 1 << 30, &setup.policies()).await.unwrap();
         let queue = Queue::new(Arc::new(store), setup, Arc::default());
         let incidents: Vec<String> =
             (0..times).map(|number| numbered(number).to_string()).collect();
         for incident in &incidents {
-            let incident = serde_json::from_str(incident).unwrap();
-            let new = queue::new(&queue.setup(), &incident, None, None).unwrap();
+            let incident: Incident = serde_json::from_str(incident).unwrap();
+            let key = format!("{}#{}", incident.source, incident.pk);
+            let known_by = (Identity::of_key(&key), key);
+            let new = queue::new(&queue.setup(), &incident, known_by, None).unwrap();
             assert!(queue.keep(new, Duration::ZERO).await.unwrap().filed().await.new);
         }
     });

@@ -16,7 +16,7 @@ use ticket_plugin_api::Ticket;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
-use crate::incident::Identity;
+pub use crate::incident::Identity;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
