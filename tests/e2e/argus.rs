@@ -21,7 +21,7 @@ pub(crate) struct Argus {
     /// Incident that has no description.
     odd: Arc<Mutex<Option<i64>>>,
     /// How many incidents a page has.
-    page: usize,
+    pub(crate) page: usize,
     /// Its FRONTEND_URL, which the front page of its API tells.
     frontend: &'static str,
 }

@@ -8,6 +8,7 @@
 mod abi;
 mod api;
 mod argus;
+mod backup;
 #[cfg(target_os = "linux")]
 mod bounds;
 mod c_plugin;

@@ -9,7 +9,7 @@ use ticket_host_tests::{Answer, Installation, Stub, c_plugin, desk, key_of, tick
 use crate::argus::Argus;
 use crate::serve::numbered;
 
-const COUNT: i64 = 6;
+const COUNT: i64 = 24;
 
 /// A config with these backends, each with its desk, and what else it says.
 fn config(host: &Installation, backends: &[(&str, &Stub)], rest: &str) {
@@ -55,7 +55,8 @@ fn closed_desk() -> (Stub, Arc<AtomicBool>) {
 
 #[test]
 fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_one() {
-    let argus = Argus::with(COUNT);
+    let mut argus = Argus::with(COUNT);
+    argus.page = 100;
     let server = argus.serve();
     let ((a, a_is_down), b) = (closed_desk(), desk(|_| None));
     let host = installation();
@@ -78,7 +79,8 @@ fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_
 
 #[test]
 fn incidents_of_a_backend_that_is_removed_and_added_again_get_one_ticket_each() {
-    let argus = Argus::with(COUNT);
+    let mut argus = Argus::with(COUNT);
+    argus.page = 100;
     let server = argus.serve();
     let ((a, a_is_down), b) = (closed_desk(), desk(|_| None));
     let host = installation();
