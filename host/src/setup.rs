@@ -25,6 +25,8 @@ use crate::plugins::trust::Trust;
 use crate::store::{Decision, Failure, Policies};
 use crate::worker::{self, Missing};
 
+/// What was tried for long enough is given up after so many tries at least: it may have waited behind others for most of the time.
+const LEAST_TRIES: i64 = 10;
 /// How long making one backend may take: reading its secret and its certificates, and checking its settings.
 const PREPARING: Duration = Duration::from_secs(5);
 
@@ -247,10 +249,19 @@ impl Setup {
     /// How long things take.
     pub fn policies(&self) -> Policies {
         let queue = &self.config.queue;
-        let ready = self.backends.values().filter_map(|made| made.as_ref().ok());
+        let settle = |settings: &BackendConfig| match self.backends.get(&settings.name) {
+            Some(Ok(backend)) => Some(backend.settle(queue.settle)),
+            _ => settings.settle,
+        };
+        let of_each = self.config.backends.values();
         let settle_of =
-            ready.map(|backend| (backend.name.clone(), backend.settle(queue.settle))).collect();
-        Policies { retry_for: queue.retry_for, settle: queue.settle, settle_of }
+            of_each.filter_map(|backend| Some((backend.name.clone(), settle(backend)?)));
+        Policies {
+            retry_for: queue.retry_for,
+            settle: queue.settle,
+            settle_of: settle_of.collect(),
+            least_tries: LEAST_TRIES,
+        }
     }
 
     /// Which backend makes the ticket that every incident gets.

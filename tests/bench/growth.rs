@@ -153,7 +153,12 @@ fn new(number: usize) -> New {
 
 fn policies() -> Policies {
     let week = Duration::from_secs(7 * 24 * 60 * 60);
-    Policies { retry_for: week, settle: Duration::ZERO, settle_of: BTreeMap::new() }
+    Policies {
+        retry_for: week,
+        settle: Duration::ZERO,
+        settle_of: BTreeMap::new(),
+        least_tries: 10,
+    }
 }
 
 /// Incidents that are accepted in a second by a client that waits for each before it files the next one.
@@ -172,7 +177,7 @@ fn one_by_one() -> f64 {
 async fn store() -> (tempfile::TempDir, Arc<Sqlite>) {
     let directory = tempfile::tempdir_in(ticket_host_tests::built()).unwrap();
     let path = directory.path().join("queue.db");
-    let store = Sqlite::open_alone(&path, 16 << 30, &policies()).await.unwrap();
+    let store = Sqlite::open_alone(&path, 16 << 30).await.unwrap();
     (directory, Arc::new(store))
 }
 
@@ -193,11 +198,15 @@ fn queues(report: &mut Report) {
                 store.accept(new(number), &policies()).await.unwrap();
                 accepts.push(started.elapsed().as_secs_f64() * 1e6);
                 let started = Instant::now();
-                let claim = store.claim("b", 1, Duration::from_secs(60)).await.unwrap().remove(0);
+                let claim = store
+                    .claim("b", 1, Duration::from_secs(60), &policies())
+                    .await
+                    .unwrap()
+                    .remove(0);
                 claims.push(started.elapsed().as_secs_f64() * 1e6);
                 let failure = Failure { kind: Kind::Client, message: String::new(), help: None };
                 let outcome = Outcome::Again { after: Duration::ZERO, failure };
-                store.settle(&claim, Timestamp::now(), outcome).await.unwrap();
+                store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap();
             }
             let [accepts, claims]: [Sample; 2] =
                 [accepts, claims].map(|times| times.into_iter().collect());

@@ -126,7 +126,7 @@ fn accepts(times: usize) {
         let catalog = Catalog::discover(Vec::new(), &Trust::default()).await;
         let (backends, errors, kept) = Default::default();
         let setup = Setup { config, catalog, backends, errors, kept };
-        let store = Sqlite::open_alone(&path, 1 << 30, &setup.policies()).await.unwrap();
+        let store = Sqlite::open_alone(&path, 1 << 30).await.unwrap();
         let queue = Queue::new(Arc::new(store), setup, Arc::default());
         let incidents: Vec<String> =
             (0..times).map(|number| numbered(number).to_string()).collect();

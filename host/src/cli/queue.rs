@@ -106,6 +106,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         retry_for: settings.retry_for,
         settle: settings.settle,
         settle_of: BTreeMap::new(),
+        least_tries: 1,
     };
     let host = Host { store, policies };
     let store = &host.store;

@@ -90,8 +90,8 @@ pub enum Result {
     Created,
     /// There is certainly no ticket yet: again after that time.
     Again(Duration),
-    /// There may be a ticket: to be looked for after that time, and after `settle` if this is the first that is known of it.
-    Unknown { after: Duration, settle: Duration },
+    /// There may be a ticket: to be looked for after that time, and not before its settling time is over.
+    Unknown(Duration),
     /// It was looked for, and there is none: to be made now.
     NoTicket,
     /// It needs none any more.
@@ -109,6 +109,9 @@ pub struct Policy {
     pub retry_for: Duration,
     /// How long after an unknown outcome "there is no ticket" is believed.
     pub settle: Duration,
+    /// After how many tries that failed, at least, a ticket is given up: time alone, in which it may not have had its turn,
+    /// gives nothing up.
+    pub least_tries: i64,
 }
 
 /// The making of one ticket.
@@ -127,6 +130,11 @@ pub struct Step {
     pub lease: i64,
     /// Counts the tries.
     pub tries: i64,
+    /// How many of them there were when it began anew.
+    pub tried_before: i64,
+    /// How long after the claim's end "there is no ticket" is believed, should nobody know what the claim led to. It is kept with
+    /// the claim, since who notices its end may not know the backend.
+    pub settle: Duration,
 }
 
 impl Step {
@@ -140,6 +148,8 @@ impl Step {
             expires: now + policy.retry_for,
             lease: 0,
             tries: 0,
+            tried_before: 0,
+            settle: policy.settle,
         }
     }
 
@@ -172,24 +182,26 @@ impl Step {
     }
 
     /// Somebody takes it, until the lease ends.
-    pub fn claim(&mut self, now: Moment, lease: Duration) {
+    pub fn claim(&mut self, now: Moment, lease: Duration, policy: Policy) {
         debug_assert!(self.is_ready(), "only what is ready is claimed: {self:?}");
         self.state = State::Creating;
         self.due = Some(now + lease);
         self.lease += 1;
         self.tries += 1;
+        self.settle = policy.settle;
     }
 
-    /// Who holds the claim number `lease` ends it. What would be tried again fails, if it was tried for long enough. Returns false, and changes nothing, if that claim is not the newest, or its
-    /// lease was taken for over: by then it counts as unknown what it led to.
+    /// Who holds the claim number `lease` ends it. What would be tried again fails, if it was tried for long enough and often
+    /// enough. Returns false, and changes nothing, if that claim is not the newest, or its lease was taken for over: by then it
+    /// counts as unknown what it led to.
     #[must_use]
-    pub fn settle(&mut self, lease: i64, result: Result, now: Moment) -> bool {
+    pub fn settle(&mut self, lease: i64, result: Result, now: Moment, policy: Policy) -> bool {
         if self.state != State::Creating || self.lease != lease {
             return false;
         }
         match result {
             Result::Created | Result::NoTicket => self.doubt = Doubt::None,
-            Result::Unknown { settle, .. } => self.doubts(now + settle),
+            Result::Unknown(_) => self.doubts(now + self.settle),
             Result::Lost => self.doubt = Doubt::Ask,
             // These say nothing about a ticket that there may have been before.
             Result::Again(_) | Result::Suppressed | Result::Failed => {}
@@ -198,39 +210,38 @@ impl Step {
             Result::Created => (State::Created, None),
             Result::Again(after) => (self.waiting(), Some(now + after)),
             // A search before that would prove nothing.
-            Result::Unknown { after, .. } => {
-                (State::Unknown, Some((now + after).max(self.settled)))
-            }
+            Result::Unknown(after) => (State::Unknown, Some((now + after).max(self.settled))),
             Result::NoTicket => (State::Queued, Some(Moment::NOW)),
             Result::Suppressed => (State::Suppressed, None),
             Result::Failed | Result::Lost => (State::Failed, None),
         };
         // It is given up by a try that failed, and never because time went by.
-        let goes_on = matches!(result, Result::Again(_) | Result::Unknown { .. });
-        if goes_on && self.expires <= now {
+        let goes_on = matches!(result, Result::Again(_) | Result::Unknown(_));
+        let tries = self.tries - self.tried_before;
+        if goes_on && self.expires <= now && tries >= policy.least_tries {
             (self.state, self.due) = (State::Failed, None);
         }
         true
     }
 
     /// Time has come for what was due: it can be claimed, or its lease is over, and nobody knows what that claim led to.
-    pub fn time_came(&mut self, now: Moment, policy: Policy) {
+    pub fn time_came(&mut self, now: Moment) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
         match self.state {
-            State::Creating => self.lease_over(now, policy),
+            State::Creating => self.lease_over(now),
             _ => self.due = Some(Moment::NOW),
         }
     }
 
     /// Who held the claim is gone.
-    pub fn lease_over(&mut self, now: Moment, policy: Policy) {
+    pub fn lease_over(&mut self, now: Moment) {
         if self.state != State::Creating {
             return;
         }
         self.state = State::Unknown;
-        self.doubts(now + policy.settle);
+        self.doubts(now + self.settle);
         self.due = Some(self.settled.max(now));
     }
 
@@ -289,6 +300,7 @@ impl Step {
         self.state = self.waiting();
         self.due = Some(self.next_due(now));
         self.expires = now + policy.retry_for;
+        self.tried_before = self.tries;
     }
 
     /// When it can be tried next: a search that is too early would prove nothing.

@@ -6,14 +6,14 @@ use super::*;
 
 const RETRY_FOR: Duration = Duration::from_secs(500);
 const SETTLE: Duration = Duration::from_secs(10);
-const POLICY: Policy = Policy { retry_for: RETRY_FOR, settle: SETTLE };
+const POLICY: Policy = Policy { retry_for: RETRY_FOR, settle: SETTLE, least_tries: 3 };
 const LEASE: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(30);
 const NOW: Moment = at(0);
 const DOUBTS: [Doubt; 3] = [Doubt::None, Doubt::Look, Doubt::Ask];
 
 /// There may be a ticket.
-const UNKNOWN: Result = Result::Unknown { after: WAIT, settle: POLICY.settle };
+const UNKNOWN: Result = Result::Unknown(WAIT);
 
 /// So many seconds from now.
 const fn at(seconds: i64) -> Moment {
@@ -28,7 +28,17 @@ fn step(state: State, doubt: Doubt) -> Step {
         State::Created | State::Failed | State::Cancelled | State::Suppressed => None,
     };
     let (settled, expires) = (at(-90), at(100));
-    Step { state, doubt, settled, due, expires, lease: 3, tries: 3 }
+    Step {
+        state,
+        doubt,
+        settled,
+        due,
+        expires,
+        lease: 3,
+        tries: 3,
+        tried_before: 0,
+        settle: SETTLE,
+    }
 }
 
 fn queued() -> Step {
@@ -50,7 +60,7 @@ fn failed(doubt: Doubt) -> Step {
 
 /// It begins anew now.
 fn anew(step: Step) -> Step {
-    Step { due: Some(Moment::NOW), expires: NOW + RETRY_FOR, ..step }
+    Step { due: Some(Moment::NOW), expires: NOW + RETRY_FOR, tried_before: step.tries, ..step }
 }
 
 fn due(seconds: i64, step: Step) -> Step {
@@ -98,7 +108,7 @@ fn did(change: impl Fn(&mut Step)) -> impl Fn(&mut Step) -> bool {
 }
 
 fn settles(result: Result) -> impl Fn(&mut Step) -> bool {
-    move |step| step.settle(3, result, NOW)
+    move |step| step.settle(3, result, NOW, POLICY)
 }
 
 #[test]
@@ -175,7 +185,7 @@ fn only_what_waits_and_is_due_can_be_claimed() {
 fn claimed() {
     let taken = |step: Step| Step { lease: 4, tries: 4, ..due(60, step) };
     check(
-        did(|step| step.claim(NOW, LEASE)),
+        did(|step| step.claim(NOW, LEASE, POLICY)),
         [
             ("it is worked on for a lease", queued(), Some(taken(creating(Doubt::None)))),
             (
@@ -227,7 +237,7 @@ fn who_holds_no_claim_or_an_older_one_ends_nothing() {
     for result in results() {
         for lease in [2, 4] {
             let refused = ("another claim", creating(Doubt::None), None);
-            check(|step| step.settle(lease, result, NOW), [refused]);
+            check(|step| step.settle(lease, result, NOW, POLICY), [refused]);
         }
         for step in all().filter(|step| step.state != State::Creating) {
             check(settles(result), [("its lease was taken for over", step, None)]);
@@ -252,7 +262,7 @@ fn time_came_for_what_was_due() {
     let doubted = |step: Step| Step { settled: at(10), ..step };
     let over = |doubt| due(0, creating(doubt));
     check(
-        did(|step| step.time_came(NOW, POLICY)),
+        did(|step| step.time_came(NOW)),
         [
             ("what waited can be claimed", due(0, queued()), Some(queued())),
             ("what is in doubt can be claimed", due(-5, unknown()), Some(unknown())),
@@ -271,14 +281,14 @@ fn time_came_for_what_was_due() {
 fn time_that_does_not_pass_ages_nothing() {
     let before = Step::accepted(NOW, POLICY);
     let mut step = before.clone();
-    step.claim(NOW, LEASE);
+    step.claim(NOW, LEASE, POLICY);
     let claimed = step.clone();
-    step.time_came(NOW, POLICY);
+    step.time_came(NOW);
     assert_eq!(step, claimed);
-    assert!(step.settle(1, Result::Again(WAIT), NOW));
+    assert!(step.settle(1, Result::Again(WAIT), NOW, POLICY));
     let waiting = step.clone();
     for _ in 0..1000 {
-        step.time_came(NOW, POLICY);
+        step.time_came(NOW);
     }
     assert_eq!(step, waiting);
     assert_eq!(step.expires, before.expires);
@@ -288,7 +298,7 @@ fn time_that_does_not_pass_ages_nothing() {
 fn who_held_a_claim_is_gone() {
     let doubted = |step: Step| Step { settled: at(10), ..step };
     check(
-        did(|step| step.lease_over(NOW, POLICY)),
+        did(|step| step.lease_over(NOW)),
         [
             (
                 "a creation may have been sent",
@@ -319,10 +329,17 @@ fn given_up_by_a_try_that_failed_when_it_was_tried_for_long_enough() {
     }
     let later = Step { expires: at(1), ..creating(Doubt::None) };
     let waits = Step { expires: at(1), ..due(30, queued()) };
-    let not_yet = ("it was not tried for long enough", later, Some(waits));
-    check(settles(Result::Again(WAIT)), [not_yet]);
+    let seldom = Step { tried_before: 1, ..old(creating(Doubt::None)) };
+    let tried_again = Step { tried_before: 1, ..old(due(30, queued())) };
+    check(
+        settles(Result::Again(WAIT)),
+        [
+            ("it was not tried for long enough", later, Some(waits)),
+            ("it was not tried often enough since it began anew", seldom, Some(tried_again)),
+        ],
+    );
     let mut waiting = old(due(0, queued()));
-    waiting.time_came(at(1000), POLICY);
+    waiting.time_came(at(1000));
     assert_eq!(waiting, old(queued()), "time alone gives nothing up");
 }
 
@@ -414,8 +431,8 @@ fn changes() -> Vec<(String, Change)> {
     let mut changes: Vec<(String, Change)> = vec![
         ("accepted again".into(), Box::new(|step| _ = step.accepted_again(true, NOW, POLICY))),
         ("reopened".into(), Box::new(|step| _ = step.reopen(NOW, POLICY))),
-        ("time came".into(), Box::new(|step| step.time_came(at(1000), POLICY))),
-        ("lease over".into(), Box::new(|step| step.lease_over(NOW, POLICY))),
+        ("time came".into(), Box::new(|step| step.time_came(at(1000)))),
+        ("lease over".into(), Box::new(|step| step.lease_over(NOW))),
         ("hastened".into(), Box::new(|step| _ = step.hasten(NOW))),
         ("retried".into(), Box::new(|step| _ = step.retry(NOW, POLICY))),
         ("cancelled".into(), Box::new(|step| _ = step.cancel())),
@@ -424,15 +441,15 @@ fn changes() -> Vec<(String, Change)> {
             "claimed".into(),
             Box::new(|step| {
                 if step.is_ready() {
-                    step.claim(NOW, LEASE);
+                    step.claim(NOW, LEASE, POLICY);
                 }
             }),
         ),
     ];
     for result in results() {
-        let settle = move |step: &mut Step| _ = step.settle(3, result, NOW);
+        let settle = move |step: &mut Step| _ = step.settle(3, result, NOW, POLICY);
         changes.push((format!("{result:?}"), Box::new(settle)));
-        let last = move |step: &mut Step| _ = step.settle(3, result, at(1000));
+        let last = move |step: &mut Step| _ = step.settle(3, result, at(1000), POLICY);
         changes.push((format!("{result:?} at last"), Box::new(last)));
     }
     changes

@@ -42,13 +42,6 @@ const CLOCKS: Duration = Duration::from_secs(60);
 /// By how much this machine's clock may have been set since the store was opened.
 const SET: Duration = Duration::from_secs(10);
 
-/// What identifies a ticket among all: its backend, and its key there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct BackendKey {
-    backend: String,
-    key: String,
-}
-
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -78,7 +71,7 @@ pub struct Queue {
     /// Is raised when there is something new to claim, and when the backends were replaced.
     changes: watch::Sender<u64>,
     /// Who waits for which ticket.
-    waiting: Mutex<HashMap<BackendKey, watch::Sender<Option<Job>>>>,
+    waiting: Mutex<HashMap<i64, watch::Sender<Option<Job>>>>,
     /// The numbers of the rows that calls of this process are at work on.
     under_way: Mutex<HashSet<i64>>,
     /// The numbers of the rows of which the store didn't let a call's end be recorded before the host ended.
@@ -226,7 +219,7 @@ impl Queue {
 
     /// Does what time has made due; how long until there can be more.
     async fn advance(&self) -> Duration {
-        match self.store.advance(&self.policies()).await {
+        match self.store.advance().await {
             Ok(advanced) => {
                 if advanced.changed {
                     self.wake();
@@ -400,12 +393,16 @@ impl Queue {
     /// The store can't keep it.
     pub async fn keep(&self, new: New, wait: Duration) -> store::Result<Kept<'_>> {
         let deadline = Instant::now() + wait;
-        // Watched before it is accepted, so that nothing is missed that happens to it.
         let (phase, holds) = (self.phase(), self.holds.subscribe());
-        let watched = (!wait.is_zero()).then(|| Watched::new(self, &new));
-        let Accepted { job, new } = self.store.accept(new, &self.policies()).await?;
+        let Accepted { mut job, new } = self.store.accept(new, &self.policies()).await?;
+        let waits = !wait.is_zero() && !job.state.is_final();
+        let watched = waits.then(|| Watched::new(self, job.id));
         if new {
             self.wake();
+        }
+        if waits {
+            // What happened to it before it was watched.
+            job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
         }
         Ok(Kept { queue: self, job, new, deadline, phase, holds, watched })
     }
@@ -500,8 +497,7 @@ impl Queue {
             self.made.notify_one();
         }
         let waiting = self.waiting.lock().expect("nobody panics with this lock");
-        let ticket = BackendKey { backend: job.backend.clone(), key: job.key.clone() };
-        if let Some(sender) = waiting.get(&ticket) {
+        if let Some(sender) = waiting.get(&job.id) {
             sender.send_replace(Some(job));
         }
     }
@@ -517,19 +513,19 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 #[derive(Debug)]
 struct Watched<'a> {
     queue: &'a Queue,
-    ticket: BackendKey,
+    /// The job's number.
+    id: i64,
     /// None while it is being dropped.
     receiver: Option<watch::Receiver<Option<Job>>>,
 }
 
 impl Watched<'_> {
-    fn new<'a>(queue: &'a Queue, new: &New) -> Watched<'a> {
-        let ticket = BackendKey { backend: new.backend.clone(), key: new.key.clone() };
+    fn new(queue: &Queue, id: i64) -> Watched<'_> {
         let mut waiting = queue.waiting.lock().expect("nobody panics with this lock");
-        let sender = waiting.entry(ticket.clone()).or_insert_with(|| watch::Sender::new(None));
+        let sender = waiting.entry(id).or_insert_with(|| watch::Sender::new(None));
         let receiver = Some(sender.subscribe());
         drop(waiting);
-        Watched { queue, ticket, receiver }
+        Watched { queue, id, receiver }
     }
 
     /// What the next change made of it. None if nobody will tell of changes any more.
@@ -545,8 +541,8 @@ impl Drop for Watched<'_> {
         if let Ok(mut waiting) = self.queue.waiting.lock() {
             // Under the lock, so that of two that are dropped at the same time one sees that it is the last.
             self.receiver = None;
-            if waiting.get(&self.ticket).is_some_and(|sender| sender.receiver_count() == 0) {
-                waiting.remove(&self.ticket);
+            if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
+                waiting.remove(&self.id);
             }
         }
     }
@@ -601,7 +597,7 @@ pub(crate) mod tests {
             kept: Vec::new(),
         };
         let path = directory.join("queue.db");
-        let store = Sqlite::open_alone(&path, 1 << 30, &setup.policies()).await.unwrap();
+        let store = Sqlite::open_alone(&path, 1 << 30).await.unwrap();
         Queue::new(Arc::new(store), setup, Arc::default())
     }
 

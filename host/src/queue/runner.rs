@@ -57,7 +57,7 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
                 pause = held;
             } else if free > 0 {
                 let lease = backend.longest_try() + MARGIN;
-                match queue.store.claim(&name, free, lease).await {
+                match queue.store.claim(&name, free, lease, &queue.policies()).await {
                     Ok(claims) => {
                         let stamp = queue.record(&name, |record| record.breaker.generation());
                         for claim in claims {
@@ -100,13 +100,13 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: 
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
             let settle = backend.settle(queue.policy().settle).max(STORE_PAUSE);
-            (outcome(Next::Look(settle), settle, failure), None)
+            (outcome(Next::Look(settle), failure), None)
         }
         () = reached(&mut phase, Phase::Killed) => {
             let why = "the host was stopped during the call; there may be a ticket";
             let failure = Failure::new(Kind::Plugin, why, None);
             let settle = backend.settle(queue.policy().settle);
-            (outcome(Next::Look(settle), settle, failure), None)
+            (outcome(Next::Look(settle), failure), None)
         }
     };
     tell(&queue, &backend, &claim, &outcome, heard);
@@ -158,7 +158,7 @@ fn conclude(
                 }
                 _ => next,
             };
-            (outcome(next, backend.settle(queue.policy().settle), failure), heard)
+            (outcome(next, failure), heard)
         }
     }
 }
@@ -258,7 +258,7 @@ async fn record(
     let id = claim.job.id;
     let mut failed = false;
     loop {
-        match queue.store.settle(claim, started, outcome.clone()).await {
+        match queue.store.settle(claim, started, outcome.clone(), &queue.policies()).await {
             Ok(Some(job)) => {
                 let would_go_on =
                     matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });
@@ -397,15 +397,14 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
 /// Whether a ticket that failed for its backend's settings had to be made since, as another one was.
 fn is_alone(queue: &Queue, claim: &Claim) -> bool {
     let failed = claim.job.failure.as_ref().is_some_and(|failure| failure.kind == Kind::Settings);
-    let others =
-        || queue.record(&claim.job.backend, |record| record.has_made_since(claim.job.changed_at));
+    let others = || queue.record(&claim.job.backend, |record| record.has_made_within(claim.rested));
     failed && others()
 }
 
-fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {
+fn outcome(next: Next, failure: Failure) -> Outcome {
     match next {
         Next::Again(after) => Outcome::Again { after, failure },
-        Next::Look(after) => Outcome::Unknown { after, settle, failure },
+        Next::Look(after) => Outcome::Unknown { after, failure },
         Next::Fail => Outcome::Failed(failure),
     }
 }

@@ -30,7 +30,8 @@ pub(super) enum Need {
 pub(super) async fn need(config: &Config, claim: &Claim, began: &str) -> Need {
     let plain = Need::Ticket { warning: None };
     let (Some(argus), Some(pk)) = (&config.argus, claim.identity.argus_pk()) else { return plain };
-    if claim.waited <= FRESH {
+    // A ticket that was asked for by its backend's name is another one than the one that Argus knows.
+    if claim.waited <= FRESH || !claim.is_main {
         return plain;
     }
     let asked = tokio::time::timeout(PATIENCE, ask(argus, pk, began)).await;

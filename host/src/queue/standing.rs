@@ -1,6 +1,6 @@
 //! Whether a backend can make tickets, as far as the host knows without asking it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::decide::Health;
 use super::retry::{Breaker, Cause, Change, Event};
 use crate::error::Kind;
-use crate::store::{Failure, Timestamp};
+use crate::store::Failure;
 
 /// So many calls in a row that failed by themselves, each for another ticket perhaps, are no longer about the tickets.
 const ROW: u32 = 3;
@@ -61,7 +61,7 @@ pub(super) struct Record {
     failure: Option<Failure>,
     streak: Streak,
     /// When it made its last ticket.
-    made: Option<Timestamp>,
+    made: Option<Instant>,
     /// Whether the ticket system's last word was that it wants to be left alone.
     is_asked_to_wait: bool,
 }
@@ -72,7 +72,7 @@ impl Record {
     pub(super) fn add(&mut self, end: End<'_>, stamp: u64, now: Instant) -> Heard {
         self.streak.add(end.failure);
         if end.made {
-            self.made = Some(Timestamp::now());
+            self.made = Some(Instant::now());
         }
         let event = match end.health {
             Health::Failing(cause) => Some(Event::Failed(cause)),
@@ -101,9 +101,9 @@ impl Record {
         self.breaker.step(Event::Renewed, self.breaker.generation(), now);
     }
 
-    /// Whether it has made a ticket since then.
-    pub(super) fn has_made_since(&self, then: Timestamp) -> bool {
-        self.made.is_some_and(|made| made > then)
+    /// Whether it has made a ticket within that time.
+    pub(super) fn has_made_within(&self, time: Duration) -> bool {
+        self.made.is_some_and(|made| made.elapsed() < time)
     }
 
     /// Why the backend can't make tickets, by its last calls, and what the last of them failed with.

@@ -176,8 +176,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     say(&setup);
     let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
     let settings = &setup.config.queue;
-    let policies = setup.policies();
-    let store = Sqlite::open_alone(&settings.path, settings.max_bytes, &policies).await?;
+    let store = Sqlite::open_alone(&settings.path, settings.max_bytes).await?;
     match store.probe().await {
         // What is in it is worked on all the same.
         Err(full) if full.is_full() => {}

@@ -119,8 +119,14 @@ impl Store for Observed {
         accepted
     }
 
-    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>> {
-        self.heard(self.store.claim(backend, most, lease).await)
+    async fn claim(
+        &self,
+        backend: &str,
+        most: usize,
+        lease: Duration,
+        policies: &Policies,
+    ) -> Result<Vec<Claim>> {
+        self.heard(self.store.claim(backend, most, lease, policies).await)
     }
 
     async fn settle(
@@ -128,12 +134,13 @@ impl Store for Observed {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
+        policies: &Policies,
     ) -> Result<Option<Job>> {
-        self.heard(self.store.settle(claim, started_at, outcome).await)
+        self.heard(self.store.settle(claim, started_at, outcome, policies).await)
     }
 
-    async fn advance(&self, policies: &Policies) -> Result<Advanced> {
-        self.heard(self.store.advance(policies).await)
+    async fn advance(&self) -> Result<Advanced> {
+        self.heard(self.store.advance().await)
     }
 
     async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job> {

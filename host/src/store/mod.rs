@@ -161,6 +161,10 @@ pub struct Claim {
     pub wanted: bool,
     /// For how long the incident has waited since it was accepted.
     pub waited: Duration,
+    /// How long ago the try before this one ended.
+    pub rested: Duration,
+    /// Whether it is the ticket that every incident gets, and not only one of a backend that was asked for by its name.
+    pub is_main: bool,
     pub incident: String,
 }
 
@@ -176,10 +180,9 @@ pub enum Outcome {
         after: Duration,
         failure: Failure,
     },
-    /// There may be a ticket: to be looked for after that time, and believed to be none after `settle`.
+    /// There may be a ticket: to be looked for after that time, and not before its settling time is over.
     Unknown {
         after: Duration,
-        settle: Duration,
         failure: Failure,
     },
     /// It was looked for, and there is none: to be made now.
@@ -206,7 +209,7 @@ impl Outcome {
         match *self {
             Outcome::Created { .. } => machine::Result::Created,
             Outcome::Again { after, .. } => machine::Result::Again(after),
-            Outcome::Unknown { after, settle, .. } => machine::Result::Unknown { after, settle },
+            Outcome::Unknown { after, .. } => machine::Result::Unknown(after),
             Outcome::NoTicket => machine::Result::NoTicket,
             Outcome::Suppressed => machine::Result::Suppressed,
             Outcome::Failed(_) => machine::Result::Failed,
@@ -359,12 +362,14 @@ pub struct Policies {
     pub settle: Duration,
     /// The settling times of backends that have their own.
     pub settle_of: BTreeMap<String, Duration>,
+    /// After how many tries that failed, at least, a ticket is given up.
+    pub least_tries: i64,
 }
 
 impl Policies {
     pub fn of(&self, backend: &str) -> Policy {
         let settle = self.settle_of.get(backend).copied().unwrap_or(self.settle);
-        Policy { retry_for: self.retry_for, settle }
+        Policy { retry_for: self.retry_for, settle, least_tries: self.least_tries }
     }
 }
 
@@ -393,7 +398,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest. They
     /// are `creating` now.
-    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>>;
+    async fn claim(
+        &self,
+        backend: &str,
+        most: usize,
+        lease: Duration,
+        policies: &Policies,
+    ) -> Result<Vec<Claim>>;
 
     /// Ends a claim. None means that the claim's lease was over, and that nothing was changed.
     async fn settle(
@@ -401,10 +412,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
+        policies: &Policies,
     ) -> Result<Option<Job>>;
 
     /// Does what time has made due: rows become claimable, and leases end.
-    async fn advance(&self, policies: &Policies) -> Result<Advanced>;
+    async fn advance(&self) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.
     async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job>;

@@ -45,6 +45,8 @@ pub(super) enum Action {
     },
     /// What failed for its settings is tried again.
     Reopens,
+    /// What waits is due at once, since the ticket system is back.
+    Hastens,
     /// A person.
     Retries,
     /// A person.
@@ -171,6 +173,7 @@ impl Making {
             Action::Accepts { reopens: false },
             Action::Accepts { reopens: true },
             Action::Reopens,
+            Action::Hastens,
             Action::Cancels,
         ]);
         let has_looked = row.step.doubt != Doubt::Ask || !world.shows_a_ticket(row.system);
@@ -222,7 +225,11 @@ impl Making {
             Action::Removes => next.remove(),
             Action::Accepts { reopens } => self.accept(&mut next, reopens),
             Action::Moves => self.move_row(&mut next),
-            Action::TimeComes | Action::Reopens | Action::Retries | Action::Cancels => {
+            Action::TimeComes
+            | Action::Reopens
+            | Action::Hastens
+            | Action::Retries
+            | Action::Cancels => {
                 self.change(&mut next, action);
             }
         }
@@ -352,6 +359,7 @@ impl Making {
         match action {
             Action::TimeComes => self.machine.time_came(step),
             Action::Reopens => self.machine.reopen(step),
+            Action::Hastens => self.machine.hasten(step),
             Action::Retries => self.machine.retry(step),
             _ => self.machine.cancel(step),
         }

@@ -1,7 +1,7 @@
 //! The store's transitions as the model calls them: as they are, or with one mistake in them.
 
 use super::super::{Doubt, Moment, Result, State, Step};
-use super::world::{LEASE, NOW, Outcome, POLICY, SETTLE, ticks};
+use super::world::{LEASE, NOW, Outcome, POLICY, ticks};
 
 /// A mistake that somebody could make: what its name says of the thing that it begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(super) enum Mutation {
     GivenUpIsCertain,
     RetryIsCertain,
     RetryIsTooEarly,
+    HastenIsTooEarly,
     ReopenIsCertain,
     ReopenForgetsThePerson,
     MoveIsUnchecked,
@@ -33,7 +34,7 @@ pub(super) enum Mutation {
 
 impl Mutation {
     /// Those after which there can be two tickets.
-    pub(super) const DOUBLES: [Mutation; 18] = [
+    pub(super) const DOUBLES: [Mutation; 19] = [
         Mutation::UnknownIsLater,
         Mutation::UnknownIsDueAtOnce,
         Mutation::LeaseIsNotChecked,
@@ -45,6 +46,7 @@ impl Mutation {
         Mutation::GivenUpIsCertain,
         Mutation::RetryIsCertain,
         Mutation::RetryIsTooEarly,
+        Mutation::HastenIsTooEarly,
         Mutation::ReopenIsCertain,
         Mutation::ReopenForgetsThePerson,
         Mutation::MoveIsUnchecked,
@@ -102,12 +104,15 @@ impl Machine {
         if self.has(Mutation::TakenTwice) {
             (step.state, step.due) = (State::Queued, Some(Moment::NOW));
         }
-        step.claim(NOW, ticks(LEASE));
+        step.claim(NOW, ticks(LEASE), POLICY);
     }
 
     pub(super) fn settle(self, step: &mut Step, lease: i64, outcome: Outcome) -> bool {
         let lease = if self.has(Mutation::LeaseIsNotChecked) { step.lease } else { lease };
-        let done = step.settle(lease, self.result(outcome), NOW);
+        if self.has(Mutation::UnknownIsDueAtOnce) {
+            step.settle = ticks(0);
+        }
+        let done = step.settle(lease, self.result(outcome), NOW, POLICY);
         match outcome {
             Outcome::Again if done && self.has(Mutation::AgainIsCertain) => {
                 (step.state, step.doubt) = (State::Queued, Doubt::None);
@@ -135,10 +140,7 @@ impl Machine {
             Outcome::Created => Result::Created,
             Outcome::Again => Result::Again(ticks(0)),
             Outcome::Unknown if self.has(Mutation::UnknownIsLater) => Result::Again(ticks(0)),
-            Outcome::Unknown if self.has(Mutation::UnknownIsDueAtOnce) => {
-                Result::Unknown { after: ticks(0), settle: ticks(0) }
-            }
-            Outcome::Unknown => Result::Unknown { after: ticks(0), settle: ticks(SETTLE) },
+            Outcome::Unknown => Result::Unknown(ticks(0)),
             Outcome::NoTicket => Result::NoTicket,
             Outcome::Suppressed => Result::Suppressed,
             Outcome::Failed => Result::Failed,
@@ -151,7 +153,7 @@ impl Machine {
         if is_taken && self.has(Mutation::LeaseNeverEnds) {
             return;
         }
-        step.time_came(NOW, POLICY);
+        step.time_came(NOW);
         if is_taken && step.state != State::Creating {
             self.lease_was_over(step);
         }
@@ -160,7 +162,7 @@ impl Machine {
     /// The one host knows that whoever held the claim is gone.
     pub(super) fn lease_over(self, step: &mut Step) {
         if step.state == State::Creating && !self.has(Mutation::LeaseNeverEnds) {
-            step.lease_over(NOW, POLICY);
+            step.lease_over(NOW);
             self.lease_was_over(step);
         }
     }
@@ -171,6 +173,14 @@ impl Machine {
         } else if self.has(Mutation::LeaseEndIsDueAtOnce) {
             step.due = Some(Moment::NOW);
         }
+    }
+
+    /// What it waited for has come, such as the ticket system.
+    pub(super) fn hasten(self, step: &mut Step) {
+        if self.has(Mutation::HastenIsTooEarly) && step.state == State::Unknown {
+            step.settled = NOW;
+        }
+        step.hasten(NOW);
     }
 
     pub(super) fn retry(self, step: &mut Step) {

@@ -17,7 +17,8 @@ pub(super) const LEASE: u8 = 3;
 pub(super) const SETTLE: u8 = 3;
 /// For how long a ticket is tried. It is given up some time after that, and so a short time stands for every longer one.
 const RETRY_FOR: u8 = 1;
-pub(super) const POLICY: Policy = Policy { retry_for: ticks(RETRY_FOR), settle: ticks(SETTLE) };
+pub(super) const POLICY: Policy =
+    Policy { retry_for: ticks(RETRY_FOR), settle: ticks(SETTLE), least_tries: 1 };
 
 pub(super) const fn ticks(ticks: u8) -> Duration {
     Duration::from_millis(ticks as u64)
@@ -244,5 +245,6 @@ fn forget_the_past(step: &mut Step) {
     step.settled = step.settled.max(NOW);
     step.expires = step.expires.max(NOW);
     step.due = step.due.map(|due| if due == Moment::NOW { due } else { due.max(NOW) });
-    step.tries = step.tries.min(1);
+    step.tries = (step.tries - step.tried_before).min(1);
+    step.tried_before = 0;
 }

@@ -67,6 +67,10 @@ CREATE TABLE steps (
     expires     INTEGER NOT NULL,
     lease       INTEGER NOT NULL,
     tries       INTEGER NOT NULL,
+    -- How many of them there were when it began anew.
+    tried_before INTEGER NOT NULL,
+    -- The settling time that a claim would leave behind, in milliseconds.
+    settle      INTEGER NOT NULL,
     accepted    INTEGER NOT NULL,
     -- When it changed or was asked for: what is finished and was not asked for since is removed some day.
     seen        INTEGER NOT NULL,
@@ -104,7 +108,8 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- What there was before. Who asked for a ticket wasn't kept, so each counts as wanted.
 INSERT INTO incidents
-    SELECT min(id), '', key, key, coalesce(incident ->> 'start_time', ''), incident, 1,
+    SELECT min(id), '', key, key,
+        CASE WHEN json_valid(incident) THEN coalesce(incident ->> 'start_time', '') ELSE '' END, incident, 1,
         max(CASE WHEN tell_argus IS NULL THEN 0 WHEN state = 'created' THEN 2 ELSE 1 END)
     FROM old_tickets GROUP BY key;
 INSERT INTO tickets SELECT id, backend, key, ticket, made FROM old_tickets;
@@ -117,13 +122,17 @@ INSERT INTO assignments
     WHERE NOT EXISTS (SELECT 1 FROM assignments WHERE ticket = old_tickets.id);
 WITH now AS (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS at)
 INSERT INTO steps
-    SELECT old.id, old.id, incidents.id, backend, level, state, maybe, 1,
+    SELECT old.id, old.id, incidents.id, backend, level, state, maybe,
+        -- Whoever looks for it waits as long as it would have waited, or a minute.
+        CASE WHEN maybe <> 1 THEN 1 WHEN due_at > 0 THEN max(1, min(due_at - now.at, 3600000)) ELSE 60000 END,
         -- At most an hour, which is as long as the settling time may be: whatever the clock was when this was written.
         CASE WHEN due_at > 0 THEN max(1, min(due_at - now.at, 3600000)) ELSE due_at END,
         -- At least a day more.
-        max(86400000, expires_at - now.at), lease, attempts, 1, 1, accepted_at, changed_at, failure
+        max(86400000, expires_at - now.at), lease, attempts, attempts, 60000, 1, 1, accepted_at, changed_at, failure
     FROM old_tickets AS old JOIN incidents USING (key), now;
 INSERT INTO attempts SELECT * FROM old_attempts;
+-- Argus's incidents that were there before were filed, or would have been.
+INSERT INTO notes SELECT 'argus.backlog', 'all' WHERE EXISTS (SELECT 1 FROM old_tickets);
 INSERT INTO sqlite_sequence SELECT 'tickets', seq FROM sqlite_sequence WHERE name = 'old_tickets'
     AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'tickets');
 UPDATE sqlite_sequence SET seq = (SELECT max(seq) FROM sqlite_sequence WHERE name IN ('tickets', 'old_tickets')) WHERE name = 'tickets';

@@ -10,7 +10,7 @@ use super::rows::{self, doubt, job_columns, job_tables, step_columns};
 use super::writer::Db;
 use super::{FULL, FULL_HELP, Undone, broken};
 use crate::incident::{Identity, may_have_begun_together};
-use crate::machine::{Doubt, Moment, State, Step};
+use crate::machine::{Doubt, Moment, Policy, State, Step};
 use crate::store::{
     Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, Policies, StoreError, Timestamp,
 };
@@ -74,7 +74,7 @@ impl Stored {
     /// Writes it back after a change.
     fn save(&self, db: &Db<'_>) -> rusqlite::Result<()> {
         const SAVE: &str = "UPDATE steps SET state = :state, doubt = :doubt, settled = :settled, due = :due, \
-            expires = :expires, lease = :lease, tries = :tries, failure = :failure, seen = :now, \
+            expires = :expires, lease = :lease, tries = :tries, tried_before = :tried_before, failure = :failure, seen = :now, \
             changed_at = :at WHERE id = :id";
         let step = &self.step;
         let values = named_params! {
@@ -85,6 +85,7 @@ impl Stored {
             ":expires": step.expires.millis(),
             ":lease": step.lease,
             ":tries": step.tries,
+            ":tried_before": step.tried_before,
             ":failure": self.failure.as_ref().map(text),
             ":now": db.now.millis(),
             ":at": db.at.millis(),
@@ -160,7 +161,7 @@ impl Known {
         const BY_NUMBER: &str =
             "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
         const BY_KEY: &str = "SELECT id, source, key, began FROM incidents WHERE key = ? \
-            AND (source = '' OR ?2 = '') ORDER BY id LIMIT 1";
+            AND (source = '' OR ?2 = '' AND source <> 'former') ORDER BY id LIMIT 1";
         let Identity { source, id } = &new.identity;
         if let Some(known) = db.first(BY_NUMBER, (source, id), Known::read)? {
             if source.is_empty() || may_have_begun_together(&known.began, &new.began) {
@@ -170,6 +171,7 @@ impl Known {
             const FORMER: &str =
                 "UPDATE incidents SET source = 'former', number = id, tell = 0 WHERE id = ?";
             db.execute(FORMER, [known.id])?;
+            return Ok(None);
         }
         db.first(BY_KEY, (&new.key, source), Known::read)
     }
@@ -177,11 +179,18 @@ impl Known {
     fn insert(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
         const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
             VALUES (?, ?, ?, ?, ?, ?, ?)";
+        const FORMER: &str =
+            "SELECT EXISTS (SELECT 1 FROM incidents WHERE key = ? AND source = 'former')";
         let Identity { source, id } = &new.identity;
         let (wanted, tell) = (new.wanted, i64::from(new.tell));
-        let id =
-            db.insert(INSERT, (source, id, &new.key, &new.began, &new.incident, wanted, tell))?;
-        Ok(Known { id, source: source.clone(), key: new.key.clone(), began: new.began.clone() })
+        // A source that was made anew gives its pages' addresses again: the ticket of the former incident is not this one's.
+        let is_former: Option<bool> = db.first(FORMER, [&new.key], |row| row.get(0))?;
+        let key = match is_former {
+            Some(true) => format!("{} of {}", new.key, new.began),
+            _ => new.key.clone(),
+        };
+        let id = db.insert(INSERT, (source, id, &key, &new.began, &new.incident, wanted, tell))?;
+        Ok(Known { id, source: source.clone(), key, began: new.began.clone() })
     }
 
     /// Notes what another request for it says.
@@ -189,6 +198,10 @@ impl Known {
         if self.source.is_empty() && !new.identity.source.is_empty() {
             const IS: &str = "UPDATE incidents SET source = ?, number = ?, began = ? WHERE id = ?";
             db.execute(IS, (&new.identity.source, &new.identity.id, &new.began, self.id))?;
+        }
+        if new.tell {
+            const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ? AND tell = 0";
+            db.execute(TELL, [self.id])?;
         }
         if new.wanted {
             const WANTED: &str = "UPDATE incidents SET wanted = 1 WHERE id = ? AND wanted = 0";
@@ -248,8 +261,8 @@ pub(super) fn accept(db: &Db<'_>, new: &New, policies: &Policies) -> Done<Accept
 fn begin(db: &Db<'_>, new: &New, incident: &Known, policies: &Policies) -> rusqlite::Result<Job> {
     const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?, ?)";
     const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, settled, due, expires, \
-        lease, tries, accepted, seen, accepted_at, changed_at) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)";
+        lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12, ?13, ?13, ?14, ?14)";
     let ticket = db.insert(TICKET, (&new.backend, &incident.key))?;
     incident.assign(db, if new.is_named { &new.backend } else { MAIN }, ticket)?;
     let step = Step::accepted(db.now, policies.of(&new.backend));
@@ -265,6 +278,7 @@ fn begin(db: &Db<'_>, new: &New, incident: &Known, policies: &Policies) -> rusql
         step.expires.millis(),
         step.lease,
         step.tries,
+        millis(step.settle),
         db.now.millis(),
         db.at.millis(),
     ];
@@ -300,8 +314,8 @@ fn accept_again(
     let again = stored.step.accepted_again(new.reopen, db.now, policies.of(&stored.backend));
     if again {
         stored.save(db)?;
-        const NEWER: &str = "UPDATE incidents SET body = ?, tell = max(tell, ?) WHERE id = ?";
-        db.execute(NEWER, (&new.incident, i64::from(new.tell), incident.id))?;
+        const NEWER: &str = "UPDATE incidents SET body = ? WHERE id = ?";
+        db.execute(NEWER, (&new.incident, incident.id))?;
         const LEVEL: &str = "UPDATE steps SET level = ?, incident = ? WHERE id = ?";
         db.execute(LEVEL, (new.level, incident.id, stored.id))?;
     } else if new.tell && stored.step.state == State::Created {
@@ -315,6 +329,13 @@ fn accept_again(
         db.execute(SEEN, (db.now.millis(), stored.id))?;
     }
     Ok(Accepted { job: stored.job(db)?, new: again })
+}
+
+/// Sources are to hear of the ticket that their incidents have.
+fn tell_of(db: &Db<'_>, ticket: i64) -> rusqlite::Result<()> {
+    const TELL: &str = "UPDATE incidents SET tell = 2 WHERE tell = 1 \
+        AND id IN (SELECT incident FROM assignments WHERE ticket = ? AND slot = '')";
+    db.execute(TELL, [ticket]).map(drop)
 }
 
 /// Whether nobody has asked for a ticket in that backend by its name.
@@ -342,6 +363,9 @@ fn move_to(
     }
     let Some(other) = Stored::of_ticket(db, there)? else { return Ok(false) };
     db.execute("UPDATE assignments SET ticket = ? WHERE ticket = ?", (there, stored.ticket))?;
+    if other.step.state == State::Created {
+        tell_of(db, there)?;
+    }
     db.execute("DELETE FROM tickets WHERE id = ?", [stored.ticket])?;
     *stored = other;
     Ok(true)
@@ -352,24 +376,25 @@ pub(super) fn claim(
     backend: &str,
     most: usize,
     lease: Duration,
+    policy: Policy,
 ) -> rusqlite::Result<Vec<Claim>> {
     const READY: &str = concat!(
-        "SELECT s.id AS step, s.accepted, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
-         WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, ",
+        "SELECT s.id AS step, s.accepted, s.seen, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
+         WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, \
+         EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = '') AS is_main, ",
         job_columns!(),
-        ", s.doubt, s.settled, s.lease",
+        ", s.doubt, s.settled, s.lease, s.tried_before, s.settle",
         " FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
           JOIN incidents AS i ON i.id = s.incident \
           WHERE s.due = 0 AND s.backend = ? ORDER BY s.level, s.id LIMIT ?"
     );
-    const TAKE: &str =
-        "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, changed_at = ? WHERE id = ?";
+    const TAKE: &str = "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, settle = ?, changed_at = ? WHERE id = ?";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let ready = db.all(READY, (backend, most), |row| {
         let mut step = rows::step(row)?;
         let mut job = rows::job(row, db.now, db.at)?;
         let unknown = step.doubt == Doubt::Look;
-        step.claim(db.now, lease);
+        step.claim(db.now, lease, policy);
         (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + lease));
         let claim = Claim {
             job,
@@ -379,6 +404,8 @@ pub(super) fn claim(
             identity: Identity { source: row.get("source")?, id: row.get("number")? },
             wanted: row.get("wanted")?,
             waited: rows::waited(row, db.now, db.at)?,
+            rested: db.now.since(rows::moment(row, "seen")?),
+            is_main: row.get("is_main")?,
             incident: row.get("body")?,
         };
         Ok((row.get::<_, i64>("step")?, step, claim))
@@ -387,22 +414,23 @@ pub(super) fn claim(
     let mut claims = Vec::with_capacity(ready.len());
     for (id, step, claim) in ready {
         let due = step.due.map(Moment::millis);
-        take.execute((step.state.name(), due, step.lease, step.tries, db.at.millis(), id))?;
+        let (state, settle) = (step.state.name(), millis(step.settle));
+        take.execute((state, due, step.lease, step.tries, settle, db.at.millis(), id))?;
         claims.push(claim);
     }
     Ok(claims)
 }
 
-/// Ends a claim of a ticket.
+/// Ends a claim of a ticket, which is that number.
 pub(super) fn settle(
     db: &Db<'_>,
-    ticket: i64,
-    lease: i64,
+    (ticket, lease): (i64, i64),
     started_at: Timestamp,
     outcome: &Outcome,
+    policy: Policy,
 ) -> rusqlite::Result<Option<Job>> {
     let Some(mut stored) = Stored::of_ticket(db, ticket)? else { return Ok(None) };
-    if !stored.step.settle(lease, outcome.result(), db.now) {
+    if !stored.step.settle(lease, outcome.result(), db.now, policy) {
         return Ok(None);
     }
     let failure = outcome.failure();
@@ -421,9 +449,7 @@ pub(super) fn settle(
     if let Outcome::Created { ticket: made, made: is_ours } = outcome {
         const MADE: &str = "UPDATE tickets SET ticket = ?, made = ? WHERE id = ?";
         db.execute(MADE, (text(made), is_ours, ticket))?;
-        const TELL: &str = "UPDATE incidents SET tell = 2 WHERE tell = 1 \
-            AND id IN (SELECT incident FROM assignments WHERE ticket = ? AND slot = '')";
-        db.execute(TELL, [ticket])?;
+        tell_of(db, ticket)?;
     }
     if is_short {
         stored.forget_old_tries(db)?;
@@ -435,24 +461,22 @@ pub(super) fn settle(
 
 /// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns whether there is more to
 /// do.
-pub(super) fn advance(
-    db: &Db<'_>,
-    policies: &Policies,
-    all_leases: bool,
-) -> rusqlite::Result<bool> {
-    const DUE: &str =
-        stored!("WHERE s.due > 0 AND (s.due <= ?1 OR ?2 AND s.state = 'creating') LIMIT ?3");
-    let due = db.all(DUE, (db.now.millis(), all_leases, AT_ONCE), Stored::read)?;
+pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> rusqlite::Result<bool> {
+    const DUE: &str = stored!("INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2");
+    const CLAIMED: &str = stored!("WHERE s.state = 'creating' LIMIT ?1");
+    let due = match all_leases {
+        true => db.all(CLAIMED, [AT_ONCE], Stored::read)?,
+        false => db.all(DUE, (db.now.millis(), AT_ONCE), Stored::read)?,
+    };
     let more = due.len() as i64 == AT_ONCE;
     for mut stored in due {
-        let policy = policies.of(&stored.backend);
         if stored.step.state == State::Creating {
-            stored.step.lease_over(db.now, policy);
+            stored.step.lease_over(db.now);
             stored.failure = Some(Failure::left());
             stored.note_try(db, db.at, stored.failure.as_ref())?;
             stored.save(db)?;
         } else {
-            stored.step.time_came(db.now, policy);
+            stored.step.time_came(db.now);
             const READY: &str = "UPDATE steps SET due = ? WHERE id = ?";
             db.execute(READY, (stored.step.due.map(Moment::millis), stored.id))?;
         }
@@ -482,49 +506,65 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policies: &Policies) -> 
     Ok(stored.job(db)?)
 }
 
-/// Tries again what failed for one of the kinds in a backend.
-pub(super) fn reopen(
-    db: &Db<'_>,
-    backend: &str,
-    kinds: &[crate::error::Kind],
-    policies: &Policies,
-) -> rusqlite::Result<u64> {
-    const FAILED: &str = stored!(
-        "WHERE s.state = 'failed' AND s.backend = ? AND s.doubt < 2 \
-         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?))"
-    );
-    let policy = policies.of(backend);
-    let mut reopened = 0;
-    for mut stored in db.all(FAILED, (backend, text(kinds)), Stored::read)? {
-        if stored.step.reopen(db.now, policy) {
-            stored.save(db)?;
-            reopened += 1;
-        }
-    }
-    Ok(reopened)
+/// Which rows of a backend an order is about: those that failed for one of these kinds, behind a place in the table.
+#[derive(Debug, Clone)]
+pub(super) struct Kinds {
+    pub backend: String,
+    /// A list in JSON.
+    pub kinds: String,
+    pub after: i64,
 }
 
-/// Makes due what waits since a try failed for one of the kinds after a moment.
-pub(super) fn hasten(
-    db: &Db<'_>,
-    backend: &str,
-    kinds: &[crate::error::Kind],
-    since: Moment,
-) -> rusqlite::Result<u64> {
+/// What an order changed, and where to go on with it.
+pub(super) struct Part {
+    pub changed: u64,
+    pub next: Option<i64>,
+}
+
+/// Tries again some of what failed for one of the kinds in a backend.
+pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> rusqlite::Result<Part> {
+    const FAILED: &str = stored!(
+        "WHERE s.state = 'failed' AND s.backend = ? AND s.doubt < 2 AND s.id > ? \
+         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
+    );
+    let failed = db.all(FAILED, (&of.backend, of.after, &of.kinds, AT_ONCE), Stored::read)?;
+    each(failed, |stored| {
+        let changes = stored.step.reopen(db.now, policy);
+        if changes {
+            stored.save(db)?;
+        }
+        Ok(changes)
+    })
+}
+
+/// Makes due some of what waits since a try failed for one of the kinds after a moment.
+pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> rusqlite::Result<Part> {
     const WAITING: &str = stored!(
-        "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ? AND s.seen >= ? \
-         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?))"
+        "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ? AND s.id > ? AND s.seen >= ? \
+         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
     );
     const DUE: &str = "UPDATE steps SET due = ? WHERE id = ?";
-    let waiting = db.all(WAITING, (backend, since.millis(), text(kinds)), Stored::read)?;
-    let mut hastened = 0;
-    for mut stored in waiting {
-        if stored.step.hasten(db.now) {
+    let values = (&of.backend, of.after, since.millis(), &of.kinds, AT_ONCE);
+    each(db.all(WAITING, values, Stored::read)?, |stored| {
+        let changes = stored.step.hasten(db.now);
+        if changes {
             db.execute(DUE, (stored.step.due.map(Moment::millis), stored.id))?;
-            hastened += 1;
         }
+        Ok(changes)
+    })
+}
+
+fn each(
+    rows: Vec<Stored>,
+    mut change: impl FnMut(&mut Stored) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<Part> {
+    let full = rows.len() as i64 == AT_ONCE;
+    let next = rows.last().map(|stored| stored.id).filter(|_| full);
+    let mut changed = 0;
+    for mut stored in rows {
+        changed += u64::from(change(&mut stored)?);
     }
-    Ok(hastened)
+    Ok(Part { changed, next })
 }
 
 /// Gives at most [`AT_ONCE`] tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
@@ -579,6 +619,10 @@ pub(super) fn prune(db: &Db<'_>, before: Moment) -> rusqlite::Result<u64> {
     Ok(old.len() as u64)
 }
 
-fn text<T: Serialize + ?Sized>(value: &T) -> String {
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("texts, numbers and lists of them are always JSON")
 }

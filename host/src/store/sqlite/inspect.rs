@@ -65,7 +65,6 @@ mod tests {
     use std::time::SystemTime;
 
     use super::super::Sqlite;
-    use super::super::tests::policies;
     use super::*;
     use crate::store::Store;
 
@@ -85,7 +84,7 @@ mod tests {
         let path = directory.path().join("50% of #1?.db");
         assert_eq!(inspect(&path).unwrap(), Found::Nothing);
         assert!(listing(directory.path()).is_empty());
-        let store = Sqlite::open_alone(&path, 1 << 30, &policies()).await.unwrap();
+        let store = Sqlite::open_alone(&path, 1 << 30).await.unwrap();
         assert_eq!(inspect(&path).unwrap(), Found::InUse);
         store.close().await;
         let before = listing(directory.path());

@@ -48,7 +48,9 @@ impl Lock {
         let started = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
+                // Somebody may have put another file in its place since it was opened: then that one is the store.
+                Ok(()) if is_at(&file, path) => return Ok(Lock { _file: file }),
+                Ok(()) => return Lock::take(path),
                 // The other host may just be ending; a worker that it had begun to start holds the lock, too.
                 Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(20));
@@ -64,6 +66,20 @@ impl Lock {
             }
         }
     }
+}
+
+/// Whether a file is the one of that name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let opened = file.metadata().ok().map(|file| (file.dev(), file.ino()));
+    opened.is_some() && opened == inode(path)
+}
+
+/// A file that is open can't be replaced there.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// Whether a host works on the store. To find that out its lock is held for a moment, for which a host that is being started

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::error::Kind;
 use crate::machine::Moment;
+use changes::{Kinds, Part};
 use lock::Lock;
 use readers::Readers;
 use rows::{Clock, attempt, job_columns, job_tables, parsed, state, time};
@@ -82,7 +83,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// It can't be made or used, is of a newer version, or another host works on it.
-    pub async fn open_alone(path: &Path, max_bytes: u64, policies: &Policies) -> Result<Sqlite> {
+    pub async fn open_alone(path: &Path, max_bytes: u64) -> Result<Sqlite> {
         let owned = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let path = owned.as_path();
@@ -104,14 +105,8 @@ impl Sqlite {
             Ok(opened) => opened?,
             Err(cause) => std::panic::resume_unwind(cause.into_panic()),
         };
-        let policies = policies.clone();
-        loop {
-            let policies = policies.clone();
-            let more = store.write(move |db| Ok(changes::advance(db, &policies, true)?)).await?;
-            if !more {
-                return Ok(store);
-            }
-        }
+        while store.write(|db| Ok(changes::advance(db, true)?)).await? {}
+        Ok(store)
     }
 
     fn start(connection: Connection, path: &Path, lock: Option<Lock>) -> Result<Sqlite> {
@@ -132,6 +127,25 @@ impl Sqlite {
         does: impl Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(does).await.unwrap_or_else(|| Err(closed(&self.path)))
+    }
+
+    /// Does something with what failed for one of the kinds in a backend, part by part, so that other writes have their turn in between.
+    /// How many rows that changed.
+    async fn in_parts(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        does: impl Fn(&Db<'_>, &Kinds) -> rusqlite::Result<Part> + Copy + Send + 'static,
+    ) -> Result<u64> {
+        let mut changed = 0;
+        let mut next = Some(0);
+        while let Some(after) = next {
+            let of = Kinds { backend: backend.to_owned(), kinds: changes::text(kinds), after };
+            let part = self.write(move |db| Ok(does(db, &of)?)).await?;
+            changed += part.changed;
+            next = part.next;
+        }
+        Ok(changed)
     }
 
     /// Writes all of the store to a new file, as of one moment, while a host may go on to work on it.
@@ -178,9 +192,15 @@ impl Store for Sqlite {
         self.write(move |db| changes::accept(db, &new, &policies)).await
     }
 
-    async fn claim(&self, backend: &str, most: usize, lease: Duration) -> Result<Vec<Claim>> {
-        let backend = backend.to_owned();
-        self.write(move |db| Ok(changes::claim(db, &backend, most, lease)?)).await
+    async fn claim(
+        &self,
+        backend: &str,
+        most: usize,
+        lease: Duration,
+        policies: &Policies,
+    ) -> Result<Vec<Claim>> {
+        let (backend, policy) = (backend.to_owned(), policies.of(backend));
+        self.write(move |db| Ok(changes::claim(db, &backend, most, lease, policy)?)).await
     }
 
     async fn settle(
@@ -188,12 +208,13 @@ impl Store for Sqlite {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
+        policies: &Policies,
     ) -> Result<Option<Job>> {
-        let (id, lease) = (claim.job.id, claim.lease);
-        self.write(move |db| Ok(changes::settle(db, id, lease, started_at, &outcome)?)).await
+        let (held, policy) = ((claim.job.id, claim.lease), policies.of(&claim.job.backend));
+        self.write(move |db| Ok(changes::settle(db, held, started_at, &outcome, policy)?)).await
     }
 
-    async fn advance(&self, policies: &Policies) -> Result<Advanced> {
+    async fn advance(&self) -> Result<Advanced> {
         const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
         let next = || {
             self.readers.read(|reader| {
@@ -207,8 +228,7 @@ impl Store for Sqlite {
         if !is_due && (at.is_none() || now.since(self.writer.kept()) < KEPT) {
             return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
         }
-        let policies = policies.clone();
-        let more = self.write(move |db| Ok(changes::advance(db, &policies, false)?)).await?;
+        let more = self.write(|db| Ok(changes::advance(db, false)?)).await?;
         let next = if more {
             Some(Duration::ZERO)
         } else {
@@ -223,13 +243,13 @@ impl Store for Sqlite {
     }
 
     async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64> {
-        let (backend, kinds, policies) = (backend.to_owned(), kinds.to_vec(), policies.clone());
-        self.write(move |db| Ok(changes::reopen(db, &backend, &kinds, &policies)?)).await
+        let policy = policies.of(backend);
+        self.in_parts(backend, kinds, move |db, of| changes::reopen(db, of, policy)).await
     }
 
     async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
-        let (backend, kinds) = (backend.to_owned(), kinds.to_vec());
-        self.write(move |db| Ok(changes::hasten(db, &backend, &kinds, ago(db.now, within))?)).await
+        let since = ago(self.clock.now(), within);
+        self.in_parts(backend, kinds, move |db, of| changes::hasten(db, of, since)).await
     }
 
     async fn reassign(
@@ -409,16 +429,16 @@ fn is_busy(cause: &rusqlite::Error) -> bool {
     matches!(code(cause), Some(5 | 6))
 }
 
-fn busy(path: &Path, cause: rusqlite::Error) -> StoreError {
+fn busy(path: &Path, cause: String) -> StoreError {
     let help = "another program holds it; is a backup running?".to_owned();
-    broken(path, "is busy", help, Some(Box::new(cause)))
+    broken(path, "is busy", help, Some(cause.into()))
 }
 
 /// What SQLite's error means for the operator.
 fn describe(path: &Path, cause: rusqlite::Error) -> StoreError {
     let file = path.display();
     let (what, help) = match code(&cause) {
-        Some(5 | 6) => return busy(path, cause),
+        Some(5 | 6) => return busy(path, cause.to_string()),
         Some(8) => (
             "can't be written to",
             format!("let the host's user write to {file} and its directory"),

@@ -24,7 +24,7 @@ pub(super) struct Readers(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     clock: Clock,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// Connections that nobody reads from now.
     idle: Mutex<Vec<Connection>>,
     /// None for who works beside the host, and when all connections have ended. It is the last field, so that it is dropped
@@ -47,7 +47,7 @@ pub(super) struct Reader<'a> {
 
 impl Readers {
     pub(super) fn new(path: &Path, clock: Clock, lock: Option<Arc<Lock>>) -> Readers {
-        let (turns, idle) = (Semaphore::new(MOST), Mutex::default());
+        let (turns, idle) = (Arc::new(Semaphore::new(MOST)), Mutex::default());
         Readers(Arc::new(Shared {
             path: path.to_owned(),
             clock,
@@ -77,8 +77,11 @@ impl Readers {
     ) -> Result<T> {
         let shared = Arc::clone(&self.0);
         // An error means that the store is closed.
-        let Ok(_turn) = self.0.turns.acquire().await else { return Err(closed(&self.0.path)) };
+        let turn = Arc::clone(&self.0.turns).acquire_owned().await;
+        let Ok(turn) = turn else { return Err(closed(&self.0.path)) };
         let reading = tokio::task::spawn_blocking(move || {
+            // Also when nobody waits for the result any more, it is somebody's turn until it was read.
+            let _turn = turn;
             let idle = lock(&shared.idle).pop();
             let connection = match idle {
                 Some(connection) => connection,

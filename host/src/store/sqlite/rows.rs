@@ -43,7 +43,7 @@ macro_rules! job_tables {
 /// The columns that [`step`] reads.
 macro_rules! step_columns {
     () => {
-        "s.state, s.doubt, s.settled, s.due, s.expires, s.lease, s.tries"
+        "s.state, s.doubt, s.settled, s.due, s.expires, s.lease, s.tries, s.tried_before, s.settle"
     };
 }
 pub(super) use {job_columns, job_tables, step_columns};
@@ -83,6 +83,8 @@ pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
         expires: moment(row, "expires")?,
         lease: row.get("lease")?,
         tries: row.get("tries")?,
+        tried_before: row.get("tried_before")?,
+        settle: Duration::from_millis(row.get::<_, i64>("settle")?.max(0).cast_unsigned()),
     })
 }
 

@@ -24,7 +24,9 @@ pub(super) fn version(store: &Connection) -> rusqlite::Result<i64> {
     let version: i64 = store.pragma_query_value(None, "user_version", |row| row.get(0))?;
     // The first version noted what it had done in a table of its own, and its user_version only when it looked whether the
     // store can be written to.
-    let first = version == 0 && store.table_exists(None, "_sqlx_migrations")?;
+    let first = version == 0
+        && store.table_exists(None, "_sqlx_migrations")?
+        && store.table_exists(None, "attempts")?;
     Ok(if first { 1 } else { version })
 }
 
@@ -48,10 +50,10 @@ pub(super) fn check(store: &Connection, path: &Path) -> Result<()> {
 pub(super) fn migrate(store: &mut Connection, path: &Path) -> Result<Option<PathBuf>> {
     let failed = |cause| describe(path, cause);
     let version = version(store).map_err(failed)?;
+    let _lock = if version == 1 { lock_of_first_version(path)? } else { None };
     let is_older = (1..NEWEST).contains(&version);
     let copy = if is_older { Some(keep_copy(store, path, version)?) } else { None };
     if version == 1 {
-        let _lock = lock_of_first_version(path)?;
         store.pragma_update(None, "user_version", 1).map_err(failed)?;
         to_latest(store, path)?;
         // An error leaves a file that nobody looks at any more.
@@ -99,11 +101,14 @@ pub(super) fn copy(store: &Connection, path: &Path, to: &Path) -> Result<()> {
         let help = format!("is there room on its disk, and may {} be made?", to.display());
         broken(path, "can't be copied", help, Some(Box::new(cause)))
     };
+    let Some(name) = to.to_str() else {
+        return Err(unwritten(std::io::Error::other("its name is not UTF-8, which SQLite wants")));
+    };
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.write(true).create_new(true).open(to).map_err(unwritten)?;
-    let into = store.execute("VACUUM INTO ?1", [&*to.to_string_lossy()]);
+    let into = store.execute("VACUUM INTO ?1", [name]);
     let done = into.map_err(|cause| describe(path, cause));
     let done = done.and_then(|_| file.sync_all().map_err(unwritten));
     if done.is_err() {

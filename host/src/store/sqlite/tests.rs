@@ -16,7 +16,7 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A ticket is tried for a week, and what may be there is looked for at once.
 pub(super) fn policies() -> Policies {
-    Policies { retry_for: WEEK, settle: Duration::ZERO, settle_of: BTreeMap::new() }
+    Policies { retry_for: WEEK, settle: Duration::ZERO, settle_of: BTreeMap::new(), least_tries: 1 }
 }
 
 /// Policies by which nothing is tried for long.
@@ -32,7 +32,7 @@ async fn store() -> (TempDir, Sqlite) {
 }
 
 async fn open(directory: &TempDir) -> Sqlite {
-    Sqlite::open_alone(&directory.path().join("queue.db"), MAX, &policies()).await.unwrap()
+    Sqlite::open_alone(&directory.path().join("queue.db"), MAX).await.unwrap()
 }
 
 /// An incident that is known by its key only.
@@ -78,11 +78,17 @@ fn created() -> Outcome {
 
 /// There may be a ticket; "there is none" is believed after that time.
 fn unknown(settle: Duration) -> Outcome {
-    Outcome::Unknown { after: settle, settle, failure: failure(Kind::Client) }
+    Outcome::Unknown { after: settle, failure: failure(Kind::Client) }
 }
 
 async fn claim_one(store: &Sqlite) -> Claim {
-    store.claim("b", 1, LEASE).await.unwrap().remove(0)
+    claim_settling(store, Duration::ZERO).await
+}
+
+/// Claims one of which it is believed so long after the claim that there is no ticket.
+async fn claim_settling(store: &Sqlite, settle: Duration) -> Claim {
+    let policies = Policies { settle, ..policies() };
+    store.claim("b", 1, LEASE, &policies).await.unwrap().remove(0)
 }
 
 /// Accepts a key and brings it into that state; its id.
@@ -100,10 +106,10 @@ async fn in_state(store: &Sqlite, key: &str, state: State) -> i64 {
         State::Suppressed => Some(Outcome::Suppressed),
         State::Unknown => Some(unknown(MINUTE)),
     };
-    let claim = claim_one(store).await;
+    let claim = claim_settling(store, MINUTE).await;
     assert_eq!(claim.job.id, id);
     if let Some(outcome) = outcome {
-        store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
+        store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap().unwrap();
     }
     id
 }
@@ -136,9 +142,12 @@ async fn claims_go_by_level_then_age_and_are_nobody_elses() {
     }
     accept(&store, New { backend: "c".to_owned(), level: 1, ..new("other") }).await;
     let keys = |claims: Vec<Claim>| claims.into_iter().map(|c| c.job.key).collect::<Vec<_>>();
-    assert_eq!(keys(store.claim("b", 3, LEASE).await.unwrap()), ["first", "second", "mild"]);
-    assert_eq!(keys(store.claim("b", 3, LEASE).await.unwrap()), ["none"]);
-    assert!(store.claim("b", 3, LEASE).await.unwrap().is_empty());
+    assert_eq!(
+        keys(store.claim("b", 3, LEASE, &policies()).await.unwrap()),
+        ["first", "second", "mild"]
+    );
+    assert_eq!(keys(store.claim("b", 3, LEASE, &policies()).await.unwrap()), ["none"]);
+    assert!(store.claim("b", 3, LEASE, &policies()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -147,15 +156,16 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     accept(&store, new("k")).await;
     let claim = claim_one(&store).await;
     let again = |after| Outcome::Again { after, failure: failure(Kind::Client) };
-    let job = store.settle(&claim, Timestamp::now(), again(MINUTE)).await.unwrap().unwrap();
+    let job =
+        store.settle(&claim, Timestamp::now(), again(MINUTE), &policies()).await.unwrap().unwrap();
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
-    let next = store.advance(&policies()).await.unwrap().next;
+    let next = store.advance().await.unwrap().next;
     assert!(next.is_some_and(|next| next > MINUTE - MINUTE / 6));
-    assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty());
+    assert!(store.claim("b", 1, LEASE, &policies()).await.unwrap().is_empty());
     store.order(job.id, Order::Retry, &policies()).await.unwrap();
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), again(Duration::ZERO)).await.unwrap();
-    store.advance(&policies()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), again(Duration::ZERO), &policies()).await.unwrap();
+    store.advance().await.unwrap();
     assert_eq!(claim_one(&store).await.job.attempts, 3);
 }
 
@@ -163,24 +173,24 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
 async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     let (_directory, store) = store().await;
     accept(&store, new("k")).await;
-    let late = store.claim("b", 1, Duration::ZERO).await.unwrap().remove(0);
-    store.advance(&policies()).await.unwrap();
-    assert_eq!(store.settle(&late, Timestamp::now(), created()).await.unwrap(), None);
+    let late = store.claim("b", 1, Duration::ZERO, &policies()).await.unwrap().remove(0);
+    store.advance().await.unwrap();
+    assert_eq!(store.settle(&late, Timestamp::now(), created(), &policies()).await.unwrap(), None);
     let job = store.get(late.job.id).await.unwrap().unwrap();
     assert_eq!(job.state, State::Unknown);
     assert!(job.failure.unwrap().message.contains("there may be a ticket"));
     let attempts = store.attempts(job.id).await.unwrap();
     assert_eq!(attempts[0].outcome, State::Unknown);
 
-    store.advance(&policies()).await.unwrap();
+    store.advance().await.unwrap();
     let claim = claim_one(&store).await;
     assert!(claim.unknown, "who claims it must look for the ticket");
     assert_eq!(
-        store.settle(&late, Timestamp::now(), created()).await.unwrap(),
+        store.settle(&late, Timestamp::now(), created(), &policies()).await.unwrap(),
         None,
         "it has another lease"
     );
-    store.settle(&claim, Timestamp::now(), created()).await.unwrap().unwrap();
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap().unwrap();
     assert_eq!(store.attempts(job.id).await.unwrap().len(), 2);
 }
 
@@ -208,10 +218,10 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not_tried_waits() {
     let (_directory, store) = store().await;
     store.accept(new("never"), &impatient()).await.unwrap();
-    store.advance(&policies()).await.unwrap();
+    store.advance().await.unwrap();
     let claim = claim_one(&store).await;
     let again = Outcome::Again { after: MINUTE, failure: failure(Kind::Client) };
-    let failed = store.settle(&claim, Timestamp::now(), again).await.unwrap().unwrap();
+    let failed = store.settle(&claim, Timestamp::now(), again, &policies()).await.unwrap().unwrap();
     assert_eq!((failed.state, failed.due_at), (State::Failed, None));
     assert_eq!(failed.failure.unwrap().message, "given up after 1 tries: the reason");
     give_up(&store, "lost").await;
@@ -220,8 +230,12 @@ async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not
 /// Brings a key to where it is given up though there may be a ticket, for a minute from now; its id.
 async fn give_up(store: &Sqlite, key: &str) -> i64 {
     store.accept(new(key), &impatient()).await.unwrap();
-    let claim = claim_one(store).await;
-    let failed = store.settle(&claim, Timestamp::now(), unknown(MINUTE)).await.unwrap().unwrap();
+    let claim = claim_settling(store, MINUTE).await;
+    let failed = store
+        .settle(&claim, Timestamp::now(), unknown(MINUTE), &policies())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(failed.state, State::Failed);
     let message = failed.failure.unwrap().message;
     assert_eq!(message, "given up after 1 tries (there may be a ticket): the reason");
@@ -254,8 +268,8 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
             (other, _) => panic!("{key}: {other:?}"),
         }
         // Out of the way of the next one.
-        for claim in store.claim("b", 9, LEASE).await.unwrap() {
-            store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+        for claim in store.claim("b", 9, LEASE, &policies()).await.unwrap() {
+            store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
         }
     }
     assert!(matches!(
@@ -287,7 +301,7 @@ async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it
             apart < Duration::from_secs(10),
             "{who}: counted from when it was tried: {apart:?}"
         );
-        assert!(store.claim("b", 1, LEASE).await.unwrap().is_empty(), "{who}");
+        assert!(store.claim("b", 1, LEASE, &policies()).await.unwrap().is_empty(), "{who}");
     }
 }
 
@@ -298,7 +312,7 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
         let kept = if order.is_some() { policies() } else { impatient() };
         let id = store.accept(new("k"), &kept).await.unwrap().job.id;
         let claim = claim_one(&store).await;
-        store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO)).await.unwrap();
+        store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO), &policies()).await.unwrap();
         match order {
             Some(order) => drop(store.order(id, order, &policies()).await.unwrap()),
             // It was tried for too long, and failed.
@@ -308,10 +322,14 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
             }
         }
         assert_eq!(store.order(id, Order::Retry, &policies()).await.unwrap().state, State::Unknown);
-        store.advance(&policies()).await.unwrap();
+        store.advance().await.unwrap();
         let claim = claim_one(&store).await;
         assert!(claim.unknown);
-        let job = store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap().unwrap();
+        let job = store
+            .settle(&claim, Timestamp::now(), Outcome::NoTicket, &policies())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(job.state, State::Queued);
         assert!(!claim_one(&store).await.unknown, "somebody has looked");
     }
@@ -322,12 +340,12 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
     let (_directory, store) = store().await;
     let id = accept(&store, new("k")).await.job.id;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO)).await.unwrap();
-    store.advance(&policies()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO), &policies()).await.unwrap();
+    store.advance().await.unwrap();
     let claim = claim_one(&store).await;
     let lost = Outcome::Lost(failure(Kind::Settings));
     assert_eq!(
-        store.settle(&claim, Timestamp::now(), lost).await.unwrap().unwrap().state,
+        store.settle(&claim, Timestamp::now(), lost, &policies()).await.unwrap().unwrap().state,
         State::Failed
     );
     assert!(!accept(&store, new("k")).await.new);
@@ -355,7 +373,10 @@ async fn only_failures_of_the_named_kinds_are_reopened() {
     for kind in [Kind::Settings, Kind::Creation, Kind::Import] {
         accept(&store, new(&format!("{kind:?}"))).await;
         let claim = claim_one(&store).await;
-        store.settle(&claim, Timestamp::now(), Outcome::Failed(failure(kind))).await.unwrap();
+        store
+            .settle(&claim, Timestamp::now(), Outcome::Failed(failure(kind)), &policies())
+            .await
+            .unwrap();
     }
     let kinds = [Kind::Settings, Kind::Import];
     assert_eq!(store.reopen("other", &kinds, &policies()).await.unwrap(), 0);
@@ -377,14 +398,14 @@ async fn what_waits_for_the_same_reason_is_due_when_that_is_over() {
         accept(&store, new(key)).await;
         let claim = claim_one(&store).await;
         let again = Outcome::Again { after: MINUTE, failure: failure(kind) };
-        store.settle(&claim, Timestamp::now(), again).await.unwrap();
+        store.settle(&claim, Timestamp::now(), again, &policies()).await.unwrap();
     }
     in_state(&store, "unknown", State::Unknown).await;
     let kinds = [Kind::Client, Kind::Settings];
     assert_eq!(store.hasten("other", &kinds, MINUTE).await.unwrap(), 0);
     // What may have a ticket is looked for no earlier than it would have been.
     assert_eq!(store.hasten("b", &kinds, MINUTE).await.unwrap(), 2);
-    let claims = store.claim("b", 9, LEASE).await.unwrap();
+    let claims = store.claim("b", 9, LEASE, &policies()).await.unwrap();
     let keys: Vec<&str> = claims.iter().map(|claim| claim.job.key.as_str()).collect();
     assert_eq!(keys, ["down", "login"]);
     let db = Connection::open(&store.path).unwrap();
@@ -415,7 +436,7 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let (_directory, store) = store().await;
     accept(&store, of_argus(7)).await;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
     let asked = in_state(&store, "asked for", State::Created).await;
     in_state(&store, "forgotten", State::Created).await;
     age(&store, WEEK);
@@ -434,7 +455,7 @@ async fn only_the_last_hundred_tries_are_kept() {
     let id = accept(&store, new("k")).await.job.id;
     for _ in 0..=100 {
         let claim = claim_one(&store).await;
-        store.settle(&claim, Timestamp::now(), Outcome::NoTicket).await.unwrap();
+        store.settle(&claim, Timestamp::now(), Outcome::NoTicket, &policies()).await.unwrap();
     }
     let tries = store.attempts(id).await.unwrap();
     assert_eq!((tries.len(), tries[0].number), (100, 2));
@@ -448,10 +469,10 @@ async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
     }
     let error = crate::Error::plugin("p".repeat(1 << 20)).help("h".repeat(1 << 20));
     for _ in 0..110 {
-        store.advance(&policies()).await.unwrap();
-        for claim in store.claim("b", 100, LEASE).await.unwrap() {
+        store.advance().await.unwrap();
+        for claim in store.claim("b", 100, LEASE, &policies()).await.unwrap() {
             let outcome = Outcome::Again { after: Duration::ZERO, failure: Failure::from(&error) };
-            store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
+            store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap().unwrap();
         }
     }
     let bytes = fs::metadata(directory.path().join("queue.db")).unwrap().len();
@@ -465,7 +486,7 @@ async fn what_argus_is_to_hear_waits_until_it_was_told_and_is_told_again_if_argu
     let to_tell = async |after| store.to_tell("argus", after, 10).await.unwrap();
     assert!(to_tell(0).await.is_empty(), "there is no ticket yet");
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
     let told = to_tell(0).await.remove(0);
     assert_eq!((told.number.as_str(), told.ticket.url.as_str()), ("7", "https://t/1"));
     assert!(to_tell(told.incident).await.is_empty());
@@ -492,7 +513,7 @@ async fn a_note_is_there_after_a_restart_and_the_last_one_counts() {
 async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
-    let store = Arc::new(Sqlite::open_alone(&path, 1 << 20, &policies()).await.unwrap());
+    let store = Arc::new(Sqlite::open_alone(&path, 1 << 20).await.unwrap());
     let incident = "x".repeat(10_000);
     // Many at once: they share commits, and so failures.
     let asking: Vec<_> = (0..200)
@@ -519,20 +540,20 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     // What it has taken in, it can carry to its end, however often that fails, and whatever it says.
     let said = Failure { message: "z".repeat(8000), ..failure(Kind::Creation) };
     for number in 1..=20 {
-        store.advance(&policies()).await.unwrap();
-        let claims = store.claim("b", 1000, LEASE).await.unwrap();
+        store.advance().await.unwrap();
+        let claims = store.claim("b", 1000, LEASE, &policies()).await.unwrap();
         assert_eq!(claims.len(), kept as usize, "try {number}");
         for claim in claims {
             let outcome = match number {
                 20 => Outcome::Failed(said.clone()),
                 _ => Outcome::Again { after: Duration::ZERO, failure: said.clone() },
             };
-            store.settle(&claim, Timestamp::now(), outcome).await.unwrap().unwrap();
+            store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap().unwrap();
         }
     }
     assert!(store.probe().await.unwrap_err().to_string().ends_with("is full"));
     store.close().await;
-    let store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
+    let store = Sqlite::open_alone(&path, MAX).await.unwrap();
     assert!(kept > 10, "{kept}");
     let rows: i64 = store.counts().await.unwrap().iter().map(|count| count.rows).sum();
     assert_eq!(rows, kept);
@@ -541,7 +562,7 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
 }
 
 async fn refused(path: &Path) -> String {
-    let error = Sqlite::open_alone(path, MAX, &policies()).await.unwrap_err();
+    let error = Sqlite::open_alone(path, MAX).await.unwrap_err();
     let error = crate::Error::from(error);
     format!("{error} / {}", error.help.as_deref().unwrap())
 }
@@ -575,7 +596,7 @@ async fn damage_inside_the_file_is_an_error_and_no_panic() {
     let length = bytes.len();
     bytes[length / 4..].fill(0x5a);
     fs::write(&path, bytes).unwrap();
-    let store = match Sqlite::open_alone(&path, MAX, &policies()).await {
+    let store = match Sqlite::open_alone(&path, MAX).await {
         Ok(store) => store,
         Err(error) => {
             assert!(error.to_string().contains("is corrupt"), "{error}");
@@ -615,7 +636,7 @@ async fn nobody_else_on_the_machine_may_look_into_what_it_makes() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("made").join("queue.db");
-    let _store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
+    let _store = Sqlite::open_alone(&path, MAX).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     assert_eq!(mode(&path), 0o600);
@@ -661,7 +682,7 @@ async fn what_waits_moves_with_the_watchers_backend_and_what_may_have_a_ticket_s
                 _ => None,
             };
             if let Some(outcome) = outcome {
-                store.settle(&claim, Timestamp::now(), outcome).await.unwrap();
+                store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap();
             }
         }
         let again = New { backend: "c".to_owned(), ..of_argus(7) };
@@ -670,10 +691,10 @@ async fn what_waits_moves_with_the_watchers_backend_and_what_may_have_a_ticket_s
         assert_eq!(after.backend == "c", moves, "{state:?}");
         if moves {
             assert_eq!((after.state, after.failure), (State::Queued, None));
-            let claims = store.claim("c", 9, LEASE).await.unwrap();
+            let claims = store.claim("c", 9, LEASE, &policies()).await.unwrap();
             assert_eq!((claims.len(), claims[0].job.backend.as_str()), (1, "c"));
         }
-        assert!(store.claim("b", 9, LEASE).await.unwrap().is_empty());
+        assert!(store.claim("b", 9, LEASE, &policies()).await.unwrap().is_empty());
     }
 }
 
@@ -694,7 +715,7 @@ async fn what_waits_is_given_to_the_backends_that_make_tickets_now_but_for_what_
     assert_eq!(left, [("b".to_owned(), 1)]);
     assert!(store.reassign(&decision("c", "d"), &policies()).await.unwrap().is_empty());
     for (backend, key) in [("c", "https://argus/incidents/1"), ("d", "sent"), ("b", "named")] {
-        assert_eq!(store.claim(backend, 9, LEASE).await.unwrap()[0].job.key, key);
+        assert_eq!(store.claim(backend, 9, LEASE, &policies()).await.unwrap()[0].job.key, key);
     }
 }
 
@@ -724,11 +745,46 @@ async fn another_argus_whose_numbers_begin_anew_has_other_incidents() {
     };
     let accepted = accept(&store, anew.clone()).await;
     assert!(accepted.new && accepted.job.id != former.id);
-    for claim in store.claim("b", 9, LEASE).await.unwrap() {
-        store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    for claim in store.claim("b", 9, LEASE, &policies()).await.unwrap() {
+        store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
     }
     let told = store.to_tell("argus", 0, 10).await.unwrap();
     assert_eq!(told.iter().map(|told| told.began.as_str()).collect::<Vec<_>>(), [&anew.began]);
+}
+
+#[tokio::test]
+async fn an_argus_that_was_made_anew_at_the_same_address_has_other_incidents() {
+    let (_directory, store) = store().await;
+    accept(&store, of_argus(7)).await;
+    let claim = claim_one(&store).await;
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
+    let anew = New { began: "2027-01-01T00:00:00Z".to_owned(), ..of_argus(7) };
+    let accepted = accept(&store, anew.clone()).await;
+    assert!(accepted.new && accepted.job.id != claim.job.id);
+    assert_ne!(accepted.job.key, claim.job.key, "plugins would find the former ticket by its key");
+    assert_eq!(accept(&store, anew).await.job.id, accepted.job.id);
+    // Who doesn't say when it began means the one that there is now.
+    let unsaid = New { began: String::new(), ..of_argus(7) };
+    assert_eq!(accept(&store, unsaid).await.job.id, accepted.job.id);
+}
+
+#[tokio::test]
+async fn what_became_known_as_an_incident_of_argus_is_told_to_it() {
+    let (_directory, store) = store().await;
+    accept(&store, new("https://argus/incidents/7")).await;
+    accept(&store, of_argus(7)).await;
+    let claim = claim_one(&store).await;
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
+    assert_eq!(store.to_tell("argus", 0, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_says_whether_its_ticket_is_the_one_that_every_incident_gets() {
+    let (_directory, store) = store().await;
+    accept(&store, of_argus(7)).await;
+    accept(&store, New { is_named: true, backend: "c".to_owned(), ..of_argus(7) }).await;
+    assert!(claim_one(&store).await.is_main);
+    assert!(!store.claim("c", 1, LEASE, &policies()).await.unwrap()[0].is_main);
 }
 
 #[tokio::test]
@@ -739,7 +795,7 @@ async fn several_incidents_of_one_key_share_a_ticket() {
     let second = accept(&store, of_site(2)).await;
     assert_eq!((second.new, second.job.id), (false, first.job.id));
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), created(), &policies()).await.unwrap();
     let told = store.to_tell("argus", 0, 10).await.unwrap();
     assert_eq!(told.iter().map(|told| told.number.as_str()).collect::<Vec<_>>(), ["1", "2"]);
 }
@@ -765,8 +821,8 @@ async fn a_claim_says_who_wants_it_and_for_how_long_it_has_waited() {
     assert!(!claim.wanted && claim.waited >= Duration::from_secs(3600), "{:?}", claim.waited);
     accept(&store, New { wanted: true, ..of_argus(7) }).await;
     let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
-    store.settle(&claim, Timestamp::now(), again).await.unwrap();
-    store.advance(&policies()).await.unwrap();
+    store.settle(&claim, Timestamp::now(), again, &policies()).await.unwrap();
+    store.advance().await.unwrap();
     assert!(claim_one(&store).await.wanted);
 }
 
@@ -778,7 +834,7 @@ async fn the_stores_time_goes_on_where_it_stood_whatever_the_clock_says() {
     drop(store);
     let store = open(&directory).await;
     // All of the waiting time is still to come, though the host was away for some of it.
-    let due = store.advance(&policies()).await.unwrap().next.unwrap();
+    let due = store.advance().await.unwrap().next.unwrap();
     assert!(due > MINUTE - Duration::from_secs(20), "{due:?}");
     assert!(store.get(id).await.unwrap().unwrap().due_at.unwrap() > Timestamp::now());
 }
@@ -830,7 +886,7 @@ async fn a_backup_has_all_and_can_take_the_stores_place() {
     store.backup(&backup).await.unwrap();
     let again = crate::Error::from(store.backup(&backup).await.unwrap_err()).to_string();
     assert!(again.contains("can't be copied"), "what is there is never overwritten: {again}");
-    let restored = Sqlite::open_alone(&backup, MAX, &policies()).await.unwrap();
+    let restored = Sqlite::open_alone(&backup, MAX).await.unwrap();
     let jobs = restored.list(&Filter { most: 9, ..Filter::default() }).await.unwrap();
     let states: Vec<_> = jobs.iter().map(|job| (job.key.as_str(), job.state)).collect();
     assert_eq!(states, [("made", State::Created), ("waits", State::Queued)]);
@@ -843,7 +899,7 @@ async fn a_store_that_was_closed_is_all_in_its_one_file() {
     store.close().await;
     let copy = directory.path().join("copy.db");
     fs::copy(directory.path().join("queue.db"), &copy).unwrap();
-    let copied = Sqlite::open_alone(&copy, MAX, &policies()).await.unwrap();
+    let copied = Sqlite::open_alone(&copy, MAX).await.unwrap();
     assert_eq!(copied.counts().await.unwrap()[0].rows, 1);
     assert!(store.probe().await.unwrap_err().to_string().ends_with("is closed"));
 }
@@ -906,7 +962,7 @@ async fn a_store_of_the_first_version_is_brought_to_this_one_and_kept_as_it_was(
         drop(old);
         let beside = Sqlite::open(&path, MAX).unwrap_err().to_string();
         assert!(beside.ends_with("is of an earlier version"), "{beside}");
-        let store = Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
+        let store = Sqlite::open_alone(&path, MAX).await.unwrap();
         let jobs = store.list(&Filter { most: 99, ..Filter::default() }).await.unwrap();
         let states: Vec<_> = jobs.iter().map(|job| (job.id, job.key.as_str(), job.state)).collect();
         assert_eq!(
@@ -958,5 +1014,5 @@ async fn a_store_that_a_host_of_the_first_version_works_on_is_left_to_it() {
     let why = refused(&path).await;
     assert!(why.contains("is used by another host / end the host of the earlier version"), "{why}");
     drop(lock);
-    Sqlite::open_alone(&path, MAX, &policies()).await.unwrap();
+    Sqlite::open_alone(&path, MAX).await.unwrap();
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lock::{Files, Lock};
 use super::rows::Clock;
-use super::{Undone, broken, describe, is_busy};
+use super::{Undone, broken, busy, describe, is_busy};
 use crate::machine::Moment;
 use crate::store::{Result, StoreError, Timestamp};
 
@@ -159,8 +159,7 @@ impl Thread {
         if is_busy(&cause) {
             // To wait for the other program once more for each of them would take too long.
             for write in writes {
-                let cause = rusqlite::Error::ToSqlConversionFailure(cause.to_string().into());
-                write.answer(Some(super::busy(&self.path, cause)));
+                write.answer(Some(busy(&self.path, cause.to_string())));
             }
             return;
         }
