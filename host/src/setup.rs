@@ -18,11 +18,12 @@ use crate::backend::Backend;
 use crate::config::{BackendConfig, BackendSetting, Config, Draft, grants};
 use crate::error::{Error, Errors, Kind, Result};
 use crate::incident::ARGUS;
+use crate::machine::Policy;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
 use crate::plugins::manifest;
 use crate::plugins::trust::Trust;
-use crate::store::{Decision, Failure, Policies};
+use crate::store::{Decision, Failure};
 use crate::worker::{self, Missing};
 
 /// What was tried for long enough is given up after so many tries at least: it may have waited behind others for most of the time.
@@ -246,22 +247,10 @@ impl Setup {
         Ok(self)
     }
 
-    /// How long things take.
-    pub fn policies(&self) -> Policies {
+    /// How long things take, if a backend says nothing else.
+    pub fn policy(&self) -> Policy {
         let queue = &self.config.queue;
-        let settle = |settings: &BackendConfig| match self.backends.get(&settings.name) {
-            Some(Ok(backend)) => Some(backend.settle(queue.settle)),
-            _ => settings.settle,
-        };
-        let of_each = self.config.backends.values();
-        let settle_of =
-            of_each.filter_map(|backend| Some((backend.name.clone(), settle(backend)?)));
-        Policies {
-            retry_for: queue.retry_for,
-            settle: queue.settle,
-            settle_of: settle_of.collect(),
-            least_tries: LEAST_TRIES,
-        }
+        Policy { retry_for: queue.retry_for, settle: queue.settle, least_tries: LEAST_TRIES }
     }
 
     /// Which backend makes the ticket that every incident gets.

@@ -1,7 +1,6 @@
 //! Measures growth: what it costs to accept and to claim an incident as the queue fills, and to start as
 //! plugins are added.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host::Kind;
-use ticket_host::store::{Failure, Identity, New, Outcome, Policies, Sqlite, Store, Timestamp};
+use ticket_host::machine::Policy;
+use ticket_host::store::{Failure, Identity, New, Outcome, Sqlite, Store, Timestamp};
 use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_name};
 
 use crate::process;
@@ -151,7 +151,7 @@ fn new(number: usize) -> New {
     }
 }
 
-fn policies() -> Policies {
+fn policy() -> Policy {
     let week = Duration::from_secs(7 * 24 * 60 * 60);
     Policies {
         retry_for: week,
@@ -168,7 +168,7 @@ fn one_by_one() -> f64 {
         let (_directory, store) = store().await;
         let started = Instant::now();
         for number in 0..500 {
-            store.accept(new(number), &policies()).await.unwrap();
+            store.accept(new(number), policy()).await.unwrap();
         }
         500.0 / started.elapsed().as_secs_f64()
     })
@@ -195,18 +195,15 @@ fn queues(report: &mut Report) {
             let (mut accepts, mut claims) = (Vec::new(), Vec::new());
             for number in size - EACH..size {
                 let started = Instant::now();
-                store.accept(new(number), &policies()).await.unwrap();
+                store.accept(new(number), policy()).await.unwrap();
                 accepts.push(started.elapsed().as_secs_f64() * 1e6);
                 let started = Instant::now();
-                let claim = store
-                    .claim("b", 1, Duration::from_secs(60), &policies())
-                    .await
-                    .unwrap()
-                    .remove(0);
+                let claim =
+                    store.claim("b", 1, Duration::from_secs(60), policy()).await.unwrap().remove(0);
                 claims.push(started.elapsed().as_secs_f64() * 1e6);
                 let failure = Failure { kind: Kind::Client, message: String::new(), help: None };
                 let outcome = Outcome::Again { after: Duration::ZERO, failure };
-                store.settle(&claim, Timestamp::now(), outcome, &policies()).await.unwrap();
+                store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap();
             }
             let [accepts, claims]: [Sample; 2] =
                 [accepts, claims].map(|times| times.into_iter().collect());
@@ -240,7 +237,7 @@ async fn fill(store: &Arc<Sqlite>, from: usize, to: usize) {
                 if number >= to {
                     return;
                 }
-                store.accept(new(number), &policies()).await.unwrap();
+                store.accept(new(number), policy()).await.unwrap();
             }
         });
     }

@@ -3,7 +3,6 @@
 mod list;
 mod show;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,8 +11,9 @@ use serde_json::{Value, json};
 use super::output::{error_json, print, print_json};
 use super::{note, report};
 use crate::error::{Error, Result};
+use crate::machine::Policy;
 use crate::serve::JobView;
-use crate::store::{Cursor, Filter, Job, Order, Policies, Sqlite, State, Store, StoreError};
+use crate::store::{Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError};
 use crate::terminal::safe;
 
 /// Rows that are read at a time.
@@ -102,13 +102,8 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let store = Sqlite::open(&settings.path, settings.max_bytes);
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
-    let policies = Policies {
-        retry_for: settings.retry_for,
-        settle: settings.settle,
-        settle_of: BTreeMap::new(),
-        least_tries: 1,
-    };
-    let host = Host { store, policies };
+    let policy = Policy { retry_for: settings.retry_for, settle: settings.settle, least_tries: 1 };
+    let host = Host { store, policy };
     let store = &host.store;
     match command {
         Command::List(list) => return list::run(store, &config, list, program.json).await,
@@ -168,7 +163,7 @@ impl Which {
 /// The store, and how long its host takes for things.
 struct Host {
     store: Sqlite,
-    policies: Policies,
+    policy: Policy,
 }
 
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
@@ -250,7 +245,7 @@ impl Orders {
     }
 
     async fn give_one(&mut self, host: &Host, id: i64, order: Order) -> Result<()> {
-        match host.store.order(id, order, &host.policies).await {
+        match host.store.order(id, order, host.policy).await {
             Ok(job) => {
                 self.done.push(json!({"id": id, "state": job.state}));
                 if !self.as_json && self.printed.is_ok() {

@@ -24,7 +24,7 @@ use crate::incident::{ARGUS, Identity};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Failure, Job, New, Order, Policies, State, Store, Timestamp};
+use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::{counted, line};
 use clock::Clock;
@@ -289,7 +289,7 @@ impl Queue {
     /// What certainly has no ticket yet goes to the backend that makes it by this setup.
     async fn reassign(&self) {
         let setup = self.setup();
-        match self.store.reassign(&setup.decision(), &setup.policies()).await {
+        match self.store.reassign(&setup.decision(), setup.policy()).await {
             Ok(left) => left.iter().for_each(|(name, moved)| {
                 let tickets = counted(*moved, "ticket");
                 tracing::info!(
@@ -308,7 +308,7 @@ impl Queue {
         for name in self.setup().backends.keys() {
             self.hasten(name, &[Kind::Settings], Duration::MAX).await;
             let kinds = [Kind::Settings, Kind::Import];
-            match self.store.reopen(name, &kinds, &self.policies()).await {
+            match self.store.reopen(name, &kinds, self.setup().policy()).await {
                 Ok(0) => {}
                 Ok(reopened) => tracing::info!(
                     "{name}: trying {} again that failed for the settings",
@@ -394,7 +394,7 @@ impl Queue {
     pub async fn keep(&self, new: New, wait: Duration) -> store::Result<Kept<'_>> {
         let deadline = Instant::now() + wait;
         let (phase, holds) = (self.phase(), self.holds.subscribe());
-        let Accepted { mut job, new } = self.store.accept(new, &self.policies()).await?;
+        let Accepted { mut job, new } = self.store.accept(new, self.setup().policy()).await?;
         let waits = !wait.is_zero() && !job.state.is_final();
         let watched = waits.then(|| Watched::new(self, job.id));
         if new {
@@ -435,7 +435,7 @@ impl Queue {
 
     /// Does what a person wants of a ticket.
     pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
-        let job = self.store.order(id, order, &self.policies()).await?;
+        let job = self.store.order(id, order, self.setup().policy()).await?;
         if let (Order::Retry, Some(record)) = (order, lock(&self.records).get_mut(&job.backend)) {
             // A person who wants it tried may have mended what the backend is held for.
             record.renew(Instant::now());
@@ -443,11 +443,6 @@ impl Queue {
         self.settled(job.clone());
         self.wake();
         Ok(job)
-    }
-
-    /// How long things take, by the setup of now.
-    fn policies(&self) -> Policies {
-        self.setup().policies()
     }
 
     /// The numbers of the tickets that calls are at work on, or whose calls have ended and are not recorded.

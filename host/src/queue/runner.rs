@@ -16,6 +16,7 @@ use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
+use crate::machine::Policy;
 use crate::store::{Claim, Count, Failure, Outcome, State, Timestamp};
 use crate::terminal::{counted, line};
 use crate::tickets;
@@ -57,7 +58,9 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
                 pause = held;
             } else if free > 0 {
                 let lease = backend.longest_try() + MARGIN;
-                match queue.store.claim(&name, free, lease, &queue.policies()).await {
+                let policy = queue.setup().policy();
+                let policy = Policy { settle: backend.settle(policy.settle), ..policy };
+                match queue.store.claim(&name, free, lease, policy).await {
                     Ok(claims) => {
                         let stamp = queue.record(&name, |record| record.breaker.generation());
                         for claim in claims {
@@ -258,7 +261,7 @@ async fn record(
     let id = claim.job.id;
     let mut failed = false;
     loop {
-        match queue.store.settle(claim, started, outcome.clone(), &queue.policies()).await {
+        match queue.store.settle(claim, started, outcome.clone(), queue.setup().policy()).await {
             Ok(Some(job)) => {
                 let would_go_on =
                     matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });

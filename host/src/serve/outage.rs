@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 
 use crate::error::{Kind, Result as Ended};
 use crate::lock::lock;
+use crate::machine::Policy;
 use crate::store::{
-    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome,
-    Policies, Result, Store, StoreError, Timestamp, ToTell,
+    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
+    Store, StoreError, Timestamp, ToTell,
 };
 use crate::terminal::{counted, safe};
 
@@ -111,8 +112,8 @@ fn text(error: &StoreError) -> String {
 
 #[async_trait]
 impl Store for Observed {
-    async fn accept(&self, new: New, policies: &Policies) -> Result<Accepted> {
-        let accepted = self.heard(self.store.accept(new, policies).await);
+    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted> {
+        let accepted = self.heard(self.store.accept(new, policy).await);
         if matches!(accepted, Err(StoreError::Broken { .. })) {
             self.refused();
         }
@@ -124,9 +125,9 @@ impl Store for Observed {
         backend: &str,
         most: usize,
         lease: Duration,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Vec<Claim>> {
-        self.heard(self.store.claim(backend, most, lease, policies).await)
+        self.heard(self.store.claim(backend, most, lease, policy).await)
     }
 
     async fn settle(
@@ -134,33 +135,29 @@ impl Store for Observed {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Option<Job>> {
-        self.heard(self.store.settle(claim, started_at, outcome, policies).await)
+        self.heard(self.store.settle(claim, started_at, outcome, policy).await)
     }
 
     async fn advance(&self) -> Result<Advanced> {
         self.heard(self.store.advance().await)
     }
 
-    async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job> {
-        self.heard(self.store.order(id, order, policies).await)
+    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
+        self.heard(self.store.order(id, order, policy).await)
     }
 
-    async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64> {
-        self.heard(self.store.reopen(backend, kinds, policies).await)
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {
+        self.heard(self.store.reopen(backend, kinds, policy).await)
     }
 
     async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
         self.heard(self.store.hasten(backend, kinds, within).await)
     }
 
-    async fn reassign(
-        &self,
-        decision: &Decision,
-        policies: &Policies,
-    ) -> Result<Vec<(String, u64)>> {
-        self.heard(self.store.reassign(decision, policies).await)
+    async fn reassign(&self, decision: &Decision, policy: Policy) -> Result<Vec<(String, u64)>> {
+        self.heard(self.store.reassign(decision, policy).await)
     }
 
     async fn get(&self, id: i64) -> Result<Option<Job>> {

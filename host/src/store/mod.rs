@@ -353,26 +353,6 @@ impl ToTell {
     }
 }
 
-/// How long things take, for each backend.
-#[derive(Debug, Clone)]
-pub struct Policies {
-    /// For how long a ticket is tried.
-    pub retry_for: Duration,
-    /// The settling time of a backend of which nothing else is said.
-    pub settle: Duration,
-    /// The settling times of backends that have their own.
-    pub settle_of: BTreeMap<String, Duration>,
-    /// After how many tries that failed, at least, a ticket is given up.
-    pub least_tries: i64,
-}
-
-impl Policies {
-    pub fn of(&self, backend: &str) -> Policy {
-        let settle = self.settle_of.get(backend).copied().unwrap_or(self.settle);
-        Policy { retry_for: self.retry_for, settle, least_tries: self.least_tries }
-    }
-}
-
 /// Which backend makes the ticket that every incident gets.
 #[derive(Debug, Clone, Default)]
 pub struct Decision {
@@ -394,7 +374,7 @@ impl Decision {
 pub trait Store: std::fmt::Debug + Send + Sync {
     /// Keeps an incident. If the store has it already, gives its row. One that waits in another backend than the one that is to
     /// make its ticket now changes to that, if it certainly has no ticket yet.
-    async fn accept(&self, new: New, policies: &Policies) -> Result<Accepted>;
+    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted>;
 
     /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest. They
     /// are `creating` now.
@@ -403,7 +383,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         backend: &str,
         most: usize,
         lease: Duration,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Vec<Claim>>;
 
     /// Ends a claim. None means that the claim's lease was over, and that nothing was changed.
@@ -412,18 +392,18 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Option<Job>>;
 
     /// Does what time has made due: rows become claimable, and leases end.
     async fn advance(&self) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.
-    async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job>;
+    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job>;
 
     /// Puts what failed for one of the reasons back in the queue of a backend; how many. What may have a
     /// ticket is looked for, and not before its settling time is over.
-    async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64>;
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64>;
 
     /// Makes due what waits in the queue of a backend since a try failed for one of the reasons, within that time; how many. What
     /// may have a ticket is looked for no earlier than its settling time is over.
@@ -431,11 +411,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Gives the tickets that every incident gets to the backends that are to make them now, where they wait or failed in another
     /// one and there is certainly none yet. Gives how many left each backend.
-    async fn reassign(
-        &self,
-        decision: &Decision,
-        policies: &Policies,
-    ) -> Result<Vec<(String, u64)>>;
+    async fn reassign(&self, decision: &Decision, policy: Policy) -> Result<Vec<(String, u64)>>;
 
     async fn get(&self, id: i64) -> Result<Option<Job>>;
 

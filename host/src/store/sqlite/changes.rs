@@ -12,7 +12,7 @@ use super::{FULL, FULL_HELP, Undone, broken};
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step};
 use crate::store::{
-    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, Policies, StoreError, Timestamp,
+    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, StoreError, Timestamp,
 };
 
 /// Tries of a ticket that are kept: the last ones.
@@ -124,13 +124,8 @@ impl Stored {
     }
 
     /// Gives the ticket to another backend, if that is still possible. Returns whether it is.
-    fn give_to(
-        &mut self,
-        db: &Db<'_>,
-        backend: &str,
-        policies: &Policies,
-    ) -> rusqlite::Result<bool> {
-        if !self.step.change_backend(db.now, policies.of(backend)) {
+    fn give_to(&mut self, db: &Db<'_>, backend: &str, policy: Policy) -> rusqlite::Result<bool> {
+        if !self.step.change_backend(db.now, policy) {
             return Ok(false);
         }
         self.backend = backend.to_owned();
@@ -184,7 +179,10 @@ impl Known {
         let Identity { source, id } = &new.identity;
         let (wanted, tell) = (new.wanted, i64::from(new.tell));
         // A source that was made anew gives its pages' addresses again: the ticket of the former incident is not this one's.
-        let is_former: Option<bool> = db.first(FORMER, [&new.key], |row| row.get(0))?;
+        let is_former: Option<bool> = match source.is_empty() {
+            true => None,
+            false => db.first(FORMER, [&new.key], |row| row.get(0))?,
+        };
         let key = match is_former {
             Some(true) => format!("{} of {}", new.key, new.began),
             _ => new.key.clone(),
@@ -215,19 +213,27 @@ impl Known {
         const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ? AND slot = ?";
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
             WHERE a.incident = ? AND t.backend = ? LIMIT 1";
-        const OF_KEY: &str = "SELECT id FROM tickets WHERE backend = ? AND key = ?";
-        let slot = if new.is_named { new.backend.as_str() } else { MAIN };
+        let slot = slot(new);
         if let Some(ticket) = db.first(OF_SLOT, (self.id, slot), |row| row.get(0))? {
             return Ok(Some(ticket));
         }
-        let other = match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
-            Some(ticket) => Some(ticket),
-            None => db.first(OF_KEY, (&new.backend, &self.key), |row| row.get(0))?,
-        };
-        if let Some(ticket) = other {
-            self.assign(db, slot, ticket)?;
+        match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
+            Some(ticket) => {
+                self.assign(db, slot, ticket)?;
+                Ok(Some(ticket))
+            }
+            None => self.ticket_of_key(db, new),
         }
-        Ok(other)
+    }
+
+    /// The ticket that another incident of the same key has in that backend, which becomes this one's.
+    fn ticket_of_key(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<Option<i64>> {
+        const OF_KEY: &str = "SELECT id FROM tickets WHERE backend = ? AND key = ?";
+        let ticket = db.first(OF_KEY, (&new.backend, &self.key), |row| row.get(0))?;
+        if let Some(ticket) = ticket {
+            self.assign(db, slot(new), ticket)?;
+        }
+        Ok(ticket)
     }
 
     fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> rusqlite::Result<()> {
@@ -237,35 +243,45 @@ impl Known {
     }
 }
 
-pub(super) fn accept(db: &Db<'_>, new: &New, policies: &Policies) -> Done<Accepted> {
+/// Why an incident gets a ticket.
+fn slot(new: &New) -> &str {
+    if new.is_named { &new.backend } else { MAIN }
+}
+
+pub(super) fn accept(db: &Db<'_>, new: &New, policy: Policy) -> Done<Accepted> {
     if db.room()? < 0 {
         return Err(Undone::Refused(broken(db.path(), FULL, FULL_HELP.to_owned(), None)));
     }
     db.takes(new.incident.len())?;
-    let incident = match Known::find(db, new)? {
+    let (incident, ticket) = match Known::find(db, new)? {
         Some(known) => {
             known.add(db, new)?;
-            known
+            let ticket = known.ticket(db, new)?;
+            (known, ticket)
         }
-        None => Known::insert(db, new)?,
+        None => {
+            let incident = Known::insert(db, new)?;
+            let ticket = incident.ticket_of_key(db, new)?;
+            (incident, ticket)
+        }
     };
-    if let Some(ticket) = incident.ticket(db, new)?
+    if let Some(ticket) = ticket
         && let Some(stored) = Stored::of_ticket(db, ticket)?
     {
-        return Ok(accept_again(db, new, &incident, stored, policies)?);
+        return Ok(accept_again(db, new, &incident, stored, policy)?);
     }
-    Ok(Accepted { job: begin(db, new, &incident, policies)?, new: true })
+    Ok(Accepted { job: begin(db, new, &incident, policy)?, new: true })
 }
 
 /// A ticket that is to be made for an incident.
-fn begin(db: &Db<'_>, new: &New, incident: &Known, policies: &Policies) -> rusqlite::Result<Job> {
+fn begin(db: &Db<'_>, new: &New, incident: &Known, policy: Policy) -> rusqlite::Result<Job> {
     const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?, ?)";
     const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, settled, due, expires, \
         lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12, ?13, ?13, ?14, ?14)";
     let ticket = db.insert(TICKET, (&new.backend, &incident.key))?;
-    incident.assign(db, if new.is_named { &new.backend } else { MAIN }, ticket)?;
-    let step = Step::accepted(db.now, policies.of(&new.backend));
+    incident.assign(db, slot(new), ticket)?;
+    let step = Step::accepted(db.now, policy);
     let values = rusqlite::params![
         ticket,
         incident.id,
@@ -292,7 +308,7 @@ fn begin(db: &Db<'_>, new: &New, incident: &Known, policies: &Policies) -> rusql
         accepted_at: db.at,
         changed_at: db.at,
         due_at: Some(Timestamp::EPOCH),
-        expires_at: db.at + policies.retry_for,
+        expires_at: db.at + policy.retry_for,
         attempts: 0,
         ticket: None,
         made: false,
@@ -306,12 +322,12 @@ fn accept_again(
     new: &New,
     incident: &Known,
     mut stored: Stored,
-    policies: &Policies,
+    policy: Policy,
 ) -> rusqlite::Result<Accepted> {
     if !new.is_named && stored.backend != new.backend && is_main_only(db, stored.ticket)? {
-        move_to(db, &mut stored, &new.backend, policies)?;
+        move_to(db, &mut stored, &new.backend, policy)?;
     }
-    let again = stored.step.accepted_again(new.reopen, db.now, policies.of(&stored.backend));
+    let again = stored.step.accepted_again(new.reopen, db.now, policy);
     if again {
         stored.save(db)?;
         const NEWER: &str = "UPDATE incidents SET body = ? WHERE id = ?";
@@ -351,14 +367,14 @@ fn move_to(
     db: &Db<'_>,
     stored: &mut Stored,
     backend: &str,
-    policies: &Policies,
+    policy: Policy,
 ) -> rusqlite::Result<bool> {
     const THERE: &str = "SELECT other.id FROM tickets AS other JOIN tickets AS this ON this.key = other.key \
         WHERE this.id = ? AND other.backend = ?";
     let there: Option<i64> = db.first(THERE, (stored.ticket, backend), |row| row.get(0))?;
-    let Some(there) = there else { return stored.give_to(db, backend, policies) };
+    let Some(there) = there else { return stored.give_to(db, backend, policy) };
     let mut gone = stored.step.clone();
-    if !gone.change_backend(db.now, policies.of(backend)) {
+    if !gone.change_backend(db.now, policy) {
         return Ok(false);
     }
     let Some(other) = Stored::of_ticket(db, there)? else { return Ok(false) };
@@ -484,13 +500,13 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> rusqlite::Result<bool> {
     Ok(more)
 }
 
-pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policies: &Policies) -> Done<Job> {
+pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<Job> {
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
     let (wanted, done) = match order {
         Order::Retry => {
-            let policy = policies.of(&stored.backend);
+            let policy = policy;
             ("retried", stored.step.retry(db.now, policy))
         }
         Order::Cancel => ("cancelled", stored.step.cancel()),
@@ -573,7 +589,7 @@ pub(super) fn reassign(
     db: &Db<'_>,
     decision: &Decision,
     after: i64,
-    policies: &Policies,
+    policy: Policy,
 ) -> rusqlite::Result<(Vec<String>, Option<i64>)> {
     const WAITING: &str = stored!(
         "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ? ORDER BY s.id LIMIT ?"
@@ -590,7 +606,7 @@ pub(super) fn reassign(
         let from = stored.backend.clone();
         if from != backend
             && is_main_only(db, stored.ticket)?
-            && move_to(db, &mut stored, backend, policies)?
+            && move_to(db, &mut stored, backend, policy)?
         {
             left.push(from);
         }

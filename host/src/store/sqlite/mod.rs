@@ -21,10 +21,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Cursor, Decision, FULL, Filter, Job, New, Order,
-    Outcome, Policies, Result, Store, StoreError, Timestamp, ToTell,
+    Outcome, Result, Store, StoreError, Timestamp, ToTell,
 };
 use crate::error::Kind;
-use crate::machine::Moment;
+use crate::machine::{Moment, Policy};
 use changes::{Kinds, Part};
 use lock::Lock;
 use readers::Readers;
@@ -187,9 +187,8 @@ fn bound(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn accept(&self, new: New, policies: &Policies) -> Result<Accepted> {
-        let policies = policies.clone();
-        self.write(move |db| changes::accept(db, &new, &policies)).await
+    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted> {
+        self.write(move |db| changes::accept(db, &new, policy)).await
     }
 
     async fn claim(
@@ -197,9 +196,9 @@ impl Store for Sqlite {
         backend: &str,
         most: usize,
         lease: Duration,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Vec<Claim>> {
-        let (backend, policy) = (backend.to_owned(), policies.of(backend));
+        let backend = backend.to_owned();
         self.write(move |db| Ok(changes::claim(db, &backend, most, lease, policy)?)).await
     }
 
@@ -208,9 +207,9 @@ impl Store for Sqlite {
         claim: &Claim,
         started_at: Timestamp,
         outcome: Outcome,
-        policies: &Policies,
+        policy: Policy,
     ) -> Result<Option<Job>> {
-        let (held, policy) = ((claim.job.id, claim.lease), policies.of(&claim.job.backend));
+        let held = (claim.job.id, claim.lease);
         self.write(move |db| Ok(changes::settle(db, held, started_at, &outcome, policy)?)).await
     }
 
@@ -237,13 +236,11 @@ impl Store for Sqlite {
         Ok(Advanced { changed: is_due, next })
     }
 
-    async fn order(&self, id: i64, order: Order, policies: &Policies) -> Result<Job> {
-        let policies = policies.clone();
-        self.write(move |db| changes::order(db, id, order, &policies)).await
+    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
+        self.write(move |db| changes::order(db, id, order, policy)).await
     }
 
-    async fn reopen(&self, backend: &str, kinds: &[Kind], policies: &Policies) -> Result<u64> {
-        let policy = policies.of(backend);
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {
         self.in_parts(backend, kinds, move |db, of| changes::reopen(db, of, policy)).await
     }
 
@@ -252,18 +249,13 @@ impl Store for Sqlite {
         self.in_parts(backend, kinds, move |db, of| changes::hasten(db, of, since)).await
     }
 
-    async fn reassign(
-        &self,
-        decision: &Decision,
-        policies: &Policies,
-    ) -> Result<Vec<(String, u64)>> {
+    async fn reassign(&self, decision: &Decision, policy: Policy) -> Result<Vec<(String, u64)>> {
         let mut left: Vec<(String, u64)> = Vec::new();
         let mut after = Some(0);
         while let Some(from) = after {
-            let (decision, policies) = (decision.clone(), policies.clone());
-            let (moved, next) = self
-                .write(move |db| Ok(changes::reassign(db, &decision, from, &policies)?))
-                .await?;
+            let decision = decision.clone();
+            let (moved, next) =
+                self.write(move |db| Ok(changes::reassign(db, &decision, from, policy)?)).await?;
             for backend in moved {
                 match left.iter_mut().find(|(name, _)| *name == backend) {
                     Some((_, count)) => *count += 1,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use rusqlite::{CachedStatement, Connection, Params, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, Params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::lock::{Files, Lock};
@@ -118,6 +118,31 @@ impl Writer {
     }
 }
 
+/// A transaction, which is rolled back when it is dropped, unless it was committed. The statements are prepared once, unlike
+/// those of rusqlite's own.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Transaction<'a>> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // When the disk is full, SQLite rolls back by itself.
+        if !self.0.is_autocommit() {
+            // An error means that it has done so in this moment.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
 struct Thread {
     connection: Connection,
     path: PathBuf,
@@ -180,11 +205,11 @@ impl Thread {
 
     /// All of `writes` in one transaction, or none.
     fn together(&mut self, writes: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction::begin(&self.connection)?;
         let now = self.clock.now();
         let left = Cell::new(None);
-        let db = Db { connection: &transaction, now, at: Timestamp::now(), path: &self.path, left };
+        let db =
+            Db { connection: &self.connection, now, at: Timestamp::now(), path: &self.path, left };
         for write in &mut *writes {
             write.attempt(&db)?;
         }
