@@ -153,12 +153,7 @@ fn new(number: usize) -> New {
 
 fn policy() -> Policy {
     let week = Duration::from_secs(7 * 24 * 60 * 60);
-    Policies {
-        retry_for: week,
-        settle: Duration::ZERO,
-        settle_of: BTreeMap::new(),
-        least_tries: 10,
-    }
+    Policy { retry_for: week, settle: Duration::ZERO, least_tries: 10 }
 }
 
 /// Incidents that are accepted in a second by a client that waits for each before it files the next one.

@@ -505,10 +505,7 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
     let (wanted, done) = match order {
-        Order::Retry => {
-            let policy = policy;
-            ("retried", stored.step.retry(db.now, policy))
-        }
+        Order::Retry => ("retried", stored.step.retry(db.now, policy)),
         Order::Cancel => ("cancelled", stored.step.cancel()),
     };
     if let Err(state) = done {
