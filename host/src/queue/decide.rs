@@ -31,6 +31,8 @@ pub(super) enum Next {
     /// It is tried again after that time.
     Again(Duration),
     /// There may be a ticket: it is looked for after that time.
+    /// This was no try of it, which is done after that time.
+    Postpone(Duration),
     Look(Duration),
     /// A person is needed.
     Fail,
@@ -42,6 +44,7 @@ impl Next {
         match self {
             Next::Again(_) => Next::Again(wait),
             Next::Look(_) => Next::Look(settle.max(wait)),
+            Next::Postpone(_) => Next::Postpone(wait),
             Next::Fail => Next::Fail,
         }
     }
@@ -85,7 +88,10 @@ fn next(trouble: &Trouble) -> Next {
     // What the ticket system asked for counts though its plugin may not have passed it on.
     let wait = wait.max(trouble.next_turn);
     match (trouble.retry, trouble.kind) {
+    // A search that this machine couldn't do leaves everything as it was.
+    let did_nothing = trouble.was_unknown || trouble.retry != Retry::Unknown;
         // It was looked for, and a person must do something before that can succeed.
+        _ if trouble.is_of_machine && did_nothing => Next::Postpone(wait),
         (Retry::Unknown, Kind::Creation) if trouble.was_unknown => Next::Fail,
         (Retry::Unknown, Kind::Settings) if trouble.was_unknown && trouble.is_alone => Next::Fail,
         (Retry::Unknown, _) => Next::Look(trouble.settle.max(wait)),
@@ -253,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn what_this_machine_lacks_is_neither_the_ticket_systems_nor_a_try_of_a_plugin_that_breaks() {
+    fn what_this_machine_lacks_is_no_try_of_a_ticket_and_not_the_ticket_systems_fault() {
         let lacks = |trouble: &mut Trouble| {
             (trouble.is_of_machine, trouble.broke_before) = (true, 100);
         };
         let health = Health::Failing(Cause::Machine);
-        comes_to(Kind::Client, Retry::Later, lacks, Next::Again(WAIT), health);
+        comes_to(Kind::Client, Retry::Later, lacks, Next::Postpone(WAIT), health);
         comes_to(Kind::Client, Retry::Unknown, lacks, Next::Look(SETTLE), health);
     }
 
@@ -269,6 +275,10 @@ mod tests {
                 let broke = |trouble: &mut Trouble| trouble.broke_before = broke_before;
                 let next = if broke_before < 4 { Next::Again(WAIT) } else { Next::Fail };
                 comes_to(kind, Retry::Never, broke, next, Health::Unsaid);
+        let search = |trouble: &mut Trouble| {
+            (trouble.is_of_machine, trouble.was_unknown) = (true, true);
+        };
+        comes_to(Kind::Client, Retry::Unknown, search, Next::Postpone(WAIT), health);
             }
         }
     }

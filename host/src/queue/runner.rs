@@ -93,8 +93,8 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: 
         done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
             conclude(&queue, &backend, stamp, done)
         }
-        // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
-        // clock was set. Nothing may be done for the ticket before that call has ended.
+        // A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
+        // suspended during it, or its thread had no turn). Nothing may be done for the ticket before that call has ended.
         () = std::future::ready(()), if under_way.is_none() => {
             let failure = claim.job.failure.clone().unwrap_or_else(|| {
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
@@ -169,7 +169,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     let (said, more) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
-        Outcome::Again { failure, .. } => ("retried", &failure.message),
+        Outcome::Again { failure, .. } | Outcome::Postponed { failure, .. } => {
+            ("retried", &failure.message)
+        }
         Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
         Outcome::NoTicket => ("none", &claim.job.backend),
         Outcome::Suppressed => ("suppressed", &ended),
@@ -178,7 +180,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     queue.metrics.ticket(&backend.name, said);
     let (id, key, more) = (claim.job.id, line(&claim.job.key), line(more));
     let is_news = match outcome {
-        Outcome::Again { .. } => heard.is_none_or(|heard| heard.is_news),
+        Outcome::Again { .. } | Outcome::Postponed { .. } => {
+            heard.is_none_or(|heard| heard.is_news)
+        }
         Outcome::Unknown { .. } => !claim.unknown || heard.is_none_or(|heard| heard.is_news),
         _ => true,
     };
@@ -407,6 +411,7 @@ fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {
         Next::Again(after) => Outcome::Again { after, failure },
         Next::Look(after) => Outcome::Unknown { after, settle, failure },
         Next::Fail => Outcome::Failed(failure),
+        Next::Postpone(after) => Outcome::Postponed { after, failure },
     }
 }
 

@@ -427,7 +427,7 @@ pub(super) fn settle(
     }
     if is_short {
         stored.forget_old_tries(db)?;
-    } else {
+    } else if !matches!(outcome, Outcome::Postponed { .. }) {
         stored.note_try(db, started_at, failure)?;
     }
     stored.job(db).map(Some)
