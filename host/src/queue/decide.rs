@@ -8,6 +8,7 @@ use super::retry::Cause;
 use crate::backend::gateway::LONGEST_PAUSE;
 use crate::config::LookFirst;
 use crate::error::Kind;
+use crate::store::{Attempt, State};
 use crate::tickets::Look;
 
 /// A plugin that asks to be called again sooner is called again after this.
@@ -30,9 +31,9 @@ pub(super) enum Health {
 pub(super) enum Next {
     /// It is tried again after that time.
     Again(Duration),
-    /// There may be a ticket: it is looked for after that time.
     /// This was no try of it, which is done after that time.
     Postpone(Duration),
+    /// There may be a ticket: it is looked for after that time.
     Look(Duration),
     /// A person is needed.
     Fail,
@@ -43,8 +44,8 @@ impl Next {
     pub(super) fn with_wait(self, wait: Duration, settle: Duration) -> Next {
         match self {
             Next::Again(_) => Next::Again(wait),
-            Next::Look(_) => Next::Look(settle.max(wait)),
             Next::Postpone(_) => Next::Postpone(wait),
+            Next::Look(_) => Next::Look(settle.max(wait)),
             Next::Fail => Next::Fail,
         }
     }
@@ -87,11 +88,11 @@ fn next(trouble: &Trouble) -> Next {
     let wait = asked.map_or(trouble.wait, |asked| asked.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     // What the ticket system asked for counts though its plugin may not have passed it on.
     let wait = wait.max(trouble.next_turn);
-    match (trouble.retry, trouble.kind) {
     // A search that this machine couldn't do leaves everything as it was.
     let did_nothing = trouble.was_unknown || trouble.retry != Retry::Unknown;
-        // It was looked for, and a person must do something before that can succeed.
+    match (trouble.retry, trouble.kind) {
         _ if trouble.is_of_machine && did_nothing => Next::Postpone(wait),
+        // It was looked for, and a person must do something before that can succeed.
         (Retry::Unknown, Kind::Creation) if trouble.was_unknown => Next::Fail,
         (Retry::Unknown, Kind::Settings) if trouble.was_unknown && trouble.is_alone => Next::Fail,
         (Retry::Unknown, _) => Next::Look(trouble.settle.max(wait)),
@@ -123,6 +124,13 @@ fn health(trouble: &Trouble) -> Health {
     }
 }
 
+/// Whether "there is none" was taken for granted once before for a ticket that can't be looked for. A system that makes the ticket and
+/// loses its answer would else get another one each time.
+pub(super) fn was_made_again(tries: &[Attempt]) -> bool {
+    // The only try that leaves a ticket waiting to be made, and that didn't fail.
+    tries.iter().any(|t| t.outcome == State::Queued && t.failure.is_none())
+}
+
 /// What is known of a ticket that is about to be made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Newness {
@@ -146,6 +154,7 @@ pub(super) fn look(look_first: LookFirst, ticket: Newness) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Failure, Timestamp};
 
     const DOWN: Health = Health::Failing(Cause::Down);
     const HELD: Health = Health::Failing(Cause::Settings);
@@ -266,6 +275,10 @@ mod tests {
         let health = Health::Failing(Cause::Machine);
         comes_to(Kind::Client, Retry::Later, lacks, Next::Postpone(WAIT), health);
         comes_to(Kind::Client, Retry::Unknown, lacks, Next::Look(SETTLE), health);
+        let search = |trouble: &mut Trouble| {
+            (trouble.is_of_machine, trouble.was_unknown) = (true, true);
+        };
+        comes_to(Kind::Client, Retry::Unknown, search, Next::Postpone(WAIT), health);
     }
 
     #[test]
@@ -275,11 +288,29 @@ mod tests {
                 let broke = |trouble: &mut Trouble| trouble.broke_before = broke_before;
                 let next = if broke_before < 4 { Next::Again(WAIT) } else { Next::Fail };
                 comes_to(kind, Retry::Never, broke, next, Health::Unsaid);
-        let search = |trouble: &mut Trouble| {
-            (trouble.is_of_machine, trouble.was_unknown) = (true, true);
-        };
-        comes_to(Kind::Client, Retry::Unknown, search, Next::Postpone(WAIT), health);
             }
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_cannot_be_looked_for_is_made_again_once() {
+        let tried = |outcome, fails: bool| Attempt {
+            number: 1,
+            started_at: Timestamp::EPOCH,
+            ended_at: Timestamp::EPOCH,
+            outcome,
+            failure: fails.then(|| Failure::new(Kind::Client, "no", None)),
+        };
+        let (later, unknown) = (tried(State::Queued, true), tried(State::Unknown, true));
+        let again = tried(State::Queued, false);
+        for (tries, expected) in [
+            (&[][..], false),
+            (&[unknown.clone()], false),
+            (&[later.clone(), unknown.clone()], false),
+            (&[unknown.clone(), again.clone()], true),
+            (&[unknown.clone(), again, later, unknown], true),
+        ] {
+            assert_eq!(was_made_again(tries), expected, "{tries:?}");
         }
     }
 

@@ -340,7 +340,9 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
         match backend.find(&wanted).await {
             Ok(Answer::Given(ticket)) => Ok((ticket, true)),
             Ok(Answer::NotFound) => return Tried::Told { outcome: Outcome::NoTicket, made: false },
-            Ok(Answer::Unsupported) => return Tried::Apart(unfindable(backend, claim)),
+            Ok(Answer::Unsupported) => {
+                return Tried::Apart(unfindable(queue, backend, claim).await);
+            }
             // A search that failed tells nothing: it is as unknown as before whether there is a ticket.
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
@@ -409,35 +411,46 @@ fn is_alone(queue: &Queue, claim: &Claim) -> bool {
 fn outcome(next: Next, settle: Duration, failure: Failure) -> Outcome {
     match next {
         Next::Again(after) => Outcome::Again { after, failure },
+        Next::Postpone(after) => Outcome::Postponed { after, failure },
         Next::Look(after) => Outcome::Unknown { after, settle, failure },
         Next::Fail => Outcome::Failed(failure),
-        Next::Postpone(after) => Outcome::Postponed { after, failure },
     }
 }
 
 /// What becomes of a ticket that may be there, of a plugin that can't look for it: the operator's setting says so.
-fn unfindable(backend: &Backend, claim: &Claim) -> Outcome {
-    match backend.unknown {
-        WhenUnknown::Ask => lost(claim),
-        WhenUnknown::Again => {
-            let (id, key) = (claim.job.id, line(&claim.job.key));
+async fn unfindable(queue: &Queue, backend: &Backend, claim: &Claim) -> Outcome {
+    let tries = match backend.unknown {
+        WhenUnknown::Ask => return lost(claim, ""),
+        WhenUnknown::Again => queue.store.attempts(claim.job.id).await,
+    };
+    let (id, key) = (claim.job.id, line(&claim.job.key));
+    match tries {
+        Ok(tries) if decide::was_made_again(&tries) => {
+            lost(claim, ", and it was made again once already")
+        }
+        Ok(_) => {
             tracing::warn!(
                 "ticket {id} ({key}): there may be a ticket; it is made again, as unknown = \"again\" says"
             );
             Outcome::NoTicket
         }
+        Err(error) => {
+            let last = claim.job.failure.clone();
+            let failure = last.unwrap_or_else(|| Failure::from(&Error::from(error)));
+            Outcome::Postponed { after: STORE_PAUSE, failure }
+        }
     }
 }
 
 /// A ticket that may be there, of which a person must say what becomes of it.
-fn lost(claim: &Claim) -> Outcome {
+fn lost(claim: &Claim, more: &str) -> Outcome {
     let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
     Outcome::Lost(Failure::new(
         Kind::Plugin,
-        &format!("there may be a ticket, and the plugin can't look for it: {last}"),
+        &format!("there may be a ticket, and the plugin can't look for it{more}: {last}"),
         Some(
             "look for it in the ticket system: if there is none, `queue retry` makes one; else \
-             `queue cancel`. `unknown = \"again\"` in the backend makes such tickets again by itself",
+             `queue cancel`. `unknown = \"again\"` in the backend makes such a ticket again once by itself",
         ),
     ))
 }
