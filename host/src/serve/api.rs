@@ -388,7 +388,7 @@ async fn show(
 
 /// Try a job now
 ///
-/// Also one that failed or was cancelled. A job that may have a ticket is looked for before another one is made.
+/// Also one that failed, was cancelled or suppressed. A job that may have a ticket is looked for before another one is made.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/retry", tag = "tickets",
     params(JobId),
