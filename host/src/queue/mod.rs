@@ -193,11 +193,7 @@ impl Queue {
                 }
             }
             if let Some(jump) = clock.look(Instant::now(), Timestamp::now()) {
-                tracing::warn!(
-                    "this machine's clock was set {} by {} s: what waits goes on to wait as long as it would have",
-                    if jump.is_ahead { "ahead" } else { "back" },
-                    jump.by.as_secs()
-                );
+                tracing::warn!("{jump}");
             }
             let pause = self.advance().await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
