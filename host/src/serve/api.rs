@@ -524,7 +524,8 @@ async fn healthz() -> &'static str {
     )
 )]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
-    let (store, orphans) = (service.store_works().await, service.orphans().await);
+    let store = service.store_works().await;
+    let orphans = service.orphans(store).await;
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let unready = standings.iter().filter(|standing| standing.unfit.is_some()).count();

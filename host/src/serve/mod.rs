@@ -18,7 +18,7 @@ mod systemd;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,6 +28,7 @@ use tokio::task::AbortHandle;
 use crate::argus;
 use crate::backend::bound_workers;
 use crate::error::{Error, Errors, Kind, Result};
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::report;
@@ -39,6 +40,7 @@ use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
 use live::Live;
+use orphans::Counted;
 use outage::Observed;
 pub(crate) use schema::JobView;
 use systemd::{Signal, Signals};
@@ -49,8 +51,6 @@ const BACKLOG: u32 = 4096;
 const PROBE: Duration = Duration::from_secs(1);
 /// How long a probe of the store may take.
 const SLOW: Duration = Duration::from_secs(5);
-/// How long a count of the tickets without a backend is good, since it reads all of the store's index.
-const COUNTED: Duration = Duration::from_secs(10);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
 /// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
@@ -73,8 +73,8 @@ pub(crate) struct Service {
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
-    /// How many tickets had no backend when they were last counted, and when that was.
-    orphans: tokio::sync::Mutex<Option<(Instant, i64)>>,
+    /// How many tickets had no backend when they were last counted.
+    orphans: Mutex<Option<Counted>>,
     bodies: Budget,
     answers: Budget,
 }
@@ -97,21 +97,17 @@ impl Service {
         works
     }
 
-    /// How many tickets wait for a backend that the config doesn't have. Counts them now and then, however many ask.
-    async fn orphans(&self) -> i64 {
-        let mut known = self.orphans.lock().await;
-        let old = known.filter(|(at, _)| at.elapsed() < COUNTED);
-        match old {
-            Some((_, tickets)) => tickets,
-            None => match self.queue.store.counts().await {
-                Ok(counts) => {
-                    let tickets = orphans::of(&counts, &self.queue.setup()).values().sum();
-                    *known = Some((Instant::now(), tickets));
-                    tickets
-                }
-                Err(_) => known.map_or(0, |(_, tickets)| tickets),
-            },
-        }
+    /// How many tickets wait for a backend that the config doesn't have, as far as that is known. Nobody waits for that on a store
+    /// that doesn't work.
+    async fn orphans(&self, store_works: bool) -> i64 {
+        let count = async {
+            if !store_works {
+                return None;
+            }
+            let counts = self.queue.store.counts().await.ok()?;
+            Some(orphans::of(&counts, &self.queue.setup()))
+        };
+        orphans::known(&self.orphans, count).await
     }
 
     /// Logs what waits for backends that the config doesn't have.
@@ -122,7 +118,7 @@ impl Service {
         for (backend, tickets) in &orphans {
             tracing::warn!("{}", orphans::text(backend, *tickets));
         }
-        *self.orphans.lock().await = Some((Instant::now(), orphans.values().sum()));
+        *lock(&self.orphans) = Some(Counted::now(&orphans));
     }
 
     /// Goes on with another config and other plugins.
@@ -197,7 +193,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
-        orphans: tokio::sync::Mutex::default(),
+        orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });
