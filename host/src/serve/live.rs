@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::{Service, systemd};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
 use crate::report;
@@ -48,7 +49,13 @@ impl Live {
             let config = self.sources.config(Which::All).await?;
             let files = setup::files(&config);
             let directories = self.sources.directories(Some(&config));
-            self.watcher = listen_to(&files, &directories, self.changes.clone());
+            let (looked_at, changes) = ((files.clone(), directories.clone()), self.changes.clone());
+            // Files may lie on a disk that hangs.
+            let listening = spawn_blocking(move || listen_to(&looked_at.0, &looked_at.1, changes));
+            self.watcher = listening.await.map_err(|cause| {
+                Error::plugin("the host's own code panicked while it looked at the files")
+                    .cause(cause)
+            })?;
             let setup = self.sources.load(metrics, in_use).await?;
             // If not, the config was changed in between and names others: these are to be watched.
             if setup.catalog.directories == directories && setup::files(&setup.config) == files {
