@@ -30,7 +30,7 @@ use crate::backend::bound_workers;
 use crate::error::{Error, Errors, Kind, Result};
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::queue::Queue;
+use crate::queue::{Occasion, Queue};
 use crate::report;
 use crate::setup::{InUse, Setup, Sources};
 use crate::store::{Sqlite, Store};
@@ -125,7 +125,7 @@ impl Service {
     ///
     /// # Errors
     /// They can't be used. Then nothing was changed.
-    async fn replace(&self, setup: Setup) -> Result<()> {
+    async fn replace(&self, setup: Setup, occasion: Occasion) -> Result<()> {
         let older = self.queue.setup();
         let mut errors = Errors::default();
         let auth = errors.keep(Auth::new(&setup.config.serve, self.address));
@@ -145,7 +145,7 @@ impl Service {
         bound_workers(&setup.config.workers);
         say(&setup);
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
-        self.queue.replace(setup).await;
+        self.queue.replace(setup, occasion).await;
         Ok(())
     }
 }
