@@ -1,12 +1,14 @@
 //! A service's standard error: it is written to without waiting for whoever reads it.
 //!
 //! Invariant: who writes never waits. What is written waits in a bounded buffer for the one thread that hands it on. Where
-//! the buffer is full, events are dropped and counted, and that is told as soon as there is room again.
+//! the buffer is full, events are dropped and counted, and that is told as soon as there is room again; what tells it always
+//! finds room.
 
 use std::collections::VecDeque;
 use std::io::{Result, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::lock::lock;
@@ -31,6 +33,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Is raised when an event has come, and when all have been handed on.
     changed: Condvar,
+    /// The thread that hands events on. What it writes itself tells how many were dropped.
+    teller: OnceLock<ThreadId>,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +59,10 @@ impl Outlet {
     ) -> Result<Outlet> {
         let outlet = Outlet(Arc::default());
         let shared = Arc::clone(&outlet.0);
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || shared.hand_on(out, tell))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || {
+            shared.teller.get_or_init(|| thread::current().id());
+            shared.hand_on(out, tell);
+        })?;
         Ok(outlet)
     }
 
@@ -73,7 +78,9 @@ impl Outlet {
 impl Write for Outlet {
     fn write(&mut self, event: &[u8]) -> Result<usize> {
         let mut waiting = lock(&self.0.waiting);
-        if waiting.dropped > 0 || waiting.bytes + event.len() > ROOM {
+        let is_full = waiting.dropped > 0 || waiting.bytes + event.len() > ROOM;
+        let tells = self.0.teller.get() == Some(&thread::current().id());
+        if is_full && !tells {
             waiting.dropped += 1;
             DROPPED.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -192,5 +199,30 @@ mod tests {
         (0..3).for_each(|_| opens.send(()).unwrap());
         let rest: Vec<usize> = (0..4).map(|_| events.recv().unwrap().len()).collect();
         assert_eq!(rest, [ROOM / 4, ROOM / 4, ROOM / 4, 5]);
+    }
+
+    #[test]
+    fn how_many_were_dropped_is_told_though_others_took_the_room_meanwhile() {
+        let (opens, open) = mpsc::channel();
+        let (written, events) = mpsc::channel();
+        let itself = Arc::new(OnceLock::<Outlet>::new());
+        let of_tell = Arc::clone(&itself);
+        let tell = move |dropped: u64| {
+            let outlet = of_tell.get().unwrap();
+            let mut other = outlet.clone();
+            thread::spawn(move || other.write_all(&[b'z'; ROOM]).unwrap()).join().unwrap();
+            outlet.clone().write_all(format!("{dropped} dropped").as_bytes()).unwrap();
+        };
+        let mut outlet = Outlet::start(Gate { open, written }, tell).unwrap();
+        itself.set(outlet.clone()).unwrap();
+        outlet.write_all(&[b'x'; ROOM]).unwrap();
+        for _ in 0..3 {
+            // Too large, whether or not the first was taken already.
+            outlet.write_all(&[b'y'; ROOM + 1]).unwrap();
+        }
+        (0..3).for_each(|_| opens.send(()).unwrap());
+        let all: Vec<Vec<u8>> = (0..3).map(|_| events.recv().unwrap()).collect();
+        assert_eq!((all[0][0], all[1][0]), (b'x', b'z'));
+        assert_eq!(all[2], b"3 dropped");
     }
 }

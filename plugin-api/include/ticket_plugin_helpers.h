@@ -152,7 +152,7 @@ TICKET_HELPER ticket_str ticket_header_value(const ticket_http_response *respons
 TICKET_HELPER int32_t ticket_http_error(const ticket_call *call, const ticket_exchange *done) {
    const uint32_t status = done->response.status;
    const int later = status == 408 || status == 425 || status == 429 || status == 503;
-   if (done->sent == TICKET_HTTP_DENIED || status == 401 || status == 404 || status == 410)
+   if (done->sent == TICKET_HTTP_DENIED || status == 401 || status == 403 || status == 404 || status == 410)
       return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", done->what, done->why);
    if (done->sent == TICKET_HTTP_NOT_SENT || done->sent == TICKET_HTTP_DRY_RUN || later)
       return ticket_fail(call, TICKET_CLIENT_ERROR, "later", done->what, done->why);

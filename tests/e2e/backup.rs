@@ -79,11 +79,11 @@ fn what_failed_is_told_at_each_start_until_a_person_says_what_becomes_of_it() {
     service.file(&numbered(1), 60_000).is(403);
     assert_eq!(service.stop(), 0);
     let service = host.serve();
-    host.logged("b: 1 ticket failed and needs a person", 1);
+    host.logged("b: 1 ticket failed, which is for a person to look at", 1);
     host.run(&["queue", "cancel", "1"]).ended(0);
     assert_eq!(service.stop(), 0);
     let service = host.serve();
     service.get("/readyz").is(200);
     assert_eq!(service.stop(), 0);
-    assert_eq!(host.log().matches("needs a person").count(), 1, "{}", host.log());
+    assert_eq!(host.log().matches("is for a person to look at").count(), 1, "{}", host.log());
 }

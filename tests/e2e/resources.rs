@@ -320,6 +320,11 @@ fn tickets_wait_while_this_machine_has_no_room_for_a_process_and_are_made_when_i
     assert_eq!(job["state"], "queued", "{job}");
     limit_processes(&before.map_or("unlimited".to_owned(), |most| most.to_string()));
     wait_for("the tickets", || desk.posted().len() == 4);
+    let made = || service.get("/v1/tickets?state=created").is(200).json();
+    wait_for("all to be recorded", || made()["tickets"].as_array().unwrap().len() == 4);
+    for job in made()["tickets"].as_array().unwrap() {
+        assert_eq!(job["attempts"], 1, "what this machine lacked was no try: {job}");
+    }
     host.logged("this machine has room again", 1);
     assert!(!host.log().contains("this is the plugin's fault"), "{}", host.log());
     assert_eq!(each(), json!([{"name": "b", "ready": true}]));

@@ -102,25 +102,36 @@ fn tickets(subject: &str) -> Value {
     found["total"].clone()
 }
 
+/// A config with a backend in that RT, and a token for Argus.
+fn config(token: &str, more: &str) -> String {
+    format!(
+        "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
+         [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = true\n\
+         [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
+         secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
+        env("RT_URL"),
+        env("RT_TOKEN_ARGUS")
+    )
+}
+
 #[test]
 #[ignore = "needs a real Argus and a real RT: run tests/real/argus.sh"]
 fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
-    let config = |token: &str, more: &str| {
-        format!(
-            "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
-             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = true\n\
-             [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
-             secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
-            env("RT_URL"),
-            env("RT_TOKEN_ARGUS")
-        )
-    };
     let host = Installation::new();
     host.add(&rust_plugin("rt")).config(&config("service-token", ""));
     let service = host.serve();
     let argus = Argus::start(&service.url);
+    the_button_makes_one_ticket(&argus);
+    let refused = the_buttons_errors_are_arguss(&host, &argus);
+    let filed = the_watcher_files_what_has_no_ticket(&host, &argus, refused);
+    who_asks_gets_the_ticket_that_argus_knows(&service.url, &argus, filed);
+    all_ways_to_one_ticket(&host, &argus);
+    where_arguss_pages_are_is_told(&host);
+    a_filter_that_argus_does_not_know_files_nothing(&host, &argus);
+}
 
-    // The button.
+/// The button, pressed twice.
+fn the_button_makes_one_ticket(argus: &Argus) {
     let pk = argus.incident("pressed");
     let (status, answer) = argus.press_the_button(pk);
     assert_eq!(status, 200, "{answer}");
@@ -128,8 +139,10 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     assert_eq!(subject(&url), "pressed");
     assert_eq!(argus.press_the_button(pk).0, 200);
     assert_eq!(argus.ticket_url(pk), url, "the same ticket");
+}
 
-    // Its errors are Argus's.
+/// Gives the incident that the button could not help.
+fn the_buttons_errors_are_arguss(host: &Installation, argus: &Argus) -> i64 {
     host.config(&config("another-token", ""));
     host.logged("config and plugins were read again", 1);
     let refused = argus.incident("refused");
@@ -137,8 +150,11 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     let said = answer.to_string();
     assert!(status == 400 && said.contains("refused the token"), "{status} {said}");
     assert!(!said.contains("service-token"), "{said}");
+    refused
+}
 
-    // The watcher, which also sees the one that the button could not help.
+/// The watcher, which also sees the one that the button could not help. Gives an incident that it filed.
+fn the_watcher_files_what_has_no_ticket(host: &Installation, argus: &Argus, refused: i64) -> i64 {
     let by_hand = argus.incident("a person's");
     let set = json!({"ticket_url": "https://a.person/set"});
     assert_eq!(argus.ask("PUT", &format!("{by_hand}/ticket_url/"), "ARGUS_TOKEN", set).0, 200);
@@ -159,19 +175,24 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
         assert_eq!(subject(&argus.ticket_url(*pk)), format!("filed {n}"));
     }
     assert_eq!(argus.ticket_url(by_hand), "https://a.person/set");
+    filed[0]
+}
 
-    // Whoever asks the host for an incident of Argus's gets the ticket that Argus knows.
-    let page = format!("{}/incidents/{}", argus.0["ARGUS_URL"], filed[0]);
+/// Whoever asks the host for an incident of Argus's gets the ticket that Argus knows.
+fn who_asks_gets_the_ticket_that_argus_knows(service: &str, argus: &Argus, filed: i64) {
+    let page = format!("{}/incidents/{}", argus.0["ARGUS_URL"], filed);
     let body = json!({"incident": {"description": "x", "argus_url": page}});
     let mut again = agent()
-        .post(format!("{}/v1/tickets", service.url))
+        .post(format!("{service}/v1/tickets"))
         .header("Authorization", "Bearer service-token")
         .send_json(body)
         .unwrap();
     let job: Value = serde_json::from_str(&again.body_mut().read_to_string().unwrap()).unwrap();
-    assert_eq!(job["ticket"]["url"], argus.ticket_url(filed[0]));
+    assert_eq!(job["ticket"]["url"], argus.ticket_url(filed));
+}
 
-    // The button, a person who pipes what Argus's API gives, and one who names the number, while the watcher watches.
+/// The button, a person who pipes what Argus's API gives, and one who names the number, while the watcher watches.
+fn all_ways_to_one_ticket(host: &Installation, argus: &Argus) {
     let both = argus.incident("by both");
     assert_eq!(argus.press_the_button(both).0, 200);
     let url = argus.ticket_url(both);
@@ -183,8 +204,10 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     let named = host.run(&["create", "--argus", &both.to_string()]).ended(0);
     assert_eq!(named.stdout.trim_end(), url);
     assert_eq!(tickets("by both"), 1);
+}
 
-    // Where Argus's pages are is told by its button, and by the front page of its API.
+/// Where Argus's pages are is told by its button, and by the front page of its API.
+fn where_arguss_pages_are_is_told(host: &Installation) {
     host.logged("set argus.frontend_url = \"https://noc.example.org/\"", 1);
     let checked = host.run(&["check"]).ended(0).stdout;
     for row in [
@@ -193,8 +216,10 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     ] {
         assert!(checked.contains(row), "{checked}");
     }
+}
 
-    // Argus ignores a parameter that it doesn't know, and would list this one.
+/// Argus ignores a parameter that it doesn't know, and would list this one.
+fn a_filter_that_argus_does_not_know_files_nothing(host: &Installation, argus: &Argus) {
     let config_file = host.path("config.toml");
     let good = fs::read_to_string(&config_file).unwrap();
     fs::write(&config_file, good.replace("level__lte=3", "levle__lte=1")).unwrap();

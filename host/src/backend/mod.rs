@@ -58,7 +58,8 @@ const SEARCH_TIMES: u32 = 10;
 pub struct KeyedIncident {
     pub incident: Arc<Incident>,
     pub key: String,
-    /// When the host was told of the incident. Its ticket isn't older than that, or else not older than the incident.
+    /// When the host was told of the incident. Its ticket isn't older than that, or else not older than the incident; unless an
+    /// earlier host, or one that has forgotten it, made it.
     pub accepted_at: Timestamp,
 }
 
@@ -448,7 +449,7 @@ fn request_for(operation: Operation, wanted: &KeyedIncident, dry_run: bool) -> S
         dry_run: bool,
     }
     let incident = match operation {
-        Operation::Find => looked_for(wanted),
+        Operation::Find => looked_for(wanted, Timestamp::now()),
         _ => Cow::Borrowed(&wanted.incident.attributes),
     };
     let asked = Asked { incident: &incident, key: &wanted.key, dry_run };
@@ -456,17 +457,21 @@ fn request_for(operation: Operation, wanted: &KeyedIncident, dry_run: bool) -> S
 }
 
 /// The incident as a search is asked for it. Plugins read the tickets since its start_time, so that is never later than the host was
-/// told of the incident: a clock that is ahead, or maintenance that is planned, would hide the ticket.
-fn looked_for(wanted: &KeyedIncident) -> Cow<'_, Map<String, Value>> {
+/// told of the incident: a clock that is ahead, or maintenance that is planned, would hide the ticket. As long as the incident hasn't
+/// begun, nothing tells how old its ticket may be, which may have been made by hand or before a store was lost: then there is no
+/// start_time, and plugins read all tickets.
+fn looked_for(wanted: &KeyedIncident, now: Timestamp) -> Cow<'_, Map<String, Value>> {
     let attributes = &wanted.incident.attributes;
+    let told = wanted.accepted_at.min(now);
+    let mut earlier = attributes.clone();
     match Timestamp::from_rfc3339(&wanted.incident.start_time) {
-        Some(start) if start > wanted.accepted_at => {
-            let mut earlier = attributes.clone();
-            earlier.insert("start_time".to_owned(), wanted.accepted_at.rfc3339().into());
-            Cow::Owned(earlier)
+        Some(start) if start > now => earlier.remove("start_time"),
+        Some(start) if start > told => {
+            earlier.insert("start_time".to_owned(), told.rfc3339().into())
         }
-        _ => Cow::Borrowed(attributes),
-    }
+        _ => return Cow::Borrowed(attributes),
+    };
+    Cow::Owned(earlier)
 }
 
 #[cfg(test)]
@@ -476,27 +481,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_search_never_begins_later_than_the_host_was_told_of_the_incident() {
-        let accepted_at = Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap();
-        for (start_time, looked_for) in [
-            ("2026-11-30T00:00:00+01:00", "2026-11-23T12:00:00Z"),
-            ("2026-11-23T13:00:01+01:00", "2026-11-23T12:00:00Z"),
-            ("2026-11-23T13:00:00+01:00", "2026-11-23T13:00:00+01:00"),
-            ("2026-11-20T00:00:00Z", "2026-11-20T00:00:00Z"),
-            ("in a week", "in a week"),
-            ("infinity", "infinity"),
+    fn a_search_never_begins_later_than_the_host_was_told_of_the_incident_and_reads_all_before_it_began()
+     {
+        let at = |text| Timestamp::from_rfc3339(text).unwrap();
+        let (told, now) = (at("2026-11-23T12:00:00Z"), at("2026-11-24T00:00:00Z"));
+        for (start_time, accepted_at, looked_for_since) in [
+            ("2026-11-30T00:00:00+01:00", told, None),
+            ("2026-11-30T00:00:00+01:00", now, None),
+            ("2026-11-24T00:00:01Z", told, None),
+            ("2026-11-24T00:00:00Z", told, Some("2026-11-23T12:00:00Z")),
+            ("2026-11-23T13:00:01+01:00", told, Some("2026-11-23T12:00:00Z")),
+            ("2026-11-23T13:00:00+01:00", told, Some("2026-11-23T13:00:00+01:00")),
+            ("2026-11-20T00:00:00Z", told, Some("2026-11-20T00:00:00Z")),
+            // The clock was set back since.
+            ("2026-11-24T00:00:00Z", at("2026-12-24T00:00:00Z"), Some("2026-11-24T00:00:00Z")),
+            ("in a week", told, Some("in a week")),
+            ("infinity", told, Some("infinity")),
         ] {
             let incident = json!({"description": "x", "start_time": start_time});
             let incident = Arc::new(serde_json::from_value(incident).unwrap());
             let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
-            let start_time_for = |operation| {
-                let request: Value =
-                    serde_json::from_str(&request_for(operation, &wanted, false)).unwrap();
-                request["incident"]["start_time"].clone()
-            };
-            assert_eq!(start_time_for(Operation::Find), looked_for);
-            assert_eq!(start_time_for(Operation::Create), start_time, "what the ticket says");
+            let since = looked_for(&wanted, now).get("start_time").cloned();
+            assert_eq!(since, looked_for_since.map(Value::from), "{start_time} {accepted_at:?}");
         }
+    }
+
+    #[test]
+    fn what_a_search_is_asked_for_is_not_what_the_ticket_says() {
+        let incident = json!({"description": "x", "start_time": "9999-01-01T00:00:00Z"});
+        let incident = Arc::new(serde_json::from_value(incident).unwrap());
+        let accepted_at = Timestamp::now();
+        let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
+        let start_time_for = |operation| {
+            let request = request_for(operation, &wanted, false);
+            serde_json::from_str::<Value>(&request).unwrap()["incident"].get("start_time").cloned()
+        };
+        assert_eq!(start_time_for(Operation::Find), None);
+        assert_eq!(start_time_for(Operation::Create), Some(json!("9999-01-01T00:00:00Z")));
     }
 
     #[test]

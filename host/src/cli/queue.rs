@@ -44,7 +44,7 @@ pub(super) enum Command {
         /// Its number, as `queue list` shows it
         id: i64,
     },
-    /// Try tickets now: also what failed or was cancelled
+    /// Try tickets now: also what failed, was cancelled or suppressed
     #[command(after_help = super::with_exit_codes(RETRY_EXAMPLES))]
     Retry {
         #[command(flatten)]

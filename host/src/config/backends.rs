@@ -93,7 +93,7 @@ pub enum WhenUnknown {
     /// It has failed, and a person looks in the ticket system: `queue retry` makes it, `queue cancel` doesn't.
     #[default]
     Ask,
-    /// It is made again: for who prefers two tickets to none.
+    /// It is made again, once for each ticket: for who prefers two tickets to none. If nobody knows of that one either, a person is asked.
     Again,
 }
 

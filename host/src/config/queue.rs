@@ -20,7 +20,7 @@ pub struct QueueConfig {
     pub retry_for: Duration,
     /// The longest time between two tries.
     pub longest_wait: Duration,
-    /// How long an incident whose ticket is created or cancelled is kept.
+    /// How long an incident whose ticket is created, cancelled or suppressed is kept.
     pub keep_for: Duration,
     /// How long after a call of which nobody knows what it did the plugin's "there is no ticket" is
     /// believed: until then the ticket system may still be at work on the request.
@@ -48,7 +48,7 @@ pub(super) struct RawQueue {
     retry_days: Bounded<Days, 1, 365>,
     /// Seconds that lie between two tries at most. The first ones lie closer together.
     longest_wait_seconds: Bounded<Seconds, 1, 86_400>,
-    /// Days for which an incident is kept after its ticket was created or cancelled.
+    /// Days for which an incident is kept after its ticket was created, cancelled or suppressed.
     keep_days: Bounded<Days, 1, 3650>,
     /// Seconds after a lost answer until "there is no such ticket" is believed. Until then the ticket system may still be
     /// at work on the request. A plugin can say that its system needs longer, and a backend can have a `settle_seconds` of its own.

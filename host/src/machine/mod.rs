@@ -90,6 +90,8 @@ pub enum Result {
     Created,
     /// There is certainly no ticket yet: again after that time.
     Again(Duration),
+    /// Nothing could be done for it: again after that time. That was no try of it, and is never the last one.
+    Postponed(Duration),
     /// There may be a ticket: to be looked for after that time, and not before its settling time is over.
     Unknown(Duration),
     /// It was looked for, and there is none: to be made now.
@@ -204,11 +206,11 @@ impl Step {
             Result::Unknown(_) => self.doubts(now + self.settle),
             Result::Lost => self.doubt = Doubt::Ask,
             // These say nothing about a ticket that there may have been before.
-            Result::Again(_) | Result::Suppressed | Result::Failed => {}
+            Result::Again(_) | Result::Postponed(_) | Result::Suppressed | Result::Failed => {}
         }
         (self.state, self.due) = match result {
             Result::Created => (State::Created, None),
-            Result::Again(after) => (self.waiting(), Some(now + after)),
+            Result::Again(after) | Result::Postponed(after) => (self.waiting(), Some(now + after)),
             // A search before that would prove nothing.
             Result::Unknown(after) => (State::Unknown, Some((now + after).max(self.settled))),
             Result::NoTicket => (State::Queued, Some(Moment::NOW)),
@@ -220,6 +222,9 @@ impl Step {
         let tries = self.tries - self.tried_before;
         if goes_on && self.expires <= now && tries >= policy.least_tries {
             (self.state, self.due) = (State::Failed, None);
+        }
+        if matches!(result, Result::Postponed(_)) {
+            self.tries -= 1;
         }
         true
     }

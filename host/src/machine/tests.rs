@@ -58,6 +58,11 @@ fn failed(doubt: Doubt) -> Step {
     step(State::Failed, doubt)
 }
 
+/// Its last claim was no try.
+fn untried(step: Step) -> Step {
+    Step { tries: 2, ..step }
+}
+
 /// It begins anew now.
 fn anew(step: Step) -> Step {
     Step { due: Some(Moment::NOW), expires: NOW + RETRY_FOR, tried_before: step.tries, ..step }
@@ -203,6 +208,7 @@ fn settled_where_there_certainly_was_no_ticket() {
     for (name, result, after) in [
         ("it has its ticket", Result::Created, step(State::Created, Doubt::None)),
         ("it is tried again", Result::Again(WAIT), due(30, queued())),
+        ("it was no try", Result::Postponed(WAIT), untried(due(30, queued()))),
         ("there may be a ticket from now on", UNKNOWN, doubted(due(30, unknown()))),
         ("it is made at once after a search", Result::NoTicket, queued()),
         ("it needs none", Result::Suppressed, step(State::Suppressed, Doubt::None)),
@@ -219,6 +225,11 @@ fn settled_where_there_may_have_been_a_ticket() {
         ("the ticket was found", Result::Created, step(State::Created, Doubt::None)),
         ("there is certainly none", Result::NoTicket, queued()),
         ("a search that failed doesn't end the doubt", Result::Again(WAIT), due(30, unknown())),
+        (
+            "a search that was no try doesn't either",
+            Result::Postponed(WAIT),
+            untried(due(30, unknown())),
+        ),
         ("the doubt is as old as it was", UNKNOWN, due(30, unknown())),
         (
             "a doubt outlives being suppressed",
@@ -245,10 +256,11 @@ fn who_holds_no_claim_or_an_older_one_ends_nothing() {
     }
 }
 
-fn results() -> [Result; 7] {
+fn results() -> [Result; 8] {
     [
         Result::Created,
         Result::Again(WAIT),
+        Result::Postponed(WAIT),
         UNKNOWN,
         Result::NoTicket,
         Result::Suppressed,
@@ -320,6 +332,8 @@ fn given_up_by_a_try_that_failed_when_it_was_tried_for_long_enough() {
     let doubted = |step: Step| Step { settled: at(10), ..step };
     for (name, result, doubt, after) in [
         ("it certainly has no ticket", Result::Again(WAIT), Doubt::None, failed(Doubt::None)),
+        ("it was no try", Result::Postponed(WAIT), Doubt::None, untried(due(30, queued()))),
+        ("nor was its search", Result::Postponed(WAIT), Doubt::Look, untried(due(30, unknown()))),
         ("it may have one from now on", UNKNOWN, Doubt::None, doubted(failed(Doubt::Look))),
         ("it may have one as before", UNKNOWN, Doubt::Look, failed(Doubt::Look)),
         ("there is none, and it is made", Result::NoTicket, Doubt::Look, queued()),

@@ -1,5 +1,6 @@
-//! Notices that this machine's clock was set.
+//! Notices that this machine's clock was set, or that the machine slept.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::store::Timestamp;
@@ -7,17 +8,32 @@ use crate::store::Timestamp;
 /// By how much a clock may be set without a word: that is done all the time, to keep it right.
 const UNSAID: Duration = Duration::from_secs(10);
 
-/// The clock of the machine beside one that nobody can set.
+/// The clock of the machine beside one that nobody can set. While a machine sleeps, that one may stand still (on Linux it does): afterwards
+/// that looks as if the clock had been set ahead.
 #[derive(Debug)]
 pub(super) struct Clock {
     last: (Instant, Timestamp),
 }
 
-/// A clock that was set.
+/// A clock that was set, or a machine that slept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Jump {
     pub by: Duration,
     pub is_ahead: bool,
+}
+
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (by, waits) =
+            (self.by.as_secs(), "what waits goes on to wait as long as it would have");
+        match self.is_ahead {
+            true => write!(
+                f,
+                "this machine's clock was set ahead by {by} s, or the machine slept for so long: {waits}"
+            ),
+            false => write!(f, "this machine's clock was set back by {by} s: {waits}"),
+        }
+    }
 }
 
 impl Clock {
@@ -48,7 +64,7 @@ mod tests {
             (second, second + Duration::from_secs(5), None),
             (second, second + hour, Some(Jump { by: hour, is_ahead: true })),
             (second, second, None),
-            // The machine slept, or the process was held: both clocks went on.
+            // The process was held: both clocks went on.
             (hour, hour, None),
         ] {
             let (moment, at) = (clock.last.0 + passed, clock.last.1 + shown);
@@ -56,5 +72,16 @@ mod tests {
         }
         let (moment, at) = (clock.last.0 + second, clock.last.1 + second - 2 * hour);
         assert_eq!(clock.look(moment, at), Some(Jump { by: 2 * hour, is_ahead: false }));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_may_mean_that_the_machine_slept() {
+        for (is_ahead, said) in [
+            (true, "set ahead by 60 s, or the machine slept for so long: "),
+            (false, "set back by 60 s: "),
+        ] {
+            let text = Jump { by: Duration::from_secs(60), is_ahead }.to_string();
+            assert!(text.contains(said), "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::retry::Cause;
 use crate::backend::gateway::LONGEST_PAUSE;
 use crate::config::LookFirst;
 use crate::error::Kind;
+use crate::store::{Attempt, State};
 use crate::tickets::Look;
 
 /// A plugin that asks to be called again sooner is called again after this.
@@ -30,6 +31,8 @@ pub(super) enum Health {
 pub(super) enum Next {
     /// It is tried again after that time.
     Again(Duration),
+    /// This was no try of it, which is done after that time.
+    Postpone(Duration),
     /// There may be a ticket: it is looked for after that time.
     Look(Duration),
     /// A person is needed.
@@ -41,6 +44,7 @@ impl Next {
     pub(super) fn with_wait(self, wait: Duration, settle: Duration) -> Next {
         match self {
             Next::Again(_) => Next::Again(wait),
+            Next::Postpone(_) => Next::Postpone(wait),
             Next::Look(_) => Next::Look(settle.max(wait)),
             Next::Fail => Next::Fail,
         }
@@ -84,7 +88,10 @@ fn next(trouble: &Trouble) -> Next {
     let wait = asked.map_or(trouble.wait, |asked| asked.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     // What the ticket system asked for counts though its plugin may not have passed it on.
     let wait = wait.max(trouble.next_turn);
+    // A search that this machine couldn't do leaves everything as it was.
+    let did_nothing = trouble.was_unknown || trouble.retry != Retry::Unknown;
     match (trouble.retry, trouble.kind) {
+        _ if trouble.is_of_machine && did_nothing => Next::Postpone(wait),
         // It was looked for, and a person must do something before that can succeed.
         (Retry::Unknown, Kind::Creation) if trouble.was_unknown => Next::Fail,
         (Retry::Unknown, Kind::Settings) if trouble.was_unknown && trouble.is_alone => Next::Fail,
@@ -117,6 +124,13 @@ fn health(trouble: &Trouble) -> Health {
     }
 }
 
+/// Whether "there is none" was taken for granted once before for a ticket that can't be looked for. A system that makes the ticket and
+/// loses its answer would else get another one each time.
+pub(super) fn was_made_again(tries: &[Attempt]) -> bool {
+    // The only try that leaves a ticket waiting to be made, and that didn't fail.
+    tries.iter().any(|t| t.outcome == State::Queued && t.failure.is_none())
+}
+
 /// What is known of a ticket that is about to be made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Newness {
@@ -140,6 +154,7 @@ pub(super) fn look(look_first: LookFirst, ticket: Newness) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Failure, Timestamp};
 
     const DOWN: Health = Health::Failing(Cause::Down);
     const HELD: Health = Health::Failing(Cause::Settings);
@@ -253,13 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn what_this_machine_lacks_is_neither_the_ticket_systems_nor_a_try_of_a_plugin_that_breaks() {
+    fn what_this_machine_lacks_is_no_try_of_a_ticket_and_not_the_ticket_systems_fault() {
         let lacks = |trouble: &mut Trouble| {
             (trouble.is_of_machine, trouble.broke_before) = (true, 100);
         };
         let health = Health::Failing(Cause::Machine);
-        comes_to(Kind::Client, Retry::Later, lacks, Next::Again(WAIT), health);
+        comes_to(Kind::Client, Retry::Later, lacks, Next::Postpone(WAIT), health);
         comes_to(Kind::Client, Retry::Unknown, lacks, Next::Look(SETTLE), health);
+        let search = |trouble: &mut Trouble| {
+            (trouble.is_of_machine, trouble.was_unknown) = (true, true);
+        };
+        comes_to(Kind::Client, Retry::Unknown, search, Next::Postpone(WAIT), health);
     }
 
     #[test]
@@ -270,6 +289,28 @@ mod tests {
                 let next = if broke_before < 4 { Next::Again(WAIT) } else { Next::Fail };
                 comes_to(kind, Retry::Never, broke, next, Health::Unsaid);
             }
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_cannot_be_looked_for_is_made_again_once() {
+        let tried = |outcome, fails: bool| Attempt {
+            number: 1,
+            started_at: Timestamp::EPOCH,
+            ended_at: Timestamp::EPOCH,
+            outcome,
+            failure: fails.then(|| Failure::new(Kind::Client, "no", None)),
+        };
+        let (later, unknown) = (tried(State::Queued, true), tried(State::Unknown, true));
+        let again = tried(State::Queued, false);
+        for (tries, expected) in [
+            (&[][..], false),
+            (std::slice::from_ref(&unknown), false),
+            (&[later.clone(), unknown.clone()], false),
+            (&[unknown.clone(), again.clone()], true),
+            (&[unknown.clone(), again, later, unknown], true),
+        ] {
+            assert_eq!(was_made_again(tries), expected, "{tries:?}");
         }
     }
 

@@ -42,6 +42,15 @@ const CLOCKS: Duration = Duration::from_secs(60);
 /// By how much this machine's clock may have been set since the store was opened.
 const SET: Duration = Duration::from_secs(10);
 
+/// Why config and plugins were read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// A file changed, which may happen all the time.
+    Changed,
+    /// A person asked for it, who may have mended what can't be seen from here.
+    Asked,
+}
+
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -176,7 +185,7 @@ impl Queue {
         let mut pruned = None::<Instant>;
         let mut reminded = None::<Instant>;
         let mut clock = Clock::new(Instant::now(), Timestamp::now());
-        self.decide_anew().await;
+        self.decide_anew(self.setup().backends.keys().cloned().collect()).await;
         while *phase.borrow_and_update() == Phase::Running {
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
             for name in self.setup().backends.keys() {
@@ -186,11 +195,7 @@ impl Queue {
                 }
             }
             if let Some(jump) = clock.look(Instant::now(), Timestamp::now()) {
-                tracing::warn!(
-                    "this machine's clock was set {} by {} s: what waits goes on to wait as long as it would have",
-                    if jump.is_ahead { "ahead" } else { "back" },
-                    jump.by.as_secs()
-                );
+                tracing::warn!("{jump}");
             }
             let pause = self.advance().await;
             if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
@@ -245,7 +250,7 @@ impl Queue {
         let counts = self.store.counts().await.unwrap_or_default();
         for count in counts.iter().filter(|count| count.state == State::Failed) {
             tracing::warn!(
-                "{}: {} failed and needs a person: `ticket-host queue list --state failed` shows why; `queue retry` or \
+                "{}: {} failed, which is for a person to look at: `ticket-host queue list --state failed` shows why; `queue retry` or \
                  `queue cancel` ends that",
                 count.backend,
                 counted(count.rows.unsigned_abs(), "ticket")
@@ -267,22 +272,37 @@ impl Queue {
         Arc::clone(&self.setup.read().expect("nobody panics with this lock"))
     }
 
-    /// Goes on with another setup. What failed for reasons that lie in the setup is tried again.
-    pub async fn replace(&self, setup: Setup) {
-        {
-            // What the last calls told may have been mended. A call that ends now is heard either before this or, as one of
-            // the setup before, not at all.
+    /// Goes on with another setup. What failed for reasons that lie in the setup is tried again in the backends of which these may
+    /// have been mended: those that are others now, or all if a person asks for it.
+    pub async fn replace(&self, setup: Setup, occasion: Occasion) {
+        let renewed = {
+            // A call that ends now is heard either before this or, as one of the setup before, not at all.
             let mut records = lock(&self.records);
-            *self.setup.write().expect("nobody panics with this lock") = Arc::new(setup);
-            records.values_mut().for_each(|record| record.renew(Instant::now()));
-        }
-        self.decide_anew().await;
+            let setup = Arc::new(setup);
+            let older = std::mem::replace(
+                &mut *self.setup.write().expect("nobody panics with this lock"),
+                Arc::clone(&setup),
+            );
+            let stays = |name: &str| match (older.backends.get(name), setup.backends.get(name)) {
+                (Some(Ok(old)), Some(Ok(new))) => Arc::ptr_eq(old, new),
+                _ => false,
+            };
+            let is_renewed = |name: &&String| occasion == Occasion::Asked || !stays(name);
+            let renewed: Vec<String> = setup.backends.keys().filter(is_renewed).cloned().collect();
+            for name in &renewed {
+                if let Some(record) = records.get_mut(name) {
+                    record.renew(Instant::now());
+                }
+            }
+            renewed
+        };
+        self.decide_anew(renewed).await;
     }
 
-    /// Does what a new setup means for what is in the store.
-    async fn decide_anew(&self) {
+    /// Does what a new setup means for what is in the store. What the last calls of the `renewed` backends told may have been mended.
+    async fn decide_anew(&self, renewed: Vec<String>) {
         self.reassign().await;
-        self.reopen().await;
+        self.reopen(&renewed).await;
         self.wake();
     }
 
@@ -304,8 +324,8 @@ impl Queue {
     }
 
     /// What failed, or waits, for reasons that lie in the setup is tried again with this one.
-    async fn reopen(&self) {
-        for name in self.setup().backends.keys() {
+    async fn reopen(&self, backends: &[String]) {
+        for name in backends {
             self.hasten(name, &[Kind::Settings], Duration::MAX).await;
             let kinds = [Kind::Settings, Kind::Import];
             match self.store.reopen(name, &kinds, self.setup().policy()).await {

@@ -96,8 +96,8 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: 
         done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
             conclude(&queue, &backend, stamp, done)
         }
-        // A call of an earlier claim still goes on, whose lease has ended since the machine slept or its
-        // clock was set. Nothing may be done for the ticket before that call has ended.
+        // A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
+        // suspended during it, or its thread had no turn). Nothing may be done for the ticket before that call has ended.
         () = std::future::ready(()), if under_way.is_none() => {
             let failure = claim.job.failure.clone().unwrap_or_else(|| {
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
@@ -115,6 +115,10 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: 
     tell(&queue, &backend, &claim, &outcome, heard);
     let failure = outcome.failure().cloned();
     record(&queue, &claim, started, outcome, &mut phase).await;
+    // What was under way when the config lost the backend didn't move then.
+    if !queue.setup().backends.contains_key(&backend.name) {
+        queue.reassign().await;
+    }
     announce(&queue, &backend.name, failure, heard).await;
 }
 
@@ -172,7 +176,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     let (said, more) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
-        Outcome::Again { failure, .. } => ("retried", &failure.message),
+        Outcome::Again { failure, .. } | Outcome::Postponed { failure, .. } => {
+            ("retried", &failure.message)
+        }
         Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
         Outcome::NoTicket => ("none", &claim.job.backend),
         Outcome::Suppressed => ("suppressed", &ended),
@@ -181,7 +187,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     queue.metrics.ticket(&backend.name, said);
     let (id, key, more) = (claim.job.id, line(&claim.job.key), line(more));
     let is_news = match outcome {
-        Outcome::Again { .. } => heard.is_none_or(|heard| heard.is_news),
+        Outcome::Again { .. } | Outcome::Postponed { .. } => {
+            heard.is_none_or(|heard| heard.is_news)
+        }
         Outcome::Unknown { .. } => !claim.unknown || heard.is_none_or(|heard| heard.is_news),
         _ => true,
     };
@@ -339,7 +347,9 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
         match backend.find(&wanted).await {
             Ok(Answer::Given(ticket)) => Ok((ticket, true)),
             Ok(Answer::NotFound) => return Tried::Told { outcome: Outcome::NoTicket, made: false },
-            Ok(Answer::Unsupported) => return Tried::Apart(unfindable(backend, claim)),
+            Ok(Answer::Unsupported) => {
+                return Tried::Apart(unfindable(queue, backend, claim).await);
+            }
             // A search that failed tells nothing: it is as unknown as before whether there is a ticket.
             Err(error) => Err(error.retry(Retry::Unknown)),
         }
@@ -407,34 +417,46 @@ fn is_alone(queue: &Queue, claim: &Claim) -> bool {
 fn outcome(next: Next, failure: Failure) -> Outcome {
     match next {
         Next::Again(after) => Outcome::Again { after, failure },
+        Next::Postpone(after) => Outcome::Postponed { after, failure },
         Next::Look(after) => Outcome::Unknown { after, failure },
         Next::Fail => Outcome::Failed(failure),
     }
 }
 
 /// What becomes of a ticket that may be there, of a plugin that can't look for it: the operator's setting says so.
-fn unfindable(backend: &Backend, claim: &Claim) -> Outcome {
-    match backend.unknown {
-        WhenUnknown::Ask => lost(claim),
-        WhenUnknown::Again => {
-            let (id, key) = (claim.job.id, line(&claim.job.key));
+async fn unfindable(queue: &Queue, backend: &Backend, claim: &Claim) -> Outcome {
+    let tries = match backend.unknown {
+        WhenUnknown::Ask => return lost(claim, ""),
+        WhenUnknown::Again => queue.store.attempts(claim.job.id).await,
+    };
+    let (id, key) = (claim.job.id, line(&claim.job.key));
+    match tries {
+        Ok(tries) if decide::was_made_again(&tries) => {
+            lost(claim, ", and it was made again once already")
+        }
+        Ok(_) => {
             tracing::warn!(
                 "ticket {id} ({key}): there may be a ticket; it is made again, as unknown = \"again\" says"
             );
             Outcome::NoTicket
         }
+        Err(error) => {
+            let last = claim.job.failure.clone();
+            let failure = last.unwrap_or_else(|| Failure::from(&Error::from(error)));
+            Outcome::Postponed { after: STORE_PAUSE, failure }
+        }
     }
 }
 
 /// A ticket that may be there, of which a person must say what becomes of it.
-fn lost(claim: &Claim) -> Outcome {
+fn lost(claim: &Claim, more: &str) -> Outcome {
     let last = claim.job.failure.as_ref().map_or("", |failure| failure.message.as_str());
     Outcome::Lost(Failure::new(
         Kind::Plugin,
-        &format!("there may be a ticket, and the plugin can't look for it: {last}"),
+        &format!("there may be a ticket, and the plugin can't look for it{more}: {last}"),
         Some(
             "look for it in the ticket system: if there is none, `queue retry` makes one; else \
-             `queue cancel`. `unknown = \"again\"` in the backend makes such tickets again by itself",
+             `queue cancel`. `unknown = \"again\"` in the backend makes such a ticket again once by itself",
         ),
     ))
 }

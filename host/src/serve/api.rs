@@ -388,7 +388,7 @@ async fn show(
 
 /// Try a job now
 ///
-/// Also one that failed or was cancelled. A job that may have a ticket is looked for before another one is made.
+/// Also one that failed, was cancelled or suppressed. A job that may have a ticket is looked for before another one is made.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/retry", tag = "tickets",
     params(JobId),
@@ -524,7 +524,8 @@ async fn healthz() -> &'static str {
     )
 )]
 async fn readyz(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
-    let (store, orphans) = (service.store_works().await, service.orphans().await);
+    let store = service.store_works().await;
+    let orphans = service.orphans(store).await;
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let unready = standings.iter().filter(|standing| standing.unfit.is_some()).count();

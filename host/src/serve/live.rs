@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::{Service, systemd};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
+use crate::queue::Occasion;
 use crate::report;
 use crate::setup::{self, InUse, Setup, Sources, Which};
 
@@ -48,7 +50,13 @@ impl Live {
             let config = self.sources.config(Which::All).await?;
             let files = setup::files(&config);
             let directories = self.sources.directories(Some(&config));
-            self.watcher = listen_to(&files, &directories, self.changes.clone());
+            let (looked_at, changes) = ((files.clone(), directories.clone()), self.changes.clone());
+            // Files may lie on a disk that hangs.
+            let listening = spawn_blocking(move || listen_to(&looked_at.0, &looked_at.1, changes));
+            self.watcher = listening.await.map_err(|cause| {
+                Error::plugin("the host's own code panicked while it looked at the files")
+                    .cause(cause)
+            })?;
             let setup = self.sources.load(metrics, in_use).await?;
             // If not, the config was changed in between and names others: these are to be watched.
             if setup.catalog.directories == directories && setup::files(&setup.config) == files {
@@ -64,11 +72,11 @@ impl Live {
         mut asked: mpsc::Receiver<()>,
     ) -> Result<()> {
         service.tell_orphans().await;
-        while self.is_due(&mut asked).await {
+        while let Some(occasion) = self.due(&mut asked).await {
             systemd::reloading();
             let in_use = service.queue.setup().in_use();
             let replaced = match self.load(&service.queue.metrics, &in_use).await {
-                Ok(setup) => service.replace(setup).await,
+                Ok(setup) => service.replace(setup, occasion).await,
                 Err(error) => Err(error),
             };
             match replaced {
@@ -88,21 +96,19 @@ impl Live {
     }
 
     /// Waits until there is something to read: at once if a person asks for it, and else when the files have come to
-    /// rest, or don't. False if nobody will tell of anything any more.
-    async fn is_due(&mut self, asked: &mut mpsc::Receiver<()>) -> bool {
+    /// rest, or don't. None if nobody will tell of anything any more.
+    async fn due(&mut self, asked: &mut mpsc::Receiver<()>) -> Option<Occasion> {
         let change = tokio::select! {
-            asked = asked.recv() => return asked.is_some(),
+            asked = asked.recv() => return asked.map(|()| Occasion::Asked),
             change = self.changed.recv() => change,
         };
-        if change.is_none() {
-            return false;
-        }
+        change?;
         let latest = Instant::now() + LONGEST;
         loop {
             let quiet = latest.min(Instant::now() + QUIET);
             tokio::select! {
-                asked = asked.recv() => return asked.is_some(),
-                () = tokio::time::sleep_until(quiet.into()) => return true,
+                asked = asked.recv() => return asked.map(|()| Occasion::Asked),
+                () = tokio::time::sleep_until(quiet.into()) => return Some(Occasion::Changed),
                 Some(()) = self.changed.recv() => {}
             }
         }

@@ -18,7 +18,7 @@ mod systemd;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,8 +28,9 @@ use tokio::task::AbortHandle;
 use crate::argus;
 use crate::backend::bound_workers;
 use crate::error::{Error, Errors, Kind, Result};
+use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::queue::Queue;
+use crate::queue::{Occasion, Queue};
 use crate::report;
 use crate::setup::{InUse, Setup, Sources};
 use crate::store::{Sqlite, Store};
@@ -39,18 +40,19 @@ use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
 use live::Live;
+use orphans::Counted;
 use outage::Observed;
 pub(crate) use schema::JobView;
 use systemd::{Signal, Signals};
 
 /// Connections that the system keeps until they are accepted. Who comes then tries again only a second later.
 const BACKLOG: u32 = 4096;
+/// How long all may take to be written to the store's one file at the end.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How long the result of a probe of the store is good, since each probe writes to its disk.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long a probe of the store may take.
 const SLOW: Duration = Duration::from_secs(5);
-/// How long a count of the tickets without a backend is good, since it reads all of the store's index.
-const COUNTED: Duration = Duration::from_secs(10);
 /// Bytes of all requests together that have come and are not in the store yet.
 const BODIES: u32 = 128 << 20;
 /// Bytes of all lists of tickets together that are read from the store, or on their way to who asked. Three of the
@@ -73,8 +75,8 @@ pub(crate) struct Service {
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
-    /// How many tickets had no backend when they were last counted, and when that was.
-    orphans: tokio::sync::Mutex<Option<(Instant, i64)>>,
+    /// How many tickets had no backend when they were last counted.
+    orphans: Mutex<Option<Counted>>,
     bodies: Budget,
     answers: Budget,
 }
@@ -97,21 +99,17 @@ impl Service {
         works
     }
 
-    /// How many tickets wait for a backend that the config doesn't have. Counts them now and then, however many ask.
-    async fn orphans(&self) -> i64 {
-        let mut known = self.orphans.lock().await;
-        let old = known.filter(|(at, _)| at.elapsed() < COUNTED);
-        match old {
-            Some((_, tickets)) => tickets,
-            None => match self.queue.store.counts().await {
-                Ok(counts) => {
-                    let tickets = orphans::of(&counts, &self.queue.setup()).values().sum();
-                    *known = Some((Instant::now(), tickets));
-                    tickets
-                }
-                Err(_) => known.map_or(0, |(_, tickets)| tickets),
-            },
-        }
+    /// How many tickets wait for a backend that the config doesn't have, as far as that is known. Nobody waits for that on a store
+    /// that doesn't work.
+    async fn orphans(&self, store_works: bool) -> i64 {
+        let count = async {
+            if !store_works {
+                return None;
+            }
+            let counts = self.queue.store.counts().await.ok()?;
+            Some(orphans::of(&counts, &self.queue.setup()))
+        };
+        orphans::known(&self.orphans, count).await
     }
 
     /// Logs what waits for backends that the config doesn't have.
@@ -122,14 +120,14 @@ impl Service {
         for (backend, tickets) in &orphans {
             tracing::warn!("{}", orphans::text(backend, *tickets));
         }
-        *self.orphans.lock().await = Some((Instant::now(), orphans.values().sum()));
+        *lock(&self.orphans) = Some(Counted::now(&orphans));
     }
 
     /// Goes on with another config and other plugins.
     ///
     /// # Errors
     /// They can't be used. Then nothing was changed.
-    async fn replace(&self, setup: Setup) -> Result<()> {
+    async fn replace(&self, setup: Setup, occasion: Occasion) -> Result<()> {
         let older = self.queue.setup();
         let mut errors = Errors::default();
         let auth = errors.keep(Auth::new(&setup.config.serve, self.address));
@@ -149,7 +147,7 @@ impl Service {
         bound_workers(&setup.config.workers);
         say(&setup);
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
-        self.queue.replace(setup).await;
+        self.queue.replace(setup, occasion).await;
         Ok(())
     }
 }
@@ -196,7 +194,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
-        orphans: tokio::sync::Mutex::default(),
+        orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });
@@ -208,7 +206,9 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     systemd::stopping();
     let stopped = running.stop(&mut signals).await;
     // What isn't in the store's file by then is in its log, where the next host finds it.
-    let _ = tokio::time::timeout(GRACE, store.close()).await;
+    if stopped.is_ok() {
+        let _ = tokio::time::timeout(CLOSING, store.close()).await;
+    }
     broken.and(stopped)
 }
 

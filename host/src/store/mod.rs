@@ -180,6 +180,11 @@ pub enum Outcome {
         after: Duration,
         failure: Failure,
     },
+    /// Nothing could be done for it, for what lies neither with it nor with its backend: again after that time.
+    Postponed {
+        after: Duration,
+        failure: Failure,
+    },
     /// There may be a ticket: to be looked for after that time, and not before its settling time is over.
     Unknown {
         after: Duration,
@@ -198,7 +203,9 @@ impl Outcome {
     /// Why there is no ticket yet, if something failed.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Outcome::Again { failure, .. } | Outcome::Unknown { failure, .. } => Some(failure),
+            Outcome::Again { failure, .. }
+            | Outcome::Postponed { failure, .. }
+            | Outcome::Unknown { failure, .. } => Some(failure),
             Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
             Outcome::Created { .. } | Outcome::NoTicket | Outcome::Suppressed => None,
         }
@@ -209,6 +216,7 @@ impl Outcome {
         match *self {
             Outcome::Created { .. } => machine::Result::Created,
             Outcome::Again { after, .. } => machine::Result::Again(after),
+            Outcome::Postponed { after, .. } => machine::Result::Postponed(after),
             Outcome::Unknown { after, .. } => machine::Result::Unknown(after),
             Outcome::NoTicket => machine::Result::NoTicket,
             Outcome::Suppressed => machine::Result::Suppressed,

@@ -60,6 +60,8 @@ impl TicketPlugin for Jira {
         license: "MIT OR Apache-2.0",
         description: "Jira issues: Data Center and Cloud",
         aliases: &["argus_ticket_jira.JiraPlugin"],
+        // Jira's index learns of an issue some seconds later, on a busy server many.
+        settle_seconds: Some(30),
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -123,11 +125,11 @@ impl TicketPlugin for Jira {
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let fingerprint = fingerprint(&request.key);
         let since = utc_before(&request.incident.start_time, CLOCKS);
-        let recent = self.since(call, since.as_deref())?;
-        if let Some(found) = recent.iter().find(|issue| issue.carries(&fingerprint)) {
-            return Ok(Some(self.ticket(&found.key)));
-        }
-        let found = self.beyond_the_index(call, recent, &fingerprint)?;
+        let (recent, found) = self.since(call, since.as_deref(), &fingerprint)?;
+        let found = match found {
+            Some(found) => Some(found),
+            None => self.beyond_the_index(call, since.as_deref(), recent, &fingerprint)?,
+        };
         Ok(found.map(|issue| self.ticket(&issue.key)))
     }
 }
@@ -232,11 +234,21 @@ impl Jira {
         format!("project = \"{project}\"")
     }
 
-    /// The issues since a time (in UTC), in the order of their creation.
-    fn since(&self, call: &Call, since: Option<&str>) -> Result<Vec<Issue>> {
+    /// The issues since a time (in UTC) that Jira's index knows, in the order of their creation: all of them, or else the one that
+    /// is looked for.
+    fn since(
+        &self,
+        call: &Call,
+        since: Option<&str>,
+        fingerprint: &str,
+    ) -> Result<(Vec<Issue>, Option<Issue>)> {
         let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
         let since = since.map(|time| format!(" AND created >= \"{time}\"")).unwrap_or_default();
-        self.client.search(call, &format!("{}{since} ORDER BY created ASC", self.jql()), None)
+        let query = format!("{}{since} ORDER BY created ASC", self.jql());
+        let mut issues = self.client.search(call, &query, None)?;
+        let found = issues.iter().position(|issue| issue.carries(fingerprint));
+        let found = found.map(|place| issues.swap_remove(place));
+        Ok((issues, found))
     }
 
     /// The issue with the highest number, as far as Jira's index knows it. It needn't be the newest one: issues that are imported, or
@@ -248,14 +260,24 @@ impl Jira {
 
     /// The issue, if it is among those that Jira's index doesn't know yet, since it lags behind what
     /// is created. They are asked for by their numbers, which go on from those of the `known` ones.
+    ///
+    /// Wherever the numbers go on behind a higher one instead, the index may have learned of the issue meanwhile, and that one be
+    /// behind it: then those `since` the time are read again.
     fn beyond_the_index(
         &self,
         call: &Call,
+        since: Option<&str>,
         mut known: Vec<Issue>,
         fingerprint: &str,
     ) -> Result<Option<Issue>> {
+        let meanwhile = || self.since(call, since, fingerprint).map(|(_, found)| found);
         if known.is_empty() {
             known.extend(self.highest(call)?);
+            if !known.is_empty()
+                && let Some(found) = meanwhile()?
+            {
+                return Ok(Some(found));
+            }
         }
         let project = match known.last().and_then(|issue| issue.key.rsplit_once('-')) {
             Some((project, _)) => project.to_owned(),
@@ -277,7 +299,12 @@ impl Jira {
             if missing == 0 && !has_asked_for_highest {
                 has_asked_for_highest = true;
                 let highest = self.highest(call)?.and_then(|issue| issue.number(&project));
-                number = number.max(highest.unwrap_or(0));
+                if let Some(highest) = highest.filter(|highest| *highest > number) {
+                    if let Some(found) = meanwhile()? {
+                        return Ok(Some(found));
+                    }
+                    number = highest;
+                }
             }
         }
         let message = format!(

@@ -327,6 +327,7 @@ fn find_begins_at_the_highest_number_where_the_incident_is_newer_than_all() {
         200,
         json!({"total": 40, "issues": [issue(41, "")]}),
     );
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
     jira.host.answer("GET", &probe(42), 200, ours(42, KEY));
     assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-42");
     // A project without any issue.
@@ -408,13 +409,27 @@ fn refused(status: u16, headers: &[(&str, &str)], body: &Value) -> Error {
     jira.create(incident(), KEY).unwrap_err()
 }
 
+type Refusal = (u16, Value, ErrorKind, Retry, &'static str);
+
+#[track_caller]
+fn are_told<const N: usize>(refusals: [Refusal; N]) {
+    for (status, body, kind, retry, text) in refusals {
+        let error = refused(status, &[], &body);
+        assert_eq!((error.kind, error.retry), (kind, retry), "{status} {error}");
+        assert!(error.message.contains(text), "{error}");
+        assert!(!error.message.contains("pat-secret"), "{error}");
+    }
+}
+
+fn reason(message: &str) -> Value {
+    json!({"errorMessages": [message], "errors": {}})
+}
+
 #[test]
-fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
-    use ErrorKind::{Client, Creation, Plugin, Settings};
-    let said = |message: &str| json!({"errorMessages": [message], "errors": {}});
+fn a_refusal_of_what_was_sent_has_jiras_reason() {
+    use ErrorKind::{Creation, Settings};
     let errors = |field: &str, why: &str| json!({"errorMessages": [], "errors": {field: why}});
-    let html = json!("<!DOCTYPE html><html>");
-    for (status, body, kind, retry, text) in [
+    are_told([
         (
             400,
             errors("summary", "You must specify a summary of the issue."),
@@ -443,16 +458,24 @@ fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
             Retry::Never,
             "one; two; x: three (400)",
         ),
+    ]);
+}
+
+#[test]
+fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
+    use ErrorKind::{Client, Creation, Plugin, Settings};
+    let html = json!("<!DOCTYPE html><html>");
+    are_told([
         (
             401,
-            said("You are not authenticated."),
+            reason("You are not authenticated."),
             Settings,
             Retry::Never,
             "Jira refuses the login (401 You are not authenticated): check the token",
         ),
         (
             403,
-            said("You do not have permission to create issues in this project."),
+            reason("You do not have permission to create issues in this project."),
             Settings,
             Retry::Never,
             "permission to create issues in this project (403)",
@@ -464,8 +487,8 @@ fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
             Retry::Never,
             "null for uri: x (404)",
         ),
-        (410, said("gone"), Settings, Retry::Never, "gone (410)"),
-        (422, said("no"), Creation, Retry::Never, "no (422)"),
+        (410, reason("gone"), Settings, Retry::Never, "gone (410)"),
+        (422, reason("no"), Creation, Retry::Never, "no (422)"),
         (429, json!(""), Client, Retry::Later, "429 with an empty body"),
         (
             302,
@@ -474,19 +497,20 @@ fn refusals_have_jiras_reason_their_kind_and_what_may_have_been_created() {
             Retry::Never,
             "302 with an empty body, so this isn't Jira's REST API",
         ),
-        (500, said("Internal server error"), Client, Retry::Unknown, "Internal server error (500)"),
+        (
+            500,
+            reason("Internal server error"),
+            Client,
+            Retry::Unknown,
+            "Internal server error (500)",
+        ),
         (502, html.clone(), Client, Retry::Unknown, "502 with an HTML page"),
         (503, json!(""), Client, Retry::Later, "503 with an empty body"),
         (404, html.clone(), Settings, Retry::Never, "404 with an HTML page"),
         (200, html.clone(), Settings, Retry::Unknown, "200 with an HTML page"),
         (201, html, Settings, Retry::Unknown, "201 with an HTML page"),
         (201, json!({}), Plugin, Retry::Unknown, "instead of the JSON"),
-    ] {
-        let error = refused(status, &[], &body);
-        assert_eq!((error.kind, error.retry), (kind, retry), "{status} {error}");
-        assert!(error.message.contains(text), "{error}");
-        assert!(!error.message.contains("pat-secret"), "{error}");
-    }
+    ]);
 }
 
 #[test]
@@ -689,9 +713,44 @@ fn imported_issues_with_higher_numbers_are_not_asked_for_one_by_one() {
     jira.host.answer("GET", &search(JQL, 100, 0), 200, page);
     jira.host.answer("GET", &probe(6), 200, issue(6, "imported"));
     highest(&mut jira, 298);
+    jira.host.answer(
+        "GET",
+        &search(JQL, 100, 0),
+        200,
+        json!({"total": 1, "issues": [issue(5, "")]}),
+    );
     jira.host.answer("GET", &probe(299), 404, none());
     jira.host.answer("GET", &probe(300), 404, none());
     assert_eq!(jira.find(incident(), KEY).unwrap(), None);
+}
+
+#[test]
+fn an_issue_that_the_index_learns_of_during_the_search_is_not_jumped_over() {
+    // Between the list and the highest number the index learned of ours and of a later one.
+    let both = json!({"total": 2, "issues": [ours(7, KEY), issue(8, "")]});
+    let mut jira = server(json!({}));
+    let before = json!({"total": 1, "issues": [issue(5, "")]});
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, before);
+    jira.host.answer("GET", &probe(6), 200, issue(6, ""));
+    highest(&mut jira, 8);
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, both.clone());
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-7");
+    // The same where the list was empty.
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, json!({"total": 0, "issues": []}));
+    highest(&mut jira, 8);
+    jira.host.answer("GET", &search(JQL, 100, 0), 200, both);
+    assert_eq!(jira.find(incident(), KEY).unwrap().unwrap().id, "NOC-7");
+}
+
+#[test]
+fn find_without_a_start_time_reads_all_issues() {
+    let mut jira = server(json!({}));
+    let all = "project%20%3D%20%22NOC%22%20ORDER%20BY%20created%20ASC";
+    let page = json!({"total": 1, "issues": [ours(5, KEY)]});
+    jira.host.answer("GET", &search(all, 100, 0), 200, page);
+    let mut without = incident();
+    without.as_object_mut().unwrap().remove("start_time");
+    assert_eq!(jira.find(without, KEY).unwrap().unwrap().id, "NOC-5");
 }
 
 #[test]

@@ -378,6 +378,10 @@ fn move_to(
         return Ok(false);
     }
     let Some(other) = Stored::of_ticket(db, there)? else { return Ok(false) };
+    // What was cancelled, refused or not needed there would take this one with it.
+    if matches!(other.step.state, State::Failed | State::Cancelled | State::Suppressed) {
+        return Ok(false);
+    }
     db.execute("UPDATE assignments SET ticket = ? WHERE ticket = ?", (there, stored.ticket))?;
     if other.step.state == State::Created {
         tell_of(db, there)?;
@@ -469,7 +473,7 @@ pub(super) fn settle(
     }
     if is_short {
         stored.forget_old_tries(db)?;
-    } else {
+    } else if !matches!(outcome, Outcome::Postponed { .. }) {
         stored.note_try(db, started_at, failure)?;
     }
     stored.job(db).map(Some)

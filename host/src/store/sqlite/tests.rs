@@ -714,6 +714,23 @@ async fn what_waits_is_given_to_the_backends_that_make_tickets_now_but_for_what_
 }
 
 #[tokio::test]
+async fn what_waits_becomes_one_with_a_ticket_there_but_not_with_one_that_a_person_cancelled() {
+    for cancelled in [false, true] {
+        let (_directory, store) = store().await;
+        let main = accept(&store, of_argus(7)).await.job.id;
+        let there = New { is_named: true, backend: "c".to_owned(), ..of_argus(7) };
+        let there = accept(&store, there).await.job.id;
+        if cancelled {
+            store.order(there, Order::Cancel, policy()).await.unwrap();
+        }
+        let again = New { backend: "c".to_owned(), ..of_argus(7) };
+        let after = accept(&store, again).await.job;
+        assert_eq!(after.id, if cancelled { main } else { there });
+        assert_eq!(after.state, State::Queued);
+    }
+}
+
+#[tokio::test]
 async fn an_incident_is_one_whatever_key_it_comes_with() {
     let (_directory, store) = store().await;
     // It came in before anybody knew whose it was.
