@@ -308,7 +308,7 @@ mod tests {
             (std::slice::from_ref(&unknown), false),
             (&[later.clone(), unknown.clone()], false),
             (&[unknown.clone(), again.clone()], true),
-            (&[unknown.clone(), again, later, unknown], true),
+            (&[unknown.clone(), again, later, unknown.clone()], true),
         ] {
             assert_eq!(was_made_again(tries), expected, "{tries:?}");
         }
