@@ -87,3 +87,14 @@ fn what_failed_is_told_at_each_start_until_a_person_says_what_becomes_of_it() {
     assert_eq!(service.stop(), 0);
     assert_eq!(host.log().matches("is for a person to look at").count(), 1, "{}", host.log());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_is_deleted_is_told_though_nobody_asks_for_anything() {
+    let desk = desk(|_| None);
+    let host = host(&desk);
+    let service = host.serve();
+    service.file(&numbered(1), 60_000).is(201);
+    fs::remove_file(host.path("queue.db")).unwrap();
+    host.logged("was deleted or replaced while the host worked on it", 1);
+}

@@ -42,13 +42,21 @@ impl Observed {
         Observed { store, outage: Mutex::default(), begun: Notify::new() }
     }
 
-    /// Sees to it that the end of each outage is noticed and logged, also while nobody asks the store for anything.
+    /// Sees to it that the end of each outage is noticed and logged, and that the store is gone, also while nobody asks the store for
+    /// anything.
     ///
     /// # Errors
     /// None: it goes on for ever.
     pub(super) async fn watch(self: Arc<Self>) -> Ended<()> {
         loop {
-            self.begun.notified().await;
+            tokio::select! {
+                () = self.begun.notified() => {}
+                () = tokio::time::sleep(LOOK) => {
+                    // What goes wrong is heard.
+                    let _ = self.look().await;
+                    continue;
+                }
+            }
             while !self.is_over().await {
                 tokio::time::sleep(LOOK).await;
             }
@@ -198,6 +206,10 @@ impl Store for Observed {
 
     async fn probe(&self) -> Result<()> {
         self.heard(self.store.probe().await)
+    }
+
+    async fn look(&self) -> Result<()> {
+        self.heard(self.store.look().await)
     }
 
     async fn close(&self) {

@@ -448,6 +448,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Writes to the store, to find out whether an incident would be accepted now. Fails as [`Store::accept`] would.
     async fn probe(&self) -> Result<()>;
 
+    /// Whether the store is still where it was. Writes nothing.
+    async fn look(&self) -> Result<()>;
+
     /// Ends all work on the store, and leaves everything in its one file.
     async fn close(&self);
 }

@@ -348,6 +348,10 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn look(&self) -> Result<()> {
+        if self.writer.is_in_place() { Ok(()) } else { Err(gone(&self.path)) }
+    }
+
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -402,6 +406,14 @@ fn broken(
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
     StoreError::Broken { path: path.to_owned(), what, help, cause }
+}
+
+/// What was written went to files that nobody will find any more.
+fn gone(path: &Path) -> StoreError {
+    let help = "stop the host, put the store's files back where they were, or restore a backup, and start it: tickets \
+                that exist are found again by their keys"
+        .to_owned();
+    broken(path, "was deleted or replaced while the host worked on it", help, None)
 }
 
 fn closed(path: &Path) -> StoreError {

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{CachedStatement, Connection, Params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::lock::{Files, Lock};
 use super::rows::Clock;
-use super::{Undone, broken, busy, describe, is_busy};
+use super::{Undone, busy, describe, gone, is_busy};
+use crate::lock::lock;
 use crate::machine::Moment;
 use crate::store::{Result, StoreError, Timestamp};
 
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     asked: mpsc::Sender<Asked>,
     /// The moment that was last written down.
     kept: Arc<AtomicI64>,
+    files: Arc<Mutex<Files>>,
 }
 
 enum Asked {
@@ -86,10 +88,17 @@ impl Writer {
     ) -> std::io::Result<Writer> {
         let (asked, queue) = mpsc::channel(WAITING);
         let kept = Arc::new(AtomicI64::new(clock.now().millis()));
-        let files = Files::of(&path);
-        let thread = Thread { connection, path, clock, kept: Arc::clone(&kept), files, lock };
+        let files = Arc::new(Mutex::new(Files::of(&path)));
+        let thread = Thread {
+            connection,
+            path,
+            clock,
+            kept: Arc::clone(&kept),
+            files: Arc::clone(&files),
+            lock,
+        };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || thread.run(queue))?;
-        Ok(Writer { asked, kept })
+        Ok(Writer { asked, kept, files })
     }
 
     /// Has something written. `None` means that the writer has ended.
@@ -106,6 +115,11 @@ impl Writer {
     /// The moment that was last written down.
     pub(super) fn kept(&self) -> Moment {
         Moment::from_millis(self.kept.load(Ordering::Relaxed))
+    }
+
+    /// Whether the store's files are where they were.
+    pub(super) fn is_in_place(&self) -> bool {
+        lock(&self.files).are_in_place()
     }
 
     /// Ends the thread, when it has done what was asked of it before.
@@ -148,7 +162,7 @@ struct Thread {
     path: PathBuf,
     clock: Clock,
     kept: Arc<AtomicI64>,
-    files: Files,
+    files: Arc<Mutex<Files>>,
     /// None for who works beside the host. It is the last field, so that it is dropped when SQLite has closed the file.
     lock: Option<Arc<Lock>>,
 }
@@ -227,14 +241,9 @@ impl Thread {
 
     /// Tells what was done, unless it was done to files that nobody will find any more.
     fn answer(&mut self, writes: Vec<Box<dyn Write>>) {
-        let in_place = self.files.are_in_place();
+        let in_place = lock(&self.files).are_in_place();
         for write in writes {
-            write.answer((!in_place).then(|| {
-                let help = "stop the host, put the store's files back where they were, or restore a backup, and \
-                            start it: tickets that exist are found again by their keys"
-                    .to_owned();
-                broken(&self.path, "was deleted or replaced while the host worked on it", help, None)
-            }));
+            write.answer((!in_place).then(|| gone(&self.path)));
         }
     }
 
