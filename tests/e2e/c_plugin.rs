@@ -89,7 +89,7 @@ fn every_outcome_has_its_meaning() {
     for (mut host, kind, retry) in [
         (status(401), Settings, Retry::Never),
         (status(404), Settings, Retry::Never),
-        (status(403), Creation, Retry::Never),
+        (status(403), Settings, Retry::Never),
         (status(422), Creation, Retry::Never),
         (status(429), Client, Retry::Later),
         (status(503), Client, Retry::Later),

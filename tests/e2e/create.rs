@@ -224,7 +224,7 @@ fn a_dry_run_shows_every_request_without_the_secret_and_sends_none() {
 fn refusals_of_a_ticket_system_end_in_the_right_kind_with_its_reason() {
     for (status, code, retry) in [
         (401, 3, "never"),
-        (403, 5, "never"),
+        (403, 3, "never"),
         (422, 5, "never"),
         (429, 4, "later"),
         (503, 4, "unknown"),
