@@ -108,9 +108,10 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     let config = |token: &str, more: &str| {
         format!(
             "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
-             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = true\n\
+             [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = {}\n\
              [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
              secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
+            more.contains("[argus]"),
             env("RT_URL"),
             env("RT_TOKEN_ARGUS")
         )
