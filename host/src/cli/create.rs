@@ -62,7 +62,8 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None => read(&arguments.file, config.max_incident_bytes)?,
     };
     let (watched, given) = (config.argus.as_ref(), arguments.key.as_deref());
-    let (_, key) = argus::identify(watched, &mut incident, given, false).await?;
+    let is_from_argus = arguments.argus.is_some();
+    let key = argus::identify(watched, &mut incident, given, is_from_argus).await?.key;
     let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
@@ -106,7 +107,7 @@ async fn of_argus(config: &Config, pk: i64) -> Result<Incident> {
             "add [argus] with the url and a token of your Argus, or give the incident as a file",
         )
     })?;
-    let attributes = Argus::new(config)?.incident(pk).await?.ok_or_else(|| {
+    let attributes = Argus::new(config).await?.incident(pk).await?.ok_or_else(|| {
         Error::usage(format!("{} has no incident {pk}", config.url))
             .help("the number is the last part of the URL of the incident's page")
     })?;
