@@ -41,6 +41,24 @@ impl Identity {
     }
 }
 
+/// Which incident one is, and what its ticket is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identified {
+    pub identity: Identity,
+    /// By what plugins know the incident.
+    pub key: String,
+    /// When it began, if its source itself says so; else nothing. Anybody may give an incident another start_time, which
+    /// must not make another incident of it.
+    pub began: String,
+}
+
+impl Identified {
+    /// An incident of which nothing but its key is known.
+    pub fn of_key(key: String) -> Identified {
+        Identified { identity: Identity::of_key(&key), key, began: String::new() }
+    }
+}
+
 /// Whether an incident that began at one time can be the one that began at another, as they say: where one of them says
 /// nothing that can be understood, it can.
 pub(crate) fn may_have_begun_together(one: &str, other: &str) -> bool {

@@ -14,9 +14,9 @@ use serde_json::json;
 use ticket_host::config::Config;
 use ticket_host::plugins::catalog::Catalog;
 use ticket_host::plugins::trust::Trust;
-use ticket_host::queue::{self, Queue};
+use ticket_host::queue::{self, Identified, Queue};
 use ticket_host::setup::Setup;
-use ticket_host::store::{Identity, Sqlite};
+use ticket_host::store::Sqlite;
 use ticket_host_tests::{Installation, built, rust_plugin};
 use ticket_host_worker::library::{self, Image};
 use ticket_plugin_api::abi::host_side::Operation;
@@ -133,8 +133,8 @@ fn accepts(times: usize) {
         for incident in &incidents {
             let incident: Incident = serde_json::from_str(incident).unwrap();
             let key = format!("{}#{}", incident.source, incident.pk);
-            let known_by = (Identity::of_key(&key), key);
-            let new = queue::new(&queue.setup(), &incident, known_by, None).unwrap();
+            let identified = Identified::of_key(key);
+            let new = queue::new(&queue.setup(), &incident, identified, None).unwrap();
             assert!(queue.keep(new, Duration::ZERO).await.unwrap().filed().await.new);
         }
     });

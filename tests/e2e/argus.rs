@@ -117,7 +117,9 @@ impl Argus {
                     incident["open"] = (*open).into();
                     Answer::status(200).body(&incident.to_string())
                 }
-                None => Answer::status(404),
+                None => Answer::status(404)
+                    .header("Content-Type", "application/json")
+                    .body(r#"{"detail":"No Incident matches the given query."}"#),
             },
             ("PUT", ["api", "v2", "incidents", pk, "ticket_url"])
                 if pk.parse().ok() == *self.refusing.lock().unwrap() =>
@@ -258,6 +260,26 @@ fn an_argus_that_is_down_or_refuses_is_asked_again_and_said_once() {
 }
 
 #[test]
+fn a_proxy_that_has_no_argus_behind_it_does_not_say_that_argus_lost_its_incidents() {
+    let argus = Argus::with(1);
+    // So that Argus doesn't list it again.
+    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    *argus.broken.lock().unwrap() = Some(404);
+    let (desk, server) = (desk(|_| None), argus.serve());
+    let host = host(&desk, &server);
+    let service = host.serve();
+    let pressed = json!({"description": "gw1 is down", "argus_url": key(1)});
+    service.file(&pressed, 30_000).is(201);
+    let before = server.seen().len();
+    wait_for("more rounds", || server.seen().len() >= before + 4);
+    host.logged("answered 404, and not as Argus does", 1);
+    host.run(&["create", "--argus", "1"]).ended(4).says("not the base of Argus's API");
+    *argus.broken.lock().unwrap() = None;
+    wait_for("the URL", || argus.have_urls([1]));
+    host.run(&["create", "--argus", "7"]).ended(2).says("has no incident 7");
+}
+
+#[test]
 fn what_argus_refuses_for_one_incident_does_not_keep_the_others_from_it() {
     let argus = Argus::with(5);
     *argus.refusing.lock().unwrap() = Some(1);
@@ -299,6 +321,10 @@ fn an_incident_that_cannot_be_filed_keeps_argus_from_hearing_of_no_other() {
 fn settings_of_argus_that_are_wrong_are_pointed_at() {
     let host = Installation::new();
     for (argus, why) in [
+        (
+            "url = \"https://a.org\"\ntoken = \"t\"\nfilter = \"level__lte=3&open=false\"\n",
+            "argus.filter can't have the parameter open: incidents that have ended get no tickets",
+        ),
         ("url = \"nonsense\"\ntoken = \"t\"\n", "argus.url \"nonsense\" is not a valid URL"),
         ("url = \"https://a.org\"\n", "`token` is missing"),
         (
@@ -310,7 +336,8 @@ fn settings_of_argus_that_are_wrong_are_pointed_at() {
             "must be 1 to 3600; this is 0",
         ),
     ] {
-        host.config(&format!("[argus]\n{argus}"));
+        // A service that starts all the same touches no store but its own.
+        host.config(&format!("[queue]\npath = \"queue.db\"\n[argus]\n{argus}"));
         host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3).says(why).says("help:");
     }
 }
@@ -359,6 +386,23 @@ fn another_installations_incident_of_the_same_number_is_not_arguss() {
         assert_eq!(job["key"], key);
     }
     assert_eq!(desk.posted().len(), 3);
+}
+
+#[test]
+fn an_incident_of_which_somebody_says_that_it_began_at_another_time_is_no_other_one() {
+    let argus = Argus::with(1);
+    let (desk, down) = broken_desk();
+    let server = argus.serve();
+    let host = host(&desk, &server);
+    let service = host.serve();
+    wait_for("it to wait", || jobs(&service) == 1);
+    // Argus doesn't list it again.
+    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    let claimed = json!({"pk": 1, "description": "x", "argus_url": key(1), "start_time": "2026-11-24T00:00:00Z"});
+    service.file(&claimed, 0).is(202);
+    down.store(false, Relaxed);
+    wait_for("the URL", || argus.have_urls([1]));
+    assert_eq!(jobs(&service), 1);
 }
 
 #[test]
@@ -697,4 +741,27 @@ fn an_incident_that_waited_gets_its_ticket_with_a_warning_while_argus_cannot_be_
     wait_for("the ticket", || job(&service, 1).0 == "created");
     let warnings = service.get("/v1/tickets/1").json()["ticket"]["warnings"].to_string();
     assert!(warnings.contains("Argus could not be asked whether"), "{warnings}");
+}
+
+#[test]
+fn the_command_line_makes_an_incidents_ticket_where_the_watcher_would() {
+    let argus = Argus::with(3);
+    let server = argus.serve();
+    let (usual, watched) = (desk(|_| None), desk(|_| None));
+    let host = host_with(&watched, &server, "interval_seconds = 1\nbackend = \"b\"\n");
+    let config = std::fs::read_to_string(host.path("config.toml")).unwrap();
+    let (_plugin_dirs, config) = config.split_once('\n').unwrap();
+    host.config(&format!(
+        "default_backend = \"usual\"\n{config}[backends.usual]\nplugin = \"webhook\"\nendpoint = \"{}\"\n\
+         secret = {{ token = \"t\" }}\n",
+        usual.url
+    ));
+    assert_eq!(host.run(&["create", "--argus", "1"]).ended(0).stdout.trim(), ticket_of(&key(1)));
+    let of_api = of_api(2).to_string();
+    let piped = host.create_from(of_api.as_bytes(), &[]).ended(0);
+    assert_eq!(piped.stdout.trim(), ticket_of(&key(2)));
+    let _service = host.serve();
+    wait_for("all URLs", || argus.have_urls(1..=3));
+    assert_eq!((usual.posted().len(), watched.posted().len()), (0, 3));
+    host.run(&["create", "--argus", "3", "--backend", "usual"]).ended(0);
 }

@@ -106,9 +106,10 @@ fn tickets(subject: &str) -> Value {
 fn config(token: &str, more: &str) -> String {
     format!(
         "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
-         [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = true\n\
+         [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = {}\n\
          [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
          secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
+        more.contains("[argus]"),
         env("RT_URL"),
         env("RT_TOKEN_ARGUS")
     )

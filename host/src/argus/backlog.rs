@@ -5,7 +5,12 @@ use crate::config::{ArgusConfig, Backlog};
 /// So many are filed without a question.
 const FEW: usize = 50;
 
-/// What was decided at the first time. It is kept in the store as a note.
+/// The name of the note that holds for whichever Argus the config names: a store that had tickets before it had such notes
+/// has it, so that nothing is skipped which was filed until then.
+pub(super) const OF_ANY: &str = "argus.backlog";
+
+/// What was decided at the first time. It is kept in the store as a note, and holds for incidents by their numbers: also for
+/// those that are opened again, or come into the filter, later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decided {
     /// All are filed.
@@ -22,9 +27,17 @@ pub(super) struct Waiting {
     pub newest: i64,
 }
 
-/// The name of the note for this Argus.
+/// The name of the note for this Argus. It has the URL's host and port alone: the same Argus over https, or below another
+/// path, is no other one.
 pub(super) fn name(config: &ArgusConfig) -> String {
-    format!("argus.backlog {}", config.url)
+    let host = config.url.host_str().unwrap_or_default();
+    let port = config.url.port().map(|port| format!(":{port}"));
+    format!("{OF_ANY} {host}{}", port.unwrap_or_default())
+}
+
+/// What was decided before, by the notes for this Argus and for any.
+pub(super) fn before(of_this: Option<&str>, of_any: Option<&str>) -> Option<Decided> {
+    [of_this, of_any].into_iter().flatten().find_map(Decided::of_note)
 }
 
 impl Decided {
@@ -69,7 +82,34 @@ pub(super) fn decide(setting: Backlog, waiting: Waiting) -> Decided {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config;
     use super::*;
+
+    #[test]
+    fn an_argus_stays_the_same_over_https_and_with_another_path() {
+        for (url, expected) in [
+            ("http://argus.example.org/", "argus.backlog argus.example.org"),
+            ("https://argus.example.org/", "argus.backlog argus.example.org"),
+            ("https://Argus.example.org:443/sub/", "argus.backlog argus.example.org"),
+            ("http://argus.example.org:8000/", "argus.backlog argus.example.org:8000"),
+            ("http://[::1]:8000/", "argus.backlog [::1]:8000"),
+        ] {
+            assert_eq!(name(&config(url, url)), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_note_for_this_argus_comes_before_the_one_for_any() {
+        for (of_this, of_any, expected) in [
+            (None, None, None),
+            (None, Some("all"), Some(Decided::All)),
+            (Some("after 9"), Some("all"), Some(Decided::After(9))),
+            (Some("after 9"), None, Some(Decided::After(9))),
+            (Some("odd"), Some("all"), Some(Decided::All)),
+        ] {
+            assert_eq!(before(of_this, of_any), expected, "{of_this:?} {of_any:?}");
+        }
+    }
 
     #[test]
     fn many_that_were_there_before_are_not_filed_unless_the_config_says_so() {

@@ -10,6 +10,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ticket_plugin_api::{Incident, Retry, json};
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::filter::Parameters;
@@ -36,6 +37,27 @@ pub(crate) struct Argus<'a> {
     client: Client,
     pub(super) config: &'a ArgusConfig,
     token: String,
+}
+
+/// What Argus says of the filter's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilterCheck {
+    /// It knows each of them.
+    Known,
+    /// Its schema doesn't tell.
+    Untold,
+    /// There is no schema, or something before Argus says so while Argus itself isn't there.
+    NoSchema,
+}
+
+/// What came of a request that was neither refused nor failed.
+#[derive(Debug, PartialEq, Eq)]
+enum Reply {
+    Given(Vec<u8>),
+    /// Argus itself says that it doesn't have this.
+    NotThere,
+    /// Something else says so: a proxy while Argus is away, or whatever is where Argus isn't. It tells nothing of what Argus has.
+    NoArgus,
 }
 
 /// How an incident of Argus's stands now.
@@ -127,7 +149,7 @@ pub(super) fn pk(incident: &Map<String, Value>) -> Option<i64> {
 impl<'a> Argus<'a> {
     /// # Errors
     /// A settings error: the token can't be read, or no HTTP client be made.
-    pub(crate) fn new(config: &'a ArgusConfig) -> Result<Argus<'a>> {
+    pub(crate) async fn new(config: &'a ArgusConfig) -> Result<Argus<'a>> {
         let client = match CLIENT.get() {
             Some(client) => client.clone(),
             None => CLIENT
@@ -137,7 +159,15 @@ impl<'a> Argus<'a> {
                 })
                 .clone(),
         };
-        Ok(Argus { client, config, token: config.token()? })
+        // Its file may be on a disk that hangs, which must hold up nobody else.
+        let token = spawn_blocking({
+            let config = config.clone();
+            move || config.token()
+        });
+        let token = token.await.unwrap_or_else(|_| {
+            Err(Error::plugin("Argus's token could not be read: the host broke off"))
+        })?;
+        Ok(Argus { client, config, token })
     }
 
     /// Lists the open incidents of the filter that have no ticket.
@@ -157,23 +187,26 @@ impl<'a> Argus<'a> {
         Ok(about.and_then(|about| Some(about.get("server-version")?.as_str()?.to_owned())))
     }
 
-    /// Whether Argus knows each parameter of the filter; false if it doesn't tell which it knows.
+    /// Whether Argus knows each parameter of the filter, if it tells which it knows.
     ///
     /// # Errors
     /// A settings error: it would ignore one. One that may be gone later: it can't be reached.
-    pub(crate) async fn knows_filter(&self) -> Result<bool> {
+    pub(crate) async fn knows_filter(&self) -> Result<FilterCheck> {
         if self.config.filter.is_empty() {
-            return Ok(true);
+            return Ok(FilterCheck::Known);
         }
         let mut url = self.url("schema/")?;
         url.set_query(Some("format=json"));
-        let schema = match self.ask::<Value>(Method::GET, url, None).await {
+        let bytes = match self.send(Method::GET, url, None).await {
+            Ok(Reply::Given(bytes)) => bytes,
+            // An Argus without a schema says this in its web server's words.
+            Ok(Reply::NotThere | Reply::NoArgus) => return Ok(FilterCheck::NoSchema),
             Err(error) if error.retry == Retry::Later => return Err(error),
-            other => other.ok().flatten(),
+            Err(_) => return Ok(FilterCheck::Untold),
         };
-        match schema.as_ref().and_then(Parameters::of) {
-            Some(parameters) => parameters.check(&self.config.filter).map(|()| true),
-            None => Ok(false),
+        match json::read(&bytes).ok().as_ref().and_then(Parameters::of) {
+            Some(parameters) => parameters.check(&self.config.filter).map(|()| FilterCheck::Known),
+            None => Ok(FilterCheck::Untold),
         }
     }
 
@@ -224,9 +257,13 @@ impl<'a> Argus<'a> {
                 .help("mend it as Argus says; until then nothing is filed"),
             _ => error,
         });
+        // Argus says so of a page that it doesn't have, and of a version of its API.
         page?.ok_or_else(|| {
-            Error::settings("argus.url: there is no Argus API (404)")
-                .help("argus.url is the base of its API, like https://argus.example.org/")
+            Error::new(
+                Kind::Client,
+                "Argus doesn't have the list of incidents, or its next page (404)",
+            )
+            .help("the next round asks again; if this stays, that Argus has no API v2")
         })
     }
 
@@ -235,7 +272,7 @@ impl<'a> Argus<'a> {
         joined.map_err(|cause| Error::settings("argus.url: can't be used").cause(cause))
     }
 
-    /// One request and its answer. None if the answer was a 404.
+    /// One request and its answer. None if Argus says that it doesn't have this.
     ///
     /// # Errors
     /// Those whose `retry` is [`Retry::Later`] are about all incidents: Argus can't be reached.
@@ -254,13 +291,28 @@ impl<'a> Argus<'a> {
         })
     }
 
-    /// As [`Argus::ask`], with the answer as it came. What Argus refuses as wrong (400) is a usage error.
+    /// As [`Argus::ask`], with the answer as it came.
     async fn fetch(
         &self,
         method: Method,
         url: Url,
         body: Option<Value>,
     ) -> Result<Option<Vec<u8>>> {
+        let request_line = line_of(&method, &url);
+        match self.send(method, url, body).await? {
+            Reply::Given(bytes) => Ok(Some(bytes)),
+            Reply::NotThere => Ok(None),
+            Reply::NoArgus => {
+                let what = format!("{request_line}: answered 404, and not as Argus does");
+                Err(Error::new(Kind::Client, what).retry(Retry::Later).help(
+                    "a proxy says so while Argus is away; if this stays, argus.url is not the base of Argus's API, like \
+                     https://argus.example.org/",
+                ))
+            }
+        }
+    }
+
+    async fn send(&self, method: Method, url: Url, body: Option<Value>) -> Result<Reply> {
         let request_line = line_of(&method, &url);
         let failed = |what: &str| Error::new(Kind::Client, format!("{request_line}: {what}"));
         let mut request: RequestBuilder = self.client.request(method, url).timeout(TIME);
@@ -271,18 +323,8 @@ impl<'a> Argus<'a> {
         let broken = |cause: reqwest::Error| failed(&gateway::root(&cause)).retry(Retry::Later);
         let mut response = request.send().await.map_err(broken)?;
         let status = response.status().as_u16();
-        match status {
-            200..=299 | 400 => {}
-            404 => return Ok(None),
-            401 | 403 => {
-                return Err(Error::settings(format!("{request_line}: answered {status}"))
-                    .help("is argus.token a token of a user who may see and change incidents?"));
-            }
-            502..=504 => {
-                return Err(failed(&format!("answered {status}")).retry(Retry::Later));
-            }
-            _ => return Err(failed(&format!("answered {status}"))),
-        }
+        let content_type = response.headers().get("Content-Type").and_then(|v| v.to_str().ok());
+        let is_json = is_json(content_type.unwrap_or_default());
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if bytes.len() + chunk.len() > LARGEST_PAGE {
@@ -290,13 +332,37 @@ impl<'a> Argus<'a> {
             }
             bytes.extend_from_slice(&chunk);
         }
-        if status == 400 {
+        reply(&request_line, status, is_json, bytes)
+    }
+}
+
+/// What an answer means. What Argus refuses as wrong (400) is a usage error.
+fn reply(request_line: &str, status: u16, is_json: bool, bytes: Vec<u8>) -> Result<Reply> {
+    let failed = |what: &str| Error::new(Kind::Client, format!("{request_line}: {what}"));
+    match status {
+        200..=299 => Ok(Reply::Given(bytes)),
+        400 => {
             let said = String::from_utf8_lossy(&bytes);
             let refused = failed(format!("answered 400 {}", cut(&said, SHOWN)).trim_end());
-            return Err(Error { kind: Kind::Usage, ..refused });
+            Err(Error { kind: Kind::Usage, ..refused })
         }
-        Ok(Some(bytes))
+        // Argus says why it has nothing (Django REST framework's exception handler).
+        404 if is_json
+            && json::read(&bytes).is_ok_and(|said: Value| said.get("detail").is_some()) =>
+        {
+            Ok(Reply::NotThere)
+        }
+        404 => Ok(Reply::NoArgus),
+        401 | 403 => Err(Error::settings(format!("{request_line}: answered {status}"))
+            .help("is argus.token a token of a user who may see and change incidents?")),
+        502..=504 => Err(failed(&format!("answered {status}")).retry(Retry::Later)),
+        _ => Err(failed(&format!("answered {status}"))),
     }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
 }
 
 fn line_of(method: &Method, url: &Url) -> String {
@@ -313,6 +379,56 @@ fn frontend_in(html: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_argus_itself_says_that_it_does_not_have_something() {
+        let detail = r#"{"detail":"No Incident matches the given query."}"#;
+        for (content_type, body, expected) in [
+            ("application/json", detail, Reply::NotThere),
+            ("Application/JSON; charset=utf-8", detail, Reply::NotThere),
+            ("text/html", detail, Reply::NoArgus),
+            ("", detail, Reply::NoArgus),
+            ("text/html", "<h1>404 page not found</h1>", Reply::NoArgus),
+            ("application/json", "", Reply::NoArgus),
+            ("application/json", "[\"detail\"]", Reply::NoArgus),
+            ("application/json", r#"{"message":"no Route matched"}"#, Reply::NoArgus),
+        ] {
+            let found = reply("r", 404, is_json(content_type), body.into()).unwrap();
+            assert_eq!(found, expected, "{content_type} {body}");
+        }
+    }
+
+    /// Before the token's writer there is nobody who could write it: with one thread, reading it must leave that free.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_token_whose_file_hangs_holds_up_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("token");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let mut config = super::super::config("http://a.example.org/", "http://a.example.org/");
+        config.token.value = json!({"file": pipe});
+        let write = async { std::fs::write(&pipe, "hunter2") };
+        let (argus, written) = tokio::join!(Argus::new(&config), write);
+        written.unwrap();
+        assert_eq!(argus.unwrap().token, "hunter2");
+    }
+
+    #[test]
+    fn who_can_be_asked_later_is_told_from_who_refuses() {
+        for (status, kind, retry) in [
+            (400, Kind::Usage, Retry::Never),
+            (401, Kind::Settings, Retry::Never),
+            (403, Kind::Settings, Retry::Never),
+            (500, Kind::Client, Retry::Never),
+            (502, Kind::Client, Retry::Later),
+            (503, Kind::Client, Retry::Later),
+        ] {
+            let error = reply("r", status, true, Vec::new()).unwrap_err();
+            assert_eq!((error.kind, error.retry), (kind, retry), "{status}");
+            assert!(error.message.contains(&format!("answered {status}")), "{error}");
+        }
+    }
 
     #[test]
     fn an_incident_stands_as_argus_says() {

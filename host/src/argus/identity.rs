@@ -11,7 +11,7 @@ use url::Url;
 use super::Argus;
 use crate::config::ArgusConfig;
 use crate::error::{Error, Kind, Result};
-use crate::incident::{self, Identity};
+use crate::incident::{self, Identified, Identity};
 use crate::store::Timestamp;
 
 /// How long Argus may take to tell whether an incident is its own, while somebody waits.
@@ -79,6 +79,8 @@ fn known(config: Option<&ArgusConfig>, incident: &Incident, is_from_argus: bool)
 /// The incident's identity, and the key of its ticket: the key that is `given`; the watcher's, for an incident of the
 /// watched Argus; else as [`incident::key`] says. `is_from_argus`: that Argus itself sent the incident.
 ///
+/// Its beginning counts only if that Argus itself sent it, or says the same.
+///
 /// An incident as Argus's API gives it doesn't say which Argus that was. The watched one is asked for it; if it is there,
 /// the incident gets the argus_url that the watcher would give it.
 ///
@@ -89,7 +91,8 @@ pub(crate) async fn identify(
     incident: &mut Incident,
     given: Option<&str>,
     is_from_argus: bool,
-) -> Result<(Identity, String)> {
+) -> Result<Identified> {
+    let mut is_vouched_for = is_from_argus;
     let pk = match known(config, incident, is_from_argus) {
         Known::Argus(pk) => Some(pk),
         // Who gives a key has said which incident it is.
@@ -98,6 +101,7 @@ pub(crate) async fn identify(
                 incident.attributes.insert("argus_url".to_owned(), page.clone().into());
                 incident.argus_url = page;
             }
+            is_vouched_for = true;
             Some(pk)
         }
         Known::Perhaps(_) | Known::Other => None,
@@ -108,13 +112,14 @@ pub(crate) async fn identify(
         Some(pk) => Identity::of_argus(pk),
         None => Identity::of_key(&key),
     };
-    Ok((identity, key))
+    let began = if is_vouched_for { incident.start_time.clone() } else { String::new() };
+    Ok(Identified { identity, key, began })
 }
 
 /// Whether the watched Argus has this incident, and not another of the same number.
 async fn is_in_argus(config: Option<&ArgusConfig>, incident: &Incident, pk: i64) -> Result<bool> {
     let Some(config) = config else { return Ok(false) };
-    let ask = async { Argus::new(config)?.incident(pk).await };
+    let ask = async { Argus::new(config).await?.incident(pk).await };
     let late = |_| Error::new(Kind::Client, format!("no answer in {} s", PATIENCE.as_secs()));
     let answer = tokio::time::timeout(PATIENCE, ask).await.map_err(late).flatten();
     match answer {
@@ -249,7 +254,8 @@ mod tests {
         let other = Identity::of_key;
         let elsewhere = "https://other.example.org/incidents/5";
         let pressed = json!({"pk": 5, "argus_url": elsewhere});
-        for (config, value, given, is_from_argus, identity, key) in [
+        let start = "2026-11-23T07:00:00Z";
+        for (config, mut value, given, is_from_argus, identity, key) in [
             (Some(&config), json!({"argus_url": page}), None, false, argus.clone(), page),
             (
                 Some(&config),
@@ -267,9 +273,12 @@ mod tests {
             (Some(&config), pressed, Some(page), false, argus, page),
             (None, json!({"pk": 5, "source": "nav"}), None, false, other("nav#5"), "nav#5"),
         ] {
+            value["start_time"] = start.into();
             let mut incident = incident(value.clone());
             let found = identify(config, &mut incident, given, is_from_argus).await.unwrap();
-            assert_eq!(found, (identity, key.to_owned()), "{value}");
+            // What anybody but Argus says of its beginning doesn't count.
+            let began = if is_from_argus { start } else { "" }.to_owned();
+            assert_eq!(found, Identified { identity, key: key.to_owned(), began }, "{value}");
         }
     }
 }

@@ -10,7 +10,7 @@ mod identity;
 mod progress;
 mod watcher;
 
-pub(crate) use client::{Argus, Current};
+pub(crate) use client::{Argus, Current, FilterCheck};
 pub(crate) use identity::{as_filed, identify, page};
 pub(crate) use progress::{Compared, Done, Progress};
 pub(crate) use watcher::watch;

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use ticket_plugin_api::Retry;
 
 use super::backlog::{self, Decided, Waiting};
-use super::client::{self, Argus, Current};
-use super::identity::{as_filed, page};
+use super::client::{self, Argus, Current, FilterCheck};
+use super::identity::{self, as_filed, page};
 use super::progress::Progress;
 use crate::config::{ArgusConfig, Backlog};
 use crate::error::{Error, Kind, Result};
-use crate::incident::{self, ARGUS, Identity};
+use crate::incident::{self, ARGUS, Identified, Identity};
 use crate::queue::{self, Queue};
 use crate::store::{Filter, ToTell};
 use crate::terminal::{counted, line};
@@ -41,7 +41,7 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
             watcher.watched = Some(config.clone());
         }
         let mut errors = Vec::new();
-        let answers = match Argus::new(&config) {
+        let answers = match Argus::new(&config).await {
             Ok(argus) => watcher.round(&argus, &mut errors).await,
             Err(error) => {
                 errors.push(error);
@@ -150,7 +150,7 @@ impl Watcher {
                     }
                 }
                 () = self.queue.created(), if answers => {
-                    let Ok(argus) = Argus::new(config) else { return };
+                    let Ok(argus) = Argus::new(config).await else { return };
                     answers = self.tell_all(&argus, &mut Vec::new()).await.is_ok();
                 }
             }
@@ -163,8 +163,8 @@ impl Watcher {
     /// Argus can't be asked, or would ignore a part of the filter.
     async fn file_all(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
         if !self.knows_filter {
-            argus.knows_filter().await?;
-            self.knows_filter = true;
+            // Where there is no schema, Argus may only not have been there: it is asked again in the next round.
+            self.knows_filter = argus.knows_filter().await? != FilterCheck::NoSchema;
         }
         let decided = self.decided(argus).await?;
         let mut listing = argus.list()?;
@@ -186,7 +186,8 @@ impl Watcher {
     async fn decided(&self, argus: &Argus<'_>) -> Result<Decided> {
         let (store, setting) = (&self.queue.store, argus.config.backlog);
         let name = backlog::name(argus.config);
-        let before = store.note(&name).await?.as_deref().and_then(Decided::of_note);
+        let (of_this, of_any) = (store.note(&name).await?, store.note(backlog::OF_ANY).await?);
+        let before = backlog::before(of_this.as_deref(), of_any.as_deref());
         let decided = match backlog::decided(setting, before) {
             Some(decided) => decided,
             None => {
@@ -226,7 +227,11 @@ impl Watcher {
             Error::usage("Argus listed an incident without a number; it is not filed")
         })?;
         let incident = as_filed(argus.config, pk, attributes)?;
-        let identified = (Identity::of_argus(pk), incident::key(&incident, None)?);
+        let identified = Identified {
+            identity: Identity::of_argus(pk),
+            key: incident::key(&incident, None)?,
+            began: incident.start_time.clone(),
+        };
         let mut new = queue::new(&self.queue.setup(), &incident, identified, None)?;
         new.wanted = false;
         // A person has to look at what failed. Argus lists it again in each round, which changes nothing.
@@ -258,11 +263,11 @@ impl Watcher {
         }
     }
 
-    /// Tells of one ticket, unless the incident has one: a person's stays. An incident that Argus doesn't have any more
-    /// needs no URL.
+    /// Tells of one ticket, unless the incident has one: a person's stays. An incident that Argus doesn't have any more, or
+    /// that is another's, needs no URL.
     async fn tell(&self, argus: &Argus<'_>, to_tell: &ToTell) -> Result<()> {
-        let pk = to_tell.pk()?;
-        if let Current::Open | Current::Ended = argus.current(pk, &to_tell.began).await?
+        if let Some(pk) = number_of(argus.config, to_tell)?
+            && let Current::Open | Current::Ended = argus.current(pk, &to_tell.began).await?
             && argus.set_ticket_url(pk, &to_tell.ticket.url).await?
         {
             self.progress.told();
@@ -272,11 +277,27 @@ impl Watcher {
     }
 }
 
+/// The number of an incident in that Argus. One that a host accepted which kept no source is Argus's if its key is a page
+/// there.
+///
+/// # Errors
+/// It is none: the store was written to by somebody else.
+fn number_of(config: &ArgusConfig, to_tell: &ToTell) -> Result<Option<i64>> {
+    if to_tell.source.is_empty() {
+        return Ok(identity::number(Some(config), &to_tell.key));
+    }
+    let number = &to_tell.number;
+    let odd = |cause| Error::plugin(format!("{number:?} is no number of Argus's")).cause(cause);
+    number.parse().map(Some).map_err(odd)
+}
+
 /// Says that incidents are not filed since they were there before.
 fn say_skipped(setting: Backlog, waiting: Waiting) {
     let what = format!(
-        "Argus had {} without a ticket before it was watched for the first time; they get none",
-        counted(waiting.count as u64, "open incident")
+        "Argus had {} without a ticket before it was watched for the first time; they get none, nor does any incident up \
+         to the number {}, also if it is opened again",
+        counted(waiting.count as u64, "open incident"),
+        waiting.newest
     );
     if setting == Backlog::Ask {
         tracing::warn!(
@@ -290,7 +311,29 @@ fn say_skipped(setting: Backlog, waiting: Waiting) {
 
 #[cfg(test)]
 mod tests {
+    use ticket_plugin_api::Ticket;
+
+    use super::super::config;
     use super::*;
+
+    #[test]
+    fn what_an_earlier_host_accepted_is_arguss_if_its_key_is_a_page_there() {
+        let config = config("https://api.example.org/", "https://argus.example.org/");
+        let page = "https://argus.example.org/incidents/5";
+        for (source, number, key, expected) in [
+            (ARGUS, "7", page, Some(Some(7))),
+            (ARGUS, "7", "mine", Some(Some(7))),
+            (ARGUS, "x", page, None),
+            ("", page, page, Some(Some(5))),
+            ("", "7", "https://other.example.org/incidents/7", Some(None)),
+            ("", "nav#7", "nav#7", Some(None)),
+        ] {
+            let [source, number, key] = [source, number, key].map(str::to_owned);
+            let (ticket, began) = (Ticket::default(), String::new());
+            let to_tell = ToTell { incident: 1, source, number, key, began, ticket };
+            assert_eq!(number_of(&config, &to_tell).ok(), expected, "{to_tell:?}");
+        }
+    }
 
     #[test]
     fn an_error_is_said_when_it_comes_and_not_again_while_it_stays() {

@@ -14,7 +14,7 @@ use crate::argus::{self, Argus};
 use crate::backend::{KeyedIncident, Step};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::incident;
+use crate::incident::{self, Identified};
 use crate::setup::Which;
 use crate::store::Timestamp;
 use crate::terminal::safe;
@@ -33,7 +33,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
-    /// The backend to create the ticket in [default: the config's default_backend, or its only one]
+    /// The backend to create the ticket in [default: for an incident of the config's Argus its argus.backend; else the
+    /// config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
     /// Send the ticket system nothing; print each HTTP request that would be sent, without secrets
@@ -62,10 +63,14 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         None => read(&arguments.file, config.max_incident_bytes)?,
     };
     let (watched, given) = (config.argus.as_ref(), arguments.key.as_deref());
-    let (_, key) = argus::identify(watched, &mut incident, given, false).await?;
+    let is_from_argus = arguments.argus.is_some();
+    let Identified { identity, key, .. } =
+        argus::identify(watched, &mut incident, given, is_from_argus).await?;
     let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
-    let backend = program.backend(&config, arguments.backend.as_deref(), missing).await?;
+    // The watcher would make it there, too.
+    let backend = arguments.backend.as_deref().or(config.backend_of(&identity.source));
+    let backend = program.backend(&config, backend, missing).await?;
     let look = if arguments.force { Look::Never } else { Look::First };
     if arguments.dry_run {
         match tickets::plan(&backend, &wanted, look).await? {
@@ -106,7 +111,7 @@ async fn of_argus(config: &Config, pk: i64) -> Result<Incident> {
             "add [argus] with the url and a token of your Argus, or give the incident as a file",
         )
     })?;
-    let attributes = Argus::new(config)?.incident(pk).await?.ok_or_else(|| {
+    let attributes = Argus::new(config).await?.incident(pk).await?.ok_or_else(|| {
         Error::usage(format!("{} has no incident {pk}", config.url))
             .help("the number is the last part of the URL of the incident's page")
     })?;

@@ -130,6 +130,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
     let lacks_tokens = mistakes.iter().any(|mistake| {
         mistake.hides("serve") || mistake.path.len() == 2 && mistake.path[0] == "serve"
     });
+    let has_argus = raw.argus.is_some() || mistakes.iter().any(|mistake| mistake.hides("argus"));
     mistakes.into_iter().for_each(|mistake| errors.add(source.explained(mistake)));
     // Relative file names count from the config file's directory.
     let base = path.parent().unwrap_or(Path::new(""));
@@ -156,7 +157,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         sandbox: raw.sandbox,
     };
     let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
-    let mut serve = ServeConfig::read(&source, base, raw.serve, &mut errors);
+    let mut serve = ServeConfig::read(&source, base, raw.serve, has_argus, &mut errors);
     if lacks_tokens {
         // This isn't to be taken for a service without any.
         serve.tokens.push(TokenConfig::unreadable(String::new(), &source));
@@ -242,6 +243,18 @@ mod tests {
                 format!("default_backend = \"b\"\n{BACKEND}"),
                 "\"b\"",
                 "names a backend \"b\" that doesn't exist",
+            ),
+            (
+                format!("{BACKEND}[serve.tokens.a]\ntoken = \"x\"\nscopes = []\nargus = true\n"),
+                "true",
+                "serve.tokens.a is the token of the Argus of [argus], which the config lacks",
+            ),
+            (
+                format!(
+                    "{BACKEND}[argus]\nurl = \"https://a.org\"\ntoken = \"x\"\nfilter = \"a=1&open=false\"\n"
+                ),
+                "\"a=1&open=false\"",
+                "argus.filter can't have the parameter open",
             ),
         ] {
             let error = refuse(&text);

@@ -296,7 +296,7 @@ mod tests {
         lines.collect()
     }
 
-    /// The examples of TOML in a page that are configs or parts of one, each with the backends that it lacks.
+    /// The examples of TOML in a page that are configs or parts of one, each with the backends and the Argus that it lacks.
     fn examples(page: &str) -> Vec<String> {
         let mut examples = Vec::new();
         for block in page.split("```toml\n").skip(1) {
@@ -314,6 +314,11 @@ mod tests {
             for name in bare.chain(default) {
                 example +=
                     &format!("[backends.{name}]\nplugin = \"x\"\nendpoint = \"https://x.org\"\n");
+            }
+            if value.get("argus").is_none()
+                && block.lines().any(|line| line.trim() == "argus = true")
+            {
+                example += "[argus]\nurl = \"https://a.org\"\ntoken = \"t\"\n";
             }
             examples.push(example);
         }

@@ -102,8 +102,14 @@ struct RawToken {
     scopes: Vec<Scope>,
     /// Whether the token is for the button in the pages of the Argus of `[argus]`, and for nobody else: then what it files is
     /// that Argus's incident by its number, whatever the URL of its page is, and can't get a second ticket by the watcher.
-    #[serde(default)]
-    argus: bool,
+    /// Without `[argus]` it is an error.
+    #[serde(default = "nobodys")]
+    argus: Spanned<bool>,
+}
+
+/// A token that isn't Argus's.
+fn nobodys() -> Spanned<bool> {
+    Spanned::nowhere(false)
 }
 
 impl Default for RawServe {
@@ -127,13 +133,19 @@ impl Default for ServeConfig {
 }
 
 impl ServeConfig {
-    /// A setting that can't be used is added to `errors`, with where it stands.
+    /// A setting that can't be used is added to `errors`, with where it stands. `has_argus`: there is an Argus that a token
+    /// can be of.
     pub(super) fn read(
         source: &Source,
         base: &Path,
         raw: RawServe,
+        has_argus: bool,
         errors: &mut Errors,
     ) -> ServeConfig {
+        for (name, token) in raw.tokens.iter().filter(|_| !has_argus) {
+            let argus = &token.get_ref().argus;
+            errors.keep(source.read(argus, |argus| of_no_argus(name, *argus)));
+        }
         let listen = errors.keep(source.read(&raw.listen, |text| listen(text)));
         let tokens = raw.tokens.into_iter();
         ServeConfig {
@@ -183,6 +195,20 @@ fn listen(text: &str) -> Result<SocketAddr> {
     })
 }
 
+/// # Errors
+/// A settings error: the token of that name is to be an Argus's, and the config names none.
+fn of_no_argus(name: &str, is_argus: bool) -> Result<()> {
+    if !is_argus {
+        return Ok(());
+    }
+    let what =
+        format!("serve.tokens.{name} is the token of the Argus of [argus], which the config lacks");
+    Err(Error::settings(what).help(
+        "add [argus] with the url and a token of that Argus, or leave out `argus = true`: then its incidents are known by \
+         their argus_url",
+    ))
+}
+
 /// The token of that name. If it can't be read that is added to `errors`, with where it stands.
 fn token(
     source: &Source,
@@ -215,7 +241,7 @@ fn token(
     match errors.keep(token) {
         Some(token) => {
             let place = Some(Place::new(source, span));
-            TokenConfig { name, token, scopes: raw.scopes, argus: raw.argus, place }
+            TokenConfig { name, token, scopes: raw.scopes, argus: raw.argus.into_inner(), place }
         }
         None => TokenConfig::unreadable(name, source),
     }
@@ -278,6 +304,7 @@ mod tests {
     fn all_that_is_wrong_with_tokens_is_told_and_nothing_that_follows_from_it() {
         let open = "[serve]\nlisten = \"0.0.0.0:1\"\n";
         let scopes = "scopes = [\"read\"]\n";
+        let button = format!("[serve.tokens.a]\ntoken = \"x\"\n{scopes}");
         for (serve, all) in [
             (open.to_owned(), &["listening on 0.0.0.0:1 without tokens"][..]),
             (format!("{open}[serve.tokens.a]\ntoken = \"x\"\n{scopes}"), &[]),
@@ -309,6 +336,16 @@ mod tests {
                 &["a needs either token or sha256, and not both"],
             ),
             (format!("{open}[serve.tokens.a]\ntoken = \"\"\n"), &["`scopes` is", "a.token must"]),
+            (format!("{button}argus = true\n"), &["a is the token of the Argus of [argus], which"]),
+            (format!("{button}argus = false\n"), &[]),
+            (
+                format!("{button}argus = true\n[argus]\nurl = \"https://a.org\"\ntoken = \"t\"\n"),
+                &[],
+            ),
+            // What is wrong with [argus] is told, and not that there is none.
+            (format!("{button}argus = true\n[argus]\nurl = \"https://a.org\"\n"), &["`token` is"]),
+            (format!("argus = 1\n{button}argus = true\n"), &["`argus` must be"]),
+            (format!("{button}argus = true\n[argu]\nurl = \"https://a.org\"\n"), &["`argu`; did"]),
         ] {
             let told = told(&serve);
             assert_eq!(told.len(), all.len(), "{serve}\n{told:#?}");

@@ -20,7 +20,8 @@ use tokio::sync::{Notify, watch};
 use crate::backend::Backend;
 use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
-use crate::incident::{ARGUS, Identity};
+use crate::incident::ARGUS;
+pub use crate::incident::Identified;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
@@ -91,6 +92,8 @@ pub struct Queue {
     holds: watch::Sender<u64>,
     /// Is told of each ticket that was made or found.
     made: Notify,
+    /// Whether Argus let the last question about an incident go unanswered.
+    silence: source::Silence,
 }
 
 /// What came of an incident within the time that somebody waited.
@@ -161,6 +164,7 @@ impl Queue {
             records: Mutex::default(),
             holds: watch::Sender::new(0),
             made: Notify::new(),
+            silence: source::Silence::default(),
         })
     }
 
@@ -570,7 +574,7 @@ impl Drop for Watched<'_> {
 pub fn new(
     setup: &Setup,
     incident: &Incident,
-    (identity, key): (Identity, String),
+    Identified { identity, key, began }: Identified,
     backend: Option<&str>,
 ) -> Result<New> {
     let by_source = setup.config.backend_of(&identity.source);
@@ -581,7 +585,7 @@ pub fn new(
         tell: identity.source == ARGUS,
         identity,
         key,
-        began: incident.start_time.clone(),
+        began,
         backend: made_by.name.clone(),
         is_named: backend.is_some(),
         level: incident.level.unwrap_or(NO_LEVEL),

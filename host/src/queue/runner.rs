@@ -355,14 +355,15 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
         }
     } else {
         let config = &queue.setup().config;
-        let warning = match source::need(config, claim, &wanted.incident.start_time).await {
-            Need::Ticket { warning } => warning,
-            Need::Has(url) => {
-                let ticket = Ticket { url, ..Ticket::default() };
-                return Tried::Apart(Outcome::Created { ticket, made: false });
-            }
-            Need::Nothing => return Tried::Apart(Outcome::Suppressed),
-        };
+        let warning =
+            match source::need(config, claim, &wanted.incident.start_time, &queue.silence).await {
+                Need::Ticket { warning } => warning,
+                Need::Has(url) => {
+                    let ticket = Ticket { url, ..Ticket::default() };
+                    return Tried::Apart(Outcome::Created { ticket, made: false });
+                }
+                Need::Nothing => return Tried::Apart(Outcome::Suppressed),
+            };
         let newness = Newness {
             is_first: claim.lease == 1,
             elsewhere: claim.elsewhere,

@@ -1,10 +1,14 @@
 //! Whether an incident still needs the ticket that is about to be made: its Argus is asked, if that may have changed.
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::Retry;
 
 use crate::argus::{Argus, Current};
 use crate::config::{ArgusConfig, Config, Ended};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::store::Claim;
 use crate::terminal::cut;
 
@@ -12,6 +16,8 @@ use crate::terminal::cut;
 const FRESH: Duration = Duration::from_secs(60);
 /// How long Argus may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long an Argus that didn't answer isn't asked again: each ticket that is to be made would wait for it in turn.
+const REST: Duration = Duration::from_secs(30);
 /// Bytes of what went wrong that are kept with the ticket.
 const SHOWN: usize = 300;
 
@@ -26,22 +32,60 @@ pub(super) enum Need {
     Nothing,
 }
 
+/// An Argus that didn't answer, if it was one.
+#[derive(Debug, Default)]
+pub(super) struct Silence(Mutex<Option<Silent>>);
+
+#[derive(Debug)]
+struct Silent {
+    since: Instant,
+    why: String,
+}
+
+impl Silence {
+    /// Why Argus isn't asked now.
+    fn reason(&self, now: Instant) -> Option<String> {
+        let silent = lock(&self.0);
+        let lasting = silent.as_ref().filter(|silent| now < silent.since + REST)?;
+        Some(lasting.why.clone())
+    }
+
+    /// Takes down what came of asking. An error that Argus itself answered with is no silence.
+    fn heard<T>(&self, answer: &Result<T>, now: Instant) {
+        *lock(&self.0) = match answer {
+            Err(error) if error.retry == Retry::Later => {
+                Some(Silent { since: now, why: error.message.clone() })
+            }
+            _ => None,
+        };
+    }
+}
+
 /// Finds out what a claimed incident needs of which there is certainly no ticket.
-pub(super) async fn need(config: &Config, claim: &Claim, began: &str) -> Need {
+pub(super) async fn need(config: &Config, claim: &Claim, began: &str, silence: &Silence) -> Need {
     let plain = Need::Ticket { warning: None };
     let (Some(argus), Some(pk)) = (&config.argus, claim.identity.argus_pk()) else { return plain };
     // A ticket that was asked for by its backend's name is another one than the one that Argus knows.
     if claim.waited <= FRESH || !claim.is_main {
         return plain;
     }
-    let asked = tokio::time::timeout(PATIENCE, ask(argus, pk, began)).await;
-    let current = asked.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()));
-    let current = current.and_then(|answer| answer.map_err(|error| error.message));
+    let current = match silence.reason(Instant::now()) {
+        Some(why) => Err(why),
+        None => {
+            let answer = ask(argus, pk, began).await;
+            silence.heard(&answer, Instant::now());
+            answer.map_err(|error| error.message)
+        }
+    };
     decide(current, claim.wanted, argus.ended)
 }
 
 async fn ask(argus: &ArgusConfig, pk: i64, began: &str) -> Result<Current> {
-    Argus::new(argus)?.current(pk, began).await
+    let answer = async { Argus::new(argus).await?.current(pk, began).await };
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
+        let what = format!("no answer within {} s", PATIENCE.as_secs());
+        Err(Error::new(Kind::Client, what).retry(Retry::Later))
+    })
 }
 
 fn decide(current: std::result::Result<Current, String>, wanted: bool, ended: Ended) -> Need {
@@ -63,6 +107,27 @@ fn decide(current: std::result::Result<Current, String>, wanted: bool, ended: En
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_argus_that_did_not_answer_is_not_asked_for_half_a_minute() {
+        let (silence, begin) = (Silence::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let later = || Err::<(), _>(Error::new(Kind::Client, "it hangs").retry(Retry::Later));
+        let reason = || Some("it hangs".to_owned());
+        for (answer, heard, asked, expected) in [
+            (later(), 0, 0, reason()),
+            (later(), 0, 29, reason()),
+            (later(), 0, 30, None),
+            (later(), 31, 60, reason()),
+            // What Argus answers is an answer, also if it says no.
+            (Ok(()), 31, 31, None),
+            (Err(Error::settings("403")), 31, 31, None),
+            (Err(Error::new(Kind::Client, "500")), 31, 31, None),
+        ] {
+            silence.heard(&answer, at(heard));
+            assert_eq!(silence.reason(at(asked)), expected, "{answer:?} {heard} {asked}");
+        }
+    }
 
     #[test]
     fn an_incident_needs_no_ticket_if_it_has_one_or_has_ended_and_nobody_asked() {

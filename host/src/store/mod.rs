@@ -99,7 +99,8 @@ pub struct New {
     pub identity: Identity,
     /// By what plugins know the incident.
     pub key: String,
-    /// When it began, as it says: two incidents that began at different times are not the same one.
+    /// When it began, as its source itself says: two incidents that began at different times are not the same one. Nothing if
+    /// somebody else says it.
     pub began: String,
     /// The backend that makes its ticket.
     pub backend: String,
@@ -341,24 +342,15 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct ToTell {
     /// The incident's number in the store.
     pub incident: i64,
-    /// The incident's number at its source.
+    /// Who reported it, or nothing if nobody has said that yet: it was accepted by a host that didn't keep it.
+    pub source: String,
+    /// The incident's number at its source; its key, if the source isn't known.
     pub number: String,
+    /// By what plugins know the incident.
+    pub key: String,
     /// When it began, as it said.
     pub began: String,
     pub ticket: Ticket,
-}
-
-impl ToTell {
-    /// The incident's number in an Argus.
-    ///
-    /// # Errors
-    /// It is none: the store was written to by somebody else.
-    pub(crate) fn pk(&self) -> std::result::Result<i64, Error> {
-        let odd = |cause| {
-            Error::plugin(format!("{:?} is no number of Argus's", self.number)).cause(cause)
-        };
-        self.number.parse().map_err(odd)
-    }
 }
 
 /// Which backend makes the ticket that every incident gets.
@@ -429,7 +421,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     async fn counts(&self) -> Result<Vec<Count>>;
 
-    /// At most `most` incidents of a source that have a ticket, behind the number `after` in the store, and whose source has
+    /// At most `most` incidents of a source, or of none that is known, that have a ticket, behind the number `after` in the store, and whose source has
     /// not been told of it.
     async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>>;
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::row::Row;
-use crate::argus::{Argus, page};
+use crate::argus::{Argus, FilterCheck, page};
 use crate::config::{ArgusConfig, Config, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
@@ -261,7 +261,7 @@ async fn watching(config: &Config, argus: &ArgusConfig, offline: bool) -> Vec<Ro
         rows.push(Row::note("api", format!("{} was not asked: --offline", argus.url)));
         return rows;
     }
-    match Argus::new(argus) {
+    match Argus::new(argus).await {
         Ok(asked) => rows.extend(asking(argus, &asked).await),
         Err(error) => rows.push(Row::failed("api", &error)),
     }
@@ -278,8 +278,8 @@ async fn asking(config: &ArgusConfig, argus: &Argus<'_>) -> Vec<Row> {
     let mut rows = vec![Row::ok("api", taken)];
     if !config.filter.is_empty() {
         rows.push(match argus.knows_filter().await {
-            Ok(true) => Row::ok("filter", "Argus knows each of its parameters"),
-            Ok(false) => Row::note(
+            Ok(FilterCheck::Known) => Row::ok("filter", "Argus knows each of its parameters"),
+            Ok(FilterCheck::Untold | FilterCheck::NoSchema) => Row::note(
                 "filter",
                 "this Argus doesn't tell which parameters it knows; it would ignore one that is misspelt",
             ),

@@ -12,7 +12,7 @@ CREATE TABLE incidents (
     number TEXT    NOT NULL,
     -- By what plugins know it.
     key    TEXT    NOT NULL,
-    -- Its start_time as it came.
+    -- When it began, as its source itself said; empty if that never did.
     began  TEXT    NOT NULL,
     -- All of it (JSON).
     body   TEXT    NOT NULL,
@@ -108,8 +108,7 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- What there was before. Who asked for a ticket wasn't kept, so each counts as wanted.
 INSERT INTO incidents
-    SELECT min(id), '', key, key,
-        CASE WHEN json_valid(incident) THEN coalesce(incident ->> 'start_time', '') ELSE '' END, incident, 1,
+    SELECT min(id), '', key, key, '', incident, 1,
         max(CASE WHEN tell_argus IS NULL THEN 0 WHEN state = 'created' THEN 2 ELSE 1 END)
     FROM old_tickets GROUP BY key;
 INSERT INTO tickets SELECT id, backend, key, ticket, made FROM old_tickets;

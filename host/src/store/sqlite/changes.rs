@@ -197,6 +197,10 @@ impl Known {
             const IS: &str = "UPDATE incidents SET source = ?, number = ?, began = ? WHERE id = ?";
             db.execute(IS, (&new.identity.source, &new.identity.id, &new.began, self.id))?;
         }
+        if self.began.is_empty() && !new.began.is_empty() {
+            const BEGAN: &str = "UPDATE incidents SET began = ? WHERE id = ?";
+            db.execute(BEGAN, (&new.began, self.id))?;
+        }
         if new.tell {
             const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ? AND tell = 0";
             db.execute(TELL, [self.id])?;

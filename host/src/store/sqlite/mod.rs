@@ -300,15 +300,17 @@ impl Store for Sqlite {
     }
 
     async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>> {
-        const TO_TELL: &str = "SELECT i.id, i.number, i.began, t.ticket \
+        const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket \
             FROM incidents AS i INDEXED BY incidents_to_tell \
             JOIN assignments AS a ON a.incident = i.id AND a.slot = '' JOIN tickets AS t ON t.id = a.ticket \
-            WHERE i.tell = 2 AND i.source = ? AND i.id > ? AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?";
+            WHERE i.tell = 2 AND i.source IN (?, '') AND i.id > ? AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?";
         let source = source.to_owned();
         let told = |row: &rusqlite::Row<'_>| {
             Ok(ToTell {
                 incident: row.get("id")?,
+                source: row.get("source")?,
                 number: row.get("number")?,
+                key: row.get("key")?,
                 began: row.get("began")?,
                 ticket: parsed(row, "ticket")?.unwrap_or_default(),
             })

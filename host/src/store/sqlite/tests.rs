@@ -996,7 +996,9 @@ async fn a_store_of_the_first_version_is_brought_to_this_one_and_kept_as_it_was(
         assert!(jobs[1].expires_at > Timestamp::now() + MINUTE);
         // What only a person can look for still is so.
         assert!(!accept(&store, New { key: "lost".to_owned(), ..new("lost") }).await.new);
-        // Argus's incident is known by its key until it comes in again.
+        // Argus's incident is known by its key until it comes in again, and Argus may hear of it at once.
+        let told = store.to_tell("argus", 0, 9).await.unwrap().remove(0);
+        assert_eq!((told.source.as_str(), told.key.as_str()), ("", "https://argus/incidents/1"));
         let watched = accept(&store, New { began: "then".to_owned(), ..of_argus(1) }).await;
         assert_eq!((watched.new, watched.job.id), (false, 1));
         assert_eq!(store.to_tell("argus", 0, 9).await.unwrap()[0].number, "1");
