@@ -13,7 +13,7 @@ mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use super::{
 use crate::error::Kind;
 use crate::machine::{Moment, Policy};
 use changes::{Kinds, Part};
-use lock::Lock;
+use lock::{Files, Lock};
 use readers::Readers;
 use rows::{Clock, attempt, job_columns, job_tables, parsed, state, time};
 use writer::{Db, Writer};
@@ -46,6 +46,7 @@ const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
 pub struct Sqlite {
     path: PathBuf,
     clock: Clock,
+    files: Arc<Mutex<Files>>,
     writer: Writer,
     readers: Readers,
 }
@@ -114,12 +115,14 @@ impl Sqlite {
         let now = connection.query_row(NOW, [], |row| row.get(0));
         let clock = Clock::from(Moment::from_millis(now.map_err(|cause| describe(path, cause))?));
         let lock = lock.map(Arc::new);
-        let readers = Readers::new(path, clock, lock.clone());
-        let writer = Writer::start(connection, path.to_owned(), clock, lock).map_err(|cause| {
+        let files = Arc::new(Mutex::new(Files::of(path)));
+        let readers = Readers::new(path, clock, Arc::clone(&files), lock.clone());
+        let writing = Writer::start(connection, path.to_owned(), clock, Arc::clone(&files), lock);
+        let writer = writing.map_err(|cause| {
             let help = "may the host's user start another thread?".to_owned();
             broken(path, "can't be written to", help, Some(Box::new(cause)))
         })?;
-        Ok(Sqlite { path: path.to_owned(), clock, writer, readers })
+        Ok(Sqlite { path: path.to_owned(), clock, files, writer, readers })
     }
 
     async fn write<T: Send + 'static>(
@@ -351,7 +354,7 @@ impl Store for Sqlite {
     }
 
     async fn look(&self) -> Result<()> {
-        if self.writer.is_in_place() { Ok(()) } else { Err(gone(&self.path)) }
+        if crate::lock::lock(&self.files).are_in_place() { Ok(()) } else { Err(gone(&self.path)) }
     }
 
     async fn close(&self) {

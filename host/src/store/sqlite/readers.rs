@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, Params, ToSql};
 use tokio::sync::Semaphore;
 
-use super::lock::Lock;
+use super::lock::{Files, Lock};
 use super::rows::{self, Clock};
-use super::{closed, connect, describe};
+use super::{closed, connect, describe, gone};
 use crate::lock::lock;
 use crate::machine::Moment;
 use crate::store::{Job, Result, Timestamp};
@@ -24,6 +24,7 @@ pub(super) struct Readers(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     clock: Clock,
+    files: Arc<Mutex<Files>>,
     turns: Arc<Semaphore>,
     /// Connections that nobody reads from now.
     idle: Mutex<Vec<Connection>>,
@@ -46,11 +47,17 @@ pub(super) struct Reader<'a> {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path, clock: Clock, lock: Option<Arc<Lock>>) -> Readers {
+    pub(super) fn new(
+        path: &Path,
+        clock: Clock,
+        files: Arc<Mutex<Files>>,
+        lock: Option<Arc<Lock>>,
+    ) -> Readers {
         let (turns, idle) = (Arc::new(Semaphore::new(MOST)), Mutex::default());
         Readers(Arc::new(Shared {
             path: path.to_owned(),
             clock,
+            files,
             turns,
             idle,
             lock: Mutex::new(lock),
@@ -82,6 +89,10 @@ impl Readers {
         let reading = tokio::task::spawn_blocking(move || {
             // Also when nobody waits for the result any more, it is somebody's turn until it was read.
             let _turn = turn;
+            // Of files that are gone SQLite goes on to show what it knows.
+            if !lock(&shared.files).are_in_place() {
+                return Err(gone(&shared.path));
+            }
             let idle = lock(&shared.idle).pop();
             let connection = match idle {
                 Some(connection) => connection,

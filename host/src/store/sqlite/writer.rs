@@ -30,7 +30,6 @@ pub(super) struct Writer {
     asked: mpsc::Sender<Asked>,
     /// The moment that was last written down.
     kept: Arc<AtomicI64>,
-    files: Arc<Mutex<Files>>,
 }
 
 enum Asked {
@@ -84,21 +83,14 @@ impl Writer {
         connection: Connection,
         path: PathBuf,
         clock: Clock,
+        files: Arc<Mutex<Files>>,
         lock: Option<Arc<Lock>>,
     ) -> std::io::Result<Writer> {
         let (asked, queue) = mpsc::channel(WAITING);
         let kept = Arc::new(AtomicI64::new(clock.now().millis()));
-        let files = Arc::new(Mutex::new(Files::of(&path)));
-        let thread = Thread {
-            connection,
-            path,
-            clock,
-            kept: Arc::clone(&kept),
-            files: Arc::clone(&files),
-            lock,
-        };
+        let thread = Thread { connection, path, clock, kept: Arc::clone(&kept), files, lock };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || thread.run(queue))?;
-        Ok(Writer { asked, kept, files })
+        Ok(Writer { asked, kept })
     }
 
     /// Has something written. `None` means that the writer has ended.
@@ -115,11 +107,6 @@ impl Writer {
     /// The moment that was last written down.
     pub(super) fn kept(&self) -> Moment {
         Moment::from_millis(self.kept.load(Ordering::Relaxed))
-    }
-
-    /// Whether the store's files are where they were.
-    pub(super) fn is_in_place(&self) -> bool {
-        lock(&self.files).are_in_place()
     }
 
     /// Ends the thread, when it has done what was asked of it before.
