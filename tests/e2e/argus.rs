@@ -63,14 +63,6 @@ impl Argus {
         if seen.header("authorization") != Some("Token argus-token") {
             return Answer::status(401);
         }
-        let incident = |pk: i64, url: &str| {
-            let mut incident = of_api(pk);
-            incident["ticket_url"] = url.into();
-            if *self.odd.lock().unwrap() == Some(pk) {
-                incident["description"] = Value::Null;
-            }
-            incident
-        };
         let mut incidents = self.incidents.lock().unwrap();
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -87,33 +79,10 @@ impl Argus {
                 let schema = json!({"paths": {"/api/v2/incidents/": get}});
                 Answer::status(200).body(&schema.to_string())
             }
-            ("GET", ["api", "v2", "incidents"]) => {
-                assert!(query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
-                assert!(query.contains("&level__lte=3"), "{query}");
-                if query.contains("level__lte=3x") {
-                    return Answer::status(400).body(r#"{"level__lte":["Enter a number."]}"#);
-                }
-                let from: i64 =
-                    query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
-                let open: Vec<i64> = incidents
-                    .iter()
-                    .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
-                    .map(|(pk, _)| *pk)
-                    .collect();
-                // The link to the next one names a host that exists only
-                // behind Argus's proxy. From the sixth incident on the cursor stands still, as a real
-                // Argus's does among many incidents of one start_time.
-                let filter = query.split("&cursor=").next().unwrap();
-                let cursor = if from < 6 { open.get(self.page - 1).copied() } else { Some(from) };
-                let next = cursor.filter(|_| open.len() > self.page);
-                let next = next.map(|at| format!("http://inside{path}?{filter}&cursor={at}"));
-                let results: Vec<Value> =
-                    open.iter().take(self.page).map(|pk| incident(*pk, "")).collect();
-                Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
-            }
+            ("GET", ["api", "v2", "incidents"]) => self.listed(&incidents, path, query),
             ("GET", ["api", "v2", "incidents", pk]) => match incidents.get(&pk.parse().unwrap()) {
                 Some((url, open)) => {
-                    let mut incident = incident(pk.parse().unwrap(), url);
+                    let mut incident = self.incident(pk.parse().unwrap(), url);
                     incident["open"] = (*open).into();
                     Answer::status(200).body(&incident.to_string())
                 }
@@ -134,6 +103,40 @@ impl Argus {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A page of the open incidents without a ticket.
+    fn listed(&self, incidents: &BTreeMap<i64, (String, bool)>, path: &str, query: &str) -> Answer {
+        assert!(query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
+        assert!(query.contains("&level__lte=3"), "{query}");
+        if query.contains("level__lte=3x") {
+            return Answer::status(400).body(r#"{"level__lte":["Enter a number."]}"#);
+        }
+        let from: i64 = query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
+        let open: Vec<i64> = incidents
+            .iter()
+            .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
+            .map(|(pk, _)| *pk)
+            .collect();
+        // The link to the next one names a host that exists only
+        // behind Argus's proxy. From the sixth incident on the cursor stands still, as a real
+        // Argus's does among many incidents of one start_time.
+        let filter = query.split("&cursor=").next().unwrap();
+        let cursor = if from < 6 { open.get(self.page - 1).copied() } else { Some(from) };
+        let next = cursor.filter(|_| open.len() > self.page);
+        let next = next.map(|at| format!("http://inside{path}?{filter}&cursor={at}"));
+        let results: Vec<Value> =
+            open.iter().take(self.page).map(|pk| self.incident(*pk, "")).collect();
+        Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
+    }
+
+    fn incident(&self, pk: i64, url: &str) -> Value {
+        let mut incident = of_api(pk);
+        incident["ticket_url"] = url.into();
+        if *self.odd.lock().unwrap() == Some(pk) {
+            incident["description"] = Value::Null;
+        }
+        incident
     }
 }
 
