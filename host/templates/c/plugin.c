@@ -212,7 +212,7 @@ static int32_t failed(const backend *self, const ticket_call *call, const ticket
    const char *begin = "{\"message\": \"", *what = "no answer: ", *retry = "never";
    char retry_after[48] = "", end[96];
    int32_t code = TICKET_PLUGIN_ERROR;
-   if (done->sent == TICKET_HTTP_DENIED || status == 401 || status == 404 || status == 410) {
+   if (done->sent == TICKET_HTTP_DENIED || status == 401 || status == 403 || status == 404 || status == 410) {
       code = TICKET_SETTINGS_ERROR;
    } else if (done->sent == TICKET_HTTP_NOT_SENT || dry || status == 408 || status == 425 || status == 429 || status == 503) {
       code = TICKET_CLIENT_ERROR, retry = "later";

@@ -204,7 +204,7 @@ class Backend {
    /// The error that an exchange stands for. `creates`: the ticket may exist where no clear answer came.
    Failure failure(const Answer &answer, bool creates) const {
       const uint32_t status = answer.status;
-      if (answer.sent == TICKET_HTTP_DENIED || status == 401 || status == 404 || status == 410)
+      if (answer.sent == TICKET_HTTP_DENIED || status == 401 || status == 403 || status == 404 || status == 410)
          return {TICKET_SETTINGS_ERROR, "never", said(answer)};
       if (answer.sent == TICKET_HTTP_NOT_SENT || answer.sent == TICKET_HTTP_DRY_RUN || status == 408 || status == 425 || status == 429 || status == 503)
          return {TICKET_CLIENT_ERROR, "later", said(answer), answer.retry_after};

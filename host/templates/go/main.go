@@ -194,7 +194,7 @@ func (b *backend) failed(a answer, creates bool) error {
 	unclear := map[bool]string{true: "unknown", false: "later"}[creates]
 	f := &failure{code: C.TICKET_PLUGIN_ERROR, Retry: "never", Message: b.said(a)}
 	switch {
-	case a.sent == C.TICKET_HTTP_DENIED || a.status == 401 || a.status == 404 || a.status == 410:
+	case a.sent == C.TICKET_HTTP_DENIED || a.status == 401 || a.status == 403 || a.status == 404 || a.status == 410:
 		f.code = C.TICKET_SETTINGS_ERROR
 	case a.sent == C.TICKET_HTTP_NOT_SENT || a.sent == C.TICKET_HTTP_DRY_RUN ||
 		a.status == 408 || a.status == 425 || a.status == 429 || a.status == 503:

@@ -57,7 +57,7 @@ static const struct test_case {
    {"create: 200 is as good", CREATE, {{POST, .status = 200, .answer = " " TICKET("7", "x") "\n"}}, TICKET_OK, {"\"url\":\"" ENDPOINT "/t/7?a=b&c\""}},
    {"create: 400 is a refusal", CREATE, {{POST, .status = 400, .answer = "{\"error\": \"no title\"}"}}, TICKET_CREATION_ERROR, {"\"retry\":\"never\""}},
    {"create: 401 is the settings'", CREATE, {{POST, .status = 401, .answer = "{}"}}, TICKET_SETTINGS_ERROR, {"\"retry\":\"never\"", "401"}},
-   {"create: 403 is a refusal", CREATE, {{POST, .status = 403}}, TICKET_CREATION_ERROR, {"\"retry\":\"never\""}},
+   {"create: 403 is the settings'", CREATE, {{POST, .status = 403}}, TICKET_SETTINGS_ERROR, {"\"retry\":\"never\""}},
    {"create: 404 is the settings'", CREATE, {{POST, .status = 404, .answer = "<html>"}}, TICKET_SETTINGS_ERROR, {"\"retry\":\"never\""}},
    {"create: 422 is a refusal", CREATE, {{POST, .status = 422, .answer = "{\"error\": \"no title\"}"}}, TICKET_CREATION_ERROR, {"\"retry\":\"never\"", "no title"}},
    {"create: 429 is for later", CREATE, {{POST, .status = 429, .retry_after = "30"}}, TICKET_CLIENT_ERROR, {"\"retry\":\"later\"", "\"retry_after_ms\":30000"}},

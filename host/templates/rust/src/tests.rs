@@ -104,7 +104,7 @@ fn create_tells_what_may_exist() {
     for (outcome, kind, retry) in [
         (answered(400, &[], b"{}"), Creation, Never),
         (answered(401, &[], TOKEN.as_bytes()), Settings, Never),
-        (answered(403, &[], b""), Creation, Never),
+        (answered(403, &[], b""), Settings, Never),
         (answered(404, &[], b"<html>"), Settings, Never),
         (answered(422, &[], b"{}"), Creation, Never),
         (answered(429, &[], b""), Client, Later),

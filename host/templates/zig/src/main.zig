@@ -160,7 +160,7 @@ const Backend = struct {
         }
         const unclear = if (effect == .creates) "unknown" else "later";
         switch (answer.status) {
-            401, 404, 410 => return job.fail(abi.settings_error, "never", message),
+            401, 403, 404, 410 => return job.fail(abi.settings_error, "never", message),
             408, 425, 429, 503 => {
                 const ms = if (secondsOf(answer.retry_after)) |seconds| seconds * 1000 else null;
                 try job.reply(.{ .message = message, .retry = "later", .retry_after_ms = ms });
