@@ -706,7 +706,7 @@ mod tests {
         ] {
             let before = std::time::Instant::now();
             let error = refused(&text);
-            assert!(before.elapsed().as_secs() < 5, "{first}: {:?}", before.elapsed());
+            assert!(before.elapsed().as_secs() < 30, "{first}: {:?}", before.elapsed());
             assert!(error.message.contains(first), "{error}");
             assert_eq!(error.each().count() + error.more as usize, number);
             let starts: Vec<_> =
