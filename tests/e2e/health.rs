@@ -9,16 +9,14 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use ticket_host_tests::{
     Answer, Installation, Service, Stub, c_plugin, desk, rust_plugin, skipped, wait_for,
 };
 
-const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
+use crate::serve::numbered;
 
-fn numbered(number: usize) -> Value {
-    json!({"description": "gw1 is down", "pk": number, "source": {"name": "nav"}})
-}
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
 
 fn backend(name: &str, endpoint: &str) -> String {
     format!(

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use ticket_host_tests::{Answer, Installation, Stub, c_plugin, desk, key_of, ticket_of, wait_for};
+use ticket_host_tests::{
+    Answer, Installation, Service, Stub, c_plugin, desk, key_of, ticket_of, wait_for,
+};
 
 use crate::argus::Argus;
 use crate::serve::numbered;
@@ -53,8 +55,18 @@ fn closed_desk() -> (Stub, Arc<AtomicBool>) {
     )
 }
 
-#[test]
-fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_one() {
+/// A service whose watcher's incidents wait in the backend `a`, since that is down.
+struct Waiting {
+    argus: Argus,
+    server: Stub,
+    a: Stub,
+    a_is_down: Arc<AtomicBool>,
+    b: Stub,
+    host: Installation,
+    service: Service,
+}
+
+fn all_wait_in_a() -> Waiting {
     let mut argus = Argus::with(COUNT);
     argus.page = 100;
     let server = argus.serve();
@@ -66,6 +78,12 @@ fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_
         let page = service.get("/v1/tickets?backend=a").json();
         page["tickets"].as_array().unwrap().len() == COUNT as usize
     });
+    Waiting { argus, server, a, a_is_down, b, host, service }
+}
+
+#[test]
+fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_one() {
+    let Waiting { argus, server, a, a_is_down, b, host, service } = all_wait_in_a();
     config(&host, &[("a", &a), ("b", &b)], &watching(&server, "b"));
     service.signal("HUP");
     wait_for("all URLs", || (1..=COUNT).all(|pk| !argus.url(pk).is_empty()));
@@ -79,17 +97,7 @@ fn incidents_that_wait_get_one_ticket_each_when_the_watchers_backend_is_another_
 
 #[test]
 fn incidents_of_a_backend_that_is_removed_and_added_again_get_one_ticket_each() {
-    let mut argus = Argus::with(COUNT);
-    argus.page = 100;
-    let server = argus.serve();
-    let ((a, a_is_down), b) = (closed_desk(), desk(|_| None));
-    let host = installation();
-    config(&host, &[("a", &a), ("b", &b)], &watching(&server, "a"));
-    let service = host.serve();
-    wait_for("all to wait", || {
-        let page = service.get("/v1/tickets?backend=a").json();
-        page["tickets"].as_array().unwrap().len() == COUNT as usize
-    });
+    let Waiting { argus, server, a, a_is_down, b, host, service } = all_wait_in_a();
     config(&host, &[("b", &b)], &watching(&server, "b"));
     service.signal("HUP");
     wait_for("all URLs", || (1..=COUNT).all(|pk| !argus.url(pk).is_empty()));

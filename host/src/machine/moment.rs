@@ -1,6 +1,6 @@
 //! The store's own time, which no clock can set.
 
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A moment of the store's own time: for how many milliseconds hosts have worked on the store until then.
@@ -33,7 +33,20 @@ impl Add<Duration> for Moment {
     type Output = Moment;
 
     fn add(self, duration: Duration) -> Moment {
-        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Moment(self.0.saturating_add(millis))
+        Moment(self.0.saturating_add(millis(duration)))
     }
+}
+
+/// What was so long ago may be before the first moment.
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+
+    fn sub(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_sub(millis(duration)))
+    }
+}
+
+/// A duration in milliseconds: the most that fit, if it has more.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -242,7 +242,7 @@ impl Queue {
 
     /// Removes what was finished long ago.
     async fn prune(&self) {
-        let keep_for = self.policy().keep_for;
+        let keep_for = self.settings().keep_for;
         let before = Timestamp::now() - keep_for;
         self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
         while let Ok(1..) = self.store.prune(keep_for).await {}
@@ -322,7 +322,7 @@ impl Queue {
             }),
             Err(error) => tracing::error!(
                 "what waits in another backend stays there: {}",
-                line(&Failure::from(&Error::from(error)).message)
+                line(&error.said())
             ),
         }
     }
@@ -340,7 +340,7 @@ impl Queue {
                 ),
                 Err(error) => tracing::error!(
                     "{name}: what failed for its settings is not tried again: {}",
-                    line(&Failure::from(&Error::from(error)).message)
+                    line(&error.said())
                 ),
             }
         }
@@ -489,8 +489,13 @@ impl Queue {
         });
     }
 
-    fn policy(&self) -> QueueConfig {
+    fn settings(&self) -> QueueConfig {
         self.setup().config.queue.clone()
+    }
+
+    /// How long after a call of a backend of which nobody knows what it did "there is no ticket" is believed.
+    fn settle(&self, backend: &Backend) -> Duration {
+        backend.settle(self.setup().config.queue.settle)
     }
 
     fn phase(&self) -> watch::Receiver<Phase> {

@@ -58,8 +58,7 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
                 pause = held;
             } else if free > 0 {
                 let lease = backend.longest_try() + MARGIN;
-                let policy = queue.setup().policy();
-                let policy = Policy { settle: backend.settle(policy.settle), ..policy };
+                let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
                 match queue.store.claim(&name, free, lease, policy).await {
                     Ok(claims) => {
                         let stamp = queue.record(&name, |record| record.breaker.generation());
@@ -102,13 +101,13 @@ async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: 
             let failure = claim.job.failure.clone().unwrap_or_else(|| {
                 Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
             });
-            let settle = backend.settle(queue.policy().settle).max(STORE_PAUSE);
+            let settle = queue.settle(&backend).max(STORE_PAUSE);
             (outcome(Next::Look(settle), failure), None)
         }
         () = reached(&mut phase, Phase::Killed) => {
             let why = "the host was stopped during the call; there may be a ticket";
             let failure = Failure::new(Kind::Plugin, why, None);
-            let settle = backend.settle(queue.policy().settle);
+            let settle = queue.settle(&backend);
             (outcome(Next::Look(settle), failure), None)
         }
     };
@@ -161,7 +160,7 @@ fn conclude(
                     let wait = queue.record(&backend.name, |record| {
                         record.breaker.wait(own_wait, heard.change, Instant::now())
                     });
-                    next.with_wait(wait, backend.settle(queue.policy().settle))
+                    next.with_wait(wait, queue.settle(backend))
                 }
                 _ => next,
             };
@@ -172,8 +171,7 @@ fn conclude(
 
 /// Counts and logs what a try came to. Of the tickets that wait for the same thing only the first is logged.
 fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, heard: Option<Heard>) {
-    let ended = "the incident has ended, and nobody asked for its ticket".to_owned();
-    let (said, more) = match outcome {
+    let (said, more): (_, &str) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
         Outcome::Again { failure, .. } | Outcome::Postponed { failure, .. } => {
@@ -181,7 +179,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
         }
         Outcome::Unknown { failure, .. } => ("unknown", &failure.message),
         Outcome::NoTicket => ("none", &claim.job.backend),
-        Outcome::Suppressed => ("suppressed", &ended),
+        Outcome::Suppressed => {
+            ("suppressed", "the incident has ended, and nobody asked for its ticket")
+        }
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
     };
     queue.metrics.ticket(&backend.name, said);
@@ -271,9 +271,7 @@ async fn record(
     loop {
         match queue.store.settle(claim, started, outcome.clone(), queue.setup().policy()).await {
             Ok(Some(job)) => {
-                let would_go_on =
-                    matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });
-                if job.state == State::Failed && would_go_on {
+                if job.state == State::Failed && outcome.would_go_on() {
                     queue.metrics.ticket(&job.backend, "failed");
                     let why = job.failure.as_ref().map_or("", |failure| failure.message.as_str());
                     tracing::warn!("ticket {id} ({}): failed: {}", line(&job.key), line(why));
@@ -287,8 +285,7 @@ async fn record(
             // the lease ends. That is what happens if the host is killed meanwhile.
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
-                    let why = Failure::from(&Error::from(error)).message;
-                    tracing::error!("ticket {id} can't be recorded yet: {}", line(&why));
+                    tracing::error!("ticket {id} can't be recorded yet: {}", line(&error.said()));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(STORE_PAUSE) => {}
@@ -391,7 +388,6 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
 
 /// What is known about a try that failed.
 async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &Claim) -> Trouble {
-    let policy = queue.policy();
     Trouble {
         kind: error.kind,
         retry: error.retry,
@@ -403,8 +399,8 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         next_turn: backend.next_turn().saturating_duration_since(Instant::now()),
         is_replaced: queue.is_replaced(backend),
         broke_before: if is_break(error.kind) { breaks_before(queue, claim).await } else { 0 },
-        wait: retry::wait(claim.job.attempts, policy.longest_wait),
-        settle: backend.settle(policy.settle),
+        wait: retry::wait(claim.job.attempts, queue.settings().longest_wait),
+        settle: queue.settle(backend),
     }
 }
 

@@ -106,12 +106,7 @@ impl Observed {
 
 /// What failed, why, and what to do.
 fn text(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(why) = cause {
-        text.push_str(&format!(": {why}"));
-        cause = why.source();
-    }
+    let mut text = error.said();
     if let StoreError::Broken { help, .. } = error {
         text.push_str(&format!("\nhelp: {help}"));
     }

@@ -77,15 +77,21 @@ impl Failure {
 /// An error with its others, in one text.
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Failure {
-        let all: Vec<String> = error.each().map(with_causes).collect();
+        let said = |error: &Error| {
+            let cause =
+                error.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static));
+            with_causes(error.message.clone(), cause)
+        };
+        let all: Vec<String> = error.each().map(said).collect();
         Failure::new(error.kind, &all.join("; "), error.help.as_deref())
     }
 }
 
-/// An error's message, with its causes.
-fn with_causes(error: &Error) -> String {
-    let mut message = error.message.clone();
-    let mut cause = error.cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+/// A message with its causes.
+fn with_causes(
+    mut message: String,
+    mut cause: Option<&(dyn std::error::Error + 'static)>,
+) -> String {
     while let Some(why) = cause {
         message.push_str(&format!(": {why}"));
         cause = why.source();
@@ -212,6 +218,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the ticket is tried again, or looked for, unless it was tried for long enough.
+    pub fn would_go_on(&self) -> bool {
+        matches!(self, Outcome::Again { .. } | Outcome::Unknown { .. })
+    }
+
     /// What it means for the ticket's state.
     fn result(&self) -> machine::Result {
         match *self {
@@ -314,6 +325,11 @@ pub enum StoreError {
 const FULL: &str = "is full";
 
 impl StoreError {
+    /// What failed, and why.
+    pub(crate) fn said(&self) -> String {
+        with_causes(self.to_string(), std::error::Error::source(self))
+    }
+
     /// Whether only room is lacking: what becomes of the incidents in the store is recorded all the same.
     pub fn is_full(&self) -> bool {
         matches!(self, StoreError::Broken { what: FULL, .. })

@@ -10,7 +10,7 @@ use super::rows::{self, doubt, job_columns, job_tables, step_columns};
 use super::writer::Db;
 use super::{FULL, FULL_HELP, Undone, broken};
 use crate::incident::{Identity, may_have_begun_together};
-use crate::machine::{Doubt, Moment, Policy, State, Step};
+use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::store::{
     Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, StoreError, Timestamp,
 };
@@ -73,11 +73,12 @@ impl Stored {
 
     /// Writes it back after a change.
     fn save(&self, db: &Db<'_>) -> rusqlite::Result<()> {
-        const SAVE: &str = "UPDATE steps SET state = :state, doubt = :doubt, settled = :settled, due = :due, \
+        const SAVE: &str = "UPDATE steps SET backend = :backend, state = :state, doubt = :doubt, settled = :settled, due = :due, \
             expires = :expires, lease = :lease, tries = :tries, tried_before = :tried_before, failure = :failure, seen = :now, \
             changed_at = :at WHERE id = :id";
         let step = &self.step;
         let values = named_params! {
+            ":backend": self.backend,
             ":state": step.state.name(),
             ":doubt": doubt(step.doubt),
             ":settled": step.settled.millis(),
@@ -133,7 +134,6 @@ impl Stored {
         self.save(db)?;
         const TICKET: &str = "UPDATE tickets SET backend = ? WHERE id = ?";
         db.execute(TICKET, (backend, self.ticket))?;
-        db.execute("UPDATE steps SET backend = ? WHERE id = ?", (backend, self.id))?;
         Ok(true)
     }
 }
@@ -194,8 +194,8 @@ impl Known {
     /// Notes what another request for it says.
     fn add(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<()> {
         if self.source.is_empty() && !new.identity.source.is_empty() {
-            const IS: &str = "UPDATE incidents SET source = ?, number = ?, began = ? WHERE id = ?";
-            db.execute(IS, (&new.identity.source, &new.identity.id, &new.began, self.id))?;
+            const IS: &str = "UPDATE incidents SET source = ?, number = ? WHERE id = ?";
+            db.execute(IS, (&new.identity.source, &new.identity.id, self.id))?;
         }
         if self.began.is_empty() && !new.began.is_empty() {
             const BEGAN: &str = "UPDATE incidents SET began = ? WHERE id = ?";
@@ -460,8 +460,7 @@ pub(super) fn settle(
     let failure = outcome.failure();
     // Where nothing more is taken in, only the beginning of a failure is kept, and nothing in the list of tries.
     let is_short = failure.is_some() && db.room()? < 0;
-    let given_up = stored.step.state == State::Failed
-        && matches!(outcome, Outcome::Again { .. } | Outcome::Unknown { .. });
+    let given_up = stored.step.state == State::Failed && outcome.would_go_on();
     let said = match failure {
         Some(last) if given_up => {
             Some(Failure::given_up(stored.step.tries, stored.step.doubt, last))
@@ -579,13 +578,17 @@ fn each(
     rows: Vec<Stored>,
     mut change: impl FnMut(&mut Stored) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<Part> {
-    let full = rows.len() as i64 == AT_ONCE;
-    let next = rows.last().map(|stored| stored.id).filter(|_| full);
+    let next = next(&rows);
     let mut changed = 0;
     for mut stored in rows {
         changed += u64::from(change(&mut stored)?);
     }
     Ok(Part { changed, next })
+}
+
+/// Where to go on behind rows of which at most [`AT_ONCE`] were read. None: these are all.
+fn next(rows: &[Stored]) -> Option<i64> {
+    rows.last().map(|stored| stored.id).filter(|_| rows.len() as i64 == AT_ONCE)
 }
 
 /// Gives at most [`AT_ONCE`] tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
@@ -601,8 +604,7 @@ pub(super) fn reassign(
     );
     const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?";
     let waiting = db.all(WAITING, (after, AT_ONCE), Stored::read)?;
-    let full = waiting.len() as i64 == AT_ONCE;
-    let next = waiting.last().map(|stored| stored.id).filter(|_| full);
+    let next = next(&waiting);
     let mut left = Vec::new();
     for mut stored in waiting {
         let source: Option<String> = db.first(SOURCE, [stored.incident], |row| row.get(0))?;
@@ -638,10 +640,6 @@ pub(super) fn prune(db: &Db<'_>, before: Moment) -> rusqlite::Result<u64> {
         db.execute(UNUSED, [text(&incidents)])?;
     }
     Ok(old.len() as u64)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> String {

@@ -71,8 +71,7 @@ impl Lock {
 /// Whether a file is the one of that name.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let opened = file.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let opened = file.metadata().ok().map(|file| of(&file));
     opened.is_some() && opened == inode(path)
 }
 
@@ -154,8 +153,13 @@ impl Files {
 
 #[cfg(unix)]
 fn inode(path: &Path) -> Option<Inode> {
+    fs::metadata(path).ok().map(|file| of(&file))
+}
+
+#[cfg(unix)]
+fn of(file: &fs::Metadata) -> Inode {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    (file.dev(), file.ino())
 }
 
 /// A file that is open can't be deleted or replaced there.

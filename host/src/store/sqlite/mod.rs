@@ -248,7 +248,7 @@ impl Store for Sqlite {
     }
 
     async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
-        let since = ago(self.clock.now(), within);
+        let since = self.clock.now() - within;
         self.in_parts(backend, kinds, move |db, of| changes::hasten(db, of, since)).await
     }
 
@@ -339,7 +339,7 @@ impl Store for Sqlite {
     }
 
     async fn prune(&self, unseen: Duration) -> Result<u64> {
-        self.write(move |db| Ok(changes::prune(db, ago(db.now, unseen))?)).await
+        self.write(move |db| Ok(changes::prune(db, db.now - unseen)?)).await
     }
 
     async fn probe(&self) -> Result<()> {
@@ -361,12 +361,6 @@ impl Store for Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-/// The moment that was so long ago, which may be before the first one.
-fn ago(now: Moment, time: Duration) -> Moment {
-    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    Moment::from_millis(now.millis().saturating_sub(millis))
 }
 
 fn list(reader: &readers::Reader<'_>, filter: &Filter) -> rusqlite::Result<Vec<Job>> {
