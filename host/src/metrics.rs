@@ -13,7 +13,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::argus::Done;
-use crate::outlet;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
@@ -75,6 +74,8 @@ pub(crate) struct Gauges<'a> {
     pub orphans: &'a BTreeMap<String, i64>,
     /// What the watcher did last, if there is an Argus to watch.
     pub argus: Option<&'a Done>,
+    /// How many events of the log were dropped.
+    pub dropped: u64,
     pub now: Timestamp,
 }
 
@@ -200,7 +201,7 @@ impl Metrics {
         let mut text = String::new();
         let store = store(gauges.counts, gauges.orphans, gauges.now);
         let up = up(gauges.backends);
-        let log = log(outlet::dropped());
+        let log = log(gauges.dropped);
         let watched = gauges.argus.map(watched).unwrap_or_default();
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &store))
@@ -317,6 +318,7 @@ mod tests {
             backends: &[("b", true), ("c", false)],
             orphans: &orphans,
             argus: Some(&done),
+            dropped: 0,
             now,
         };
         std::thread::scope(|scope| {

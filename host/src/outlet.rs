@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::{Result, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -16,12 +15,12 @@ use crate::lock::lock;
 /// Bytes that wait for their reader at most.
 const ROOM: usize = 1 << 20;
 
-/// Events that this process has dropped so far.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// The outlet of this process's log, if it is a service's.
+static OF_LOG: OnceLock<Outlet> = OnceLock::new();
 
 /// Events of the log that this process has dropped so far, since nobody read them in time.
 pub(crate) fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+    OF_LOG.get().map_or(0, Outlet::dropped)
 }
 
 /// Where events are written to; each is one call of `write`.
@@ -45,6 +44,8 @@ struct Waiting {
     is_writing: bool,
     /// Events that were dropped since that was last told. While there are any, all that comes is dropped, so that it is
     /// told at the place of the log where they are missing.
+    untold: u64,
+    /// Events that were dropped so far, told or not.
     dropped: u64,
 }
 
@@ -66,6 +67,17 @@ impl Outlet {
         Ok(outlet)
     }
 
+    /// Makes this one the outlet of the process's log, whose drops [`dropped`] tells, unless there is one already.
+    pub(crate) fn into_log(self) -> Outlet {
+        OF_LOG.get_or_init(|| self.clone());
+        self
+    }
+
+    /// Events that were dropped so far.
+    fn dropped(&self) -> u64 {
+        lock(&self.0.waiting).dropped
+    }
+
     /// Waits until all that was written has been handed on, but not longer than that.
     pub(crate) fn flush(&self, longest: Duration) {
         let waiting = lock(&self.0.waiting);
@@ -78,11 +90,11 @@ impl Outlet {
 impl Write for Outlet {
     fn write(&mut self, event: &[u8]) -> Result<usize> {
         let mut waiting = lock(&self.0.waiting);
-        let is_full = waiting.dropped > 0 || waiting.bytes + event.len() > ROOM;
+        let is_full = waiting.untold > 0 || waiting.bytes + event.len() > ROOM;
         let tells = self.0.teller.get() == Some(&thread::current().id());
         if is_full && !tells {
+            waiting.untold += 1;
             waiting.dropped += 1;
-            DROPPED.fetch_add(1, Ordering::Relaxed);
         } else {
             waiting.bytes += event.len();
             waiting.events.push_back(event.to_owned());
@@ -133,7 +145,7 @@ impl Shared {
     /// after each event that it reads.
     fn to_be_told(&self) -> u64 {
         let mut waiting = lock(&self.waiting);
-        if waiting.bytes > ROOM / 2 { 0 } else { std::mem::take(&mut waiting.dropped) }
+        if waiting.bytes > ROOM / 2 { 0 } else { std::mem::take(&mut waiting.untold) }
     }
 }
 
@@ -169,7 +181,6 @@ mod tests {
         let (told, tells) = mpsc::channel();
         let tell = move |dropped| told.send(dropped).unwrap();
         let mut outlet = Outlet::start(Gate { open, written }, tell).unwrap();
-        let before = dropped();
         let event = vec![b'x'; ROOM / 4];
         // The first is taken from the buffer sooner or later; four more fill it.
         outlet.write_all(b"first").unwrap();
@@ -189,7 +200,7 @@ mod tests {
         // Too small to need more room than there is; but it comes after those that are missing.
         outlet.write_all(b"late").unwrap();
         outlet.flush(Duration::from_millis(1));
-        assert_eq!(dropped() - before, 8);
+        assert_eq!(outlet.dropped(), 8);
         opens.send(()).unwrap();
         events.recv().unwrap();
         assert!(tells.try_recv().is_err(), "there is no room yet");

@@ -83,7 +83,8 @@ impl Stderr {
             );
         };
         // Where no thread can be started now, the runtime will say so.
-        Outlet::start(std::io::stderr(), tell).map_or(Stderr::Direct, Stderr::Outlet)
+        let outlet = Outlet::start(std::io::stderr(), tell);
+        outlet.map_or(Stderr::Direct, |outlet| Stderr::Outlet(outlet.into_log()))
     }
 
     /// Waits a moment for what was logged to be read. Nothing is logged after that.

@@ -25,6 +25,7 @@ use super::{Service, docs, document, orphans};
 use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::metrics::Gauges;
+use crate::outlet;
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
 use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
@@ -497,6 +498,7 @@ async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Prob
         backends: &backends,
         orphans: &orphans::of(&counts, &setup),
         argus: argus.as_ref(),
+        dropped: outlet::dropped(),
         now: Timestamp::now(),
     });
     Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())

@@ -317,6 +317,7 @@ mod tests {
             backends: &[],
             orphans: &Default::default(),
             argus: None,
+            dropped: 0,
             now: crate::store::Timestamp::now(),
         });
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
