@@ -134,7 +134,8 @@ fn is_delegated(_: &Path) -> bool {
 }
 
 impl Tree {
-    /// Makes the cgroups for workers.
+    /// Makes the cgroups for workers. What all of them may take together is set as soon as the config was read: until then it is what
+    /// another host in this cgroup has set.
     fn below(delegated: &Delegated) -> io::Result<Tree> {
         let above = &delegated.directory;
         // Where processes are, no controllers can be enabled for what is below.
@@ -156,7 +157,6 @@ impl Tree {
         }
         let tree = Tree { workers, controllers, count: AtomicU64::new(0) };
         tree.remove_leftovers();
-        tree.bound_memory(most_memory())?;
         Ok(tree)
     }
 
