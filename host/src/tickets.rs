@@ -56,10 +56,7 @@ pub(crate) async fn create(
         match backend.find(wanted).await {
             Ok(Answer::Given(ticket)) => return Ok(delivery(false, ticket)),
             Ok(Answer::NotFound) => {}
-            Ok(Answer::Unsupported) => warnings.push(format!(
-                "the plugin {} can't look for tickets: creating this one again makes a second",
-                backend.manifest.name
-            )),
+            Ok(Answer::Unsupported) => warnings.extend(backend.lacks_find()),
             // Not knowing is not "none". Nothing was created: find doesn't.
             Err(error) => return Err(looking(error)),
         }

@@ -8,7 +8,7 @@
  * settings (endpoint, secret, information) as JSON, and asks it for tickets.
  *
  *   entry(abi) -> table --open(settings)--> instance --create(request)--> reply {"url": ...}
- *                                              |  check / find
+ *                                              |  check / find / find_many / update / state / receive / changes
  *                                              +--close
  *
  * The rules, all of them:
@@ -37,6 +37,11 @@
  *   `extra` of render()           256 KiB; what is rendered 8 MiB
  *   held for one call             64 MiB of HTTP answers and rendered text
  *   asked in one call             16,384 requests, texts and log lines, 256 MiB together
+ *   asked of one call             200 keys of find_many(), 100 tickets of state(); a key has 1 to 1000
+ *                                 characters, none of them a control character
+ *   named by one call             500 tickets by changes(), 100 by receive()
+ *   kept for the plugin           4 KiB of a "cursor" or a "since"
+ *   a webhook for receive()       64 KiB of headers and query, a body of 256 KiB
  *   log()                         16 KiB a line (the rest is cut); 1,000 lines and 256 KiB
  *                                 a call (the rest is dropped, which the host logs)
  *   printed                       standard output and error are slowed down beyond 2 MiB;
@@ -69,16 +74,18 @@ typedef struct ticket_str {
  * "later":   nothing was created, and trying again can help (network, 429, 503).
  * "unknown": the ticket MAY exist (the request was sent, its answer was not seen);
  *            the host calls find() before it tries again.
- * Once a request of create() other than GET, HEAD and OPTIONS was answered 408 or 5xx, the
- * host reads "never" and "later" as "unknown", unless the manifest's "not_done" has the status.
- * open(), check() and find() create nothing: there "unknown" means "later". */
+ * Of update() they say the same of the step: it was not carried out, or MAY have been.
+ * Once a request of create() or update() other than GET, HEAD and OPTIONS was answered 408 or 5xx,
+ * the host reads "never" and "later" as "unknown", unless the manifest's "not_done" has the status.
+ * All other functions change nothing: there "unknown" means "later". */
 enum {
    TICKET_OK             = 0,
    TICKET_SETTINGS_ERROR = 1, /* the settings are wrong: a person must change them      */
    TICKET_CLIENT_ERROR   = 2, /* the ticket system can't be reached, or is overloaded   */
    TICKET_CREATION_ERROR = 3, /* the ticket system refused (permission, missing field)  */
    TICKET_PLUGIN_ERROR   = 4, /* anything else: a bug, an answer nobody understands     */
-   TICKET_NOT_FOUND      = 5, /* find: certainly no such ticket. A failed search is not this */
+   TICKET_NOT_FOUND      = 5, /* find: certainly no such ticket; update: it is gone. A failed
+                                 search is not this */
    TICKET_UNSUPPORTED    = 6  /* this plugin doesn't do that: the same as a NULL function */
 };
 
@@ -140,13 +147,14 @@ typedef struct ticket_call {
    int32_t (*http)(const struct ticket_call *call, const ticket_http_request *request,
                    ticket_http_response *response);
 
-   /* Render the operator's ticket template ("title" or "body") for the incident of
-    * this call. A body is made in `format` ("markdown", "html" or "text"); a title is
+   /* Render one of the operator's templates for the incident of this call: "title" or
+    * "body" of a ticket, "comment" or "closing", which is the last one of a ticket. All
+    * but a title are made in `format` ("markdown", "html" or "text"); a title is
     * always one line of plain text. In Markdown, what stands in the incident has a
     * backslash before each sign that could mean something. `extra` is a JSON object that the template sees
     * too, for example {"missing_fields": ["location"], "warnings": ["..."]}.
     * Returns TICKET_OK and sets *out, valid until this plugin function returns; else
-    * *out says why not. Only create() and find() have an incident to render. */
+    * *out says why not. Only create(), find() and update() have an incident to render. */
    int32_t (*render)(const struct ticket_call *call, ticket_str part, ticket_str format,
                      ticket_str extra, ticket_str *out);
 } ticket_call;
@@ -158,7 +166,7 @@ typedef struct ticket_plugin {
 
    /* A JSON object: {"name": "jira", "version": "1.2.0", "vendor": "...", "license": "...",
     * "description": "...", "homepage": "...", "sdk": "...", "aliases": [...], "dry_run": true,
-    * "not_done": [503], "settle_seconds": 30,
+    * "not_done": [503], "settle_seconds": 30, "steps": ["comment", "close", "reopen"], "marks": true,
     * "secret_schema": {JSON Schema}, "information_schema": {JSON Schema},
     * "permissions": [{"permission": "write", "what": "...", "why": "..."}]}.
     * Only the name is required: 1 to 64 of a-z, 0-9, '-', '_', beginning with a letter.
@@ -169,11 +177,14 @@ typedef struct ticket_plugin {
     * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run".
     * "not_done" has the statuses, of 408 and 5xx, of which the ticket system promises that a
     * request which it answers so was not carried out; "settle_seconds" says how long after a
-    * ticket was made find() may still miss it, since the system's lists lag: at most 3600. */
+    * ticket was made find() may still miss it, since the system's lists lag: at most 3600.
+    * "steps" names what update() can do, and "marks" says that it finds a comment of its own
+    * again by the step's id: see there. */
    ticket_str manifest;
 
    /* Make an instance for one backend. `settings` is
-    *   {"endpoint": "https://...", "secret": {...}, "information": {...}}
+    *   {"endpoint": "https://...", "secret": {...}, "information": {...},
+    *    "host": {"name": "ticket-host", "version": "0.1.0"}}
     * already valid by the manifest's schemas. Store it in *instance. No network.
     * After an error the instance does not exist: close() is not called. */
    int32_t (*open)(const ticket_call *call, ticket_str settings, void **instance);
@@ -184,8 +195,11 @@ typedef struct ticket_plugin {
     * {"checks": [{"name": "queue", "ok": false, "message": "...", "help": "..."}]} */
    int32_t (*check)(void *instance, const ticket_call *call);
 
-   /* Create a ticket. `request`: {"incident": {...}, "key": "...", "dry_run": false}; put
-    * `key` where find() can find it. Reply:
+   /* Create a ticket. `request`:
+    *   {"incident": {...}, "key": "...", "not_before": "2026-11-23T07:00:00Z", "dry_run": false}
+    * Put `key` where find() can find it. No ticket of this key is older than "not_before"; without
+    * one nobody knows how old it may be. Times are in UTC (RFC 3339), by the host's clock: leave
+    * room for one that differs from the ticket system's. Reply:
     *   {"url": "...", "id": "...", "missing_fields": [], "warnings": []}
     * The url is absolute, http or https (or of the endpoint's own scheme), and at most 4096
     * bytes without white space; without one the reply is an error, and the ticket may exist.
@@ -196,6 +210,57 @@ typedef struct ticket_plugin {
    /* Optional. The ticket that was created with this request's "key" (the request is
     * create()'s), with create()'s reply, or TICKET_NOT_FOUND. */
    int32_t (*find)(void *instance, const ticket_call *call, ticket_str request);
+
+   /* What follows was added on 2026-11-26. All of it is optional (rule R3). */
+
+   /* The tickets of many keys at once, by listings that they share. `request`:
+    *   {"keys": [{"key": "...", "not_before": "...", "not_after": "..."}], "cursor": "..."}
+    * in the order of "not_before", the keys without one first. "not_after" is the latest time at which
+    * such a ticket can have been made, if that is known. Reply:
+    *   {"found": [{"key": "...", "ticket": {create()'s reply}}], "none": ["..."], "cursor": "..."}
+    * A key in "none" certainly has no ticket; one in neither list was not found out. With a "cursor",
+    * a text of your own, the host asks again for the keys that are left and hands it back as it was:
+    * go on there, and name in "none" what no page of the whole search had. */
+   int32_t (*find_many)(void *instance, const ticket_call *call, ticket_str request);
+
+   /* Carry out ONE step of a ticket's life. `request`:
+    *   {"ticket": {"url": "...", "id": "..."}, "key": "...", "incident": {...}, "again": false,
+    *    "step": {"id": "...", "do": "comment", "changes": {"level": {"from": 3, "to": 1}},
+    *             "fields": {...}}, "dry_run": false}
+    * "comment" and "reopen" say what render() makes of "comment", "close" what it makes of "closing".
+    * "changes" is what differs from what the ticket was told last, by the incident's attributes.
+    * "fields" is what the operator wants to be set at closing. The step's id (1 to 64 of a-z, 0-9, '-')
+    * goes onto the comment where no reader sees it; first the comment, then what changes the state.
+    * With "again" an earlier try of this very step may have been carried out: look for its id and go on
+    * behind what was done. Without "marks" in the manifest "again" is never true: the host leaves a step
+    * of which nobody knows to a person. Write nothing to a ticket that is closed already, and nothing to
+    * one that is to be reopened and is open: it is a person's then. Reply:
+    *   {"done": true, "state": "closed"}     the step is carried out, by this call or an earlier one
+    *   {"done": false, "state": "closed"}    nothing was done: the ticket was in that state before
+    * with a state of state(), and "warnings" as create() has them. TICKET_NOT_FOUND: the ticket is gone.
+    * TICKET_UNSUPPORTED: you don't do what "do" says, and nothing was done. */
+   int32_t (*update)(void *instance, const ticket_call *call, ticket_str request);
+
+   /* In which state tickets are. `request`: {"tickets": [{"url": "...", "id": "...", "key": "..."}]};
+    * a ticket that a person named has a url alone. Reply, of each the "url" as it was asked for:
+    *   {"tickets": [{"url": "...", "id": "...", "state": "open", "by": "...", "at": "...", "detail": "..."}]}
+    * "state": "open", "closed" (done), "cancelled" (closed, and not done), "gone" (certainly deleted),
+    * "foreign" (not in what this backend's settings name). "by", "at" (RFC 3339) and "detail" are who,
+    * when, and the ticket system's own word, where it tells. One that is missing was not found out. */
+   int32_t (*state)(void *instance, const ticket_call *call, ticket_str request);
+
+   /* A webhook of the ticket system came. `request`: {"headers": [["name", "value"], ...],
+    * "query": "a=b"}, names in lower case; `body` is bytes, as signed. It comes to an instance of its
+    * own, for which http() is denied. Reply: which tickets to ask state() for,
+    *   {"tickets": [{"url": "...", "id": "..."}]}     one of the two is enough
+    * or {"forged": "why"} if it is not signed as the settings say. */
+   int32_t (*receive)(void *instance, const ticket_call *call, ticket_str request, ticket_str body);
+
+   /* Which tickets have changed, whoever made them. `request`: {"since": "..."}, a text of your own
+    * from the last reply; without it only say from where on. Reply: which tickets to ask state() for,
+    *   {"tickets": [{"url": "...", "id": "..."}], "since": "...", "more": false}
+    * With "more" the host asks again at once. */
+   int32_t (*changes)(void *instance, const ticket_call *call, ticket_str request);
 } ticket_plugin;
 
 #if defined(_WIN32)

@@ -31,8 +31,12 @@ pub use cache::Cached;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use http::{Endpoint, HttpError, Request, Response, Url};
 pub use incident::{Incident, Tag, unix_time, utc, utc_before};
-pub use message::{Check, Ticket, TicketRequest, fingerprint};
-pub use plugin::{About, Settings, TicketPlugin};
+pub use message::{
+    Action, Change, Changed, ChangesRequest, Check, FindMany, Found, FoundMany, Received,
+    StateRequest, States, Step, Ticket, TicketName, TicketRequest, TicketState, TicketStatus,
+    UpdateRequest, Updated, WantedKey, Webhook, fingerprint,
+};
+pub use plugin::{About, Offer, Settings, TicketPlugin};
 
 // The examples of that page are compiled, too.
 #[cfg(doctest)]

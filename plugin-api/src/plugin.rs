@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use crate::abi::plugin_side::Call;
 use crate::error::Result;
 use crate::incident::Incident;
-use crate::message::{Check, Manifest, Permission, Ticket, TicketRequest};
+use crate::message::{
+    Action, Changed, ChangesRequest, Check, FindMany, FoundMany, HostName, Manifest, Permission,
+    Received, StateRequest, States, Ticket, TicketRequest, UpdateRequest, Updated, Webhook,
+};
 
 /// What a plugin says of itself in its manifest. The schemas of its settings, which are in the manifest too,
 /// are made from its types.
@@ -47,6 +50,26 @@ pub struct About {
     /// How many seconds after a ticket was made `find` may still miss it, since the ticket system's lists or its search lag: at most
     /// 3600; None leaves it to the host.
     pub settle_seconds: Option<u32>,
+    /// Which functions of [`TicketPlugin`] the host may call beside those that every plugin has. One that isn't listed is never called.
+    pub offers: &'static [Offer],
+    /// What [`TicketPlugin::update`] can do. It is called for nothing else, and not at all if this is empty.
+    pub steps: &'static [Action],
+    /// Whether `update` finds a comment of its own again by the step's id. Without it a step of which nobody knows whether it was
+    /// carried out is left to a person.
+    pub marks: bool,
+}
+
+/// A function that a plugin may be without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// [`TicketPlugin::find_many`]
+    FindMany,
+    /// [`TicketPlugin::state`]
+    State,
+    /// [`TicketPlugin::receive`]
+    Receive,
+    /// [`TicketPlugin::changes`]
+    Changes,
 }
 
 impl About {
@@ -64,12 +87,16 @@ impl About {
             dry_run: false,
             not_done: &[],
             settle_seconds: None,
+            offers: &[],
+            steps: &[],
+            marks: false,
         }
     }
 }
 
 /// A backend's settings, in the plugin's own types.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Settings<S, I> {
     /// The ticket system's URL, which is absolute and has a scheme.
     pub endpoint: String,
@@ -77,6 +104,8 @@ pub struct Settings<S, I> {
     pub secret: S,
     /// What the operator set as `information`.
     pub information: I,
+    /// The host that opens the plugin.
+    pub host: HostName,
 }
 
 /// A ticket system, as the host sees it. Each value is an instance: the plugin, opened with the settings of
@@ -176,6 +205,64 @@ pub trait TicketPlugin: Sized + Send + 'static {
         let _ = (call, request);
         Err(crate::Error::unsupported())
     }
+
+    /// Looks for the tickets of many keys by one search that they share: after a restart there can be thousands to look for. A plugin
+    /// that has it says so in [`About::offers`]; so it is with the functions below.
+    ///
+    /// When the call's time is nearly over, or a page didn't come, it returns what it found so far, with a cursor for the page that it
+    /// would read next.
+    ///
+    /// # Errors
+    /// Why nothing was found out at all.
+    fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {
+        let _ = (call, request);
+        Err(crate::Error::unsupported())
+    }
+
+    /// Carries out one step of a ticket's life: one of [`About::steps`]. None: the ticket is gone.
+    ///
+    /// First it writes the comment ([`Call::comment`]) with the step's id where no reader sees it, and then it changes the state. With
+    /// `request.again` it looks for the id before, and goes on behind what was done. To a ticket that is closed already it writes
+    /// nothing, nor to one that is to be reopened and is open: then it returns `done: false`.
+    ///
+    /// # Errors
+    /// Why the step wasn't carried out. Its [`Retry`](crate::Retry) must be `Unknown` wherever it may have been after all.
+    fn update(
+        &mut self,
+        call: &Call,
+        request: &UpdateRequest<Incident>,
+    ) -> Result<Option<Updated>> {
+        let _ = (call, request);
+        Err(crate::Error::unsupported())
+    }
+
+    /// In which state tickets are. A ticket of which that can't be found out is left out of the reply.
+    ///
+    /// # Errors
+    /// Why nothing was found out at all.
+    fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
+        let _ = (call, request);
+        Err(crate::Error::unsupported())
+    }
+
+    /// Reads a webhook of the ticket system, after it has checked the signature, and names the tickets that it is about. HTTP is denied
+    /// meanwhile, and the instance is one that gets webhooks alone.
+    ///
+    /// # Errors
+    /// Why it can't be read. A signature that is missing or wrong is none: see [`Received::forged`].
+    fn receive(&mut self, call: &Call, webhook: &Webhook) -> Result<Received> {
+        let _ = (call, webhook);
+        Err(crate::Error::unsupported())
+    }
+
+    /// Which tickets have changed since the last call, whoever made them.
+    ///
+    /// # Errors
+    /// Why that isn't known.
+    fn changes(&mut self, call: &Call, request: &ChangesRequest) -> Result<Changed> {
+        let _ = (call, request);
+        Err(crate::Error::unsupported())
+    }
 }
 
 /// The manifest of the plugin `P`, with the schemas that are made from its types.
@@ -205,5 +292,7 @@ pub(crate) fn manifest<P: TicketPlugin>() -> Manifest {
         dry_run: about.dry_run,
         not_done: about.not_done.to_vec(),
         settle_seconds: about.settle_seconds,
+        steps: about.steps.iter().map(|step| step.name().to_owned()).collect(),
+        marks: about.marks,
     }
 }

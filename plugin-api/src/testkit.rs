@@ -33,12 +33,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::abi::host_side::{Host, HttpAnswer, HttpRequest, Instance, Operation, Table};
 use crate::abi::plugin_side;
 use crate::error::Error;
-use crate::message::{Check, Checks, Manifest, Ticket};
+use crate::message::{
+    Changed, ChangesRequest, Check, Checks, FindMany, FoundMany, Manifest, Received, StateRequest,
+    States, Step, Ticket, TicketName, Updated, WebhookHead,
+};
 use crate::plugin::TicketPlugin;
 
 /// The host of a test: it answers from its script, and keeps what it was asked. [`open`] makes one; it is [`Fixture::host`].
@@ -105,7 +109,7 @@ impl Host for FakeHost {
         Ok(match (part, &self.title) {
             ("title", Some(title)) => title.clone(),
             ("title", None) => description.to_owned(),
-            _ => format!("{format} body of {description} {extra}"),
+            _ => format!("{format} {part} of {description} {extra}"),
         })
     }
 
@@ -149,7 +153,10 @@ pub fn open<P: TicketPlugin>(
         title: None,
         incident: Value::Null,
     };
-    let settings = json!({"endpoint": endpoint, "secret": secret, "information": information});
+    let host_name = json!({"name": "testkit", "version": crate::VERSION});
+    let settings = json!({
+        "endpoint": endpoint, "secret": secret, "information": information, "host": host_name,
+    });
     match table::<P>().open(&settings.to_string(), &mut host) {
         Ok(instance) => Ok(Fixture { instance, host }),
         Err(returned) => Err(returned
@@ -211,6 +218,73 @@ impl Fixture {
         self.ask(Operation::Find, incident, key, false)
     }
 
+    /// The tickets that the plugin's `find_many` finds.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::check`]; a plugin error where the reply is none to this request. So it is with the functions below.
+    pub fn find_many(&mut self, request: &FindMany) -> Result<FoundMany, Error> {
+        let found: FoundMany = self.told(Operation::FindMany, &json!(request))?;
+        sound("find_many", found.answers(request)).map(|()| found)
+    }
+
+    /// What becomes of a ticket by the plugin's `update`. None: it is gone.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::find_many`].
+    pub fn update(
+        &mut self,
+        ticket: &TicketName,
+        incident: Value,
+        step: &Step,
+        again: bool,
+    ) -> Result<Option<Updated>, Error> {
+        let request = json!({
+            "ticket": ticket, "key": "key", "incident": incident, "step": step, "again": again,
+        });
+        self.host.incident = incident;
+        self.instance.call(Operation::Update, &request.to_string(), &mut self.host).parse()
+    }
+
+    /// The states that the plugin's `state` finds out.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::find_many`].
+    pub fn state(&mut self, request: &StateRequest) -> Result<States, Error> {
+        let states: States = self.told(Operation::State, &json!(request))?;
+        sound("state", states.answers(request)).map(|()| states)
+    }
+
+    /// What the plugin's `receive` reads of a webhook.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::find_many`].
+    pub fn receive(&mut self, head: &WebhookHead, body: &[u8]) -> Result<Received, Error> {
+        let head = json!(head).to_string();
+        let received = self.instance.receive(&head, body, &mut self.host).parse::<Received>()?;
+        let received = received.ok_or_else(|| Error::plugin("receive returned NOT_FOUND"))?;
+        sound("receive", received.is_sound()).map(|()| received)
+    }
+
+    /// The changes that the plugin's `changes` tells.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::find_many`].
+    pub fn changes(&mut self, request: &ChangesRequest) -> Result<Changed, Error> {
+        let changed: Changed = self.told(Operation::Changes, &json!(request))?;
+        sound("changes", changed.answers(request)).map(|()| changed)
+    }
+
+    /// The reply to a request, of a function that may not return NOT_FOUND.
+    fn told<T: DeserializeOwned>(
+        &mut self,
+        operation: Operation,
+        request: &Value,
+    ) -> Result<T, Error> {
+        let returned = self.instance.call(operation, &request.to_string(), &mut self.host);
+        let told = returned.parse()?;
+        told.ok_or_else(|| Error::plugin(format!("{} returned NOT_FOUND", operation.name())))
+    }
+
     fn ask(
         &mut self,
         operation: Operation,
@@ -218,11 +292,20 @@ impl Fixture {
         key: &str,
         dry_run: bool,
     ) -> Result<Option<Ticket>, Error> {
-        let request = json!({"incident": incident, "key": key, "dry_run": dry_run});
+        let began = incident["start_time"].as_str().and_then(crate::utc);
+        let mut request = json!({"incident": incident, "key": key, "dry_run": dry_run});
+        if let Some(began) = began {
+            request["not_before"] = began.into();
+        }
         self.host.incident = incident;
         let returned = self.instance.call(operation, &request.to_string(), &mut self.host);
         returned.parse()
     }
+}
+
+/// A plugin error if a reply is none to what was asked.
+fn sound(function: &str, answers: Result<(), String>) -> Result<(), Error> {
+    answers.map_err(|why| Error::plugin(format!("{function}: its reply {why}")))
 }
 
 impl Drop for Fixture {

@@ -42,7 +42,8 @@ fn the_rust_mirror_has_the_headers_layout_and_constants() {
         ticket_http_request = HttpRequest { size, header_count, method, url, headers, body }
         ticket_http_response = HttpResponse { size, header_count, status, reserved, headers, body }
         ticket_call = Call { size, reserved, host, reply, log, remaining_ms, http, render }
-        ticket_plugin = Plugin { size, abi_version, manifest, open, close, check, create, find }
+        ticket_plugin = Plugin { size, abi_version, manifest, open, close, check, create, find,
+            find_many, update, state, receive, changes }
     }
     constants! { rust, c;
         TICKET_PLUGIN_ABI_VERSION = abi::ABI_VERSION;

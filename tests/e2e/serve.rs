@@ -451,9 +451,13 @@ fn what_a_ticket_lacks_is_on_its_line_of_the_log_and_in_the_list() {
     let host = Installation::with(&c_plugin("null_find"), "https://tickets.example.org", QUEUE);
     let service = host.serve();
     service.file(&numbered(1), 30_000).is(201);
-    let said = "https://tickets.example.org/1 (the plugin null_find can't look for tickets: creating this one again makes \
-                a second)";
+    let said = "https://tickets.example.org/1 (the plugin null_find can't look for tickets, here and for all tickets of b: \
+                creating one again makes a second)";
     host.logged(&format!("created: {said}"), 1);
+    // What a plugin lacks is said once, and not with each ticket.
+    service.file(&numbered(2), 30_000).is(201);
+    host.logged("ticket 2 (", 1);
+    assert_eq!(host.log().matches("can't look for tickets").count(), 1, "{}", host.log());
     let listed = host.run(&["queue", "list"]).ended(0);
     assert!(listed.stdout.contains(said), "{}", listed.stdout);
     let shown = host.run(&["queue", "show", "1"]).ended(0);

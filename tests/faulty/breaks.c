@@ -139,12 +139,15 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
 }
 
 static const ticket_plugin table = {
-   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
-   open_desk, free, check, create,
-#ifdef BREAKS_FIND_OFFERED
-   NULL,
-#else
-   find,
+   .size = sizeof table,
+   .abi_version = TICKET_PLUGIN_ABI_VERSION,
+   .manifest = {(const uint8_t *)manifest, sizeof manifest - 1},
+   .open = open_desk,
+   .close = free,
+   .check = check,
+   .create = create,
+#ifndef BREAKS_FIND_OFFERED
+   .find = find,
 #endif
 };
 

@@ -464,8 +464,9 @@ static int32_t find_it(void *instance, const ticket_call *call, ticket_str reque
 #endif
 
 static larger_plugin table = {
-   {sizeof(ticket_plugin), TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)MANIFEST, sizeof MANIFEST - 1},
-    open_it, close_it, check_it, create_it, find_it},
+   {.size = sizeof(ticket_plugin), .abi_version = TICKET_PLUGIN_ABI_VERSION,
+    .manifest = {(const uint8_t *)MANIFEST, sizeof MANIFEST - 1},
+    .open = open_it, .close = close_it, .check = check_it, .create = create_it, .find = find_it},
    create_it,
    0x7461626c65,
 };

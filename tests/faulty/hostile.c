@@ -715,8 +715,14 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
 static const char manifest[] = "{\"name\": \"hostile\", \"version\": \"1\"}";
 
 static const ticket_plugin table = {
-   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
-   open_backend, free, check, create, find,
+   .size = sizeof table,
+   .abi_version = TICKET_PLUGIN_ABI_VERSION,
+   .manifest = {(const uint8_t *)manifest, sizeof manifest - 1},
+   .open = open_backend,
+   .close = free,
+   .check = check,
+   .create = create,
+   .find = find,
 };
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {

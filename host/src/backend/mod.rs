@@ -21,6 +21,7 @@ mod template;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
@@ -102,6 +103,8 @@ pub struct Backend {
     scheme: String,
     pool: Pool,
     metrics: Arc<Metrics>,
+    /// Whether [`Backend::lacks_find`] has told its warning.
+    told_of_no_find: AtomicBool,
 }
 
 /// What a backend was made of. Two backends that were made of the same do the same.
@@ -132,6 +135,17 @@ impl Backend {
     pub fn settle(&self, default: Duration) -> Duration {
         let lag = Duration::from_secs(self.manifest.settle_seconds.unwrap_or(0).into());
         self.made_of.config.settle.unwrap_or_else(|| default.max(lag))
+    }
+
+    /// The warning that the plugin can't look for tickets: the first time, and never again.
+    pub fn lacks_find(&self) -> Option<String> {
+        let is_first = !self.told_of_no_find.swap(true, Ordering::Relaxed);
+        is_first.then(|| {
+            format!(
+                "the plugin {} can't look for tickets, here and for all tickets of {}: creating one again makes a second",
+                self.manifest.name, self.name
+            )
+        })
     }
 
     /// How long a try to make a ticket may take: it looks for one, creates one, and looks again.
@@ -442,34 +456,68 @@ fn doubted(error: Error, unclear: Option<&str>) -> Error {
 
 /// The request that the plugin's function is called with.
 fn request_for(operation: Operation, wanted: &KeyedIncident, dry_run: bool) -> String {
+    asked_for(operation, wanted, dry_run, Timestamp::now())
+}
+
+fn asked_for(
+    operation: Operation,
+    wanted: &KeyedIncident,
+    dry_run: bool,
+    now: Timestamp,
+) -> String {
     #[derive(Serialize)]
     struct Asked<'a> {
         incident: &'a Map<String, Value>,
         key: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<String>,
         dry_run: bool,
     }
+    let oldest = oldest(wanted, now);
     let incident = match operation {
-        Operation::Find => looked_for(wanted, Timestamp::now()),
+        Operation::Find => looked_for(&wanted.incident.attributes, oldest),
         _ => Cow::Borrowed(&wanted.incident.attributes),
     };
-    let asked = Asked { incident: &incident, key: &wanted.key, dry_run };
+    let not_before = match oldest {
+        Oldest::Began(time) | Oldest::Told(time) => Some(time.rfc3339()),
+        Oldest::Unknown | Oldest::NotBegun => None,
+    };
+    let asked = Asked { incident: &incident, key: &wanted.key, not_before, dry_run };
     serde_json::to_string(&asked).expect("JSON's own values become JSON")
 }
 
-/// The incident as a search is asked for it. Plugins read the tickets since its start_time, so that is never later than the host was
-/// told of the incident: a clock that is ahead, or maintenance that is planned, would hide the ticket. As long as the incident hasn't
-/// begun, nothing tells how old its ticket may be, which may have been made by hand or before a store was lost: then there is no
-/// start_time, and plugins read all tickets.
-fn looked_for(wanted: &KeyedIncident, now: Timestamp) -> Cow<'_, Map<String, Value>> {
-    let attributes = &wanted.incident.attributes;
+/// How old an incident's ticket may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Oldest {
+    /// Not older than the incident.
+    Began(Timestamp),
+    /// Not older than when the host was told of the incident, which was before it began: a clock is ahead, or maintenance was
+    /// planned.
+    Told(Timestamp),
+    /// The incident hasn't begun. Its ticket may have been made by hand, or before a store was lost.
+    NotBegun,
+    /// The incident doesn't say when it began.
+    Unknown,
+}
+
+fn oldest(wanted: &KeyedIncident, now: Timestamp) -> Oldest {
     let told = wanted.accepted_at.min(now);
-    let mut earlier = attributes.clone();
     match Timestamp::from_rfc3339(&wanted.incident.start_time) {
-        Some(start) if start > now => earlier.remove("start_time"),
-        Some(start) if start > told => {
-            earlier.insert("start_time".to_owned(), told.rfc3339().into())
-        }
-        _ => return Cow::Borrowed(attributes),
+        Some(start) if start > now => Oldest::NotBegun,
+        Some(start) if start > told => Oldest::Told(told),
+        Some(start) => Oldest::Began(start),
+        None => Oldest::Unknown,
+    }
+}
+
+/// The incident as a search is asked for it. Plugins from before `not_before` read the tickets since its start_time, so that is never
+/// later than its ticket can be; where nothing tells how old that may be there is no start_time, and they read all tickets.
+fn looked_for(attributes: &Map<String, Value>, oldest: Oldest) -> Cow<'_, Map<String, Value>> {
+    let mut earlier = attributes.clone();
+    match oldest {
+        Oldest::Told(told) => earlier.insert("start_time".to_owned(), told.rfc3339().into()),
+        Oldest::NotBegun => earlier.remove("start_time"),
+        Oldest::Began(_) | Oldest::Unknown => return Cow::Borrowed(attributes),
     };
     Cow::Owned(earlier)
 }
@@ -485,24 +533,53 @@ mod tests {
      {
         let at = |text| Timestamp::from_rfc3339(text).unwrap();
         let (told, now) = (at("2026-11-23T12:00:00Z"), at("2026-11-24T00:00:00Z"));
-        for (start_time, accepted_at, looked_for_since) in [
-            ("2026-11-30T00:00:00+01:00", told, None),
-            ("2026-11-30T00:00:00+01:00", now, None),
-            ("2026-11-24T00:00:01Z", told, None),
-            ("2026-11-24T00:00:00Z", told, Some("2026-11-23T12:00:00Z")),
-            ("2026-11-23T13:00:01+01:00", told, Some("2026-11-23T12:00:00Z")),
-            ("2026-11-23T13:00:00+01:00", told, Some("2026-11-23T13:00:00+01:00")),
-            ("2026-11-20T00:00:00Z", told, Some("2026-11-20T00:00:00Z")),
+        for (start_time, accepted_at, looked_for_since, not_before) in [
+            ("2026-11-30T00:00:00+01:00", told, None, None),
+            ("2026-11-30T00:00:00+01:00", now, None, None),
+            ("2026-11-24T00:00:01Z", told, None, None),
+            (
+                "2026-11-24T00:00:00Z",
+                told,
+                Some("2026-11-23T12:00:00Z"),
+                Some("2026-11-23T12:00:00Z"),
+            ),
+            (
+                "2026-11-23T13:00:01+01:00",
+                told,
+                Some("2026-11-23T12:00:00Z"),
+                Some("2026-11-23T12:00:00Z"),
+            ),
+            (
+                "2026-11-23T13:00:00+01:00",
+                told,
+                Some("2026-11-23T13:00:00+01:00"),
+                Some("2026-11-23T12:00:00Z"),
+            ),
+            (
+                "2026-11-20T00:00:00Z",
+                told,
+                Some("2026-11-20T00:00:00Z"),
+                Some("2026-11-20T00:00:00Z"),
+            ),
             // The clock was set back since.
-            ("2026-11-24T00:00:00Z", at("2026-12-24T00:00:00Z"), Some("2026-11-24T00:00:00Z")),
-            ("in a week", told, Some("in a week")),
-            ("infinity", told, Some("infinity")),
+            (
+                "2026-11-24T00:00:00Z",
+                at("2026-12-24T00:00:00Z"),
+                Some("2026-11-24T00:00:00Z"),
+                Some("2026-11-24T00:00:00Z"),
+            ),
+            ("in a week", told, Some("in a week"), None),
+            ("infinity", told, Some("infinity"), None),
         ] {
             let incident = json!({"description": "x", "start_time": start_time});
             let incident = Arc::new(serde_json::from_value(incident).unwrap());
             let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
-            let since = looked_for(&wanted, now).get("start_time").cloned();
+            let request = asked_for(Operation::Find, &wanted, false, now);
+            let request: Value = serde_json::from_str(&request).unwrap();
+            let since = request["incident"].get("start_time").cloned();
             assert_eq!(since, looked_for_since.map(Value::from), "{start_time} {accepted_at:?}");
+            let before = request.get("not_before").cloned();
+            assert_eq!(before, not_before.map(Value::from), "{start_time} {accepted_at:?}");
         }
     }
 

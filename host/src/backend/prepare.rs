@@ -3,12 +3,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 use ticket_host_worker::Digest;
 use ticket_host_worker::permissions;
 use ticket_host_worker::sandbox::Policy;
-use ticket_plugin_api::message::Manifest;
+use ticket_plugin_api::message::{HostName, Manifest};
 
 use super::call::{LogAllowance, Services};
 use super::gateway::{self, Fence, Gateway, Route, proxies};
@@ -98,6 +99,7 @@ impl Backend {
             pool: Pool::new(recipe, config.concurrency),
             metrics: Arc::clone(metrics),
             manifest,
+            told_of_no_find: AtomicBool::new(false),
         })
     }
 
@@ -211,6 +213,10 @@ fn recipe(
         "endpoint": config.endpoint.as_str(),
         "secret": secret,
         "information": config.information,
+        "host": HostName {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
     });
     Recipe {
         label: label.to_owned(),

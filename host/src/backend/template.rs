@@ -22,6 +22,10 @@ use crate::error::{Error, Result};
 pub(super) const DEFAULT_TITLE: &str = include_str!("template/title.txt");
 /// The body if the operator says nothing: the sections of Argus's own plugins, the empty ones left out.
 pub(super) const DEFAULT_BODY: &str = include_str!("template/body.md");
+/// What a comment on a change of the incident says.
+const COMMENT: &str = include_str!("template/comment.md");
+/// What the last comment says, with which the ticket is closed.
+const CLOSING: &str = include_str!("template/closing.md");
 
 /// Bytes that a filled-in template may have. No ticket system takes more.
 const LONGEST: usize = 8 << 20;
@@ -59,7 +63,7 @@ pub(super) struct Unusable {
     pub error: Box<Error>,
 }
 
-/// The compiled templates of a title and a body.
+/// The compiled templates of a title, a body, a comment and a closing comment.
 #[derive(Debug, Clone)]
 pub(super) struct Templates {
     environment: Environment<'static>,
@@ -80,8 +84,8 @@ impl Templates {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("Jinja's own delimiters don't clash"));
         environment.set_auto_escape_callback(|name| match name {
-            "body" => AutoEscape::Custom("markdown".into()),
-            _ => AutoEscape::None,
+            "title" => AutoEscape::None,
+            _ => AutoEscape::Custom("markdown".into()),
         });
         environment.set_formatter(|out, state, value| {
             if value.is_undefined() || value.is_none() {
@@ -103,9 +107,12 @@ impl Templates {
             }
         });
         let (mut warnings, mut all) = (Vec::new(), Vec::new());
-        for (name, given, default) in
-            [("title", title, DEFAULT_TITLE), ("body", body, DEFAULT_BODY)]
-        {
+        for (name, given, default) in [
+            ("title", title, DEFAULT_TITLE),
+            ("body", body, DEFAULT_BODY),
+            ("comment", None, COMMENT),
+            ("closing", None, CLOSING),
+        ] {
             let source = given.unwrap_or(default);
             let added = environment.add_template_owned(name, source.to_owned());
             let added = added.map_err(|cause| unusable(name, "can't be read", cause));
@@ -114,9 +121,8 @@ impl Templates {
         if all.is_empty() { Ok(Templates { environment, warnings }) } else { Err(all) }
     }
 
-    /// The text that a plugin's `render()` gets. `part` is `title` or `body`. `format` is that of a body:
-    /// `markdown`, `html` or `text`. `extra` is empty or a JSON object, whose members the body's template sees
-    /// too.
+    /// The text that a plugin's `render()` gets. `part` is `title`, `body`, `comment` or `closing`. `format` is that of all but a
+    /// title: `markdown`, `html` or `text`. `extra` is empty or a JSON object, whose members these templates see too.
     ///
     /// # Errors
     /// Says why there is no text, in words that the plugin can put into its own error.
@@ -132,16 +138,20 @@ impl Templates {
         }
         let rendered = match part {
             "title" => self.title(incident),
-            "body" => {
+            "body" | "comment" | "closing" => {
                 let extra = match extra {
                     "" => Map::new(),
                     json => serde_json::from_str(json).map_err(|cause| {
                         format!("render()'s extra is not a JSON object: {cause}")
                     })?,
                 };
-                self.body(incident, format, extra)
+                self.text(part, incident, format, extra)
             }
-            other => return Err(format!("there is no template {other:?}, only title and body")),
+            other => {
+                return Err(format!(
+                    "there is no template {other:?}, only title, body, comment and closing"
+                ));
+            }
         };
         rendered.map_err(|error| match &error.cause {
             Some(cause) => format!("{error}: {cause}"),
@@ -156,26 +166,27 @@ impl Templates {
         Ok(if line.is_empty() { "Incident".to_owned() } else { line })
     }
 
-    /// The body in `format`, with what the plugin adds as `extra`.
-    fn body(
+    /// A body or a comment in `format`, with what the plugin adds as `extra`.
+    fn text(
         &self,
+        part: &str,
         incident: &Incident,
         format: &str,
         extra: Map<String, serde_json::Value>,
     ) -> Result<String> {
-        let body = self.fill_in("body", incident, extra)?;
+        let text = self.fill_in(part, incident, extra)?;
         let made = match format {
-            "markdown" => body,
-            "html" => markdown::to_html(&body),
-            "text" => markdown::to_text(&body),
+            "markdown" => text,
+            "html" => markdown::to_html(&text),
+            "text" => markdown::to_text(&text),
             other => {
                 return Err(Error::plugin(format!(
-                    "the plugin asked for a body in the unknown format {other:?}"
+                    "the plugin asked for a {part} in the unknown format {other:?}"
                 )));
             }
         };
         if made.len() > LONGEST {
-            return Err(too_long("body"));
+            return Err(too_long(part));
         }
         Ok(made)
     }

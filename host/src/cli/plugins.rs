@@ -202,8 +202,22 @@ fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
         "file": plugin.path.display().to_string(),
         "sha256": plugin.image.sha256,
         "compiled_against": compiled_against(plugin),
+        "offers": plugin.offers,
         "goes_before": behind.iter().map(|other| other.path.display().to_string()).collect::<Vec<_>>(),
     })
+}
+
+/// What the plugin can do beside creating tickets.
+fn does(plugin: &Plugin) -> String {
+    let steps = match plugin.manifest.steps.as_slice() {
+        [] => String::new(),
+        steps => format!(" ({})", steps.join(", ")),
+    };
+    let functions = plugin.offers.iter().map(|name| match *name {
+        "update" => format!("update{steps}"),
+        name => name.to_owned(),
+    });
+    functions.collect::<Vec<_>>().join(", ")
 }
 
 fn compiled_against(plugin: &Plugin) -> String {
@@ -229,6 +243,7 @@ fn show(plugin: &Plugin, behind: &[&Plugin], config: Option<&Config>) -> String 
         ("file", plugin.path.display().to_string()),
         ("sha256", plugin.image.sha256.to_string()),
         ("compiled against", compiled_against(plugin)),
+        ("does", does(plugin)),
         ("lists lag by", settle),
         ("not done after", not_done.join(", ")),
     ];

@@ -99,6 +99,8 @@ pub struct Plugin {
     pub manifest: Manifest,
     /// The plugin-api version that a Rust plugin was compiled with; None for any other.
     pub sdk: Option<String>,
+    /// Which of the functions that a plugin may be without it has.
+    pub offers: Vec<&'static str>,
     /// What this machine's sandbox can't enforce, a sentence each.
     pub unconfined: Vec<String>,
     /// Who vouches for it, and as what.
@@ -416,6 +418,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         stamp,
         manifest,
         sdk: worker.sdk.clone(),
+        offers: worker.offers.clone(),
         unconfined: worker.unconfined.clone(),
         vouched,
     })

@@ -22,7 +22,7 @@ use ticket_host_worker::ARGUMENT;
 use ticket_host_worker::frame::{FrameError, FromWorker, ToWorker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
-use ticket_plugin_api::abi::host_side::{Operation, Returned};
+use ticket_plugin_api::abi::host_side::{OPTIONAL, Operation, Returned};
 use tokio::io::BufReader;
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
@@ -129,6 +129,8 @@ pub struct Worker {
     pub manifest: String,
     /// The version of plugin-api that a Rust plugin was compiled with; None for any other plugin.
     pub sdk: Option<String>,
+    /// Which of the functions that a plugin may be without it has.
+    pub offers: Vec<&'static str>,
     /// What the sandbox could not enforce, one sentence each.
     pub unconfined: Vec<String>,
 }
@@ -252,7 +254,9 @@ impl Worker {
         let load = ToWorker::Load { path: image.path.clone(), sha256: image.sha256 };
         self.pipe.send(&load, &[]).await?;
         match self.pipe.receive().await? {
-            (FromWorker::Loaded { sdk }, body) => {
+            (FromWorker::Loaded { sdk, offers }, body) => {
+                let has = |name: &&str| offers.iter().any(|offered| offered == name);
+                self.offers = OPTIONAL.into_iter().filter(has).collect();
                 self.sdk = sdk.map(|sdk| shown(&sdk));
                 self.manifest = lossy(body);
                 Ok(Ok(()))
@@ -302,6 +306,7 @@ impl Worker {
             last_words,
             manifest: String::new(),
             sdk: None,
+            offers: Vec::new(),
             unconfined: Vec::new(),
         })
     }
@@ -332,6 +337,21 @@ impl Worker {
         let remaining_ms = peer.remaining().as_millis() as u64;
         let call = ToWorker::Call { operation, remaining_ms };
         self.converse(&call, request.as_bytes(), peer).await
+    }
+
+    /// Gives a webhook to the instance. Gives what the plugin's receive() returned.
+    ///
+    /// # Errors
+    /// The worker has ended or was killed.
+    pub async fn receive(
+        &mut self,
+        head: &str,
+        body: &[u8],
+        peer: &impl Peer,
+    ) -> Result<Returned, WorkerError> {
+        let remaining_ms = peer.remaining().as_millis() as u64;
+        let receive = ToWorker::Receive { head: head.to_owned(), remaining_ms };
+        self.converse(&receive, body, peer).await
     }
 
     /// What became of it if it has ended or was killed, which can happen between two calls too: after the words

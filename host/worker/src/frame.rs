@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use ticket_plugin_api::abi::host_side::{BadReply, HttpAnswer, HttpRequest, Operation, Returned};
+use ticket_plugin_api::abi::host_side::{
+    BadReply, HttpAnswer, HttpRequest, OPTIONAL, Operation, Returned,
+};
 use ticket_plugin_api::abi::{
     MAX_BODY, MAX_EXTRA, MAX_HEADERS, MAX_LOG, MAX_MANIFEST, MAX_REPLY, MAX_REQUEST_BODY,
     MAX_REQUEST_HEAD,
@@ -57,6 +59,9 @@ pub enum ToWorker {
     Open { remaining_ms: u64 },
     /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
     Call { operation: Operation, remaining_ms: u64 },
+    /// Give the instance a webhook, whose headers and query are the JSON `head`, and whose body is the frame's. It may take so many
+    /// milliseconds. The answer is `Returned`.
+    Receive { head: String, remaining_ms: u64 },
     /// The answer to `Http`. The body is the HTTP answer's, or says why no answer came. The call may now take so many milliseconds
     /// more: an answer can lengthen its time.
     Http { answer: HttpHead, remaining_ms: u64 },
@@ -75,8 +80,9 @@ pub enum FromWorker {
     NotConfined,
     /// The process can't reach what is granted. The body says why, and nothing was loaded.
     NotGranted,
-    /// The library is loaded. The body is its manifest.
-    Loaded { sdk: Option<String> },
+    /// The library is loaded. The body is its manifest. `offers` names those of the functions that a plugin may be without which it
+    /// has.
+    Loaded { sdk: Option<String>, offers: Vec<String> },
     /// The library can't be loaded. The body says why.
     NotLoaded,
     /// The plugin's function returned. The body is its reply, if it `replied`. `bad` says what was wrong with a
@@ -118,8 +124,9 @@ impl Head for FromWorker {
                 0,
                 "what a worker says of itself",
             ),
-            FromWorker::Loaded { sdk } => bounds(
-                sdk.iter().all(|text| text.len() <= MAX_TEXT),
+            FromWorker::Loaded { sdk, offers } => bounds(
+                sdk.iter().chain(offers).all(|text| text.len() <= MAX_TEXT)
+                    && offers.len() <= OPTIONAL.len(),
                 MAX_MANIFEST,
                 "what a worker says of itself",
             ),
@@ -258,7 +265,11 @@ mod tests {
     }
 
     fn loaded(sdk: usize) -> FromWorker {
-        FromWorker::Loaded { sdk: Some("1".repeat(sdk)) }
+        FromWorker::Loaded { sdk: Some("1".repeat(sdk)), offers: vec!["find".to_owned(); 6] }
+    }
+
+    fn offering(functions: usize) -> FromWorker {
+        FromWorker::Loaded { sdk: None, offers: vec!["find".to_owned(); functions] }
     }
 
     fn confined(sentences: usize, length: usize) -> FromWorker {
@@ -303,6 +314,7 @@ mod tests {
             (confined(17, 10), "what a worker says of itself"),
             (confined(1, 8193), "what a worker says of itself"),
             (loaded(8193), "what a worker says of itself"),
+            (offering(7), "what a worker says of itself"),
         ] {
             let why = refused(&head, 0).unwrap();
             assert!(why.contains(bound), "{why}");

@@ -56,7 +56,9 @@ fn run(arguments: &[String]) -> Result<(), FrameError> {
     let mut pipe = Pipe::new(BufReader::new(input), output);
     let Some(handed) = confine(&mut pipe, handed)? else { return Ok(()) };
     let Some(library) = load(&mut pipe, handed)? else { return Ok(()) };
-    pipe.send(&FromWorker::Loaded { sdk: library.sdk }, library.table.manifest.as_bytes())?;
+    let offers = library.table.offers().into_iter().map(str::to_owned).collect();
+    let loaded = FromWorker::Loaded { sdk: library.sdk, offers };
+    pipe.send(&loaded, library.table.manifest.as_bytes())?;
     if arguments.is_empty() {
         return serve::serve(&mut pipe, &library.table);
     }

@@ -19,11 +19,11 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
     let mut opened: Option<Instance> = None;
     loop {
         let (message, body) = pipe.receive()?;
-        let text = String::from_utf8(body).map_err(|_| FrameError::OutOfTurn)?;
+        let text = |body| String::from_utf8(body).map_err(|_| FrameError::OutOfTurn);
         let returned = match message {
             ToWorker::Open { remaining_ms } => {
                 pipe.begin(remaining_ms);
-                match table.open(&text, pipe) {
+                match table.open(&text(body)?, pipe) {
                     Ok(instance) => {
                         opened = Some(instance);
                         Returned { status: status::OK, reply: Ok(None) }
@@ -34,7 +34,12 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
             ToWorker::Call { operation, remaining_ms } => {
                 let instance = opened.as_mut().ok_or(FrameError::OutOfTurn)?;
                 pipe.begin(remaining_ms);
-                instance.call(operation, &text, pipe)
+                instance.call(operation, &text(body)?, pipe)
+            }
+            ToWorker::Receive { head, remaining_ms } => {
+                let instance = opened.as_mut().ok_or(FrameError::OutOfTurn)?;
+                pipe.begin(remaining_ms);
+                instance.receive(&head, &body, pipe)
             }
             _ => return Err(FrameError::OutOfTurn),
         };

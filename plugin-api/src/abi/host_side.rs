@@ -160,7 +160,7 @@ fn useless(code: i32, what: &str) -> Error {
     if code == status::OK { error.retry(Retry::Unknown) } else { error }
 }
 
-/// What an instance can be asked.
+/// What an instance can be asked. A webhook is beside it: [`Instance::receive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// Whether tickets can be made with these settings.
@@ -169,18 +169,38 @@ pub enum Operation {
     Create,
     /// The ticket that was made with a key.
     Find,
+    /// The tickets that were made with many keys.
+    FindMany,
+    /// A step of a ticket.
+    Update,
+    /// In which state tickets are.
+    State,
+    /// Which tickets have changed.
+    Changes,
 }
 
 impl Operation {
-    /// The name of the table's function: `check`, `create` or `find`.
+    /// The name of the table's function: `check`, `create` and so on.
     pub const fn name(self) -> &'static str {
         match self {
             Operation::Check => "check",
             Operation::Create => "create",
             Operation::Find => "find",
+            Operation::FindMany => "find_many",
+            Operation::Update => "update",
+            Operation::State => "state",
+            Operation::Changes => "changes",
         }
     }
+
+    /// Whether it may change something in the ticket system, so that a lost answer leaves open what it did.
+    pub const fn writes(self) -> bool {
+        matches!(self, Operation::Create | Operation::Update)
+    }
 }
+
+/// The names of the functions that a table may be without.
+pub const OPTIONAL: [&str; 6] = ["find", "find_many", "update", "state", "receive", "changes"];
 
 /// A plugin's table, checked, and its manifest, copied.
 #[derive(Debug, Clone)]
@@ -190,14 +210,29 @@ pub struct Table {
     pub manifest: String,
 }
 
+/// A function that takes a request in JSON.
+type Asked = unsafe extern "C" fn(*mut c_void, *const abi::Call, Str) -> i32;
+
 /// The functions of a checked table: the required ones are there.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
     open: unsafe extern "C" fn(*const abi::Call, Str, *mut *mut c_void) -> i32,
     close: unsafe extern "C" fn(*mut c_void),
     check: unsafe extern "C" fn(*mut c_void, *const abi::Call) -> i32,
-    create: unsafe extern "C" fn(*mut c_void, *const abi::Call, Str) -> i32,
-    find: Option<unsafe extern "C" fn(*mut c_void, *const abi::Call, Str) -> i32>,
+    create: Asked,
+    find: Option<Asked>,
+    find_many: Option<Asked>,
+    update: Option<Asked>,
+    state: Option<Asked>,
+    receive: Option<unsafe extern "C" fn(*mut c_void, *const abi::Call, Str, Str) -> i32>,
+    changes: Option<Asked>,
+}
+
+/// How many bytes of a table of this `size` hold whole fields that this crate knows. A pointer that the table has only half of is
+/// none.
+fn known(size: u32) -> usize {
+    let size = (size as usize).min(size_of::<abi::Plugin>());
+    size - (size - offset_of!(abi::Plugin, open)) % size_of::<usize>()
 }
 
 impl Table {
@@ -236,6 +271,11 @@ impl Table {
             check: None,
             create: None,
             find: None,
+            find_many: None,
+            update: None,
+            state: None,
+            receive: None,
+            changes: None,
         };
         // SAFETY: the table has `size` bytes by its own word; of them at most the bytes that
         // this crate knows are copied, over fields for which any bytes of a C table are valid
@@ -244,7 +284,7 @@ impl Table {
             std::ptr::copy_nonoverlapping(
                 raw.cast::<u8>(),
                 (&raw mut table).cast::<u8>(),
-                (size as usize).min(size_of::<abi::Plugin>()),
+                known(size),
             );
         }
         if table.manifest.len > MAX_MANIFEST {
@@ -260,8 +300,27 @@ impl Table {
                 check: table.check.ok_or(TableError::NoFunction("check"))?,
                 create: table.create.ok_or(TableError::NoFunction("create"))?,
                 find: table.find,
+                find_many: table.find_many,
+                update: table.update,
+                state: table.state,
+                receive: table.receive,
+                changes: table.changes,
             },
         })
+    }
+
+    /// Which of the [`OPTIONAL`] functions it has. A function can be there and return UNSUPPORTED all the same.
+    pub fn offers(&self) -> Vec<&'static str> {
+        let functions = &self.functions;
+        let there = [
+            functions.find.is_some(),
+            functions.find_many.is_some(),
+            functions.update.is_some(),
+            functions.state.is_some(),
+            functions.receive.is_some(),
+            functions.changes.is_some(),
+        ];
+        OPTIONAL.into_iter().zip(there).filter(|(_, there)| *there).map(|(name, _)| name).collect()
     }
 
     /// As [`Table::from_entry`], for a plugin that is compiled into this program.
@@ -304,25 +363,41 @@ pub struct Instance {
 unsafe impl Send for Instance {}
 
 impl Instance {
-    /// Calls the plugin. `request` is the JSON of a `TicketRequest`; a check takes none.
+    /// Calls the plugin. `request` is the JSON of the operation's request, such as a `TicketRequest`; a check takes none.
     pub fn call(&mut self, operation: Operation, request: &str, host: &mut dyn Host) -> Returned {
         let request = Str::of(request.as_bytes());
         let (functions, handle) = (self.functions, self.handle);
-        with_call(host, |call| {
-            // SAFETY: the handle is open()'s and not closed, the call and the request outlive
-            // the function, `&mut self` keeps other calls out, and the functions are the
-            // table's own (from_entry's caller's word).
-            unsafe {
-                match operation {
-                    Operation::Check => (functions.check)(handle, call),
-                    Operation::Create => (functions.create)(handle, call, request),
-                    Operation::Find => match functions.find {
-                        Some(find) => find(handle, call, request),
-                        None => status::UNSUPPORTED,
-                    },
-                }
+        let asked = match operation {
+            Operation::Check => {
+                return with_call(host, |call| {
+                    // SAFETY: the handle is open()'s and not closed, the call outlives the function, `&mut self` keeps other
+                    // calls out, and the function is the table's own (from_entry's caller's word).
+                    unsafe { (functions.check)(handle, call) }
+                });
             }
-        })
+            Operation::Create => Some(functions.create),
+            Operation::Find => functions.find,
+            Operation::FindMany => functions.find_many,
+            Operation::Update => functions.update,
+            Operation::State => functions.state,
+            Operation::Changes => functions.changes,
+        };
+        match asked {
+            // SAFETY: as above; the request outlives the function, too.
+            Some(asked) => with_call(host, |call| unsafe { asked(handle, call, request) }),
+            None => Returned { status: status::UNSUPPORTED, reply: Ok(None) },
+        }
+    }
+
+    /// Gives a webhook to the plugin. `head` is the JSON of a [`WebhookHead`](crate::message::WebhookHead).
+    pub fn receive(&mut self, head: &str, body: &[u8], host: &mut dyn Host) -> Returned {
+        let (head, body) = (Str::of(head.as_bytes()), Str::of(body));
+        let handle = self.handle;
+        match self.functions.receive {
+            // SAFETY: as in call().
+            Some(receive) => with_call(host, |call| unsafe { receive(handle, call, head, body) }),
+            None => Returned { status: status::UNSUPPORTED, reply: Ok(None) },
+        }
     }
 }
 
@@ -584,5 +659,26 @@ impl Inner<'_> {
         // Moving a Vec or String moves no bytes on the heap: the pointers stay valid.
         self.held.push(Held { _headers: headers, _body: body, raw });
         (self.held.last().map_or(&[], |held| held.raw.as_slice()), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_that_a_table_has_only_half_of_is_none() {
+        let pointer = size_of::<usize>();
+        let (find, whole) = (offset_of!(abi::Plugin, find), size_of::<abi::Plugin>());
+        for (size, bytes) in [
+            (find, find),
+            (find + pointer - 1, find),
+            (find + pointer, find + pointer),
+            (find + pointer + 1, find + pointer),
+            (whole, whole),
+            (whole + 100, whole),
+        ] {
+            assert_eq!(known(size as u32), bytes, "{size}");
+        }
     }
 }

@@ -40,6 +40,20 @@ pub const MAX_LOG: usize = 16 << 10;
 pub const MAX_LINES: usize = 1000;
 /// Bytes of HTTP answers and rendered text that are held for one call.
 pub const MAX_HELD: usize = 64 << 20;
+/// Keys that `find_many()` is asked for at once.
+pub const MAX_KEYS: usize = 200;
+/// Tickets that `state()` is asked for at once.
+pub const MAX_STATES: usize = 100;
+/// Tickets that one reply of `changes()` may name.
+pub const MAX_CHANGED: usize = 500;
+/// Tickets that one reply of `receive()` may name.
+pub const MAX_RECEIVED: usize = 100;
+/// Bytes of a plugin's own text that the host keeps for it: a cursor, a `since`.
+pub const MAX_CURSOR: usize = 4 << 10;
+/// Bytes of a webhook's headers and query together.
+pub const MAX_WEBHOOK_HEAD: usize = 64 << 10;
+/// Bytes of a webhook's body.
+pub const MAX_WEBHOOK_BODY: usize = 256 << 10;
 
 /// What a plugin's function returns (`TICKET_OK` and so on).
 pub mod status {
@@ -53,7 +67,7 @@ pub mod status {
     pub const CREATION_ERROR: i32 = 3;
     /// Anything else: a bug in the plugin, or an answer that it doesn't understand.
     pub const PLUGIN_ERROR: i32 = 4;
-    /// Of `find` alone: there certainly is no such ticket. A search that failed is one of the errors.
+    /// Of `find`: there certainly is no such ticket. Of `update`: it is gone. A search that failed is one of the errors.
     pub const NOT_FOUND: i32 = 5;
     /// The plugin doesn't do that; the same as a function that its table doesn't have.
     pub const UNSUPPORTED: i32 = 6;
@@ -172,7 +186,7 @@ pub struct Call {
             response: *mut HttpResponse,
         ) -> i32,
     >,
-    /// Renders the operator's template `part` (`title` or `body`) in `format` (`markdown`, `html` or `text`); the template sees
+    /// Renders the operator's template `part` (`title`, `body`, `comment` or `closing`) in `format` (`markdown`, `html` or `text`); the template sees
     /// the JSON object `extra` too. Returns a value of [`status`]; `out` is then the text, or else says why there is none.
     pub render: Option<
         unsafe extern "C" fn(
@@ -209,6 +223,31 @@ pub struct Plugin {
         Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
     /// Looks for the ticket that was made with the request's key. A plugin may be without this function.
     pub find:
+        Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
+    /// Looks for the tickets of many keys at once: [`FindMany`](crate::message::FindMany) to
+    /// [`FoundMany`](crate::message::FoundMany). This function and those below it are optional.
+    pub find_many:
+        Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
+    /// Carries out one step of a ticket's life: [`UpdateRequest`](crate::message::UpdateRequest) to
+    /// [`Updated`](crate::message::Updated).
+    pub update:
+        Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
+    /// Tells in which state tickets are: [`StateRequest`](crate::message::StateRequest) to [`States`](crate::message::States).
+    pub state:
+        Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
+    /// Reads a webhook: [`WebhookHead`](crate::message::WebhookHead) and the body's bytes to
+    /// [`Received`](crate::message::Received).
+    pub receive: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            request: Str,
+            body: Str,
+        ) -> i32,
+    >,
+    /// Tells which tickets have changed: [`ChangesRequest`](crate::message::ChangesRequest) to
+    /// [`Changed`](crate::message::Changed).
+    pub changes:
         Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32>,
 }
 

@@ -18,8 +18,8 @@ use super::{self as abi, Str, http_status, log_level, status};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Request, Response};
 use crate::json;
-use crate::message::{Checks, RawSettings, TicketRequest, error_reply};
-use crate::plugin::{Settings, TicketPlugin, manifest};
+use crate::message::{Action, Checks, RawSettings, UpdateRequest, Webhook, error_reply};
+use crate::plugin::{Offer, Settings, TicketPlugin, manifest};
 
 /// The host's side of the call that is under way. Neither Send nor Sync: it is only for the thread
 /// that received it (rule R4).
@@ -152,6 +152,16 @@ impl Call<'_> {
     /// A settings error that says what is wrong with the template.
     pub fn body(&self, format: Format, extra: &Extra) -> Result<String> {
         self.render("body", format, extra)
+    }
+
+    /// What a step writes onto the ticket: of [`Action::Close`](crate::message::Action) the operator's template `closing`, of any
+    /// other `comment`, in the form that the ticket system wants. Only `update` has an incident to make it of.
+    ///
+    /// # Errors
+    /// A settings error that says what is wrong with the template.
+    pub fn comment(&self, action: Action, format: Format) -> Result<String> {
+        let part = if action == Action::Close { "closing" } else { "comment" };
+        self.render(part, format, &Extra::default())
     }
 
     fn render(&self, part: &str, format: Format, extra: &Extra) -> Result<String> {
@@ -292,6 +302,7 @@ impl<P: TicketPlugin> Table<P> {
             self.made.get_or_init(|| {
                 let manifest =
                     serde_json::to_string(&manifest::<P>()).expect("text and schemas are JSON");
+                let offers = |offer| P::ABOUT.offers.contains(&offer);
                 let table = abi::Plugin {
                     size: size_of::<abi::Plugin>() as u32,
                     abi_version: abi::ABI_VERSION,
@@ -302,6 +313,11 @@ impl<P: TicketPlugin> Table<P> {
                     check: Some(check::<P>),
                     create: Some(create::<P>),
                     find: Some(find::<P>),
+                    find_many: offers(Offer::FindMany).then_some(find_many::<P>),
+                    update: (!P::ABOUT.steps.is_empty()).then_some(update::<P>),
+                    state: offers(Offer::State).then_some(state::<P>),
+                    receive: offers(Offer::Receive).then_some(receive::<P>),
+                    changes: offers(Offer::Changes).then_some(changes::<P>),
                 };
                 (table, manifest)
             })
@@ -322,6 +338,7 @@ unsafe extern "C" fn open<P: TicketPlugin>(
             endpoint: raw.endpoint,
             secret: from_value("secret", raw.secret)?,
             information: from_value("information", raw.information)?,
+            host: raw.host,
         })?;
         let handle = Box::into_raw(Box::new(plugin)).cast::<c_void>();
         // SAFETY: the host gave a place to store the instance in.
@@ -345,32 +362,56 @@ unsafe extern "C" fn check<P: TicketPlugin>(instance: *mut c_void, call: *const 
     })
 }
 
-unsafe extern "C" fn create<P: TicketPlugin>(
-    instance: *mut c_void,
-    call: *const abi::Call,
-    request: Str,
-) -> i32 {
-    // SAFETY: as in check().
-    let (answer, plugin) = unsafe { (answer(call, request), plugin::<P>(instance)) };
-    answer.run(|call, request| {
-        let request: TicketRequest<_> = from_json("request", request)?;
-        Ok(Reply::of(&plugin.create(call, &request)?))
-    })
+/// Defines a function of the table that takes a request in JSON: what it does with the plugin, its call and the request.
+macro_rules! asked {
+    ($name:ident, $do:expr) => {
+        unsafe extern "C" fn $name<P: TicketPlugin>(
+            instance: *mut c_void,
+            call: *const abi::Call,
+            request: Str,
+        ) -> i32 {
+            // SAFETY: as in check().
+            let (answer, plugin) = unsafe { (answer(call, request), plugin::<P>(instance)) };
+            answer.run(|call, request| $do(plugin, call, &from_json("request", request)?))
+        }
+    };
 }
 
-unsafe extern "C" fn find<P: TicketPlugin>(
+asked!(create, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of(
+    &plugin.create(call, request)?
+)));
+asked!(find, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of_found(
+    plugin.find(call, request)?.as_ref()
+)));
+asked!(find_many, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of(
+    &plugin.find_many(call, request)?
+)));
+asked!(state, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of(
+    &plugin.state(call, request)?
+)));
+asked!(changes, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of(
+    &plugin.changes(call, request)?
+)));
+asked!(update, |plugin: &mut P, call: &Call, request: &UpdateRequest<_>| {
+    if !P::ABOUT.steps.contains(&request.step.action) {
+        return Err(Error::unsupported());
+    }
+    Ok(Reply::of_found(plugin.update(call, request)?.as_ref()))
+});
+
+unsafe extern "C" fn receive<P: TicketPlugin>(
     instance: *mut c_void,
     call: *const abi::Call,
     request: Str,
+    body: Str,
 ) -> i32 {
-    // SAFETY: as in check().
-    let (answer, plugin) = unsafe { (answer(call, request), plugin::<P>(instance)) };
+    // SAFETY: as in check(); the body is valid until this function returns, too.
+    let (answer, plugin, body) =
+        unsafe { (answer(call, request), plugin::<P>(instance), body.bytes()) };
     answer.run(|call, request| {
-        let request: TicketRequest<_> = from_json("request", request)?;
-        Ok(match plugin.find(call, &request)? {
-            Some(ticket) => Reply::of(&ticket),
-            None => Reply::NotFound,
-        })
+        let body = body.ok_or_else(|| Error::plugin("the host sent a body that can't be one"))?;
+        let webhook = Webhook { head: from_json("request", request)?, body };
+        Ok(Reply::of(&plugin.receive(call, &webhook)?))
     })
 }
 
@@ -400,6 +441,10 @@ enum Reply {
 impl Reply {
     fn of(value: &impl Serialize) -> Reply {
         Reply::Json(serde_json::to_string(value).expect("replies are made of text and flags"))
+    }
+
+    fn of_found(found: Option<&impl Serialize>) -> Reply {
+        found.map_or(Reply::NotFound, Reply::of)
     }
 }
 

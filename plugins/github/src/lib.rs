@@ -58,7 +58,7 @@ impl Forge for GitHub {
     type Issue = Issue;
 
     fn open(settings: Settings<Secret, Information>) -> Result<GitHub> {
-        let Settings { endpoint, secret, information } = settings;
+        let Settings { endpoint, secret, information, .. } = settings;
         let name = information.project_namespace_and_name.trim_matches('/').to_owned();
         let parts = name
             .split_once('/')

@@ -66,7 +66,7 @@ impl Forge for GitLab {
     type Issue = Issue;
 
     fn open(settings: Settings<Secret, Information>) -> Result<GitLab> {
-        let Settings { endpoint, secret, information } = settings;
+        let Settings { endpoint, secret, information, .. } = settings;
         let project = information.project_namespace_and_name.text();
         if project.is_empty() {
             return Err(Error::settings("information: project_namespace_and_name is empty"));

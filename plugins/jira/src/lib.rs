@@ -68,7 +68,7 @@ impl TicketPlugin for Jira {
     type Information = Information;
 
     fn open(settings: Settings<Secret, Information>) -> Result<Jira> {
-        let Settings { endpoint, secret, information } = settings;
+        let Settings { endpoint, secret, information, .. } = settings;
         if information.project_key_or_id.text().is_empty() {
             return Err(Error::settings("information: project_key_or_id is empty"));
         }

@@ -48,7 +48,7 @@ impl TicketPlugin for Rt {
     type Information = Information;
 
     fn open(settings: Settings<Secret, Information>) -> Result<Rt> {
-        let Settings { endpoint, secret, information } = settings;
+        let Settings { endpoint, secret, information, .. } = settings;
         Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: Cached::default() })
     }
 

@@ -3,6 +3,9 @@
 //! Each side ignores members that it doesn't know (rule R3 of the header), so either can become newer than
 //! the other.
 
+mod life;
+mod many;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,11 @@ use sha2::{Digest, Sha256};
 use crate::abi::status;
 use crate::error::{Error, ErrorKind, Retry};
 use crate::json;
+pub use life::{
+    Action, AskedTicket, Change, Changed, ChangesRequest, Received, StateRequest, States, Step,
+    TicketName, TicketState, TicketStatus, UpdateRequest, Updated, Webhook, WebhookHead,
+};
+pub use many::{FindMany, Found, FoundMany, WantedKey};
 
 /// What a plugin says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +69,13 @@ pub struct Manifest {
     /// 3600. Until then the host doesn't believe in "certainly none". None if the plugin doesn't say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_seconds: Option<u32>,
+    /// What `update` can do: `comment`, `close`, `reopen`. Empty without `update`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+    /// Whether `update` finds a comment of its own again by the step's id. Without it a step of which nobody knows whether it was
+    /// carried out is left to a person.
+    #[serde(default)]
+    pub marks: bool,
 }
 
 fn any() -> Value {
@@ -87,6 +102,20 @@ pub struct RawSettings {
     pub secret: Value,
     /// What the operator set as `information`, valid by the manifest's schema.
     pub information: Value,
+    /// The host; empty if it is one that doesn't say.
+    #[serde(default)]
+    pub host: HostName,
+}
+
+/// Which host a plugin runs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostName {
+    /// The program: `ticket-host`.
+    #[serde(default)]
+    pub name: String,
+    /// Its version: `0.1.0`.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// What `create` and `find` are called with. In a plugin `I` is [`Incident`](crate::Incident).
@@ -97,9 +126,22 @@ pub struct TicketRequest<I> {
     /// What identifies the incident's ticket in its backend: `find` must find what `create` made with the same
     /// key.
     pub key: String,
+    /// No ticket of the key is older than that: a time in UTC (RFC 3339), by the host's clock. None: nobody knows how old it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
     /// Whether this is a dry run, in which nothing may be created.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// Whether a plugin's own text is one that the host keeps.
+fn fits(text: Option<&str>, name: &str, most: usize) -> std::result::Result<(), String> {
+    match text.map_or(0, str::len) {
+        length if length > most => {
+            Err(format!("has a {name} of {length} bytes, more than the {most} that it may have"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// 64 hexadecimal digits that stand for a key: its SHA-256. A ticket can carry them where the key itself

@@ -1,0 +1,367 @@
+//! The JSON of what comes after a ticket's creation: `update`, `state`, `receive` and `changes`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::abi::{MAX_CHANGED, MAX_CURSOR, MAX_RECEIVED};
+
+/// Which ticket is meant. In what a plugin replies one of the two is enough.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TicketName {
+    /// Where a person opens it, as `create` or `find` gave it, or a person named it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// What the ticket system calls it, as `create` or `find` gave it; empty if nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+}
+
+/// What `update` is called with: one step of one ticket. In a plugin `I` is [`Incident`](crate::Incident).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpdateRequest<I> {
+    /// The ticket that the step is for.
+    pub ticket: TicketName,
+    /// The key that the ticket was created with.
+    pub key: String,
+    /// The incident as it is now.
+    pub incident: I,
+    /// What is to be done.
+    pub step: Step,
+    /// Whether an earlier try of this very step may have been carried out: then the plugin first looks for the step's id.
+    #[serde(default)]
+    pub again: bool,
+    /// Whether this is a dry run, in which nothing may be changed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One thing to do to a ticket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What tells this step from all others: 1 to 64 of `a-z`, `0-9` and `-`. It goes onto the comment where no reader sees it.
+    pub id: String,
+    /// What is to be done.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// What differs from what the ticket was told last, by the incident's attributes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<String, Change>,
+    /// What the operator wants to be set on the ticket when it is closed, by the ticket system's names.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
+}
+
+/// What is done in a step. A plugin says in [`About::steps`](crate::About::steps) which of them it can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// The text `comment` is added to the ticket, whose state stays.
+    Comment,
+    /// The text `closing` is added, and then the ticket is closed.
+    Close,
+    /// The text `comment` is added, and then the ticket is opened again.
+    Reopen,
+    /// A word that this version doesn't know, from a newer host. The SDK answers it with "unsupported" by itself.
+    #[serde(other)]
+    Other,
+}
+
+impl Action {
+    /// The word that the ABI has for it: `comment`, `close` or `reopen`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Comment => "comment",
+            Action::Close => "close",
+            Action::Reopen => "reopen",
+            Action::Other => "",
+        }
+    }
+}
+
+/// How an attribute of the incident changed. A value that wasn't there is null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What the ticket was told last.
+    #[serde(default)]
+    pub from: Value,
+    /// What it is now.
+    #[serde(default)]
+    pub to: Value,
+}
+
+/// The reply of `update`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updated {
+    /// Whether the step is carried out, by this call or an earlier one. If not, nothing was done, since the ticket was in `state`
+    /// already.
+    pub done: bool,
+    /// The ticket's state after this call, if it is known.
+    #[serde(default)]
+    pub state: TicketState,
+    /// What is not on the ticket as the settings want it: a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// In a dry run, a description of what would be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+}
+
+/// In which state a ticket is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TicketState {
+    /// Somebody still has to do something, or waits for that.
+    Open,
+    /// It is done: resolved or closed.
+    Closed,
+    /// It is closed and was not done: rejected, a duplicate.
+    Cancelled,
+    /// It was deleted. An answer that can also mean a permission that was lost (such as a 404) is none that says so.
+    Gone,
+    /// It is not in what the backend's settings name, such as a ticket of another project.
+    Foreign,
+    /// It was not found out. So reads also a word that this version doesn't know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// What `state` is called with: at most [`MAX_STATES`](crate::abi::MAX_STATES) tickets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateRequest {
+    /// The tickets, each of them once. One that a person named has a url alone.
+    pub tickets: Vec<AskedTicket>,
+}
+
+/// A ticket whose state is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedTicket {
+    /// Where a person opens it.
+    pub url: String,
+    /// What the ticket system calls it; empty if nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// The key that it was created with; empty if it wasn't created by this host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+}
+
+/// The reply of `state`. A ticket that is missing was not found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct States {
+    /// What was found out, in any order.
+    pub tickets: Vec<TicketStatus>,
+}
+
+/// What `state` found out of one ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketStatus {
+    /// The url as it was asked for: by that the host knows which ticket this is.
+    pub url: String,
+    /// What the ticket system calls it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// In which state it is.
+    pub state: TicketState,
+    /// Who brought it into that state, if the system tells.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// When (RFC 3339), if the system tells.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub at: String,
+    /// The ticket system's own word for the state.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// A webhook that a ticket system sent.
+#[derive(Debug, Clone)]
+pub struct Webhook<'a> {
+    /// Its headers and query.
+    pub head: WebhookHead,
+    /// The body, byte for byte as it came: that is what was signed.
+    pub body: &'a [u8],
+}
+
+/// What `receive` is called with beside the body.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookHead {
+    /// Names, in lower case, and values; together with the query at most
+    /// [`MAX_WEBHOOK_HEAD`](crate::abi::MAX_WEBHOOK_HEAD) bytes.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// What stood after the `?` of the URL.
+    #[serde(default)]
+    pub query: String,
+}
+
+impl WebhookHead {
+    /// The value of the header with this name (in lower case), or the first of several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(named, _)| named == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The reply of `receive`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// The tickets that the host is to ask `state` for, at most [`MAX_RECEIVED`].
+    #[serde(default)]
+    pub tickets: Vec<TicketName>,
+    /// Why the webhook is not taken for one of the ticket system's: a signature that is missing or wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forged: Option<String>,
+}
+
+/// What `changes` is called with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesRequest {
+    /// The text of the last reply. None: there was none yet, and the plugin only says from where on it will tell changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// The reply of `changes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The tickets that changed, whoever made them: at most [`MAX_CHANGED`]. The host asks `state` for those that it knows.
+    #[serde(default)]
+    pub tickets: Vec<TicketName>,
+    /// From where on the next call tells changes: a text of the plugin's own, of at most [`MAX_CURSOR`] bytes.
+    pub since: String,
+    /// Whether there are more, so that the host asks again at once.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl States {
+    /// Whether this can be the reply to `asked`.
+    ///
+    /// # Errors
+    /// Why not, in words after "its reply": it names a ticket that wasn't asked for, or one twice.
+    pub fn answers(&self, asked: &StateRequest) -> Result<(), String> {
+        let mut open: BTreeSet<&str> =
+            asked.tickets.iter().map(|asked| asked.url.as_str()).collect();
+        match self.tickets.iter().find(|ticket| !open.remove(ticket.url.as_str())) {
+            Some(ticket) => {
+                Err(format!("names the ticket {:?} twice, or it wasn't asked for", ticket.url))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Received {
+    /// Whether a plugin may reply this.
+    ///
+    /// # Errors
+    /// Why not, in words after "its reply".
+    pub fn is_sound(&self) -> Result<(), String> {
+        if self.forged.is_some() && !self.tickets.is_empty() {
+            return Err("calls the webhook forged and names tickets".to_owned());
+        }
+        named(&self.tickets, MAX_RECEIVED)
+    }
+}
+
+impl Changed {
+    /// Whether this can be the reply to `asked`.
+    ///
+    /// # Errors
+    /// Why not, in words after "its reply".
+    pub fn answers(&self, asked: &ChangesRequest) -> Result<(), String> {
+        if self.since.is_empty() {
+            return Err("has an empty since".to_owned());
+        }
+        if self.more && asked.since.as_ref() == Some(&self.since) {
+            return Err("has more, and the same since as before".to_owned());
+        }
+        super::fits(Some(&self.since), "since", MAX_CURSOR)?;
+        named(&self.tickets, MAX_CHANGED)
+    }
+}
+
+/// Whether so many tickets may be named, and each of them has a name.
+fn named(tickets: &[TicketName], most: usize) -> Result<(), String> {
+    if tickets.len() > most {
+        return Err(format!("names {} tickets, more than the {most} that it may", tickets.len()));
+    }
+    if tickets.iter().any(|ticket| ticket.url.is_empty() && ticket.id.is_empty()) {
+        return Err("names a ticket by neither url nor id".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(id: &str) -> TicketName {
+        TicketName { id: id.to_owned(), ..TicketName::default() }
+    }
+
+    #[test]
+    fn states_are_of_tickets_that_were_asked_for_once_each() {
+        let asked = |url: &str| AskedTicket { url: url.to_owned(), ..AskedTicket::default() };
+        let request = StateRequest { tickets: vec![asked("u:1"), asked("u:2")] };
+        for (urls, sound) in [
+            (&["u:1"][..], true),
+            (&["u:2", "u:1"], true),
+            (&[], true),
+            (&["u:1", "u:1"], false),
+            (&["u:3"], false),
+        ] {
+            let status =
+                |url: &&str| TicketStatus { url: (*url).to_owned(), ..TicketStatus::default() };
+            let states = States { tickets: urls.iter().map(status).collect() };
+            assert_eq!(states.answers(&request).is_ok(), sound, "{urls:?}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_names_tickets_or_is_forged() {
+        let tickets = |count| Received { tickets: vec![ticket("7"); count], forged: None };
+        let forged = |tickets| Received { tickets, forged: Some("no signature".to_owned()) };
+        for (reply, sound) in [
+            (tickets(0), true),
+            (tickets(MAX_RECEIVED), true),
+            (tickets(MAX_RECEIVED + 1), false),
+            (forged(Vec::new()), true),
+            (forged(vec![ticket("7")]), false),
+            (Received { tickets: vec![TicketName::default()], forged: None }, false),
+        ] {
+            assert_eq!(reply.is_sound().is_ok(), sound, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn changes_go_on_and_name_a_bounded_number_of_tickets() {
+        let request = |since: Option<&str>| ChangesRequest { since: since.map(str::to_owned) };
+        let reply = |since: String, more, tickets| Changed {
+            tickets: vec![ticket("7"); tickets],
+            since,
+            more,
+        };
+        for (asked, answered, sound) in [
+            (request(None), reply("1".to_owned(), false, 0), true),
+            (request(Some("1")), reply("1".to_owned(), false, MAX_CHANGED), true),
+            (request(Some("1")), reply("2".to_owned(), true, 1), true),
+            (request(Some("1")), reply("1".to_owned(), true, 1), false),
+            (request(Some("1")), reply(String::new(), false, 0), false),
+            (request(None), reply("1".to_owned(), false, MAX_CHANGED + 1), false),
+            (request(None), reply("1".repeat(MAX_CURSOR + 1), false, 0), false),
+        ] {
+            assert_eq!(answered.answers(&asked).is_ok(), sound, "{asked:?} {answered:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_later_version_are_read_as_unknown() {
+        let state: TicketState = serde_json::from_str("\"frozen\"").unwrap();
+        assert_eq!(state, TicketState::Unknown);
+        let step: Step = serde_json::from_str(r#"{"id": "1", "do": "merge", "into": 7}"#).unwrap();
+        assert_eq!(step.action, Action::Other);
+    }
+}

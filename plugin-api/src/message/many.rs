@@ -1,0 +1,108 @@
+//! The JSON of `find_many`: the keys of many tickets, and what one search for all of them found.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::Ticket;
+use crate::abi::MAX_CURSOR;
+
+/// What `find_many` is called with: at most [`MAX_KEYS`](crate::abi::MAX_KEYS) keys, those first whose tickets can be the oldest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindMany {
+    /// The keys, each of them once.
+    pub keys: Vec<WantedKey>,
+    /// The cursor of the last reply, where this call goes on with a search. Its keys are among those of the call before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A key, and when its ticket can have been made. The times are in UTC (RFC 3339), by the host's clock: leave room for one that
+/// differs from the ticket system's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedKey {
+    /// The key that `create` was called with.
+    pub key: String,
+    /// The ticket isn't older than that. None: nobody knows how old it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
+    /// The ticket isn't younger than that. None: it may have been made just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
+}
+
+/// The reply of `find_many`. A key that is in neither list was not found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundMany {
+    /// The tickets that there are.
+    #[serde(default)]
+    pub found: Vec<Found>,
+    /// The keys that certainly have no ticket: the search came to its end, and no page of it had one.
+    #[serde(default)]
+    pub none: Vec<String>,
+    /// Where the search goes on: a text of the plugin's own, of at most [`MAX_CURSOR`] bytes. The host asks again with it, for the
+    /// keys that are left. None: the search came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A ticket that was found, and its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The key as it was asked for.
+    pub key: String,
+    /// Its ticket.
+    pub ticket: Ticket,
+}
+
+impl FoundMany {
+    /// Whether this can be the reply to `asked`.
+    ///
+    /// # Errors
+    /// Why not, in words after "its reply": it names a key that wasn't asked for, or one twice, or its cursor is too long.
+    pub fn answers(&self, asked: &FindMany) -> Result<(), String> {
+        let mut open: BTreeSet<&str> =
+            asked.keys.iter().map(|wanted| wanted.key.as_str()).collect();
+        let named = self.found.iter().map(|found| &found.key).chain(&self.none);
+        for key in named {
+            if !open.remove(key.as_str()) {
+                return Err(format!("names the key {key:?} twice, or it wasn't asked for"));
+            }
+        }
+        super::fits(self.cursor.as_deref(), "cursor", MAX_CURSOR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_names_each_key_at_most_once_and_none_that_nobody_asked_for() {
+        let wanted = |key: &str| WantedKey { key: key.to_owned(), ..WantedKey::default() };
+        let asked = FindMany { keys: vec![wanted("a"), wanted("b")], cursor: None };
+        for (found, none, cursor, fault) in [
+            (&["a"][..], &["b"][..], None, None),
+            (&[], &[], Some(MAX_CURSOR), None),
+            (&["b"], &[], None, None),
+            (&["a", "a"], &[], None, Some("\"a\" twice")),
+            (&["a"], &["a"], None, Some("\"a\" twice")),
+            (&["c"], &[], None, Some("\"c\" twice, or it wasn't asked for")),
+            (&[], &["c"], None, Some("wasn't asked for")),
+            (&[], &[], Some(MAX_CURSOR + 1), Some("has a cursor of 4097 bytes")),
+        ] {
+            let found =
+                found.iter().map(|key| Found { key: (*key).to_owned(), ..Found::default() });
+            let reply = FoundMany {
+                found: found.collect(),
+                none: none.iter().map(|key| (*key).to_owned()).collect(),
+                cursor: cursor.map(|length| "c".repeat(length)),
+            };
+            match (reply.answers(&asked), fault) {
+                (Ok(()), None) => {}
+                (Err(why), Some(part)) if why.contains(part) => {}
+                (answer, _) => panic!("{reply:?}: {answer:?}"),
+            }
+        }
+    }
+}
