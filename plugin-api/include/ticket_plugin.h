@@ -37,11 +37,13 @@
  *   `extra` of render()           256 KiB; what is rendered 8 MiB
  *   held for one call             64 MiB of HTTP answers and rendered text
  *   asked in one call             16,384 requests, texts and log lines, 256 MiB together
- *   asked of one call             200 keys of find_many(), 100 tickets of state(); a key has 1 to 1000
- *                                 characters, none of them a control character
+ *   asked of one call             200 keys of find_many(), 128 KiB of them together; 100 tickets of
+ *                                 state(); a key has 1 to 1000 characters, no control characters
+ *   asked in a row                1,000 calls of one search of find_many(), 20 of changes()
  *   named by one call             500 tickets by changes(), 100 by receive()
- *   kept for the plugin           4 KiB of a "cursor" or a "since"
- *   a webhook for receive()       64 KiB of headers and query, a body of 256 KiB
+ *   a ticket's "id"               256 bytes, no control characters; another one is left out, with a warning
+ *   kept for the plugin           4 KiB of a "cursor"
+ *   a webhook for receive()       64 KiB of URL and headers, a body of 256 KiB, an answer of 4 KiB
  *   log()                         16 KiB a line (the rest is cut); 1,000 lines and 256 KiB
  *                                 a call (the rest is dropped, which the host logs)
  *   printed                       standard output and error are slowed down beyond 2 MiB;
@@ -60,6 +62,8 @@ extern "C" {
 #endif
 
 #define TICKET_PLUGIN_ABI_VERSION 1u
+/* The day of the newest addition to this header. Fill tables in by name (.size = ...): what your header adds later is NULL then. */
+#define TICKET_PLUGIN_HEADER 20261126L
 
 /* UTF-8 text or bytes. `ptr` may be anything if `len` is 0. */
 typedef struct ticket_str {
@@ -74,18 +78,20 @@ typedef struct ticket_str {
  * "later":   nothing was created, and trying again can help (network, 429, 503).
  * "unknown": the ticket MAY exist (the request was sent, its answer was not seen);
  *            the host calls find() before it tries again.
- * Of update() they say the same of the step: it was not carried out, or MAY have been.
- * Once a request of create() or update() other than GET, HEAD and OPTIONS was answered 408 or 5xx,
- * the host reads "never" and "later" as "unknown", unless the manifest's "not_done" has the status.
+ * Of update() they say the same of the step: NOTHING of it was written, or it MAY have been. If its
+ * comment is written and the rest was not, add "partial": true; then they speak of the rest.
+ * Once a request of create() or update() other than GET, HEAD and OPTIONS was answered 408 or 5xx, or
+ * came to TICKET_HTTP_UNKNOWN, the host reads "never" and "later" as "unknown", unless the manifest's
+ * "not_done" has the status, or the request had the flag TICKET_HTTP_CHANGES_NOTHING.
  * All other functions change nothing: there "unknown" means "later". */
 enum {
    TICKET_OK             = 0,
    TICKET_SETTINGS_ERROR = 1, /* the settings are wrong: a person must change them      */
    TICKET_CLIENT_ERROR   = 2, /* the ticket system can't be reached, or is overloaded   */
-   TICKET_CREATION_ERROR = 3, /* the ticket system refused (permission, missing field)  */
+   TICKET_CREATION_ERROR = 3, /* the ticket system refused (permission, missing field), also in update() */
    TICKET_PLUGIN_ERROR   = 4, /* anything else: a bug, an answer nobody understands     */
-   TICKET_NOT_FOUND      = 5, /* find: certainly no such ticket; update: it is gone. A failed
-                                 search is not this */
+   TICKET_NOT_FOUND      = 5, /* find: certainly no such ticket; update: it certainly is gone. A failed
+                                 search is not this, nor what can mean a lost permission (often 404) */
    TICKET_UNSUPPORTED    = 6  /* this plugin doesn't do that: the same as a NULL function */
 };
 
@@ -100,7 +106,15 @@ typedef struct ticket_http_request {
    ticket_str           url;          /* absolute; its origin must be one the operator allows */
    const ticket_header *headers;      /* may be NULL if header_count is 0 */
    ticket_str           body;
+   uint32_t             flags;        /* TICKET_HTTP_*, or 0; since 2026-11-26 */
+   uint32_t             reserved;     /* 0 */
 } ticket_http_request;
+
+/* The flags of a request. */
+enum {
+   TICKET_HTTP_CHANGES_NOTHING = 1 /* whatever its method, it creates and changes nothing that a ticket is made
+                                      of: a login, or a search by POST. Without its answer nothing is in doubt */
+};
 
 typedef struct ticket_http_response {
    uint32_t             size;         /* set by the caller: sizeof(ticket_http_response) */
@@ -166,7 +180,7 @@ typedef struct ticket_plugin {
 
    /* A JSON object: {"name": "jira", "version": "1.2.0", "vendor": "...", "license": "...",
     * "description": "...", "homepage": "...", "sdk": "...", "aliases": [...], "dry_run": true,
-    * "not_done": [503], "settle_seconds": 30, "steps": ["comment", "close", "reopen"], "marks": true,
+    * "not_done": [503], "settle_seconds": 30, "actions": ["comment", "close", "reopen"], "marks": true,
     * "secret_schema": {JSON Schema}, "information_schema": {JSON Schema},
     * "permissions": [{"permission": "write", "what": "...", "why": "..."}]}.
     * Only the name is required: 1 to 64 of a-z, 0-9, '-', '_', beginning with a letter.
@@ -177,9 +191,9 @@ typedef struct ticket_plugin {
     * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run".
     * "not_done" has the statuses, of 408 and 5xx, of which the ticket system promises that a
     * request which it answers so was not carried out; "settle_seconds" says how long after a
-    * ticket was made find() may still miss it, since the system's lists lag: at most 3600.
-    * "steps" names what update() can do, and "marks" says that it finds a comment of its own
-    * again by the step's id: see there. */
+    * ticket was made find() may still miss it, and a look for a step's comment that one, since
+    * the system's lists lag: at most 3600. "actions" names what update() can do, which is called
+    * for nothing else; "marks" says that it finds a comment of its own again: see there. */
    ticket_str manifest;
 
    /* Make an instance for one backend. `settings` is
@@ -216,50 +230,72 @@ typedef struct ticket_plugin {
    /* The tickets of many keys at once, by listings that they share. `request`:
     *   {"keys": [{"key": "...", "not_before": "...", "not_after": "..."}], "cursor": "..."}
     * in the order of "not_before", the keys without one first. "not_after" is the latest time at which
-    * such a ticket can have been made, if that is known. Reply:
-    *   {"found": [{"key": "...", "ticket": {create()'s reply}}], "none": ["..."], "cursor": "..."}
-    * A key in "none" certainly has no ticket; one in neither list was not found out. With a "cursor",
-    * a text of your own, the host asks again for the keys that are left and hands it back as it was:
-    * go on there, and name in "none" what no page of the whole search had. */
+    * such a ticket can have been made, if that is known: leave room for clocks there, too. Reply:
+    *   {"found": [{"key": "...", "ticket": {"url": "...", "id": "..."}}], "none": ["..."],
+    *    "cursor": "...", "retry_after_ms": 30000}
+    * A key in "none" certainly has no ticket; one in neither list was not found out. Tickets in EVERY
+    * state count; keys are equal byte for byte; of several tickets with one key take the oldest. List by
+    * id or by time of creation, and go on behind the last one seen, not at a page's number: what is made
+    * or deleted meanwhile must not hide another.
+    * With a "cursor", a text of your own, the host asks again for the keys that are left and hands it
+    * back as it was. Reply one before remaining_ms() is 0, before the answers of this call come to 64 MiB,
+    * and when a page doesn't come ("retry_after_ms": the host waits so long). It may come to another
+    * instance or process, never to another library file or other settings. If you can't use it, begin
+    * anew. Name in "none" only what no page of the whole search had. */
    int32_t (*find_many)(void *instance, const ticket_call *call, ticket_str request);
 
    /* Carry out ONE step of a ticket's life. `request`:
     *   {"ticket": {"url": "...", "id": "..."}, "key": "...", "incident": {...}, "again": false,
-    *    "step": {"id": "...", "do": "comment", "changes": {"level": {"from": 3, "to": 1}},
+    *    "step": {"id": "...", "action": "comment", "diff": {"level": {"from": 3, "to": 1}},
     *             "fields": {...}}, "dry_run": false}
-    * "comment" and "reopen" say what render() makes of "comment", "close" what it makes of "closing".
-    * "changes" is what differs from what the ticket was told last, by the incident's attributes.
-    * "fields" is what the operator wants to be set at closing. The step's id (1 to 64 of a-z, 0-9, '-')
-    * goes onto the comment where no reader sees it; first the comment, then what changes the state.
-    * With "again" an earlier try of this very step may have been carried out: look for its id and go on
-    * behind what was done. Without "marks" in the manifest "again" is never true: the host leaves a step
-    * of which nobody knows to a person. Write nothing to a ticket that is closed already, and nothing to
-    * one that is to be reopened and is open: it is a person's then. Reply:
+    * A ticket that a person named has no key, and maybe no id. "comment" and "reopen" say what render()
+    * makes of "comment", "close" what it makes of "closing"; if that is empty, write no comment. "diff" is
+    * what differs from what the ticket was told last, by the incident's attributes (null: it wasn't
+    * there). "fields" is what the operator wants to be set at closing.
+    * The step's id (1 to 64 of a-z, 0-9, '-'; nobody can guess it) goes onto the comment where readers see
+    * least of it. Where one request can carry comment and state, send one; else first the comment, then
+    * the state. Write nothing to a ticket that is closed already, and nothing to one that is to be
+    * reopened and is open: it is a person's then ("done": false).
+    * With "again" an earlier try may have written something. Look for the step's id in ALL comments (a page
+    * that fails is an error): if it is there, do what is missing, else go on as if "again" were false.
+    * Without "marks" in the manifest the host leaves a step that is unknown or partial to a person. Reply:
     *   {"done": true, "state": "closed"}     the step is carried out, by this call or an earlier one
-    *   {"done": false, "state": "closed"}    nothing was done: the ticket was in that state before
-    * with a state of state(), and "warnings" as create() has them. TICKET_NOT_FOUND: the ticket is gone.
-    * TICKET_UNSUPPORTED: you don't do what "do" says, and nothing was done. */
+    *   {"done": false, "state": "closed"}    nothing was written: the ticket was in that state before
+    * with a state of state(), and "warnings" and "preview" as create() has them. After "close" the state is
+    * "closed" or "cancelled", after "reopen" "open": read it back where the answer doesn't show it.
+    * TICKET_NOT_FOUND: the ticket is gone, which the host believes once state() says so, too.
+    * TICKET_UNSUPPORTED: this action never works with this backend, and nothing was done. */
    int32_t (*update)(void *instance, const ticket_call *call, ticket_str request);
 
-   /* In which state tickets are. `request`: {"tickets": [{"url": "...", "id": "...", "key": "..."}]};
-    * a ticket that a person named has a url alone. Reply, of each the "url" as it was asked for:
-    *   {"tickets": [{"url": "...", "id": "...", "state": "open", "by": "...", "at": "...", "detail": "..."}]}
-    * "state": "open", "closed" (done), "cancelled" (closed, and not done), "gone" (certainly deleted),
-    * "foreign" (not in what this backend's settings name). "by", "at" (RFC 3339) and "detail" are who,
-    * when, and the ticket system's own word, where it tells. One that is missing was not found out. */
+   /* In which state tickets are. `request`: {"tickets": [{"url": "...", "id": "...", "key": "..."}]}, each
+    * url once; a ticket that a person named has a url alone. Reply, of each the "url" as it was asked for:
+    *   {"tickets": [{"url": "...", "id": "...", "state": "open", "by": "...", "at": "...", "detail": "...",
+    *                 "moved": {"url": "...", "id": "..."}}], "retry_after_ms": 30000}
+    * "state": "open", "closed" (done), "cancelled" (closed, and not done), "gone" (certainly deleted, which
+    * a 404 that can mean a lost permission doesn't say), "foreign" (not in what this backend's settings
+    * name). "by", "at" (RFC 3339) and "detail" are who, when, and the ticket system's own word, where it
+    * tells. "moved" is where the ticket is now. A ticket that is missing was not found out: leave out what
+    * time or a limit keeps you from asking. An "id" other than the one asked for counts only with "moved". */
    int32_t (*state)(void *instance, const ticket_call *call, ticket_str request);
 
-   /* A webhook of the ticket system came. `request`: {"headers": [["name", "value"], ...],
-    * "query": "a=b"}, names in lower case; `body` is bytes, as signed. It comes to an instance of its
-    * own, for which http() is denied. Reply: which tickets to ask state() for,
-    *   {"tickets": [{"url": "...", "id": "..."}]}     one of the two is enough
-    * or {"forged": "why"} if it is not signed as the settings say. */
+   /* A webhook of the ticket system came. `request`: {"method": "POST", "url": "https://...",
+    * "headers": [["name", "value"], ...]}: the URL as it was called; all headers that are UTF-8, names in
+    * lower case; `body` is bytes, as signed. It comes to an instance of its own, for which http() is
+    * denied. Compare signatures in constant time, and refuse a signed time that is over 5 minutes old.
+    * Reply: which tickets to ask state() for, by one of the two or both,
+    *   {"tickets": [{"url": "...", "id": "..."}], "answer": "..."}
+    * where "answer" is a text that the sender waits for (a handshake); or {"forged": "why"} if it isn't signed
+    * as the settings say. If they have no secret for webhooks, all are forged. */
    int32_t (*receive)(void *instance, const ticket_call *call, ticket_str request, ticket_str body);
 
-   /* Which tickets have changed, whoever made them. `request`: {"since": "..."}, a text of your own
-    * from the last reply; without it only say from where on. Reply: which tickets to ask state() for,
-    *   {"tickets": [{"url": "...", "id": "..."}], "since": "...", "more": false}
-    * With "more" the host asks again at once. */
+   /* Which tickets have changed, whoever made them. `request`: {"cursor": "..."}, a text of your own from
+    * the last reply; without it only say from where on. Reply: which tickets to ask state() for,
+    *   {"tickets": [{"url": "...", "id": "..."}], "cursor": "...", "more": false, "gap": false,
+    *    "retry_after_ms": 30000}
+    * With "more" the host asks again at once; stop at 512 KiB of reply. "gap": some may have been missed (a
+    * token that expired, or that you don't understand): the host asks state() for all. The cursor is kept
+    * over restarts and new versions of the library, not over other settings. Rather name a ticket twice
+    * than never: times of ticket systems are coarse, and lag. */
    int32_t (*changes)(void *instance, const ticket_call *call, ticket_str request);
 } ticket_plugin;
 

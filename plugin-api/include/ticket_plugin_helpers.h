@@ -118,17 +118,21 @@ TICKET_HELPER int32_t ticket_fail(const ticket_call *call, int32_t code, const c
 
 /* One exchange and what came of it. */
 typedef struct ticket_exchange {
-   int32_t              sent;     /* TICKET_HTTP_* */
+   int32_t              sent;     /* TICKET_HTTP_OK and so on */
+   uint32_t             flags;    /* the request's */
    ticket_http_response response; /* its status is 0 if no answer came */
    char                 what[64]; /* in words: what came of it ... */
    ticket_str           why;      /* ... and why; of an answer's body the beginning that is ASCII, which is UTF-8 */
 } ticket_exchange;
 
-/* Does one exchange with these headers. ticket_header_value() reads those of the answer. */
-TICKET_HELPER ticket_exchange ticket_http(const ticket_call *call, const char *method, ticket_str url,
-                                          const ticket_header *headers, uint32_t header_count, ticket_str body) {
-   const ticket_http_request request = {sizeof request, header_count, ticket_of(method), url, headers, body};
-   ticket_exchange done = {.response.size = sizeof done.response};
+/* Does one exchange with these flags and headers. A login, or a search by POST, has TICKET_HTTP_CHANGES_NOTHING. */
+TICKET_HELPER ticket_exchange ticket_http_flagged(const ticket_call *call, uint32_t flags, const char *method, ticket_str url,
+                                                  const ticket_header *headers, uint32_t header_count, ticket_str body) {
+   const ticket_http_request request = {
+      .size = sizeof request, .header_count = header_count, .method = ticket_of(method), .url = url, .headers = headers,
+      .body = body, .flags = flags,
+   };
+   ticket_exchange done = {.flags = flags, .response.size = sizeof done.response};
    done.sent = call->http(call, &request, &done.response);
    done.why = done.response.body;
    if (done.sent == TICKET_HTTP_OK) {
@@ -137,6 +141,12 @@ TICKET_HELPER ticket_exchange ticket_http(const ticket_call *call, const char *m
       for (done.why.len = 0; done.why.len < all && done.why.len < 200 && done.why.ptr[done.why.len] < 0x80;) done.why.len++;
    }
    return done;
+}
+
+/* Does one exchange with these headers. ticket_header_value() reads those of the answer. */
+TICKET_HELPER ticket_exchange ticket_http(const ticket_call *call, const char *method, ticket_str url,
+                                          const ticket_header *headers, uint32_t header_count, ticket_str body) {
+   return ticket_http_flagged(call, 0, method, url, headers, header_count, body);
 }
 
 /* The value of an answer's header, by its name in lower case; empty if there is none. */
@@ -157,7 +167,7 @@ TICKET_HELPER int32_t ticket_http_error(const ticket_call *call, const ticket_ex
    if (done->sent == TICKET_HTTP_NOT_SENT || done->sent == TICKET_HTTP_DRY_RUN || later)
       return ticket_fail(call, TICKET_CLIENT_ERROR, "later", done->what, done->why);
    if (done->sent != TICKET_HTTP_OK || status >= 500)
-      return ticket_fail(call, TICKET_CLIENT_ERROR, "unknown", done->what, done->why);
+      return ticket_fail(call, TICKET_CLIENT_ERROR, done->flags & TICKET_HTTP_CHANGES_NOTHING ? "later" : "unknown", done->what, done->why);
    if (status >= 400) return ticket_fail(call, TICKET_CREATION_ERROR, "never", done->what, done->why);
    return ticket_fail(call, TICKET_PLUGIN_ERROR, "unknown", "an answer that this plugin doesn't expect: ", done->why);
 }

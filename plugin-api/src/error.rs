@@ -63,6 +63,8 @@ pub struct Error {
     /// How long the ticket system asked to be left alone, if it did ([`Response::retry_after`](crate::Response::retry_after)). The host
     /// heeds it for all calls of the backend.
     pub retry_after: Option<Duration>,
+    /// Of `update`: the step's comment is written, and the rest of the step was not carried out. `retry` then speaks of the rest.
+    pub partial: bool,
 }
 
 /// What the functions of a plugin return.
@@ -71,7 +73,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind`. Until [`Error::retry`] says otherwise, trying again is of no use.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), retry: Retry::Never, retry_after: None }
+        Error {
+            kind,
+            message: message.into(),
+            retry: Retry::Never,
+            retry_after: None,
+            partial: false,
+        }
     }
 
     /// The settings are wrong, and a person must change them. It isn't tried again.
@@ -99,6 +107,12 @@ impl Error {
     /// The plugin doesn't do that at all.
     pub fn unsupported() -> Error {
         Error::new(ErrorKind::Unsupported, "the plugin doesn't do that")
+    }
+
+    /// The same error of a step whose comment is written already.
+    pub fn partial(mut self) -> Error {
+        self.partial = true;
+        self
     }
 
     /// The same error with another [`Retry`].

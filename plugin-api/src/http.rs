@@ -110,6 +110,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, at most 16 MiB; empty for none.
     pub body: Vec<u8>,
+    /// Whether it changes nothing though its method isn't a safe one: [`Request::changes_nothing`].
+    pub changes_nothing: bool,
 }
 
 impl Request {
@@ -120,6 +122,7 @@ impl Request {
             url: url.into(),
             headers: Vec::new(),
             body: Vec::new(),
+            changes_nothing: false,
         }
     }
 
@@ -131,6 +134,13 @@ impl Request {
     /// A POST request, whose body [`Request::json`] sets.
     pub fn post(url: impl Into<String>) -> Request {
         Request::new("POST", url)
+    }
+
+    /// The same request, of which the plugin says that it creates and changes nothing that a ticket is made of, whatever its method: a
+    /// login, or a search by POST. If it gets no answer, it isn't in doubt whether there is a ticket.
+    pub fn changes_nothing(mut self) -> Request {
+        self.changes_nothing = true;
+        self
     }
 
     /// Adds a header. One of the same name that is there already stays.
@@ -150,7 +160,7 @@ impl Request {
 
     /// Whether sending it changes nothing on the server (RFC 9110, 9.2.1).
     pub fn is_safe(&self) -> bool {
-        is_safe(&self.method)
+        is_safe(&self.method) || self.changes_nothing
     }
 }
 
@@ -269,7 +279,7 @@ impl Response {
             400.. => (ErrorKind::Creation, Retry::Never),
             _ => (ErrorKind::Plugin, Retry::Never),
         };
-        Error { kind, message: reason.into(), retry, retry_after: self.retry_after() }
+        Error { retry, retry_after: self.retry_after(), ..Error::new(kind, reason) }
     }
 }
 

@@ -32,7 +32,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use http::{Endpoint, HttpError, Request, Response, Url};
 pub use incident::{Incident, Tag, unix_time, utc, utc_before};
 pub use message::{
-    Action, Change, Changed, ChangesRequest, Check, FindMany, Found, FoundMany, Received,
+    Action, Changed, ChangesRequest, Check, Difference, FindMany, Found, FoundMany, Received,
     StateRequest, States, Step, Ticket, TicketName, TicketRequest, TicketState, TicketStatus,
     UpdateRequest, Updated, WantedKey, Webhook, fingerprint,
 };

@@ -53,9 +53,9 @@ pub struct About {
     /// Which functions of [`TicketPlugin`] the host may call beside those that every plugin has. One that isn't listed is never called.
     pub offers: &'static [Offer],
     /// What [`TicketPlugin::update`] can do. It is called for nothing else, and not at all if this is empty.
-    pub steps: &'static [Action],
-    /// Whether `update` finds a comment of its own again by the step's id. Without it a step of which nobody knows whether it was
-    /// carried out is left to a person.
+    pub actions: &'static [Action],
+    /// Whether `update` finds a comment of its own again by the step's id. Without it a step that may have been carried out, or was in
+    /// part, is left to a person.
     pub marks: bool,
 }
 
@@ -88,7 +88,7 @@ impl About {
             not_done: &[],
             settle_seconds: None,
             offers: &[],
-            steps: &[],
+            actions: &[],
             marks: false,
         }
     }
@@ -209,8 +209,9 @@ pub trait TicketPlugin: Sized + Send + 'static {
     /// Looks for the tickets of many keys by one search that they share: after a restart there can be thousands to look for. A plugin
     /// that has it says so in [`About::offers`]; so it is with the functions below.
     ///
-    /// When the call's time is nearly over, or a page didn't come, it returns what it found so far, with a cursor for the page that it
-    /// would read next.
+    /// When the call's time is nearly over, or a page didn't come, it returns what it found so far, with a cursor by which it goes on
+    /// there. Tickets in every state count. It lists them by id or time of creation, and goes on behind the last one that it saw, not at
+    /// a page's number: what is made or deleted meanwhile must not hide another.
     ///
     /// # Errors
     /// Why nothing was found out at all.
@@ -219,14 +220,16 @@ pub trait TicketPlugin: Sized + Send + 'static {
         Err(crate::Error::unsupported())
     }
 
-    /// Carries out one step of a ticket's life: one of [`About::steps`]. None: the ticket is gone.
+    /// Carries out one step of a ticket's life: one of [`About::actions`]. None: the ticket certainly is gone.
     ///
-    /// First it writes the comment ([`Call::comment`]) with the step's id where no reader sees it, and then it changes the state. With
-    /// `request.again` it looks for the id before, and goes on behind what was done. To a ticket that is closed already it writes
-    /// nothing, nor to one that is to be reopened and is open: then it returns `done: false`.
+    /// Where one request can carry the comment ([`Call::comment`]) and the state, it sends one; else first the comment, with the step's
+    /// id where readers see least of it, and then the state. With `request.again` it looks for the id in all comments before, and does
+    /// what is missing. To a ticket that is closed already it writes nothing, nor to one that is to be reopened and is open: then it
+    /// returns `done: false`.
     ///
     /// # Errors
-    /// Why the step wasn't carried out. Its [`Retry`](crate::Retry) must be `Unknown` wherever it may have been after all.
+    /// Why the step wasn't carried out. Its [`Retry`](crate::Retry) must be `Unknown` wherever it may have been after all; if the comment
+    /// is written and the rest was not carried out, it is [`Error::partial`](crate::Error::partial).
     fn update(
         &mut self,
         call: &Call,
@@ -292,7 +295,7 @@ pub(crate) fn manifest<P: TicketPlugin>() -> Manifest {
         dry_run: about.dry_run,
         not_done: about.not_done.to_vec(),
         settle_seconds: about.settle_seconds,
-        steps: about.steps.iter().map(|step| step.name().to_owned()).collect(),
+        actions: about.actions.iter().map(|action| action.name().to_owned()).collect(),
         marks: about.marks,
     }
 }

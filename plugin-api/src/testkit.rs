@@ -242,7 +242,10 @@ impl Fixture {
             "ticket": ticket, "key": "key", "incident": incident, "step": step, "again": again,
         });
         self.host.incident = incident;
-        self.instance.call(Operation::Update, &request.to_string(), &mut self.host).parse()
+        let returned = self.instance.call(Operation::Update, &request.to_string(), &mut self.host);
+        let updated: Option<Updated> = returned.parse()?;
+        let answers = updated.as_ref().map_or(Ok(()), |updated| updated.answers(step.action));
+        sound("update", answers).map(|()| updated)
     }
 
     /// The states that the plugin's `state` finds out.

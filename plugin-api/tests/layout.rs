@@ -39,7 +39,7 @@ fn the_rust_mirror_has_the_headers_layout_and_constants() {
     both_views! { rust, c;
         ticket_str = Str { ptr, len }
         ticket_header = Header { name, value }
-        ticket_http_request = HttpRequest { size, header_count, method, url, headers, body }
+        ticket_http_request = HttpRequest { size, header_count, method, url, headers, body, flags, reserved }
         ticket_http_response = HttpResponse { size, header_count, status, reserved, headers, body }
         ticket_call = Call { size, reserved, host, reply, log, remaining_ms, http, render }
         ticket_plugin = Plugin { size, abi_version, manifest, open, close, check, create, find,
@@ -59,6 +59,7 @@ fn the_rust_mirror_has_the_headers_layout_and_constants() {
         TICKET_HTTP_UNKNOWN = abi::http_status::UNKNOWN;
         TICKET_HTTP_DENIED = abi::http_status::DENIED;
         TICKET_HTTP_DRY_RUN = abi::http_status::DRY_RUN;
+        TICKET_HTTP_CHANGES_NOTHING = abi::http_flag::CHANGES_NOTHING;
         TICKET_LOG_ERROR = abi::log_level::ERROR;
         TICKET_LOG_WARN = abi::log_level::WARN;
         TICKET_LOG_INFO = abi::log_level::INFO;

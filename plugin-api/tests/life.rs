@@ -39,7 +39,7 @@ impl TicketPlugin for Tracker {
     const ABOUT: About = About {
         name: "tracker",
         offers: &[Offer::FindMany, Offer::State, Offer::Receive, Offer::Changes],
-        steps: &[Action::Comment, Action::Close],
+        actions: &[Action::Comment, Action::Close],
         marks: true,
         ..About::new("1.0.0")
     };
@@ -60,11 +60,11 @@ impl TicketPlugin for Tracker {
     }
 
     fn find_many(&mut self, _: &Call, request: &FindMany) -> Result<FoundMany> {
-        let mut reply = FoundMany { cursor: request.cursor.clone(), ..FoundMany::default() };
+        let cursor = request.cursor.as_ref().map(|cursor| format!("{cursor}, and on"));
+        let mut reply = FoundMany { cursor, ..FoundMany::default() };
         for WantedKey { key, .. } in &request.keys {
             if key == "one" {
-                let ticket = Ticket { url: one().url, ..Ticket::default() };
-                reply.found.push(Found { key: key.clone(), ticket });
+                reply.found.push(Found { key: key.clone(), ticket: one() });
             }
             if key != "one" || self.odd {
                 reply.none.push(key.clone());
@@ -83,9 +83,9 @@ impl TicketPlugin for Tracker {
             return Ok(None);
         }
         let text = call.comment(request.step.action, Format::Text)?;
-        let change = request.step.changes.get("level").map(|change| format!("{}", change.to));
+        let change = request.step.diff.get("level").map(|change| format!("{}", change.to));
         Ok(Some(Updated {
-            done: !request.again,
+            done: !request.again && !self.odd,
             state: TicketState::Closed,
             warnings: vec![text, request.step.id.clone(), change.unwrap_or_default()],
             preview: None,
@@ -100,21 +100,28 @@ impl TicketPlugin for Tracker {
             detail: "Rejected".to_owned(),
             ..TicketStatus::default()
         };
-        Ok(States { tickets: request.tickets.iter().filter(known).map(status).collect() })
+        Ok(States {
+            tickets: request.tickets.iter().filter(known).map(status).collect(),
+            retry_after_ms: None,
+        })
     }
 
     fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
         let tickets = if self.odd { vec![TicketName::default()] } else { vec![one()] };
         Ok(match webhook.head.header("x-signature") {
-            Some("good") if webhook.body == b"\xffbytes" => Received { tickets, forged: None },
-            other => Received { tickets: Vec::new(), forged: Some(format!("signature {other:?}")) },
+            Some("good") if webhook.body == b"\xffbytes" => {
+                Received { tickets, ..Received::default() }
+            }
+            other => {
+                Received { forged: Some(format!("signature {other:?}")), ..Received::default() }
+            }
         })
     }
 
     fn changes(&mut self, _: &Call, request: &ChangesRequest) -> Result<Changed> {
-        let tickets = request.since.iter().map(|_| one()).collect();
-        let since = if self.odd { String::new() } else { "2".to_owned() };
-        Ok(Changed { tickets, since, more: false })
+        let tickets = request.cursor.iter().map(|_| one()).collect();
+        let cursor = if self.odd { String::new() } else { "2".to_owned() };
+        Ok(Changed { tickets, cursor, ..Changed::default() })
     }
 }
 
@@ -124,11 +131,11 @@ fn tracker(odd: bool) -> Fixture {
 }
 
 fn step(action: Action) -> Step {
-    let changes = BTreeMap::from([(
+    let diff = BTreeMap::from([(
         "level".to_owned(),
-        ticket_plugin_api::Change { from: json!(3), to: json!(1) },
+        ticket_plugin_api::Difference { from: json!(3), to: json!(1) },
     )]);
-    Step { id: "s-1".to_owned(), action, changes, fields: serde_json::Map::new() }
+    Step { id: "s-1".to_owned(), action, diff, fields: serde_json::Map::new() }
 }
 
 #[test]
@@ -184,10 +191,10 @@ fn states_are_told_of_the_tickets_that_were_asked_for() {
 fn a_webhook_is_read_byte_for_byte_and_a_forged_one_is_called_that() {
     let signed = |signature: &str| WebhookHead {
         headers: vec![("x-signature".to_owned(), signature.to_owned())],
-        query: String::new(),
+        ..WebhookHead::default()
     };
     let received = tracker(false).receive(&signed("good"), b"\xffbytes").unwrap();
-    assert_eq!(received, Received { tickets: vec![one()], forged: None });
+    assert_eq!(received, Received { tickets: vec![one()], ..Received::default() });
     for (signature, body) in [("bad", &b"\xffbytes"[..]), ("good", b"other bytes")] {
         let received = tracker(false).receive(&signed(signature), body).unwrap();
         assert!(received.forged.is_some() && received.tickets.is_empty(), "{received:?}");
@@ -200,11 +207,11 @@ fn a_webhook_is_read_byte_for_byte_and_a_forged_one_is_called_that() {
 fn changes_are_told_from_where_the_last_reply_said() {
     let mut tracker_of = tracker(false);
     let first = tracker_of.changes(&ChangesRequest::default()).unwrap();
-    assert_eq!((first.tickets.len(), first.since.as_str()), (0, "2"));
-    let next = tracker_of.changes(&ChangesRequest { since: Some(first.since) }).unwrap();
+    assert_eq!((first.tickets.len(), first.cursor.as_str()), (0, "2"));
+    let next = tracker_of.changes(&ChangesRequest { cursor: Some(first.cursor) }).unwrap();
     assert_eq!(next.tickets, [one()]);
     let odd = tracker(true).changes(&ChangesRequest::default()).unwrap_err();
-    assert!(odd.message.contains("has an empty since"), "{odd}");
+    assert!(odd.message.contains("has an empty cursor"), "{odd}");
 }
 
 #[test]
@@ -252,5 +259,5 @@ fn what_a_plugin_does_not_offer_is_not_in_its_table() {
     ];
     assert!(refused.iter().all(|error| error.kind == ErrorKind::Unsupported), "{refused:?}");
     let manifest = testkit::manifest::<Tracker>();
-    assert_eq!((manifest.steps, manifest.marks), (vec!["comment".into(), "close".into()], true));
+    assert_eq!((manifest.actions, manifest.marks), (vec!["comment".into(), "close".into()], true));
 }

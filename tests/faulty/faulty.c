@@ -131,7 +131,7 @@ static int32_t correct(const ticket_call *call, const char *operation, const cha
 
 static int32_t http(const ticket_call *call, const char *method, const char *url, ticket_http_response *answer) {
    const ticket_str body = str(strcmp(method, "POST") == 0 ? "{}" : "");
-   const ticket_http_request request = {sizeof request, 0, str(method), str(url), NULL, body};
+   const ticket_http_request request = {sizeof request, 0, str(method), str(url), NULL, body, 0, 0};
    *answer = (ticket_http_response){.size = sizeof *answer};
    return call->http(call, &request, answer);
 }
@@ -282,7 +282,7 @@ static int32_t misbehave(plugin *self, const ticket_call *call, const char *oper
       const size_t len = (size_t)15 << 20;
       char *body = sure(malloc(len));
       memset(body, '[', len);
-      const ticket_http_request request = {sizeof request, 0, str("POST"), str(self->endpoint), NULL, {(const uint8_t *)body, len}};
+      const ticket_http_request request = {sizeof request, 0, str("POST"), str(self->endpoint), NULL, {(const uint8_t *)body, len}, 0, 0};
       for (int i = 0; i < 4; i++) {
          answer = (ticket_http_response){.size = sizeof answer};
          call->http(call, &request, &answer);

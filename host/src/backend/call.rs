@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::abi::{MAX_LINES, MAX_LOG, log_level};
-use ticket_plugin_api::{Incident, http};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -188,7 +188,7 @@ impl CallContext {
     }
 
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
-        let can_create = !http::is_safe(&request.method);
+        let can_create = request.can_change();
         // Only the log wants these, before the request goes where it can't be looked at any more.
         let line = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| format!("{} {}", request.method, request.url));

@@ -157,6 +157,7 @@ mod tests {
             url: "https://rt.example.org/t?token=hunter2-token".to_owned(),
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             body: body.to_vec(),
+            changes_nothing: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Makes what a plugin replied fit to be shown and kept: every text gets a bound, becomes one line, and loses the
 //! secret if it has it.
 
+use ticket_plugin_api::abi::MAX_ID;
 use ticket_plugin_api::{Check, Ticket};
 use url::Url;
 
@@ -9,8 +10,6 @@ use crate::terminal;
 
 /// Bytes that a ticket's URL may have.
 const LONGEST_URL: usize = 4096;
-/// Bytes that a ticket's short name may have.
-const LONGEST_ID: usize = 256;
 /// Bytes that are kept of a message.
 const LONGEST_TEXT: usize = 8 << 10;
 /// Bytes that are kept of all items of a list together.
@@ -69,9 +68,16 @@ pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Resu
         warnings
             .push("the plugin put the secret into the ticket's URL; it is struck out".to_owned());
     }
+    // Never cut: the id that is kept is the one by which the plugin is asked for the ticket again.
+    let is_an_id = ticket.id.len() <= MAX_ID && text(&ticket.id, redactor) == ticket.id;
+    if !is_an_id {
+        warnings.push(format!(
+            "the plugin gave the ticket an id that is left out: it has over {MAX_ID} bytes, control characters, or the secret"
+        ));
+    }
     Ok(Ticket {
         url,
-        id: terminal::cut(&text(&ticket.id, redactor), LONGEST_ID),
+        id: if is_an_id { ticket.id.clone() } else { String::new() },
         missing_fields: list(&ticket.missing_fields, redactor),
         warnings,
         preview: None,
@@ -133,6 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_kept_as_it_is_or_not_at_all() {
+        let redactor = Redactor::new(&serde_json::json!({"token": "hunter2"}), &true.into());
+        for (id, is_kept) in [
+            ("NOC-47", true),
+            ("æøå 7", true),
+            (&"9".repeat(256), true),
+            (&"9".repeat(257), false),
+            ("4\n7", false),
+            ("hunter2", false),
+        ] {
+            let named = Ticket { id: id.to_owned(), ..at("https://x.org/1") };
+            let kept = super::ticket(&named, "file", &redactor).unwrap();
+            assert_eq!(kept.id, if is_kept { id } else { "" });
+            assert_eq!(kept.warnings.is_empty(), is_kept, "{:?}", kept.warnings);
+        }
+    }
+
+    #[test]
     fn what_is_kept_of_a_ticket_is_bounded_and_says_what_was_left_out() {
         let huge = Ticket {
             id: "9".repeat(1 << 20),
@@ -143,7 +167,8 @@ mod tests {
         let kept = of(&huge).unwrap();
         assert!(serde_json::to_string(&kept).unwrap().len() < 64 << 10);
         assert!(kept.missing_fields[0].ends_with("bytes more)"), "{:?}", kept.missing_fields);
-        assert_eq!(kept.warnings.last().unwrap(), &format!("... and {} more", (1 << 20) - 2048));
+        let left_out = format!("... and {} more", (1 << 20) - 2048);
+        assert_eq!(kept.warnings[kept.warnings.len() - 2], left_out);
     }
 
     #[test]

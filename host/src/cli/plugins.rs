@@ -209,12 +209,12 @@ fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
 
 /// What the plugin can do beside creating tickets.
 fn does(plugin: &Plugin) -> String {
-    let steps = match plugin.manifest.steps.as_slice() {
+    let actions = match plugin.manifest.actions.as_slice() {
         [] => String::new(),
-        steps => format!(" ({})", steps.join(", ")),
+        actions => format!(" ({})", actions.join(", ")),
     };
     let functions = plugin.offers.iter().map(|name| match *name {
-        "update" => format!("update{steps}"),
+        "update" => format!("update{actions}"),
         name => name.to_owned(),
     });
     functions.collect::<Vec<_>>().join(", ")

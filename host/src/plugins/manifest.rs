@@ -15,7 +15,7 @@ const MOST_PERMISSIONS: usize = 32;
 /// Statuses that a plugin may say stand for a request that was not carried out: of each there is one.
 const MOST_STATUSES: usize = 101;
 /// Words of what a plugin's update() can do, also such that this host doesn't know.
-const MOST_STEPS: usize = 16;
+const MOST_ACTIONS: usize = 16;
 /// Seconds for which a ticket system's lists may lag.
 const LONGEST_SETTLE: u32 = 3600;
 /// Bytes that are kept of every other text of a manifest; the rest is cut off.
@@ -70,11 +70,11 @@ pub(crate) fn read(text: &str) -> Result<Manifest, String> {
     if manifest.not_done.len() > MOST_STATUSES {
         return Err(format!("its manifest's not_done has more than {MOST_STATUSES} statuses"));
     }
-    if manifest.steps.len() > MOST_STEPS
-        || manifest.steps.iter().any(|step| step.len() > LONGEST_NAME)
+    if manifest.actions.len() > MOST_ACTIONS
+        || manifest.actions.iter().any(|action| action.len() > LONGEST_NAME)
     {
         return Err(format!(
-            "its manifest's steps are more than {MOST_STEPS}, or one has over {LONGEST_NAME} bytes"
+            "its manifest's actions are more than {MOST_ACTIONS}, or one has over {LONGEST_NAME} bytes"
         ));
     }
     if manifest.settle_seconds.is_some_and(|seconds| seconds > LONGEST_SETTLE) {

@@ -62,8 +62,8 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
                 FromWorker::Returned { status, replied, bad } => {
                     return Ok(frame::returned(status, replied, bad, body));
                 }
-                FromWorker::Http { method, url, headers } => {
-                    let request = HttpRequest { method, url, headers, body };
+                FromWorker::Http { method, url, headers, changes_nothing } => {
+                    let request = HttpRequest { method, url, headers, body, changes_nothing };
                     let (answer, body) = frame::http_frame(peer.http(request).await);
                     let remaining_ms = peer.remaining().as_millis() as u64;
                     self.send(&ToWorker::Http { answer, remaining_ms }, &body).await?;

@@ -178,7 +178,7 @@ class Backend {
    Answer ask(const ticket_call *call, std::string_view method, const std::string &path, std::string_view body = {}) const {
       const std::string url = endpoint + path, authorization = "Bearer " + token;
       const ticket_header headers[] = {{borrow("authorization"), borrow(authorization)}, {borrow("content-type"), borrow("application/json")}};
-      const ticket_http_request request = {sizeof request, body.empty() ? 1u : 2u, borrow(method), borrow(url), headers, borrow(body)};
+      const ticket_http_request request = {sizeof request, body.empty() ? 1u : 2u, borrow(method), borrow(url), headers, borrow(body), 0, 0};
       ticket_http_response response = {};
       response.size = sizeof response;
       Answer answer;
@@ -244,9 +244,18 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
 }
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
-   static const ticket_plugin table = {
-      sizeof table, TICKET_PLUGIN_ABI_VERSION, borrow(manifest), open_backend, close_backend, check, create, find,
-   };
+   static const ticket_plugin table = [] {
+      ticket_plugin own = {}; // what isn't set is NULL: this plugin doesn't do that
+      own.size = sizeof own;
+      own.abi_version = TICKET_PLUGIN_ABI_VERSION;
+      own.manifest = borrow(manifest);
+      own.open = open_backend;
+      own.close = close_backend;
+      own.check = check;
+      own.create = create;
+      own.find = find;
+      return own;
+   }();
    return host_abi_version == TICKET_PLUGIN_ABI_VERSION ? &table : nullptr;
 }
 }

@@ -66,7 +66,7 @@ int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ti
       all[i].name = next(&at, lengths[2 * i]);
       all[i].value = next(&at, lengths[2 * i + 1]);
    }
-   const ticket_http_request request = {sizeof request, header_count, method, url, all, body};
+   const ticket_http_request request = {sizeof request, header_count, method, url, all, body, 0, 0};
    response->size = sizeof *response;
    return call->http(call, &request, response);
 }

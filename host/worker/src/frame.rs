@@ -89,7 +89,13 @@ pub enum FromWorker {
     /// reply that was refused.
     Returned { status: i32, replied: bool, bad: Option<BadReply> },
     /// The plugin asks for an HTTP exchange. The body is the request's.
-    Http { method: String, url: String, headers: Vec<(String, String)> },
+    Http {
+        method: String,
+        url: String,
+        headers: Vec<(String, String)>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        changes_nothing: bool,
+    },
     /// The plugin asks for a rendered template. The body is what it adds (`extra`).
     Render { part: String, format: String },
     /// The plugin logs the line in the body.
@@ -134,7 +140,7 @@ impl Head for FromWorker {
                 Ok(MAX_TEXT)
             }
             FromWorker::Returned { .. } => Ok(MAX_REPLY),
-            FromWorker::Http { method, url, headers } if headers.len() <= MAX_HEADERS => {
+            FromWorker::Http { method, url, headers, .. } if headers.len() <= MAX_HEADERS => {
                 let texts = headers.iter().map(|(name, value)| name.len() + value.len());
                 let head = method.len() + url.len() + texts.sum::<usize>();
                 bounds(head <= MAX_REQUEST_HEAD, MAX_REQUEST_BODY, "the head of an HTTP request")
@@ -228,8 +234,8 @@ pub(crate) fn http_answer(head: HttpHead, body: Vec<u8>) -> HttpAnswer {
 
 /// Writes an HTTP request as head and body.
 pub(crate) fn request_frame(request: HttpRequest) -> (FromWorker, Vec<u8>) {
-    let HttpRequest { method, url, headers, body } = request;
-    (FromWorker::Http { method, url, headers }, body)
+    let HttpRequest { method, url, headers, body, changes_nothing } = request;
+    (FromWorker::Http { method, url, headers, changes_nothing }, body)
 }
 
 /// Writes what a plugin's function returned as head and body.
@@ -261,7 +267,8 @@ mod tests {
 
     fn http(headers: usize, url: usize) -> FromWorker {
         let headers = vec![("x".to_owned(), "y".to_owned()); headers];
-        FromWorker::Http { method: "GET".to_owned(), url: "u".repeat(url), headers }
+        let (method, url) = ("GET".to_owned(), "u".repeat(url));
+        FromWorker::Http { method, url, headers, changes_nothing: false }
     }
 
     fn loaded(sdk: usize) -> FromWorker {

@@ -18,8 +18,9 @@ use super::{
     self as abi, MAX_EXTRA, MAX_HEADERS, MAX_HELD, MAX_LOG, MAX_MANIFEST, MAX_REQUEST_BODY,
 };
 use super::{MAX_REPLY, MAX_REQUEST_HEAD, Str};
-use super::{http_status, status};
+use super::{http_flag, http_status, status};
 use crate::error::{Error, Retry};
+use crate::http::is_safe;
 use crate::json;
 use crate::message::parse_error;
 
@@ -51,6 +52,15 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body, at most [`MAX_REQUEST_BODY`] bytes.
     pub body: Vec<u8>,
+    /// Whether the plugin says that it changes nothing, whatever its method.
+    pub changes_nothing: bool,
+}
+
+impl HttpRequest {
+    /// Whether it can create or change something in the ticket system, by its method and the plugin's word.
+    pub fn can_change(&self) -> bool {
+        !is_safe(&self.method) && !self.changes_nothing
+    }
 }
 
 impl std::fmt::Debug for HttpRequest {
@@ -552,14 +562,30 @@ unsafe fn read_request(request: *const abi::HttpRequest) -> Result<HttpRequest, 
     if request.is_null() {
         return Err("http() was called without a request");
     }
-    // SAFETY: not NULL; every request begins with its size, of which this version knows the first
-    // part, and it is read only once the size says that it is there.
-    let request = unsafe {
-        if (*request.cast::<u32>() as usize) < size_of::<abi::HttpRequest>() {
+    let mut known = abi::HttpRequest {
+        size: 0,
+        header_count: 0,
+        method: Str::EMPTY,
+        url: Str::EMPTY,
+        headers: std::ptr::null(),
+        body: Str::EMPTY,
+        flags: 0,
+        reserved: 0,
+    };
+    // SAFETY: not NULL; every request begins with its size. Of what the size says that is there at most the bytes that this crate
+    // knows are copied, over fields for which any bytes are valid.
+    unsafe {
+        let size = *request.cast::<u32>() as usize;
+        if size < offset_of!(abi::HttpRequest, flags) {
             return Err("http() was called with a request that is too small");
         }
-        *request
-    };
+        std::ptr::copy_nonoverlapping(
+            request.cast::<u8>(),
+            (&raw mut known).cast::<u8>(),
+            size.min(size_of::<abi::HttpRequest>()),
+        );
+    }
+    let request = known;
     let count = request.header_count as usize;
     if count > MAX_HEADERS || (count > 0 && request.headers.is_null()) {
         return Err("http() was called with too many headers, or with none where some were said");
@@ -592,6 +618,7 @@ unsafe fn read_request(request: *const abi::HttpRequest) -> Result<HttpRequest, 
         body: unsafe { request.body.bytes() }
             .ok_or("http() was called with a body that can't be one")?
             .to_vec(),
+        changes_nothing: request.flags & http_flag::CHANGES_NOTHING != 0,
     })
 }
 

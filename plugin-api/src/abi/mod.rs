@@ -48,9 +48,13 @@ pub const MAX_STATES: usize = 100;
 pub const MAX_CHANGED: usize = 500;
 /// Tickets that one reply of `receive()` may name.
 pub const MAX_RECEIVED: usize = 100;
-/// Bytes of a plugin's own text that the host keeps for it: a cursor, a `since`.
+/// Bytes of a ticket's id.
+pub const MAX_ID: usize = 256;
+/// Bytes of a plugin's own text that the host keeps for it: a cursor.
 pub const MAX_CURSOR: usize = 4 << 10;
-/// Bytes of a webhook's headers and query together.
+/// Bytes of what `receive()` has the host answer to a webhook's sender.
+pub const MAX_ANSWER: usize = 4 << 10;
+/// Bytes of a webhook's URL and headers together.
 pub const MAX_WEBHOOK_HEAD: usize = 64 << 10;
 /// Bytes of a webhook's body.
 pub const MAX_WEBHOOK_BODY: usize = 256 << 10;
@@ -140,6 +144,16 @@ pub struct HttpRequest {
     pub headers: *const Header,
     /// The body: bytes, at most [`MAX_REQUEST_BODY`] of them.
     pub body: Str,
+    /// Values of [`http_flag`], or 0. Requests of before 2026-11-26 end before this field.
+    pub flags: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// The flags of a request (`TICKET_HTTP_CHANGES_NOTHING`).
+pub mod http_flag {
+    /// Whatever its method, it creates and changes nothing that a ticket is made of: a login, or a search by POST.
+    pub const CHANGES_NOTHING: u32 = 1;
 }
 
 /// What `http()` fills in: the header's `ticket_http_response`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{self as abi, Str, http_status, log_level, status};
+use super::{self as abi, Str, http_flag, http_status, log_level, status};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Request, Response};
 use crate::json;
@@ -91,6 +91,8 @@ impl Call<'_> {
             url: Str::of(request.url.as_bytes()),
             headers: headers.as_ptr(),
             body: Str::of(&request.body),
+            flags: if request.changes_nothing { http_flag::CHANGES_NOTHING } else { 0 },
+            reserved: 0,
         };
         let mut raw = abi::HttpResponse {
             size: size_of::<abi::HttpResponse>() as u32,
@@ -314,7 +316,7 @@ impl<P: TicketPlugin> Table<P> {
                     create: Some(create::<P>),
                     find: Some(find::<P>),
                     find_many: offers(Offer::FindMany).then_some(find_many::<P>),
-                    update: (!P::ABOUT.steps.is_empty()).then_some(update::<P>),
+                    update: (!P::ABOUT.actions.is_empty()).then_some(update::<P>),
                     state: offers(Offer::State).then_some(state::<P>),
                     receive: offers(Offer::Receive).then_some(receive::<P>),
                     changes: offers(Offer::Changes).then_some(changes::<P>),
@@ -393,7 +395,7 @@ asked!(changes, |plugin: &mut P, call: &Call, request: &_| Ok(Reply::of(
     &plugin.changes(call, request)?
 )));
 asked!(update, |plugin: &mut P, call: &Call, request: &UpdateRequest<_>| {
-    if !P::ABOUT.steps.contains(&request.step.action) {
+    if !P::ABOUT.actions.contains(&request.step.action) {
         return Err(Error::unsupported());
     }
     Ok(Reply::of_found(plugin.update(call, request)?.as_ref()))

@@ -1,11 +1,11 @@
 //! The JSON of what comes after a ticket's creation: `update`, `state`, `receive` and `changes`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::abi::{MAX_CHANGED, MAX_CURSOR, MAX_RECEIVED};
+use crate::abi::{MAX_ANSWER, MAX_CHANGED, MAX_CURSOR, MAX_RECEIVED};
 
 /// Which ticket is meant. In what a plugin replies one of the two is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,13 +23,15 @@ pub struct TicketName {
 pub struct UpdateRequest<I> {
     /// The ticket that the step is for.
     pub ticket: TicketName,
-    /// The key that the ticket was created with.
+    /// The key that the ticket was created with; empty if a person named the ticket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// The incident as it is now.
     pub incident: I,
     /// What is to be done.
     pub step: Step,
-    /// Whether an earlier try of this very step may have been carried out: then the plugin first looks for the step's id.
+    /// Whether an earlier try of this very step may have written something: then the plugin first looks for the step's id in all of
+    /// the ticket's comments.
     #[serde(default)]
     pub again: bool,
     /// Whether this is a dry run, in which nothing may be changed.
@@ -40,20 +42,20 @@ pub struct UpdateRequest<I> {
 /// One thing to do to a ticket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// What tells this step from all others: 1 to 64 of `a-z`, `0-9` and `-`. It goes onto the comment where no reader sees it.
+    /// What tells this step from all others: 1 to 64 of `a-z`, `0-9` and `-`, which nobody can guess. It goes onto the comment where
+    /// readers see least of it.
     pub id: String,
     /// What is to be done.
-    #[serde(rename = "do")]
     pub action: Action,
     /// What differs from what the ticket was told last, by the incident's attributes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub changes: BTreeMap<String, Change>,
+    pub diff: BTreeMap<String, Difference>,
     /// What the operator wants to be set on the ticket when it is closed, by the ticket system's names.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
 }
 
-/// What is done in a step. A plugin says in [`About::steps`](crate::About::steps) which of them it can do.
+/// What is done in a step. A plugin says in [`About::actions`](crate::About::actions) which of them it can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -82,7 +84,7 @@ impl Action {
 
 /// How an attribute of the incident changed. A value that wasn't there is null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct Difference {
     /// What the ticket was told last.
     #[serde(default)]
     pub from: Value,
@@ -94,14 +96,14 @@ pub struct Change {
 /// The reply of `update`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updated {
-    /// Whether the step is carried out, by this call or an earlier one. If not, nothing was done, since the ticket was in `state`
-    /// already.
+    /// Whether the step is carried out, by this call or an earlier one. If not, nothing was written, since the ticket was in `state`
+    /// before.
     pub done: bool,
     /// The ticket's state after this call, if it is known.
     #[serde(default)]
     pub state: TicketState,
     /// What is not on the ticket as the settings want it: a sentence each.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// In a dry run, a description of what would be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +155,9 @@ pub struct AskedTicket {
 pub struct States {
     /// What was found out, in any order.
     pub tickets: Vec<TicketStatus>,
+    /// For how many milliseconds the ticket system is to be left alone before the others are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// What `state` found out of one ticket.
@@ -174,27 +179,32 @@ pub struct TicketStatus {
     /// The ticket system's own word for the state.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Where the ticket is now, if it was moved or merged; `state` is that one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<TicketName>,
 }
 
 /// A webhook that a ticket system sent.
 #[derive(Debug, Clone)]
 pub struct Webhook<'a> {
-    /// Its headers and query.
+    /// All of it but the body.
     pub head: WebhookHead,
     /// The body, byte for byte as it came: that is what was signed.
     pub body: &'a [u8],
 }
 
-/// What `receive` is called with beside the body.
+/// What `receive` is called with beside the body: at most [`MAX_WEBHOOK_HEAD`](crate::abi::MAX_WEBHOOK_HEAD) bytes of URL and headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookHead {
-    /// Names, in lower case, and values; together with the query at most
-    /// [`MAX_WEBHOOK_HEAD`](crate::abi::MAX_WEBHOOK_HEAD) bytes.
+    /// `POST`, mostly.
+    #[serde(default)]
+    pub method: String,
+    /// The URL as it was called, with its query.
+    #[serde(default)]
+    pub url: String,
+    /// Names, in lower case, and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// What stood after the `?` of the URL.
-    #[serde(default)]
-    pub query: String,
 }
 
 impl WebhookHead {
@@ -210,6 +220,9 @@ pub struct Received {
     /// The tickets that the host is to ask `state` for, at most [`MAX_RECEIVED`].
     #[serde(default)]
     pub tickets: Vec<TicketName>,
+    /// What the sender waits for (a handshake), of at most [`MAX_ANSWER`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// Why the webhook is not taken for one of the ticket system's: a signature that is missing or wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forged: Option<String>,
@@ -218,9 +231,9 @@ pub struct Received {
 /// What `changes` is called with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesRequest {
-    /// The text of the last reply. None: there was none yet, and the plugin only says from where on it will tell changes.
+    /// The cursor of the last reply. None: there was none yet, and the plugin only says from where on it will tell changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// The reply of `changes`.
@@ -230,26 +243,58 @@ pub struct Changed {
     #[serde(default)]
     pub tickets: Vec<TicketName>,
     /// From where on the next call tells changes: a text of the plugin's own, of at most [`MAX_CURSOR`] bytes.
-    pub since: String,
+    pub cursor: String,
     /// Whether there are more, so that the host asks again at once.
     #[serde(default)]
     pub more: bool,
+    /// Whether changes may have been missed, so that the host asks `state` for all tickets.
+    #[serde(default)]
+    pub gap: bool,
+    /// For how many milliseconds the ticket system is to be left alone before the next call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Updated {
+    /// Whether this can be the reply to a step of `action`.
+    ///
+    /// # Errors
+    /// Why not, in words after "its reply": a ticket that was closed is open, for example.
+    pub fn answers(&self, action: Action) -> Result<(), String> {
+        use TicketState::{Cancelled, Closed, Open};
+        let fits = match (action, self.done) {
+            _ if self.preview.is_some() => true,
+            (Action::Close, true) => matches!(self.state, Closed | Cancelled),
+            (Action::Reopen, true) => self.state == Open,
+            (_, true) => true,
+            // Nothing was written: it was closed already, is another project's, or was open where it was to be reopened.
+            (Action::Reopen, false) => self.state != Closed && self.state != Cancelled,
+            (_, false) => self.state != Open,
+        };
+        let done = if self.done { "done" } else { "not done" };
+        fits.then_some(()).ok_or_else(|| {
+            format!("says that {} is {done}, and the ticket {:?}", action.name(), self.state)
+        })
+    }
 }
 
 impl States {
     /// Whether this can be the reply to `asked`.
     ///
     /// # Errors
-    /// Why not, in words after "its reply": it names a ticket that wasn't asked for, or one twice.
+    /// Why not, in words after "its reply": it names a ticket that wasn't asked for, or one twice, or by another id.
     pub fn answers(&self, asked: &StateRequest) -> Result<(), String> {
-        let mut open: BTreeSet<&str> =
-            asked.tickets.iter().map(|asked| asked.url.as_str()).collect();
-        match self.tickets.iter().find(|ticket| !open.remove(ticket.url.as_str())) {
-            Some(ticket) => {
-                Err(format!("names the ticket {:?} twice, or it wasn't asked for", ticket.url))
+        let mut open: BTreeMap<&str, &str> =
+            asked.tickets.iter().map(|asked| (asked.url.as_str(), asked.id.as_str())).collect();
+        for TicketStatus { url, id, moved, .. } in &self.tickets {
+            let Some(known) = open.remove(url.as_str()) else {
+                return Err(format!("names the ticket {url:?} twice, or it wasn't asked for"));
+            };
+            if moved.is_none() && !known.is_empty() && !id.is_empty() && id != known {
+                return Err(format!("gives the ticket {url:?} the id {id:?}, which was {known:?}"));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }
 
@@ -259,9 +304,10 @@ impl Received {
     /// # Errors
     /// Why not, in words after "its reply".
     pub fn is_sound(&self) -> Result<(), String> {
-        if self.forged.is_some() && !self.tickets.is_empty() {
-            return Err("calls the webhook forged and names tickets".to_owned());
+        if self.forged.is_some() && (!self.tickets.is_empty() || self.answer.is_some()) {
+            return Err("calls the webhook forged, and heeds it".to_owned());
         }
+        super::fits(self.answer.as_deref(), "answer", MAX_ANSWER)?;
         named(&self.tickets, MAX_RECEIVED)
     }
 }
@@ -272,13 +318,13 @@ impl Changed {
     /// # Errors
     /// Why not, in words after "its reply".
     pub fn answers(&self, asked: &ChangesRequest) -> Result<(), String> {
-        if self.since.is_empty() {
-            return Err("has an empty since".to_owned());
+        if self.cursor.is_empty() {
+            return Err("has an empty cursor".to_owned());
         }
-        if self.more && asked.since.as_ref() == Some(&self.since) {
-            return Err("has more, and the same since as before".to_owned());
+        if self.more && asked.cursor.as_ref() == Some(&self.cursor) {
+            return Err("has more, and the same cursor as before".to_owned());
         }
-        super::fits(Some(&self.since), "since", MAX_CURSOR)?;
+        super::fits(Some(&self.cursor), "cursor", MAX_CURSOR)?;
         named(&self.tickets, MAX_CHANGED)
     }
 }
@@ -303,34 +349,46 @@ mod tests {
     }
 
     #[test]
-    fn states_are_of_tickets_that_were_asked_for_once_each() {
-        let asked = |url: &str| AskedTicket { url: url.to_owned(), ..AskedTicket::default() };
+    fn states_are_of_tickets_that_were_asked_for_once_each_and_by_their_ids() {
+        let asked =
+            |url: &str| AskedTicket { url: url.to_owned(), id: "7".to_owned(), key: String::new() };
         let request = StateRequest { tickets: vec![asked("u:1"), asked("u:2")] };
-        for (urls, sound) in [
-            (&["u:1"][..], true),
-            (&["u:2", "u:1"], true),
-            (&[], true),
-            (&["u:1", "u:1"], false),
-            (&["u:3"], false),
+        for (told, moved, sound) in [
+            (&[("u:1", "7")][..], None, true),
+            (&[("u:2", "7"), ("u:1", "")], None, true),
+            (&[], None, true),
+            (&[("u:1", "7"), ("u:1", "7")], None, false),
+            (&[("u:3", "7")], None, false),
+            (&[("u:1", "8")], None, false),
+            (&[("u:1", "8")], Some(ticket("8")), true),
         ] {
-            let status =
-                |url: &&str| TicketStatus { url: (*url).to_owned(), ..TicketStatus::default() };
-            let states = States { tickets: urls.iter().map(status).collect() };
-            assert_eq!(states.answers(&request).is_ok(), sound, "{urls:?}");
+            let status = |(url, id): &(&str, &str)| TicketStatus {
+                url: (*url).to_owned(),
+                id: (*id).to_owned(),
+                moved: moved.clone(),
+                ..TicketStatus::default()
+            };
+            let tickets = told.iter().map(status).collect();
+            let states = States { tickets, retry_after_ms: None };
+            assert_eq!(states.answers(&request).is_ok(), sound, "{told:?}");
         }
     }
 
     #[test]
     fn a_webhook_names_tickets_or_is_forged() {
-        let tickets = |count| Received { tickets: vec![ticket("7"); count], forged: None };
-        let forged = |tickets| Received { tickets, forged: Some("no signature".to_owned()) };
+        let tickets = |count| Received { tickets: vec![ticket("7"); count], ..Received::default() };
+        let forged = || Received { forged: Some("no signature".to_owned()), ..Received::default() };
+        let answers = |length| Received { answer: Some("a".repeat(length)), ..Received::default() };
         for (reply, sound) in [
             (tickets(0), true),
             (tickets(MAX_RECEIVED), true),
             (tickets(MAX_RECEIVED + 1), false),
-            (forged(Vec::new()), true),
-            (forged(vec![ticket("7")]), false),
-            (Received { tickets: vec![TicketName::default()], forged: None }, false),
+            (Received { tickets: vec![TicketName::default()], ..Received::default() }, false),
+            (answers(MAX_ANSWER), true),
+            (answers(MAX_ANSWER + 1), false),
+            (forged(), true),
+            (Received { tickets: vec![ticket("7")], ..forged() }, false),
+            (Received { answer: Some(String::new()), ..forged() }, false),
         ] {
             assert_eq!(reply.is_sound().is_ok(), sound, "{reply:?}");
         }
@@ -338,22 +396,50 @@ mod tests {
 
     #[test]
     fn changes_go_on_and_name_a_bounded_number_of_tickets() {
-        let request = |since: Option<&str>| ChangesRequest { since: since.map(str::to_owned) };
-        let reply = |since: String, more, tickets| Changed {
+        let request = |cursor: Option<&str>| ChangesRequest { cursor: cursor.map(str::to_owned) };
+        let reply = |cursor: &str, more, tickets| Changed {
             tickets: vec![ticket("7"); tickets],
-            since,
+            cursor: cursor.to_owned(),
             more,
+            ..Changed::default()
         };
         for (asked, answered, sound) in [
-            (request(None), reply("1".to_owned(), false, 0), true),
-            (request(Some("1")), reply("1".to_owned(), false, MAX_CHANGED), true),
-            (request(Some("1")), reply("2".to_owned(), true, 1), true),
-            (request(Some("1")), reply("1".to_owned(), true, 1), false),
-            (request(Some("1")), reply(String::new(), false, 0), false),
-            (request(None), reply("1".to_owned(), false, MAX_CHANGED + 1), false),
-            (request(None), reply("1".repeat(MAX_CURSOR + 1), false, 0), false),
+            (request(None), reply("1", false, 0), true),
+            (request(Some("1")), reply("1", false, MAX_CHANGED), true),
+            (request(Some("1")), reply("2", true, 1), true),
+            (request(Some("1")), reply("1", true, 1), false),
+            (request(Some("1")), reply("", false, 0), false),
+            (request(None), reply("1", false, MAX_CHANGED + 1), false),
+            (request(None), reply(&"1".repeat(MAX_CURSOR + 1), false, 0), false),
         ] {
             assert_eq!(answered.answers(&asked).is_ok(), sound, "{asked:?} {answered:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_done_leaves_the_ticket_in_the_state_that_it_is_for() {
+        use TicketState::{Cancelled, Closed, Foreign, Open, Unknown};
+        for (action, done, state, sound) in [
+            (Action::Comment, true, Open, true),
+            (Action::Comment, true, Unknown, true),
+            (Action::Comment, false, Closed, true),
+            (Action::Comment, false, Open, false),
+            (Action::Close, true, Closed, true),
+            (Action::Close, true, Cancelled, true),
+            (Action::Close, true, Open, false),
+            (Action::Close, true, Unknown, false),
+            (Action::Close, false, Closed, true),
+            (Action::Close, false, Open, false),
+            (Action::Close, false, Foreign, true),
+            (Action::Reopen, true, Open, true),
+            (Action::Reopen, true, Closed, false),
+            (Action::Reopen, false, Open, true),
+            (Action::Reopen, false, Closed, false),
+        ] {
+            let updated = Updated { done, state, ..Updated::default() };
+            assert_eq!(updated.answers(action).is_ok(), sound, "{action:?} {updated:?}");
+            let preview = Updated { preview: Some(String::new()), ..updated };
+            assert!(preview.answers(action).is_ok());
         }
     }
 
@@ -361,7 +447,8 @@ mod tests {
     fn words_of_a_later_version_are_read_as_unknown() {
         let state: TicketState = serde_json::from_str("\"frozen\"").unwrap();
         assert_eq!(state, TicketState::Unknown);
-        let step: Step = serde_json::from_str(r#"{"id": "1", "do": "merge", "into": 7}"#).unwrap();
+        let step = r#"{"id": "1", "action": "merge", "into": 7}"#;
+        let step: Step = serde_json::from_str(step).unwrap();
         assert_eq!(step.action, Action::Other);
     }
 }

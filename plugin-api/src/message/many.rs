@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::Ticket;
+use super::TicketName;
 use crate::abi::MAX_CURSOR;
 
 /// What `find_many` is called with: at most [`MAX_KEYS`](crate::abi::MAX_KEYS) keys, those first whose tickets can be the oldest.
@@ -44,6 +44,9 @@ pub struct FoundMany {
     /// keys that are left. None: the search came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// For how many milliseconds the ticket system is to be left alone before the search goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// A ticket that was found, and its key.
@@ -51,15 +54,16 @@ pub struct FoundMany {
 pub struct Found {
     /// The key as it was asked for.
     pub key: String,
-    /// Its ticket.
-    pub ticket: Ticket,
+    /// Its ticket: of several with the key the oldest.
+    pub ticket: TicketName,
 }
 
 impl FoundMany {
     /// Whether this can be the reply to `asked`.
     ///
     /// # Errors
-    /// Why not, in words after "its reply": it names a key that wasn't asked for, or one twice, or its cursor is too long.
+    /// Why not, in words after "its reply": it names a key that wasn't asked for, or one twice, or one ticket for two keys; its cursor is
+    /// too long, or the one that it was asked with.
     pub fn answers(&self, asked: &FindMany) -> Result<(), String> {
         let mut open: BTreeSet<&str> =
             asked.keys.iter().map(|wanted| wanted.key.as_str()).collect();
@@ -68,6 +72,13 @@ impl FoundMany {
             if !open.remove(key.as_str()) {
                 return Err(format!("names the key {key:?} twice, or it wasn't asked for"));
             }
+        }
+        let mut tickets = BTreeSet::new();
+        if let Some(twice) = self.found.iter().find(|found| !tickets.insert(&found.ticket.url)) {
+            return Err(format!("has the ticket {:?} for two keys", twice.ticket.url));
+        }
+        if self.cursor.is_some() && self.cursor == asked.cursor {
+            return Err("has the cursor that it was asked with".to_owned());
         }
         super::fits(self.cursor.as_deref(), "cursor", MAX_CURSOR)
     }
@@ -78,25 +89,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_names_each_key_at_most_once_and_none_that_nobody_asked_for() {
+    fn a_reply_names_each_key_once_that_was_asked_for_and_goes_on() {
         let wanted = |key: &str| WantedKey { key: key.to_owned(), ..WantedKey::default() };
-        let asked = FindMany { keys: vec![wanted("a"), wanted("b")], cursor: None };
+        let asked =
+            FindMany { keys: vec![wanted("a"), wanted("b")], cursor: Some("page 1".to_owned()) };
+        let long = |length| "c".repeat(length);
         for (found, none, cursor, fault) in [
-            (&["a"][..], &["b"][..], None, None),
-            (&[], &[], Some(MAX_CURSOR), None),
-            (&["b"], &[], None, None),
-            (&["a", "a"], &[], None, Some("\"a\" twice")),
-            (&["a"], &["a"], None, Some("\"a\" twice")),
-            (&["c"], &[], None, Some("\"c\" twice, or it wasn't asked for")),
+            (&[("a", "u:1")][..], &["b"][..], None, None),
+            (&[], &[], Some(long(MAX_CURSOR)), None),
+            (&[("a", "u:1"), ("b", "u:2")], &[], None, None),
+            (&[("a", "u:1"), ("a", "u:2")], &[], None, Some("\"a\" twice")),
+            (&[("a", "u:1")], &["a"], None, Some("\"a\" twice")),
+            (&[("c", "u:1")], &[], None, Some("\"c\" twice, or it wasn't asked for")),
             (&[], &["c"], None, Some("wasn't asked for")),
-            (&[], &[], Some(MAX_CURSOR + 1), Some("has a cursor of 4097 bytes")),
+            (&[("a", "u:1"), ("b", "u:1")], &[], None, Some("\"u:1\" for two keys")),
+            (&[], &[], Some(long(MAX_CURSOR + 1)), Some("has a cursor of 4097 bytes")),
+            (&[], &[], Some("page 1".to_owned()), Some("the cursor that it was asked with")),
         ] {
-            let found =
-                found.iter().map(|key| Found { key: (*key).to_owned(), ..Found::default() });
+            let found = found.iter().map(|(key, url)| Found {
+                key: (*key).to_owned(),
+                ticket: TicketName { url: (*url).to_owned(), ..TicketName::default() },
+            });
             let reply = FoundMany {
                 found: found.collect(),
                 none: none.iter().map(|key| (*key).to_owned()).collect(),
-                cursor: cursor.map(|length| "c".repeat(length)),
+                cursor,
+                retry_after_ms: None,
             };
             match (reply.answers(&asked), fault) {
                 (Ok(()), None) => {}

@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::abi::status;
 use crate::error::{Error, ErrorKind, Retry};
+use crate::incident::{Incident, utc_before};
 use crate::json;
 pub use life::{
-    Action, AskedTicket, Change, Changed, ChangesRequest, Received, StateRequest, States, Step,
+    Action, AskedTicket, Changed, ChangesRequest, Difference, Received, StateRequest, States, Step,
     TicketName, TicketState, TicketStatus, UpdateRequest, Updated, Webhook, WebhookHead,
 };
 pub use many::{FindMany, Found, FoundMany, WantedKey};
@@ -69,11 +70,11 @@ pub struct Manifest {
     /// 3600. Until then the host doesn't believe in "certainly none". None if the plugin doesn't say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_seconds: Option<u32>,
-    /// What `update` can do: `comment`, `close`, `reopen`. Empty without `update`.
+    /// What `update` can do: `comment`, `close`, `reopen`. It is called for nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<String>,
-    /// Whether `update` finds a comment of its own again by the step's id. Without it a step of which nobody knows whether it was
-    /// carried out is left to a person.
+    pub actions: Vec<String>,
+    /// Whether `update` finds a comment of its own again by the step's id. Without it a step that may have been carried out, or was in
+    /// part, is left to a person.
     #[serde(default)]
     pub marks: bool,
 }
@@ -132,6 +133,15 @@ pub struct TicketRequest<I> {
     /// Whether this is a dry run, in which nothing may be created.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+impl TicketRequest<Incident> {
+    /// Since when a search has to read tickets, as `2026-11-23T06:00:00+00:00`: `earlier` by so much than this request's ticket can
+    /// be, since the ticket system's clock may differ from the host's. None: it has to read all of them. A host from before
+    /// `not_before` tells it by the incident's start_time.
+    pub fn since(&self, earlier: Duration) -> Option<String> {
+        utc_before(self.not_before.as_deref().unwrap_or(&self.incident.start_time), earlier)
+    }
 }
 
 /// Whether a plugin's own text is one that the host keeps.
@@ -232,6 +242,8 @@ struct ErrorReply {
     retry: Retry,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 /// An error as it crosses the ABI: a status, and a reply in JSON.
@@ -247,6 +259,7 @@ pub fn error_reply(error: &Error) -> (i32, String) {
         message: error.message.clone(),
         retry: error.retry,
         retry_after_ms: error.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        partial: error.partial,
     };
     let json = serde_json::to_string(&reply).expect("strings and numbers are always JSON");
     (code, json)
@@ -272,6 +285,7 @@ pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
             message: reply.message,
             retry: reply.retry,
             retry_after: reply.retry_after_ms.map(Duration::from_millis),
+            partial: reply.partial,
         },
         Err(cause) => Error::new(
             kind,

@@ -6,7 +6,7 @@ use serde_json::json;
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
     About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, text, utc_before,
+    TicketRequest, text,
 };
 
 use crate::{Forge, api};
@@ -96,7 +96,7 @@ impl<F: Forge> TicketPlugin for Plugin<F> {
 
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         // A ticket is never older than its incident.
-        let since = utc_before(&request.incident.start_time, CLOCKS);
+        let since = request.since(CLOCKS);
         let since = since.map(|time| time.replace("+00:00", "Z"));
         let marker = text::marker(&request.key);
         let found = api::with_marker(&self.forge, call, &marker, since.as_deref())?;

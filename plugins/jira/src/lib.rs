@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ticket_plugin_api::{
     About, Cached, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+    TicketPlugin, TicketRequest, export_plugin, fingerprint, text,
 };
 
 use client::{Client, Issue, PROPERTY, anchor};
@@ -124,7 +124,7 @@ impl TicketPlugin for Jira {
 
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let fingerprint = fingerprint(&request.key);
-        let since = utc_before(&request.incident.start_time, CLOCKS);
+        let since = request.since(CLOCKS);
         let (recent, found) = self.since(call, since.as_deref(), &fingerprint)?;
         let found = match found {
             Some(found) => Some(found),

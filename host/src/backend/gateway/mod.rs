@@ -443,6 +443,7 @@ mod tests {
             url: url.to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            changes_nothing: false,
         }
     }
 

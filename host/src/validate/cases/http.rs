@@ -200,6 +200,7 @@ mod tests {
             url: "https://t.example.org/".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            changes_nothing: false,
         };
         let seen = Seen { requests: vec![request], ..Seen::default() };
         Reaction { operation, to_all: true, answer, seen }
