@@ -78,8 +78,16 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", v1.display());
     let then = Compiler { include: v1.clone(), ..compiler.clone() };
     then.library("frozen", &v1.join("plugin.c"), &["-pedantic".into()])?;
+    // And this one against a copy of the day when it grew.
+    let grown = tests.join("abi/v1-grown");
+    println!("cargo::rerun-if-changed={}", grown.display());
+    let later = Compiler { include: grown.clone(), ..compiler.clone() };
+    later.library("grown", &grown.join("plugin.c"), &["-pedantic".into()])?;
     if compiler.extension != "dll" {
-        then.program("later_host", &v1.join("later_host.c"))?;
+        let host = tests.join("abi/other_host.c");
+        println!("cargo::rerun-if-changed={}", host.display());
+        then.program("earlier_host", &host, &["-DEARLIER".into()])?;
+        later.program("later_host", &host, &[])?;
     }
     let breaks = tests.join("faulty/breaks.c");
     println!("cargo::rerun-if-changed={}", breaks.display());
@@ -94,7 +102,7 @@ fn build() -> Result<(), String> {
         compiler.library("refused", &refused, &["-std=gnu11".into()])?;
         let filtered = tests.join("faulty/filtered.c");
         println!("cargo::rerun-if-changed={}", filtered.display());
-        compiler.program("filtered", &filtered)?;
+        compiler.program("filtered", &filtered, &[])?;
         compiler.library("hostile", &hostile, &["-std=gnu11".into()])?;
         compiler.library("quiet", &hostile, &["-std=gnu11".into(), "-DQUIET".into()])?;
         let forges = ["-std=gnu11".into(), "-DFORGES_LOADED".into()];
@@ -158,9 +166,9 @@ impl Compiler {
     }
 
     /// Compiles `source` to a program beside the libraries.
-    fn program(&self, name: &str, source: &Path) -> Result<(), String> {
+    fn program(&self, name: &str, source: &Path, defines: &[OsString]) -> Result<(), String> {
         let program = self.plugins.join(format!("libticket_plugin_{name}"));
-        self.compile(source, &program, &[], &["-ldl".into()])
+        self.compile(source, &program, defines, &["-ldl".into()])
     }
 
     fn compile(

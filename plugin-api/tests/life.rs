@@ -147,7 +147,7 @@ fn one_search_finds_the_tickets_of_many_keys() {
     assert_eq!(reply.found[0].ticket.url, one().url);
     assert_eq!(
         (&reply.none[..], reply.cursor.as_deref()),
-        (&["two".to_owned()][..], Some("page 2"))
+        (&["two".to_owned()][..], Some("page 2, and on"))
     );
     let odd = tracker(true).find_many(&request).unwrap_err();
     assert_eq!(odd.kind, ErrorKind::Plugin);

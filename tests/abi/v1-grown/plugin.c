@@ -1,4 +1,4 @@
-/* A plugin of the day when ABI version 1 grew to eleven functions. Never edit it: see README.md beside abi/v1. */
+/* A plugin of the day when ABI version 1 grew to eleven functions. Never edit it: see ../README.md. */
 #include "ticket_plugin.h"
 
 #include <stdio.h>
