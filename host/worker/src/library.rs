@@ -269,3 +269,49 @@ fn difference(error: &AbiInstabilityError) -> Option<String> {
     })?;
     Some(format!("{field} {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_void;
+
+    use abi_stable::StableAbi;
+    use ticket_plugin_api::abi::{Call, Str};
+
+    use super::*;
+
+    /// The table of a Rust plugin that was compiled on the day of the freeze.
+    #[repr(C)]
+    #[derive(StableAbi)]
+    struct Plugin {
+        size: u32,
+        abi_version: u32,
+        manifest: Str,
+        open: Option<
+            unsafe extern "C" fn(
+                call: *const Call,
+                settings: Str,
+                instance: *mut *mut c_void,
+            ) -> i32,
+        >,
+        close: Option<unsafe extern "C" fn(instance: *mut c_void)>,
+        check: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call) -> i32>,
+        create: Option<
+            unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32,
+        >,
+        find: Option<
+            unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32,
+        >,
+    }
+
+    #[test]
+    fn a_table_of_before_or_after_it_grew_has_the_layout_that_is_expected() {
+        let (before, now) = (<Plugin as StableAbi>::LAYOUT, abi::layout());
+        for (here, there) in [(now, before), (before, now)] {
+            let found = check_layout_compatibility(here, there).unwrap_err();
+            let differences = found.errors.iter().filter_map(difference);
+            // This one is of another crate than the SDK's.
+            let grave: Vec<String> = differences.filter(|text| !text.contains("Package")).collect();
+            assert!(grave.is_empty(), "{grave:?}");
+        }
+    }
+}
