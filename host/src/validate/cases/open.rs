@@ -5,7 +5,8 @@ use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::abi::status;
 
 use super::answered;
-use crate::validate::bench::{Bench, KEY, message};
+use crate::validate::answer::message;
+use crate::validate::bench::{Bench, KEY};
 use crate::validate::incidents::incident;
 use crate::validate::script::Behaviour;
 use crate::validate::{Done, fail, skip, warn};
@@ -20,7 +21,7 @@ cases! {
 async fn open(bench: &mut Bench) -> Done {
     let settings = bench.settings.json();
     let (returned, seen) = bench.open(&settings).await?;
-    if !seen.requests.is_empty() {
+    if !seen.exchanges.is_empty() {
         return Err(fail("open() asked for HTTP, which is denied there"));
     }
     match returned.status {
@@ -38,7 +39,7 @@ async fn bad_settings(bench: &mut Bench) -> Done {
     for (changed, settings) in spoiled(&good) {
         let (returned, seen) = bench.open(&settings).await?;
         let code = returned.status;
-        if !seen.requests.is_empty() {
+        if !seen.exchanges.is_empty() {
             return Err(fail(format!("with {changed}, open() asked for HTTP")));
         }
         if !(status::OK..=status::PLUGIN_ERROR).contains(&code) {
@@ -131,8 +132,8 @@ async fn endpoints(bench: &mut Bench) -> Done {
             return Err(fail(format!("open() refuses {endpoint}: {}", message(&returned))));
         }
         let inside = endpoint.trim_end_matches('/');
-        let requests = called?.map(|(_, seen)| seen.requests).unwrap_or_default();
-        let odd = requests.iter().find(|request| {
+        let exchanges = called?.map(|(_, seen)| seen.exchanges).unwrap_or_default();
+        let odd = exchanges.iter().map(|exchange| &exchange.request).find(|request| {
             let path = request.url.strip_prefix(inside);
             path.is_none_or(|path| {
                 !path.is_empty() && !path.starts_with(['/', '?']) || path.starts_with("//")
