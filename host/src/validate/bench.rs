@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned};
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::Manifest;
 
 use super::answer::{Answer, judge};
+use super::loading::{Loaded, load, load_here, table};
 use super::script::{Behaviour, Role, Scripted, Seen, Settings, When};
 use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
+use crate::backend::Templates;
 use crate::backend::redact::Redactor;
-use crate::backend::{Templates, load_in_process};
-use crate::plugins::manifest;
-use crate::worker::{Confinement, Denials, LOADING, Missing, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, LOADING, Missing, Worker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -53,14 +53,6 @@ pub(super) struct Bench {
     pub printed: Vec<String>,
     /// The system calls that the sandbox refused it, in all its workers.
     pub denials: Arc<Denials>,
-}
-
-#[derive(Debug)]
-pub(super) struct Loaded {
-    /// Err says what is wrong with the manifest.
-    pub manifest: Result<Manifest, String>,
-    /// How long loading took: the quickest of five times in a worker, the only one in-process.
-    pub time: Duration,
 }
 
 /// An open instance.
@@ -320,34 +312,6 @@ impl Bench {
         let first = place.map(|place| format!("{name}() has it, or a part of it, in its {place}"));
         self.leak = self.leak.take().or(first);
     }
-}
-
-/// Loads the library five times, each in a worker of its own.
-async fn load(image: &Image, policy: Policy, denials: &Arc<Denials>) -> Result<Loaded, Verdict> {
-    let confinement = Confinement { denials: Arc::clone(denials), ..Confinement::nothing(policy) };
-    let mut quickest = Duration::MAX;
-    let mut manifest = String::new();
-    for _ in 0..5 {
-        let started = Instant::now();
-        let loaded = Worker::load(image, &confinement, LOADING).await;
-        quickest = quickest.min(started.elapsed());
-        match loaded {
-            Ok(worker) => manifest.clone_from(&worker.manifest),
-            Err(WorkerError::NotLoaded(why)) => return Err(fail(why)),
-            Err(cause) => return Err(crash(cause.to_string())),
-        }
-    }
-    Ok(Loaded { manifest: manifest::read(&manifest), time: quickest })
-}
-
-fn load_here(image: &Image) -> Result<Loaded, Verdict> {
-    let started = Instant::now();
-    let table = table(image)?;
-    Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
-}
-
-fn table(image: &Image) -> Result<Table, Verdict> {
-    load_in_process(image).map_err(|cause| fail(cause.to_string()))
 }
 
 /// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.

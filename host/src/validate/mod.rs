@@ -8,6 +8,7 @@ mod bench;
 mod cases;
 mod fuzz;
 mod incidents;
+mod loading;
 mod script;
 mod secret;
 

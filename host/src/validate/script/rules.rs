@@ -118,12 +118,11 @@ impl Rule {
     }
 }
 
-/// What a request about the ticket of `key` is for. Whether the rules that fit it hold in the system's state makes no
-/// difference, so that a search is one whatever is found. Without a rule its method tells.
+/// What a request about the ticket of `key` is for: the first rule that fits it tells, whether or not it holds in the
+/// system's state, so that a search is one whatever is found. Without a rule its method tells.
 pub(in crate::validate) fn role(rules: &[Rule], request: &HttpRequest, key: &str) -> Role {
-    let mut fitting = rules.iter().filter(|rule| rule.fits(request, key));
-    match fitting.clone().find_map(|rule| rule.role).or_else(|| fitting.next().map(Rule::role)) {
-        Some(role) => role,
+    match rules.iter().find(|rule| rule.fits(request, key)) {
+        Some(rule) => rule.role(),
         None if is_safe(&request.method) => Role::LookUp,
         None => Role::Create,
     }
