@@ -8,4 +8,6 @@ mod system;
 pub(super) use content::{arrives, texts};
 pub(super) use rules::{Role, Rule, When};
 pub(crate) use settings::Settings;
-pub(super) use system::{Behaviour, Exchange, Scripted, Seen};
+#[cfg(test)]
+pub(super) use system::Exchange;
+pub(super) use system::{Behaviour, Scripted, Seen};

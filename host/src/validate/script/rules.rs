@@ -50,13 +50,13 @@ fn ok() -> u16 {
 pub(crate) enum Role {
     /// It asks for a token or a session, before anything else.
     Login,
-    /// It asks for something beside tickets, such as a project.
+    /// It is about something beside tickets, such as a project.
     LookUp,
     /// It asks for the ticket of a key.
     Search,
     /// It makes a ticket.
     Create,
-    /// It asks for a ticket that was made or found.
+    /// It is about a ticket that was made or found.
     ReadBack,
 }
 

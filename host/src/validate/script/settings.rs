@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ticket_host_worker::permissions::Permissions;
 use ticket_host_worker::sandbox::Policy;
+use url::Url;
 
 use super::rules::Rule;
 use crate::error::{Error, Result};
@@ -73,6 +74,22 @@ impl Settings {
             put(&mut rule.body);
             rule.has.iter_mut().for_each(put);
             rule.query.values_mut().chain(rule.headers.values_mut()).for_each(put);
+        }
+        settings
+    }
+
+    /// The same at another endpoint: the rules lie below its path as they lay below the old one's.
+    pub(in crate::validate) fn at(&self, endpoint: &str) -> Settings {
+        let path = |endpoint: &str| match Url::parse(endpoint) {
+            Ok(url) => url.path().trim_end_matches('/').to_owned(),
+            Err(_) => String::new(),
+        };
+        let (own, other) = (path(&self.endpoint), path(endpoint));
+        let mut settings = Settings { endpoint: endpoint.to_owned(), ..self.clone() };
+        for rule in &mut settings.http {
+            if let Some(below) = rule.path.strip_prefix(&own) {
+                rule.path = format!("{other}{below}");
+            }
         }
         settings
     }
