@@ -197,4 +197,25 @@ mod tests {
         let settings: Settings = toml::from_str(example).unwrap();
         assert_eq!((settings.http.len(), settings.http[1].when), (3, Some(When::Empty)));
     }
+
+    #[test]
+    fn rules_follow_the_endpoint_and_the_secret() {
+        let settings: Settings = toml::from_str(
+            "endpoint = 'https://t.example.org/api/'\nsecret = { token = 'abcdef' }\n\
+             [[http]]\nmethod = 'POST'\npath = '/api/token'\nhas = 'abcdef'\n\
+             [[http]]\nmethod = 'GET'\npath = '/elsewhere'",
+        )
+        .unwrap();
+        for (endpoint, paths) in [
+            ("https://x.org", ["/token", "/elsewhere"]),
+            ("https://x.org/a/b/", ["/a/b/token", "/elsewhere"]),
+        ] {
+            let moved = settings.at(endpoint);
+            assert_eq!(moved.endpoint, endpoint);
+            assert_eq!(moved.http.iter().map(|rule| &rule.path).collect::<Vec<_>>(), paths);
+        }
+        let replaced = settings.with_secrets(&[("abcdef".to_owned(), "zyxwvu".to_owned())]);
+        assert_eq!(replaced.secret["token"], "zyxwvu");
+        assert_eq!(replaced.http[0].has.as_deref(), Some("zyxwvu"));
+    }
 }
