@@ -27,14 +27,17 @@ fn outcomes(run: &Run) -> Vec<(String, String, String)> {
 #[test]
 fn our_own_plugins_and_the_example_in_c_pass() {
     let host = Installation::new();
+    let mut wrong = Vec::new();
     // find-exact is skipped where the protocol's answers don't say whose ticket it is.
+    // find-paged is skipped where an answer has all tickets of the key.
     for (library, name, skipped) in [
-        (rust_plugin("rt"), "rt", &[][..]),
-        (rust_plugin("jira"), "jira", &[]),
+        (rust_plugin("rt"), "rt", &["find-paged"][..]),
+        (rust_plugin("jira"), "jira", &["find-paged"]),
         (rust_plugin("github"), "github", &[]),
         (rust_plugin("gitlab"), "gitlab", &[]),
-        (c_plugin("webhook"), "webhook", &["find-exact"]),
-        (rust_plugin("local"), "local", &["endpoints", "find-exact"]),
+        (c_plugin("webhook"), "webhook", &["find-exact", "find-paged"]),
+        (c_plugin("breaks"), "posts", &["find-paged"]),
+        (rust_plugin("local"), "local", &["endpoints", "find-exact", "find-lost", "find-paged"]),
     ] {
         let tickets = host.path("tickets");
         let text = fs::read_to_string(settings(name)).unwrap();
@@ -44,15 +47,22 @@ fn our_own_plugins_and_the_example_in_c_pass() {
         fs::write(&file, text.replace("{{directory}}", &directory)).unwrap();
         let run = validate(&host, &library, &file, &["--json"]);
         for (case, outcome, message) in outcomes(&run) {
-            let expected = if skipped.contains(&case.as_str()) { "skip" } else { "pass" };
-            assert_eq!(outcome, expected, "{name}: {case}: {message}");
+            let expected = match case.as_str() {
+                // The helpers for C don't pass it on.
+                "retry-after" if name == "webhook" => "warn",
+                case if skipped.contains(&case) => "skip",
+                _ => "pass",
+            };
+            if outcome != expected {
+                wrong.push(format!("{name}: {case}: {outcome} {message}"));
+            }
         }
-        run.ended(0);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Every case of the validator's, and how it ends where its rule is broken.
-const CASES: [(&str, &str); 30] = [
+const CASES: &[(&str, &str)] = &[
     ("symbol", "warn"),
     ("table", "fail"),
     ("load-time", "fail"),
@@ -65,6 +75,7 @@ const CASES: [(&str, &str); 30] = [
     ("endpoints", "fail"),
     ("find-offered", "warn"),
     ("check", "fail"),
+    ("check-fails", "fail"),
     ("create", "fail"),
     ("key", "fail"),
     ("create-again", "warn"),
@@ -73,9 +84,18 @@ const CASES: [(&str, &str); 30] = [
     ("find-exact", "fail"),
     ("dry-run", "fail"),
     ("incidents", "crash"),
+    ("key-escaped", "fail"),
+    ("title-escaped", "fail"),
+    ("keys-apart", "fail"),
+    ("find-lost", "fail"),
+    ("find-paged", "fail"),
+    ("search-unclear", "fail"),
     ("http-results", "fail"),
     ("http-statuses", "fail"),
     ("http-bodies", "fail"),
+    ("create-once", "fail"),
+    ("retry", "fail"),
+    ("retry-after", "warn"),
     ("deadline", "crash"),
     ("cancelled", "crash"),
     ("silence", "fail"),
@@ -95,11 +115,15 @@ fn each_case_fails_where_its_rule_is_broken_and_passes_where_it_is_kept() {
     let host = Installation::new();
     let kept = validate(&host, &c_plugin("breaks"), &settings("breaks"), &["--json"]);
     let names: Vec<String> = outcomes(&kept).into_iter().map(|(name, ..)| name).collect();
-    assert_eq!(names, CASES.map(|(name, _)| name), "a broken plugin for each case");
+    let all: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, all, "a broken plugin for each case");
+    let mut wrong = Vec::new();
     for (case, outcome, message) in outcomes(&kept) {
-        assert_eq!(outcome, "pass", "{case}: {message}");
+        if outcome != "pass" {
+            wrong.push(format!("kept: {case}: {outcome} {message}"));
+        }
     }
-    for (case, expected) in CASES {
+    for &(case, expected) in CASES {
         let library = match COMPILED.contains(&case) {
             true => c_plugin(&format!("breaks_{}", case.replace('-', "_"))),
             false => c_plugin("breaks"),
@@ -110,10 +134,12 @@ fn each_case_fails_where_its_rule_is_broken_and_passes_where_it_is_kept() {
         let run = validate(&host, &library, &file, &["--json", "--only", case]);
         let outcome = outcomes(&run);
         assert_eq!(outcome.len(), 1);
-        assert_eq!(outcome[0].1, expected, "{case}: {}", outcome[0].2);
-        assert!(!outcome[0].2.is_empty());
-        run.ended(if expected == "warn" { 0 } else { 6 });
+        if outcome[0].1 != expected || outcome[0].2.is_empty() {
+            wrong.push(format!("{case} should be {expected}: {} {}", outcome[0].1, outcome[0].2));
+        }
+        run.ended(if outcome[0].1 == "warn" || outcome[0].1 == "pass" { 0 } else { 6 });
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -122,11 +148,8 @@ fn in_process_gives_the_same() {
     let run = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--json", "--in-process"]);
     for (case, outcome, message) in outcomes(&run) {
         // These need a worker.
-        let expected = if ["threads", "leak", "system-calls"].contains(&case.as_str()) {
-            "skip"
-        } else {
-            "pass"
-        };
+        let skipped = ["threads", "leak", "system-calls", "find-paged"];
+        let expected = if skipped.contains(&case.as_str()) { "skip" } else { "pass" };
         assert_eq!(outcome, expected, "{case}: {message}");
     }
 }
@@ -189,7 +212,9 @@ fn who_watches_on_a_terminal_sees_which_case_runs_and_nothing_of_it_is_left() {
     assert_eq!(on_a_terminal(&host, &json, 0).unwrap(), host.run(&json).ended(0).stdout);
     let install = ["plugins", "install", webhook.to_str().unwrap()];
     let seen = on_a_terminal(&host, &install, 0).unwrap();
-    assert!(seen.contains("\r\x1b[K1/30 symbol\r") && seen.contains("/30 "), "{seen:?}");
+    let all = CASES.len();
+    let first = format!("\r\x1b[K1/{all} symbol\r");
+    assert!(seen.contains(&first) && seen.contains(&format!("/{all} ")), "{seen:?}");
     let left = left(&seen);
     assert!(left.starts_with("webhook 0.1.0: ") && left.lines().count() == 1, "{left}");
     assert_eq!(host.run(&install).ended(0).stderr, "");

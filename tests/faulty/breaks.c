@@ -31,7 +31,8 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
    " \"description\": \"breaks one rule\", \"secret_schema\": " SECRET ", \"information_schema\":"
    " {\"type\": \"object\"}" PERMISSIONS "}";
 
-typedef struct desk { ticket_text endpoint, token, breaks; } desk;
+/* `posts`: it logs in by POST before each request, and searches by POST. That breaks no rule. */
+typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts; } desk;
 
 static void wait_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
@@ -51,6 +52,7 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
    ticket_put_unescaped(&self->endpoint, ticket_member(settings, "endpoint"));
    ticket_put_unescaped(&self->token, ticket_member(ticket_member(settings, "secret"), "token"));
    ticket_put_unescaped(&self->breaks, ticket_member(ticket_member(settings, "information"), "breaks"));
+   self->posts = ticket_member(ticket_member(settings, "information"), "posts").len > 0;
    if (breaks(self, "bad-settings") && self->token.len == 0) abort();
    const int later = breaks(self, "unknown-members") && has(settings, "x-of-a-later-host");
    if (breaks(self, "open") || later || self->token.len == 0) {
@@ -62,11 +64,18 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
 }
 
 static ticket_exchange ask(desk *self, const ticket_call *call, const char *method, const char *path, ticket_str key, ticket_str body) {
-   ticket_text url = self->endpoint;
+   ticket_text url = self->endpoint, login = {0};
+   if (self->posts && strcmp(path, "/token") != 0) {
+      ticket_put(&login, ticket_of("{\"password\": \""), TICKET_AS_IS);
+      ticket_put(&login, ticket_view(&self->token), TICKET_IN_JSON);
+      ticket_put(&login, ticket_of("\"}"), TICKET_AS_IS);
+      const ticket_exchange session = ask(self, call, "POST", "/token", ticket_of(""), ticket_view(&login));
+      if (session.response.status != 200) return session;
+   }
    while (url.len > 0 && url.bytes[url.len - 1] == '/') url.len--;
    if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
    ticket_put(&url, ticket_of(path), TICKET_AS_IS);
-   ticket_put(&url, key, TICKET_IN_URL);
+   ticket_put(&url, key, breaks(self, "key-escaped") ? TICKET_AS_IS : TICKET_IN_URL);
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
    const ticket_exchange done = ticket_http(call, method, ticket_view(&url), headers, body.len > 0 ? 2 : 1, body);
@@ -76,22 +85,35 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    if (breaks(self, "system-calls")) (void)socket(AF_INET, SOCK_STREAM, 0);
 #endif
    if (breaks(self, "silence")) { puts("a line"); fflush(stdout); }
-   if (breaks(self, "secret")) call->log(call, TICKET_LOG_INFO, ticket_view(&self->token));
+   /* Half of it is as bad. */
+   if (breaks(self, "secret")) call->log(call, TICKET_LOG_INFO, (ticket_str){self->token.bytes, (self->token.len + 1) / 2});
    return done;
 }
 
 static int32_t check(void *instance, const ticket_call *call) {
    desk *self = instance;
    const ticket_exchange done = ask(self, call, "GET", "/desk", ticket_of(""), ticket_of(""));
-   const int ok = done.response.status == 200 && !breaks(self, "check");
+   const int ok = (done.response.status == 200 || breaks(self, "check-fails")) && !breaks(self, "check");
    return ticket_reply(call, TICKET_OK, "{\"checks\": [{\"name\": \"desk\", \"message\": \"", done.what, done.why,
                        ok ? "\", \"ok\": true}]}" : "\", \"ok\": false}]}");
+}
+
+/* The error for a ticket system that asks to be left alone for some seconds. */
+static int32_t later(const ticket_call *call, const ticket_exchange *done) {
+   const ticket_str asked = ticket_header_value(&done->response, "retry-after");
+   unsigned long seconds = 0;
+   char begin[80];
+   for (size_t i = 0; i < asked.len && i < 6 && asked.ptr[i] >= '0' && asked.ptr[i] <= '9'; i++) seconds = seconds * 10 + (asked.ptr[i] - '0');
+   snprintf(begin, sizeof begin, "{\"retry\": \"later\", \"retry_after_ms\": %lu, \"message\": \"", seconds * 1000);
+   return ticket_reply(call, TICKET_CLIENT_ERROR, begin, done->what, done->why, "\"}");
 }
 
 static int32_t ticket(desk *self, const ticket_call *call, const ticket_exchange *done) {
    ticket_text url = {0};
    ticket_put_unescaped(&url, ticket_member(done->response.body, "url"));
    if (breaks(self, "create")) return ticket_reply(call, TICKET_OK, "{\"url\": \"/t/1\"}", "", ticket_of(""), "");
+   if (done->response.status == 400 && breaks(self, "retry")) return ticket_fail(call, TICKET_CLIENT_ERROR, "later", "refused", ticket_of(""));
+   if (done->response.status == 429 && !breaks(self, "retry-after")) return later(call, done);
    if (done->response.status / 100 != 2) return ticket_http_error(call, done);
    for (size_t i = 0; i < ticket_view(&url).len; i++)
       if (url.bytes[i] <= ' ' || url.bytes[i] > '~') url.len = 0;
@@ -111,11 +133,21 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    }
    if (breaks(self, "incidents") && ticket_member(ticket_member(request, "incident"), "argus_url").len == 0) abort();
    ticket_put_unescaped(&key, ticket_member(request, "key"));
-   ticket_put(&body, ticket_of("{\"key\": \""), TICKET_AS_IS);
+   if (breaks(self, "keys-apart") && key.len > 200) key.len = 200;
+   ticket_str title = ticket_of("");
+   if (call->render(call, ticket_of("title"), ticket_of("text"), ticket_of(""), &title) != TICKET_OK)
+      return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "no title: ", title);
+   /* A desk takes short titles. None is cut within a character. */
+   if (title.len > 500) for (title.len = 500; (title.ptr[title.len] & 0xc0) == 0x80;) title.len--;
+   ticket_put(&body, ticket_of("{\"title\": \""), TICKET_AS_IS);
+   ticket_put(&body, title, breaks(self, "title-escaped") ? TICKET_AS_IS : TICKET_IN_JSON);
+   ticket_put(&body, ticket_of("\", \"key\": \""), TICKET_AS_IS);
    if (!breaks(self, "key")) ticket_put(&body, ticket_view(&key), TICKET_IN_JSON);
    if (breaks(self, "create-again")) ticket_put_byte(&body, (uint32_t)('a' + count++ % 26));
    ticket_put(&body, ticket_of("\"}"), TICKET_AS_IS);
-   const ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   if (breaks(self, "create-once") && done.sent == TICKET_HTTP_UNKNOWN) done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   if (breaks(self, "find-lost") && done.sent == TICKET_HTTP_UNKNOWN) self->lost = 1;
    if (breaks(self, "dry-run") && done.sent == TICKET_HTTP_DRY_RUN)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-results") && done.sent == TICKET_HTTP_UNKNOWN)
@@ -125,13 +157,21 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
 
 static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
    desk *self = instance;
-   ticket_text key = {0}, its = {0};
+   ticket_text key = {0}, its = {0}, search = {0};
    ticket_put_unescaped(&key, ticket_member(request, "key"));
-   const ticket_exchange done = ask(self, call, "GET", "/tickets?key=", ticket_view(&key), ticket_of(""));
+   ticket_put(&search, ticket_of("{\"key\": \""), TICKET_AS_IS);
+   ticket_put(&search, ticket_view(&key), TICKET_IN_JSON);
+   ticket_put(&search, ticket_of("\"}"), TICKET_AS_IS);
+   ticket_exchange done = self->posts ? ask(self, call, "POST", "/search", ticket_of(""), ticket_view(&search))
+                                      : ask(self, call, "GET", "/tickets?key=", ticket_view(&key), ticket_of(""));
+   if (self->lost) return TICKET_NOT_FOUND;
+   if (ticket_member(done.response.body, "next").len > 0 && !breaks(self, "find-paged"))
+      done = ask(self, call, "GET", "/tickets?page=2&key=", ticket_view(&key), ticket_of(""));
    if (breaks(self, "find-none") && done.response.status == 204)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-statuses") && done.response.status == 500) return TICKET_NOT_FOUND;
    if (done.response.status == 204 || breaks(self, "find")) return TICKET_NOT_FOUND;
+   if (breaks(self, "search-unclear") && done.response.status == 200 && ticket_member(done.response.body, "key").len == 0) return TICKET_NOT_FOUND;
    ticket_put_unescaped(&its, ticket_member(done.response.body, "key"));
    const int same = its.len == key.len && memcmp(its.bytes, key.bytes, key.len < sizeof key.bytes ? key.len : sizeof key.bytes) == 0;
    if (done.response.status == 200 && its.len > 0 && !same && !breaks(self, "find-exact")) return TICKET_NOT_FOUND;

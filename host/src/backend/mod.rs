@@ -43,6 +43,7 @@ use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
+pub(crate) use template::Templates;
 
 /// Bounds what the workers of all backends may take together, from now on.
 pub(crate) fn bound_workers(limits: &WorkerLimits) {

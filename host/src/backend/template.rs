@@ -56,7 +56,7 @@ const ATTRIBUTES: [&str; 17] = [
 
 /// Why a template can't be used.
 #[derive(Debug)]
-pub(super) struct Unusable {
+pub(crate) struct Unusable {
     pub setting: BackendSetting,
     /// The line of the template that it is about, from 1.
     pub line: usize,
@@ -65,7 +65,7 @@ pub(super) struct Unusable {
 
 /// The compiled templates of a title, a body, a comment and a closing comment.
 #[derive(Debug, Clone)]
-pub(super) struct Templates {
+pub(crate) struct Templates {
     environment: Environment<'static>,
     /// A sentence for each name in them that Argus's incidents don't have. Most likely it is misspelt.
     pub warnings: Vec<String>,
@@ -74,7 +74,7 @@ pub(super) struct Templates {
 impl Templates {
     /// # Errors
     /// For each template that can't be read a settings error that names it, and the line.
-    pub(super) fn new(
+    pub(crate) fn new(
         title: Option<&str>,
         body: Option<&str>,
     ) -> std::result::Result<Templates, Vec<Unusable>> {
@@ -126,7 +126,7 @@ impl Templates {
     ///
     /// # Errors
     /// Says why there is no text, in words that the plugin can put into its own error.
-    pub(super) fn render(
+    pub(crate) fn render(
         &self,
         part: &str,
         format: &str,

@@ -1,54 +1,33 @@
 //! A library on the test bench: it is loaded, opened and called, and opened anew after a call broke it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned};
 use ticket_plugin_api::abi::status;
-use ticket_plugin_api::message::{Checks, Manifest};
-use ticket_plugin_api::{Error as PluginError, ErrorKind, Ticket};
-use url::Url;
+use ticket_plugin_api::message::Manifest;
 
-use super::script::{Behaviour, Scripted, Seen, Settings, When};
+use super::answer::{Answer, judge};
+use super::loading::{Loaded, load, load_here, table};
+use super::script::{Behaviour, Role, Scripted, Seen, Settings, When};
+use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
-use crate::backend::load_in_process;
+use crate::backend::Templates;
 use crate::backend::redact::Redactor;
-use crate::plugins::manifest;
-use crate::worker::{Confinement, Denials, LOADING, Missing, Worker, WorkerError};
+use crate::worker::{Confinement, Denials, LOADING, Missing, Worker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
-/// How long a call may take, unless its time is what is tested.
+/// How long a call of a quick plugin may take, unless its time is what is tested.
 const TIME: Duration = Duration::from_secs(5);
+/// How long a case that tries many values may take.
+const CASE: Duration = Duration::from_secs(10);
+/// How many of its values such a case tries, however slow the plugin is.
+const FEWEST: usize = 5;
 /// The key of the incident that most cases are about.
 pub(super) const KEY: &str = "https://argus.example.org/incidents/17?a=\"b\"&c=æ";
-
-/// What a plugin's function answered, if it kept the rules.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Ticket(Ticket),
-    Checks(Checks),
-    NotFound,
-    Unsupported,
-    Error(PluginError),
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Answer::Ticket(ticket) => write!(f, "the ticket {}", ticket.url),
-            Answer::Checks(checks) => write!(f, "{} checks", checks.checks.len()),
-            Answer::NotFound => f.write_str("NOT_FOUND"),
-            Answer::Unsupported => f.write_str("UNSUPPORTED"),
-            Answer::Error(PluginError { kind, message, retry, .. }) => {
-                write!(f, "a {kind:?} error ({retry:?}): {message}")
-            }
-        }
-    }
-}
 
 /// The library that is validated, the settings that its instances get, and what all calls so far showed.
 #[derive(Debug)]
@@ -64,20 +43,16 @@ pub(super) struct Bench {
     pub made_up: bool,
     opened: Option<Opened>,
     redactor: Redactor,
+    secret: Secret,
+    templates: Templates,
+    /// How long a call takes, once that was measured.
+    pace: Option<Duration>,
     /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
     /// Lines that the plugin wrote to standard output or standard error.
     pub printed: Vec<String>,
     /// The system calls that the sandbox refused it, in all its workers.
     pub denials: Arc<Denials>,
-}
-
-#[derive(Debug)]
-pub(super) struct Loaded {
-    /// Err says what is wrong with the manifest.
-    pub manifest: Result<Manifest, String>,
-    /// How long loading took: the quickest of five times in a worker, the only one in-process.
-    pub time: Duration,
 }
 
 /// An open instance.
@@ -103,8 +78,9 @@ impl Bench {
             manifest.map_or((&any, &any), |m| (&m.secret_schema, &m.information_schema));
         let made_up = settings.is_none();
         let settings = settings.unwrap_or_else(|| Settings::made_up(secret, information));
-        let redactor = Redactor::new(&settings.secret, secret);
-        Bench {
+        let secret_schema = secret.clone();
+        let templates = Templates::new(None, None).expect("the default templates can be read");
+        let mut bench = Bench {
             library: library.to_owned(),
             in_process,
             image: image.ok(),
@@ -112,11 +88,60 @@ impl Bench {
             settings,
             made_up,
             opened: None,
-            redactor,
+            redactor: Redactor::default(),
+            secret: Secret::default(),
+            templates,
+            pace: None,
             leak: None,
             printed: Vec::new(),
             denials,
+        };
+        bench.disguise(&secret_schema).await;
+        bench
+    }
+
+    /// Puts texts that stand nowhere else in the place of the secret, so that a part of one is told from a chance. A
+    /// plugin that opens only with the secret of its settings, such as a key in PEM, keeps that.
+    async fn disguise(&mut self, schema: &Value) {
+        let own = self.settings.clone();
+        self.redactor = Redactor::new(&own.secret, schema);
+        let replaced = secret::replacements(&own.secret, schema, &self.redactor);
+        if !replaced.is_empty() {
+            self.settings = own.with_secrets(&replaced);
+            let settings = self.settings.json();
+            let opened = self.open(&settings).await;
+            if !opened.is_ok_and(|(returned, _)| returned.status == status::OK) {
+                self.settings = own;
+            }
+            self.redactor = Redactor::new(&self.settings.secret, schema);
         }
+        self.secret = Secret::new(&self.settings.secret, &self.redactor, &replaced);
+    }
+
+    /// How long a call takes: the quickest of three.
+    pub(super) async fn pace(&mut self) -> Duration {
+        if let Some(pace) = self.pace {
+            return pace;
+        }
+        let mut quickest = Duration::MAX;
+        for _ in 0..3 {
+            let started = Instant::now();
+            let incident = super::incidents::incident();
+            let script = Behaviour::Script(When::Empty);
+            let called = self.call(Operation::Create, &incident, KEY, script).await;
+            let took = started.elapsed();
+            quickest = quickest.min(took);
+            // A call that breaks a rule, or a plugin that can't be opened, is another case's to tell.
+            if called.is_err() {
+                break;
+            }
+        }
+        *self.pace.insert(quickest)
+    }
+
+    /// How many of `all` values a case may try that makes so many calls with each, so that it ends in some ten seconds.
+    pub(super) async fn budget(&mut self, all: usize, calls: u32) -> usize {
+        budget(self.pace().await, all, calls)
     }
 
     /// The manifest. Without one a case can't be tried.
@@ -203,7 +228,8 @@ impl Bench {
         key: &str,
         behaviour: Behaviour,
     ) -> Result<(Answer, Seen), Verdict> {
-        self.timed(operation, incident, key, false, behaviour, TIME).await
+        let time = TIME.max(self.pace.unwrap_or_default() * 10);
+        self.timed(operation, incident, key, false, behaviour, time).await
     }
 
     /// As [`Bench::call`], with a time that the call may take, and as a dry run if `dry_run` is set.
@@ -226,6 +252,11 @@ impl Bench {
             if operation == Operation::Check { String::new() } else { request.to_string() };
         let rules = self.settings.http.clone();
         let peer = Scripted::new(&rules, behaviour, key, time);
+        let templates = self.templates.clone();
+        let peer = match operation {
+            Operation::Check => peer,
+            _ => peer.about(incident, &templates),
+        };
         let (opened, returned) = match opened {
             Opened::Worker(mut worker) => {
                 let returned = worker.call(operation, &request, &peer).await;
@@ -241,7 +272,16 @@ impl Bench {
         let seen = peer.into_seen();
         self.look_for_leaks(name, &returned, &seen);
         self.printed.extend(seen.printed.iter().cloned());
-        Ok((self.judge(operation, returned)?, seen))
+        if operation != Operation::Create && !rules.is_empty() && seen.could_create() {
+            let sent = seen.creations().map(|creation| &creation.request);
+            let sent = sent.map(|request| format!("{} {}", request.method, request.url)).next();
+            return Err(fail(format!(
+                "{name}() sends what can create something: {}{}; if it creates nothing, give it a role in the script",
+                sent.unwrap_or_default(),
+                seen.unscripted()
+            )));
+        }
+        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
     }
 
     /// A worker that opens, calls and closes many instances by itself: see [`Worker::exerciser`].
@@ -254,103 +294,46 @@ impl Bench {
         worker.map_err(|cause| crash(cause.to_string()))
     }
 
-    /// Whether what a function returned is one of the things that it may return.
-    fn judge(&self, operation: Operation, returned: Returned) -> Result<Answer, Verdict> {
-        let name = operation.name();
-        let code = returned.status;
-        if !(status::OK..=status::UNSUPPORTED).contains(&code) {
-            return Err(fail(format!("{name}() returned {code}, which is not a status")));
-        }
-        let errors = status::SETTINGS_ERROR..=status::PLUGIN_ERROR;
-        if errors.contains(&code) && message(&returned).trim().is_empty() {
-            return Err(fail(format!(
-                "{name}() returned the error {code} and no message for the operator"
-            )));
-        }
-        if operation == Operation::Check {
-            return match returned.parse::<Checks>() {
-                Ok(Some(checks)) => Ok(Answer::Checks(checks)),
-                Ok(None) => Err(fail("check() returned NOT_FOUND")),
-                Err(error) if errors.contains(&code) => Ok(Answer::Error(error)),
-                Err(error) => Err(fail(format!("check(): {}", error.message))),
-            };
-        }
-        match returned.parse::<Ticket>() {
-            Ok(Some(ticket)) if ticket.preview.is_some() && ticket.url.is_empty() => {
-                Ok(Answer::Ticket(ticket))
-            }
-            Ok(Some(ticket)) => match self.bad_url(&ticket.url) {
-                Some(why) => Err(fail(format!("{name}() replied the URL {:?}: {why}", ticket.url))),
-                None => Ok(Answer::Ticket(ticket)),
-            },
-            Ok(None) if operation == Operation::Create => Err(fail("create() returned NOT_FOUND")),
-            Ok(None) => Ok(Answer::NotFound),
-            Err(error) if error.kind == ErrorKind::Unsupported => Ok(Answer::Unsupported),
-            Err(error) if errors.contains(&code) => Ok(Answer::Error(error)),
-            Err(error) => Err(fail(format!("{name}(): {}", error.message))),
-        }
-    }
-
-    /// What is wrong with a ticket's URL, if anything is.
-    fn bad_url(&self, text: &str) -> Option<&'static str> {
-        let own = Url::parse(&self.settings.endpoint).ok();
-        let own = own.as_ref().map_or("https", Url::scheme);
-        match Url::parse(text) {
-            Err(_) => Some("it is not an absolute URL"),
-            Ok(url) if !["http", "https", own].contains(&url.scheme()) => {
-                Some("nobody can open it: not http, https or the endpoint's own scheme")
-            }
-            Ok(_) if text.len() > 4096 || text.contains(char::is_whitespace) => {
-                Some("it is over 4096 bytes, or has white space")
-            }
-            Ok(_) => None,
-        }
-    }
-
     /// Notes where the secret appears in what a call showed: the case `secret` asks for that at the end.
     fn look_for_leaks(&mut self, name: &str, returned: &Returned, seen: &Seen) {
         let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
         let texts = reply.into_iter().map(|text| ("reply", text));
         let texts = texts.chain(seen.logged.iter().map(|text| ("log", text)));
         let texts = texts.chain(seen.printed.iter().map(|text| ("standard output or error", text)));
-        let texts = texts.chain(seen.requests.iter().map(|request| ("URLs", &request.url)));
-        let leaks = texts.filter(|(_, text)| self.redactor.strike(text) != **text);
-        let first = leaks.map(|(where_, _)| format!("{name}() has it in its {where_}")).next();
+        let requests = seen.exchanges.iter().map(|exchange| &exchange.request);
+        let texts = texts.chain(requests.map(|request| ("URLs", &request.url)));
+        let shows = |text: &str| self.secret.is_in(text) || self.redactor.strike(text) != *text;
+        let mut leaks = texts.filter(|(_, text)| shows(text)).map(|(place, _)| place);
+        let bodies = seen.exchanges.iter().filter(|exchange| exchange.role != Role::Login);
+        let mut bodies = bodies.map(|exchange| String::from_utf8_lossy(&exchange.request.body));
+        let place = leaks.next().or_else(|| {
+            bodies.any(|body| self.secret.is_in_content(&body)).then_some("requests' bodies")
+        });
+        let first = place.map(|place| format!("{name}() has it, or a part of it, in its {place}"));
         self.leak = self.leak.take().or(first);
     }
 }
 
-/// The message in the error that a plugin's function replied; empty if it replied none.
-pub(super) fn message(returned: &Returned) -> String {
-    let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
-    let json = reply.and_then(|reply| serde_json::from_str::<Value>(reply).ok());
-    json.and_then(|json| Some(json["message"].as_str()?.to_owned())).unwrap_or_default()
+/// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.
+fn budget(pace: Duration, all: usize, calls: u32) -> usize {
+    let each = (pace * calls).as_secs_f64().max(1e-9);
+    ((CASE.as_secs_f64() / each) as usize).max(FEWEST).min(all)
 }
 
-/// Loads the library five times, each in a worker of its own.
-async fn load(image: &Image, policy: Policy, denials: &Arc<Denials>) -> Result<Loaded, Verdict> {
-    let confinement = Confinement { denials: Arc::clone(denials), ..Confinement::nothing(policy) };
-    let mut quickest = Duration::MAX;
-    let mut manifest = String::new();
-    for _ in 0..5 {
-        let started = Instant::now();
-        let loaded = Worker::load(image, &confinement, LOADING).await;
-        quickest = quickest.min(started.elapsed());
-        match loaded {
-            Ok(worker) => manifest.clone_from(&worker.manifest),
-            Err(WorkerError::NotLoaded(why)) => return Err(fail(why)),
-            Err(cause) => return Err(crash(cause.to_string())),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_plugin_is_tried_with_fewer_values() {
+        for (milliseconds, all, calls, tried) in [
+            (0, 500, 6, 500),
+            (1, 500, 6, 500),
+            (17, 500, 6, 98),
+            (1000, 500, 6, 5),
+            (1000, 3, 6, 3),
+        ] {
+            assert_eq!(budget(Duration::from_millis(milliseconds), all, calls), tried);
         }
     }
-    Ok(Loaded { manifest: manifest::read(&manifest), time: quickest })
-}
-
-fn load_here(image: &Image) -> Result<Loaded, Verdict> {
-    let started = Instant::now();
-    let table = table(image)?;
-    Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
-}
-
-fn table(image: &Image) -> Result<Table, Verdict> {
-    load_in_process(image).map_err(|cause| fail(cause.to_string()))
 }

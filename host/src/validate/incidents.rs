@@ -14,7 +14,7 @@ pub(super) fn incident() -> Value {
     })
 }
 
-/// Incidents as no good source sends them.
+/// Incidents as no good source sends them, those first that are met the most.
 pub(super) fn odd() -> Vec<Value> {
     let mut deep = json!(0);
     for _ in 0..100 {

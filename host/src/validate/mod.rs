@@ -3,11 +3,14 @@
 //! It runs named cases, each of which says what it demands. The library runs in sandboxed workers against a
 //! scripted ticket system, so nothing that it does there reaches anything real.
 
+mod answer;
 mod bench;
 mod cases;
 mod fuzz;
 mod incidents;
+mod loading;
 mod script;
+mod secret;
 
 use std::fs::File;
 use std::path::Path;

@@ -37,10 +37,24 @@ mod http;
 mod limits;
 mod load;
 mod open;
+mod retries;
+mod searches;
+mod texts;
 
 /// All cases, in the order in which they run.
 pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
-    [load::CASES, open::CASES, calls::CASES, http::CASES, limits::CASES].into_iter().flatten()
+    [
+        load::CASES,
+        open::CASES,
+        calls::CASES,
+        texts::CASES,
+        searches::CASES,
+        http::CASES,
+        retries::CASES,
+        limits::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const OPERATIONS: [Operation; 3] = [Operation::Check, Operation::Find, Operation::Create];

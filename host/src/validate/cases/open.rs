@@ -5,7 +5,8 @@ use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::abi::status;
 
 use super::answered;
-use crate::validate::bench::{Bench, KEY, message};
+use crate::validate::answer::message;
+use crate::validate::bench::{Bench, KEY};
 use crate::validate::incidents::incident;
 use crate::validate::script::Behaviour;
 use crate::validate::{Done, fail, skip, warn};
@@ -20,7 +21,7 @@ cases! {
 async fn open(bench: &mut Bench) -> Done {
     let settings = bench.settings.json();
     let (returned, seen) = bench.open(&settings).await?;
-    if !seen.requests.is_empty() {
+    if !seen.exchanges.is_empty() {
         return Err(fail("open() asked for HTTP, which is denied there"));
     }
     match returned.status {
@@ -38,7 +39,7 @@ async fn bad_settings(bench: &mut Bench) -> Done {
     for (changed, settings) in spoiled(&good) {
         let (returned, seen) = bench.open(&settings).await?;
         let code = returned.status;
-        if !seen.requests.is_empty() {
+        if !seen.exchanges.is_empty() {
             return Err(fail(format!("with {changed}, open() asked for HTTP")));
         }
         if !(status::OK..=status::PLUGIN_ERROR).contains(&code) {
@@ -104,8 +105,8 @@ async fn unknown_members(bench: &mut Bench) -> Done {
 }
 
 async fn endpoints(bench: &mut Bench) -> Done {
-    let own = bench.settings.endpoint.clone();
-    if !own.starts_with("http") {
+    let own = bench.settings.clone();
+    if !own.endpoint.starts_with("http") {
         return Err(skip("its endpoint is not a web server"));
     }
     bench.able().await?;
@@ -115,36 +116,34 @@ async fn endpoints(bench: &mut Bench) -> Done {
         "https://t.example.org:8443/a/b",
         "https://t.example.org/a/b/",
     ] {
-        bench.settings.endpoint = endpoint.to_owned();
-        let settings = bench.settings.json();
-        let opened = bench.open(&settings).await;
-        let called = match &opened {
-            Ok((returned, _)) if returned.status == status::OK => {
-                let behaviour = Behaviour::Always(answered(503, "{}"));
-                bench.call(Operation::Check, &incident(), KEY, behaviour).await.map(Some)
-            }
-            _ => Ok(None),
-        };
-        bench.settings.endpoint.clone_from(&own);
-        let (returned, _) = opened?;
-        if returned.status != status::OK {
-            return Err(fail(format!("open() refuses {endpoint}: {}", message(&returned))));
-        }
-        let inside = endpoint.trim_end_matches('/');
-        let requests = called?.map(|(_, seen)| seen.requests).unwrap_or_default();
-        let odd = requests.iter().find(|request| {
-            let path = request.url.strip_prefix(inside);
-            path.is_none_or(|path| {
-                !path.is_empty() && !path.starts_with(['/', '?']) || path.starts_with("//")
-            })
-        });
-        if let Some(odd) = odd {
-            // A forge's API may lie elsewhere by design; that two slashes follow each other never is.
-            let verdict = if odd.url[8..].contains("//") { fail } else { warn };
-            return Err(verdict(format!("with {endpoint} check() asks for {}", odd.url)));
-        }
+        bench.settings = own.at(endpoint);
+        let tried = works_at(bench, endpoint).await;
+        bench.settings.clone_from(&own);
+        bench.open(&own.json()).await?;
+        tried?;
     }
-    let settings = bench.settings.json();
-    bench.open(&settings).await?;
     Ok(())
+}
+
+/// Whether the plugin takes the endpoint, and asks for nothing beside it.
+async fn works_at(bench: &mut Bench, endpoint: &str) -> Done {
+    let settings = bench.settings.json();
+    let (returned, _) = bench.open(&settings).await?;
+    if returned.status != status::OK {
+        return Err(fail(format!("open() refuses {endpoint}: {}", message(&returned))));
+    }
+    let behaviour = Behaviour::Always(answered(503, "{}"));
+    let (_, seen) = bench.call(Operation::Check, &incident(), KEY, behaviour).await?;
+    let inside = endpoint.trim_end_matches('/');
+    let odd = seen.exchanges.iter().map(|exchange| &exchange.request).find(|request| {
+        let path = request.url.strip_prefix(inside);
+        path.is_none_or(|path| {
+            !path.is_empty() && !path.starts_with(['/', '?']) || path.starts_with("//")
+        })
+    });
+    let Some(odd) = odd else { return Ok(()) };
+    // A forge's API may lie elsewhere by design; that two slashes follow each other never is.
+    let verdict =
+        if odd.url.get(8..).is_some_and(|rest| rest.contains("//")) { fail } else { warn };
+    Err(verdict(format!("with {endpoint} check() asks for {}", odd.url)))
 }

@@ -1,0 +1,153 @@
+//! Whether what an incident says arrives at the ticket system as it is.
+
+use serde_json::Value;
+use ticket_plugin_api::abi::host_side::{HttpRequest, Operation};
+
+use super::calls::{created, sent};
+use crate::validate::answer::Answer;
+use crate::validate::bench::{Bench, KEY};
+use crate::validate::incidents::incident;
+use crate::validate::script::{Behaviour, When, arrives, texts};
+use crate::validate::{Done, fail};
+
+cases! {
+    "key-escaped" key_escaped "escapes the key as its place demands, so that a search finds it whatever signs it has";
+    "title-escaped" title_escaped "escapes the title as its place demands";
+    "keys-apart" keys_apart "makes other tickets for keys that differ only at their end, or in upper and lower case";
+}
+
+/// Keys whose beginning tells them, and in whose rest each sign means something somewhere.
+const KEYS: [(&str, &str); 3] = [
+    ("vk7q2zx", "vk7q2zx a&b c#d\"e\\f%41/ü+;=?"),
+    ("vk8q2zx", "vk8q2zx'<b>&amp;{{x}}"),
+    ("vk9q2zx", "vk9q2zx/../網路?x=1&y=2#z"),
+];
+/// A title of that kind. It has no sign that a ticket system could read as a mention or a reference.
+const TITLE: (&str, &str) = ("vt7q2zx", "vt7q2zx \"quoted\" back\\slash 'single' ü網 a;b=c? end");
+
+async fn key_escaped(bench: &mut Bench) -> Done {
+    bench.scripted()?;
+    for (token, key) in KEYS {
+        for (operation, when) in [
+            (Operation::Find, When::Empty),
+            (Operation::Find, When::Made),
+            (Operation::Create, When::Empty),
+        ] {
+            let (_, seen) =
+                bench.call(operation, &incident(), key, Behaviour::Script(when)).await?;
+            for exchange in &seen.exchanges {
+                mangled(&exchange.request, token, key).map_or(Ok(()), |what| {
+                    Err(fail(format!("{}() with the key {key:?}: {what}", operation.name())))
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn title_escaped(bench: &mut Bench) -> Done {
+    bench.scripted()?;
+    let (token, title) = TITLE;
+    let mut incident = incident();
+    incident["description"] = Value::from(title);
+    let script = Behaviour::Script(When::Empty);
+    let (answer, seen) = bench.call(Operation::Create, &incident, KEY, script).await?;
+    for exchange in &seen.exchanges {
+        if let Some(what) = mangled(&exchange.request, token, title) {
+            return Err(fail(format!("create() with the title {title:?}: {what}")));
+        }
+    }
+    match answer {
+        Answer::Ticket(_) => Ok(()),
+        other => Err(fail(format!(
+            "create() with the title {title:?} gives {other}{}",
+            seen.unscripted()
+        ))),
+    }
+}
+
+/// How a text that begins with `token` arrives, if it arrives and isn't `whole`.
+fn mangled(request: &HttpRequest, token: &str, whole: &str) -> Option<String> {
+    let arrived = match texts(request) {
+        Ok(arrived) => arrived,
+        Err(why) => return Some(format!("{} {}: {why}", request.method, request.url)),
+    };
+    let body = String::from_utf8_lossy(&request.body);
+    let came = request.url.contains(token) || body.contains(token);
+    if !came || arrives(&arrived, whole) {
+        return None;
+    }
+    let text = arrived.iter().find_map(|text| text.get(text.find(token)?..)).unwrap_or_default();
+    let text: String = text.chars().take(whole.chars().count() + 10).collect();
+    Some(format!("it arrives as {text:?} in {} {}", request.method, request.url))
+}
+
+async fn keys_apart(bench: &mut Bench) -> Done {
+    for (how, one, other) in alike() {
+        let (first, one) = created(bench, &one).await?;
+        let (second, other) = created(bench, &other).await?;
+        // What sends nothing makes tickets by itself, so that only their URLs can show that they are two.
+        let same = match one.exchanges.is_empty() {
+            true => first.url == second.url,
+            false => sent(&one) == sent(&other),
+        };
+        if same {
+            return Err(fail(format!("tickets of keys that {how} are one to the ticket system")));
+        }
+    }
+    Ok(())
+}
+
+/// Pairs of keys that are hard to tell apart, with words for how.
+fn alike() -> [(&'static str, String, String); 3] {
+    let long = format!("https://argus.example.org/{}", "k".repeat(973));
+    [
+        (
+            "differ only in case",
+            "https://argus.example.org/incidents/a7".to_owned(),
+            "https://argus.example.org/incidents/A7".to_owned(),
+        ),
+        (
+            "differ only after 255 characters",
+            format!("{}1", &long[..255]),
+            format!("{}2", &long[..255]),
+        ),
+        ("differ only in the last of 1000 characters", format!("{long}1"), format!("{long}2")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_arrives_must_arrive_whole_and_in_json_that_is_some() {
+        let (token, key) = KEYS[0];
+        let json = |value: &str| format!("{{\"key\": {value}}}");
+        for (url, body, wanted) in [
+            ("t?q=1", String::new(), None),
+            ("t?q=vk7q2zx", String::new(), Some("it arrives as \"vk7q2zx\"")),
+            ("t", json(&Value::from(key).to_string()), None),
+            ("t", json(&format!("\"{key}\"")), Some("its body should be JSON, and is none")),
+            ("t", json("\"vk7q2zx a\""), Some("it arrives as \"vk7q2zx a\"")),
+        ] {
+            let request = HttpRequest {
+                method: "POST".to_owned(),
+                url: format!("https://t.example.org/{url}"),
+                headers: Vec::new(),
+                body: body.into_bytes(),
+            };
+            let what = mangled(&request, token, key);
+            assert_eq!(what.is_some(), wanted.is_some(), "{what:?}");
+            assert!(what.unwrap_or_default().contains(wanted.unwrap_or_default()));
+        }
+    }
+
+    #[test]
+    fn keys_that_are_alike_are_keys_that_the_host_takes() {
+        for (how, one, other) in alike() {
+            assert_ne!(one, other);
+            assert!(one.len() <= 1000 && other.len() <= 1000, "{how} {}", one.len());
+        }
+    }
+}

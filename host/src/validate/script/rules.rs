@@ -1,0 +1,262 @@
+//! The rules of a scripted ticket system: which requests each fits, what role these play, and what answers them.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::Value;
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
+use ticket_plugin_api::http::is_safe;
+use ticket_plugin_api::message::fingerprint;
+use url::Url;
+
+use super::content::texts;
+
+/// How one kind of request is answered.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    pub method: String,
+    /// How the path with its query must begin.
+    pub path: String,
+    /// Parameters that the query must have, decoded. `{{key}}` and `{{fingerprint}}` in them are the ticket's.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// What the body must contain, in which `{{key}}` and `{{fingerprint}}` are the ticket's.
+    #[serde(default)]
+    pub has: Option<String>,
+    /// What the request is for; without one its method and the rule's other members tell.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// The state of the ticket system in which the rule holds; without one it always holds.
+    #[serde(default)]
+    pub when: Option<When>,
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// `{{key}}` is the ticket's key as it stands in JSON, `{{fingerprint}}` its SHA-256.
+    #[serde(default)]
+    pub body: String,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It asks for a token or a session, before anything else.
+    Login,
+    /// It is about something beside tickets, such as a project.
+    LookUp,
+    /// It asks for the ticket of a key.
+    Search,
+    /// It makes a ticket.
+    Create,
+    /// It is about a ticket that was made or found.
+    ReadBack,
+}
+
+/// What is in the ticket system: a state that a rule can depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum When {
+    /// No ticket.
+    Empty,
+    /// The ticket of the key.
+    Made,
+    /// A ticket of another key, which the system's search gives all the same.
+    Other,
+    /// So many tickets that the key's own is on the second page of a search.
+    Paged,
+}
+
+impl Rule {
+    /// What the requests are for that the rule fits.
+    pub(in crate::validate) fn role(&self) -> Role {
+        let keyed = self.is_keyed();
+        match self.role {
+            Some(role) => role,
+            None if self.when.is_some() => Role::Search,
+            None if !is_safe(&self.method) => Role::Create,
+            None if keyed => Role::Search,
+            None => Role::LookUp,
+        }
+    }
+
+    /// Whether the answer tells whose ticket it is.
+    pub(in crate::validate) fn is_keyed(&self) -> bool {
+        self.body.contains("{{key}}") || self.body.contains("{{fingerprint}}")
+    }
+
+    pub(in crate::validate) fn holds(&self, state: When) -> bool {
+        self.when.is_none_or(|when| when == state)
+    }
+
+    /// Whether the rule fits a request about the ticket of `key`, in a state in which it holds.
+    fn fits(&self, request: &HttpRequest, key: &str) -> bool {
+        let Ok(url) = Url::parse(&request.url) else { return false };
+        let has_parameter = |(name, value): (&String, &String)| {
+            let wanted = filled(value, key, key);
+            url.query_pairs().any(|(its, value)| its == *name && value == wanted)
+        };
+        self.method == request.method
+            && target(&url).starts_with(&self.path)
+            && self.query.iter().all(has_parameter)
+            && self.has.as_ref().is_none_or(|has| contains(request, has, key))
+    }
+
+    /// The answer, if the system has the ticket of `key`.
+    pub(in crate::validate) fn answer(&self, key: &str) -> HttpAnswer {
+        let body = filled(&self.body, &in_json(key), key).into_bytes();
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.clone()));
+        HttpAnswer::Answered { status: self.status, headers: headers.collect(), body }
+    }
+}
+
+/// What a request about the ticket of `key` is for: the first rule that fits it tells, whether or not it holds in the
+/// system's state, so that a search is one whatever is found. Without a rule its method tells.
+pub(in crate::validate) fn role(rules: &[Rule], request: &HttpRequest, key: &str) -> Role {
+    match rules.iter().find(|rule| rule.fits(request, key)) {
+        Some(rule) => rule.role(),
+        None if is_safe(&request.method) => Role::LookUp,
+        None => Role::Create,
+    }
+}
+
+/// The first rule that fits a request about the ticket of `key` in this state.
+pub(in crate::validate) fn rule<'a>(
+    rules: &'a [Rule],
+    request: &HttpRequest,
+    key: &str,
+    state: When,
+) -> Option<&'a Rule> {
+    rules.iter().find(|rule| rule.holds(state) && rule.fits(request, key))
+}
+
+/// The path with the query, escaped as in the URL.
+pub(in crate::validate) fn target(url: &Url) -> &str {
+    &url[url::Position::BeforePath..url::Position::AfterQuery]
+}
+
+/// Whether the request's body contains the text: as it is, or in the strings of its JSON or the fields of its form.
+fn contains(request: &HttpRequest, text: &str, key: &str) -> bool {
+    let body = String::from_utf8_lossy(&request.body);
+    let bodied = HttpRequest { url: String::new(), ..request.clone() };
+    body.contains(&filled(text, &in_json(key), key))
+        || percent_decode_str(&body).decode_utf8_lossy().contains(&filled(text, key, key))
+        || texts(&bodied)
+            .is_ok_and(|all| all.iter().any(|one| one.contains(&filled(text, key, key))))
+}
+
+/// The text with its placeholders filled in; `shown` is the key as it stands there.
+fn filled(text: &str, shown: &str, key: &str) -> String {
+    let text = text.replace("{{key}}", shown);
+    if text.contains("{{fingerprint}}") {
+        text.replace("{{fingerprint}}", &fingerprint(key))
+    } else {
+        text
+    }
+}
+
+/// The text as it stands between a JSON string's quotes.
+pub(super) fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "a&b \"c\"";
+
+    fn rules(toml: &str) -> Vec<Rule> {
+        #[derive(Deserialize)]
+        struct Rules {
+            http: Vec<Rule>,
+        }
+        toml::from_str::<Rules>(toml).unwrap().http
+    }
+
+    fn request(method: &str, url: &str, body: &str) -> HttpRequest {
+        let url = format!("https://t.example.org{url}");
+        HttpRequest { method: method.to_owned(), url, headers: Vec::new(), body: body.into() }
+    }
+
+    #[test]
+    fn a_rule_without_a_role_has_the_one_that_its_method_and_members_tell() {
+        for (rule, role) in [
+            ("method = 'GET'", Role::LookUp),
+            ("method = 'GET'\nwhen = 'empty'", Role::Search),
+            ("method = 'GET'\nbody = '{{key}}'", Role::Search),
+            ("method = 'GET'\nbody = '{{fingerprint}}'", Role::Search),
+            ("method = 'POST'", Role::Create),
+            ("method = 'POST'\nbody = '{{key}}'", Role::Create),
+            ("method = 'POST'\nwhen = 'made'", Role::Search),
+            ("method = 'POST'\nrole = 'login'", Role::Login),
+            ("method = 'GET'\nbody = '{{key}}'\nrole = 'read-back'", Role::ReadBack),
+        ] {
+            assert_eq!(rules(&format!("[[http]]\npath = '/'\n{rule}"))[0].role(), role, "{rule}");
+        }
+    }
+
+    #[test]
+    fn requests_to_one_url_are_told_apart_by_their_bodies_and_queries() {
+        let rules = rules(
+            r#"
+            [[http]]
+            method = "POST"
+            path = "/graphql"
+            has = "createTicket"
+            [[http]]
+            method = "POST"
+            path = "/graphql"
+            has = 'key: "{{key}}"'
+            when = "empty"
+            [[http]]
+            method = "GET"
+            path = "/t"
+            query = { key = "{{key}}", page = "2" }
+            when = "paged"
+            [[http]]
+            method = "POST"
+            path = "/token"
+            has = "grant_type=client_credentials"
+            role = "login""#,
+        );
+        let quoted = serde_json::json!({"query": format!("tickets(key: \"{KEY}\")")}).to_string();
+        for (request, wanted) in [
+            (
+                request("POST", "/graphql", r#"{"query": "mutation { createTicket }"}"#),
+                Role::Create,
+            ),
+            (request("POST", "/graphql", &quoted), Role::Search),
+            (request("POST", "/graphql", "{}"), Role::Create),
+            (request("GET", "/t?page=2&key=a%26b+%22c%22", ""), Role::Search),
+            (request("GET", "/t?page=1&key=a%26b+%22c%22", ""), Role::LookUp),
+            (request("POST", "/token", "grant_type=client_credentials"), Role::Login),
+            (request("POST", "/token", "grant_type=password"), Role::Create),
+            (request("DELETE", "/elsewhere", ""), Role::Create),
+            (request("GET", "/elsewhere", ""), Role::LookUp),
+        ] {
+            assert_eq!(role(&rules, &request, KEY), wanted, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_one_in_every_state() {
+        let rules = rules(
+            "[[http]]\nmethod = 'GET'\npath = '/t'\nwhen = 'made'\nbody = 'x'\n\
+             [[http]]\nmethod = 'GET'\npath = '/t'\nstatus = 204",
+        );
+        let search = request("GET", "/t?key=7", "");
+        assert_eq!(role(&rules, &search, KEY), Role::Search);
+        assert_eq!(rule(&rules, &search, KEY, When::Empty).unwrap().status, 204);
+        assert_eq!(rule(&rules, &search, KEY, When::Made).unwrap().status, 200);
+    }
+}
