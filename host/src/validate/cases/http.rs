@@ -29,9 +29,9 @@ impl Reaction {
     /// Whether there was a request that got the answer.
     fn was_met(&self) -> bool {
         let about = match self.operation {
-            Operation::Check => Role::LookUp,
-            Operation::Find => Role::Search,
             Operation::Create => Role::Create,
+            Operation::Find => Role::Search,
+            _ => Role::LookUp,
         };
         let got = |role: Role| if self.to_all { role != Role::Login } else { role == about };
         self.seen.exchanges.iter().any(|exchange| got(exchange.role))
@@ -57,9 +57,9 @@ async fn each_reaction(
             let answer = answer.clone();
             let behaviour = match operation {
                 _ if to_all => Behaviour::Always(answer),
-                Operation::Check => Behaviour::LookUps(answer),
-                Operation::Find => Behaviour::Searches(answer),
                 Operation::Create => Behaviour::Creations(answer),
+                Operation::Find => Behaviour::Searches(answer),
+                _ => Behaviour::LookUps(answer),
             };
             let when = format!("{} when a request {when}", operation.name());
             let called = bench.call(operation, &incident(), KEY, behaviour).await;

@@ -194,6 +194,7 @@ mod tests {
                     url: String::new(),
                     headers: Vec::new(),
                     body: Vec::new(),
+                    changes_nothing: false,
                 };
                 Exchange { request, role, answer }
             });

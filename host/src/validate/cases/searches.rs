@@ -104,6 +104,7 @@ mod tests {
             url: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
+            changes_nothing: false,
         };
         let exchange = Exchange { request, role: Role::Search, answer: HttpAnswer::DryRun };
         let seen = Seen { exchanges: vec![exchange], ..Seen::default() };

@@ -136,6 +136,7 @@ mod tests {
                 url: format!("https://t.example.org/{url}"),
                 headers: Vec::new(),
                 body: body.into_bytes(),
+                changes_nothing: false,
             };
             let what = mangled(&request, token, key);
             assert_eq!(what.is_some(), wanted.is_some(), "{what:?}");

@@ -112,6 +112,7 @@ mod tests {
             url: format!("https://t.example.org/{url}"),
             headers: vec![("Content-Type".to_owned(), kind.to_owned())],
             body: body.into(),
+            changes_nothing: false,
         }
     }
 

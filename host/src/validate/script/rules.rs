@@ -185,7 +185,13 @@ mod tests {
 
     fn request(method: &str, url: &str, body: &str) -> HttpRequest {
         let url = format!("https://t.example.org{url}");
-        HttpRequest { method: method.to_owned(), url, headers: Vec::new(), body: body.into() }
+        HttpRequest {
+            method: method.to_owned(),
+            url,
+            headers: Vec::new(),
+            body: body.into(),
+            changes_nothing: false,
+        }
     }
 
     #[test]
