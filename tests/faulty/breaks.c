@@ -7,7 +7,9 @@
 #include <time.h>
 
 #ifdef __linux__
+#include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #endif
 
 #ifdef BREAKS_SCHEMAS
@@ -31,7 +33,8 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
    " \"description\": \"breaks one rule\", \"secret_schema\": " SECRET ", \"information_schema\":"
    " {\"type\": \"object\"}" PERMISSIONS "}";
 
-typedef struct desk { ticket_text endpoint, token, breaks; } desk;
+/* `answer` is the last one's body: only what breaks "after-call" looks at it later. */
+typedef struct desk { ticket_text endpoint, token, breaks; ticket_str answer; } desk;
 
 static void wait_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
@@ -45,6 +48,31 @@ static int has(ticket_str text, const char *what) {
    return 0;
 }
 
+#ifdef __linux__
+static void *sleep_on(void *nothing) {
+   for (;;) pause();
+   return nothing;
+}
+
+typedef struct elsewhere { const ticket_call *call; ticket_exchange done; const char *url; } elsewhere;
+
+static void *ask_elsewhere(void *argument) {
+   elsewhere *it = argument;
+   it->done = ticket_http(it->call, "GET", ticket_of(it->url), NULL, 0, ticket_of(""));
+   return NULL;
+}
+
+/* What a plugin does in each call that it should not. */
+static void overdo(desk *self, const ticket_call *call) {
+   pthread_t thread;
+   if (breaks(self, "leak-descriptors") && dup(0) < 0) return;
+   if (breaks(self, "call-thread")) {
+      elsewhere it = {.call = call, .url = "https://desk.example.org/desk"};
+      if (pthread_create(&thread, NULL, ask_elsewhere, &it) == 0) pthread_join(thread, NULL);
+   }
+}
+#endif
+
 static int32_t open_desk(const ticket_call *call, ticket_str settings, void **instance) {
    desk *self = calloc(1, sizeof *self);
    if (self == NULL) return ticket_fail(call, TICKET_PLUGIN_ERROR, "later", "out of memory", ticket_of(""));
@@ -57,12 +85,19 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
       free(self);
       return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "secret.token: refused", ticket_of(""));
    }
-   if (breaks(self, "leak")) *(volatile char *)malloc(500) = 1;
+   if (breaks(self, "leak")) *(volatile char *)malloc(64) = 1;
+#ifdef __linux__
+   pthread_t thread;
+   if (breaks(self, "leak-threads") && pthread_create(&thread, NULL, sleep_on, NULL) == 0) pthread_detach(thread);
+#endif
    return *instance = self, TICKET_OK;
 }
 
 static ticket_exchange ask(desk *self, const ticket_call *call, const char *method, const char *path, ticket_str key, ticket_str body) {
-   ticket_text url = self->endpoint;
+   static ticket_text shared;
+   ticket_text own = self->endpoint, *place = breaks(self, "threads-share") ? &shared : &own;
+   *place = own;
+#define url (*place)
    while (url.len > 0 && url.bytes[url.len - 1] == '/') url.len--;
    if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
    ticket_put(&url, ticket_of(path), TICKET_AS_IS);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::host_side::{Instance, OTHER_THREAD, Operation, Returned, Table};
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::{Checks, Manifest};
 use ticket_plugin_api::{Error as PluginError, ErrorKind, Ticket};
 use url::Url;
 
+use super::exerciser::Exerciser;
 use super::script::{Behaviour, Scripted, Seen, Settings, When};
 use super::{Verdict, crash, fail, skip};
 use crate::backend::load_in_process;
@@ -66,6 +67,8 @@ pub(super) struct Bench {
     redactor: Redactor,
     /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
+    /// Which function was the first that used its call on another thread, if one did.
+    pub used_elsewhere: Option<&'static str>,
     /// Lines that the plugin wrote to standard output or standard error.
     pub printed: Vec<String>,
     /// The system calls that the sandbox refused it, in all its workers.
@@ -114,6 +117,7 @@ impl Bench {
             opened: None,
             redactor,
             leak: None,
+            used_elsewhere: None,
             printed: Vec::new(),
             denials,
         }
@@ -244,14 +248,14 @@ impl Bench {
         Ok((self.judge(operation, returned)?, seen))
     }
 
-    /// A worker that opens, calls and closes many instances by itself: see [`Worker::exerciser`].
-    pub(super) async fn exerciser(&self, runs: &[(usize, usize)]) -> Result<Worker, Verdict> {
-        if self.in_process {
-            return Err(skip("needs a worker"));
-        }
+    /// What opens, calls and closes many instances by itself.
+    pub(super) async fn exerciser(&self) -> Result<Exerciser, Verdict> {
         self.manifest()?;
-        let worker = Worker::exerciser(runs, self.image()?, &self.confinement()?).await;
-        worker.map_err(|cause| crash(cause.to_string()))
+        if self.in_process {
+            return Ok(Exerciser::in_process(table(self.image()?)?));
+        }
+        let worker = Worker::exerciser(self.image()?, &self.confinement()?).await;
+        Ok(Exerciser::worker(worker.map_err(|cause| crash(cause.to_string()))?))
     }
 
     /// Whether what a function returned is one of the things that it may return.
@@ -307,8 +311,12 @@ impl Bench {
         }
     }
 
-    /// Notes where the secret appears in what a call showed: the case `secret` asks for that at the end.
-    fn look_for_leaks(&mut self, name: &str, returned: &Returned, seen: &Seen) {
+    /// Notes where the secret appears in what a call showed, and whether it was used on another thread: the cases `secret`
+    /// and `call-thread` ask for that at the end.
+    fn look_for_leaks(&mut self, name: &'static str, returned: &Returned, seen: &Seen) {
+        if seen.logged.iter().any(|line| line == OTHER_THREAD) {
+            self.used_elsewhere.get_or_insert(name);
+        }
         let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
         let texts = reply.into_iter().map(|text| ("reply", text));
         let texts = texts.chain(seen.logged.iter().map(|text| ("log", text)));

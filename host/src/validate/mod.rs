@@ -5,6 +5,7 @@
 
 mod bench;
 mod cases;
+mod exerciser;
 mod fuzz;
 mod incidents;
 mod script;

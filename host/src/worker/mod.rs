@@ -18,10 +18,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ticket_host_worker::ARGUMENT;
 use ticket_host_worker::frame::{FrameError, FromWorker, ToWorker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
+use ticket_host_worker::{ARGUMENT, EXERCISE};
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use tokio::io::BufReader;
 use tokio::process::{ChildStderr, ChildStdout};
@@ -146,19 +146,16 @@ impl Worker {
         Worker::load_with(&[], Some(image), confinement, time).await
     }
 
-    /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
-    /// number of threads and a number of times: on each of so many threads at once an instance is opened,
-    /// called and closed so many times. Every request gets the same answer.
+    /// As [`Worker::load`], for the validator: it takes [orders](ticket_host_worker::exercise::Order) as the settings of
+    /// [`Worker::open`], and replies reports.
     ///
     /// # Errors
     /// As [`Worker::load`].
     pub async fn exerciser(
-        runs: &[(usize, usize)],
         image: &Image,
         confinement: &Confinement,
     ) -> Result<Worker, WorkerError> {
-        let numbers = runs.iter().flat_map(|(threads, times)| [threads, times]);
-        let mode: Vec<String> = numbers.map(usize::to_string).collect();
+        let mode = [EXERCISE.to_owned()];
         Worker::load_with(&mode, Some(image), confinement, LOADING).await
     }
 
@@ -340,9 +337,9 @@ impl Worker {
         self.group.gone()
     }
 
-    /// Bytes of memory that the process has resident. None where the platform doesn't tell (only Linux does).
-    pub fn memory(&self) -> Option<u64> {
-        self.group.resident()
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.group.id
     }
 
     async fn converse(

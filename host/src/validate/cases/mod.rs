@@ -33,6 +33,7 @@ macro_rules! cases {
 }
 
 mod calls;
+mod exercise;
 mod http;
 mod limits;
 mod load;
@@ -40,7 +41,9 @@ mod open;
 
 /// All cases, in the order in which they run.
 pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
-    [load::CASES, open::CASES, calls::CASES, http::CASES, limits::CASES].into_iter().flatten()
+    [load::CASES, open::CASES, calls::CASES, http::CASES, exercise::CASES, limits::CASES]
+        .into_iter()
+        .flatten()
 }
 
 const OPERATIONS: [Operation; 3] = [Operation::Check, Operation::Find, Operation::Create];
