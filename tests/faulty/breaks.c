@@ -85,7 +85,7 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
       free(self);
       return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "secret.token: refused", ticket_of(""));
    }
-   if (breaks(self, "leak")) *(volatile char *)malloc(64) = 1;
+   if (breaks(self, "leak-open")) *(volatile char *)malloc(64) = 1;
 #ifdef __linux__
    pthread_t thread;
    if (breaks(self, "leak-threads") && pthread_create(&thread, NULL, sleep_on, NULL) == 0) pthread_detach(thread);
@@ -95,16 +95,20 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
 
 static ticket_exchange ask(desk *self, const ticket_call *call, const char *method, const char *path, ticket_str key, ticket_str body) {
    static ticket_text shared;
-   ticket_text own = self->endpoint, *place = breaks(self, "threads-share") ? &shared : &own;
-   *place = own;
-#define url (*place)
-   while (url.len > 0 && url.bytes[url.len - 1] == '/') url.len--;
-   if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
-   ticket_put(&url, ticket_of(path), TICKET_AS_IS);
-   ticket_put(&url, key, TICKET_IN_URL);
+   ticket_text own = {0}, *url = breaks(self, "threads-share") ? &shared : &own;
+   *url = self->endpoint;
+   while (url->len > 0 && url->bytes[url->len - 1] == '/') url->len--;
+   if (breaks(self, "endpoints")) ticket_put(url, ticket_of("/"), TICKET_AS_IS);
+   ticket_put(url, ticket_of(path), TICKET_AS_IS);
+   ticket_put(url, key, TICKET_IN_URL);
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
-   const ticket_exchange done = ticket_http(call, method, ticket_view(&url), headers, body.len > 0 ? 2 : 1, body);
+#ifdef __linux__
+   overdo(self, call);
+#endif
+   if (breaks(self, "after-call") && self->answer.len > 0 && self->answer.ptr[0] == 0) abort();
+   const ticket_exchange done = ticket_http(call, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
+   self->answer = done.response.body;
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
 #ifdef __linux__
@@ -144,6 +148,7 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
       wait_ms(1);
       busy--;
    }
+   if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(1000);
    if (breaks(self, "incidents") && ticket_member(ticket_member(request, "incident"), "argus_url").len == 0) abort();
    ticket_put_unescaped(&key, ticket_member(request, "key"));
    ticket_put(&body, ticket_of("{\"key\": \""), TICKET_AS_IS);
@@ -151,6 +156,8 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    if (breaks(self, "create-again")) ticket_put_byte(&body, (uint32_t)('a' + count++ % 26));
    ticket_put(&body, ticket_of("\"}"), TICKET_AS_IS);
    const ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   const int leaks = breaks(self, "leak") || breaks(self, "slow-leak");
+   if (leaks && done.response.status == 201) *(volatile char *)malloc(64) = 1;
    if (breaks(self, "dry-run") && done.sent == TICKET_HTTP_DRY_RUN)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-results") && done.sent == TICKET_HTTP_UNKNOWN)
