@@ -154,7 +154,7 @@ fn what_is_lost_shared_or_read_too_late_in_many_calls_is_found_and_named() {
 }
 
 #[test]
-fn a_plugin_that_takes_a_second_for_a_call_passes_the_cases_that_make_many_calls() {
+fn a_plugin_that_takes_long_for_a_call_passes_the_cases_that_make_many_calls() {
     let host = Installation::new();
     for case in ["threads", "leak", "after-call"] {
         let (outcome, message) = broken(&host, "slow", case, &[]);

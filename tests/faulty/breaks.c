@@ -36,6 +36,11 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
 /* `answer` is the last one's body: only what breaks "after-call" looks at it later. */
 typedef struct desk { ticket_text endpoint, token, breaks; ticket_str answer; } desk;
 
+/* For how long one waits in each call that is slow. */
+#ifndef SLOW_MS
+#define SLOW_MS 300
+#endif
+
 static void wait_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
 static int breaks(const desk *self, const char *what) {
@@ -101,6 +106,7 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    if (breaks(self, "endpoints")) ticket_put(url, ticket_of("/"), TICKET_AS_IS);
    ticket_put(url, ticket_of(path), TICKET_AS_IS);
    ticket_put(url, key, TICKET_IN_URL);
+   if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(SLOW_MS);
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
 #ifdef __linux__
@@ -148,7 +154,6 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
       wait_ms(1);
       busy--;
    }
-   if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(1000);
    if (breaks(self, "incidents") && ticket_member(ticket_member(request, "incident"), "argus_url").len == 0) abort();
    ticket_put_unescaped(&key, ticket_member(request, "key"));
    ticket_put(&body, ticket_of("{\"key\": \""), TICKET_AS_IS);

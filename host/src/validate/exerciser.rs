@@ -39,6 +39,11 @@ impl Exerciser {
         Exerciser(Place::InProcess(Some(Box::new(exercise::Exerciser::new(table)))))
     }
 
+    /// Whether each byte counts. In this process others take and give memory, too.
+    pub(super) fn counts_exactly(&self) -> bool {
+        matches!(self.0, Place::Worker(_))
+    }
+
     /// How large the process is in which the plugin is. None where the platform doesn't tell.
     pub(super) fn size(&self) -> Option<Size> {
         watch::size(match &self.0 {

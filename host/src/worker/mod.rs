@@ -268,7 +268,12 @@ impl Worker {
         // If there are none, workers are watched.
         let _ = cgroup::tree();
         let mut command = Command::new(own_program()?);
-        command.arg(ARGUMENT).args(mode).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg(ARGUMENT).args(mode).env_clear();
+        if mode == [EXERCISE] {
+            // What is freed would else be kept for its thread at first, and counted as if it were in use (mallopt(3)).
+            command.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, by which it is ended together with what it starts. On Linux the worker makes one by itself.
         #[cfg(all(unix, not(target_os = "linux")))]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

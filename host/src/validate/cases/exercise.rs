@@ -129,6 +129,7 @@ async fn leak(bench: &mut Bench) -> Done {
         // So slow that only each byte of malloc()'s can tell.
         return match lost_bytes(&few) {
             _ if few[0].report.taken.bytes.is_none() => Err(slow()),
+            _ if !exercise.exerciser.counts_exactly() => Err(slow()),
             None => Ok(()),
             Some(lost) => Err(fail(lost)),
         };
