@@ -67,7 +67,7 @@ impl Exercise {
     /// Opens, calls and closes so many instances one after the other, and looks what the process has then.
     async fn round(&mut self, bench: &mut Bench, visits: usize) -> Result<Round, Verdict> {
         // The time is a bound for who is slower than before: `visits` are chosen so that they take less.
-        let within_ms = if visits > FEWEST { 10_000 } else { self.run.within_ms };
+        let within_ms = if visits > FEWEST { 6000 } else { self.run.within_ms };
         let report = self.run(bench, Run { visits, within_ms, ..self.run.clone() }).await?;
         if report.visits < FEWEST {
             return Err(slow());
