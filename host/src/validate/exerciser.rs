@@ -15,8 +15,10 @@ use crate::backend::schema;
 use crate::worker::Worker;
 use crate::worker::watch::{self, Size};
 
-/// How long an order may take before the plugin is taken to hang. An order ends by itself much earlier.
-const HANGS: Duration = Duration::from_secs(180);
+/// How long a call that is recorded may take.
+const RECORDED: Duration = Duration::from_secs(10);
+/// How long a run may take before the plugin is taken to hang. It ends by itself after a minute if the plugin is only slow.
+const HANGS: Duration = Duration::from_secs(90);
 /// Bytes that a text of the secret must have so that it isn't found by chance where it doesn't belong.
 const TELLING: usize = 8;
 
@@ -64,7 +66,7 @@ impl Exerciser {
             (Operation::Create, When::Empty),
             (Operation::Find, When::Made),
         ] {
-            let peer = Scripted::new(rules, Behaviour::Script(when), KEY, HANGS);
+            let peer = Scripted::new(rules, Behaviour::Script(when), KEY, RECORDED);
             let request = if operation == Operation::Check { "" } else { request }.to_owned();
             let order = Order::Record { settings: settings.to_owned(), operation, request };
             match &mut self.0 {
