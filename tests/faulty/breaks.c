@@ -112,7 +112,7 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
 #ifdef __linux__
    overdo(self, call);
 #endif
-   if (breaks(self, "after-call") && self->answer.len > 0 && self->answer.ptr[0] == 0) abort();
+   if (breaks(self, "after-call") && self->answer.len > 0) (void)*(const volatile uint8_t *)self->answer.ptr;
    const ticket_exchange done = ticket_http(call, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
    self->answer = done.response.body;
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
