@@ -169,7 +169,7 @@ fn sides(run: &Run, tapes: &[(Operation, Tape)]) -> Vec<Side> {
         Side {
             settings: other.settings.clone(),
             request: swapped(&run.request),
-            tapes: tapes.iter().map(|(of, tape)| (*of, tape.map(&swapped))).collect(),
+            tapes: tapes.iter().map(|(of, tape)| (*of, tape.map(swapped))).collect(),
             foreign: swaps.iter().map(|(first, _)| first.clone()).collect(),
         }
     });
