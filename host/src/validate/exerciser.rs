@@ -178,7 +178,7 @@ fn rotated(text: &str) -> String {
         'z' => 'a',
         'Z' => 'A',
         '9' => '0',
-        'a'..'z' | 'A'..'Z' | '0'..'9' => char::from(c as u8 + 1),
+        'a'..='y' | 'A'..='Y' | '0'..='8' => char::from(c as u8 + 1),
         other => other,
     };
     text.chars().enumerate().map(|(at, c)| if at >= count / 2 { next(c) } else { c }).collect()
