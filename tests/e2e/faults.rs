@@ -164,7 +164,9 @@ fn a_forbidden_origin_is_not_reached() {
 #[test]
 fn misuse_of_a_call_is_refused() {
     for isolation in ISOLATIONS {
-        create("http_from_thread", isolation).ended(0).says("3");
+        // The warning has what http() returned; the log says why.
+        let run = create("http_from_thread", isolation).ended(0).says("3");
+        run.says("used its call on another thread than the one that received it");
         create("keeps_call", isolation).ended(0);
     }
 }

@@ -7,7 +7,9 @@
 #include <time.h>
 
 #ifdef __linux__
+#include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #endif
 
 #ifdef BREAKS_SCHEMAS
@@ -31,8 +33,14 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
    " \"description\": \"breaks one rule\", \"secret_schema\": " SECRET ", \"information_schema\":"
    " {\"type\": \"object\"}" PERMISSIONS "}";
 
-/* `posts`: it logs in by POST before each request, and searches by POST. That breaks no rule. */
-typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts; } desk;
+/* `posts`: it logs in by POST before each request, and searches by POST. That breaks no rule.
+ * `answer` is the last one's body: only what breaks "after-call" looks at it later. */
+typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts; ticket_str answer; } desk;
+
+/* For how long one waits in each call that is slow. */
+#ifndef SLOW_MS
+#define SLOW_MS 300
+#endif
 
 static void wait_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
@@ -45,6 +53,31 @@ static int has(ticket_str text, const char *what) {
       if (memcmp(text.ptr + i, what, strlen(what)) == 0) return 1;
    return 0;
 }
+
+#ifdef __linux__
+static void *sleep_on(void *nothing) {
+   for (;;) pause();
+   return nothing;
+}
+
+typedef struct elsewhere { const ticket_call *call; ticket_exchange done; const char *url; } elsewhere;
+
+static void *ask_elsewhere(void *argument) {
+   elsewhere *it = argument;
+   it->done = ticket_http(it->call, "GET", ticket_of(it->url), NULL, 0, ticket_of(""));
+   return NULL;
+}
+
+/* What a plugin does in each call that it should not. */
+static void overdo(desk *self, const ticket_call *call) {
+   pthread_t thread;
+   if (breaks(self, "leak-descriptors") && dup(0) < 0) return;
+   if (breaks(self, "call-thread")) {
+      elsewhere it = {.call = call, .url = "https://desk.example.org/desk"};
+      if (pthread_create(&thread, NULL, ask_elsewhere, &it) == 0) pthread_join(thread, NULL);
+   }
+}
+#endif
 
 static int32_t open_desk(const ticket_call *call, ticket_str settings, void **instance) {
    desk *self = calloc(1, sizeof *self);
@@ -59,12 +92,17 @@ static int32_t open_desk(const ticket_call *call, ticket_str settings, void **in
       free(self);
       return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "secret.token: refused", ticket_of(""));
    }
-   if (breaks(self, "leak")) *(volatile char *)malloc(500) = 1;
+   if (breaks(self, "leak-open")) *(volatile char *)malloc(64) = 1;
+#ifdef __linux__
+   pthread_t thread;
+   if (breaks(self, "leak-threads") && pthread_create(&thread, NULL, sleep_on, NULL) == 0) pthread_detach(thread);
+#endif
    return *instance = self, TICKET_OK;
 }
 
 static ticket_exchange ask(desk *self, const ticket_call *call, const char *method, const char *path, ticket_str key, ticket_str body) {
-   ticket_text url = self->endpoint, login = {0};
+   static ticket_text shared;
+   ticket_text own = {0}, login = {0}, *url = breaks(self, "threads-share") ? &shared : &own;
    if (self->posts && strcmp(path, "/token") != 0) {
       ticket_put(&login, ticket_of("{\"password\": \""), TICKET_AS_IS);
       ticket_put(&login, ticket_view(&self->token), TICKET_IN_JSON);
@@ -72,13 +110,20 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
       const ticket_exchange session = ask(self, call, "POST", "/token", ticket_of(""), ticket_view(&login));
       if (session.response.status != 200) return session;
    }
-   while (url.len > 0 && url.bytes[url.len - 1] == '/') url.len--;
-   if (breaks(self, "endpoints")) ticket_put(&url, ticket_of("/"), TICKET_AS_IS);
-   ticket_put(&url, ticket_of(path), TICKET_AS_IS);
-   ticket_put(&url, key, breaks(self, "key-escaped") ? TICKET_AS_IS : TICKET_IN_URL);
+   *url = self->endpoint;
+   while (url->len > 0 && url->bytes[url->len - 1] == '/') url->len--;
+   if (breaks(self, "endpoints")) ticket_put(url, ticket_of("/"), TICKET_AS_IS);
+   ticket_put(url, ticket_of(path), TICKET_AS_IS);
+   ticket_put(url, key, breaks(self, "key-escaped") ? TICKET_AS_IS : TICKET_IN_URL);
+   if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(SLOW_MS);
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
-   const ticket_exchange done = ticket_http(call, method, ticket_view(&url), headers, body.len > 0 ? 2 : 1, body);
+#ifdef __linux__
+   overdo(self, call);
+#endif
+   if (breaks(self, "after-call") && self->answer.len > 0) (void)*(const volatile uint8_t *)self->answer.ptr;
+   const ticket_exchange done = ticket_http(call, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
+   self->answer = done.response.body;
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
 #ifdef __linux__
@@ -148,6 +193,8 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
    if (breaks(self, "create-once") && done.sent == TICKET_HTTP_UNKNOWN) done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
    if (breaks(self, "find-lost") && done.sent == TICKET_HTTP_UNKNOWN) self->lost = 1;
+   const int leaks = breaks(self, "leak") || breaks(self, "slow-leak");
+   if (leaks && done.response.status == 201) *(volatile char *)malloc(64) = 1;
    if (breaks(self, "dry-run") && done.sent == TICKET_HTTP_DRY_RUN)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-results") && done.sent == TICKET_HTTP_UNKNOWN)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned};
+use ticket_plugin_api::abi::host_side::{Instance, OTHER_THREAD, Operation, Returned};
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::Manifest;
 
 use super::answer::{Answer, judge};
+use super::exerciser::Exerciser;
 use super::loading::{Loaded, load, load_here, table};
 use super::script::{Behaviour, Role, Scripted, Seen, Settings, When};
 use super::secret::{self, Secret};
@@ -49,6 +50,8 @@ pub(super) struct Bench {
     pace: Option<Duration>,
     /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
+    /// Which function was the first that used its call on another thread, if one did.
+    pub used_elsewhere: Option<&'static str>,
     /// Lines that the plugin wrote to standard output or standard error.
     pub printed: Vec<String>,
     /// The system calls that the sandbox refused it, in all its workers.
@@ -93,6 +96,7 @@ impl Bench {
             templates,
             pace: None,
             leak: None,
+            used_elsewhere: None,
             printed: Vec::new(),
             denials,
         };
@@ -284,18 +288,22 @@ impl Bench {
         Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
     }
 
-    /// A worker that opens, calls and closes many instances by itself: see [`Worker::exerciser`].
-    pub(super) async fn exerciser(&self, runs: &[(usize, usize)]) -> Result<Worker, Verdict> {
-        if self.in_process {
-            return Err(skip("needs a worker"));
-        }
+    /// What opens, calls and closes many instances by itself.
+    pub(super) async fn exerciser(&self) -> Result<Exerciser, Verdict> {
         self.manifest()?;
-        let worker = Worker::exerciser(runs, self.image()?, &self.confinement()?).await;
-        worker.map_err(|cause| crash(cause.to_string()))
+        if self.in_process {
+            return Ok(Exerciser::in_process(table(self.image()?)?));
+        }
+        let worker = Worker::exerciser(self.image()?, &self.confinement()?).await;
+        Ok(Exerciser::worker(worker.map_err(|cause| crash(cause.to_string()))?))
     }
 
-    /// Notes where the secret appears in what a call showed: the case `secret` asks for that at the end.
-    fn look_for_leaks(&mut self, name: &str, returned: &Returned, seen: &Seen) {
+    /// Notes where the secret appears in what a call showed, and whether it was used on another thread: the cases `secret`
+    /// and `call-thread` ask for that at the end.
+    fn look_for_leaks(&mut self, name: &'static str, returned: &Returned, seen: &Seen) {
+        if seen.logged.iter().any(|line| line == OTHER_THREAD) {
+            self.used_elsewhere.get_or_insert(name);
+        }
         let reply = returned.reply.as_ref().ok().and_then(Option::as_ref);
         let texts = reply.into_iter().map(|text| ("reply", text));
         let texts = texts.chain(seen.logged.iter().map(|text| ("log", text)));

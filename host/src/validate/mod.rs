@@ -6,6 +6,7 @@
 mod answer;
 mod bench;
 mod cases;
+mod exerciser;
 mod fuzz;
 mod incidents;
 mod loading;

@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Group {
     /// The leader's number, which is the group's.
-    id: u32,
+    pub(super) id: u32,
     leader: Mutex<Leader>,
     /// Bytes of the plugin's library, which all its workers share.
     library: u64,
@@ -199,13 +199,6 @@ impl Group {
                 cgroup.removed().await;
             }
         });
-    }
-
-    /// Bytes of memory that the worker has resident. None where the platform doesn't tell (only Linux does).
-    pub(super) fn resident(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id)).ok()?;
-        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * 4096)
     }
 
     /// Processor time that it has used so far. None where that can't be seen.

@@ -18,10 +18,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ticket_host_worker::ARGUMENT;
 use ticket_host_worker::frame::{FrameError, FromWorker, ToWorker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
+use ticket_host_worker::{ARGUMENT, EXERCISE};
 use ticket_plugin_api::abi::host_side::{OPTIONAL, Operation, Returned};
 use tokio::io::BufReader;
 use tokio::process::{ChildStderr, ChildStdout};
@@ -148,19 +148,16 @@ impl Worker {
         Worker::load_with(&[], Some(image), confinement, time).await
     }
 
-    /// As [`Worker::load`], for the validator. Each [`Worker::open`] makes the next of `runs`, which are a
-    /// number of threads and a number of times: on each of so many threads at once an instance is opened,
-    /// called and closed so many times. Every request gets the same answer.
+    /// As [`Worker::load`], for the validator: it takes [orders](ticket_host_worker::exercise::Order) as the settings of
+    /// [`Worker::open`], and replies reports.
     ///
     /// # Errors
     /// As [`Worker::load`].
     pub async fn exerciser(
-        runs: &[(usize, usize)],
         image: &Image,
         confinement: &Confinement,
     ) -> Result<Worker, WorkerError> {
-        let numbers = runs.iter().flat_map(|(threads, times)| [threads, times]);
-        let mode: Vec<String> = numbers.map(usize::to_string).collect();
+        let mode = [EXERCISE.to_owned()];
         Worker::load_with(&mode, Some(image), confinement, LOADING).await
     }
 
@@ -275,7 +272,12 @@ impl Worker {
         // If there are none, workers are watched.
         let _ = cgroup::tree();
         let mut command = Command::new(own_program()?);
-        command.arg(ARGUMENT).args(mode).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg(ARGUMENT).args(mode).env_clear();
+        if mode == [EXERCISE] {
+            // What is freed would else be kept for its thread at first, and counted as if it were in use (mallopt(3)).
+            command.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, by which it is ended together with what it starts. On Linux the worker makes one by itself.
         #[cfg(all(unix, not(target_os = "linux")))]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -360,9 +362,9 @@ impl Worker {
         self.group.gone()
     }
 
-    /// Bytes of memory that the process has resident. None where the platform doesn't tell (only Linux does).
-    pub fn memory(&self) -> Option<u64> {
-        self.group.resident()
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.group.id
     }
 
     async fn converse(

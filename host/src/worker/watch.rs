@@ -130,6 +130,26 @@ fn used(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(TICK.checked_mul(user.checked_add(kernel)?)?))
 }
 
+/// How large a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub threads: u64,
+    /// Bytes of memory that it has resident.
+    pub resident: u64,
+}
+
+/// How large the process of this number is. None where the platform doesn't tell (only Linux does).
+pub(crate) fn size(id: u32) -> Option<Size> {
+    size_of(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+/// The size in `/proc/PID/stat`.
+fn size_of(stat: &str) -> Option<Size> {
+    let fields: Vec<&str> = fields(stat)?.skip(17).take(5).collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(Size { threads: number(0)?, resident: number(4)?.checked_mul(4096)? })
+}
+
 /// How long the host waits until it looks again if looking took so long: then it looks for a tenth of the time at most.
 pub(super) fn pause_after(took: Duration) -> Duration {
     PAUSE.max(took * 9)
@@ -315,6 +335,18 @@ mod tests {
         assert_eq!(used(stat), Some(Duration::from_millis(1500)));
         for bad in ["17 (a) S 1 42 9 0 -1 4194560 77 0 0 0 120", "17 (a) S 1", "17", ""] {
             assert_eq!(used(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_process_is_its_threads_and_its_pages() {
+        let stat =
+            "17 (a b) 3) S 1 42 9 0 -1 4194560 77 0 0 0 120 30 5 6 20 0 3 0 99 2048000 250 18";
+        assert_eq!(size_of(stat), Some(Size { threads: 3, resident: 250 * 4096 }));
+        for bad in
+            ["17 (a) S 1 42 9 0 -1 4194560 77 0 0 0 120 30 5 6 20 0 3 0 99 2048000", "17 (a) S", ""]
+        {
+            assert_eq!(size_of(bad), None, "{bad}");
         }
     }
 

@@ -9,7 +9,7 @@
 
 mod crash;
 mod digest;
-mod exercise;
+pub mod exercise;
 pub mod frame;
 #[cfg(target_os = "linux")]
 pub mod handover;
@@ -25,6 +25,6 @@ mod stdio;
 pub use digest::Digest;
 #[cfg(unix)]
 pub use keeper::KEEP;
-pub use process::{ARGUMENT, main};
+pub use process::{ARGUMENT, EXERCISE, main};
 #[cfg(target_os = "linux")]
 pub use stdio::output_was_closed;

@@ -14,9 +14,10 @@ use crate::sandbox::{self, Policy};
 use crate::serve::{self, Pipe};
 use crate::{crash, stdio};
 
-/// The first argument, by which the host's program becomes a worker. If pairs of numbers stand after it
-/// (`THREADS TIMES ...`), it becomes one for the validator, which calls many instances by itself.
+/// The first argument, by which the host's program becomes a worker.
 pub const ARGUMENT: &str = "worker";
+/// The second argument of a worker for the validator, which calls many instances by itself.
+pub const EXERCISE: &str = "exercise";
 
 /// Bytes that the reason may have why a library is not loaded. The loader's own words are a part of it.
 const LONGEST_REASON: usize = 4 << 10;
@@ -59,13 +60,10 @@ fn run(arguments: &[String]) -> Result<(), FrameError> {
     let offers = library.table.offers().into_iter().map(str::to_owned).collect();
     let loaded = FromWorker::Loaded { sdk: library.sdk, offers };
     pipe.send(&loaded, library.table.manifest.as_bytes())?;
-    if arguments.is_empty() {
-        return serve::serve(&mut pipe, &library.table);
+    match arguments {
+        [mode] if mode == EXERCISE => serve::exercise(&mut pipe, &library.table),
+        _ => serve::serve(&mut pipe, &library.table),
     }
-    let number = |text: &String| text.parse().map_err(|_| FrameError::OutOfTurn);
-    let numbers: Vec<usize> = arguments.iter().map(number).collect::<Result<_, _>>()?;
-    let runs = numbers.chunks_exact(2).map(|run| (run[0], run[1]));
-    serve::exercise(&mut pipe, &library.table, runs)
 }
 
 /// Enters the sandbox as the host's first frame says, and tells the host how whole it is. None if it is not whole

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Instance, Returned, Table};
 use ticket_plugin_api::abi::{MAX_LINES, status};
 
-use crate::exercise;
+use crate::exercise::{Exerciser, Order};
 use crate::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
 
 /// Does what the host asks of the plugin, until the host closes the pipe.
@@ -47,27 +47,23 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
     }
 }
 
-/// Serves the validator: at each `Open` it makes the next of `runs`, on so many threads and so many times on
-/// each, with the settings that the host sends, and replies what went wrong.
+/// Serves the validator: does what the [`Order`] in the body of each `Open` says, and replies its report.
 ///
 /// # Errors
 /// As [`serve`].
-pub fn exercise(
-    pipe: &mut Pipe<impl Read, impl Write>,
-    table: &Table,
-    runs: impl Iterator<Item = (usize, usize)>,
-) -> Result<(), FrameError> {
-    for (threads, times) in runs {
-        let (ToWorker::Open { .. }, settings) = pipe.receive()? else {
+pub fn exercise(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<(), FrameError> {
+    let mut exerciser = Exerciser::new(table.clone());
+    loop {
+        let (ToWorker::Open { remaining_ms }, order) = pipe.receive()? else {
             return Err(FrameError::OutOfTurn);
         };
-        let settings = String::from_utf8(settings).map_err(|_| FrameError::OutOfTurn)?;
-        let returned = exercise::run(table, &settings, threads, times);
+        pipe.begin(remaining_ms);
+        let order: Order = serde_json::from_slice(&order).map_err(FrameError::Head)?;
+        let report = exerciser.obey(order, pipe);
+        let reply = serde_json::to_string(&report).map_err(FrameError::Head)?;
+        let returned = Returned { status: status::OK, reply: Ok(Some(reply)) };
         pipe.send_frame(frame::returned_frame(returned))?;
     }
-    // The host looks at this process's memory after the last run, and closes the pipe then.
-    pipe.receive()?;
-    Err(FrameError::OutOfTurn)
 }
 
 /// The pipe to the host. For the plugin it is the host: whatever a call asks for goes over it.

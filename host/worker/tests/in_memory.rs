@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use ticket_host_worker::exercise::{Order, Other, Report, Run};
 use ticket_host_worker::frame::{
     FrameError, FromWorker, HttpHead, LENGTHS, ToWorker, decode, encode, lengths,
 };
@@ -59,15 +60,20 @@ fn said(frames: &[(ToWorker, &str)]) -> Vec<u8> {
 fn run(input: &[u8]) -> (FrameError, Vec<(FromWorker, String)>) {
     let mut output = Vec::new();
     let ended = serve(&mut Pipe::new(input, &mut output), &table::<Curious>()).unwrap_err();
+    (ended, frames(&output))
+}
+
+/// The frames that a worker wrote.
+fn frames(output: &[u8]) -> Vec<(FromWorker, String)> {
     let mut said = Vec::new();
-    let mut rest = output.as_slice();
+    let mut rest = output;
     while let Some((start, after)) = rest.split_first_chunk::<LENGTHS>() {
         let (head, body) = lengths(*start).unwrap();
         let text = String::from_utf8(after[head..head + body].to_vec()).unwrap();
         said.push((decode(&after[..head], body).unwrap(), text));
         rest = &after[head + body..];
     }
-    (ended, said)
+    said
 }
 
 fn open() -> (ToWorker, &'static str) {
@@ -146,12 +152,63 @@ fn a_cut_frame_is_a_closed_pipe() {
     }
 }
 
-#[test]
-fn a_worker_of_the_validator_waits_after_its_last_run_until_the_host_closes_the_pipe() {
-    let input = said(&[open(), open()]);
+/// What an exerciser gets for an order, in a body.
+fn order(order: &Order) -> (ToWorker, String) {
+    (ToWorker::Open { remaining_ms: 60_000 }, serde_json::to_string(order).unwrap())
+}
+
+/// Exercises [`Curious`], after its creation was recorded with a ticket system that answers this URL.
+fn exercised(url: &'static str, other: Option<Other>) -> Report {
+    let settings = r#"{"endpoint": "https://x.org", "secret": {}, "information": {}}"#.to_owned();
+    let request = create().1.to_owned();
+    let answer = HttpHead::Answered { status: 201, headers: Vec::new() };
+    let record = Order::Record {
+        settings: settings.clone(),
+        operation: Operation::Create,
+        request: request.clone(),
+    };
+    let run = Run {
+        settings,
+        other,
+        request,
+        threads: 2,
+        visits: 4,
+        within_ms: 60_000,
+        taken_away: true,
+    };
+    let (record, run) = (order(&record), order(&Order::Run(run)));
+    let input = said(&[
+        (record.0, &record.1),
+        (ToWorker::Rendered { ok: true }, "gw1 is down, says nav"),
+        (ToWorker::Http { answer, remaining_ms: 60_000 }, url),
+        (run.0, &run.1),
+    ]);
     let mut output = Vec::new();
-    let mut pipe = Pipe::new(input.as_slice(), &mut output);
-    let runs = [(1, 2), (2, 1)];
-    let ended = exercise(&mut pipe, &table::<Curious>(), runs.into_iter()).unwrap_err();
-    assert!(closed(&ended), "{ended}");
+    let ended = exercise(&mut Pipe::new(input.as_slice(), &mut output), &table::<Curious>());
+    assert!(closed(&ended.unwrap_err()));
+    let said = frames(&output);
+    let (status, report) = returned(said.last().unwrap());
+    assert_eq!(status, status::OK);
+    serde_json::from_str(report).unwrap()
+}
+
+#[test]
+fn instances_of_an_exerciser_are_answered_as_was_recorded_without_asking_the_host_again() {
+    let report = exercised("https://x.org/1", None);
+    assert_eq!((report.odd, report.used_elsewhere, report.visits), (None, false, 8));
+}
+
+#[test]
+fn an_instance_that_shows_the_other_settings_is_told_of() {
+    let settings = r#"{"endpoint": "https://y.org", "secret": {}, "information": {}}"#.to_owned();
+    let other = |swaps: &[(&str, &str)]| Other {
+        settings: settings.clone(),
+        swaps: swaps.iter().map(|(first, its)| (first.to_string(), its.to_string())).collect(),
+    };
+    let differ = other(&[("https://x.org", "https://y.org")]);
+    assert_eq!(exercised("https://x.org/1", Some(differ)).odd, None);
+    // The second settings' endpoint is said to be another than they have, as if it came from other settings.
+    let confused = other(&[("https://x.org", "https://z.org"), ("https://y.org", "https://q.org")]);
+    let odd = exercised("https://x.org/1", Some(confused)).odd.unwrap();
+    assert!(odd.starts_with("an instance used another instance's settings: create has"), "{odd}");
 }

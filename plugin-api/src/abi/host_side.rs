@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub const HEADER: &str = include_str!("../../include/ticket_plugin.h");
 /// The helpers for plugins in C, `ticket_plugin_helpers.h`.
 pub const HELPERS: &str = include_str!("../../include/ticket_plugin_helpers.h");
 
+/// The line that a host's log gets when a plugin's function has returned that used its call on another thread.
+pub const OTHER_THREAD: &str = "the plugin used its call on another thread than the one that received it, which is \
+    denied (rule R4): tell its makers";
+
 /// What a running call may ask of its host.
 pub trait Host {
     /// One HTTP exchange.
@@ -39,6 +44,11 @@ pub trait Host {
     fn log(&mut self, level: u32, message: &str);
     /// How long the call may still take.
     fn remaining(&self) -> Duration;
+    /// A copy of a text of an answer, for the plugin to look at until its function returns (rule R1). None, as nearly
+    /// every host says: the text itself will do. The validator gives a copy that can't be read once it is dropped.
+    fn apart(&mut self, _text: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
+        None
+    }
 }
 
 /// A request as it came from the plugin, copied; method, URL and headers are UTF-8.
@@ -421,6 +431,8 @@ impl Drop for Instance {
 /// What the callbacks find behind `abi::Call::host`, while one plugin function runs.
 struct Frame<'a> {
     thread: ThreadId,
+    /// Whether the plugin used the call on another thread.
+    used_elsewhere: AtomicBool,
     inner: RefCell<Inner<'a>>,
 }
 
@@ -437,12 +449,14 @@ struct Held {
     /// `raw` points into these.
     _headers: Vec<(String, String)>,
     _body: Vec<u8>,
+    _apart: Vec<Box<dyn AsRef<[u8]>>>,
     raw: Vec<abi::Header>,
 }
 
 fn with_call(host: &mut dyn Host, function: impl FnOnce(&abi::Call) -> i32) -> Returned {
     let frame = Frame {
         thread: std::thread::current().id(),
+        used_elsewhere: AtomicBool::new(false),
         inner: RefCell::new(Inner { host, reply: Ok(None), held: Vec::new(), held_bytes: 0 }),
     };
     let call = abi::Call {
@@ -456,7 +470,11 @@ fn with_call(host: &mut dyn Host, function: impl FnOnce(&abi::Call) -> i32) -> R
         render: Some(render),
     };
     let status = function(&call);
-    Returned { status, reply: frame.inner.into_inner().reply }
+    let inner = frame.inner.into_inner();
+    if frame.used_elsewhere.into_inner() {
+        inner.host.log(abi::log_level::ERROR, OTHER_THREAD);
+    }
+    Returned { status, reply: inner.reply }
 }
 
 /// Runs `body` for the frame behind `call`. None where there is none to use: a NULL, another thread
@@ -475,6 +493,7 @@ unsafe fn with_frame<T>(
     // references are made of the frame; RefCell guards what changes.
     let frame = unsafe { &*(*call).host.cast::<Frame<'_>>() };
     if frame.thread != std::thread::current().id() {
+        frame.used_elsewhere.store(true, Ordering::Relaxed);
         return None;
     }
     let mut inner = frame.inner.try_borrow_mut().ok()?;
@@ -673,18 +692,27 @@ impl Inner<'_> {
 
     /// Keeps an answer until the plugin's function returns, and points into it.
     fn hold(&mut self, headers: Vec<(String, String)>, body: Vec<u8>) -> (&[abi::Header], Str) {
+        let mut apart = Vec::new();
+        let mut point = |text: &[u8]| match self.host.apart(text) {
+            None => Str::of(text),
+            Some(copy) => {
+                let place = Str::of((*copy).as_ref());
+                apart.push(copy);
+                place
+            }
+        };
         let raw = headers
             .iter()
             .map(|(name, value)| abi::Header {
-                name: Str::of(name.as_bytes()),
-                value: Str::of(value.as_bytes()),
+                name: point(name.as_bytes()),
+                value: point(value.as_bytes()),
             })
             .collect();
-        let text = Str::of(&body);
+        let text = point(&body);
         self.held_bytes +=
             body.len() + headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
-        // Moving a Vec or String moves no bytes on the heap: the pointers stay valid.
-        self.held.push(Held { _headers: headers, _body: body, raw });
+        // Moving a Vec, String or Box moves no bytes on the heap: the pointers stay valid.
+        self.held.push(Held { _headers: headers, _body: body, _apart: apart, raw });
         (self.held.last().map_or(&[], |held| held.raw.as_slice()), text)
     }
 }

@@ -33,6 +33,7 @@ macro_rules! cases {
 }
 
 mod calls;
+mod exercise;
 mod http;
 mod limits;
 mod load;
@@ -51,6 +52,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         searches::CASES,
         http::CASES,
         retries::CASES,
+        exercise::CASES,
         limits::CASES,
     ]
     .into_iter()
