@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::{Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::host_side::{HttpRequest, Instance, Operation, Returned, Table};
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::{Checks, Manifest};
 use ticket_plugin_api::{Error as PluginError, ErrorKind, Ticket};
@@ -56,14 +56,16 @@ pub(super) struct Bench {
     pub library: PathBuf,
     in_process: bool,
     /// What was read of the library. None if it can't be read; then it can't be loaded either.
-    image: Option<Image>,
+    pub image: Option<Image>,
     /// What loading gave; Err is the verdict on a library that can't be loaded.
     pub loaded: Result<Loaded, Verdict>,
     pub settings: Settings,
     /// Whether the settings were made up from the plugin's schemas, since nobody gave any.
     pub made_up: bool,
     opened: Option<Opened>,
-    redactor: Redactor,
+    pub redactor: Redactor,
+    /// What the last call asked for and what it returned, for who shows it.
+    pub last: LastCall,
     /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
     /// Lines that the plugin wrote to standard output or standard error.
@@ -78,6 +80,14 @@ pub(super) struct Loaded {
     pub manifest: Result<Manifest, String>,
     /// How long loading took: the quickest of five times in a worker, the only one in-process.
     pub time: Duration,
+}
+
+/// A call as it was seen from outside, be it that the plugin broke in it.
+#[derive(Debug, Default)]
+pub(super) struct LastCall {
+    pub requests: Vec<HttpRequest>,
+    /// None if the function didn't return.
+    pub returned: Option<Returned>,
 }
 
 /// An open instance.
@@ -113,6 +123,7 @@ impl Bench {
             made_up,
             opened: None,
             redactor,
+            last: LastCall::default(),
             leak: None,
             printed: Vec::new(),
             denials,
@@ -217,6 +228,7 @@ impl Bench {
         time: Duration,
     ) -> Result<(Answer, Seen), Verdict> {
         let name = operation.name();
+        self.last = LastCall::default();
         if self.opened.is_none() {
             self.able().await?;
         }
@@ -229,16 +241,18 @@ impl Bench {
         let (opened, returned) = match opened {
             Opened::Worker(mut worker) => {
                 let returned = worker.call(operation, &request, &peer).await;
-                let returned = returned.map_err(|cause| crash(format!("{name}(): {cause}")))?;
                 (Opened::Worker(worker), returned)
             }
             Opened::InProcess(mut instance) => {
                 let returned = instance.call(operation, &request, &mut &peer);
-                (Opened::InProcess(instance), returned)
+                (Opened::InProcess(instance), Ok(returned))
             }
         };
-        self.opened = Some(opened);
         let seen = peer.into_seen();
+        self.last.requests.clone_from(&seen.requests);
+        let returned = returned.map_err(|cause| crash(format!("{name}(): {cause}")))?;
+        self.last.returned = Some(returned.clone());
+        self.opened = Some(opened);
         self.look_for_leaks(name, &returned, &seen);
         self.printed.extend(seen.printed.iter().cloned());
         Ok((self.judge(operation, returned)?, seen))
