@@ -436,11 +436,8 @@ fn a_call_that_fuzzing_made_is_shown_without_the_secret() {
     assert!(!format!("{found}{json}{kept}").contains("validator-token"), "{kept}");
     let json = validate(&host, &breaks, &good, &["--reproduce", seed, "--json"]).ended(0).json();
     assert_eq!(json["call"]["requests"][0]["method"], "POST");
-    assert!(
-        json["call"]["returned"]["status"].is_i64() && json["call"]["answer"].is_object()
-            || json["call"]["answer"].is_string(),
-        "{json}"
-    );
+    assert!(json["call"]["returned"]["status"].is_i64(), "{json}");
+    assert!(json["call"]["answer"].is_object() || json["call"]["answer"].is_string(), "{json}");
     let json = validate(&host, &breaks, &good, &["--fuzz", "1", "--json"]).ended(0).json();
     assert_eq!(json.get("call"), None);
 }

@@ -225,7 +225,7 @@ mod tests {
             "< *** \\xff\\n\\u{1b}",
             "the plugin made 1 request",
             "> POST https://desk.example.org/t?key=***",
-            "> authorization: ***",
+            "> authorization: Bearer ***",
             "> a\\nb",
             "it returned 6: {\"message\": \"***\"}",
         ];
