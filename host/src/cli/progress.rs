@@ -10,8 +10,8 @@ use crate::lock::lock;
 
 /// Goes to the beginning of the line and erases it (ECMA-48: EL).
 const ERASE: &str = "\r\x1b[K";
-/// How often the line is written anew while the same work goes on.
-const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether another second is over, so that the line is to be written anew.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The line, if somebody watches. Dropping it erases the line.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ struct Watched {
 struct Shown {
     text: String,
     since: Instant,
+    /// The whole seconds that the line says.
+    seconds: u64,
 }
 
 impl Progress {
@@ -50,8 +52,8 @@ impl Progress {
     pub(super) fn begin(&mut self, text: impl FnOnce() -> String) {
         if let Some(watched) = &self.0 {
             let mut shown = lock(&watched.shown);
-            let new = shown.insert(Shown { text: text(), since: Instant::now() });
-            write(&format!("{ERASE}{}", new.line()));
+            let new = shown.insert(Shown { text: text(), since: Instant::now(), seconds: 0 });
+            write(&format!("{ERASE}{}", new.text));
         }
     }
 
@@ -88,8 +90,8 @@ impl Watched {
         let seen = Arc::clone(&shown);
         let tick = move || {
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                if let Some(shown) = &*lock(&seen) {
-                    write(&format!("{ERASE}{}", shown.line()));
+                if let Some(shown) = &mut *lock(&seen) {
+                    shown.tick();
                 }
             }
         };
@@ -110,11 +112,12 @@ impl Drop for Watched {
 }
 
 impl Shown {
-    /// The text, and from the first second on how many there were.
-    fn line(&self) -> String {
-        match self.since.elapsed().as_secs() {
-            0 => self.text.clone(),
-            seconds => format!("{} {seconds} s", self.text),
+    /// Writes the line anew if another second is over.
+    fn tick(&mut self) {
+        let seconds = self.since.elapsed().as_secs();
+        if seconds > self.seconds {
+            self.seconds = seconds;
+            write(&format!("{ERASE}{} {seconds} s", self.text));
         }
     }
 }
