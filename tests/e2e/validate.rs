@@ -268,9 +268,13 @@ fn who_watches_on_a_terminal_sees_which_case_runs_and_nothing_of_it_is_left() {
         "{seen:?}"
     );
     let piped = host.run(&some).ended(0);
-    assert_eq!((left(&seen), piped.stderr), (piped.stdout, String::new()));
+    // Both say how long they took, which may differ.
+    let timeless = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    assert_eq!(timeless(&left(&seen)), timeless(&piped.stdout));
+    assert_eq!(piped.stderr, "");
     let json = [&some[..], &["--json"]].concat();
-    assert_eq!(on_a_terminal(&host, &json, 0).unwrap(), host.run(&json).ended(0).stdout);
+    let seen = on_a_terminal(&host, &json, 0).unwrap();
+    assert_eq!(timeless(&seen), timeless(&host.run(&json).ended(0).stdout));
     let install = ["plugins", "install", webhook.to_str().unwrap()];
     let seen = on_a_terminal(&host, &install, 0).unwrap();
     let all = CASES.len();
@@ -308,4 +312,266 @@ fn what_is_no_plugin_is_not_fuzzed_and_what_is_not_there_breaks_no_rules() {
     for rest in [&["--fuzz", "1"][..], &["--reproduce", "1"]] {
         run(text.to_str().unwrap(), rest).ended(7).says("config.toml: ");
     }
+}
+
+/// The settings of faulty/breaks.c, which is to break `what`.
+fn breaking(host: &Installation, what: &str) -> PathBuf {
+    let text = fs::read_to_string(settings("breaks")).unwrap();
+    let file = host.path(&format!("breaks-{what}.toml"));
+    fs::write(&file, text.replace("\"nothing\"", &format!("\"{what}\""))).unwrap();
+    file
+}
+
+/// The last line, which says how the cases ended together, without the time that they took.
+fn summary(run: &Run) -> &str {
+    let line = run.stdout.lines().last().unwrap();
+    let (summary, time) = line.rsplit_once(" in ").unwrap();
+    let seconds: f64 = time.strip_suffix(" s").unwrap().parse().unwrap();
+    assert!(seconds < 600.0, "{line}");
+    summary
+}
+
+#[test]
+fn a_report_says_which_bytes_were_validated_with_what_by_whom_and_how_each_case_ended() {
+    let host = Installation::new();
+    let rt = rust_plugin("rt");
+    let report = host.path("report.json");
+    let named = report.to_str().unwrap();
+    fs::write(&report, "an earlier one").unwrap();
+    let run = validate(&host, &rt, &settings("rt"), &["--in-process", "--report", named]).ended(0);
+    assert!(summary(&run).ends_with("0 failed, 3 skipped, 0 excluded"), "{}", summary(&run));
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.ends_with("}\n"), "{text}");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    let bytes = fs::read(&rt).unwrap();
+    let digest = |bytes: &[u8]| ticket_host_worker::Digest::of(bytes).to_string();
+    assert_eq!(told["library"]["file"], rt.file_name().unwrap().to_str().unwrap());
+    assert_eq!(told["library"]["bytes"], bytes.len());
+    assert_eq!(told["library"]["sha256"], digest(&bytes));
+    assert_eq!(told["plugin"]["name"], "rt");
+    assert!(told["plugin"]["sdk"].as_str().unwrap().starts_with("ticket-plugin-api "), "{text}");
+    assert_eq!(
+        (&told["host"]["name"], &told["host"]["abi_version"]),
+        (&"ticket-host".into(), &1.into())
+    );
+    let version = host.run(&["-V"]).ended(0).stdout;
+    assert_eq!(
+        version.trim(),
+        format!("ticket-host {}", told["host"]["version"].as_str().unwrap())
+    );
+    assert_eq!(told["platform"]["os"], std::env::consts::OS);
+    assert!(told["began_at"].as_str().unwrap().ends_with('Z'), "{text}");
+    assert_eq!(told["settings"]["sha256"], digest(&fs::read(settings("rt")).unwrap()));
+    assert_eq!(told["excludes"], Value::Null);
+    assert_eq!(
+        (&told["in_process"], &told["complete"], &told["ok"]),
+        (&true.into(), &true.into(), &true.into())
+    );
+    let cases = told["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), CASES.len());
+    let all: u64 = cases.iter().map(|case| case["milliseconds"].as_u64().unwrap()).sum();
+    assert!(all <= told["milliseconds"].as_u64().unwrap(), "{text}");
+    assert!(cases.iter().all(|case| case["demands"].is_string() && case["outcome"].is_string()));
+    assert!(
+        fs::read_dir(host.path(""))
+            .unwrap()
+            .all(|file| { !file.unwrap().file_name().to_string_lossy().starts_with(".report") })
+    );
+}
+
+#[test]
+fn a_report_on_some_of_the_cases_is_not_complete_and_one_on_a_broken_plugin_not_ok() {
+    let host = Installation::new();
+    let report = host.path("report.json");
+    let more = ["--only", "create", "--report", report.to_str().unwrap()];
+    let read = || -> Value { serde_json::from_slice(&fs::read(&report).unwrap()).unwrap() };
+    validate(&host, &c_plugin("breaks"), &settings("breaks"), &more).ended(0);
+    assert_eq!((&read()["complete"], &read()["ok"]), (&false.into(), &true.into()));
+    validate(&host, &c_plugin("breaks"), &breaking(&host, "create"), &more).ended(6);
+    assert_eq!((&read()["ok"], &read()["cases"][0]["outcome"]), (&false.into(), &"fail".into()));
+    // What is no plugin has a digest, and no manifest.
+    let file = host.path("config.toml");
+    validate(&host, &file, &settings("breaks"), &more).ended(0);
+    let told = read();
+    assert_eq!((&told["plugin"], &told["ok"]), (&Value::Null, &true.into()), "{told}");
+    assert!(told["library"]["sha256"].is_string(), "{told}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
+    let host = Installation::new();
+    let webhook = c_plugin("webhook");
+    let library = host.path("libx.so");
+    fs::copy(&webhook, &library).unwrap();
+    let file = settings("webhook");
+    for (report, why) in [
+        (host.path("nowhere/report.json"), "can't be written"),
+        (host.path(""), "is there already, and is not a file"),
+        (PathBuf::from("/dev/null"), "is there already, and is not a file"),
+        (PathBuf::from(".."), "is not the name of a file"),
+        (library.clone(), "is what is validated"),
+        (library.join("x"), "can't be written"),
+    ] {
+        let run = validate(&host, &library, &file, &["--report", report.to_str().unwrap()]);
+        assert_eq!(run.stdout, "");
+        run.ended(2).says("the report ").says(why).says("--report");
+    }
+    assert_eq!(fs::read(&library).unwrap(), fs::read(&webhook).unwrap());
+}
+
+#[test]
+fn an_excluded_case_is_not_run_and_shown_with_its_reason() {
+    let host = Installation::new();
+    let (excludes, report) = (host.path("excludes.toml"), host.path("report.json"));
+    fs::write(&excludes, "incidents = \"our desk\\nhas none\"\n").unwrap();
+    let more = [
+        "--only",
+        "incidents",
+        "--only",
+        "create",
+        "--exclude",
+        excludes.to_str().unwrap(),
+        "--report",
+        report.to_str().unwrap(),
+    ];
+    let broken = breaking(&host, "incidents");
+    let run = validate(&host, &c_plugin("breaks"), &broken, &more).ended(0);
+    assert_eq!(summary(&run), "ok: 1 passed, 0 warnings, 0 failed, 0 skipped, 1 excluded");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("pass      create ") && lines[1].starts_with("excluded  incidents ")
+    );
+    assert_eq!(lines[2].trim_start(), "our desk\\nhas none");
+    let told: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let excluded = &told["cases"][1];
+    assert_eq!(
+        (&excluded["outcome"], &excluded["message"]),
+        (&"excluded".into(), &"our desk\nhas none".into())
+    );
+    assert_eq!(told["complete"], false);
+    let digest = ticket_host_worker::Digest::of(&fs::read(&excludes).unwrap());
+    assert_eq!(told["excludes"]["sha256"], digest.to_string());
+    let json = validate(&host, &c_plugin("breaks"), &broken, &[&more[..], &["--json"]].concat());
+    assert_eq!(outcomes(&json)[1].1, "excluded");
+    validate(&host, &c_plugin("breaks"), &broken, &more[..4]).ended(6);
+}
+
+#[test]
+fn a_file_of_excludes_without_a_reason_or_a_case_is_refused_before_anything_runs() {
+    let host = Installation::new();
+    let webhook = c_plugin("webhook");
+    let file = host.path("excludes.toml");
+    for (text, why) in [
+        ("nonsense = 'x'\n", "excludes.toml: there is no case \"nonsense\""),
+        ("leak = ' '\n", "excludes.toml: leak: the reason is empty"),
+        ("leak = true\n", "excludes.toml: leak: must be a text"),
+        ("leak\n", "excludes.toml: "),
+    ] {
+        fs::write(&file, text).unwrap();
+        let more = ["--exclude", file.to_str().unwrap()];
+        let run = validate(&host, &webhook, &settings("webhook"), &more);
+        assert_eq!(run.stdout, "");
+        run.ended(2).says(why);
+    }
+    let nowhere = host.path("nowhere.toml");
+    let more = ["--exclude", nowhere.to_str().unwrap()];
+    validate(&host, &webhook, &settings("webhook"), &more)
+        .ended(2)
+        .says("nowhere.toml: can't be read");
+    fs::write(&file, "leak = 'x'\n").unwrap();
+    for option in ["--exclude", "--report"] {
+        let more = ["--fuzz", "1", option, file.to_str().unwrap()];
+        validate(&host, &webhook, &settings("webhook"), &more).ended(2).says("cannot be used with");
+    }
+}
+
+#[test]
+fn a_call_that_fuzzing_made_is_shown_without_the_secret() {
+    let host = Installation::new();
+    let breaks = c_plugin("breaks");
+    let broken = breaking(&host, "incidents");
+    let found = validate(&host, &breaks, &broken, &["--fuzz", "60"]).ended(6).stdout;
+    for told in [
+        "FAILED: ",
+        "\n  the function: create()\n",
+        "\n  the incident: ",
+        "\n  it did not return\n",
+    ] {
+        assert!(found.contains(told), "{told:?} in {found}");
+    }
+    assert!(
+        found.contains("\n  the answer to ") && found.contains("\n  the plugin made 0 requests")
+    );
+    let seed = found.trim().rsplit("--reproduce ").next().unwrap();
+    let json = validate(&host, &breaks, &broken, &["--reproduce", seed, "--json"]).ended(6).json();
+    assert_eq!((&json["ok"], &json["calls"]), (&false.into(), &1.into()));
+    assert_eq!(
+        (&json["call"]["operation"], &json["call"]["returned"]),
+        (&"create".into(), &Value::Null)
+    );
+    let help = json["error"]["help"].as_str().unwrap();
+    assert!(help.ends_with(&format!("--reproduce {seed}")), "{help}");
+    // The same call of the same plugin that breaks nothing: what it asked for and returned.
+    let good = settings("breaks");
+    let kept = validate(&host, &breaks, &good, &["--reproduce", seed]).ended(0).stdout;
+    assert!(kept.starts_with("ok: the plugin kept the rules in 1 call\n"), "{kept}");
+    for told in [
+        "\n  the plugin made 1 request\n  > POST https://desk.example.org/tickets\n",
+        "\n  > authorization: ***\n",
+        "\n  > {\"key\": \"https://argus.example.org/",
+        "\n  it returned ",
+    ] {
+        assert!(kept.contains(told), "{told:?} in {kept}");
+    }
+    assert!(!format!("{found}{json}{kept}").contains("validator-token"), "{kept}");
+    let json = validate(&host, &breaks, &good, &["--reproduce", seed, "--json"]).ended(0).json();
+    assert_eq!(json["call"]["requests"][0]["method"], "POST");
+    assert!(json["call"]["returned"]["status"].is_i64(), "{json}");
+    assert!(json["call"]["answer"].is_object() || json["call"]["answer"].is_string(), "{json}");
+    let json = validate(&host, &breaks, &good, &["--fuzz", "1", "--json"]).ended(0).json();
+    assert_eq!(json.get("call"), None);
+}
+
+#[test]
+fn a_plugin_that_does_not_open_keeps_no_rules_in_any_number_of_calls() {
+    let host = Installation::new();
+    for rest in [["--fuzz", "1"], ["--reproduce", "1"]] {
+        let run = validate(&host, &c_plugin("breaks"), &breaking(&host, "open"), &rest);
+        run.ended(7).says("it can't be opened: see the case open");
+    }
+}
+
+#[test]
+fn what_a_case_says_of_a_plugin_has_no_secret_in_it() {
+    let host = Installation::new();
+    let file = breaking(&host, "open");
+    let text = fs::read_to_string(&file).unwrap().replace("validator-token", "refused");
+    fs::write(&file, text).unwrap();
+    let run = validate(&host, &c_plugin("breaks"), &file, &["--only", "open"]).ended(6);
+    assert!(run.stdout.contains("secret.token: ***") && !run.stdout.contains("refused"), "{run:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_watches_sees_how_long_a_case_and_fuzzing_have_run() {
+    let host = Installation::new();
+    let (library, broken) = (c_plugin("breaks"), breaking(&host, "deadline"));
+    let arguments = ["plugins", "validate", library.to_str().unwrap(), "--settings"];
+    let with = |rest: &[&'static str]| [&arguments[..], &[broken.to_str().unwrap()], rest].concat();
+    for (rest, code) in
+        [(&["--only", "deadline"][..], 6), (&["--only", "deadline", "--in-process"], 0)]
+    {
+        let Some(seen) = on_a_terminal(&host, &with(rest), code) else { return };
+        assert!(seen.contains("\r\x1b[K1/1 deadline\r\x1b[K1/1 deadline 1 s\r\x1b[K"), "{seen:?}");
+        assert!(!left(&seen).contains("1/1"), "{seen:?}");
+    }
+    let good = settings("breaks");
+    let fuzz = [&arguments[..], &[good.to_str().unwrap(), "--fuzz", "2"]].concat();
+    let seen = on_a_terminal(&host, &fuzz, 0).unwrap();
+    assert!(
+        seen.contains("\r\x1b[K0 calls\r\x1b[K") && seen.contains(" calls 1 s\r\x1b[K"),
+        "{seen:?}"
+    );
+    assert_eq!(left(&seen).lines().count(), 2, "{seen:?}");
+    assert_eq!(host.run(&fuzz).ended(0).stderr, "");
 }

@@ -1,5 +1,6 @@
 //! `ticket-host plugins install` and `rollback`: put a plugin in its directory, and bring its earlier version back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,7 +59,13 @@ pub(super) async fn install(
     let settings = arguments.settings.as_deref().map(Settings::load).transpose()?;
     let staged = install::stage(&arguments.file, &directory, &trust).await?;
     let mut broken = Vec::new();
-    let options = Options { library: &staged.library, settings, in_process: false, only: &[] };
+    let options = Options {
+        library: &staged.library,
+        settings,
+        in_process: false,
+        only: &[],
+        excluded: &BTreeMap::new(),
+    };
     let mut progress = Progress::new(program.json);
     validate::run(options, |event| {
         match event {

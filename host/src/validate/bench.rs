@@ -12,7 +12,7 @@ use ticket_plugin_api::message::Manifest;
 use super::answer::{Answer, judge};
 use super::exerciser::Exerciser;
 use super::loading::{Loaded, load, load_here, table};
-use super::script::{Behaviour, Role, Scripted, Seen, Settings, When};
+use super::script::{Behaviour, Exchange, Role, Scripted, Seen, Settings, When};
 use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
 use crate::backend::Templates;
@@ -36,18 +36,20 @@ pub(super) struct Bench {
     pub library: PathBuf,
     in_process: bool,
     /// What was read of the library. None if it can't be read; then it can't be loaded either.
-    image: Option<Image>,
+    pub image: Option<Image>,
     /// What loading gave; Err is the verdict on a library that can't be loaded.
     pub loaded: Result<Loaded, Verdict>,
     pub settings: Settings,
     /// Whether the settings were made up from the plugin's schemas, since nobody gave any.
     pub made_up: bool,
     opened: Option<Opened>,
-    redactor: Redactor,
+    pub redactor: Redactor,
     secret: Secret,
     templates: Templates,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
+    /// What the last call asked for and what it returned, for who shows it.
+    pub last: LastCall,
     /// Where the secret was seen for the first time, if it was.
     pub leak: Option<String>,
     /// Which function was the first that used its call on another thread, if one did.
@@ -56,6 +58,14 @@ pub(super) struct Bench {
     pub printed: Vec<String>,
     /// The system calls that the sandbox refused it, in all its workers.
     pub denials: Arc<Denials>,
+}
+
+/// A call as it was seen from outside, be it that the plugin broke in it.
+#[derive(Debug, Default)]
+pub(super) struct LastCall {
+    pub exchanges: Vec<Exchange>,
+    /// None if the function didn't return.
+    pub returned: Option<Returned>,
 }
 
 /// An open instance.
@@ -95,6 +105,7 @@ impl Bench {
             secret: Secret::default(),
             templates,
             pace: None,
+            last: LastCall::default(),
             leak: None,
             used_elsewhere: None,
             printed: Vec::new(),
@@ -247,6 +258,7 @@ impl Bench {
         time: Duration,
     ) -> Result<(Answer, Seen), Verdict> {
         let name = operation.name();
+        self.last = LastCall::default();
         if self.opened.is_none() {
             self.able().await?;
         }
@@ -264,16 +276,18 @@ impl Bench {
         let (opened, returned) = match opened {
             Opened::Worker(mut worker) => {
                 let returned = worker.call(operation, &request, &peer).await;
-                let returned = returned.map_err(|cause| crash(format!("{name}(): {cause}")))?;
                 (Opened::Worker(worker), returned)
             }
             Opened::InProcess(mut instance) => {
                 let returned = instance.call(operation, &request, &mut &peer);
-                (Opened::InProcess(instance), returned)
+                (Opened::InProcess(instance), Ok(returned))
             }
         };
-        self.opened = Some(opened);
         let seen = peer.into_seen();
+        self.last.exchanges.clone_from(&seen.exchanges);
+        let returned = returned.map_err(|cause| crash(format!("{name}(): {cause}")))?;
+        self.last.returned = Some(returned.clone());
+        self.opened = Some(opened);
         self.look_for_leaks(name, &returned, &seen);
         self.printed.extend(seen.printed.iter().cloned());
         if operation != Operation::Create && !rules.is_empty() && seen.could_create() {

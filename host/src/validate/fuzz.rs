@@ -1,5 +1,7 @@
 //! Calls a plugin with mutated requests and answers: whatever comes, it must keep the rules.
 
+mod call;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,45 +11,77 @@ use super::Grade;
 use super::bench::{Bench, KEY};
 use super::incidents::odd;
 use super::script::Behaviour;
-
+use call::Call;
 /// What came of fuzzing.
 #[derive(Debug)]
-pub(crate) enum Fuzzed {
-    /// The plugin kept the rules in all of so many calls.
-    KeptTheRules { calls: u64 },
-    /// The first call that broke a rule: the seed that makes the same call again, and what went wrong.
-    BrokeARule { seed: u64, what: String },
+pub(crate) struct Fuzzed {
+    /// How many calls were made.
+    pub calls: u64,
+    /// The last of them.
+    pub call: Call,
+    /// The seed that makes it again.
+    pub seed: u64,
+    /// Which rule the plugin broke in it, if it broke one.
+    pub broken: Option<String>,
 }
 
-pub(super) async fn run(bench: &mut Bench, seconds: Option<u64>, seed: u64) -> Fuzzed {
+/// Calls with one seed after the other until the plugin breaks a rule, or the time is over. Err says why no call can be made.
+pub(super) async fn run(
+    bench: &mut Bench,
+    seconds: Option<u64>,
+    first: u64,
+    mut hear: impl FnMut(u64),
+) -> Result<Fuzzed, String> {
     let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut calls = 0;
     loop {
-        let seed = seed.wrapping_add(calls);
-        if let Err(what) = once(bench, seed).await {
-            return Fuzzed::BrokeARule { seed, what };
-        }
+        let seed = first.wrapping_add(calls);
+        let input = Input::of(bench, seed);
+        let broken = input.call(bench).await?;
         calls += 1;
-        if end.is_none_or(|end| Instant::now() >= end) {
-            return Fuzzed::KeptTheRules { calls };
+        hear(calls);
+        if broken.is_some() || end.is_none_or(|end| Instant::now() >= end) {
+            let call = Call::of(&input, &bench.last, &bench.redactor);
+            return Ok(Fuzzed { calls, call, seed, broken });
         }
     }
 }
 
-/// Makes the one call that `seed` stands for. Err says which rule the plugin broke.
-async fn once(bench: &mut Bench, seed: u64) -> Result<(), String> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let operation = [Operation::Check, Operation::Find, Operation::Create][random.usize(..3)];
-    let mut incident = odd().swap_remove(random.usize(..odd().len()));
-    for _ in 0..random.usize(..4) {
-        mutate_json(&mut incident, &mut random);
+/// What the plugin gets in one call.
+#[derive(Debug)]
+struct Input {
+    operation: Operation,
+    incident: Value,
+    answer: HttpAnswer,
+    /// Whether each request gets that answer, and not only such as can create something.
+    always: bool,
+}
+
+impl Input {
+    /// The one that `seed` stands for.
+    fn of(bench: &Bench, seed: u64) -> Input {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let operation = [Operation::Check, Operation::Find, Operation::Create][random.usize(..3)];
+        let mut incident = odd().swap_remove(random.usize(..odd().len()));
+        for _ in 0..random.usize(..4) {
+            mutate_json(&mut incident, &mut random);
+        }
+        let answer = answer(bench, &mut random);
+        Input { operation, incident, answer, always: random.bool() }
     }
-    let answer = answer(bench, &mut random);
-    let behaviour =
-        if random.bool() { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
-    match bench.call(operation, &incident, KEY, behaviour).await {
-        Err(verdict) if matches!(verdict.grade, Grade::Fail | Grade::Crash) => Err(verdict.message),
-        _ => Ok(()),
+
+    /// Makes the call. Some says which rule the plugin broke, Err why it can't be called.
+    async fn call(&self, bench: &mut Bench) -> Result<Option<String>, String> {
+        let answer = self.answer.clone();
+        let behaviour =
+            if self.always { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
+        match bench.call(self.operation, &self.incident, KEY, behaviour).await {
+            Err(verdict) if matches!(verdict.grade, Grade::Fail | Grade::Crash) => {
+                Ok(Some(bench.redactor.strike(&verdict.message)))
+            }
+            Err(verdict) if verdict.grade == Grade::Skip => Err(verdict.message),
+            _ => Ok(None),
+        }
     }
 }
 

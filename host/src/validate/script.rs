@@ -8,6 +8,4 @@ mod system;
 pub(super) use content::{arrives, texts};
 pub(super) use rules::{Role, Rule, When};
 pub(crate) use settings::Settings;
-#[cfg(test)]
-pub(super) use system::Exchange;
-pub(super) use system::{Behaviour, Scripted, Seen};
+pub(super) use system::{Behaviour, Exchange, Scripted, Seen};
