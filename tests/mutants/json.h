@@ -10,7 +10,7 @@
 
 #include "ticket_plugin.h"
 
-#define IS(name) (MUTANT == (name))
+#define IS(name) (MUTANT == planted_##name)
 
 typedef struct text { char *ptr; size_t len, room; int failed; } text;
 
@@ -24,6 +24,7 @@ static inline void drop(text *t) {
 
 /* Appends, with a NUL behind what counts. */
 static inline void put(text *to, ticket_str s) {
+   if (s.len > PTRDIFF_MAX / 4) { to->failed = 1; return; }
    if (to->room < to->len + s.len + 1) {
       const size_t room = 2 * (to->len + s.len) + 64;
       char *const more = to->failed ? NULL : realloc(to->ptr, room);

@@ -184,7 +184,7 @@ static answer ask(backend *self, const ticket_call *call, const char *method, co
    if (IS(body_on_the_stack)) {
       volatile char copy[done.body.len + 1];
       for (size_t i = 0; i < done.body.len; i++) copy[i] = (char)done.body.ptr[i];
-      copy[done.body.len] = '\0';
+      if (done.body.len > 0 && copy[0] == '\0') done.body.len = 0;
    }
    done.json = json_of(done.body);
    for (uint32_t i = 0; i < response.header_count; i++)

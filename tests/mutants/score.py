@@ -65,7 +65,7 @@ def mistakes() -> list[Plugin]:
     if len(set(names)) != len(names) or set(names) != planted:
         sys.exit(f"table.txt and the sources differ, or a name stands twice: {sorted(set(names) ^ planted)}")
     source, settings = HERE / "redmine.c", HERE / "redmine.toml"
-    return [Plugin(name, settings, kind, source=source, defines=(f"-DMUTANT={name}",)) for kind, name, _ in table]
+    return [Plugin(name, settings, kind, source=source, defines=(f"-DMUTANT=planted_{name}",)) for kind, name, _ in table]
 
 
 def honest(root: Path, host: str, work: Path) -> list[Plugin]:
@@ -91,7 +91,7 @@ def compiled(plugin: Plugin, root: Path, work: Path) -> Path:
     library = work / f"{plugin.kind or 'honest'}_{plugin.name}.so"
     # A compiler may see a planted mistake; what is honest must give it nothing to say.
     warnings = ["-w"] if plugin.kind else ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
-    defines = plugin.defines if plugin.kind else (*plugin.defines, "-DMUTANT=none")
+    defines = plugin.defines if plugin.kind else (*plugin.defines, "-DMUTANT=planted_nothing")
     include = [f"-I{root}/plugin-api/include", "-include", str(work / "names.h")]
     command = [os.environ.get("CC", "cc"), *FLAGS, *warnings, *defines, *include, "-o", str(library), str(plugin.source)]
     subprocess.run(command, check=True)
@@ -153,7 +153,7 @@ def main() -> int:
     root, host, work, *only = sys.argv[1:]
     root, work = Path(root), Path(work)
     planted = mistakes()
-    (work / "names.h").write_text("enum { none, " + ", ".join(plugin.name for plugin in planted) + " };\n")
+    (work / "names.h").write_text("enum { planted_nothing, " + ", ".join(f"planted_{plugin.name}" for plugin in planted) + " };\n")
     plugins = [p for p in [*honest(root, host, work), *planted] if not only or p.name in only]
     outcomes = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
