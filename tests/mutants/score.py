@@ -4,16 +4,17 @@
     score.py ROOT HOST WORK [NAME...]
 
 HOST is the program ticket-host, WORK an empty directory. With names, only those plugins are tried, without goals.
-A mistake is caught if a case fails or crashes; a warning, or a validation without an end, catches nothing.
+A mistake is caught if a case fails or crashes, at the first of which its validation is stopped; a warning, or a validation
+without an end, catches nothing.
 """
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ GOAL = 0.95
 # After so many seconds a validation counts as one without an end.
 LONGEST = int(os.environ.get("MUTANTS_LONGEST", "150"))
 AT_ONCE = 2
+# A line of the validator's output that says how a case ended.
+CASE = re.compile(r"(pass|warn|skip|FAIL|CRASH) +(\S+) ")
 FLAGS = ["-std=c99", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread"]
 
 
@@ -50,6 +53,11 @@ class Outcome:
 
     def caught(self) -> bool:
         return bool(self.failed)
+
+
+def found(cases: list[list[str]], *grades: str) -> list[str]:
+    """The cases that ended so, with their messages; without `grades`, those that found a mistake."""
+    return [f"{name}: {message}" for grade, name, message in cases if grade in (grades or ("FAIL", "CRASH"))]
 
 
 def lines(file: str) -> list[str]:
@@ -99,33 +107,41 @@ def compiled(plugin: Plugin, root: Path, work: Path) -> Path:
 
 
 def validated(plugin: Plugin, root: Path, host: str, work: Path) -> Outcome:
+    """Validates a plugin: an honest one by all cases, one with a mistake until a case finds it."""
     library = compiled(plugin, root, work)
-    command = [host, "--json", "plugins", "validate", str(library), "--settings", str(plugin.settings)]
+    command = [host, "plugins", "validate", str(library), "--settings", str(plugin.settings)]
     start = time.monotonic()
-    with open(work / f"{library.name}.errors", "wb") as errors:
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-        try:
-            said, broken = run.communicate(timeout=LONGEST)[0], ""
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
-            said, broken = b"", f"no end within {LONGEST} s"
-    try:
-        cases = [] if broken else json.loads(said)["cases"]
-    except (ValueError, KeyError):
-        cases, broken = [], f"the validator ended with {run.returncode}: {Path(errors.name).read_text()[:200]}"
-
-    def of(*grades: str) -> list[str]:
-        return [f"{case['name']}: {case.get('message', '')}" for case in cases if case["outcome"] in grades]
-
-    return Outcome(plugin, of("fail", "crash"), of("warn"), broken, time.monotonic() - start)
+    cases: list[list[str]] = []
+    with open(work / f"{library.name}.errors", "w+b") as errors:
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+        late = threading.Timer(LONGEST, os.killpg, (run.pid, signal.SIGKILL))
+        late.start()
+        for line in run.stdout:
+            if begin := CASE.match(line):
+                cases.append([*begin.groups(), ""])
+            elif cases and line.startswith(" "):
+                # The case's message, which every case that fails has.
+                cases[-1][2] += line.strip()
+                if plugin.kind and found(cases):
+                    os.killpg(run.pid, signal.SIGKILL)
+                    break
+        run.stdout.close()
+        code = run.wait()
+        late.cancel()
+        seconds = time.monotonic() - start
+        errors.seek(0)
+        said = errors.read(300).decode(errors="replace")
+    broken = ""
+    if not found(cases) and code != 0:
+        broken = f"no end within {LONGEST} s" if seconds >= LONGEST else f"the validator ended with {code}: {said}"
+    return Outcome(plugin, found(cases), found(cases, "warn"), broken, seconds)
 
 
 def report(outcomes: list[Outcome]) -> bool:
     """Prints the score; whether it reaches the goals."""
     known = dict(line.split(" ", 1) for line in lines("known.txt"))
     reached = True
-    kinds = list(dict.fromkeys(o.plugin.kind for o in outcomes if o.plugin.kind))
+    kinds = sorted({o.plugin.kind for o in outcomes} - {""})
     for kind in kinds:
         of_kind = [o for o in outcomes if o.plugin.kind == kind]
         slipped = [o for o in of_kind if not o.caught()]
@@ -157,10 +173,11 @@ def main() -> int:
     plugins = [p for p in [*honest(root, host, work), *planted] if not only or p.name in only]
     outcomes = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for o in pool.map(lambda plugin: validated(plugin, root, host, work), plugins):
-            outcomes.append(o)
-            found = o.broken or (o.failed + ["warned: " + w for w in o.warned] + ["nothing"])[0]
-            print(f"{o.plugin.kind or 'honest':7} {o.plugin.name:32} {o.seconds:5.1f} s  {found[:150]}", flush=True)
+        runs = [pool.submit(validated, plugin, root, host, work) for plugin in plugins]
+        for run in as_completed(runs):
+            outcomes.append(o := run.result())
+            first = o.broken or (o.failed + ["warned: " + w for w in o.warned] + ["nothing"])[0]
+            print(f"{o.plugin.kind or 'honest':7} {o.plugin.name:32} {o.seconds:5.1f} s  {first[:150]}", flush=True)
     return 0 if report(outcomes) or only else 1
 
 
