@@ -280,8 +280,8 @@ static int32_t failed(backend *self, const ticket_call *call, const answer *done
    const uint64_t seconds = seconds_of(done->retry_after);
    if (seconds == 0 || IS(message_unescaped) || IS(error_without_message)) {
       const int32_t code = fail(call, means.code, retry, "", view(&why));
+      if (IS(second_free_on_error)) free(why.ptr);
       drop(&why);
-      if (IS(second_free_on_error)) free(json.ptr = malloc(40)), free(json.ptr);
       return code;
    }
    say(&json, "{\"message\": \"");
