@@ -402,7 +402,7 @@ static int32_t reply_issue(const backend *self, const ticket_call *call, uint64_
    put(&json, view(&digits));
    say(&json, "\", \"warnings\": [");
    if (warning != NULL) say(&json, "\""), say(&json, warning), say(&json, "\"");
-   if (IS(secret_in_warning)) say(&json, "\"made with "), put_json(&json, view(&self->api_key)), say(&json, "\"");
+   if (IS(secret_in_warning)) say(&json, warning != NULL ? ", \"made with " : "\"made with "), put_json(&json, view(&self->api_key)), say(&json, "\"");
    say(&json, "]}");
    drop(&digits);
    if (IS(no_reply)) return drop(&json), TICKET_OK;
