@@ -195,8 +195,14 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
 }
 
 static const ticket_plugin table = {
-   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
-   open_backend, close_backend, check, create, find,
+   .size = sizeof table,
+   .abi_version = TICKET_PLUGIN_ABI_VERSION,
+   .manifest = {(const uint8_t *)manifest, sizeof manifest - 1},
+   .open = open_backend,
+   .close = close_backend,
+   .check = check,
+   .create = create,
+   .find = find,
 };
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {

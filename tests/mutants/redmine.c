@@ -160,8 +160,10 @@ static answer ask(backend *self, const ticket_call *call, const char *method, co
    if (IS(prints_requests)) printf("%s %s\n", method, url.ptr), fflush(stdout);
    const ticket_header headers[] = {{of("x-redmine-api-key"), view(&self->api_key)}, {of("content-type"), of("application/json")}};
    const ticket_str target = IS(static_url) ? of(url_for_all) : view(&url);
-   const ticket_http_request request = {sizeof request, body != NULL ? 2 : 1, of(method), target, headers,
-                                        body != NULL ? view(body) : of("")};
+   const ticket_http_request request = {
+      .size = sizeof request, .header_count = body != NULL ? 2 : 1, .method = of(method), .url = target, .headers = headers,
+      .body = body != NULL ? view(body) : of(""),
+   };
    ticket_http_response response = {.size = sizeof response};
    answer done = {.sent = TICKET_HTTP_NOT_SENT, .body = of("out of memory"), .json = of("")};
    if (IS(http_from_thread)) {
@@ -771,8 +773,14 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
 }
 
 static const ticket_plugin table = {
-   sizeof table, TICKET_PLUGIN_ABI_VERSION, {(const uint8_t *)manifest, sizeof manifest - 1},
-   open_backend, close_backend, check, create, find,
+   .size = sizeof table,
+   .abi_version = TICKET_PLUGIN_ABI_VERSION,
+   .manifest = {(const uint8_t *)manifest, sizeof manifest - 1},
+   .open = open_backend,
+   .close = close_backend,
+   .check = check,
+   .create = create,
+   .find = find,
 };
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
