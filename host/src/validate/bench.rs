@@ -45,7 +45,7 @@ pub(super) struct Bench {
     opened: Option<Opened>,
     pub redactor: Redactor,
     secret: Secret,
-    templates: Templates,
+    pub templates: Templates,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
     /// What the last call asked for and what it returned, for who shows it.
