@@ -127,9 +127,9 @@ static const struct test_case {
    {"find: 500 is for later", FIND, {{SEARCH, .status = 500}}, TICKET_CLIENT_ERROR, .reply = {"\"retry\":\"later\""}},
    {"find: not sent is for later", FIND, {{SEARCH, .sent = TICKET_HTTP_NOT_SENT, .answer = "refused"}}, TICKET_CLIENT_ERROR, .reply = {"\"retry\":\"later\""}},
 
-   {"find reads from the day before the ticket can be made", FIND, {{.method = "GET", .url = ENDPOINT "/tickets?key=" KEY_IN_URL "&since=2026-11-22", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2026-11-23")},
-   {"find: the day before the first of a month", FIND, {{.method = "GET", .url = ENDPOINT "/tickets?key=" KEY_IN_URL "&since=2026-10-31", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2026-11-01")},
-   {"find: the day before the first of a year", FIND, {{.method = "GET", .url = ENDPOINT "/tickets?key=" KEY_IN_URL "&since=2026-12-31", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2027-01-01")},
+   {"find reads from the day before the ticket can be made", FIND, {{SEARCH "&since=2026-11-22", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2026-11-23")},
+   {"find: the day before the first of a month", FIND, {{SEARCH "&since=2026-10-31", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2026-11-01")},
+   {"find: the day before the first of a year", FIND, {{SEARCH "&since=2026-12-31", .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("2027-01-01")},
    {"find: a time that is none reads all", FIND, {{SEARCH, .status = 200, .answer = "[]"}}, TICKET_NOT_FOUND, .reply = {NULL}, .request = KNOWN_SINCE("a long ago")},
 
    {"find_many: all keys are found, and no page is read in vain", FIND_MANY, {{PAGE("&since=2026-11-22"), .status = 200, .answer = "[" TICKET("1", "two") ", " TICKET("2", KEY) ", " TICKET("3", "two") "]"}}, TICKET_OK, .reply = {"\"key\":\"two\"", "\"none\":[]"}, .request = MANY("")},
