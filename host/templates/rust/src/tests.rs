@@ -322,15 +322,19 @@ fn stepped(
     let result = backend.update(&named(), incident(), &step, again);
     assert!(backend.host.sent[0].changes_nothing);
     for sent in &backend.host.sent {
+        let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
         match sent.method.as_str() {
-            "PATCH" => assert_eq!(
-                serde_json::from_slice::<Value>(&sent.body).unwrap()["fields"]["solution"],
-                "none"
-            ),
-            "POST" if sent.url == COMMENTS => assert_eq!(
-                serde_json::from_slice::<Value>(&sent.body).unwrap()["mark"],
-                "s-1"
-            ),
+            "PATCH" => assert_eq!(body["fields"]["solution"], "none"),
+            "POST" if sent.url == COMMENTS => {
+                let closing = action == Action::Close;
+                let part = if closing {
+                    "markdown closing"
+                } else {
+                    "markdown comment"
+                };
+                assert!(body["text"].as_str().unwrap().starts_with(part), "{body}");
+                assert_eq!(body["mark"], "s-1");
+            }
             _ => {}
         }
     }
