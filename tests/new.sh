@@ -59,13 +59,13 @@ licensed() {
 # A plugin that makes a request before its search: test.c takes it where its cases have two exchanges, and says what is
 # wrong where they have one.
 two_requests() {
-  sed -i 's|^   const ticket_exchange done = ask(self, call, "GET", "/tickets?key="|   ask(self, call, "GET", "/archive?key=", ticket_view(\&key), ticket_of(""));\n&|' ./*_c.c
+  sed -i 's|^   const ticket_exchange done = ask(self, call, "GET", "/tickets?key="|   ask(self, call, "GET", "/archive?key=", ticket_view(\&key), none, none);\n&|' ./*_c.c
   if make --silent test >failed.txt; then
     echo "test.c doesn't see a request that no case has"
     return 1
   fi
   grep -q 'request 1: expected GET .*/tickets?key=.* got GET .*/archive?key=' failed.txt
-  sed -i 's|{SEARCH,|{.method = "GET", .url = ENDPOINT "/archive?key=" KEY_IN_URL, .status = 200}, &|' test.c
+  sed -i 's|{SEARCH|{.method = "GET", .url = ENDPOINT "/archive?key=" KEY_IN_URL, .status = 200}, &|' test.c
   make --silent test >passed.txt
   grep -qx "all as expected" passed.txt
 }

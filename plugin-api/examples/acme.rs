@@ -1,5 +1,7 @@
 //! A whole ticket plugin: ACME Desk, with `POST /tickets` and a search by `external_id`.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
@@ -51,7 +53,11 @@ impl TicketPlugin for Acme {
     }
 
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
-        let search = self.url("tickets").query("external_id", &request.key);
+        let mut search = self.url("tickets").query("external_id", &request.key);
+        // Without a time nobody knows how old the ticket may be. A day is room for clocks that differ.
+        if let Some(time) = request.since(Duration::from_secs(24 * 60 * 60)) {
+            search = search.query("created_since", &time);
+        }
         let found: Vec<AcmeTicket> = self.ask(call, Request::get(search))?;
         // A search may give more than was asked for.
         let ours = found.into_iter().find(|ticket| ticket.external_id == request.key);

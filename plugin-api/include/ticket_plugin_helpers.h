@@ -79,7 +79,7 @@ TICKET_HELPER void ticket_put_unescaped(ticket_text *t, ticket_str json) {
       if (*p != '\\') { ticket_put_byte(t, *p); continue; }
       if (++p == end) return;
       uint32_t c = *p;
-      const char *letter = memchr(letters, *p, sizeof letters - 1);
+      const char *letter = (const char *)memchr(letters, *p, sizeof letters - 1);
       if (letter != NULL) c = (uint8_t)meanings[letter - letters];
       if (c == 'u' && end - p > 4) {
          const char hex[] = {(char)p[1], (char)p[2], (char)p[3], (char)p[4], '\0'};
@@ -92,6 +92,197 @@ TICKET_HELPER void ticket_put_unescaped(ticket_text *t, ticket_str json) {
       ticket_put_byte(t, more ? (0xff00u >> (more + 1)) | c >> 6 * more : c);
       while (more-- > 0) ticket_put_byte(t, 0x80 | (c >> 6 * more & 0x3f));
    }
+}
+
+/* Whether a JSON string says `s`, of at most 8 KiB, byte for byte. */
+TICKET_HELPER int ticket_says(ticket_str json, ticket_str s) {
+   ticket_text said;
+   said.len = 0;
+   ticket_put_unescaped(&said, json);
+   return json.len > 0 && ticket_fits(&said) && said.len == s.len && (s.len == 0 || memcmp(said.bytes, s.ptr, s.len) == 0);
+}
+
+/* Whether a member's JSON is `true`. */
+TICKET_HELPER int ticket_is_true(ticket_str json) {
+   while (json.len > 0 && *json.ptr <= ' ') json.ptr++, json.len--;
+   return json.len >= 4 && memcmp(json.ptr, "true", 4) == 0;
+}
+
+/* Whether two texts are equal, in a time that doesn't tell where they differ: for the token of a webhook. */
+TICKET_HELPER int ticket_same_secret(ticket_str a, ticket_str b) {
+   unsigned differ = a.len != b.len;
+   for (size_t i = 0; i < a.len && i < b.len; i++) differ |= (unsigned)(a.ptr[i] ^ b.ptr[i]);
+   return differ == 0;
+}
+
+/* Puts the date of the day before `json`, a time such as "2026-11-23T07:00:00Z", which leaves room for clocks. Of any other value
+ * nothing: then read all. */
+TICKET_HELPER void ticket_put_day_before(ticket_text *t, ticket_str json) {
+   int year, month, day;
+   char date[32];
+   ticket_text time;
+   time.len = 0;
+   ticket_put_unescaped(&time, json);
+   if (time.len < 10 || !ticket_fits(&time)) return;
+   memcpy(date, time.bytes, 10);
+   date[10] = '\0';
+   if (sscanf(date, "%4d-%2d-%2d", &year, &month, &day) != 3) return;
+   if (--day == 0) {
+      if (--month == 0) year--, month = 12;
+      day = month == 2 ? 28 : month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+   }
+   snprintf(date, sizeof date, "%04d-%02d-%02d", year, month, day);
+   ticket_put(t, ticket_of(date), TICKET_AS_IS);
+}
+
+/* ---- Text of any length ---- */
+
+/* Begin with {0}, and free(ptr) at the end. `failed`: there was no memory. */
+typedef struct ticket_long { uint8_t *ptr; size_t len, room; int failed; } ticket_long;
+
+TICKET_HELPER ticket_str ticket_long_view(const ticket_long *t) { return (ticket_str){t->ptr, t->len}; }
+
+/* What ticket_put() is to a ticket_text. */
+TICKET_HELPER void ticket_add(ticket_long *to, ticket_str s, int where) {
+   for (size_t i = 0; i < s.len; i += 1024) {
+      ticket_text piece; /* has room for the longest escapes of 1024 bytes */
+      piece.len = 0;
+      ticket_put(&piece, (ticket_str){s.ptr + i, s.len - i < 1024 ? s.len - i : 1024}, where);
+      if (to->len + piece.len > to->room) {
+         const size_t room = 2 * to->room + sizeof piece.bytes;
+         uint8_t *const more = (uint8_t *)realloc(to->ptr, room);
+         if (more == NULL) { to->failed = 1; return; }
+         to->ptr = more, to->room = room;
+      }
+      memcpy(to->ptr + to->len, piece.bytes, piece.len);
+      to->len += piece.len;
+   }
+}
+
+/* Adds text as it is. */
+TICKET_HELPER void ticket_add_text(ticket_long *to, const char *s) { ticket_add(to, ticket_of(s), TICKET_AS_IS); }
+
+/* ---- JSON from outside, which may be anything: what reads members and items needs what ticket_is_json() has taken ---- */
+
+TICKET_HELPER const uint8_t *ticket_after_space(const uint8_t *p, const uint8_t *end) {
+   while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')) p++;
+   return p;
+}
+
+/* Four hexadecimal digits, or -1. */
+TICKET_HELPER long ticket_hex4(const uint8_t *p, const uint8_t *end) {
+   static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+   long value = 0;
+   for (int i = 0; i < 4; i++) {
+      const char *const digit = p + i < end ? (const char *)memchr(digits, p[i], 32) : NULL;
+      if (digit == NULL) return -1;
+      value = value * 16 + (digit - digits) % 16;
+   }
+   return value;
+}
+
+/* The length of the UTF-8 character at `p`, 0 if it is none. */
+TICKET_HELPER size_t ticket_utf8_length(const uint8_t *p, const uint8_t *end) {
+   const size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+   if ((size_t)(end - p) < n) return 0;
+   for (size_t i = 1; i < n; i++) if (p[i] >> 6 != 2) return 0;
+   const int odd = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+                   (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
+   return odd ? 0 : n;
+}
+
+/* Where the string that begins at `p` ends, or NULL. */
+TICKET_HELPER const uint8_t *ticket_string_end(const uint8_t *p, const uint8_t *end) {
+   for (p++; p < end && *p != '"';) {
+      if (*p < ' ') return NULL;
+      if (*p != '\\') {
+         const size_t n = ticket_utf8_length(p, end);
+         if (n == 0) return NULL;
+         p += n;
+      } else if (end - p > 5 && p[1] == 'u') {
+         const long c = ticket_hex4(p + 2, end);
+         const int pair = c >> 10 == 0x36 && end - p > 11 && p[6] == '\\' && p[7] == 'u' && ticket_hex4(p + 8, end) >> 10 == 0x37;
+         if (c < 0 || (c >> 11 == 0x1b && !pair)) return NULL;
+         p += pair ? 12 : 6;
+      } else {
+         if (end - p < 2 || p[1] == '\0' || strchr("\"\\/bfnrt", p[1]) == NULL) return NULL;
+         p += 2;
+      }
+   }
+   return p < end ? p + 1 : NULL;
+}
+
+/* Where the value at `p` ends, or NULL if there is none. */
+TICKET_HELPER const uint8_t *ticket_value_end(const uint8_t *p, const uint8_t *end, int depth) {
+   p = ticket_after_space(p, end);
+   if (p == end || depth > 100) return NULL;
+   if (*p == '"') return ticket_string_end(p, end);
+   if (*p == '{' || *p == '[') {
+      const int named = *p == '{';
+      const uint8_t close = named ? '}' : ']';
+      p = ticket_after_space(p + 1, end);
+      if (p < end && *p == close) return p + 1;
+      for (;;) {
+         p = ticket_after_space(p, end);
+         if (named) {
+            if (p == end || *p != '"' || (p = ticket_string_end(p, end)) == NULL) return NULL;
+            p = ticket_after_space(p, end);
+            if (p == end || *p++ != ':') return NULL;
+         }
+         if ((p = ticket_value_end(p, end, depth + 1)) == NULL) return NULL;
+         p = ticket_after_space(p, end);
+         if (p == end || (*p != ',' && *p != close)) return NULL;
+         if (*p++ == close) return p;
+      }
+   }
+   static const char *const words[] = {"true", "false", "null"};
+   for (int i = 0; i < 3; i++) {
+      const size_t n = strlen(words[i]);
+      if ((size_t)(end - p) >= n && memcmp(p, words[i], n) == 0) return p + n;
+   }
+   const uint8_t *const number = p; /* not looked at closely: no number is read here */
+   while (p < end && *p != '\0' && strchr("+-.0123456789eE", *p) != NULL) p++;
+   return p > number ? p : NULL;
+}
+
+/* Whether `s` is JSON, and its value begins with `first`: '{' or '['. */
+TICKET_HELPER int ticket_is_json(ticket_str s, uint8_t first) {
+   if (s.len == 0 || s.ptr == NULL) return 0;
+   const uint8_t *const end = s.ptr + s.len, *const start = ticket_after_space(s.ptr, end);
+   const uint8_t *const after = ticket_value_end(start, end, 0);
+   return after != NULL && *start == first && ticket_after_space(after, end) == end;
+}
+
+/* An object's member as it stands there, in quotes; nothing if it is no string. */
+TICKET_HELPER ticket_str ticket_string_member(ticket_str object, const char *name) {
+   const ticket_str value = ticket_member(object, name);
+   if (value.len == 0) return value;
+   const uint8_t *const end = value.ptr + value.len, *const start = ticket_after_space(value.ptr, end);
+   const uint8_t *const after = start < end && *start == '"' ? ticket_string_end(start, end) : NULL;
+   return after != NULL ? (ticket_str){start, (size_t)(after - start)} : ticket_of("");
+}
+
+/* Goes from an item of a list to the next; from an empty one to the first. 0: that was the last, or it is no list. */
+TICKET_HELPER int ticket_item(ticket_str list, ticket_str *item) {
+   const uint8_t *const end = list.ptr + list.len;
+   const uint8_t *p = ticket_after_space(item->len > 0 ? item->ptr + item->len : list.ptr, end);
+   if (p == end || *p != (item->len > 0 ? ',' : '[')) return 0;
+   p = ticket_after_space(p + 1, end);
+   const uint8_t *const after = ticket_value_end(p, end, 1);
+   if (after == NULL) return 0;
+   item->ptr = p, item->len = (size_t)(after - p);
+   return 1;
+}
+
+/* The JSON of a header's value, by its name in lower case, of receive()'s request; nothing if it isn't there. */
+TICKET_HELPER ticket_str ticket_webhook_header(ticket_str request, const char *name) {
+   const ticket_str headers = ticket_member(request, "headers");
+   ticket_str header = ticket_of("");
+   while (ticket_item(headers, &header)) {
+      ticket_str part = ticket_of("");
+      if (ticket_item(header, &part) && ticket_says(part, ticket_of(name)) && ticket_item(header, &part)) return part;
+   }
+   return ticket_of("");
 }
 
 /* ---- Replies and errors ---- */
@@ -132,7 +323,10 @@ TICKET_HELPER ticket_exchange ticket_http_flagged(const ticket_call *call, uint3
       .size = sizeof request, .header_count = header_count, .method = ticket_of(method), .url = url, .headers = headers,
       .body = body, .flags = flags,
    };
-   ticket_exchange done = {.flags = flags, .response.size = sizeof done.response};
+   ticket_exchange done;
+   memset(&done, 0, sizeof done);
+   done.flags = flags;
+   done.response.size = sizeof done.response;
    done.sent = call->http(call, &request, &done.response);
    done.why = done.response.body;
    if (done.sent == TICKET_HTTP_OK) {

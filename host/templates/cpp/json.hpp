@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT-0
-// JSON as far as a ticket plugin needs it: reads any (RFC 8259, UTF-8 checked), writes strings.
+// JSON as far as a ticket plugin needs it: reads any (RFC 8259, UTF-8 checked), writes strings and what it has read.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +50,24 @@ struct Json {
       for (std::size_t i = 0; i < names.size(); i++)
          if (names[i] == name) return items[i];
       return nothing;
+   }
+
+   /// What a string says; of any other value nothing.
+   const std::string &said() const {
+      static const std::string nothing;
+      return kind == string ? text : nothing;
+   }
+
+   /// It as JSON again.
+   std::string json() const {
+      if (kind == null) return "null";
+      if (kind == boolean) return truth ? "true" : "false";
+      if (kind == number) return text;
+      if (kind == string) return quoted(text);
+      std::string out;
+      for (std::size_t i = 0; i < items.size(); i++)
+         out += (i > 0 ? ", " : "") + (kind == object ? quoted(names[i]) + ": " : "") + items[i].json();
+      return kind == object ? "{" + out + "}" : "[" + out + "]";
    }
 
    /// Throws std::runtime_error if `s` is no JSON.

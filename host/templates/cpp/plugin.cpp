@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "json.hpp"
 #include "ticket_plugin.h"
@@ -11,12 +12,15 @@ namespace {
 
 constexpr std::string_view manifest = R"({
    "name": "{{name}}", "version": "0.1.0", "description": "Tickets in {{name}}",
+   "actions": ["comment", "close", "reopen"], "marks": true,
    "secret_schema": {"type": "object", "required": ["token"], "properties": {"token":
       {"type": "string", "pattern": "^[!-~]+$", "description": "An API token that may create and list tickets"}}},
    "information_schema": {"type": "object", "required": ["project"], "properties": {"project":
       {"type": "string", "minLength": 1, "description": "The project that tickets go to"}}}
 })";
 
+constexpr uint64_t time_for_a_page = 5000; // milliseconds
+constexpr std::size_t most_bytes = 32 << 20; // of one call's pages
 constexpr std::size_t shown_bytes = 200;    // of an answer, in an error
 constexpr long longest_wait = 24 * 60 * 60; // seconds
 
@@ -29,6 +33,7 @@ struct Failure {
    const char *retry;
    std::string message;
    std::optional<long> retry_after{}; // seconds
+   bool partial = false;              // a step's comment is on the ticket, and the rest isn't done
 };
 
 /// The result of `function`, which replies; its exceptions as error replies. None gets out.
@@ -38,6 +43,7 @@ int32_t guarded(const ticket_call *call, const void *instance, const char *retry
    const auto fail = [&](const Failure &failure) {
       std::string json = "{\"message\": " + quoted(failure.message) + ", \"retry\": \"" + failure.retry + "\"";
       if (failure.retry_after) json += ", \"retry_after_ms\": " + std::to_string(*failure.retry_after) + "000";
+      if (failure.partial) json += ", \"partial\": true";
       call->reply(call, borrow(json += "}"));
       return failure.code;
    };
@@ -94,13 +100,28 @@ struct Ticket {
 /// A ticket as the API shows it.
 std::optional<Ticket> ticket_of(const Json &json) {
    if (json["url"].text.empty() || json["url"].kind != Json::string || json["id"].kind != Json::string) return std::nullopt;
-   return Ticket{json["url"].text, json["id"].text, json["key"].text};
+   return Ticket{json["url"].text, json["id"].text, json["key"].said()};
 }
 
-std::string key_of(std::string_view request) {
-   const auto json = parsed(request);
-   if (!json || (*json)["key"].kind != Json::string) throw Failure{TICKET_PLUGIN_ERROR, "never", "the host's request has no key"};
-   return (*json)["key"].text;
+Failure bad_request(const char *what) { return {TICKET_PLUGIN_ERROR, "never", std::string("the host's request has no ") + what}; }
+
+const std::string &key_of(const Json &request) {
+   if (request["key"].kind != Json::string) throw bad_request("key");
+   return request["key"].text;
+}
+
+/// `&since=...` for a ticket that is no older than this: the day before leaves room for clocks. Without one all are read.
+std::string since(const Json &not_before) {
+   int year = 0, month = 0, day = 0;
+   char rest = 0;
+   if (std::sscanf(not_before.said().c_str(), "%4d-%2d-%2dT%c", &year, &month, &day, &rest) != 4) return "";
+   if (--day == 0) {
+      if (--month == 0) year--, month = 12;
+      day = month == 2 ? 28 : month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+   }
+   char date[48];
+   std::snprintf(date, sizeof date, "&since=%04d-%02d-%02d", year, month, day);
+   return date;
 }
 
 std::string_view render(const ticket_call *call, std::string_view part, std::string_view format) {
@@ -131,7 +152,7 @@ class Backend {
          case 401: help = "correct secret.token"; break;
          case 403: help = "give the token's user access to the project"; break;
          case 404: help = "correct information.project, or the endpoint"; break;
-         default: throw failure(answer, false);
+         default: throw failure(answer, reads);
       }
       const std::string line = ok ? "\"ok\": true, \"message\": \"reachable, authenticated, and the project exists\""
                                   : "\"ok\": false, \"message\": " + quoted(said(answer)) + ", \"help\": " + quoted(help);
@@ -139,27 +160,25 @@ class Backend {
       return TICKET_OK;
    }
 
-   int32_t create(const ticket_call *call, std::string_view request) const {
+   int32_t create(const ticket_call *call, const Json &request) const {
       const std::string key = key_of(request);
       const std::string body = "{\"project\": " + quoted(project) + ", \"title\": " + quoted(render(call, "title", "text")) +
                                ", \"body\": " + quoted(render(call, "body", "markdown")) + ", \"key\": " + quoted(key) + "}";
       const Answer answer = ask(call, "POST", "/tickets", body);
       const auto json = parsed(answer.body);
       const auto ticket = json ? ticket_of(*json) : std::nullopt;
-      if ((answer.status != 200 && answer.status != 201) || !ticket) throw failure(answer, true);
+      if ((answer.status != 200 && answer.status != 201) || !ticket) throw failure(answer, writes);
       call->reply(call, borrow(ticket->reply()));
       return TICKET_OK;
    }
 
-   /// The API's search may find more than the key, so each ticket's key is compared.
-   int32_t find(const ticket_call *call, std::string_view request) const {
+   /// The API's search may find more than the key, so each ticket's key is compared. It lists tickets of every state.
+   int32_t find(const ticket_call *call, const Json &request) const {
       const std::string key = key_of(request);
-      const Answer answer = ask(call, "GET", "/tickets?key=" + escaped(key));
-      const auto list = parsed(answer.body);
-      if (answer.status != 200 || !list || list->kind != Json::array) throw failure(answer, false);
-      for (const Json &item : list->items) {
+      const Answer answer = ask(call, "GET", "/tickets?key=" + escaped(key) + since(request["not_before"]));
+      for (const Json &item : list(answer).items) {
          const auto ticket = ticket_of(item);
-         if (!ticket || item["key"].kind != Json::string) throw failure(answer, false);
+         if (!ticket || item["key"].kind != Json::string) throw failure(answer, reads);
          if (ticket->key != key) continue;
          call->reply(call, borrow(ticket->reply()));
          return TICKET_OK;
@@ -167,18 +186,168 @@ class Backend {
       return TICKET_NOT_FOUND;
    }
 
+   /// One listing by time of creation for all keys, until they are found, it is at its end, the call should end, or a page doesn't come.
+   int32_t find_many(const ticket_call *call, const Json &request) const {
+      std::vector<std::string> missing;
+      for (const Json &wanted : request["keys"].items) missing.push_back(key_of(wanted));
+      if (missing.empty()) throw bad_request("keys");
+      const std::string from = since(request["keys"].items[0]["not_before"]); // of the key whose ticket can be the oldest
+      std::string after = request["cursor"].said(), found, rest;
+      std::size_t bytes = 0;
+      bool more = false;
+      for (bool first = true; !missing.empty(); first = false) {
+         if (!first && (call->remaining_ms(call) < time_for_a_page || bytes > most_bytes)) {
+            more = true;
+            break;
+         }
+         const Answer answer = ask(call, "GET", "/tickets?sort=created&after=" + escaped(after) + from);
+         const auto page = answer.status == 200 ? parsed(answer.body) : std::nullopt;
+         if (!page || page->kind != Json::array) {
+            if (first) throw failure(answer, reads);
+            more = true;
+            if (answer.retry_after) rest = ", \"retry_after_ms\": " + std::to_string(*answer.retry_after) + "000";
+            break;
+         }
+         if (page->items.empty()) break;
+         bytes += answer.body.size();
+         for (const Json &item : page->items) {
+            const auto ticket = ticket_of(item);
+            if (!ticket || ticket->id.empty()) throw failure(answer, reads);
+            after = ticket->id;
+            const auto key = std::find(missing.begin(), missing.end(), ticket->key);
+            if (key == missing.end()) continue; // another one's, or not the oldest with this key
+            found += (found.empty() ? "{\"key\": " : ", {\"key\": ") + quoted(*key) + ", \"ticket\": " + ticket->reply() + "}";
+            missing.erase(key);
+         }
+      }
+      std::string none;
+      if (more) rest += ", \"cursor\": " + quoted(after);
+      else for (const std::string &key : missing) none += (none.empty() ? "" : ", ") + quoted(key);
+      call->reply(call, borrow("{\"found\": [" + found + "], \"none\": [" + none + "]" + rest + "}"));
+      return TICKET_OK;
+   }
+
+   /// A ticket that the API doesn't show, or by a word that this plugin doesn't know, is left out.
+   int32_t state(const ticket_call *call, const Json &request) const {
+      std::vector<std::string> urls;
+      for (const Json &ticket : request["tickets"].items) urls.push_back(ticket["url"].said());
+      if (urls.empty()) throw bad_request("tickets");
+      const Json shown = look_up(call, urls);
+      std::string told;
+      for (const std::string &url : urls) {
+         const Json &ticket = with_url(shown, url);
+         const std::string word = state_of(ticket);
+         if (word.empty()) continue;
+         told += (told.empty() ? "{\"url\": " : ", {\"url\": ") + quoted(url) + ", \"state\": " + quoted(word) + ", \"detail\": " + quoted(ticket["state"].said()) + "}";
+      }
+      call->reply(call, borrow("{\"tickets\": [" + told + "]}"));
+      return TICKET_OK;
+   }
+
+   int32_t update(const ticket_call *call, const Json &request) const {
+      const std::string &url = request["ticket"]["url"].said(), &mark = request["step"]["id"].said(), &action = request["step"]["action"].said();
+      if (url.empty() || mark.empty()) throw bad_request("ticket, or no step");
+      const bool reopen = action == "reopen";
+      if (action != "comment" && action != "close" && !reopen) return TICKET_UNSUPPORTED;
+      const Json shown = look_up(call, {url});
+      const Json &ticket = with_url(shown, url);
+      const std::string was = state_of(ticket), path = "/tickets/" + escaped(ticket["id"].said());
+      if (was == "gone") return TICKET_NOT_FOUND;
+      if (was == "foreign") return reply_step(call, false, was);
+      if (was.empty() || ticket["id"].said().empty())
+         throw Failure{TICKET_CREATION_ERROR, "never", "the ticket system doesn't show this ticket, or not its state: may the token see it?"};
+      // The step's comment: by an earlier try, or by this one.
+      bool written = request["again"].truth && has_mark(call, path, mark);
+      const bool as_wanted = (was == "open") == reopen;         // of "comment": it is closed
+      if (as_wanted) return reply_step(call, written, was);     // not written: a person was there before
+      if (!written) written = write_comment(call, path, action == "close" ? "closing" : "comment", mark);
+      if (action == "comment") return reply_step(call, true, was);
+      return reply_step(call, true, changed_state(call, path, reopen, request["step"]["fields"], written));
+   }
+
  private:
    std::string endpoint, token, project;
+
+   /// What a request does. What `writes` may have been carried out where no clear answer came; with `writes_the_rest` a step's
+   /// comment is on the ticket already.
+   enum Effect { reads, writes, writes_the_rest };
+
+   /// The list that an answer is.
+   Json list(const Answer &answer) const {
+      auto json = answer.status == 200 ? parsed(answer.body) : std::nullopt;
+      if (!json || json->kind != Json::array) throw failure(answer, reads);
+      return std::move(*json);
+   }
+
+   /// What the API knows of these tickets. A POST, since there can be many, and yet it changes nothing.
+   Json look_up(const ticket_call *call, const std::vector<std::string> &urls) const {
+      std::string body;
+      for (const std::string &url : urls) body += (body.empty() ? "" : ", ") + quoted(url);
+      return list(ask(call, "POST", "/lookup", "{\"urls\": [" + body + "]}", TICKET_HTTP_CHANGES_NOTHING));
+   }
+
+   /// null if it isn't known what became of the ticket.
+   static const Json &with_url(const Json &shown, const std::string &url) {
+      static const Json nothing;
+      const auto ticket = std::find_if(shown.items.begin(), shown.items.end(), [&](const Json &item) { return item["url"].said() == url; });
+      return ticket != shown.items.end() ? *ticket : nothing;
+   }
+
+   /// The host's word for the state of a ticket as the API shows it, or "".
+   std::string state_of(const Json &ticket) const {
+      if (ticket["project"].kind == Json::string && ticket["project"].said() != project) return "foreign";
+      const std::string &word = ticket["state"].said();
+      return word == "open" || word == "waiting" ? "open" : word == "resolved" ? "closed" : word == "rejected" ? "cancelled" : word == "deleted" ? "gone" : "";
+   }
+
+   static int32_t reply_step(const ticket_call *call, bool done, const std::string &state) {
+      call->reply(call, borrow(std::string("{\"done\": ") + (done ? "true" : "false") + ", \"state\": " + quoted(state) + "}"));
+      return TICKET_OK;
+   }
+
+   /// Whether a comment with this mark is on the ticket. All pages are read, until one is empty.
+   bool has_mark(const ticket_call *call, const std::string &path, const std::string &mark) const {
+      for (std::string after;;) {
+         const Answer answer = ask(call, "GET", path + "/comments?after=" + escaped(after));
+         const Json comments = list(answer);
+         for (const Json &comment : comments.items) {
+            after = comment["id"].said();
+            if (after.empty()) throw failure(answer, reads);
+            if (comment["mark"].said() == mark) return true;
+         }
+         if (comments.items.empty()) return false;
+      }
+   }
+
+   /// Writes what the operator's template says, with the mark where only the API shows it; nothing, and false, if that is empty.
+   bool write_comment(const ticket_call *call, const std::string &path, const char *part, const std::string &mark) const {
+      const std::string_view text = render(call, part, "markdown");
+      if (text.empty()) return false;
+      const Answer answer = ask(call, "POST", path + "/comments", "{\"text\": " + quoted(text) + ", \"mark\": " + quoted(mark) + "}");
+      const auto json = parsed(answer.body);
+      if ((answer.status != 200 && answer.status != 201) || !json || json->kind != Json::object) throw failure(answer, writes);
+      return true;
+   }
+
+   /// The step's second half, and the state after it. `written`: its comment is on the ticket.
+   std::string changed_state(const ticket_call *call, const std::string &path, bool reopen, const Json &fields, bool written) const {
+      const std::string set = fields.kind == Json::object ? ", \"fields\": " + fields.json() : "";
+      const Answer answer = ask(call, "PATCH", path, (reopen ? "{\"state\": \"open\"" : "{\"state\": \"resolved\"") + set + "}");
+      const auto json = answer.status == 200 ? parsed(answer.body) : std::nullopt;
+      const std::string now = json ? state_of(*json) : "";
+      if (reopen ? now != "open" : now != "closed" && now != "cancelled") throw failure(answer, written ? writes_the_rest : writes);
+      return now;
+   }
 
    static std::string text(const Json &json, const char *name) {
       if (json.kind != Json::string || json.text.empty()) throw Failure{TICKET_SETTINGS_ERROR, "never", std::string(name) + " is missing, or is no text"};
       return json.text;
    }
 
-   Answer ask(const ticket_call *call, std::string_view method, const std::string &path, std::string_view body = {}) const {
+   Answer ask(const ticket_call *call, std::string_view method, const std::string &path, std::string_view body = {}, uint32_t flags = 0) const {
       const std::string url = endpoint + path, authorization = "Bearer " + token;
       const ticket_header headers[] = {{borrow("authorization"), borrow(authorization)}, {borrow("content-type"), borrow("application/json")}};
-      const ticket_http_request request = {sizeof request, body.empty() ? 1u : 2u, borrow(method), borrow(url), headers, borrow(body), 0, 0};
+      const ticket_http_request request = {sizeof request, body.empty() ? 1u : 2u, borrow(method), borrow(url), headers, borrow(body), flags, 0};
       ticket_http_response response = {};
       response.size = sizeof response;
       Answer answer;
@@ -201,23 +370,38 @@ class Backend {
       return begin + std::string(answer.body.substr(0, end));
    }
 
-   /// The error that an exchange stands for. `creates`: the ticket may exist where no clear answer came.
-   Failure failure(const Answer &answer, bool creates) const {
+   /// The error that an exchange stands for.
+   Failure failure(const Answer &answer, Effect effect) const {
+      Failure failure = failure_by_status(answer, effect);
+      failure.partial = effect == writes_the_rest;
+      return failure;
+   }
+
+   Failure failure_by_status(const Answer &answer, Effect effect) const {
       const uint32_t status = answer.status;
       if (answer.sent == TICKET_HTTP_DENIED || status == 401 || status == 403 || status == 404 || status == 410)
          return {TICKET_SETTINGS_ERROR, "never", said(answer)};
       if (answer.sent == TICKET_HTTP_NOT_SENT || answer.sent == TICKET_HTTP_DRY_RUN || status == 408 || status == 425 || status == 429 || status == 503)
          return {TICKET_CLIENT_ERROR, "later", said(answer), answer.retry_after};
       if (answer.sent != TICKET_HTTP_OK || status >= 500)
-         return {TICKET_CLIENT_ERROR, creates ? "unknown" : "later", said(answer)};
+         return {TICKET_CLIENT_ERROR, effect == reads ? "later" : "unknown", said(answer)};
       if (status >= 400) return {TICKET_CREATION_ERROR, "never", said(answer)};
-      return {TICKET_PLUGIN_ERROR, creates ? "unknown" : "never", "not what the API documents: " + said(answer)};
+      return {TICKET_PLUGIN_ERROR, effect == reads ? "never" : "unknown", "not what the API documents: " + said(answer)};
    }
 };
 
-} // namespace
-
 // ---- The boundary: nothing is thrown out of these ----
+
+/// What a function of the backend's returns for a request, which may be anything.
+template <int32_t (Backend::*function)(const ticket_call *, const Json &) const>
+int32_t asked(void *instance, const ticket_call *call, ticket_str request, const char *retry) {
+   return guarded(call, instance, retry, [&] {
+      const auto json = parsed(view(request));
+      return (static_cast<Backend *>(instance)->*function)(call, json ? *json : Json());
+   });
+}
+
+} // namespace
 
 extern "C" {
 
@@ -235,13 +419,11 @@ static int32_t check(void *instance, const ticket_call *call) {
    return guarded(call, instance, "never", [&] { return static_cast<Backend *>(instance)->check(call); });
 }
 
-static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
-   return guarded(call, instance, "unknown", [&] { return static_cast<Backend *>(instance)->create(call, view(request)); });
-}
-
-static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
-   return guarded(call, instance, "later", [&] { return static_cast<Backend *>(instance)->find(call, view(request)); });
-}
+static int32_t create(void *instance, const ticket_call *call, ticket_str request) { return asked<&Backend::create>(instance, call, request, "unknown"); }
+static int32_t find(void *instance, const ticket_call *call, ticket_str request) { return asked<&Backend::find>(instance, call, request, "later"); }
+static int32_t find_many(void *instance, const ticket_call *call, ticket_str request) { return asked<&Backend::find_many>(instance, call, request, "later"); }
+static int32_t update(void *instance, const ticket_call *call, ticket_str request) { return asked<&Backend::update>(instance, call, request, "unknown"); }
+static int32_t state(void *instance, const ticket_call *call, ticket_str request) { return asked<&Backend::state>(instance, call, request, "later"); }
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
    static const ticket_plugin table = [] {
@@ -254,6 +436,9 @@ const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
       own.check = check;
       own.create = create;
       own.find = find;
+      own.find_many = find_many;
+      own.update = update;
+      own.state = state;
       return own;
    }();
    return host_abi_version == TICKET_PLUGIN_ABI_VERSION ? &table : nullptr;

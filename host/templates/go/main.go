@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"net/url"
 	"runtime/cgo"
+	"sort"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -21,6 +23,9 @@ import (
 const (
 	shownBytes  = 200          // of an answer, in an error
 	longestWait = 24 * 60 * 60 // seconds
+
+	timeForAPage = 5000     // milliseconds
+	mostBytes    = 32 << 20 // of one call's pages
 )
 
 type backend struct{ endpoint, token, project string }
@@ -36,7 +41,14 @@ type failure struct {
 	Message      string  `json:"message"`
 	Retry        string  `json:"retry"`
 	RetryAfterMS *uint64 `json:"retry_after_ms,omitempty"`
+	Partial      bool    `json:"partial,omitempty"` // a step's comment is on the ticket, and the rest isn't done
 }
+
+// What find and update return for TICKET_NOT_FOUND: certainly none; and update for TICKET_UNSUPPORTED.
+var (
+	errNotFound    = errors.New("not found")
+	errUnsupported = errors.New("unsupported")
+)
 
 func (f *failure) Error() string { return f.Message }
 
@@ -61,7 +73,7 @@ func open(settings string) (*backend, error) {
 }
 
 func (b *backend) check(call *C.ticket_call) (any, error) {
-	a := b.ask(call, "GET", "/projects/"+escape(b.project), nil)
+	a := b.ask(call, "GET", "/projects/"+escape(b.project), nil, 0)
 	line := map[string]any{"name": "project", "ok": false, "message": b.said(a)}
 	switch a.status {
 	case 200:
@@ -76,12 +88,16 @@ func (b *backend) check(call *C.ticket_call) (any, error) {
 	case 404:
 		line["help"] = "correct information.project, or the endpoint"
 	default:
-		return nil, b.failed(a, false)
+		return nil, b.failed(a, reads)
 	}
 	return map[string]any{"checks": []any{line}}, nil
 }
 
-func (b *backend) create(call *C.ticket_call, key string) (any, error) {
+func (b *backend) create(call *C.ticket_call, request map[string]any) (any, error) {
+	key, ok := request["key"].(string)
+	if !ok {
+		return nil, badRequest("key")
+	}
 	title, err := render(call, "title", "text")
 	if err != nil {
 		return nil, err
@@ -90,35 +106,269 @@ func (b *backend) create(call *C.ticket_call, key string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := json.Marshal(map[string]string{"project": b.project, "title": title, "body": body, "key": key})
-	if err != nil {
-		return nil, err
-	}
-	a := b.ask(call, "POST", "/tickets", request)
+	a := b.ask(call, "POST", "/tickets", map[string]string{"project": b.project, "title": title, "body": body, "key": key}, 0)
 	made, _, ok := ticketOf(parse(a.body))
 	if !ok || (a.status != 200 && a.status != 201) {
-		return nil, b.failed(a, true)
+		return nil, b.failed(a, writes)
 	}
 	return made, nil
 }
 
-// The API's search may find more than the key, so each ticket's key is compared. nil: certainly none.
-func (b *backend) find(call *C.ticket_call, key string) (any, error) {
-	a := b.ask(call, "GET", "/tickets?key="+escape(key), nil)
-	list, ok := parse(a.body).([]any)
-	if !ok || a.status != 200 {
-		return nil, b.failed(a, false)
+// The API's search may find more than the key, so each ticket's key is compared. It lists tickets of every state.
+func (b *backend) find(call *C.ticket_call, request map[string]any) (any, error) {
+	key, ok := request["key"].(string)
+	if !ok {
+		return nil, badRequest("key")
 	}
-	for _, item := range list {
+	a := b.ask(call, "GET", "/tickets?key="+escape(key)+since(request), nil, 0)
+	tickets, ok := list(a)
+	if !ok {
+		return nil, b.failed(a, reads)
+	}
+	for _, item := range tickets {
 		found, its, ok := ticketOf(item)
 		if !ok || its == nil {
-			return nil, b.failed(a, false)
+			return nil, b.failed(a, reads)
 		}
 		if its == key {
 			return found, nil
 		}
 	}
-	return nil, nil
+	return nil, errNotFound
+}
+
+// `&since=...` for a ticket that is no older than "not_before": the day before leaves room for clocks. Without one all are read.
+func since(wanted map[string]any) string {
+	at, err := time.Parse(time.RFC3339, text(wanted["not_before"]))
+	if err != nil {
+		return ""
+	}
+	return "&since=" + at.UTC().AddDate(0, 0, -1).Format("2006-01-02")
+}
+
+type found struct {
+	Key    string `json:"key"`
+	Ticket ticket `json:"ticket"`
+}
+
+type foundMany struct {
+	Found        []found  `json:"found"`
+	None         []string `json:"none"`
+	Cursor       string   `json:"cursor,omitempty"`
+	RetryAfterMS *uint64  `json:"retry_after_ms,omitempty"`
+}
+
+// One listing by time of creation for all keys, until they are found, it is at its end, the call should end, or a page doesn't come.
+func (b *backend) findMany(call *C.ticket_call, request map[string]any) (any, error) {
+	keys, _ := request["keys"].([]any)
+	missing := map[string]bool{}
+	for _, wanted := range keys {
+		key, ok := object(wanted)["key"].(string)
+		if !ok {
+			return nil, badRequest("key")
+		}
+		missing[key] = true
+	}
+	if len(missing) == 0 {
+		return nil, badRequest("keys")
+	}
+	from := since(object(keys[0])) // of the key whose ticket can be the oldest
+	reply, after, bytes := foundMany{Found: []found{}, None: []string{}}, text(request["cursor"]), 0
+	for first := true; len(missing) > 0; first = false {
+		if !first && (C.call_remaining_ms(call) < timeForAPage || bytes > mostBytes) {
+			reply.Cursor = after
+			return reply, nil
+		}
+		a := b.ask(call, "GET", "/tickets?sort=created&after="+escape(after)+from, nil, 0)
+		page, ok := list(a)
+		if !ok {
+			if first {
+				return nil, b.failed(a, reads)
+			}
+			reply.Cursor, reply.RetryAfterMS = after, a.retryAfterMS()
+			return reply, nil
+		}
+		if len(page) == 0 {
+			break
+		}
+		bytes += len(a.body)
+		for _, item := range page {
+			t, its, ok := ticketOf(item)
+			if !ok || t.ID == "" {
+				return nil, b.failed(a, reads)
+			}
+			after = t.ID
+			if key := text(its); missing[key] { // the first one is the oldest
+				reply.Found = append(reply.Found, found{key, t})
+				delete(missing, key)
+			}
+		}
+	}
+	for key := range missing {
+		reply.None = append(reply.None, key)
+	}
+	sort.Strings(reply.None)
+	return reply, nil
+}
+
+// What the API knows of these tickets, by their URLs. A POST, since there can be many, and yet it changes nothing.
+func (b *backend) lookUp(call *C.ticket_call, urls []string) (map[string]map[string]any, error) {
+	a := b.ask(call, "POST", "/lookup", map[string][]string{"urls": urls}, C.TICKET_HTTP_CHANGES_NOTHING)
+	tickets, ok := list(a)
+	if !ok {
+		return nil, b.failed(a, reads)
+	}
+	byURL := map[string]map[string]any{}
+	for _, item := range tickets {
+		byURL[text(object(item)["url"])] = object(item)
+	}
+	return byURL, nil
+}
+
+// The host's word for the state of a ticket as the API shows it, or "".
+func (b *backend) stateOf(ticket map[string]any) string {
+	if project, ok := ticket["project"].(string); ok && project != b.project {
+		return "foreign"
+	}
+	return map[string]string{
+		"open": "open", "waiting": "open", "resolved": "closed", "rejected": "cancelled", "deleted": "gone",
+	}[text(ticket["state"])]
+}
+
+// A ticket that the API doesn't show, or by a word that this plugin doesn't know, is left out.
+func (b *backend) state(call *C.ticket_call, request map[string]any) (any, error) {
+	var urls []string
+	tickets, _ := request["tickets"].([]any)
+	for _, ticket := range tickets {
+		urls = append(urls, text(object(ticket)["url"]))
+	}
+	if len(urls) == 0 {
+		return nil, badRequest("tickets")
+	}
+	shown, err := b.lookUp(call, urls)
+	if err != nil {
+		return nil, err
+	}
+	told := []any{}
+	for _, url := range urls {
+		if word := b.stateOf(shown[url]); word != "" {
+			told = append(told, status{url, word, text(shown[url]["state"])})
+		}
+	}
+	return map[string]any{"tickets": told}, nil
+}
+
+type status struct {
+	URL    string `json:"url"`
+	State  string `json:"state"`
+	Detail string `json:"detail"`
+}
+
+type step struct {
+	Done  bool   `json:"done"`
+	State string `json:"state"`
+}
+
+func (b *backend) update(call *C.ticket_call, request map[string]any) (any, error) {
+	todo := object(request["step"])
+	url, mark, action := text(object(request["ticket"])["url"]), text(todo["id"]), text(todo["action"])
+	if url == "" || mark == "" {
+		return nil, badRequest("ticket, or no step")
+	}
+	part, known := map[string]string{"comment": "comment", "close": "closing", "reopen": "comment"}[action]
+	if !known {
+		return nil, errUnsupported
+	}
+	shown, err := b.lookUp(call, []string{url})
+	if err != nil {
+		return nil, err
+	}
+	was, id := b.stateOf(shown[url]), text(shown[url]["id"])
+	switch {
+	case was == "gone":
+		return nil, errNotFound
+	case was == "foreign":
+		return step{false, was}, nil
+	case was == "" || id == "":
+		return nil, fail(C.TICKET_CREATION_ERROR, "never", "the ticket system doesn't show this ticket, or not its state: may the token see it?")
+	}
+	path, written := "/tickets/"+escape(id), false // the step's comment: by an earlier try, or by this one
+	if request["again"] == true {
+		if written, err = b.hasMark(call, path, mark); err != nil {
+			return nil, err
+		}
+	}
+	if (was == "open") == (action == "reopen") { // as wanted; of "comment": it is closed
+		return step{written, was}, nil // not written: a person was there before
+	}
+	if !written {
+		if written, err = b.writeComment(call, path, part, mark); err != nil {
+			return nil, err
+		}
+	}
+	if action == "comment" {
+		return step{true, was}, nil
+	}
+	return b.changeState(call, path, action, todo["fields"], written)
+}
+
+// Whether a comment with this mark is on the ticket. All pages are read, until one is empty.
+func (b *backend) hasMark(call *C.ticket_call, path, mark string) (bool, error) {
+	after := ""
+	for {
+		a := b.ask(call, "GET", path+"/comments?after="+escape(after), nil, 0)
+		comments, ok := list(a)
+		if !ok {
+			return false, b.failed(a, reads)
+		}
+		for _, item := range comments {
+			comment := object(item)
+			if after = text(comment["id"]); after == "" {
+				return false, b.failed(a, reads)
+			}
+			if text(comment["mark"]) == mark {
+				return true, nil
+			}
+		}
+		if len(comments) == 0 {
+			return false, nil
+		}
+	}
+}
+
+// Writes what the operator's template says, with the mark where only the API shows it; nothing, and false, if that is empty.
+func (b *backend) writeComment(call *C.ticket_call, path, part, mark string) (bool, error) {
+	words, err := render(call, part, "markdown")
+	if err != nil || words == "" {
+		return false, err
+	}
+	a := b.ask(call, "POST", path+"/comments", map[string]string{"text": words, "mark": mark}, 0)
+	if (a.status != 200 && a.status != 201) || object(parse(a.body)) == nil {
+		return false, b.failed(a, writes)
+	}
+	return true, nil
+}
+
+// The step's second half. written: its comment is on the ticket.
+func (b *backend) changeState(call *C.ticket_call, path, action string, fields any, written bool) (any, error) {
+	change := map[string]any{"state": map[string]string{"close": "resolved", "reopen": "open"}[action]}
+	if fields != nil {
+		change["fields"] = fields
+	}
+	a := b.ask(call, "PATCH", path, change, 0)
+	now := b.stateOf(object(parse(a.body)))
+	asWanted := now == "closed" || now == "cancelled"
+	if action == "reopen" {
+		asWanted = now == "open"
+	}
+	if a.status != 200 || !asWanted {
+		return nil, b.failed(a, map[bool]effect{true: writesTheRest, false: writes}[written])
+	}
+	return step{true, now}, nil
+}
+
+func badRequest(what string) error {
+	return fail(C.TICKET_PLUGIN_ERROR, "never", "the host's request has no "+what)
 }
 
 // A ticket as the API shows it, and its key.
@@ -139,17 +389,28 @@ type answer struct {
 	headers map[string]string // by their names in lower case
 }
 
-// One exchange with the ticket system.
-func (b *backend) ask(call *C.ticket_call, method, path string, body []byte) answer {
+// The list that an answer is.
+func list(a answer) ([]any, bool) {
+	items, ok := parse(a.body).([]any)
+	return items, ok && a.status == 200
+}
+
+// One exchange with the ticket system; body becomes JSON.
+func (b *backend) ask(call *C.ticket_call, method, path string, body any, flags C.uint32_t) answer {
 	headers := []header{{"authorization", "Bearer " + b.token}}
-	if len(body) > 0 {
-		headers = append(headers, header{"content-type", "application/json"})
+	if body == nil {
+		return exchange(call, flags, method, b.endpoint+path, headers, nil)
 	}
-	return exchange(call, method, b.endpoint+path, headers, body)
+	sent, err := json.Marshal(body)
+	if err != nil {
+		return answer{sent: C.TICKET_HTTP_NOT_SENT, body: err.Error()}
+	}
+	headers = append(headers, header{"content-type", "application/json"})
+	return exchange(call, flags, method, b.endpoint+path, headers, sent)
 }
 
 // One HTTP exchange, with at most C.MOST_HEADERS headers.
-func exchange(call *C.ticket_call, method, url string, headers []header, body []byte) answer {
+func exchange(call *C.ticket_call, flags C.uint32_t, method, url string, headers []header, body []byte) answer {
 	if len(headers) > C.MOST_HEADERS {
 		return answer{sent: C.TICKET_HTTP_DENIED, body: "a request with too many headers"}
 	}
@@ -160,7 +421,7 @@ func exchange(call *C.ticket_call, method, url string, headers []header, body []
 		lengths[2*i], lengths[2*i+1] = C.size_t(len(h.name)), C.size_t(len(h.value))
 	}
 	var r C.ticket_http_response
-	sent := C.call_http(call, lend([]byte(method)), lend([]byte(url)), lend(texts), &lengths[0], C.uint32_t(len(headers)), lend(body), &r)
+	sent := C.call_http(call, flags, lend([]byte(method)), lend([]byte(url)), lend(texts), &lengths[0], C.uint32_t(len(headers)), lend(body), &r)
 	a := answer{sent: sent, body: copied(r.body), headers: map[string]string{}}
 	if sent == C.TICKET_HTTP_OK {
 		a.status = int(r.status)
@@ -189,32 +450,47 @@ func (b *backend) said(a answer) string {
 	return begin + strings.ToValidUTF8(a.body, "")
 }
 
-// The error that an exchange stands for. creates: the ticket may exist where no clear answer came.
-func (b *backend) failed(a answer, creates bool) error {
-	unclear := map[bool]string{true: "unknown", false: "later"}[creates]
-	f := &failure{code: C.TICKET_PLUGIN_ERROR, Retry: "never", Message: b.said(a)}
+// What a request does. What writes may have been carried out where no clear answer came; with writesTheRest a step's comment is
+// on the ticket already.
+type effect int
+
+const (
+	reads effect = iota
+	writes
+	writesTheRest
+)
+
+// Its Retry-After in seconds; a day at most. nil: none, or a date, at which the host looks itself.
+func (a answer) retryAfterMS() *uint64 {
+	seconds, err := strconv.ParseUint(a.headers["retry-after"], 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return nil
+	}
+	if seconds > longestWait {
+		seconds = longestWait
+	}
+	seconds *= 1000
+	return &seconds
+}
+
+// The error that an exchange stands for.
+func (b *backend) failed(a answer, does effect) error {
+	f := &failure{code: C.TICKET_PLUGIN_ERROR, Retry: "never", Message: b.said(a), Partial: does == writesTheRest}
 	switch {
 	case a.sent == C.TICKET_HTTP_DENIED || a.status == 401 || a.status == 403 || a.status == 404 || a.status == 410:
 		f.code = C.TICKET_SETTINGS_ERROR
 	case a.sent == C.TICKET_HTTP_NOT_SENT || a.sent == C.TICKET_HTTP_DRY_RUN ||
 		a.status == 408 || a.status == 425 || a.status == 429 || a.status == 503:
 		f.code, f.Retry = C.TICKET_CLIENT_ERROR, "later"
-		seconds, err := strconv.ParseUint(a.headers["retry-after"], 10, 64) // a date: the host looks at that itself
-		if err == nil || errors.Is(err, strconv.ErrRange) {
-			if seconds > longestWait {
-				seconds = longestWait
-			}
-			seconds *= 1000
-			f.RetryAfterMS = &seconds
-		}
+		f.RetryAfterMS = a.retryAfterMS()
 	case a.sent != C.TICKET_HTTP_OK || a.status >= 500:
-		f.code, f.Retry = C.TICKET_CLIENT_ERROR, unclear
+		f.code, f.Retry = C.TICKET_CLIENT_ERROR, map[bool]string{true: "later", false: "unknown"}[does == reads]
 	case a.status >= 400:
 		f.code = C.TICKET_CREATION_ERROR
 	default:
 		f.Message = "not what the API documents: " + f.Message
-		if creates {
-			f.Retry = unclear
+		if does != reads {
+			f.Retry = "unknown"
 		}
 	}
 	return f
@@ -281,7 +557,13 @@ func guarded(call *C.ticket_call, retry string, function func() (any, error)) (c
 
 func answerWith(call *C.ticket_call, reply any, err error) C.int32_t {
 	code := C.int32_t(C.TICKET_OK)
-	if err != nil {
+	switch err {
+	case nil:
+	case errNotFound:
+		return C.TICKET_NOT_FOUND
+	case errUnsupported:
+		return C.TICKET_UNSUPPORTED
+	default:
 		f := &failure{code: C.TICKET_PLUGIN_ERROR, Retry: "never", Message: err.Error()}
 		errors.As(err, &f)
 		code, reply = f.code, f
@@ -295,15 +577,6 @@ func answerWith(call *C.ticket_call, reply any, err error) C.int32_t {
 	}
 	C.call_reply(call, lend(json))
 	return code
-}
-
-// What create and find do for the request's key.
-func ticketFor(call *C.ticket_call, request C.ticket_str, function func(*C.ticket_call, string) (any, error)) (any, error) {
-	key, ok := object(parse(copied(request)))["key"].(string)
-	if !ok {
-		return nil, fail(C.TICKET_PLUGIN_ERROR, "never", "the host's request has no key")
-	}
-	return function(call, key)
 }
 
 func of(instance C.uintptr_t) *backend { return cgo.Handle(instance).Value().(*backend) }
@@ -330,23 +603,18 @@ func goCheck(instance C.uintptr_t, call *C.ticket_call) C.int32_t {
 	return guarded(call, "later", func() (any, error) { return of(instance).check(call) })
 }
 
-//export goCreate
-func goCreate(instance C.uintptr_t, call *C.ticket_call, request C.ticket_str) C.int32_t {
-	return guarded(call, "unknown", func() (any, error) { return ticketFor(call, request, of(instance).create) })
-}
-
-//export goFind
-func goFind(instance C.uintptr_t, call *C.ticket_call, request C.ticket_str) (code C.int32_t) {
-	none := false
-	code = guarded(call, "later", func() (any, error) {
-		found, err := ticketFor(call, request, of(instance).find)
-		none = found == nil && err == nil
-		return found, err
-	})
-	if none {
-		return C.TICKET_NOT_FOUND
+//export goAsk
+func goAsk(function C.int32_t, instance C.uintptr_t, call *C.ticket_call, request C.ticket_str) C.int32_t {
+	retry := "later"
+	if function == C.CREATE || function == C.UPDATE {
+		retry = "unknown"
 	}
-	return code
+	return guarded(call, retry, func() (any, error) {
+		b, asked := of(instance), object(parse(copied(request)))
+		return map[C.int32_t]func(*C.ticket_call, map[string]any) (any, error){
+			C.CREATE: b.create, C.FIND: b.find, C.FIND_MANY: b.findMany, C.UPDATE: b.update, C.STATE: b.state,
+		}[function](call, asked)
+	})
 }
 
 func main() {}

@@ -5,6 +5,7 @@
 
 static const char manifest[] =
    "{\"name\": \"{{name}}\", \"version\": \"0.1.0\", \"description\": \"Tickets in {{name}}\","
+   " \"actions\": [\"comment\", \"close\", \"reopen\"], \"marks\": true,"
    " \"secret_schema\": {\"type\": \"object\", \"required\": [\"token\"], \"properties\": {\"token\":"
    " {\"type\": \"string\", \"pattern\": \"^[!-~]+$\", \"description\": \"An API token that may create and list tickets\"}}},"
    " \"information_schema\": {\"type\": \"object\", \"required\": [\"project\"], \"properties\": {\"project\":"
@@ -24,13 +25,16 @@ static int32_t check(void *instance, const ticket_call *call) {
    return call != NULL ? goCheck((uintptr_t)instance, (ticket_call *)call) : TICKET_PLUGIN_ERROR;
 }
 
-static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
-   return call != NULL ? goCreate((uintptr_t)instance, (ticket_call *)call, request) : TICKET_PLUGIN_ERROR;
+/* What goAsk() returns for a request. */
+static int32_t ask(int32_t function, void *instance, const ticket_call *call, ticket_str request) {
+   return call != NULL ? goAsk(function, (uintptr_t)instance, (ticket_call *)call, request) : TICKET_PLUGIN_ERROR;
 }
 
-static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
-   return call != NULL ? goFind((uintptr_t)instance, (ticket_call *)call, request) : TICKET_PLUGIN_ERROR;
-}
+static int32_t create(void *instance, const ticket_call *call, ticket_str request) { return ask(CREATE, instance, call, request); }
+static int32_t find(void *instance, const ticket_call *call, ticket_str request) { return ask(FIND, instance, call, request); }
+static int32_t find_many(void *instance, const ticket_call *call, ticket_str request) { return ask(FIND_MANY, instance, call, request); }
+static int32_t update(void *instance, const ticket_call *call, ticket_str request) { return ask(UPDATE, instance, call, request); }
+static int32_t state(void *instance, const ticket_call *call, ticket_str request) { return ask(STATE, instance, call, request); }
 
 static const ticket_plugin table = {
    .size = sizeof table,
@@ -41,6 +45,9 @@ static const ticket_plugin table = {
    .check = check,
    .create = create,
    .find = find,
+   .find_many = find_many,
+   .update = update,
+   .state = state,
 };
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {
@@ -57,7 +64,9 @@ static ticket_str next(const uint8_t **at, size_t len) {
    return text;
 }
 
-int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ticket_str headers, const size_t *lengths,
+uint64_t call_remaining_ms(const ticket_call *call) { return call->remaining_ms(call); }
+
+int32_t call_http(const ticket_call *call, uint32_t flags, ticket_str method, ticket_str url, ticket_str headers, const size_t *lengths,
                   uint32_t header_count, ticket_str body, ticket_http_response *response) {
    ticket_header all[MOST_HEADERS];
    if (header_count > MOST_HEADERS) return TICKET_HTTP_DENIED;
@@ -66,7 +75,7 @@ int32_t call_http(const ticket_call *call, ticket_str method, ticket_str url, ti
       all[i].name = next(&at, lengths[2 * i]);
       all[i].value = next(&at, lengths[2 * i + 1]);
    }
-   const ticket_http_request request = {sizeof request, header_count, method, url, all, body, 0, 0};
+   const ticket_http_request request = {sizeof request, header_count, method, url, all, body, flags, 0};
    response->size = sizeof *response;
    return call->http(call, &request, response);
 }

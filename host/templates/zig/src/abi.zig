@@ -9,12 +9,15 @@ pub const client_error: i32 = 2;
 pub const creation_error: i32 = 3;
 pub const plugin_error: i32 = 4;
 pub const not_found: i32 = 5;
+pub const unsupported: i32 = 6;
 
 pub const http_ok: i32 = 0;
 pub const http_not_sent: i32 = 1;
 pub const http_unknown: i32 = 2;
 pub const http_denied: i32 = 3;
 pub const http_dry_run: i32 = 4;
+
+pub const http_changes_nothing: u32 = 1;
 
 pub const Str = extern struct {
     ptr: ?[*]const u8 = null,
@@ -39,6 +42,8 @@ pub const HttpRequest = extern struct {
     url: Str,
     headers: [*]const Header,
     body: Str,
+    flags: u32 = 0,
+    reserved: u32 = 0,
 };
 
 pub const HttpResponse = extern struct {
@@ -69,5 +74,10 @@ pub const Plugin = extern struct {
     close: *const fn (?*anyopaque) callconv(.c) void,
     check: *const fn (?*anyopaque, ?*const Call) callconv(.c) i32,
     create: *const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32,
-    find: *const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32,
+    find: ?*const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32 = null,
+    find_many: ?*const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32 = null,
+    update: ?*const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32 = null,
+    state: ?*const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32 = null,
+    receive: ?*const fn (?*anyopaque, ?*const Call, Str, Str) callconv(.c) i32 = null,
+    changes: ?*const fn (?*anyopaque, ?*const Call, Str) callconv(.c) i32 = null,
 };
