@@ -256,9 +256,10 @@ typedef struct ticket_plugin {
     * least of it. Where one request can carry comment and state, send one; else first the comment, then
     * the state. Write nothing to a ticket that is closed already, and nothing to one that is to be
     * reopened and is open: it is a person's then ("done": false).
-    * With "again" an earlier try may have written something. Look for the step's id in ALL comments (a page
-    * that fails is an error): if it is there, do what is missing, else go on as if "again" were false.
-    * Without "marks" in the manifest the host leaves a step that is unknown or partial to a person. Reply:
+    * With "again", which stays set for all further tries, an earlier one may have written something. Look
+    * for the step's id in ALL comments (a page that fails is an error): if it is there, do what is missing,
+    * else go on as if "again" were false. Without "marks" in the manifest the host leaves a step that is
+    * unknown or partial to a person. Reply:
     *   {"done": true, "state": "closed"}     the step is carried out, by this call or an earlier one
     *   {"done": false, "state": "closed"}    nothing was written: the ticket was in that state before
     * with a state of state(), and "warnings" and "preview" as create() has them. After "close" the state is
