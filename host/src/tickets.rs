@@ -51,19 +51,21 @@ pub(crate) async fn create(
     if let Some(ticket) = carried(wanted) {
         return Ok(delivery(false, ticket));
     }
-    let mut warnings = Vec::new();
+    let mut cannot_look = false;
     if look == Look::First {
         match backend.find(wanted).await {
             Ok(Answer::Given(ticket)) => return Ok(delivery(false, ticket)),
             Ok(Answer::NotFound) => {}
-            Ok(Answer::Unsupported) => warnings.extend(backend.lacks_find()),
+            Ok(Answer::Unsupported) => cannot_look = true,
             // Not knowing is not "none". Nothing was created: find doesn't.
             Err(error) => return Err(looking(error)),
         }
     }
     match backend.create(wanted).await {
         Ok(mut ticket) => {
-            ticket.warnings.append(&mut warnings);
+            if cannot_look && let Some(warning) = backend.lacks_find() {
+                ticket.warnings.insert(0, warning);
+            }
             Ok(delivery(true, ticket))
         }
         Err(error) if error.retry == Retry::Unknown && look != Look::Never => {

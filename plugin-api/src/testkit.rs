@@ -60,7 +60,10 @@ pub struct FakeHost {
     pub remaining: Duration,
     /// The title that the host renders, or None for the incident's description.
     pub title: Option<String>,
-    incident: Value,
+    /// The incident of the call, if it is one that has an incident.
+    incident: Option<Value>,
+    /// Whether HTTP is denied, as it is in open() and receive().
+    is_offline: bool,
 }
 
 impl FakeHost {
@@ -93,6 +96,9 @@ impl FakeHost {
 
 impl Host for FakeHost {
     fn http(&mut self, request: HttpRequest) -> HttpAnswer {
+        if self.is_offline {
+            return HttpAnswer::Denied("open and receive may not use the network".to_owned());
+        }
         let asked = (request.method.clone(), request.url.clone());
         self.sent.push(request);
         match self.script.pop_front() {
@@ -105,7 +111,10 @@ impl Host for FakeHost {
     }
 
     fn render(&mut self, part: &str, format: &str, extra: &str) -> Result<String, String> {
-        let description = self.incident["description"].as_str().unwrap_or_default();
+        let Some(incident) = &self.incident else {
+            return Err("there is no incident in this call to render".to_owned());
+        };
+        let description = incident["description"].as_str().unwrap_or_default();
         Ok(match (part, &self.title) {
             ("title", Some(title)) => title.clone(),
             ("title", None) => description.to_owned(),
@@ -151,13 +160,16 @@ pub fn open<P: TicketPlugin>(
         logged: Vec::new(),
         remaining: Duration::from_secs(30),
         title: None,
-        incident: Value::Null,
+        incident: None,
+        is_offline: true,
     };
     let host_name = json!({"name": "testkit", "version": crate::VERSION});
     let settings = json!({
         "endpoint": endpoint, "secret": secret, "information": information, "host": host_name,
     });
-    match table::<P>().open(&settings.to_string(), &mut host) {
+    let opened = table::<P>().open(&settings.to_string(), &mut host);
+    host.is_offline = false;
+    match opened {
         Ok(instance) => Ok(Fixture { instance, host }),
         Err(returned) => Err(returned
             .parse::<Value>()
@@ -188,6 +200,7 @@ impl Fixture {
     /// # Errors
     /// The plugin's own; a plugin error where it panicked or broke the ABI's rules. So it is with the other calls.
     pub fn check(&mut self) -> Result<Vec<Check>, Error> {
+        self.host.incident = None;
         let returned = self.instance.call(Operation::Check, "", &mut self.host);
         Ok(returned.parse::<Checks>()?.unwrap_or_default().checks)
     }
@@ -223,6 +236,7 @@ impl Fixture {
     /// # Errors
     /// As those of [`Fixture::check`]; a plugin error where the reply is none to this request. So it is with the functions below.
     pub fn find_many(&mut self, request: &FindMany) -> Result<FoundMany, Error> {
+        asks(request.is_sound())?;
         let found: FoundMany = self.told(Operation::FindMany, &json!(request))?;
         sound("find_many", found.answers(request)).map(|()| found)
     }
@@ -241,7 +255,7 @@ impl Fixture {
         let request = json!({
             "ticket": ticket, "key": "key", "incident": incident, "step": step, "again": again,
         });
-        self.host.incident = incident;
+        self.host.incident = Some(incident);
         let returned = self.instance.call(Operation::Update, &request.to_string(), &mut self.host);
         let updated: Option<Updated> = returned.parse()?;
         let answers = updated.as_ref().map_or(Ok(()), |updated| updated.answers(step.action));
@@ -253,6 +267,7 @@ impl Fixture {
     /// # Errors
     /// As those of [`Fixture::find_many`].
     pub fn state(&mut self, request: &StateRequest) -> Result<States, Error> {
+        asks(request.is_sound())?;
         let states: States = self.told(Operation::State, &json!(request))?;
         sound("state", states.answers(request)).map(|()| states)
     }
@@ -262,8 +277,13 @@ impl Fixture {
     /// # Errors
     /// As those of [`Fixture::find_many`].
     pub fn receive(&mut self, head: &WebhookHead, body: &[u8]) -> Result<Received, Error> {
+        asks(head.is_sound(body))?;
         let head = json!(head).to_string();
-        let received = self.instance.receive(&head, body, &mut self.host).parse::<Received>()?;
+        self.host.incident = None;
+        self.host.is_offline = true;
+        let returned = self.instance.receive(&head, body, &mut self.host);
+        self.host.is_offline = false;
+        let received = returned.parse::<Received>()?;
         let received = received.ok_or_else(|| Error::plugin("receive returned NOT_FOUND"))?;
         sound("receive", received.is_sound()).map(|()| received)
     }
@@ -283,6 +303,7 @@ impl Fixture {
         operation: Operation,
         request: &Value,
     ) -> Result<T, Error> {
+        self.host.incident = None;
         let returned = self.instance.call(operation, &request.to_string(), &mut self.host);
         let told = returned.parse()?;
         told.ok_or_else(|| Error::plugin(format!("{} returned NOT_FOUND", operation.name())))
@@ -300,10 +321,15 @@ impl Fixture {
         if let Some(began) = began {
             request["not_before"] = began.into();
         }
-        self.host.incident = incident;
+        self.host.incident = Some(incident);
         let returned = self.instance.call(operation, &request.to_string(), &mut self.host);
         returned.parse()
     }
+}
+
+/// A plugin error if a test asks for more than a host does.
+fn asks(sound: Result<(), String>) -> Result<(), Error> {
+    sound.map_err(|why| Error::plugin(format!("no host asks so: the request {why}")))
 }
 
 /// A plugin error if a reply is none to what was asked.

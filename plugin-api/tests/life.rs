@@ -223,6 +223,66 @@ fn a_plugin_is_told_its_host_and_since_when_there_can_be_a_ticket() {
     assert_eq!(tracker.create(json!({}), "key").unwrap().id, "");
 }
 
+#[test]
+fn no_host_asks_for_more_than_the_header_says() {
+    let mut tracker = tracker(false);
+    let many = FindMany { keys: vec![WantedKey::default(); 201], cursor: None };
+    let tickets = StateRequest { tickets: vec![AskedTicket::default(); 101] };
+    let refused = [
+        tracker.find_many(&many).unwrap_err(),
+        tracker.state(&tickets).unwrap_err(),
+        tracker.receive(&WebhookHead::default(), &vec![0; (256 << 10) + 1]).unwrap_err(),
+    ];
+    assert!(
+        refused.iter().all(|error| error.message.starts_with("no host asks so")),
+        "{refused:?}"
+    );
+}
+
+/// Asks for HTTP and for a text where it may not.
+struct Curious;
+
+impl TicketPlugin for Curious {
+    const ABOUT: About =
+        About { name: "curious", offers: &[Offer::State, Offer::Receive], ..About::new("1") };
+    type Secret = Nothing;
+    type Information = Nothing;
+
+    fn open(_: Settings<Nothing, Nothing>) -> Result<Curious> {
+        Ok(Curious)
+    }
+
+    fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
+        Ok(vec![Check::passed("text", call.title()?)])
+    }
+
+    fn create(&mut self, _: &Call, _: &TicketRequest<Incident>) -> Result<Ticket> {
+        Ok(Ticket { url: one().url, ..Ticket::default() })
+    }
+
+    fn state(&mut self, call: &Call, _: &StateRequest) -> Result<States> {
+        call.title().map(|_| States::default())
+    }
+
+    fn receive(&mut self, call: &Call, _: &Webhook) -> Result<Received> {
+        let answer = call.http(ticket_plugin_api::Request::get(one().url));
+        Ok(Received { forged: answer.err().map(|error| error.to_string()), ..Received::default() })
+    }
+}
+
+#[test]
+fn the_test_kit_denies_what_hosts_deny() {
+    let mut curious = testkit::open::<Curious>("https://x.org", json!({}), json!({})).unwrap();
+    curious.create(json!({"description": "x"}), "key").unwrap();
+    for error in
+        [curious.check().unwrap_err(), curious.state(&StateRequest::default()).unwrap_err()]
+    {
+        assert!(error.message.contains("no incident in this call"), "{error}");
+    }
+    let received = curious.receive(&WebhookHead::default(), b"{}").unwrap();
+    assert!(received.forged.unwrap().contains("may not use the network"));
+}
+
 /// Has nothing but what every plugin has.
 struct Bare;
 

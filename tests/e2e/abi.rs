@@ -24,7 +24,7 @@ fn what_is_frozen_is_as_it_was() {
         ("v1/plugin.c", "88c212c6493d0438b77fcbd841e5f7809d6c64b305c9febe7d341b36f67cecdc"),
         (
             "v1-grown/ticket_plugin.h",
-            "b35d403317425b80cf2ee39d29146af28f468eda679b4503375ae9c98fd9e0f6",
+            "30cd6a110842501f666a910f10b7c3dfcd2df4e78b09272a19e90d76805d4f40",
         ),
         ("v1-grown/plugin.c", "de419798db85f7709dcb4bbd688a128dc8a715e6dbfc3f8cea48e4bc331acebf"),
     ] {

@@ -287,9 +287,9 @@ impl Backend {
         let started = Instant::now();
         let returned = taken.call(operation, request, context).await;
         self.metrics.call(&self.name, operation.name(), started.elapsed());
-        // Only create() makes tickets. After any other operation "unknown" means no more than "try it later".
+        // After an operation that changes nothing "unknown" means no more than "try it later".
         let settled = |error: Error| match error.retry {
-            Retry::Unknown if operation != Operation::Create => error.retry(Retry::Later),
+            Retry::Unknown if !operation.writes() => error.retry(Retry::Later),
             _ => error,
         };
         let (taken, returned) =

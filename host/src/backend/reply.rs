@@ -69,7 +69,10 @@ pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Resu
             .push("the plugin put the secret into the ticket's URL; it is struck out".to_owned());
     }
     // Never cut: the id that is kept is the one by which the plugin is asked for the ticket again.
-    let is_an_id = ticket.id.len() <= MAX_ID && text(&ticket.id, redactor) == ticket.id;
+    let is_an_id = ticket.id.len() <= MAX_ID
+        && !ticket.id.contains(char::is_control)
+        && terminal::line(&ticket.id) == ticket.id
+        && redactor.strike(&ticket.id) == ticket.id;
     if !is_an_id {
         warnings.push(format!(
             "the plugin gave the ticket an id that is left out: it has over {MAX_ID} bytes, control characters, or the secret"
@@ -147,6 +150,9 @@ mod tests {
             (&"9".repeat(256), true),
             (&"9".repeat(257), false),
             ("4\n7", false),
+            ("4\t7", false),
+            ("\u{202e}47", false),
+            ("NOC-hunter", true),
             ("hunter2", false),
         ] {
             let named = Ticket { id: id.to_owned(), ..at("https://x.org/1") };

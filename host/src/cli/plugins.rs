@@ -207,8 +207,8 @@ fn show_json(plugin: &Plugin, behind: &[&Plugin]) -> Value {
     })
 }
 
-/// What the plugin can do beside creating tickets.
-fn does(plugin: &Plugin) -> String {
+/// The functions that a plugin may be without and that this one has.
+fn offers(plugin: &Plugin) -> String {
     let actions = match plugin.manifest.actions.as_slice() {
         [] => String::new(),
         actions => format!(" ({})", actions.join(", ")),
@@ -243,7 +243,7 @@ fn show(plugin: &Plugin, behind: &[&Plugin], config: Option<&Config>) -> String 
         ("file", plugin.path.display().to_string()),
         ("sha256", plugin.image.sha256.to_string()),
         ("compiled against", compiled_against(plugin)),
-        ("does", does(plugin)),
+        ("offers", offers(plugin)),
         ("lists lag by", settle),
         ("not done after", not_done.join(", ")),
     ];

@@ -70,11 +70,9 @@ pub(crate) fn read(text: &str) -> Result<Manifest, String> {
     if manifest.not_done.len() > MOST_STATUSES {
         return Err(format!("its manifest's not_done has more than {MOST_STATUSES} statuses"));
     }
-    if manifest.actions.len() > MOST_ACTIONS
-        || manifest.actions.iter().any(|action| action.len() > LONGEST_NAME)
-    {
+    if manifest.actions.len() > MOST_ACTIONS || manifest.actions.iter().any(unfit) {
         return Err(format!(
-            "its manifest's actions are more than {MOST_ACTIONS}, or one has over {LONGEST_NAME} bytes"
+            "its manifest has more than {MOST_ACTIONS} actions, or one over {LONGEST_NAME} bytes or with control characters"
         ));
     }
     if manifest.settle_seconds.is_some_and(|seconds| seconds > LONGEST_SETTLE) {
@@ -116,6 +114,8 @@ mod tests {
             (json!({"version": "1"}), "missing field `name`"),
             (json!({"name": "Bad Name!"}), "its manifest's name \"Bad Name!\" is not valid"),
             (json!({"name": "x", "version": "1\n2"}), "control characters"),
+            (json!({"name": "x", "actions": ["x\n  sha256  aaaa"]}), "control characters"),
+            (json!({"name": "x", "actions": vec!["a"; 17]}), "more than 16 actions"),
             (json!({"name": "x", "aliases": ["a".repeat(201)]}), "over 200 bytes"),
             (json!({"name": "x", "aliases": aliases}), "more than 100 aliases"),
             (json!({"name": "x", "not_done": vec![503; 102]}), "not_done has more than 101"),

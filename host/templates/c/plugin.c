@@ -43,7 +43,7 @@ static int32_t open_backend(const ticket_call *call, ticket_str settings, void *
    return TICKET_OK;
 }
 
-static const ticket_str none = {NULL, 0};
+static const ticket_str none = {(const uint8_t *)"", 0};
 
 /* Tickets by their URLs, or what answers for them: a POST, since there can be many, and yet it changes nothing. */
 static const char look_up[] = "/lookup";

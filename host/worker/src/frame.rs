@@ -59,7 +59,7 @@ pub enum ToWorker {
     Open { remaining_ms: u64 },
     /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
     Call { operation: Operation, remaining_ms: u64 },
-    /// Give the instance a webhook, whose headers and query are the JSON `head`, and whose body is the frame's. It may take so many
+    /// Give the instance a webhook, whose method, URL and headers are the JSON `head`, and whose body is the frame's. It may take so many
     /// milliseconds. The answer is `Returned`.
     Receive { head: String, remaining_ms: u64 },
     /// The answer to `Http`. The body is the HTTP answer's, or says why no answer came. The call may now take so many milliseconds

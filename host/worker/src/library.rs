@@ -275,11 +275,49 @@ mod tests {
     use std::ffi::c_void;
 
     use abi_stable::StableAbi;
-    use ticket_plugin_api::abi::{Call, Str};
+    use ticket_plugin_api::abi::{Header, HttpResponse, Str};
 
     use super::*;
 
-    /// The table of a Rust plugin that was compiled on the day of the freeze.
+    /// These are the tables of a Rust plugin that was compiled on the day of the freeze.
+    #[repr(C)]
+    #[derive(StableAbi)]
+    struct HttpRequest {
+        size: u32,
+        header_count: u32,
+        method: Str,
+        url: Str,
+        headers: *const Header,
+        body: Str,
+    }
+
+    #[repr(C)]
+    #[derive(StableAbi)]
+    struct Call {
+        size: u32,
+        reserved: u32,
+        host: *mut c_void,
+        reply: Option<unsafe extern "C" fn(call: *const Call, json: Str)>,
+        log: Option<unsafe extern "C" fn(call: *const Call, level: u32, message: Str)>,
+        remaining_ms: Option<unsafe extern "C" fn(call: *const Call) -> u64>,
+        http: Option<
+            unsafe extern "C" fn(
+                call: *const Call,
+                request: *const HttpRequest,
+                response: *mut HttpResponse,
+            ) -> i32,
+        >,
+        render: Option<
+            unsafe extern "C" fn(
+                call: *const Call,
+                part: Str,
+                format: Str,
+                extra: Str,
+                out: *mut Str,
+            ) -> i32,
+        >,
+    }
+
     #[repr(C)]
     #[derive(StableAbi)]
     struct Plugin {

@@ -16,8 +16,8 @@ use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::testkit::table;
 use ticket_plugin_api::{
-    About, Call, Check, Endpoint, Extra, Format, Incident, Request, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest,
+    About, Call, Check, Endpoint, Extra, Format, Incident, Offer, Received, Request, Result,
+    Settings, Ticket, TicketPlugin, TicketRequest, Webhook,
 };
 
 #[derive(Deserialize, JsonSchema)]
@@ -27,7 +27,8 @@ struct Nothing {}
 struct Curious(Settings<Nothing, Nothing>);
 
 impl TicketPlugin for Curious {
-    const ABOUT: About = About { name: "curious", ..About::new("1.0.0") };
+    const ABOUT: About =
+        About { name: "curious", offers: &[Offer::Receive], ..About::new("1.0.0") };
     type Secret = Nothing;
     type Information = Nothing;
 
@@ -47,6 +48,12 @@ impl TicketPlugin for Curious {
         let has_long = call.remaining() > Duration::from_secs(10);
         let id = if has_long { "has long" } else { "has little time" }.to_owned();
         Ok(Ticket { url, id, ..Ticket::default() })
+    }
+
+    fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
+        let told =
+            format!("{} {:?} {}", webhook.head.method, webhook.body, webhook.head.headers.len());
+        Ok(Received { answer: Some(told), ..Received::default() })
     }
 }
 
@@ -211,4 +218,19 @@ fn an_instance_that_shows_the_other_settings_is_told_of() {
     let confused = other(&[("https://x.org", "https://z.org"), ("https://y.org", "https://q.org")]);
     let odd = exercised("https://x.org/1", Some(confused)).odd.unwrap();
     assert!(odd.starts_with("an instance used another instance's settings: create has"), "{odd}");
+}
+
+#[test]
+fn a_webhook_reaches_the_plugin_byte_for_byte_also_with_the_longest_head() {
+    let header = format!("[\"x-long\", \"{}\"]", "\\\"".repeat(30 << 10));
+    let head =
+        format!("{{\"method\": \"POST\", \"url\": \"https://x.org\", \"headers\": [{header}]}}");
+    let (to, settings) = open();
+    let receive = ToWorker::Receive { head, remaining_ms: 1000 };
+    let input =
+        [encode(&to, settings.as_bytes()).unwrap(), encode(&receive, b"\xff\x00{").unwrap()];
+    let (_, said) = run(&input.concat());
+    let (FromWorker::Returned { status, .. }, reply) = &said[1] else { panic!("{said:?}") };
+    assert_eq!(*status, status::OK);
+    assert!(reply.contains("POST [255, 0, 123] 1"), "{reply}");
 }

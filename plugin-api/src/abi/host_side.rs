@@ -331,16 +331,16 @@ impl Table {
 
     /// Which of the [`OPTIONAL`] functions it has. A function can be there and return UNSUPPORTED all the same.
     pub fn offers(&self) -> Vec<&'static str> {
-        let functions = &self.functions;
-        let there = [
-            functions.find.is_some(),
-            functions.find_many.is_some(),
-            functions.update.is_some(),
-            functions.state.is_some(),
-            functions.receive.is_some(),
-            functions.changes.is_some(),
-        ];
-        OPTIONAL.into_iter().zip(there).filter(|(_, there)| *there).map(|(name, _)| name).collect()
+        let has = |name: &&str| match *name {
+            "find" => self.functions.find.is_some(),
+            "find_many" => self.functions.find_many.is_some(),
+            "update" => self.functions.update.is_some(),
+            "state" => self.functions.state.is_some(),
+            "receive" => self.functions.receive.is_some(),
+            "changes" => self.functions.changes.is_some(),
+            _ => false,
+        };
+        OPTIONAL.into_iter().filter(has).collect()
     }
 
     /// As [`Table::from_entry`], for a plugin that is compiled into this program.
@@ -598,10 +598,15 @@ unsafe fn read_request(request: *const abi::HttpRequest) -> Result<HttpRequest, 
         if size < offset_of!(abi::HttpRequest, flags) {
             return Err("http() was called with a request that is too small");
         }
+        // Half of what was added is nothing.
+        let known_bytes = match size < size_of::<abi::HttpRequest>() {
+            true => offset_of!(abi::HttpRequest, flags),
+            false => size_of::<abi::HttpRequest>(),
+        };
         std::ptr::copy_nonoverlapping(
             request.cast::<u8>(),
             (&raw mut known).cast::<u8>(),
-            size.min(size_of::<abi::HttpRequest>()),
+            known_bytes,
         );
     }
     let request = known;

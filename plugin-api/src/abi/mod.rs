@@ -42,6 +42,8 @@ pub const MAX_LINES: usize = 1000;
 pub const MAX_HELD: usize = 64 << 20;
 /// Keys that `find_many()` is asked for at once.
 pub const MAX_KEYS: usize = 200;
+/// Bytes that these keys may have together.
+pub const MAX_KEY_BYTES: usize = 128 << 10;
 /// Tickets that `state()` is asked for at once.
 pub const MAX_STATES: usize = 100;
 /// Tickets that one reply of `changes()` may name.

@@ -139,7 +139,7 @@ impl Call<'_> {
     }
 
     /// The ticket's title by the operator's template: one line of plain text. [`crate::text::title`] cuts it to what a system
-    /// takes. Only `create` and `find` have an incident to make it of.
+    /// takes. Only `create`, `find` and `update` have an incident to make it of.
     ///
     /// # Errors
     /// A settings error that says what is wrong with the template.
@@ -148,7 +148,7 @@ impl Call<'_> {
     }
 
     /// The ticket's body by the operator's template, in the form that the ticket system wants. It has up to 8 MiB:
-    /// [`crate::text::body`] cuts it to what a system takes. Only `create` and `find` have an incident to make it of.
+    /// [`crate::text::body`] cuts it to what a system takes. Only `create`, `find` and `update` have an incident to make it of.
     ///
     /// # Errors
     /// A settings error that says what is wrong with the template.

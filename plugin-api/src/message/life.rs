@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::abi::{MAX_ANSWER, MAX_CHANGED, MAX_CURSOR, MAX_RECEIVED};
+use crate::abi::{
+    MAX_ANSWER, MAX_CHANGED, MAX_CURSOR, MAX_RECEIVED, MAX_STATES, MAX_WEBHOOK_BODY,
+    MAX_WEBHOOK_HEAD,
+};
 
 /// Which ticket is meant. In what a plugin replies one of the two is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +101,7 @@ pub struct Difference {
 pub struct Updated {
     /// Whether the step is carried out, by this call or an earlier one. If not, nothing was written, since the ticket was in `state`
     /// before.
+    #[serde(default)]
     pub done: bool,
     /// The ticket's state after this call, if it is known.
     #[serde(default)]
@@ -208,6 +212,22 @@ pub struct WebhookHead {
 }
 
 impl WebhookHead {
+    /// Whether a host may pass this on, with this body.
+    ///
+    /// # Errors
+    /// Why not, in words after "the request".
+    pub fn is_sound(&self, body: &[u8]) -> Result<(), String> {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let head = self.method.len() + self.url.len() + headers.sum::<usize>();
+        if head > MAX_WEBHOOK_HEAD || body.len() > MAX_WEBHOOK_BODY {
+            return Err(format!(
+                "has {head} bytes of URL and headers and {} of body, more than {MAX_WEBHOOK_HEAD} or {MAX_WEBHOOK_BODY}",
+                body.len()
+            ));
+        }
+        Ok(())
+    }
+
     /// The value of the header with this name (in lower case), or the first of several.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(named, _)| named == name).map(|(_, value)| value.as_str())
@@ -261,20 +281,35 @@ impl Updated {
     /// # Errors
     /// Why not, in words after "its reply": a ticket that was closed is open, for example.
     pub fn answers(&self, action: Action) -> Result<(), String> {
-        use TicketState::{Cancelled, Closed, Open};
+        use TicketState::{Cancelled, Closed, Foreign, Open};
         let fits = match (action, self.done) {
             _ if self.preview.is_some() => true,
             (Action::Close, true) => matches!(self.state, Closed | Cancelled),
             (Action::Reopen, true) => self.state == Open,
             (_, true) => true,
             // Nothing was written: it was closed already, is another project's, or was open where it was to be reopened.
-            (Action::Reopen, false) => self.state != Closed && self.state != Cancelled,
-            (_, false) => self.state != Open,
+            (Action::Reopen, false) => matches!(self.state, Open | Foreign),
+            (_, false) => matches!(self.state, Closed | Cancelled | Foreign),
         };
         let done = if self.done { "done" } else { "not done" };
         fits.then_some(()).ok_or_else(|| {
             format!("says that {} is {done}, and the ticket {:?}", action.name(), self.state)
         })
+    }
+}
+
+impl StateRequest {
+    /// Whether a host may ask this.
+    ///
+    /// # Errors
+    /// Why not, in words after "the request".
+    pub fn is_sound(&self) -> Result<(), String> {
+        match self.tickets.len() {
+            many if many > MAX_STATES => {
+                Err(format!("has {many} tickets, more than the {MAX_STATES} that it may"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -435,12 +470,20 @@ mod tests {
             (Action::Reopen, true, Closed, false),
             (Action::Reopen, false, Open, true),
             (Action::Reopen, false, Closed, false),
+            (Action::Comment, false, Unknown, false),
+            (Action::Reopen, false, Unknown, false),
         ] {
             let updated = Updated { done, state, ..Updated::default() };
             assert_eq!(updated.answers(action).is_ok(), sound, "{action:?} {updated:?}");
             let preview = Updated { preview: Some(String::new()), ..updated };
             assert!(preview.answers(action).is_ok());
         }
+    }
+
+    #[test]
+    fn a_dry_run_of_a_step_replies_a_preview_alone() {
+        let updated: Updated = serde_json::from_str(r#"{"preview": "a comment"}"#).unwrap();
+        assert!(updated.answers(Action::Close).is_ok());
     }
 
     #[test]

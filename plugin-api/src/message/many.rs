@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::TicketName;
-use crate::abi::MAX_CURSOR;
+use crate::abi::{MAX_CURSOR, MAX_KEY_BYTES, MAX_KEYS};
 
 /// What `find_many` is called with: at most [`MAX_KEYS`](crate::abi::MAX_KEYS) keys, those first whose tickets can be the oldest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,11 +58,28 @@ pub struct Found {
     pub ticket: TicketName,
 }
 
+impl FindMany {
+    /// Whether a host may ask this.
+    ///
+    /// # Errors
+    /// Why not, in words after "the request".
+    pub fn is_sound(&self) -> Result<(), String> {
+        let bytes: usize = self.keys.iter().map(|wanted| wanted.key.len()).sum();
+        if self.keys.len() > MAX_KEYS || bytes > MAX_KEY_BYTES {
+            return Err(format!(
+                "has {} keys of {bytes} bytes, more than {MAX_KEYS} or {MAX_KEY_BYTES}",
+                self.keys.len()
+            ));
+        }
+        super::fits(self.cursor.as_deref(), "cursor", MAX_CURSOR)
+    }
+}
+
 impl FoundMany {
     /// Whether this can be the reply to `asked`.
     ///
     /// # Errors
-    /// Why not, in words after "its reply": it names a key that wasn't asked for, or one twice, or one ticket for two keys; its cursor is
+    /// Why not, in words after "its reply": it names a key that wasn't asked for, or one twice, one ticket for two keys, or none; its cursor is
     /// too long, or the one that it was asked with.
     pub fn answers(&self, asked: &FindMany) -> Result<(), String> {
         let mut open: BTreeSet<&str> =
@@ -72,6 +89,9 @@ impl FoundMany {
             if !open.remove(key.as_str()) {
                 return Err(format!("names the key {key:?} twice, or it wasn't asked for"));
             }
+        }
+        if let Some(found) = self.found.iter().find(|found| found.ticket.url.is_empty()) {
+            return Err(format!("has no url for the ticket of the key {:?}", found.key));
         }
         let mut tickets = BTreeSet::new();
         if let Some(twice) = self.found.iter().find(|found| !tickets.insert(&found.ticket.url)) {
@@ -89,6 +109,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_has_a_bounded_number_of_keys() {
+        let wanted = |key: String| WantedKey { key, ..WantedKey::default() };
+        for (keys, length, sound) in [(200, 100, true), (201, 1, false), (200, 700, false)] {
+            let keys = (0..keys).map(|n| wanted(format!("{n:length$}"))).collect();
+            assert_eq!(FindMany { keys, cursor: None }.is_sound().is_ok(), sound, "{length}");
+        }
+    }
+
+    #[test]
     fn a_reply_names_each_key_once_that_was_asked_for_and_goes_on() {
         let wanted = |key: &str| WantedKey { key: key.to_owned(), ..WantedKey::default() };
         let asked =
@@ -102,6 +131,7 @@ mod tests {
             (&[("a", "u:1")], &["a"], None, Some("\"a\" twice")),
             (&[("c", "u:1")], &[], None, Some("\"c\" twice, or it wasn't asked for")),
             (&[], &["c"], None, Some("wasn't asked for")),
+            (&[("a", "")], &[], None, Some("no url for the ticket of the key \"a\"")),
             (&[("a", "u:1"), ("b", "u:1")], &[], None, Some("\"u:1\" for two keys")),
             (&[], &[], Some(long(MAX_CURSOR + 1)), Some("has a cursor of 4097 bytes")),
             (&[], &[], Some("page 1".to_owned()), Some("the cursor that it was asked with")),

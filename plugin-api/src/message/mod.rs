@@ -136,7 +136,7 @@ pub struct TicketRequest<I> {
 }
 
 impl TicketRequest<Incident> {
-    /// Since when a search has to read tickets, as `2026-11-23T06:00:00+00:00`: `earlier` by so much than this request's ticket can
+    /// Of a request of `find`: since when the search has to read tickets, as `2026-11-23T06:00:00+00:00`: `earlier` by so much than this request's ticket can
     /// be, since the ticket system's clock may differ from the host's. None: it has to read all of them. A host from before
     /// `not_before` tells it by the incident's start_time.
     pub fn since(&self, earlier: Duration) -> Option<String> {

@@ -28,7 +28,7 @@
  *     the host may kill the process of a plugin that doesn't.
  *  R7 Unloading. A library is never unloaded; it may be loaded in many processes.
  *
- * Bounds that every host keeps. What is over is refused, never cut unsaid:
+ * Bounds that every host keeps. What is over is refused, unless its line says otherwise:
  *   a manifest and a reply        1 MiB each
  *   a JSON Schema in a manifest   10,000 parts and 512 KiB with each reference written out; references
  *                                 are "#/..." and never lead back to where they stand
@@ -190,9 +190,8 @@ typedef struct ticket_plugin {
     * `permissions` names what the plugin does beside http() (read, write, env, exec,
     * jit, network); "dry_run" says that such a plugin heeds the request's "dry_run".
     * "not_done" has the statuses, of 408 and 5xx, of which the ticket system promises that a
-    * request which it answers so was not carried out; "settle_seconds" says how long after a
-    * ticket was made find() may still miss it, and a look for a step's comment that one, since
-    * the system's lists lag: at most 3600. "actions" names what update() can do, which is called
+    * request which it answers so was not carried out; "settle_seconds" says for how many seconds after
+    * a ticket or a comment was written a search may still miss it: at most 3600. "actions" names what update() can do, which is called
     * for nothing else; "marks" says that it finds a comment of its own again: see there. */
    ticket_str manifest;
 
