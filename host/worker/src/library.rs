@@ -10,10 +10,6 @@ use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
-use abi_stable::abi_stability::abi_checking::{
-    AbiInstability, AbiInstabilityError, check_layout_compatibility,
-};
-use abi_stable::type_layout::TLFieldOrFunction;
 use ticket_plugin_api::abi::host_side::{Table, TableError};
 use ticket_plugin_api::abi::{self, ENTRY_SYMBOL, LAYOUT_SYMBOL};
 
@@ -225,7 +221,7 @@ fn reason(error: &libloading::Error) -> String {
 /// plugin-api. None if the library has no such symbol: then it is not a Rust plugin, or one that was built without
 /// plugin-api's feature `layout`.
 fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadError> {
-    type Layout = unsafe extern "C" fn() -> *const abi::Layout;
+    type Layout = unsafe extern "C" fn() -> *const abi::layout::Layout;
     // SAFETY: the SDK's macro gives the symbol this type, and nothing else has reason to export it.
     let Ok(symbol) = (unsafe { library.get::<Layout>(LAYOUT_SYMBOL) }) else {
         return Ok(None);
@@ -233,123 +229,9 @@ fn check_layout(library: &libloading::Library) -> Result<Option<String>, LoadErr
     // SAFETY: as above: it returns a static of the library, which is never unloaded.
     let layout = unsafe { symbol().as_ref::<'static>() };
     let layout = layout.ok_or_else(|| LoadError::Layout("it gives no layout".to_owned()))?;
-    if let Err(found) = check_layout_compatibility(abi::layout(), layout) {
-        let differences: Vec<String> = found.errors.iter().filter_map(difference).collect();
-        if !differences.is_empty() {
-            return Err(LoadError::Layout(differences.join("; ")));
-        }
+    let differences = abi::layout::differences(abi::layout::own(), layout);
+    if !differences.is_empty() {
+        return Err(LoadError::Layout(differences.join("; ")));
     }
     Ok(Some(layout.package_version().to_string()))
-}
-
-/// The tables that may grow at their end (rule R3), each of which says its size.
-const GROWING: [&str; 4] = ["Plugin", "Call", "HttpRequest", "HttpResponse"];
-
-/// Says in words what differs in one field. None if rule R3 allows it: another version of plugin-api, and a
-/// table with more fields or fewer.
-fn difference(error: &AbiInstabilityError) -> Option<String> {
-    let (field, type_name) = match error.stack_trace.last() {
-        None => ("the table", "Plugin"),
-        Some(innermost) => match innermost.expected {
-            TLFieldOrFunction::Field(field) => (field.name(), field.layout().name()),
-            TLFieldOrFunction::Function(_) => ("a function", ""),
-        },
-    };
-    let grows = GROWING.contains(&type_name);
-    let what = error.errs.iter().find_map(|what| match what {
-        AbiInstability::PackageVersion(_) => None,
-        AbiInstability::Size(_) | AbiInstability::FieldCountMismatch(_) if grows => None,
-        AbiInstability::Name(v) => {
-            Some(format!("is {} here and {} there", v.expected.name(), v.found.name()))
-        }
-        AbiInstability::UnexpectedField(v) => {
-            Some(format!("has {} here and {} there", v.expected.name(), v.found.name()))
-        }
-        other => Some(format!("{other:?}").chars().take(200).collect()),
-    })?;
-    Some(format!("{field} {what}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::c_void;
-
-    use abi_stable::StableAbi;
-    use ticket_plugin_api::abi::{Header, HttpResponse, Str};
-
-    use super::*;
-
-    /// These are the tables of a Rust plugin that was compiled on the day of the freeze.
-    #[repr(C)]
-    #[derive(StableAbi)]
-    struct HttpRequest {
-        size: u32,
-        header_count: u32,
-        method: Str,
-        url: Str,
-        headers: *const Header,
-        body: Str,
-    }
-
-    #[repr(C)]
-    #[derive(StableAbi)]
-    struct Call {
-        size: u32,
-        reserved: u32,
-        host: *mut c_void,
-        reply: Option<unsafe extern "C" fn(call: *const Call, json: Str)>,
-        log: Option<unsafe extern "C" fn(call: *const Call, level: u32, message: Str)>,
-        remaining_ms: Option<unsafe extern "C" fn(call: *const Call) -> u64>,
-        http: Option<
-            unsafe extern "C" fn(
-                call: *const Call,
-                request: *const HttpRequest,
-                response: *mut HttpResponse,
-            ) -> i32,
-        >,
-        render: Option<
-            unsafe extern "C" fn(
-                call: *const Call,
-                part: Str,
-                format: Str,
-                extra: Str,
-                out: *mut Str,
-            ) -> i32,
-        >,
-    }
-
-    #[repr(C)]
-    #[derive(StableAbi)]
-    struct Plugin {
-        size: u32,
-        abi_version: u32,
-        manifest: Str,
-        open: Option<
-            unsafe extern "C" fn(
-                call: *const Call,
-                settings: Str,
-                instance: *mut *mut c_void,
-            ) -> i32,
-        >,
-        close: Option<unsafe extern "C" fn(instance: *mut c_void)>,
-        check: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call) -> i32>,
-        create: Option<
-            unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32,
-        >,
-        find: Option<
-            unsafe extern "C" fn(instance: *mut c_void, call: *const Call, request: Str) -> i32,
-        >,
-    }
-
-    #[test]
-    fn a_table_of_before_or_after_it_grew_has_the_layout_that_is_expected() {
-        let (before, now) = (<Plugin as StableAbi>::LAYOUT, abi::layout());
-        for (here, there) in [(now, before), (before, now)] {
-            let found = check_layout_compatibility(here, there).unwrap_err();
-            let differences = found.errors.iter().filter_map(difference);
-            // This one is of another crate than the SDK's.
-            let grave: Vec<String> = differences.filter(|text| !text.contains("Package")).collect();
-            assert!(grave.is_empty(), "{grave:?}");
-        }
-    }
 }

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub mod host_side;
+#[cfg(feature = "layout")]
+pub mod layout;
 pub mod plugin_side;
 
 use std::ffi::c_void;
@@ -303,14 +305,4 @@ impl Str {
         // SAFETY: the caller's word, passed on.
         unsafe { self.bytes() }.and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
-}
-
-/// abi_stable's description of a type.
-#[cfg(feature = "layout")]
-pub type Layout = abi_stable::type_layout::TypeLayout;
-
-/// The layout of [`Plugin`] as this crate compiled it; a Rust plugin's [`LAYOUT_SYMBOL`] gives its own.
-#[cfg(feature = "layout")]
-pub fn layout() -> &'static Layout {
-    <Plugin as StableAbi>::LAYOUT
 }

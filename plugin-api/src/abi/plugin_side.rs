@@ -543,8 +543,8 @@ macro_rules! export_layout {
     () => {
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
-        extern "C" fn ticket_plugin_layout() -> &'static $crate::abi::Layout {
-            $crate::abi::layout()
+        extern "C" fn ticket_plugin_layout() -> &'static $crate::abi::layout::Layout {
+            $crate::abi::layout::own()
         }
     };
 }

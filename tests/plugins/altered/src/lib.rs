@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use abi_stable::StableAbi;
-use ticket_plugin_api::abi::{Layout, Str};
+use ticket_plugin_api::abi::{Str, layout::Layout};
 
 #[repr(C)]
 #[derive(Debug, StableAbi)]
