@@ -35,7 +35,7 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
 
 /* `posts`: it logs in by POST before each request, and searches by POST. That breaks no rule.
  * `answer` is the last one's body: only what breaks "after-call" looks at it later. */
-typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts; ticket_str answer; } desk;
+typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts, none; ticket_str answer; } desk;
 
 /* For how long one waits in each call that is slow. */
 #ifndef SLOW_MS
@@ -122,7 +122,8 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    overdo(self, call);
 #endif
    if (breaks(self, "after-call") && self->answer.len > 0) (void)*(const volatile uint8_t *)self->answer.ptr;
-   const ticket_exchange done = ticket_http(call, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
+   const uint32_t flags = breaks(self, "create-flagged") && strcmp(path, "/tickets") == 0 ? TICKET_HTTP_CHANGES_NOTHING : 0;
+   const ticket_exchange done = ticket_http_flagged(call, flags, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
    self->answer = done.response.body;
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
@@ -137,28 +138,65 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
 
 static int32_t check(void *instance, const ticket_call *call) {
    desk *self = instance;
+   if (breaks(self, "check-asks-nothing")) return ticket_reply(call, TICKET_OK, "{\"checks\": [{\"name\": \"desk\", \"ok\": true}]}", "", ticket_of(""), "");
    const ticket_exchange done = ask(self, call, "GET", "/desk", ticket_of(""), ticket_of(""));
-   const int ok = (done.response.status == 200 || breaks(self, "check-fails")) && !breaks(self, "check");
+   const int known = ticket_member(done.response.body, "name").len > 0 || breaks(self, "check-takes-html");
+   const int ok = ((done.response.status == 200 && known) || breaks(self, "check-fails")) && !breaks(self, "check");
    return ticket_reply(call, TICKET_OK, "{\"checks\": [{\"name\": \"desk\", \"message\": \"", done.what, done.why,
                        ok ? "\", \"ok\": true}]}" : "\", \"ok\": false}]}");
 }
 
 /* The error for a ticket system that asks to be left alone for some seconds. */
-static int32_t later(const ticket_call *call, const ticket_exchange *done) {
+static int32_t later(const ticket_call *call, const ticket_exchange *done, unsigned long scale) {
    const ticket_str asked = ticket_header_value(&done->response, "retry-after");
    unsigned long seconds = 0;
    char begin[80];
    for (size_t i = 0; i < asked.len && i < 6 && asked.ptr[i] >= '0' && asked.ptr[i] <= '9'; i++) seconds = seconds * 10 + (asked.ptr[i] - '0');
-   snprintf(begin, sizeof begin, "{\"retry\": \"later\", \"retry_after_ms\": %lu, \"message\": \"", seconds * 1000);
+   snprintf(begin, sizeof begin, "{\"retry\": \"later\", \"retry_after_ms\": %lu, \"message\": \"", seconds * scale);
    return ticket_reply(call, TICKET_CLIENT_ERROR, begin, done->what, done->why, "\"}");
 }
 
-static int32_t ticket(desk *self, const ticket_call *call, const ticket_exchange *done) {
+/* The next item of a list of objects behind `at`, which is moved behind it; an empty text at the end. */
+static ticket_str next_item(ticket_str list, size_t *at) {
+   size_t start = 0, depth = 0;
+   int quoted = 0;
+   for (; *at < list.len; ++*at) {
+      const uint8_t c = list.ptr[*at];
+      if (quoted && c == '\\') ++*at;
+      else if (c == '"') quoted = !quoted;
+      else if (!quoted && c == '{' && depth++ == 0) start = *at;
+      else if (!quoted && c == '}' && depth > 0 && --depth == 0) return (ticket_str){list.ptr + start, ++*at - start};
+   }
+   return ticket_of("");
+}
+
+static const char ticket_zero[] = "{\"url\": \"https://desk.example.org/t/0\"}";
+
+/* The error that a rule is broken by, if the one that is broken says something else of what came of the request. */
+static const char *misread(const desk *self, const ticket_exchange *done) {
+   const uint32_t status = done->response.status;
+   if (status == 400 && breaks(self, "retry")) return "later";
+   if (status == 400 && breaks(self, "refused-as-unknown")) return "unknown";
+   if (status == 500 && breaks(self, "failed-as-never")) return "never";
+   if (status == 503 && breaks(self, "overload-as-never")) return "never";
+   if (done->sent == TICKET_HTTP_DENIED && breaks(self, "denied-as-later")) return "later";
+   return NULL;
+}
+
+/* The ticket that an answer to a request tells of, in JSON. */
+static int32_t ticket_in(desk *self, const ticket_call *call, const ticket_exchange *done, ticket_str json) {
    ticket_text url = {0};
-   ticket_put_unescaped(&url, ticket_member(done->response.body, "url"));
+   ticket_put_unescaped(&url, ticket_member(json, "url"));
+   if (breaks(self, "answer-grows"))
+      for (size_t i = 0; i + 8 < json.len; i++)
+         if (memcmp(json.ptr + i, "\"url\":\"", 7) == 0) { url.len = 0, ticket_put_unescaped(&url, (ticket_str){json.ptr + i + 6, json.len - i - 6}); break; }
+   if (breaks(self, "answer-differs") && url.len > 0) return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
+   const int wrong = (breaks(self, "answer-lacks") && json.len > 0 && json.ptr[0] == '{' && url.len == 0)
+      || (breaks(self, "html-taken-for-made") && json.len > 0 && json.ptr[0] == '<') || breaks(self, "accepted-taken-for-made");
+   if (wrong && done->response.status / 100 == 2 && url.len == 0) return ticket_reply(call, TICKET_OK, ticket_zero, "", ticket_of(""), "");
    if (breaks(self, "create")) return ticket_reply(call, TICKET_OK, "{\"url\": \"/t/1\"}", "", ticket_of(""), "");
-   if (done->response.status == 400 && breaks(self, "retry")) return ticket_fail(call, TICKET_CLIENT_ERROR, "later", "refused", ticket_of(""));
-   if (done->response.status == 429 && !breaks(self, "retry-after")) return later(call, done);
+   if (misread(self, done) != NULL) return ticket_fail(call, TICKET_CLIENT_ERROR, misread(self, done), "refused", ticket_of(""));
+   if (done->response.status == 429 && !breaks(self, "retry-after")) return later(call, done, breaks(self, "retry-after-in-seconds") ? 1 : 1000);
    if (done->response.status / 100 != 2) return ticket_http_error(call, done);
    for (size_t i = 0; i < ticket_view(&url).len; i++)
       if (url.bytes[i] <= ' ' || url.bytes[i] > '~') url.len = 0;
@@ -166,6 +204,11 @@ static int32_t ticket(desk *self, const ticket_call *call, const ticket_exchange
       return ticket_fail(call, TICKET_PLUGIN_ERROR, breaks(self, "http-bodies") ? "never" : "unknown", "no ticket in the answer", ticket_of(""));
    return ticket_reply(call, TICKET_OK, "{\"url\": \"", "", ticket_view(&url), "\"}");
 }
+
+static int32_t find(void *instance, const ticket_call *call, ticket_str request);
+
+/* Whether something in an error's text tells of a time-out. */
+static int timed_out(const ticket_exchange *done) { return done->sent == TICKET_HTTP_UNKNOWN && has(done->why, "timed out"); }
 
 static int32_t create(void *instance, const ticket_call *call, ticket_str request) {
    static int busy, count;
@@ -183,23 +226,31 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    if (call->render(call, ticket_of("title"), ticket_of("text"), ticket_of(""), &title) != TICKET_OK)
       return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "no title: ", title);
    /* A desk takes short titles. None is cut within a character. */
-   if (title.len > 500) for (title.len = 500; (title.ptr[title.len] & 0xc0) == 0x80;) title.len--;
+   if (title.len > 500) for (title.len = 500; (title.ptr[title.len] & 0xc0) == 0x80 && !breaks(self, "title-long");) title.len--;
+   ticket_str text;
+   if (breaks(self, "text")) (void)call->render(call, ticket_of("body"), ticket_of("markdown"), ticket_of(""), &text);
+   if (breaks(self, "search-first") && find(instance, call, request) == TICKET_OK) return TICKET_OK;
    ticket_put(&body, ticket_of("{\"title\": \""), TICKET_AS_IS);
    ticket_put(&body, title, breaks(self, "title-escaped") ? TICKET_AS_IS : TICKET_IN_JSON);
    ticket_put(&body, ticket_of("\", \"key\": \""), TICKET_AS_IS);
    if (!breaks(self, "key")) ticket_put(&body, ticket_view(&key), TICKET_IN_JSON);
    if (breaks(self, "create-again")) ticket_put_byte(&body, (uint32_t)('a' + count++ % 26));
    ticket_put(&body, ticket_of("\"}"), TICKET_AS_IS);
+   if (breaks(self, "sends-a-count")) ticket_put_byte(&body, (uint32_t)(' ')), body.len -= (size_t)(count++ % 2);
    ticket_exchange done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
-   if (breaks(self, "create-once") && done.sent == TICKET_HTTP_UNKNOWN) done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
+   const int again = breaks(self, "create-once") ? done.sent == TICKET_HTTP_UNKNOWN : breaks(self, "again-after-timeout") && timed_out(&done);
+   if (again) done = ask(self, call, "POST", "/tickets", ticket_of(""), ticket_view(&body));
    if (breaks(self, "find-lost") && done.sent == TICKET_HTTP_UNKNOWN) self->lost = 1;
    const int leaks = breaks(self, "leak") || breaks(self, "slow-leak");
    if (leaks && done.response.status == 201) *(volatile char *)malloc(64) = 1;
+   if (breaks(self, "after-create") && done.response.status == 201 &&
+       ask(self, call, "GET", "/desk", ticket_of(""), ticket_of("")).response.status != 200)
+      return ticket_fail(call, TICKET_CLIENT_ERROR, "later", "the desk is gone", ticket_of(""));
    if (breaks(self, "dry-run") && done.sent == TICKET_HTTP_DRY_RUN)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-results") && done.sent == TICKET_HTTP_UNKNOWN)
       return ticket_fail(call, TICKET_CLIENT_ERROR, "never", "lost", ticket_of(""));
-   return ticket(self, call, &done);
+   return ticket_in(self, call, &done, done.response.body);
 }
 
 static int32_t find(void *instance, const ticket_call *call, ticket_str request) {
@@ -211,18 +262,34 @@ static int32_t find(void *instance, const ticket_call *call, ticket_str request)
    ticket_put(&search, ticket_of("\"}"), TICKET_AS_IS);
    ticket_exchange done = self->posts ? ask(self, call, "POST", "/search", ticket_of(""), ticket_view(&search))
                                       : ask(self, call, "GET", "/tickets?key=", ticket_view(&key), ticket_of(""));
-   if (self->lost) return TICKET_NOT_FOUND;
-   if (ticket_member(done.response.body, "next").len > 0 && !breaks(self, "find-paged"))
+   if (self->lost || self->none) return TICKET_NOT_FOUND;
+   if (ticket_member(done.response.body, "next").len > 0 && !breaks(self, "find-paged")) {
+      if (breaks(self, "late-page") && call->remaining_ms(call) == 0) return TICKET_NOT_FOUND;
       done = ask(self, call, "GET", "/tickets?page=2&key=", ticket_view(&key), ticket_of(""));
+      if (breaks(self, "page-fails") && done.response.status != 200) return TICKET_NOT_FOUND;
+   }
+   if (breaks(self, "find-fails-for-ever") && done.sent == TICKET_HTTP_NOT_SENT)
+      return ticket_fail(call, TICKET_CLIENT_ERROR, "never", "no answer", ticket_of(""));
+   self->none = breaks(self, "remembers-none") && done.response.status == 204;
    if (breaks(self, "find-none") && done.response.status == 204)
       return ticket_reply(call, TICKET_OK, "{\"url\": \"https://desk.example.org/t/1\"}", "", ticket_of(""), "");
    if (breaks(self, "http-statuses") && done.response.status == 500) return TICKET_NOT_FOUND;
    if (done.response.status == 204 || breaks(self, "find")) return TICKET_NOT_FOUND;
-   if (breaks(self, "search-unclear") && done.response.status == 200 && ticket_member(done.response.body, "key").len == 0) return TICKET_NOT_FOUND;
-   ticket_put_unescaped(&its, ticket_member(done.response.body, "key"));
-   const int same = its.len == key.len && memcmp(its.bytes, key.bytes, key.len < sizeof key.bytes ? key.len : sizeof key.bytes) == 0;
-   if (done.response.status == 200 && its.len > 0 && !same && !breaks(self, "find-exact")) return TICKET_NOT_FOUND;
-   return ticket(self, call, &done);
+   ticket_str tickets = ticket_member(done.response.body, "tickets");
+   for (; tickets.len > 0 && tickets.ptr[0] == ' '; tickets.len--) tickets.ptr++;
+   const int is_list = tickets.len > 0 && tickets.ptr[0] == '[', is_null = tickets.len == 4 && tickets.ptr[0] == 'n';
+   if (done.response.status == 200 && !is_list && breaks(self, "search-unclear")) return TICKET_NOT_FOUND;
+   if (done.response.status == 200 && is_null && breaks(self, "null-for-none")) return TICKET_NOT_FOUND;
+   if (done.response.status != 200 || !is_list) return ticket_in(self, call, &done, done.response.body);
+   const ticket_str first = next_item(tickets, &(size_t){0});
+   size_t at = 0;
+   for (ticket_str item; (item = next_item(tickets, &at)).len > 0;) {
+      its.len = 0;
+      ticket_put_unescaped(&its, ticket_member(item, "key"));
+      const int same = its.len == key.len && memcmp(its.bytes, key.bytes, key.len < sizeof key.bytes ? key.len : sizeof key.bytes) == 0;
+      if (same || breaks(self, "find-exact")) return ticket_in(self, call, &done, breaks(self, "find-among") ? first : item);
+   }
+   return TICKET_NOT_FOUND;
 }
 
 static const ticket_plugin table = {

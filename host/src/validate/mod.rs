@@ -13,6 +13,7 @@ mod incidents;
 mod loading;
 mod script;
 mod secret;
+mod source;
 
 use std::collections::BTreeMap;
 use std::fs::File;

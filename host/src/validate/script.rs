@@ -4,8 +4,10 @@ mod content;
 mod rules;
 mod settings;
 mod system;
+mod variants;
 
 pub(super) use content::{arrives, texts};
 pub(super) use rules::{Role, Rule, When};
 pub(crate) use settings::Settings;
-pub(super) use system::{Behaviour, Exchange, Scripted, Seen};
+pub(super) use system::{Behaviour, Exchange, Rendered, Scripted, Seen};
+pub(super) use variants::{among_others, lacking, of_others, with_another, without_list};

@@ -1,7 +1,9 @@
 //! What check(), create() and find() do with a ticket system that works.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
 use ticket_plugin_api::message::fingerprint;
 use ticket_plugin_api::{Error as PluginError, ErrorKind, Ticket};
@@ -10,18 +12,19 @@ use super::answered;
 use crate::validate::answer::Answer;
 use crate::validate::bench::{Bench, KEY};
 use crate::validate::incidents::{incident, odd};
-use crate::validate::script::{Behaviour, Role, Rule, Seen, When};
+use crate::validate::script::{Behaviour, Role, Rule, Seen, When, texts};
 use crate::validate::{Done, Verdict, fail, skip, warn};
 
 cases! {
     "find-offered" find_offered "offers find(): without it nobody knows whether a lost answer left a ticket";
     "check" check_works "check() tells the state of a working ticket system, line by line";
-    "check-fails" check_fails "check() tells that something is wrong where the ticket system refuses every request, or isn't there";
+    "check-fails" check_fails "check() tells that something is wrong where the ticket system refuses every request, isn't there, or is another server";
     "create" create_works "create() makes a ticket in a working ticket system, and replies its URL";
+    "create-flagged" create_flagged "create() sends what makes the ticket as what changes something: by its method, and without TICKET_HTTP_CHANGES_NOTHING";
     "key" key_counts "puts the key where find() finds it: other keys make other tickets";
     "create-again" create_again "sends the same request for the same key, so that a retry makes no other ticket";
     "find-none" find_none "find() says NOT_FOUND in an empty ticket system";
-    "find" find_works "find() gives the ticket of its key";
+    "find" find_works "find() gives the ticket of its key, also if it found none before";
     "find-exact" find_exact "find() doesn't take another key's ticket for its own, even if a search gives it";
     "dry-run" dry_run "makes nothing in a dry run";
     "incidents" odd_incidents "survives incidents that are empty, huge, deep, of other types, in any script";
@@ -63,15 +66,52 @@ async fn check_fails(bench: &mut Bench) -> Done {
             return Err(fail(format!("all is well to check() when every request {when}")));
         }
     }
+    if bench.scripted().is_ok() { check_looks(bench).await } else { Ok(()) }
+}
+
+/// Whether check() asks, if create() does, and knows the ticket system's answers from a page of another server's.
+async fn check_looks(bench: &mut Bench) -> Done {
+    let script = || Behaviour::Script(When::Empty);
+    let (_, made) = bench.call(Operation::Create, &incident(), KEY, script()).await?;
+    let (answer, seen) = bench.call(Operation::Check, &incident(), KEY, script()).await?;
+    let content = is_content(&answer);
+    if content && seen.exchanges.is_empty() && !made.exchanges.is_empty() {
+        return Err(fail("all is well to check() though it asks for nothing, and create() does"));
+    }
+    if !content || !answers_json(&seen) {
+        return Ok(());
+    }
+    let (answer, seen) = bench.call(Operation::Check, &incident(), KEY, login_page()).await?;
+    if says_well(&answer, &seen) {
+        return Err(fail("all is well to check() when every request is answered 200 and HTML"));
+    }
     Ok(())
+}
+
+/// What a proxy answers in place of the ticket system.
+fn login_page() -> Behaviour {
+    let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+    let body = b"<!DOCTYPE html><html><body><h1>Log in</h1></body></html>".to_vec();
+    Behaviour::Always(HttpAnswer::Answered { status: 200, headers, body })
+}
+
+/// Whether each request but logins was answered with JSON.
+fn answers_json(seen: &Seen) -> bool {
+    let mut asked = seen.exchanges.iter().filter(|exchange| exchange.role != Role::Login);
+    asked.all(|exchange| match &exchange.answer {
+        HttpAnswer::Answered { body, .. } => serde_json::from_slice::<Value>(body).is_ok(),
+        _ => false,
+    })
+}
+
+fn is_content(answer: &Answer) -> bool {
+    matches!(answer, Answer::Checks(checks) if checks.checks.iter().all(|check| check.ok))
 }
 
 /// Whether check() is content though it asked for more than a login.
 fn says_well(answer: &Answer, seen: &Seen) -> bool {
     let asked = seen.exchanges.iter().any(|exchange| exchange.role != Role::Login);
-    let content =
-        matches!(answer, Answer::Checks(checks) if checks.checks.iter().all(|check| check.ok));
-    asked && content
+    asked && is_content(answer)
 }
 
 pub(super) async fn created(bench: &mut Bench, key: &str) -> Result<(Ticket, Seen), Verdict> {
@@ -86,6 +126,29 @@ pub(super) async fn created(bench: &mut Bench, key: &str) -> Result<(Ticket, See
 
 async fn create_works(bench: &mut Bench) -> Done {
     created(bench, KEY).await.map(drop)
+}
+
+async fn create_flagged(bench: &mut Bench) -> Done {
+    let (_, seen) = created(bench, KEY).await?;
+    if hides_creation(&seen) {
+        return Err(fail(
+            "what makes the ticket is a GET, HEAD or OPTIONS, or has the flag TICKET_HTTP_CHANGES_NOTHING: when its answer is \
+             lost, the host wouldn't know that a ticket may exist",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a ticket was made by a request that the host takes for one that changes nothing.
+fn hides_creation(seen: &Seen) -> bool {
+    let flagged = seen
+        .exchanges
+        .iter()
+        .any(|exchange| exchange.role == Role::LookUp && exchange.request.changes_nothing);
+    match seen.could_create() {
+        true => !seen.creations().any(|creation| creation.request.can_change()),
+        false => flagged,
+    }
 }
 
 /// All that a plugin sent, as one text.
@@ -115,10 +178,18 @@ async fn key_counts(bench: &mut Bench) -> Done {
 }
 
 async fn create_again(bench: &mut Bench) -> Done {
-    let (first, one) = created(bench, KEY).await?;
-    let (again, two) = created(bench, KEY).await?;
+    // It stands nowhere else in the incident.
+    let key = "vr7q2zx-again";
+    let (first, one) = created(bench, key).await?;
+    next_second().await;
+    let (again, two) = created(bench, key).await?;
     if first.url != again.url {
         return Err(fail(format!("the same answers give {} and then {}", first.url, again.url)));
+    }
+    if !keeps_key(&carriers(&one, key), &carriers(&two, key)) {
+        return Err(fail(
+            "the key is sent with something that differs the second time: no search finds both",
+        ));
     }
     let last = |seen: &Seen| {
         let creation = seen.creations().next_back().map(|exchange| &exchange.request);
@@ -129,6 +200,25 @@ async fn create_again(bench: &mut Bench) -> Done {
     } else {
         Err(warn("the same incident and key make another request the second time"))
     }
+}
+
+/// Waits until the clock shows another second, which a plugin may send.
+async fn next_second() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into());
+    tokio::time::sleep(left + Duration::from_millis(20)).await;
+}
+
+/// The texts in what a plugin sent that have the key or its SHA-256 in them.
+fn carriers(seen: &Seen, key: &str) -> BTreeSet<String> {
+    let print = fingerprint(key);
+    let sent = seen.exchanges.iter().filter_map(|exchange| texts(&exchange.request).ok());
+    sent.flatten().filter(|text| text.contains(key) || text.contains(&print)).collect()
+}
+
+/// Whether the key was sent in the same text both times, if it was sent.
+fn keeps_key(one: &BTreeSet<String>, two: &BTreeSet<String>) -> bool {
+    one.is_empty() || two.is_empty() || !one.is_disjoint(two)
 }
 
 pub(super) async fn find(
@@ -152,6 +242,8 @@ async fn find_none(bench: &mut Bench) -> Done {
 }
 
 async fn find_works(bench: &mut Bench) -> Done {
+    // In this order a plugin that remembers what it found is wrong.
+    find(bench, KEY, Behaviour::Script(When::Empty)).await?;
     let (made, _) = created(bench, KEY).await?;
     let found = find(bench, KEY, Behaviour::Script(When::Made)).await?;
     is_found(&made, &found)
@@ -234,4 +326,54 @@ async fn odd_incidents(bench: &mut Bench) -> Done {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ticket_plugin_api::abi::host_side::HttpRequest;
+
+    use super::*;
+    use crate::validate::script::Exchange;
+
+    fn seen(exchanges: &[(&str, Role, bool)]) -> Seen {
+        let exchanges = exchanges.iter().map(|(method, role, changes_nothing)| {
+            let request = HttpRequest {
+                method: (*method).to_owned(),
+                url: "https://t.example.org/".to_owned(),
+                headers: Vec::new(),
+                body: Vec::new(),
+                changes_nothing: *changes_nothing,
+            };
+            Exchange { request, role: *role, answer: HttpAnswer::DryRun }
+        });
+        Seen { exchanges: exchanges.collect(), ..Seen::default() }
+    }
+
+    #[test]
+    fn the_host_must_see_which_request_makes_a_ticket() {
+        for (exchanges, hidden) in [
+            (&[][..], false),
+            (&[("POST", Role::Create, false)], false),
+            (&[("POST", Role::Create, true)], true),
+            (&[("GET", Role::Create, false)], true),
+            (&[("POST", Role::LookUp, true)], true),
+            (&[("POST", Role::Login, true), ("POST", Role::Create, false)], false),
+            (&[("GET", Role::LookUp, false)], false),
+        ] {
+            assert_eq!(hides_creation(&seen(exchanges)), hidden, "{exchanges:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_sent_in_the_same_text_each_time() {
+        let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        for (one, two, kept) in [
+            (&["k"][..], &["k"][..], true),
+            (&["k", "k at 7:00"], &["k", "k at 7:01"], true),
+            (&["k-1"], &["k-2"], false),
+            (&[], &[], true),
+        ] {
+            assert_eq!(keeps_key(&set(one), &set(two)), kept, "{one:?} {two:?}");
+        }
+    }
 }

@@ -32,6 +32,7 @@ macro_rules! cases {
     };
 }
 
+mod answers;
 mod calls;
 mod exercise;
 mod http;
@@ -50,6 +51,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         calls::CASES,
         texts::CASES,
         searches::CASES,
+        answers::CASES,
         http::CASES,
         retries::CASES,
         exercise::CASES,

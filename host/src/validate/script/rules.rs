@@ -119,11 +119,15 @@ impl Rule {
 }
 
 /// What a request about the ticket of `key` is for: the first rule that fits it tells, whether or not it holds in the
-/// system's state, so that a search is one whatever is found. Without a rule its method tells.
+/// system's state, so that a search is one whatever is found. Without a rule its method tells. Where nobody gave a role,
+/// a request whose flag says that it changes nothing creates nothing.
 pub(in crate::validate) fn role(rules: &[Rule], request: &HttpRequest, key: &str) -> Role {
     match rules.iter().find(|rule| rule.fits(request, key)) {
-        Some(rule) => rule.role(),
-        None if is_safe(&request.method) => Role::LookUp,
+        Some(rule) => match (rule.role, rule.role()) {
+            (None, Role::Create) if request.changes_nothing => Role::LookUp,
+            (_, role) => role,
+        },
+        None if !request.can_change() => Role::LookUp,
         None => Role::Create,
     }
 }
@@ -251,6 +255,24 @@ mod tests {
             (request("GET", "/elsewhere", ""), Role::LookUp),
         ] {
             assert_eq!(role(&rules, &request, KEY), wanted, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_says_that_it_changes_nothing_creates_only_if_the_script_says_so() {
+        let rules = rules(
+            "[[http]]\nmethod = 'POST'\npath = '/t'\n\
+             [[http]]\nmethod = 'POST'\npath = '/r'\nrole = 'create'",
+        );
+        for (url, flagged, wanted) in [
+            ("/t", false, Role::Create),
+            ("/t", true, Role::LookUp),
+            ("/r", true, Role::Create),
+            ("/elsewhere", false, Role::Create),
+            ("/elsewhere", true, Role::LookUp),
+        ] {
+            let request = HttpRequest { changes_nothing: flagged, ..request("POST", url, "") };
+            assert_eq!(role(&rules, &request, KEY), wanted, "{url} {flagged}");
         }
     }
 

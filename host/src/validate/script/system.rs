@@ -29,6 +29,14 @@ pub(in crate::validate) enum Behaviour {
     LookUps(HttpAnswer),
     /// Requests for a ticket that was found get this answer, the others what the rules say of a system that has it.
     ReadBacks(HttpAnswer),
+    /// The same of requests that search.
+    Found(HttpAnswer),
+    /// Requests after one that creates get this answer, the others what the rules say of an empty system.
+    AfterCreation(HttpAnswer),
+    /// Searches after the first get this answer, the others what the rules say of a search with many pages.
+    NextPages(HttpAnswer),
+    /// The first search of many pages is answered when the call's time is over, and nothing is sent after it.
+    LatePage,
     /// No request is answered before the call's time is over.
     Slow,
 }
@@ -39,21 +47,33 @@ impl Behaviour {
         match self {
             Behaviour::Script(when) => *when,
             Behaviour::Other(_) => When::Other,
-            Behaviour::ReadBacks(_) => When::Made,
+            Behaviour::ReadBacks(_) | Behaviour::Found(_) => When::Made,
+            Behaviour::NextPages(_) | Behaviour::LatePage => When::Paged,
             _ => When::Empty,
         }
     }
 
-    /// The answer that a request of this role gets whatever the rules say.
-    fn prepared(&self, role: Role) -> Option<HttpAnswer> {
+    /// The answer that a request of this role gets whatever the rules say, after what was seen.
+    fn prepared(&self, role: Role, seen: &Seen) -> Option<HttpAnswer> {
+        let was_searched = seen.exchanges.iter().any(|exchange| exchange.role == Role::Search);
         let (answer, applies) = match self {
             Behaviour::Script(_) | Behaviour::Other(_) => return None,
             Behaviour::Always(answer @ HttpAnswer::DryRun) => (answer.clone(), true),
             Behaviour::Always(answer) => (answer.clone(), role != Role::Login),
             Behaviour::Creations(answer) => (answer.clone(), role == Role::Create),
-            Behaviour::Searches(answer) => (answer.clone(), role == Role::Search),
+            Behaviour::Searches(answer) | Behaviour::Found(answer) => {
+                (answer.clone(), role == Role::Search)
+            }
             Behaviour::LookUps(answer) => (answer.clone(), role == Role::LookUp),
             Behaviour::ReadBacks(answer) => (answer.clone(), role == Role::ReadBack),
+            Behaviour::AfterCreation(answer) => {
+                (answer.clone(), role != Role::Login && seen.could_create())
+            }
+            Behaviour::NextPages(answer) => (answer.clone(), role == Role::Search && was_searched),
+            Behaviour::LatePage => {
+                let late = "the call's time was over before the request".to_owned();
+                (HttpAnswer::NotSent(late), role != Role::Login && was_searched)
+            }
             Behaviour::Slow => {
                 let late = "no answer came before the call's time was over".to_owned();
                 (HttpAnswer::Unknown(late), role != Role::Login)
@@ -71,10 +91,18 @@ pub(in crate::validate) struct Exchange {
     pub answer: HttpAnswer,
 }
 
+/// A text that render() gave.
+#[derive(Debug, Clone)]
+pub(in crate::validate) struct Rendered {
+    pub part: String,
+    pub text: String,
+}
+
 /// What a plugin asked for and said in one call.
 #[derive(Debug, Default)]
 pub(in crate::validate) struct Seen {
     pub exchanges: Vec<Exchange>,
+    pub rendered: Vec<Rendered>,
     pub logged: Vec<String>,
     pub printed: Vec<String>,
     /// Requests that no rule fits.
@@ -158,10 +186,13 @@ impl<'a> Scripted<'a> {
     fn answer(&self, request: HttpRequest) -> (HttpAnswer, Duration) {
         let role = role(self.rules, &request, self.key);
         let mut state = self.state.lock().expect("nobody panics with this lock");
-        let (answer, wait) = match self.behaviour.prepared(role) {
-            Some(answer) if matches!(self.behaviour, Behaviour::Slow) => (answer, self.left()),
-            Some(answer) => (answer, Duration::ZERO),
-            None => (self.by_rules(&request, &mut state), Duration::ZERO),
+        let (answer, wait) = match (self.behaviour.prepared(role, &state.seen), &self.behaviour) {
+            (Some(answer), Behaviour::Slow) => (answer, self.left()),
+            (Some(answer), _) => (answer, Duration::ZERO),
+            (None, Behaviour::LatePage) if role == Role::Search => {
+                (self.by_rules(&request, &mut state), self.left())
+            }
+            (None, _) => (self.by_rules(&request, &mut state), Duration::ZERO),
         };
         state.seen.exchanges.push(Exchange { request, role, answer: answer.clone() });
         (answer, wait)
@@ -175,8 +206,8 @@ impl<'a> Scripted<'a> {
             let body = br#"{"message": "the script has no such thing"}"#.to_vec();
             return HttpAnswer::Answered { status: 404, headers: Vec::new(), body };
         };
-        let done = rule.role() == Role::Create && (200..300).contains(&rule.status);
-        if done && state.when == When::Empty {
+        let creates = role(self.rules, request, self.key) == Role::Create;
+        if creates && (200..300).contains(&rule.status) && state.when == When::Empty {
             state.when = When::Made;
         }
         match &self.behaviour {
@@ -189,7 +220,10 @@ impl<'a> Scripted<'a> {
         let Some((templates, incident)) = &self.rendered else {
             return Err("there is no incident in this call to render".to_owned());
         };
-        templates.render(part, format, extra, incident)
+        let text = templates.render(part, format, extra, incident)?;
+        let rendered = Rendered { part: part.to_owned(), text: text.clone() };
+        self.see(|seen| seen.rendered.push(rendered));
+        Ok(text)
     }
 }
 
@@ -258,11 +292,43 @@ mod tests {
             (Behaviour::Searches(no()), &[Search]),
             (Behaviour::LookUps(no()), &[LookUp]),
             (Behaviour::ReadBacks(no()), &[ReadBack]),
+            (Behaviour::Found(no()), &[Search]),
+            (Behaviour::AfterCreation(no()), &[]),
+            (Behaviour::NextPages(no()), &[]),
+            (Behaviour::LatePage, &[]),
             (Behaviour::Slow, &[LookUp, Search, Create, ReadBack]),
         ] {
+            let seen = Seen::default();
             let answered: Vec<Role> =
-                all.into_iter().filter(|role| behaviour.prepared(*role).is_some()).collect();
+                all.into_iter().filter(|role| behaviour.prepared(*role, &seen).is_some()).collect();
             assert_eq!(answered, roles, "{behaviour:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_search_or_a_creation_is_answered_otherwise() {
+        use Role::{Create, Login, LookUp, ReadBack, Search};
+        let all = [Login, LookUp, Search, Create, ReadBack];
+        let no = || HttpAnswer::NotSent(String::new());
+        for (behaviour, before, roles) in [
+            (Behaviour::AfterCreation(no()), Create, &[LookUp, Search, Create, ReadBack][..]),
+            (Behaviour::AfterCreation(no()), Search, &[]),
+            (Behaviour::NextPages(no()), Search, &[Search]),
+            (Behaviour::NextPages(no()), LookUp, &[]),
+            (Behaviour::LatePage, Search, &[LookUp, Search, Create, ReadBack]),
+        ] {
+            let request = HttpRequest {
+                method: "GET".to_owned(),
+                url: String::new(),
+                headers: Vec::new(),
+                body: Vec::new(),
+                changes_nothing: false,
+            };
+            let exchange = Exchange { request, role: before, answer: no() };
+            let seen = Seen { exchanges: vec![exchange], ..Seen::default() };
+            let answered: Vec<Role> =
+                all.into_iter().filter(|role| behaviour.prepared(*role, &seen).is_some()).collect();
+            assert_eq!(answered, roles, "{behaviour:?} after {before:?}");
         }
     }
 }
