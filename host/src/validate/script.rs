@@ -6,6 +6,6 @@ mod settings;
 mod system;
 
 pub(super) use content::{arrives, texts};
-pub(super) use rules::{Role, Rule, When};
-pub(crate) use settings::Settings;
+pub(super) use rules::{FIRST, Role, Rule, When};
+pub(crate) use settings::{Settings, Webhook};
 pub(super) use system::{Behaviour, Exchange, Scripted, Seen};

@@ -37,10 +37,15 @@ mod exercise;
 mod http;
 mod limits;
 mod load;
+mod many;
+mod odd;
 mod open;
 mod retries;
 mod searches;
+mod states;
+mod steps;
 mod texts;
+mod webhooks;
 
 /// All cases, in the order in which they run.
 pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
@@ -52,6 +57,11 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         searches::CASES,
         http::CASES,
         retries::CASES,
+        many::CASES,
+        steps::CASES,
+        states::CASES,
+        webhooks::CASES,
+        odd::CASES,
         exercise::CASES,
         limits::CASES,
     ]

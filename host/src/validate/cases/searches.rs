@@ -61,7 +61,7 @@ async fn search_unclear(bench: &mut Bench) -> Done {
 }
 
 /// What no ticket system answers to a search that went well, unless its script says so.
-fn unclear() -> [(&'static str, &'static str); 7] {
+pub(super) fn unclear() -> [(&'static str, &'static str); 7] {
     [
         ("HTML", "<!DOCTYPE html><html><body><h1>Log in</h1></body></html>"),
         ("{}", "{}"),
@@ -74,7 +74,7 @@ fn unclear() -> [(&'static str, &'static str); 7] {
 }
 
 /// The bodies by which the script's searches say that there is no ticket.
-fn empty_answers(rules: &[Rule]) -> Vec<String> {
+pub(super) fn empty_answers(rules: &[Rule]) -> Vec<String> {
     let searches =
         rules.iter().filter(|rule| rule.role() == Role::Search && rule.holds(When::Empty));
     searches.map(|rule| rule.body.clone()).collect()
