@@ -153,12 +153,12 @@ async fn find_many_works(bench: &mut Bench) -> Done {
     if !bench.settings.http.iter().any(listed) {
         return Ok(());
     }
-    let keys = [KEY, LONGER, UPPER, OTHER];
-    let (second, third) = (FIRST + 1, FIRST + 2);
-    let one = [(SHORTER, third), (OTHER, second), (LONGER, FIRST)];
+    let keys = [KEY, LONGER, OTHER];
+    let (second, third, fourth) = (FIRST + 1, FIRST + 2, FIRST + 3);
+    let one = [(UPPER, fourth), (SHORTER, third), (OTHER, second), (LONGER, FIRST)];
     let one = search(bench, &keys, Some(&one), When::Made, None).await?;
     is_found(&one, &keys, &[LONGER, OTHER])?;
-    let two = [(OTHER, FIRST), (SHORTER, third), (LONGER, second)];
+    let two = [(OTHER, FIRST), (SHORTER, third), (LONGER, second), (UPPER, fourth)];
     let two = search(bench, &keys, Some(&two), When::Made, None).await?;
     is_found(&two, &keys, &[LONGER, OTHER])?;
     let swapped = one.found[LONGER] == two.found[OTHER] && one.found[OTHER] == two.found[LONGER];
