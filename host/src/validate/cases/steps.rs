@@ -414,7 +414,7 @@ async fn update_unknown(bench: &mut Bench) -> Done {
     let (ticket, _) = created(bench, KEY).await?;
     let behaviour = Behaviour::Script(When::Made);
     let (said, seen) = send(bench, request(&ticket, "merge", false), behaviour).await?;
-    if seen.exchanges.iter().filter(writes).next().is_some() {
+    if seen.exchanges.iter().any(|exchange| writes(&exchange)) {
         return Err(fail("it writes to the ticket, and doesn't know the action \"merge\""));
     }
     match said {
@@ -576,4 +576,106 @@ async fn update_dry_run(bench: &mut Bench) -> Done {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ticket_plugin_api::Error;
+    use ticket_plugin_api::abi::host_side::HttpRequest;
+
+    use super::*;
+
+    /// What was sent: requests of these roles, whose bodies say this and which ended so.
+    fn seen(sent: &[(Role, &str, HttpAnswer)]) -> Seen {
+        let exchanges = sent.iter().map(|(role, body, answer)| {
+            let request = HttpRequest {
+                method: "POST".to_owned(),
+                url: "https://t.example.org/".to_owned(),
+                headers: Vec::new(),
+                body: body.as_bytes().to_vec(),
+                changes_nothing: false,
+            };
+            Exchange { request, role: *role, answer: answer.clone() }
+        });
+        Seen { exchanges: exchanges.collect(), ..Seen::default() }
+    }
+
+    fn replied(done: bool, state: TicketState) -> Said<Updated> {
+        Said::Reply(Updated { done, state, ..Updated::default() })
+    }
+
+    fn ok() -> HttpAnswer {
+        answered(200, "")
+    }
+
+    #[test]
+    fn a_step_is_one_comment_with_its_id_and_then_the_state() {
+        use Role::{Close, Comment, Reopen, State};
+        let (comment, both) = (format!("{WORD} {STEP}"), format!("{WORD} {STEP} closed"));
+        let comment = comment.as_str();
+        for (action, sent, right) in [
+            (Action::Comment, vec![(State, ""), (Comment, comment)], true),
+            (Action::Comment, vec![(Comment, WORD)], false),
+            (Action::Comment, vec![], false),
+            (Action::Comment, vec![(Comment, comment), (Comment, comment)], false),
+            (Action::Comment, vec![(Comment, comment), (Close, "")], false),
+            (Action::Close, vec![(Comment, comment), (Close, "")], true),
+            (Action::Close, vec![(Close, &both)], true),
+            (Action::Close, vec![(Close, STEP)], false),
+            (Action::Close, vec![(Comment, comment)], false),
+            (Action::Close, vec![(Close, ""), (Comment, comment)], false),
+            (Action::Close, vec![(Comment, comment), (Close, &both)], false),
+            (Action::Close, vec![(Comment, comment), (Reopen, "")], false),
+        ] {
+            let sent: Vec<_> = sent.into_iter().map(|(role, body)| (role, body, ok())).collect();
+            let closed = action == Action::Close;
+            let state = if closed { TicketState::Closed } else { TicketState::Open };
+            let judged = is_carried_out(action, true, &replied(true, state), &seen(&sent));
+            assert_eq!(judged.is_ok(), right, "{action:?} {sent:?}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_comment_that_may_be_written_is_unknown_and_one_that_is_written_partial() {
+        let error = |retry, partial| {
+            Said::Error(Error { partial, ..Error::client("the validator").retry(retry) })
+        };
+        let lost = HttpAnswer::Unknown(String::new());
+        let refused = answered(422, "");
+        for (answer, said, first, second) in [
+            (&lost, error(Retry::Unknown, false), true, true),
+            (&lost, error(Retry::Later, false), false, false),
+            (&lost, error(Retry::Unknown, true), false, true),
+            (&refused, error(Retry::Never, false), true, false),
+            (&refused, error(Retry::Never, true), false, true),
+            (&refused, replied(true, TicketState::Closed), false, false),
+        ] {
+            let once = seen(&[(Role::Comment, WORD, answer.clone())]);
+            assert_eq!(judge_first(answer, &said, &once).is_ok(), first, "{answer:?} {said}");
+            assert_eq!(judge_second(&said, &once).is_ok(), second, "{answer:?} {said}");
+        }
+        let twice = seen(&[(Role::Comment, WORD, lost.clone()), (Role::Comment, WORD, ok())]);
+        assert!(judge_first(&lost, &error(Retry::Unknown, false), &twice).is_err());
+        let unsent = HttpAnswer::NotSent(String::new());
+        let again =
+            seen(&[(Role::Comment, WORD, unsent.clone()), (Role::Comment, WORD, lost.clone())]);
+        assert!(judge_first(&lost, &error(Retry::Unknown, false), &again).is_ok());
+    }
+
+    #[test]
+    fn a_persons_state_stands() {
+        use TicketState::{Closed, Open};
+        for (action, done, state, right) in [
+            (Action::Comment, false, Closed, true),
+            (Action::Close, true, Closed, false),
+            (Action::Close, false, Open, false),
+            (Action::Reopen, false, Open, true),
+            (Action::Reopen, true, Open, false),
+        ] {
+            let judged = is_left_alone(action, &replied(done, state), &seen(&[]));
+            assert_eq!(judged.is_ok(), right, "{action:?} {done} {state:?}");
+        }
+        let wrote = seen(&[(Role::Comment, WORD, ok())]);
+        assert!(is_left_alone(Action::Close, &replied(false, Closed), &wrote).is_err());
+    }
 }
