@@ -97,6 +97,11 @@ fn build() -> Result<(), String> {
         let define = format!("-DBREAKS_{}", case.to_uppercase());
         compiler.library(&format!("breaks_{case}"), &breaks, &[hidden.clone(), define])?;
     }
+    let life = tests.join("faulty/breaks_life.c");
+    println!("cargo::rerun-if-changed={}", life.display());
+    compiler.library("breaks_life", &life, std::slice::from_ref(&hidden))?;
+    let offered = "-DBREAKS_UPDATE_OFFERED".to_owned();
+    compiler.library("breaks_update_offered", &life, &[hidden.clone(), offered])?;
     // What these try are system calls of Linux.
     if compiler.extension == "so" {
         compiler.library("refused", &refused, &["-std=gnu11".into()])?;

@@ -1,7 +1,9 @@
 //! What a plugin's function answered, and whether it may answer that.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use ticket_plugin_api::abi::status;
@@ -35,6 +37,62 @@ impl fmt::Display for Answer {
     }
 }
 
+/// What a function that has a reply of its own answered, if it kept the rules.
+#[derive(Debug)]
+pub(super) enum Said<T> {
+    Reply(T),
+    NotFound,
+    Unsupported,
+    Error(PluginError),
+}
+
+impl<T: fmt::Debug> fmt::Display for Said<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Reply(reply) => write!(f, "{reply:?}"),
+            Said::NotFound => f.write_str("NOT_FOUND"),
+            Said::Unsupported => f.write_str("UNSUPPORTED"),
+            Said::Error(PluginError { kind, message, retry, partial, .. }) => {
+                let partial = if *partial { ", partial" } else { "" };
+                write!(f, "a {kind:?} error ({retry:?}{partial}): {message}")
+            }
+        }
+    }
+}
+
+/// The errors that have a message.
+const ERRORS: RangeInclusive<i32> = status::SETTINGS_ERROR..=status::PLUGIN_ERROR;
+
+/// Whether a function returned a status that there is, and an error with a message.
+fn has_status(name: &str, returned: &Returned) -> Result<(), Verdict> {
+    let code = returned.status;
+    if !(status::OK..=status::UNSUPPORTED).contains(&code) {
+        return Err(fail(format!("{name}() returned {code}, which is not a status")));
+    }
+    if ERRORS.contains(&code) && message(returned).trim().is_empty() {
+        return Err(fail(format!(
+            "{name}() returned the error {code} and no message for the operator"
+        )));
+    }
+    Ok(())
+}
+
+/// What a function said that has a reply of its own. `Err` says that it may not return that.
+pub(super) fn said<T: DeserializeOwned>(
+    name: &str,
+    returned: Returned,
+) -> Result<Said<T>, Verdict> {
+    has_status(name, &returned)?;
+    let code = returned.status;
+    match returned.parse::<T>() {
+        Ok(Some(reply)) => Ok(Said::Reply(reply)),
+        Ok(None) => Ok(Said::NotFound),
+        Err(error) if error.kind == ErrorKind::Unsupported => Ok(Said::Unsupported),
+        Err(error) if ERRORS.contains(&code) => Ok(Said::Error(error)),
+        Err(error) => Err(fail(format!("{name}(): {}", error.message))),
+    }
+}
+
 /// Whether what a function returned is one of the things that it may return.
 pub(super) fn judge(
     operation: Operation,
@@ -42,16 +100,8 @@ pub(super) fn judge(
     endpoint: &str,
 ) -> Result<Answer, Verdict> {
     let name = operation.name();
-    let code = returned.status;
-    if !(status::OK..=status::UNSUPPORTED).contains(&code) {
-        return Err(fail(format!("{name}() returned {code}, which is not a status")));
-    }
-    let errors = status::SETTINGS_ERROR..=status::PLUGIN_ERROR;
-    if errors.contains(&code) && message(&returned).trim().is_empty() {
-        return Err(fail(format!(
-            "{name}() returned the error {code} and no message for the operator"
-        )));
-    }
+    has_status(name, &returned)?;
+    let (code, errors) = (returned.status, ERRORS);
     if operation == Operation::Check {
         return match returned.parse::<Checks>() {
             Ok(Some(checks)) => Ok(Answer::Checks(checks)),

@@ -1,5 +1,7 @@
 //! A library on the test bench: it is loaded, opened and called, and opened anew after a call broke it.
 
+mod optional;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ use crate::worker::{Confinement, Denials, LOADING, Missing, Worker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
+pub(super) use optional::{Ask, STEP};
+
 /// How long a call of a quick plugin may take, unless its time is what is tested.
 const TIME: Duration = Duration::from_secs(5);
 /// How long a case that tries many values may take.
@@ -40,6 +44,8 @@ pub(super) struct Bench {
     /// What loading gave; Err is the verdict on a library that can't be loaded.
     pub loaded: Result<Loaded, Verdict>,
     pub settings: Settings,
+    /// The settings as the file has them, whose secret signs its webhooks.
+    own: Settings,
     /// Whether the settings were made up from the plugin's schemas, since nobody gave any.
     pub made_up: bool,
     opened: Option<Opened>,
@@ -66,6 +72,24 @@ pub(super) struct LastCall {
     pub exchanges: Vec<Exchange>,
     /// None if the function didn't return.
     pub returned: Option<Returned>,
+}
+
+/// What an instance is asked, and with which words.
+#[derive(Debug, Clone, Copy)]
+enum Asked<'a> {
+    Call(Operation, &'a str),
+    /// All of a webhook but its body, and that.
+    Webhook(&'a str, &'a [u8]),
+}
+
+impl Asked<'_> {
+    /// The function's name.
+    fn name(&self) -> &'static str {
+        match self {
+            Asked::Call(operation, _) => operation.name(),
+            Asked::Webhook(..) => "receive",
+        }
+    }
 }
 
 /// An open instance.
@@ -98,6 +122,7 @@ impl Bench {
             in_process,
             image: image.ok(),
             loaded,
+            own: settings.clone(),
             settings,
             made_up,
             opened: None,
@@ -273,13 +298,37 @@ impl Bench {
             Operation::Check => peer,
             _ => peer.about(incident, &templates),
         };
+        let (returned, seen) =
+            self.exchange(opened, Asked::Call(operation, &request), peer).await?;
+        if operation != Operation::Create {
+            self.creates_nothing(name, &seen)?;
+        }
+        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+    }
+
+    /// Calls the instance that was opened, which is open again if the call didn't break it.
+    async fn exchange(
+        &mut self,
+        opened: Opened,
+        asked: Asked<'_>,
+        peer: Scripted<'_>,
+    ) -> Result<(Returned, Seen), Verdict> {
+        let name = asked.name();
         let (opened, returned) = match opened {
             Opened::Worker(mut worker) => {
-                let returned = worker.call(operation, &request, &peer).await;
+                let returned = match asked {
+                    Asked::Call(operation, request) => worker.call(operation, request, &peer).await,
+                    Asked::Webhook(head, body) => worker.receive(head, body, &peer).await,
+                };
                 (Opened::Worker(worker), returned)
             }
             Opened::InProcess(mut instance) => {
-                let returned = instance.call(operation, &request, &mut &peer);
+                let returned = match asked {
+                    Asked::Call(operation, request) => {
+                        instance.call(operation, request, &mut &peer)
+                    }
+                    Asked::Webhook(head, body) => instance.receive(head, body, &mut &peer),
+                };
                 (Opened::InProcess(instance), Ok(returned))
             }
         };
@@ -290,16 +339,21 @@ impl Bench {
         self.opened = Some(opened);
         self.look_for_leaks(name, &returned, &seen);
         self.printed.extend(seen.printed.iter().cloned());
-        if operation != Operation::Create && !rules.is_empty() && seen.could_create() {
-            let sent = seen.creations().map(|creation| &creation.request);
-            let sent = sent.map(|request| format!("{} {}", request.method, request.url)).next();
-            return Err(fail(format!(
-                "{name}() sends what can create something: {}{}; if it creates nothing, give it a role in the script",
-                sent.unwrap_or_default(),
-                seen.unscripted()
-            )));
+        Ok((returned, seen))
+    }
+
+    /// Whether nothing was sent that creates a ticket.
+    fn creates_nothing(&self, name: &str, seen: &Seen) -> Result<(), Verdict> {
+        if self.settings.http.is_empty() || !seen.could_create() {
+            return Ok(());
         }
-        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+        let sent = seen.creations().map(|creation| &creation.request);
+        let sent = sent.map(|request| format!("{} {}", request.method, request.url)).next();
+        Err(fail(format!(
+            "{name}() sends what can create something: {}{}; if it creates nothing, give it a role in the script",
+            sent.unwrap_or_default(),
+            seen.unscripted()
+        )))
     }
 
     /// What opens, calls and closes many instances by itself.

@@ -17,6 +17,8 @@ use crate::worker::{Confinement, Denials, LOADING, Worker, WorkerError};
 pub(super) struct Loaded {
     /// Err says what is wrong with the manifest.
     pub manifest: Result<Manifest, String>,
+    /// Which of the functions that a plugin may be without it has.
+    pub offers: Vec<&'static str>,
     /// How long loading took: the quickest of five times in a worker, the only one in-process.
     pub time: Duration,
 }
@@ -29,25 +31,29 @@ pub(super) async fn load(
 ) -> Result<Loaded, Verdict> {
     let confinement = Confinement { denials: Arc::clone(denials), ..Confinement::nothing(policy) };
     let mut quickest = Duration::MAX;
-    let mut manifest = String::new();
+    let (mut manifest, mut offers) = (String::new(), Vec::new());
     for _ in 0..5 {
         let started = Instant::now();
         let loaded = Worker::load(image, &confinement, LOADING).await;
         quickest = quickest.min(started.elapsed());
         match loaded {
-            Ok(worker) => manifest.clone_from(&worker.manifest),
+            Ok(worker) => {
+                manifest.clone_from(&worker.manifest);
+                offers.clone_from(&worker.offers);
+            }
             Err(WorkerError::NotLoaded(why)) => return Err(fail(why)),
             Err(cause) => return Err(crash(cause.to_string())),
         }
     }
-    Ok(Loaded { manifest: manifest::read(&manifest), time: quickest })
+    Ok(Loaded { manifest: manifest::read(&manifest), offers, time: quickest })
 }
 
 /// Loads it into this process.
 pub(super) fn load_here(image: &Image) -> Result<Loaded, Verdict> {
     let started = Instant::now();
     let table = table(image)?;
-    Ok(Loaded { manifest: manifest::read(&table.manifest), time: started.elapsed() })
+    let (manifest, time) = (manifest::read(&table.manifest), started.elapsed());
+    Ok(Loaded { manifest, offers: table.offers(), time })
 }
 
 pub(super) fn table(image: &Image) -> Result<Table, Verdict> {

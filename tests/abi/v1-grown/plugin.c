@@ -17,7 +17,7 @@ static const char manifest[] =
 typedef struct grown { char endpoint[512], token[128], host[128]; } grown;
 
 /* Where the text of the next member of that name begins, from `from` on; the length of the JSON if there is none. What this host
- * sends has no white space and needs no escapes. */
+ * sends has no white space. Texts keep their escapes, so that they can be put into JSON as they are. */
 static size_t next(ticket_str json, size_t from, const char *name) {
    char wanted[64];
    const size_t length = (size_t)snprintf(wanted, sizeof wanted, "\"%s\":\"", name);
@@ -37,12 +37,30 @@ static size_t object(ticket_str json, const char *name) {
 
 static size_t copy(ticket_str json, size_t from, char *out, size_t size) {
    size_t end = 0;
-   for (; from < json.len && json.ptr[from] != '"' && end + 1 < size; from++) out[end++] = (char)json.ptr[from];
+   for (; from < json.len && json.ptr[from] != '"' && end + 2 < size; from++) {
+      if (json.ptr[from] == '\\') out[end++] = (char)json.ptr[from++];
+      if (from < json.len) out[end++] = (char)json.ptr[from];
+   }
    out[end] = '\0';
    return from;
 }
 
 static void member(ticket_str json, const char *name, char *out, size_t size) { copy(json, next(json, 0, name), out, size); }
+
+/* A text as it stands in JSON, cut where there is no room for more. */
+static void escape(ticket_str text, char *out, size_t size) {
+   size_t end = 0;
+   for (size_t i = 0; i < text.len && end + 8 < size; i++) {
+      const uint8_t c = text.ptr[i];
+      if (c < ' ') end += (size_t)snprintf(out + end, size - end, "\\u%04x", (unsigned)c);
+      else {
+         if (c == '"' || c == '\\') out[end++] = '\\';
+         out[end++] = (char)c;
+      }
+   }
+   while (end > 0 && end + 8 >= size && (out[end - 1] & 0x80)) end--; /* no half of a character */
+   out[end] = '\0';
+}
 
 static int has(ticket_str text, const char *what) {
    for (size_t i = 0; i + strlen(what) <= text.len; i++)
@@ -81,7 +99,7 @@ static int32_t ask(grown *self, const ticket_call *call, const char *method, con
 
 /* The error that an exchange stands for. */
 static int32_t fail(const ticket_call *call, int32_t sent, const ticket_http_response *response) {
-   if (sent == TICKET_HTTP_NOT_SENT || sent == TICKET_HTTP_DRY_RUN || (sent == TICKET_HTTP_OK && response->status == 503))
+   if (sent == TICKET_HTTP_NOT_SENT || sent == TICKET_HTTP_DRY_RUN || (sent == TICKET_HTTP_OK && (response->status == 503 || response->status == 429)))
       return say(call, TICKET_CLIENT_ERROR, "{\"message\": \"not done\", \"retry\": \"later\", \"retry_after_ms\": 1000}");
    if (sent == TICKET_HTTP_DENIED) return say(call, TICKET_SETTINGS_ERROR, "{\"message\": \"denied\"}");
    if (sent == TICKET_HTTP_OK && response->status / 100 == 4) return say(call, TICKET_CREATION_ERROR, "{\"message\": \"refused\"}");
@@ -165,7 +183,7 @@ static int32_t find_many(void *instance, const ticket_call *call, ticket_str req
 }
 
 static int32_t update(void *instance, const ticket_call *call, ticket_str request) {
-   char id[64], step[128], what[32], path[256], mark[192], body[1024];
+   char id[64], step[128], what[32], path[256], mark[192], said[4096], body[5120];
    ticket_http_response response;
    ticket_str text = {0};
    const int again = has(request, "\"again\":true");
@@ -187,13 +205,16 @@ static int32_t update(void *instance, const ticket_call *call, ticket_str reques
       const ticket_str part = close ? TEXT("closing") : TEXT("comment");
       if (call->render(call, part, TEXT("text"), TEXT("{}"), &text) != TICKET_OK) return say(call, TICKET_SETTINGS_ERROR, "{\"message\": \"the template\"}");
       snprintf(path, sizeof path, "tickets/%s/comments", id);
-      snprintf(body, sizeof body, "{\"mark\":\"%s\",\"bytes\":%u}", step, (unsigned)text.len);
+      escape(text, said, sizeof said);
+      snprintf(body, sizeof body, "{\"mark\":\"%s\",\"text\":\"%s\"}", step, said);
       sent = ask(instance, call, "POST", path, body, &response);
       if (sent != TICKET_HTTP_OK || response.status / 100 != 2) return fail(call, sent, &response);
    }
    if (!close && !reopen) return say(call, TICKET_OK, "{\"done\": true, \"state\": \"open\"}");
    snprintf(path, sizeof path, "tickets/%s", id);
    sent = ask(instance, call, "PUT", path, close ? "{\"state\":\"closed\"}" : "{\"state\":\"open\"}", &response);
+   if (sent == TICKET_HTTP_NOT_SENT || (sent == TICKET_HTTP_OK && response.status == 429))
+      return say(call, TICKET_CLIENT_ERROR, "{\"message\": \"the state is to be changed yet\", \"retry\": \"later\", \"partial\": true}");
    if (sent == TICKET_HTTP_OK && response.status / 100 == 4)
       return say(call, TICKET_CREATION_ERROR, "{\"message\": \"refused to change the state\", \"partial\": true}");
    if (sent != TICKET_HTTP_OK || response.status / 100 != 2)

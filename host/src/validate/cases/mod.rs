@@ -38,10 +38,15 @@ mod exercise;
 mod http;
 mod limits;
 mod load;
+mod many;
+mod odd;
 mod open;
 mod retries;
 mod searches;
+mod states;
+mod steps;
 mod texts;
+mod webhooks;
 
 /// All cases, in the order in which they run.
 pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
@@ -54,6 +59,11 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         answers::CASES,
         http::CASES,
         retries::CASES,
+        many::CASES,
+        steps::CASES,
+        states::CASES,
+        webhooks::CASES,
+        odd::CASES,
         exercise::CASES,
         limits::CASES,
     ]

@@ -66,7 +66,7 @@ pub(super) fn failures() -> Vec<(String, HttpAnswer)> {
 }
 
 /// An answer of this status that asks to be left alone.
-fn refused(code: u16) -> HttpAnswer {
+pub(super) fn refused(code: u16) -> HttpAnswer {
     let headers = [("content-type", "application/json"), ("retry-after", &SECONDS.to_string())]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let body = br#"{"message": "the validator"}"#.to_vec();
@@ -160,14 +160,14 @@ async fn retry(bench: &mut Bench) -> Done {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Judged {
+pub(super) enum Judged {
     Right,
     Vague(&'static str),
     Wrong(&'static str),
 }
 
 /// Judges what is said of trying again after a request that creates had this answer.
-fn judge(answer: &HttpAnswer, retry: Retry) -> Judged {
+pub(super) fn judge(answer: &HttpAnswer, retry: Retry) -> Judged {
     match (answer, retry) {
         (HttpAnswer::NotSent(_), Retry::Unknown | Retry::Never) => {
             Judged::Wrong("nothing was created, and trying again can help: retry must be \"later\"")

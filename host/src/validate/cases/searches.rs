@@ -141,7 +141,7 @@ async fn find_among(bench: &mut Bench) -> Done {
 }
 
 /// What no ticket system answers to a search that went well, unless its script says so.
-fn unclear() -> [(&'static str, &'static str); 7] {
+pub(super) fn unclear() -> [(&'static str, &'static str); 7] {
     [
         ("HTML", "<!DOCTYPE html><html><body><h1>Log in</h1></body></html>"),
         ("{}", "{}"),
@@ -159,7 +159,7 @@ pub(super) fn empty_searches(rules: &[Rule]) -> impl Iterator<Item = &Rule> {
 }
 
 /// The bodies by which the script's searches say that there is no ticket.
-fn empty_answers(rules: &[Rule]) -> Vec<String> {
+pub(super) fn empty_answers(rules: &[Rule]) -> Vec<String> {
     empty_searches(rules).map(|rule| rule.body.clone()).collect()
 }
 

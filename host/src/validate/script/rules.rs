@@ -35,9 +35,13 @@ pub(crate) struct Rule {
     pub status: u16,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// `{{key}}` is the ticket's key as it stands in JSON, `{{fingerprint}}` its SHA-256.
+    /// `{{key}}` is the ticket's key as it stands in JSON, `{{fingerprint}}` its SHA-256, `{{tickets}}` what `ticket` makes of each
+    /// ticket that the system has, joined by commas.
     #[serde(default)]
     pub body: String,
+    /// One ticket in `{{tickets}}`, in which `{{key}}` and `{{fingerprint}}` are its own, and `{{number}}` tells it from the others.
+    #[serde(default)]
+    pub ticket: String,
 }
 
 fn ok() -> u16 {
@@ -58,6 +62,24 @@ pub(crate) enum Role {
     Create,
     /// It is about a ticket that was made or found.
     ReadBack,
+    /// It adds a comment to a ticket.
+    Comment,
+    /// It closes a ticket, maybe with a comment.
+    Close,
+    /// It opens a closed ticket again, maybe with a comment.
+    Reopen,
+    /// It asks in which state tickets are, or what comments a ticket has.
+    State,
+    /// It asks which tickets have changed.
+    Changes,
+}
+
+impl Role {
+    /// What asks and changes nothing, but for logins.
+    pub(in crate::validate) const READS: [Role; 5] =
+        [Role::LookUp, Role::Search, Role::ReadBack, Role::State, Role::Changes];
+    /// What carries out a step.
+    pub(in crate::validate) const STEPS: [Role; 3] = [Role::Comment, Role::Close, Role::Reopen];
 }
 
 /// What is in the ticket system: a state that a rule can depend on.
@@ -72,7 +94,18 @@ pub(crate) enum When {
     Other,
     /// So many tickets that the key's own is on the second page of a search.
     Paged,
+    /// The ticket of the key, which a person has closed.
+    Closed,
+    /// The ticket of the key was deleted.
+    Gone,
+    /// The ticket of the key, open, with the step's comment.
+    Done,
+    /// The same, but closed: it is still to be reopened.
+    DoneClosed,
 }
+
+/// The number by which the first of several tickets goes.
+pub(in crate::validate) const FIRST: u32 = 17;
 
 impl Rule {
     /// What the requests are for that the rule fits.
@@ -80,6 +113,7 @@ impl Rule {
         let keyed = self.is_keyed();
         match self.role {
             Some(role) => role,
+            None if self.when.is_some_and(When::is_of_a_step) => Role::State,
             None if self.when.is_some() => Role::Search,
             None if !is_safe(&self.method) => Role::Create,
             None if keyed => Role::Search,
@@ -89,11 +123,35 @@ impl Rule {
 
     /// Whether the answer tells whose ticket it is.
     pub(in crate::validate) fn is_keyed(&self) -> bool {
-        self.body.contains("{{key}}") || self.body.contains("{{fingerprint}}")
+        let placeholders = ["{{key}}", "{{fingerprint}}", "{{tickets}}"];
+        placeholders.iter().any(|placeholder| self.body.contains(placeholder))
     }
 
+    /// A search finds a ticket in whichever state that is.
     pub(in crate::validate) fn holds(&self, state: When) -> bool {
-        self.when.is_none_or(|when| when == state)
+        let made = |when| when == When::Made && state.is_found() && self.role() != Role::State;
+        self.when.is_none_or(|when| when == state || made(when))
+    }
+
+    /// The rule where the step of this id is tried.
+    pub(in crate::validate) fn of_step(&self, step: &str) -> Rule {
+        let fill_in = |text: &String| text.replace("{{step}}", step);
+        let query = self.query.iter().map(|(name, value)| (name.clone(), fill_in(value)));
+        let (query, has) = (query.collect(), self.has.as_ref().map(fill_in));
+        Rule { query, has, body: fill_in(&self.body), ..self.clone() }
+    }
+
+    /// The rule of a system that has the tickets of these keys, in this order and with these numbers.
+    pub(in crate::validate) fn of_tickets(&self, tickets: &[(&str, u32)]) -> Rule {
+        Rule { body: self.body.replace("{{tickets}}", &self.listed(tickets)), ..self.clone() }
+    }
+
+    fn listed(&self, tickets: &[(&str, u32)]) -> String {
+        let listed = tickets.iter().map(|(key, number)| {
+            let text = self.ticket.replace("{{number}}", &number.to_string());
+            filled(&text, &in_json(key), key)
+        });
+        listed.collect::<Vec<_>>().join(",")
     }
 
     /// Whether the rule fits a request about the ticket of `key`, in a state in which it holds.
@@ -111,10 +169,23 @@ impl Rule {
 
     /// The answer, if the system has the ticket of `key`.
     pub(in crate::validate) fn answer(&self, key: &str) -> HttpAnswer {
-        let body = filled(&self.body, &in_json(key), key).into_bytes();
+        let body = self.body.replace("{{tickets}}", &self.listed(&[(key, FIRST)]));
+        let body = filled(&body, &in_json(key), key).into_bytes();
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.clone()));
         HttpAnswer::Answered { status: self.status, headers: headers.collect(), body }
+    }
+}
+
+impl When {
+    /// Whether only a step, or who asks for a ticket's state, sees a difference.
+    fn is_of_a_step(self) -> bool {
+        self.is_found() || self == When::Gone
+    }
+
+    /// Whether the ticket is found, though it isn't just as it was made.
+    fn is_found(self) -> bool {
+        matches!(self, When::Closed | When::Done | When::DoneClosed)
     }
 }
 
@@ -210,6 +281,10 @@ mod tests {
             ("method = 'POST'\nwhen = 'made'", Role::Search),
             ("method = 'POST'\nrole = 'login'", Role::Login),
             ("method = 'GET'\nbody = '{{key}}'\nrole = 'read-back'", Role::ReadBack),
+            ("method = 'GET'\nbody = '[{{tickets}}]'", Role::Search),
+            ("method = 'GET'\nwhen = 'closed'", Role::State),
+            ("method = 'POST'\nwhen = 'gone'", Role::State),
+            ("method = 'POST'\nrole = 'close'", Role::Close),
         ] {
             assert_eq!(rules(&format!("[[http]]\npath = '/'\n{rule}"))[0].role(), role, "{rule}");
         }
@@ -274,6 +349,43 @@ mod tests {
             let request = HttpRequest { changes_nothing: flagged, ..request("POST", url, "") };
             assert_eq!(role(&rules, &request, KEY), wanted, "{url} {flagged}");
         }
+    }
+
+    #[test]
+    fn tickets_are_listed_with_their_own_keys_and_numbers_and_one_is_the_keys_own() {
+        let body = "body = '[{{tickets}}]'\nticket = '{\"{{key}}\": {{number}}}'";
+        let rule = &rules(&format!("[[http]]\nmethod = 'GET'\npath = '/'\n{body}"))[0];
+        let answered = |rule: &Rule| match rule.answer(KEY) {
+            HttpAnswer::Answered { body, .. } => String::from_utf8(body).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let several = rule.of_tickets(&[("b", 18), ("a \"1\"", 17)]);
+        assert_eq!(answered(&several), r#"[{"b": 18},{"a \"1\"": 17}]"#);
+        assert_eq!(answered(&rule.of_tickets(&[])), "[]");
+        assert_eq!(answered(rule), r#"[{"a&b \"c\"": 17}]"#);
+    }
+
+    #[test]
+    fn a_closed_ticket_is_found_as_an_open_one_is() {
+        for (rule, state, holds) in [
+            ("when = 'made'", When::Closed, true),
+            ("when = 'made'", When::DoneClosed, true),
+            ("when = 'made'", When::Gone, false),
+            ("when = 'made'\nrole = 'state'", When::Closed, false),
+            ("when = 'closed'", When::Done, false),
+            ("when = 'empty'", When::Done, false),
+        ] {
+            let rule = &rules(&format!("[[http]]\nmethod = 'GET'\npath = '/'\n{rule}"))[0];
+            assert_eq!(rule.holds(state), holds, "{rule:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_steps_id_stands_in_what_a_rule_looks_for_and_answers() {
+        let rule = "method = 'GET'\npath = '/'\nquery = { m = '{{step}}' }\nhas = 'x{{step}}'\nbody = '{{step}}'";
+        let rule = rules(&format!("[[http]]\n{rule}"))[0].of_step("s-1");
+        let texts = (rule.query["m"].as_str(), rule.has.as_deref(), rule.body.as_str());
+        assert_eq!(texts, ("s-1", Some("xs-1"), "s-1"));
     }
 
     #[test]

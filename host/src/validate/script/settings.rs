@@ -1,5 +1,6 @@
 //! The settings file of a validation, and settings that are made up where there is none.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -28,6 +29,34 @@ pub(crate) struct Settings {
     /// The first rule that fits a request answers it.
     #[serde(default)]
     pub http: Vec<Rule>,
+    /// Webhooks as the ticket system sends them.
+    #[serde(default)]
+    pub webhook: Vec<Webhook>,
+}
+
+/// A webhook that the ticket system sent, signed with the file's own secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    #[serde(default = "hook")]
+    pub url: String,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// The ids or URLs of the tickets that the plugin must name.
+    #[serde(default)]
+    pub tickets: Vec<String>,
+    /// Whether its signature is made of the body. A token that all webhooks have isn't.
+    #[serde(default = "yes")]
+    pub signs_body: bool,
+}
+
+fn hook() -> String {
+    "https://hooks.example.org/".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn object() -> Value {
@@ -41,7 +70,7 @@ impl Settings {
         })?;
         toml::from_str(&text).map_err(|cause| {
             Error::usage(format!("{}: {}", path.display(), cause.message()))
-                .help("it may have endpoint, secret, information, permissions, sandbox, and [[http]] with method, path, query, has, role, when, status, headers, body")
+                .help("it may have endpoint, secret, information, permissions, sandbox, [[http]] with method, path, query, has, role, when, status, headers, body, ticket, and [[webhook]] with url, headers, body, tickets, signs_body")
         })
     }
 
@@ -57,6 +86,7 @@ impl Settings {
             permissions: Permissions::default(),
             sandbox: Policy::default(),
             http: Vec::new(),
+            webhook: Vec::new(),
         }
     }
 
@@ -72,6 +102,7 @@ impl Settings {
         for rule in &mut settings.http {
             put(&mut rule.path);
             put(&mut rule.body);
+            put(&mut rule.ticket);
             rule.has.iter_mut().for_each(put);
             rule.query.values_mut().chain(rule.headers.values_mut()).for_each(put);
         }
@@ -177,8 +208,9 @@ mod tests {
             taken::<Settings>("nobody = 1"),
             taken::<Rule>("nobody = 1"),
             taken::<Permissions>("nobody = 1"),
+            taken::<Webhook>("nobody = 1"),
         ];
-        assert_eq!(members.each_ref().map(Vec::len), [6, 9, 6], "{members:?}");
+        assert_eq!(members.each_ref().map(Vec::len), [7, 10, 6, 5], "{members:?}");
         for member in members.concat() {
             assert!(PAGE.contains(&format!("\n| `{member}` | ")), "{member}");
         }

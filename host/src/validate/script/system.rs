@@ -37,6 +37,14 @@ pub(in crate::validate) enum Behaviour {
     NextPages(HttpAnswer),
     /// The first search of many pages is answered when the call's time is over, and nothing is sent after it.
     LatePage,
+    /// Of a system in this state, requests of these roles get this answer, the others what the rules say.
+    Roles(When, &'static [Role], HttpAnswer),
+    /// Of a system in this state, the n-th request of a call that only asks gets this answer.
+    Nth(When, usize, HttpAnswer),
+    /// Of a system in this state, every request after a search that was answered gets this answer.
+    AfterSearch(When, HttpAnswer),
+    /// The host denies every request.
+    Denied,
     /// No request is answered before the call's time is over.
     Slow,
 }
@@ -45,7 +53,10 @@ impl Behaviour {
     /// What is in the ticket system when the call begins.
     fn state(&self) -> When {
         match self {
-            Behaviour::Script(when) => *when,
+            Behaviour::Script(when)
+            | Behaviour::Roles(when, ..)
+            | Behaviour::Nth(when, ..)
+            | Behaviour::AfterSearch(when, _) => *when,
             Behaviour::Other(_) => When::Other,
             Behaviour::ReadBacks(_) | Behaviour::Found(_) => When::Made,
             Behaviour::NextPages(_) | Behaviour::LatePage => When::Paged,
@@ -53,9 +64,11 @@ impl Behaviour {
         }
     }
 
-    /// The answer that a request of this role gets whatever the rules say, after what was seen.
-    fn prepared(&self, role: Role, seen: &Seen) -> Option<HttpAnswer> {
-        let was_searched = seen.exchanges.iter().any(|exchange| exchange.role == Role::Search);
+    /// The answer that a request of this role gets whatever the rules say, after these others.
+    fn prepared(&self, role: Role, earlier: &[Exchange]) -> Option<HttpAnswer> {
+        let asks = |role: &Role| Role::READS.contains(role);
+        let earlier_roles = || earlier.iter().map(|exchange| exchange.role);
+        let searched = earlier_roles().any(|role| role == Role::Search);
         let (answer, applies) = match self {
             Behaviour::Script(_) | Behaviour::Other(_) => return None,
             Behaviour::Always(answer @ HttpAnswer::DryRun) => (answer.clone(), true),
@@ -67,13 +80,20 @@ impl Behaviour {
             Behaviour::LookUps(answer) => (answer.clone(), role == Role::LookUp),
             Behaviour::ReadBacks(answer) => (answer.clone(), role == Role::ReadBack),
             Behaviour::AfterCreation(answer) => {
-                (answer.clone(), role != Role::Login && seen.could_create())
+                let created = earlier_roles().any(|role| role == Role::Create);
+                (answer.clone(), role != Role::Login && created)
             }
-            Behaviour::NextPages(answer) => (answer.clone(), role == Role::Search && was_searched),
+            Behaviour::NextPages(answer) => (answer.clone(), role == Role::Search && searched),
             Behaviour::LatePage => {
                 let late = "the call's time was over before the request".to_owned();
-                (HttpAnswer::NotSent(late), role != Role::Login && was_searched)
+                (HttpAnswer::NotSent(late), role != Role::Login && searched)
             }
+            Behaviour::Roles(_, roles, answer) => (answer.clone(), roles.contains(&role)),
+            Behaviour::Nth(_, nth, answer) => {
+                (answer.clone(), asks(&role) && earlier_roles().filter(asks).count() == *nth)
+            }
+            Behaviour::AfterSearch(_, answer) => (answer.clone(), searched && role != Role::Login),
+            Behaviour::Denied => (HttpAnswer::Denied("there is no network here".to_owned()), true),
             Behaviour::Slow => {
                 let late = "no answer came before the call's time was over".to_owned();
                 (HttpAnswer::Unknown(late), role != Role::Login)
@@ -186,14 +206,15 @@ impl<'a> Scripted<'a> {
     fn answer(&self, request: HttpRequest) -> (HttpAnswer, Duration) {
         let role = role(self.rules, &request, self.key);
         let mut state = self.state.lock().expect("nobody panics with this lock");
-        let (answer, wait) = match (self.behaviour.prepared(role, &state.seen), &self.behaviour) {
-            (Some(answer), Behaviour::Slow) => (answer, self.left()),
-            (Some(answer), _) => (answer, Duration::ZERO),
-            (None, Behaviour::LatePage) if role == Role::Search => {
-                (self.by_rules(&request, &mut state), self.left())
-            }
-            (None, _) => (self.by_rules(&request, &mut state), Duration::ZERO),
-        };
+        let (answer, wait) =
+            match (self.behaviour.prepared(role, &state.seen.exchanges), &self.behaviour) {
+                (Some(answer), Behaviour::Slow) => (answer, self.left()),
+                (Some(answer), _) => (answer, Duration::ZERO),
+                (None, Behaviour::LatePage) if role == Role::Search => {
+                    (self.by_rules(&request, &mut state), self.left())
+                }
+                (None, _) => (self.by_rules(&request, &mut state), Duration::ZERO),
+            };
         state.seen.exchanges.push(Exchange { request, role, answer: answer.clone() });
         (answer, wait)
     }
@@ -207,11 +228,18 @@ impl<'a> Scripted<'a> {
             return HttpAnswer::Answered { status: 404, headers: Vec::new(), body };
         };
         let creates = role(self.rules, request, self.key) == Role::Create;
-        if creates && (200..300).contains(&rule.status) && state.when == When::Empty {
-            state.when = When::Made;
+        let when = state.when;
+        if (200..300).contains(&rule.status) {
+            state.when = match rule.role() {
+                Role::Close => When::Closed,
+                Role::Reopen => When::Made,
+                _ if creates && when == When::Empty => When::Made,
+                _ => when,
+            };
         }
         match &self.behaviour {
             Behaviour::Other(key) => rule.answer(key),
+            _ if when == When::Empty => rule.of_tickets(&[]).answer(self.key),
             _ => rule.answer(self.key),
         }
     }
@@ -280,13 +308,13 @@ mod tests {
 
     #[test]
     fn each_behaviour_answers_the_role_that_it_is_about() {
-        use Role::{Create, Login, LookUp, ReadBack, Search};
-        let all = [Login, LookUp, Search, Create, ReadBack];
+        use Role::{Close, Create, Login, LookUp, ReadBack, Search};
+        let all = [Login, LookUp, Search, Create, ReadBack, Close];
         let no = || HttpAnswer::NotSent(String::new());
         for (behaviour, roles) in [
             (Behaviour::Script(When::Made), &[][..]),
             (Behaviour::Other(String::new()), &[]),
-            (Behaviour::Always(no()), &[LookUp, Search, Create, ReadBack]),
+            (Behaviour::Always(no()), &[LookUp, Search, Create, ReadBack, Close]),
             (Behaviour::Always(HttpAnswer::DryRun), &all),
             (Behaviour::Creations(no()), &[Create]),
             (Behaviour::Searches(no()), &[Search]),
@@ -296,11 +324,15 @@ mod tests {
             (Behaviour::AfterCreation(no()), &[]),
             (Behaviour::NextPages(no()), &[]),
             (Behaviour::LatePage, &[]),
-            (Behaviour::Slow, &[LookUp, Search, Create, ReadBack]),
+            (Behaviour::Slow, &[LookUp, Search, Create, ReadBack, Close]),
+            (Behaviour::Denied, &all),
+            (Behaviour::Roles(When::Made, &Role::STEPS, no()), &[Close]),
+            (Behaviour::Nth(When::Made, 0, no()), &[LookUp, Search, ReadBack]),
+            (Behaviour::Nth(When::Made, 1, no()), &[]),
+            (Behaviour::AfterSearch(When::Made, no()), &[]),
         ] {
-            let seen = Seen::default();
             let answered: Vec<Role> =
-                all.into_iter().filter(|role| behaviour.prepared(*role, &seen).is_some()).collect();
+                all.into_iter().filter(|role| behaviour.prepared(*role, &[]).is_some()).collect();
             assert_eq!(answered, roles, "{behaviour:?}");
         }
     }
@@ -325,10 +357,35 @@ mod tests {
                 changes_nothing: false,
             };
             let exchange = Exchange { request, role: before, answer: no() };
-            let seen = Seen { exchanges: vec![exchange], ..Seen::default() };
-            let answered: Vec<Role> =
-                all.into_iter().filter(|role| behaviour.prepared(*role, &seen).is_some()).collect();
+            let earlier = [exchange];
+            let answered: Vec<Role> = all
+                .into_iter()
+                .filter(|role| behaviour.prepared(*role, &earlier).is_some())
+                .collect();
             assert_eq!(answered, roles, "{behaviour:?} after {before:?}");
+        }
+    }
+
+    #[test]
+    fn what_answers_a_later_request_waits_for_those_before_it() {
+        let request = HttpRequest {
+            method: "GET".to_owned(),
+            url: String::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            changes_nothing: false,
+        };
+        let earlier =
+            |role| [Exchange { request: request.clone(), role, answer: HttpAnswer::DryRun }];
+        let no = || HttpAnswer::NotSent(String::new());
+        for (behaviour, before, answered) in [
+            (Behaviour::Nth(When::Made, 1, no()), Role::State, true),
+            (Behaviour::Nth(When::Made, 1, no()), Role::Comment, false),
+            (Behaviour::AfterSearch(When::Made, no()), Role::Search, true),
+            (Behaviour::AfterSearch(When::Made, no()), Role::LookUp, false),
+        ] {
+            let prepared = behaviour.prepared(Role::State, &earlier(before));
+            assert_eq!(prepared.is_some(), answered, "{behaviour:?} {before:?}");
         }
     }
 }
