@@ -17,7 +17,8 @@ use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
 use crate::backend::Templates;
 use crate::backend::redact::Redactor;
-use crate::worker::{Confinement, Denials, LOADING, Missing, Worker};
+use crate::worker::{Confinement, Denials, Missing, Worker};
+use ticket_host_worker::Pages;
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -48,6 +49,8 @@ pub(super) struct Bench {
     templates: Templates,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
+    /// What is to be said of the case that runs.
+    pub note: Option<String>,
     /// What the last call asked for and what it returned, for who shows it.
     pub last: LastCall,
     /// Where the secret was seen for the first time, if it was.
@@ -105,6 +108,7 @@ impl Bench {
             secret: Secret::default(),
             templates,
             pace: None,
+            note: None,
             last: LastCall::default(),
             leak: None,
             used_elsewhere: None,
@@ -156,7 +160,11 @@ impl Bench {
 
     /// How many of `all` values a case may try that makes so many calls with each, so that it ends in some ten seconds.
     pub(super) async fn budget(&mut self, all: usize, calls: u32) -> usize {
-        budget(self.pace().await, all, calls)
+        let pace = self.pace().await;
+        let tried = budget(pace, all, calls);
+        self.note = (tried < all)
+            .then(|| format!("{tried} of {all} values were tried, since a call takes {pace:.0?}"));
+        tried
     }
 
     /// The manifest. Without one a case can't be tried.
@@ -210,7 +218,8 @@ impl Bench {
         let peer = Scripted::new(&rules, Behaviour::Script(When::Empty), KEY, TIME);
         let settings = settings.to_string();
         let returned = if self.in_process {
-            match table(self.image()?)?.open(&settings, &mut &peer) {
+            let pages = Pages::of(settings.as_bytes());
+            match table(self.image()?)?.open(guarded(pages.as_ref(), &settings), &mut &peer) {
                 Ok(instance) => {
                     self.opened = Some(Opened::InProcess(instance));
                     Returned { status: status::OK, reply: Ok(None) }
@@ -218,7 +227,7 @@ impl Bench {
                 Err(returned) => returned,
             }
         } else {
-            let worker = Worker::load(self.image()?, &self.confinement()?, LOADING).await;
+            let worker = Worker::guarded(self.image()?, &self.confinement()?).await;
             let mut worker = worker.map_err(|cause| crash(cause.to_string()))?;
             let returned = worker.open(&settings, &peer).await;
             let returned = returned.map_err(|cause| crash(format!("open(): {cause}")))?;
@@ -279,7 +288,9 @@ impl Bench {
                 (Opened::Worker(worker), returned)
             }
             Opened::InProcess(mut instance) => {
-                let returned = instance.call(operation, &request, &mut &peer);
+                let pages = Pages::of(request.as_bytes());
+                let request = guarded(pages.as_ref(), &request);
+                let returned = instance.call(operation, request, &mut &peer);
                 (Opened::InProcess(instance), Ok(returned))
             }
         };
@@ -334,6 +345,11 @@ impl Bench {
         let first = place.map(|place| format!("{name}() has it, or a part of it, in its {place}"));
         self.leak = self.leak.take().or(first);
     }
+}
+
+/// The text as it lies in the pages, if there are some: who reads beyond it crashes.
+fn guarded<'a>(pages: Option<&'a Pages>, text: &'a str) -> &'a str {
+    pages.and_then(|pages| str::from_utf8(pages.as_ref()).ok()).unwrap_or(text)
 }
 
 /// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.

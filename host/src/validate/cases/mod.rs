@@ -34,6 +34,7 @@ macro_rules! cases {
 
 mod calls;
 mod exercise;
+mod extremes;
 mod http;
 mod limits;
 mod load;
@@ -52,6 +53,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         searches::CASES,
         http::CASES,
         retries::CASES,
+        extremes::CASES,
         exercise::CASES,
         limits::CASES,
     ]

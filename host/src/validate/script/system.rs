@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use ticket_host_worker::Pages;
 use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest};
 use url::Url;
@@ -237,6 +238,10 @@ impl Host for &Scripted<'_> {
 
     fn remaining(&self) -> Duration {
         self.left()
+    }
+
+    fn apart(&mut self, bytes: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
+        Some(Box::new(Pages::of(bytes)?))
     }
 }
 
