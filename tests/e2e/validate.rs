@@ -251,8 +251,8 @@ fn in_process_gives_the_same() {
     let host = Installation::new();
     let run = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--json", "--in-process"]);
     for (case, outcome, message) in outcomes(&run) {
-        // That is told by a worker's sandbox; and there is no second page in its script.
-        let skipped = ["system-calls", "find-paged"];
+        // Those are told by a worker; and there is no second page in its script.
+        let skipped = ["load-time", "system-calls", "find-paged"];
         let expected = if skipped.contains(&case.as_str()) { "skip" } else { "pass" };
         assert_eq!(outcome, expected, "{case}: {message}");
     }

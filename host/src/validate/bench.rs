@@ -9,7 +9,7 @@ use ticket_plugin_api::abi::host_side::{Instance, OTHER_THREAD, Operation, Retur
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::Manifest;
 
-use super::answer::{Answer, judge};
+use super::answer::{Answer, judge, parsed};
 use super::exerciser::Exerciser;
 use super::loading::{Loaded, load, load_here, table};
 use super::script::{Behaviour, Exchange, Role, Scripted, Seen, Settings, When};
@@ -26,6 +26,8 @@ use ticket_host_worker::sandbox::Policy;
 const TIME: Duration = Duration::from_secs(5);
 /// How long a case that tries many values may take.
 const CASE: Duration = Duration::from_secs(10);
+/// The same for a plugin that takes this long for a call: with it all cases take long.
+const CASE_IF_SLOW: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How many of its values such a case tries, however slow the plugin is.
 const FEWEST: usize = 5;
 /// The key of the incident that most cases are about.
@@ -252,8 +254,7 @@ impl Bench {
         key: &str,
         behaviour: Behaviour,
     ) -> Result<(Answer, Seen), Verdict> {
-        let time = TIME.max(self.pace.unwrap_or_default() * 10);
-        self.timed(operation, incident, key, false, behaviour, time).await
+        self.timed(operation, incident, key, false, behaviour, self.time()).await
     }
 
     /// As [`Bench::call`], with a time that the call may take, and as a dry run if `dry_run` is set.
@@ -266,6 +267,38 @@ impl Bench {
         behaviour: Behaviour,
         time: Duration,
     ) -> Result<(Answer, Seen), Verdict> {
+        let called = self.returned(operation, incident, key, dry_run, behaviour, time).await;
+        let (returned, seen) = called?;
+        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+    }
+
+    /// As [`Bench::call`], where answers make so little sense that the plugin can only keep the rules.
+    pub(super) async fn survives(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        behaviour: Behaviour,
+    ) -> Result<(), Verdict> {
+        let time = self.time();
+        let called = self.returned(operation, incident, KEY, false, behaviour, time).await;
+        parsed(operation, called?.0).map(drop)
+    }
+
+    /// How long a call may take whose time isn't what is tested.
+    fn time(&self) -> Duration {
+        TIME.max(self.pace.unwrap_or_default() * 10)
+    }
+
+    /// What a call returned, and what was seen of it.
+    async fn returned(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        key: &str,
+        dry_run: bool,
+        behaviour: Behaviour,
+        time: Duration,
+    ) -> Result<(Returned, Seen), Verdict> {
         let name = operation.name();
         self.last = LastCall::default();
         if self.opened.is_none() {
@@ -310,7 +343,7 @@ impl Bench {
                 seen.unscripted()
             )));
         }
-        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+        Ok((returned, seen))
     }
 
     /// What opens, calls and closes many instances by itself.
@@ -355,7 +388,9 @@ fn guarded<'a>(pages: Option<&'a Pages>, text: &'a str) -> &'a str {
 /// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.
 fn budget(pace: Duration, all: usize, calls: u32) -> usize {
     let each = (pace * calls).as_secs_f64().max(1e-9);
-    ((CASE.as_secs_f64() / each) as usize).max(FEWEST).min(all)
+    let (slow, its) = CASE_IF_SLOW;
+    let case = if pace < slow { CASE } else { its };
+    ((case.as_secs_f64() / each) as usize).max(FEWEST).min(all)
 }
 
 #[cfg(test)]
@@ -368,6 +403,7 @@ mod tests {
             (0, 500, 6, 500),
             (1, 500, 6, 500),
             (17, 500, 6, 98),
+            (100, 500, 1, 50),
             (1000, 500, 6, 5),
             (1000, 3, 6, 3),
         ] {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
 
 use super::Grade;
-use super::bench::{Bench, KEY};
+use super::bench::Bench;
 use super::incidents::odd;
 use super::mutations::{Change, Good, answering, asking, cuts, extremes};
 use super::script::{Behaviour, Role};
@@ -111,7 +111,7 @@ impl Input {
             Some(role) => answering(role, answer),
             None => Behaviour::Always(answer),
         };
-        match bench.call(self.operation, &self.incident, KEY, behaviour).await {
+        match bench.survives(self.operation, &self.incident, behaviour).await {
             Err(verdict) if matches!(verdict.grade, Grade::Fail | Grade::Crash) => {
                 Ok(Some(bench.redactor.strike(&verdict.message)))
             }

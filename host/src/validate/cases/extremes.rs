@@ -36,7 +36,7 @@ async fn survives(bench: &mut Bench, good: &[Good], odd: Vec<(usize, Odd)>) -> D
         };
         for operation in asking(good.role) {
             let behaviour = answering(good.role, answer.clone());
-            let called = bench.call(*operation, &incident(), KEY, behaviour).await;
+            let called = bench.survives(*operation, &incident(), behaviour).await;
             called.map_err(|verdict| {
                 verdict.when(&format!("{}() with an answer {what}", operation.name()))
             })?;
