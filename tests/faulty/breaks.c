@@ -69,7 +69,7 @@ static void *ask_elsewhere(void *argument) {
 }
 
 /* The number of bytes before one that stands in every good answer. */
-static size_t before(const uint8_t *text, char wanted) {
+static size_t before(const volatile uint8_t *text, char wanted) {
    size_t n = 0;
    while (text[n] != (uint8_t)wanted) n++;
    return n;
