@@ -48,7 +48,7 @@ pub(super) struct Bench {
     opened: Option<Opened>,
     pub redactor: Redactor,
     secret: Secret,
-    templates: Templates,
+    pub templates: Templates,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
     /// What is to be said of the case that runs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ticket_host_worker::exercise::{self, Order, Other, Report};
 use ticket_plugin_api::abi::host_side::{Operation, Table};
 use ticket_plugin_api::message::Manifest;
@@ -11,7 +11,7 @@ use url::{Host as UrlHost, Url};
 use super::bench::KEY;
 use super::script::{Behaviour, Rule, Scripted, Settings, When};
 use super::{Verdict, crash};
-use crate::backend::schema;
+use crate::backend::{Templates, schema};
 use crate::worker::Worker;
 use crate::worker::watch::{self, Size};
 
@@ -54,20 +54,26 @@ impl Exerciser {
         })
     }
 
-    /// Has check(), create() and find() called once each, and remembers what the script answers.
+    /// Has check(), create() and find() called once each about this incident, and remembers what the script answers. Gives the request
+    /// that they got.
     pub(super) async fn record(
         &mut self,
         rules: &[Rule],
+        templates: &Templates,
         settings: &str,
-        request: &str,
-    ) -> Result<(), Verdict> {
+        incident: &Value,
+    ) -> Result<String, Verdict> {
+        let request = json!({"incident": incident, "key": KEY, "dry_run": false}).to_string();
         for (operation, when) in [
             (Operation::Check, When::Empty),
             (Operation::Create, When::Empty),
             (Operation::Find, When::Made),
         ] {
             let peer = Scripted::new(rules, Behaviour::Script(when), KEY, RECORDED);
-            let request = if operation == Operation::Check { "" } else { request }.to_owned();
+            let (peer, request) = match operation {
+                Operation::Check => (peer, String::new()),
+                _ => (peer.about(incident, templates), request.clone()),
+            };
             let order = Order::Record { settings: settings.to_owned(), operation, request };
             match &mut self.0 {
                 Place::Worker(worker) => ordered(worker, &order, &peer).await.map(drop)?,
@@ -77,7 +83,7 @@ impl Exerciser {
                 }
             }
         }
-        Ok(())
+        Ok(request)
     }
 
     /// Exercises the plugin.

@@ -1,10 +1,9 @@
 //! How a plugin does in many calls: on many threads at once, one after the other for long, and with memory that is taken away.
 
-use serde_json::json;
 use ticket_host_worker::exercise::{FEWEST, Report, Run};
 use ticket_plugin_api::abi::status;
 
-use crate::validate::bench::{Bench, KEY};
+use crate::validate::bench::Bench;
 use crate::validate::exerciser::{self, Exerciser};
 use crate::validate::incidents::incident;
 use crate::validate::{Done, Verdict, fail, skip};
@@ -34,10 +33,10 @@ impl Exercise {
             }
         }
         bench.able().await?;
-        let request = json!({"incident": incident(), "key": KEY, "dry_run": false}).to_string();
         let settings = bench.settings.json().to_string();
         let mut exerciser = bench.exerciser().await?;
-        exerciser.record(&bench.settings.http, &settings, &request).await?;
+        let (rules, templates) = (&bench.settings.http, &bench.templates);
+        let request = exerciser.record(rules, templates, &settings, &incident()).await?;
         let run = Run {
             settings,
             other,
