@@ -254,7 +254,8 @@ impl Bench {
         key: &str,
         behaviour: Behaviour,
     ) -> Result<(Answer, Seen), Verdict> {
-        self.timed(operation, incident, key, false, behaviour, self.time()).await
+        let time = TIME.max(self.pace.unwrap_or_default() * 10);
+        self.timed(operation, incident, key, false, behaviour, time).await
     }
 
     /// As [`Bench::call`], with a time that the call may take, and as a dry run if `dry_run` is set.
@@ -279,14 +280,10 @@ impl Bench {
         incident: &Value,
         behaviour: Behaviour,
     ) -> Result<(), Verdict> {
-        let time = self.time();
+        // A search through pages without end takes all of it.
+        let time = Duration::from_secs(1).max(self.pace.unwrap_or_default() * 10);
         let called = self.returned(operation, incident, KEY, false, behaviour, time).await;
         parsed(operation, called?.0).map(drop)
-    }
-
-    /// How long a call may take whose time isn't what is tested.
-    fn time(&self) -> Duration {
-        TIME.max(self.pace.unwrap_or_default() * 10)
     }
 
     /// What a call returned, and what was seen of it.

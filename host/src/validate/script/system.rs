@@ -160,6 +160,10 @@ impl<'a> Scripted<'a> {
         let role = role(self.rules, &request, self.key);
         let mut state = self.state.lock().expect("nobody panics with this lock");
         let (answer, wait) = match self.behaviour.prepared(role) {
+            // As the host's gateway does: so a search through pages without end ends.
+            _ if self.left().is_zero() => {
+                (HttpAnswer::NotSent("the call's time is over".to_owned()), Duration::ZERO)
+            }
             Some(answer) if matches!(self.behaviour, Behaviour::Slow) => (answer, self.left()),
             Some(answer) => (answer, Duration::ZERO),
             None => (self.by_rules(&request, &mut state), Duration::ZERO),
