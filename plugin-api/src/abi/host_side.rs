@@ -445,12 +445,15 @@ struct Inner<'a> {
     held_bytes: usize,
 }
 
+/// A copy that a host gave by [`Host::apart`].
+type Apart = Box<dyn AsRef<[u8]>>;
+
 /// Boxed and never changed, so that pointers into it stay valid while it is held.
 struct Held {
     /// `_raw` points into these.
     _headers: Vec<(String, String)>,
     _body: Vec<u8>,
-    _copies: Vec<Box<dyn AsRef<[u8]>>>,
+    _copies: Vec<Apart>,
     _raw: Vec<abi::Header>,
 }
 
@@ -485,7 +488,7 @@ fn with_call(host: &mut dyn Host, function: impl FnOnce(*const abi::Call) -> i32
 ///
 /// # Safety
 /// A `T` has no padding.
-unsafe fn apart<T>(host: &mut dyn Host, values: &[T]) -> Option<(Box<dyn AsRef<[u8]>>, *const T)> {
+unsafe fn apart<T>(host: &mut dyn Host, values: &[T]) -> Option<(Apart, *const T)> {
     // SAFETY: so many bytes lie there, and by the caller's word each of them has a value.
     let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
     let copy = host.apart(bytes)?;
