@@ -153,6 +153,9 @@ const CASES: &[(&str, &str)] = &[
     ("receive-forged", "fail"),
     ("receive-garbage", "crash"),
     ("odd-requests", "crash"),
+    ("answers-cut", "crash"),
+    ("answers-extreme", "crash"),
+    ("texts-extreme", "crash"),
     ("threads", "crash"),
     ("leak", "fail"),
     ("after-call", "crash"),
@@ -333,6 +336,28 @@ const OVERDONE: [(&str, &str, &str, &str); 8] = [
     ("call-thread", "call-thread", "fail", "check used its call on another thread"),
 ];
 
+/// Mistakes that harm only by chance, and are shown by the memory that workers of the validator have.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const BEYOND: [(&str, &str); 6] = [
+    ("answer-beyond", "SIGSEGV"),
+    ("header-beyond", "SIGSEGV"),
+    ("text-beyond", "SIGSEGV"),
+    ("request-beyond", "SIGSEGV"),
+    ("call-after", "SIGSEGV"),
+    ("writes-beyond", "SIGABRT"),
+];
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn who_reads_or_writes_beyond_what_he_was_given_crashes_in_the_first_call_that_works() {
+    let host = Installation::new();
+    for (breaks, signal) in BEYOND {
+        let (outcome, message) = broken(&host, breaks, "create-again", &[]);
+        assert_eq!(outcome, "crash", "{breaks}: {message}");
+        assert!(message.contains(signal), "{breaks}: {message}");
+    }
+}
+
 /// The case's outcome and message for a plugin that breaks this.
 fn broken(host: &Installation, breaks: &str, case: &str, more: &[&str]) -> (String, String) {
     let text = fs::read_to_string(settings("breaks")).unwrap();
@@ -362,6 +387,24 @@ fn a_plugin_that_takes_long_for_a_call_passes_the_cases_that_make_many_calls() {
         let (outcome, message) = broken(&host, "slow", case, &[]);
         assert_eq!(outcome, "pass", "{case}: {message}");
     }
+    for case in ["deadline", "cancelled"] {
+        let (outcome, message) = broken(&host, "slower", case, &[]);
+        assert_eq!(outcome, "pass", "{case}: {message}");
+    }
+}
+
+#[test]
+fn a_case_that_had_no_time_for_all_of_its_values_says_so() {
+    let host = Installation::new();
+    let file = breaking(&host, "slow");
+    let case = ["--json", "--only", "search-unclear", "--only", "http-statuses"];
+    let run = validate(&host, &c_plugin("breaks"), &file, &case);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let note = |at: usize| report["cases"][at]["note"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(report["cases"][1]["outcome"], "pass", "{report}");
+    assert!(note(1).contains(" of 500 values were tried, since a call takes 3"), "{report}");
+    let printed = validate(&host, &c_plugin("breaks"), &file, &case[1..]).stdout;
+    assert!(printed.contains(" of 500 values were tried"), "{printed}");
 }
 
 #[cfg(target_os = "linux")]
@@ -384,8 +427,8 @@ fn in_process_gives_the_same() {
     let host = Installation::new();
     let run = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--json", "--in-process"]);
     for (case, outcome, message) in outcomes(&run) {
-        // That is told by a worker's sandbox; and there is no second page in its script.
-        let skipped = ["system-calls", "find-paged", "page-fails"];
+        // Those are told by a worker; and there is no second page in its script.
+        let skipped = ["load-time", "system-calls", "find-paged", "page-fails"];
         let skips = skipped.contains(&case.as_str()) || is_of_life(&case);
         let expected = if skips { "skip" } else { "pass" };
         assert_eq!(outcome, expected, "{case}: {message}");

@@ -34,8 +34,8 @@ static const char manifest[] = "{\"name\": \"" NAME "\", \"version\": \"1\", \"l
    " {\"type\": \"object\"}" PERMISSIONS "}";
 
 /* `posts`: it logs in by POST before each request, and searches by POST. That breaks no rule.
- * `answer` is the last one's body: only what breaks "after-call" looks at it later. */
-typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts, none; ticket_str answer; } desk;
+ * `answer` is the last one's body, `last` the call: only what breaks "after-call" and "call-after" looks at them later. */
+typedef struct desk { ticket_text endpoint, token, breaks; int lost, posts, none; ticket_str answer; const ticket_call *last; } desk;
 
 /* For how long one waits in each call that is slow. */
 #ifndef SLOW_MS
@@ -68,10 +68,27 @@ static void *ask_elsewhere(void *argument) {
    return NULL;
 }
 
+/* The number of bytes before one that stands in every good answer. */
+static size_t before(const volatile uint8_t *text, char wanted) {
+   size_t n = 0;
+   while (text[n] != (uint8_t)wanted) n++;
+   return n;
+}
+
+/* A copy of a text in so many bytes, as if they were enough for it and a NUL. */
+static void copy_to(size_t bytes, ticket_str text) {
+   volatile char *const copy = malloc(bytes);
+   for (size_t i = 0; i < text.len; i++) copy[i] = (char)text.ptr[i];
+   copy[text.len] = '\0';
+   free((void *)(uintptr_t)copy);
+}
+
 /* What a plugin does in each call that it should not. */
 static void overdo(desk *self, const ticket_call *call) {
    pthread_t thread;
    if (breaks(self, "leak-descriptors") && dup(0) < 0) return;
+   if (breaks(self, "call-after") && self->last != NULL) (void)self->last->remaining_ms(self->last);
+   self->last = call;
    if (breaks(self, "call-thread")) {
       elsewhere it = {.call = call, .url = "https://desk.example.org/desk"};
       if (pthread_create(&thread, NULL, ask_elsewhere, &it) == 0) pthread_join(thread, NULL);
@@ -116,6 +133,7 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    ticket_put(url, ticket_of(path), TICKET_AS_IS);
    ticket_put(url, key, breaks(self, "key-escaped") ? TICKET_AS_IS : TICKET_IN_URL);
    if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(SLOW_MS);
+   if (breaks(self, "slower")) wait_ms(1000);
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
 #ifdef __linux__
@@ -125,6 +143,15 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    const uint32_t flags = breaks(self, "create-flagged") && strcmp(path, "/tickets") == 0 ? TICKET_HTTP_CHANGES_NOTHING : 0;
    const ticket_exchange done = ticket_http_flagged(call, flags, method, ticket_view(url), headers, body.len > 0 ? 2 : 1, body);
    self->answer = done.response.body;
+#ifdef __linux__
+   if (breaks(self, "answers-cut") && done.response.body.len > 0) (void)before(done.response.body.ptr, '}');
+   if (breaks(self, "answers-extreme") && done.response.body.len > 0) {
+      volatile char copy[done.response.body.len];
+      for (size_t i = 0; i < sizeof copy; i++) copy[i] = (char)done.response.body.ptr[i];
+   }
+   if (breaks(self, "header-beyond") && done.response.status > 0) (void)*(const volatile uint8_t *)done.response.headers[done.response.header_count].name.ptr;
+   if (breaks(self, "answer-beyond") && done.response.body.len > 0) (void)before(done.response.body.ptr, '\0');
+#endif
    if (breaks(self, "deadline") && done.sent == TICKET_HTTP_UNKNOWN) wait_ms(3000);
    if (breaks(self, "cancelled") && call->remaining_ms(call) == 0) wait_ms(3000);
 #ifdef __linux__
@@ -225,6 +252,12 @@ static int32_t create(void *instance, const ticket_call *call, ticket_str reques
    ticket_str title = ticket_of("");
    if (call->render(call, ticket_of("title"), ticket_of("text"), ticket_of(""), &title) != TICKET_OK)
       return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "no title: ", title);
+#ifdef __linux__
+   if (breaks(self, "texts-extreme")) copy_to(1000, ticket_view(&key));
+   if (breaks(self, "text-beyond")) (void)before(title.ptr, '\0');
+   if (breaks(self, "request-beyond")) (void)before(request.ptr, '\0');
+   if (breaks(self, "writes-beyond")) copy_to(title.len, title);
+#endif
    /* A desk takes short titles. None is cut within a character. */
    if (title.len > 500) for (title.len = 500; (title.ptr[title.len] & 0xc0) == 0x80 && !breaks(self, "title-long");) title.len--;
    ticket_str text;

@@ -139,11 +139,12 @@ fn summary(grades: &[Grade], time: Duration) -> String {
 }
 
 fn lines(result: &CaseResult, grade_width: usize, width: usize) -> String {
-    let CaseResult { name, demands, grade, message, .. } = result;
+    let CaseResult { name, demands, grade, message, note, .. } = result;
     let mut lines = format!("{:grade_width$}  {name:width$}  {demands}\n", grade.name());
-    if !message.is_empty() {
+    let message = (!message.is_empty()).then_some(message);
+    for text in message.into_iter().chain(note) {
         let before = grade_width + width + 4;
-        lines.push_str(&format!("{:before$}{}\n", "", line(message)));
+        lines.push_str(&format!("{:before$}{}\n", "", line(text)));
     }
     lines
 }

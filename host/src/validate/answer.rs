@@ -93,12 +93,27 @@ pub(super) fn said<T: DeserializeOwned>(
     }
 }
 
-/// Whether what a function returned is one of the things that it may return.
+/// Whether what a function returned is one of the things that it may return, and a ticket is one that a person can open.
 pub(super) fn judge(
     operation: Operation,
     returned: Returned,
     endpoint: &str,
 ) -> Result<Answer, Verdict> {
+    let answer = parsed(operation, returned)?;
+    let Answer::Ticket(ticket) = &answer else { return Ok(answer) };
+    let is_preview = ticket.preview.is_some() && ticket.url.is_empty();
+    match bad_url(&ticket.url, endpoint) {
+        Some(why) if !is_preview => {
+            let name = operation.name();
+            Err(fail(format!("{name}() replied the URL {:?}: {why}", ticket.url)))
+        }
+        _ => Ok(answer),
+    }
+}
+
+/// Whether what a function returned is one of the things that it may return, whatever the ticket's URL is: it may have that
+/// from the ticket system.
+pub(super) fn parsed(operation: Operation, returned: Returned) -> Result<Answer, Verdict> {
     let name = operation.name();
     has_status(name, &returned)?;
     let (code, errors) = (returned.status, ERRORS);
@@ -111,13 +126,7 @@ pub(super) fn judge(
         };
     }
     match returned.parse::<Ticket>() {
-        Ok(Some(ticket)) if ticket.preview.is_some() && ticket.url.is_empty() => {
-            Ok(Answer::Ticket(ticket))
-        }
-        Ok(Some(ticket)) => match bad_url(&ticket.url, endpoint) {
-            Some(why) => Err(fail(format!("{name}() replied the URL {:?}: {why}", ticket.url))),
-            None => Ok(Answer::Ticket(ticket)),
-        },
+        Ok(Some(ticket)) => Ok(Answer::Ticket(ticket)),
         Ok(None) if operation == Operation::Create => Err(fail("create() returned NOT_FOUND")),
         Ok(None) => Ok(Answer::NotFound),
         Err(error) if error.kind == ErrorKind::Unsupported => Ok(Answer::Unsupported),

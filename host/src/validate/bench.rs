@@ -11,7 +11,7 @@ use ticket_plugin_api::abi::host_side::{Instance, OTHER_THREAD, Operation, Retur
 use ticket_plugin_api::abi::status;
 use ticket_plugin_api::message::Manifest;
 
-use super::answer::{Answer, judge};
+use super::answer::{Answer, judge, parsed};
 use super::exerciser::Exerciser;
 use super::loading::{Loaded, load, load_here, table};
 use super::script::{Behaviour, Exchange, Role, Scripted, Seen, Settings, When};
@@ -19,7 +19,8 @@ use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
 use crate::backend::Templates;
 use crate::backend::redact::Redactor;
-use crate::worker::{Confinement, Denials, LOADING, Missing, Worker};
+use crate::worker::{Confinement, Denials, Missing, Worker};
+use ticket_host_worker::Pages;
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
 
@@ -29,6 +30,8 @@ pub(super) use optional::{Ask, STEP};
 const TIME: Duration = Duration::from_secs(5);
 /// How long a case that tries many values may take.
 const CASE: Duration = Duration::from_secs(10);
+/// The same for a plugin that takes this long for a call: with it all cases take long.
+const CASE_IF_SLOW: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How many of its values such a case tries, however slow the plugin is.
 const FEWEST: usize = 5;
 /// The key of the incident that most cases are about.
@@ -54,6 +57,8 @@ pub(super) struct Bench {
     pub templates: Templates,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
+    /// What is to be said of the case that runs.
+    pub note: Option<String>,
     /// What the last call asked for and what it returned, for who shows it.
     pub last: LastCall,
     /// Where the secret was seen for the first time, if it was.
@@ -130,6 +135,7 @@ impl Bench {
             secret: Secret::default(),
             templates,
             pace: None,
+            note: None,
             last: LastCall::default(),
             leak: None,
             used_elsewhere: None,
@@ -181,7 +187,11 @@ impl Bench {
 
     /// How many of `all` values a case may try that makes so many calls with each, so that it ends in some ten seconds.
     pub(super) async fn budget(&mut self, all: usize, calls: u32) -> usize {
-        budget(self.pace().await, all, calls)
+        let pace = self.pace().await;
+        let tried = budget(pace, all, calls);
+        self.note = (tried < all)
+            .then(|| format!("{tried} of {all} values were tried, since a call takes {pace:.0?}"));
+        tried
     }
 
     /// The manifest. Without one a case can't be tried.
@@ -235,7 +245,8 @@ impl Bench {
         let peer = Scripted::new(&rules, Behaviour::Script(When::Empty), KEY, TIME);
         let settings = settings.to_string();
         let returned = if self.in_process {
-            match table(self.image()?)?.open(&settings, &mut &peer) {
+            let pages = Pages::of(settings.as_bytes());
+            match table(self.image()?)?.open(guarded(pages.as_ref(), &settings), &mut &peer) {
                 Ok(instance) => {
                     self.opened = Some(Opened::InProcess(instance));
                     Returned { status: status::OK, reply: Ok(None) }
@@ -243,7 +254,7 @@ impl Bench {
                 Err(returned) => returned,
             }
         } else {
-            let worker = Worker::load(self.image()?, &self.confinement()?, LOADING).await;
+            let worker = Worker::guarded(self.image()?, &self.confinement()?).await;
             let mut worker = worker.map_err(|cause| crash(cause.to_string()))?;
             let returned = worker.open(&settings, &peer).await;
             let returned = returned.map_err(|cause| crash(format!("open(): {cause}")))?;
@@ -282,6 +293,34 @@ impl Bench {
         behaviour: Behaviour,
         time: Duration,
     ) -> Result<(Answer, Seen), Verdict> {
+        let called = self.returned(operation, incident, key, dry_run, behaviour, time).await;
+        let (returned, seen) = called?;
+        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+    }
+
+    /// As [`Bench::call`], where answers make so little sense that the plugin can only keep the rules.
+    pub(super) async fn survives(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        behaviour: Behaviour,
+    ) -> Result<(), Verdict> {
+        // A search through pages without end takes all of it.
+        let time = Duration::from_secs(1).max(self.pace.unwrap_or_default() * 10);
+        let called = self.returned(operation, incident, KEY, false, behaviour, time).await;
+        parsed(operation, called?.0).map(drop)
+    }
+
+    /// What a call returned, and what was seen of it.
+    async fn returned(
+        &mut self,
+        operation: Operation,
+        incident: &Value,
+        key: &str,
+        dry_run: bool,
+        behaviour: Behaviour,
+        time: Duration,
+    ) -> Result<(Returned, Seen), Verdict> {
         let name = operation.name();
         self.last = LastCall::default();
         if self.opened.is_none() {
@@ -303,7 +342,7 @@ impl Bench {
         if operation != Operation::Create {
             self.creates_nothing(name, &seen)?;
         }
-        Ok((judge(operation, returned, &self.settings.endpoint)?, seen))
+        Ok((returned, seen))
     }
 
     /// Calls the instance that was opened, which is open again if the call didn't break it.
@@ -325,6 +364,8 @@ impl Bench {
             Opened::InProcess(mut instance) => {
                 let returned = match asked {
                     Asked::Call(operation, request) => {
+                        let pages = Pages::of(request.as_bytes());
+                        let request = guarded(pages.as_ref(), request);
                         instance.call(operation, request, &mut &peer)
                     }
                     Asked::Webhook(head, body) => instance.receive(head, body, &mut &peer),
@@ -390,10 +431,17 @@ impl Bench {
     }
 }
 
+/// The text as it lies in the pages, if there are some: who reads beyond it crashes.
+fn guarded<'a>(pages: Option<&'a Pages>, text: &'a str) -> &'a str {
+    pages.and_then(|pages| str::from_utf8(pages.as_ref()).ok()).unwrap_or(text)
+}
+
 /// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.
 fn budget(pace: Duration, all: usize, calls: u32) -> usize {
     let each = (pace * calls).as_secs_f64().max(1e-9);
-    ((CASE.as_secs_f64() / each) as usize).max(FEWEST).min(all)
+    let (slow, its) = CASE_IF_SLOW;
+    let case = if pace < slow { CASE } else { its };
+    ((case.as_secs_f64() / each) as usize).max(FEWEST).min(all)
 }
 
 #[cfg(test)]
@@ -406,6 +454,7 @@ mod tests {
             (0, 500, 6, 500),
             (1, 500, 6, 500),
             (17, 500, 6, 98),
+            (100, 500, 1, 50),
             (1000, 500, 6, 5),
             (1000, 3, 6, 3),
         ] {

@@ -8,10 +8,12 @@ use serde_json::Value;
 use ticket_plugin_api::abi::host_side::{HttpAnswer, Operation};
 
 use super::Grade;
-use super::bench::{Bench, KEY};
+use super::bench::Bench;
 use super::incidents::odd;
-use super::script::Behaviour;
+use super::mutations::{Change, Good, answering, asking, cuts, extremes};
+use super::script::{Behaviour, Role};
 use call::Call;
+
 /// What came of fuzzing.
 #[derive(Debug)]
 pub(crate) struct Fuzzed {
@@ -32,11 +34,12 @@ pub(super) async fn run(
     first: u64,
     mut hear: impl FnMut(u64),
 ) -> Result<Fuzzed, String> {
+    let material = Material::of(bench);
     let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut calls = 0;
     loop {
         let seed = first.wrapping_add(calls);
-        let input = Input::of(bench, seed);
+        let input = Input::of(&material, seed);
         let broken = input.call(bench).await?;
         calls += 1;
         hear(calls);
@@ -47,35 +50,68 @@ pub(super) async fn run(
     }
 }
 
+/// What inputs are made of.
+struct Material {
+    /// Good answers, with the changes to each that are the most telling.
+    good: Vec<(Good, Vec<Change>)>,
+    incidents: Vec<Value>,
+}
+
+impl Material {
+    fn of(bench: &Bench) -> Material {
+        let mut good = Good::all(&bench.settings.http);
+        // For who has no script, or an answer of which the script doesn't know.
+        let body =
+            br#"{"id": "17", "url": "https://tickets.example.org/17", "items": []}"#.to_vec();
+        let roles = [Role::LookUp, Role::Search, Role::Create];
+        good.extend(roles.map(|role| Good {
+            role,
+            status: 200,
+            headers: Vec::new(),
+            body: body.clone(),
+        }));
+        let changed = |good: Good| {
+            let changes = [cuts(&good.body), extremes(&good.body)].concat();
+            (good, changes)
+        };
+        Material { good: good.into_iter().map(changed).collect(), incidents: odd() }
+    }
+}
+
 /// What the plugin gets in one call.
 #[derive(Debug)]
 struct Input {
     operation: Operation,
     incident: Value,
     answer: HttpAnswer,
-    /// Whether each request gets that answer, and not only such as can create something.
-    always: bool,
+    /// What the requests are for that get the answer. None: all get it.
+    role: Option<Role>,
 }
 
 impl Input {
     /// The one that `seed` stands for.
-    fn of(bench: &Bench, seed: u64) -> Input {
+    fn of(material: &Material, seed: u64) -> Input {
         let mut random = fastrand::Rng::with_seed(seed);
-        let operation = [Operation::Check, Operation::Find, Operation::Create][random.usize(..3)];
-        let mut incident = odd().swap_remove(random.usize(..odd().len()));
+        let (good, changes) = &material.good[random.usize(..material.good.len())];
+        let asking = asking(good.role);
+        let operation = asking[random.usize(..asking.len())];
+        let mut incident = material.incidents[random.usize(..material.incidents.len())].clone();
         for _ in 0..random.usize(..4) {
             mutate_json(&mut incident, &mut random);
         }
-        let answer = answer(bench, &mut random);
-        Input { operation, incident, answer, always: random.bool() }
+        let answer = answer(good, changes, &mut random);
+        let role = (random.u8(..4) > 0).then_some(good.role);
+        Input { operation, incident, answer, role }
     }
 
     /// Makes the call. Some says which rule the plugin broke, Err why it can't be called.
     async fn call(&self, bench: &mut Bench) -> Result<Option<String>, String> {
         let answer = self.answer.clone();
-        let behaviour =
-            if self.always { Behaviour::Always(answer) } else { Behaviour::Creations(answer) };
-        match bench.call(self.operation, &self.incident, KEY, behaviour).await {
+        let behaviour = match self.role {
+            Some(role) => answering(role, answer),
+            None => Behaviour::Always(answer),
+        };
+        match bench.survives(self.operation, &self.incident, behaviour).await {
             Err(verdict) if matches!(verdict.grade, Grade::Fail | Grade::Crash) => {
                 Ok(Some(bench.redactor.strike(&verdict.message)))
             }
@@ -85,16 +121,14 @@ impl Input {
     }
 }
 
-/// An answer to a request: mostly one that the script gives, with bytes changed.
-fn answer(bench: &Bench, random: &mut fastrand::Rng) -> HttpAnswer {
-    let mut bodies: Vec<Vec<u8>> =
-        bench.settings.http.iter().map(|rule| rule.body.clone().into_bytes()).collect();
-    bodies.extend([
-        br#"{"id": "17", "url": "https://tickets.example.org/17", "items": []}"#.to_vec(),
-        b"[]".to_vec(),
-    ]);
-    let mut body = bodies.swap_remove(random.usize(..bodies.len()));
-    for _ in 0..random.usize(..6) {
+/// An answer to a request: mostly one that the script gives, with a telling change or bytes changed.
+fn answer(good: &Good, changes: &[Change], random: &mut fastrand::Rng) -> HttpAnswer {
+    let mut body = match changes.len() {
+        0 => good.body.clone(),
+        all if random.bool() => changes[random.usize(..all)].of(&good.body),
+        _ => good.body.clone(),
+    };
+    for _ in 0..random.usize(..4) {
         mutate_bytes(&mut body, random);
     }
     match random.u8(..20) {
@@ -102,24 +136,23 @@ fn answer(bench: &Bench, random: &mut fastrand::Rng) -> HttpAnswer {
         1 => HttpAnswer::Unknown("fuzz".to_owned()),
         2 => HttpAnswer::Denied("fuzz".to_owned()),
         3 => HttpAnswer::DryRun,
-        _ => {
-            let usual = [200, 201, 204, 400, 401, 404, 429, 500, 503];
-            let status = if random.bool() {
-                usual[random.usize(..usual.len())]
-            } else {
-                random.u16(100..600)
-            };
-            let value = |random: &mut fastrand::Rng| {
-                let texts =
-                    ["", "-1", "99999999999999999999", "application/json", "\u{fffd}", "1.5"];
-                texts[random.usize(..texts.len())].to_owned()
-            };
-            let names = ["content-type", "retry-after", "location", "link", "etag"];
-            let headers = (0..random.usize(..4))
-                .map(|_| (names[random.usize(..names.len())].to_owned(), value(random)));
-            HttpAnswer::Answered { status, headers: headers.collect(), body }
-        }
+        // Most of what a plugin reads, it reads of a success.
+        4..12 => good.with(body),
+        _ => HttpAnswer::Answered { status: status(random), headers: headers(random), body },
     }
+}
+
+fn status(random: &mut fastrand::Rng) -> u16 {
+    let usual = [200, 201, 204, 400, 401, 404, 429, 500, 503];
+    if random.bool() { usual[random.usize(..usual.len())] } else { random.u16(100..600) }
+}
+
+fn headers(random: &mut fastrand::Rng) -> Vec<(String, String)> {
+    let names = ["content-type", "retry-after", "location", "link", "etag"];
+    let texts = ["", "-1", "99999999999999999999", "application/json", "\u{fffd}", "1.5"];
+    let mut one = |all: &[&str]| all[random.usize(..all.len())].to_owned();
+    let count = one(&["", "x", "xx", "xxx"]).len();
+    (0..count).map(|_| (one(&names), one(&texts))).collect()
 }
 
 /// Replaces one value in it, at any depth, by one of another kind.

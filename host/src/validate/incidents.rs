@@ -55,3 +55,19 @@ pub(super) fn odd() -> Vec<Value> {
         with("metadata", deep),
     ]
 }
+
+/// Texts of at most so many characters: of every sign that means something somewhere, and of lengths at which places for
+/// texts end. Those first that find the most.
+pub(super) fn long_texts(most: usize) -> Vec<String> {
+    let mut texts: Vec<String> =
+        ["x", "\u{1F980}", "\"", "\\", "&", "網", "%", "\u{7f}", "e\u{301}"]
+            .map(|sign| sign.repeat(most / sign.chars().count()))
+            .into();
+    // A buffer that is one byte too small is seen where its length fills what malloc() gives, which is rounded up to 16.
+    let lengths = [1000_usize, 4095, 250, 510, 65_530].map(|length| (length..length + 16).rev());
+    let lengths = lengths.into_iter().flatten().filter(|length| *length <= most);
+    texts.extend(lengths.map(|length| "x".repeat(length)));
+    texts.extend(["a\\", "a\u{200d}", "a\"", "a\u{0}", "a\r\n"].map(str::to_owned));
+    texts.push("æ".repeat(most.min(301)));
+    texts
+}

@@ -11,6 +11,7 @@ mod exerciser;
 mod fuzz;
 mod incidents;
 mod loading;
+mod mutations;
 mod script;
 mod secret;
 mod source;
@@ -69,6 +70,9 @@ pub(crate) struct CaseResult {
     /// Why it isn't `pass`, without secrets.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// What should be known of it though it passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// How long it ran.
     #[serde(rename = "milliseconds", serialize_with = "milliseconds")]
     pub time: Duration,
@@ -190,7 +194,8 @@ pub(crate) async fn run(
             },
         };
         let (name, demands, time) = (case.name, case.demands, began.elapsed());
-        hear(Event::Ended(CaseResult { name, demands, grade, message, time }))?;
+        let note = bench.note.take();
+        hear(Event::Ended(CaseResult { name, demands, grade, message, note, time }))?;
     }
     Ok(subject(options.library, &bench))
 }

@@ -4,6 +4,7 @@
 //! fails. The host and all other calls go on.
 
 mod cgroup;
+mod checking;
 mod confinement;
 mod denials;
 mod group;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use ticket_host_worker::frame::{FrameError, FromWorker, ToWorker};
 use ticket_host_worker::library::Image;
 use ticket_host_worker::sandbox::Policy;
-use ticket_host_worker::{ARGUMENT, EXERCISE};
+use ticket_host_worker::{ARGUMENT, EXERCISE, GUARDED};
 use ticket_plugin_api::abi::host_side::{OPTIONAL, Operation, Returned};
 use tokio::io::BufReader;
 use tokio::process::{ChildStderr, ChildStdout};
@@ -146,6 +147,16 @@ impl Worker {
         time: Duration,
     ) -> Result<Worker, WorkerError> {
         Worker::load_with(&[], Some(image), confinement, time).await
+    }
+
+    /// As [`Worker::load`], for the validator: in it a plugin crashes that reads beyond what it was given, or after the call
+    /// for which it was given; and glibc looks after what it does with its memory.
+    ///
+    /// # Errors
+    /// As [`Worker::load`].
+    pub async fn guarded(image: &Image, confinement: &Confinement) -> Result<Worker, WorkerError> {
+        let mode = [GUARDED.to_owned()];
+        Worker::load_with(&mode, Some(image), confinement, LOADING).await
     }
 
     /// As [`Worker::load`], for the validator: it takes [orders](ticket_host_worker::exercise::Order) as the settings of
@@ -276,6 +287,9 @@ impl Worker {
         if mode == [EXERCISE] {
             // What is freed would else be kept for its thread at first, and counted as if it were in use (mallopt(3)).
             command.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
+        }
+        if mode == [GUARDED] {
+            checking::each_free(&mut command);
         }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, by which it is ended together with what it starts. On Linux the worker makes one by itself.

@@ -1,7 +1,6 @@
 //! For the validator: opens, calls and closes many instances of a plugin in one process, at the same time or one after
 //! the other. They are answered what the ticket system answered when it was asked once, or else by failures.
 
-mod pages;
 mod replay;
 mod taken;
 

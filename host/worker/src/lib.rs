@@ -16,6 +16,7 @@ pub mod handover;
 #[cfg(unix)]
 mod keeper;
 pub mod library;
+mod pages;
 pub mod permissions;
 mod process;
 pub mod sandbox;
@@ -25,6 +26,7 @@ mod stdio;
 pub use digest::Digest;
 #[cfg(unix)]
 pub use keeper::KEEP;
-pub use process::{ARGUMENT, EXERCISE, main};
+pub use pages::Pages;
+pub use process::{ARGUMENT, EXERCISE, GUARDED, main};
 #[cfg(target_os = "linux")]
 pub use stdio::output_was_closed;

@@ -18,6 +18,8 @@ use crate::{crash, stdio};
 pub const ARGUMENT: &str = "worker";
 /// The second argument of a worker for the validator, which calls many instances by itself.
 pub const EXERCISE: &str = "exercise";
+/// The second argument of a worker for the validator, in which a plugin that reads beyond what it was given crashes.
+pub const GUARDED: &str = "guarded";
 
 /// Bytes that the reason may have why a library is not loaded. The loader's own words are a part of it.
 const LONGEST_REASON: usize = 4 << 10;
@@ -62,6 +64,7 @@ fn run(arguments: &[String]) -> Result<(), FrameError> {
     pipe.send(&loaded, library.table.manifest.as_bytes())?;
     match arguments {
         [mode] if mode == EXERCISE => serve::exercise(&mut pipe, &library.table),
+        [mode] if mode == GUARDED => serve::serve(&mut pipe.guarded(), &library.table),
         _ => serve::serve(&mut pipe, &library.table),
     }
 }

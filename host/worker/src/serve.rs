@@ -10,6 +10,7 @@ use ticket_plugin_api::abi::{MAX_LINES, status};
 
 use crate::exercise::{Exerciser, Order};
 use crate::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
+use crate::pages::Pages;
 
 /// Does what the host asks of the plugin, until the host closes the pipe.
 ///
@@ -19,11 +20,13 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
     let mut opened: Option<Instance> = None;
     loop {
         let (message, body) = pipe.receive()?;
-        let text = |body| String::from_utf8(body).map_err(|_| FrameError::OutOfTurn);
+        let copy = pipe.apart(&body);
+        let body = bytes(copy.as_deref(), &body);
+        let text = |body| str::from_utf8(body).map_err(|_| FrameError::OutOfTurn);
         let returned = match message {
             ToWorker::Open { remaining_ms } => {
                 pipe.begin(remaining_ms);
-                match table.open(&text(body)?, pipe) {
+                match table.open(text(body)?, pipe) {
                     Ok(instance) => {
                         opened = Some(instance);
                         Returned { status: status::OK, reply: Ok(None) }
@@ -34,17 +37,23 @@ pub fn serve(pipe: &mut Pipe<impl Read, impl Write>, table: &Table) -> Result<()
             ToWorker::Call { operation, remaining_ms } => {
                 let instance = opened.as_mut().ok_or(FrameError::OutOfTurn)?;
                 pipe.begin(remaining_ms);
-                instance.call(operation, &text(body)?, pipe)
+                instance.call(operation, text(body)?, pipe)
             }
             ToWorker::Receive { head, remaining_ms } => {
                 let instance = opened.as_mut().ok_or(FrameError::OutOfTurn)?;
                 pipe.begin(remaining_ms);
-                instance.receive(&head, &body, pipe)
+                let copy = pipe.apart(head.as_bytes());
+                instance.receive(text(bytes(copy.as_deref(), head.as_bytes()))?, body, pipe)
             }
             _ => return Err(FrameError::OutOfTurn),
         };
         pipe.send_frame(frame::returned_frame(returned))?;
     }
+}
+
+/// The bytes of the copy, if there is one.
+fn bytes<'a>(copy: Option<&'a dyn AsRef<[u8]>>, original: &'a [u8]) -> &'a [u8] {
+    copy.map_or(original, |copy| copy.as_ref())
 }
 
 /// Serves the validator: does what the [`Order`] in the body of each `Open` says, and replies its report.
@@ -75,11 +84,20 @@ pub struct Pipe<R, W> {
     deadline: Instant,
     /// How many lines the call that is under way has logged.
     lines: usize,
+    /// Whether the plugin gets all in [`Pages`].
+    guarded: bool,
 }
 
 impl<R: Read, W: Write> Pipe<R, W> {
     pub fn new(input: R, output: W) -> Pipe<R, W> {
-        Pipe { input, output, deadline: Instant::now(), lines: 0 }
+        Pipe { input, output, deadline: Instant::now(), lines: 0, guarded: false }
+    }
+
+    /// The same for the validator: a plugin that reads beyond what it is given, or after the call for which it was given,
+    /// crashes.
+    #[must_use]
+    pub fn guarded(self) -> Pipe<R, W> {
+        Pipe { guarded: true, ..self }
     }
 
     /// Notes that a call begins, which may take so many milliseconds.
@@ -160,5 +178,9 @@ impl<R: Read, W: Write> Host for Pipe<R, W> {
 
     fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn apart(&mut self, bytes: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
+        if self.guarded { Some(Box::new(Pages::of(bytes)?)) } else { None }
     }
 }

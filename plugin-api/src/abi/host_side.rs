@@ -44,9 +44,10 @@ pub trait Host {
     fn log(&mut self, level: u32, message: &str);
     /// How long the call may still take.
     fn remaining(&self) -> Duration;
-    /// A copy of a text of an answer, for the plugin to look at until its function returns (rule R1). None, as nearly
-    /// every host says: the text itself will do. The validator gives a copy that can't be read once it is dropped.
-    fn apart(&mut self, _text: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
+    /// A copy of what the plugin may look at until its function returns: a text of an answer (rule R1), the call itself
+    /// (rule R4). None, as nearly every host says: the original will do. The validator gives a copy behind which nothing
+    /// can be read, nor anything of it once it is dropped.
+    fn apart(&mut self, _bytes: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
         None
     }
 }
@@ -444,16 +445,19 @@ struct Inner<'a> {
     held_bytes: usize,
 }
 
+/// A copy that a host gave by [`Host::apart`].
+type Apart = Box<dyn AsRef<[u8]>>;
+
 /// Boxed and never changed, so that pointers into it stay valid while it is held.
 struct Held {
-    /// `raw` points into these.
+    /// `_raw` points into these.
     _headers: Vec<(String, String)>,
     _body: Vec<u8>,
-    _apart: Vec<Box<dyn AsRef<[u8]>>>,
-    raw: Vec<abi::Header>,
+    _copies: Vec<Apart>,
+    _raw: Vec<abi::Header>,
 }
 
-fn with_call(host: &mut dyn Host, function: impl FnOnce(&abi::Call) -> i32) -> Returned {
+fn with_call(host: &mut dyn Host, function: impl FnOnce(*const abi::Call) -> i32) -> Returned {
     let frame = Frame {
         thread: std::thread::current().id(),
         used_elsewhere: AtomicBool::new(false),
@@ -469,12 +473,27 @@ fn with_call(host: &mut dyn Host, function: impl FnOnce(&abi::Call) -> i32) -> R
         http: Some(http),
         render: Some(render),
     };
-    let status = function(&call);
+    // SAFETY: a call has no padding.
+    let copy = unsafe { apart(&mut *frame.inner.borrow_mut().host, std::slice::from_ref(&call)) };
+    let status = function(copy.as_ref().map_or(&raw const call, |(_, place)| *place));
+    drop(copy);
     let inner = frame.inner.into_inner();
     if frame.used_elsewhere.into_inner() {
         inner.host.log(abi::log_level::ERROR, OTHER_THREAD);
     }
     Returned { status, reply: inner.reply }
+}
+
+/// The host's copy of these, if it gives one, and where it lies: where a `T` may lie.
+///
+/// # Safety
+/// A `T` has no padding.
+unsafe fn apart<T>(host: &mut dyn Host, values: &[T]) -> Option<(Apart, *const T)> {
+    // SAFETY: so many bytes lie there, and by the caller's word each of them has a value.
+    let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
+    let copy = host.apart(bytes)?;
+    let place = (*copy).as_ref().as_ptr().cast::<T>();
+    place.is_aligned().then_some((copy, place))
 }
 
 /// Runs `body` for the frame behind `call`. None where there is none to use: a NULL, another thread
@@ -563,11 +582,12 @@ unsafe extern "C" fn http(
                     (http_status::DRY_RUN, 0, vec![], why.as_bytes().to_vec())
                 }
             };
+            let count = headers.len() as u32;
             let (headers, body) = inner.hold(headers, body);
-            (*response).header_count = headers.len() as u32;
+            (*response).header_count = count;
             (*response).status = u32::from(status);
             (*response).reserved = 0;
-            (*response).headers = headers.as_ptr();
+            (*response).headers = headers;
             (*response).body = body;
             code
         })
@@ -696,17 +716,17 @@ impl Inner<'_> {
     }
 
     /// Keeps an answer until the plugin's function returns, and points into it.
-    fn hold(&mut self, headers: Vec<(String, String)>, body: Vec<u8>) -> (&[abi::Header], Str) {
-        let mut apart = Vec::new();
+    fn hold(&mut self, headers: Vec<(String, String)>, body: Vec<u8>) -> (*const abi::Header, Str) {
+        let mut copies = Vec::new();
         let mut point = |text: &[u8]| match self.host.apart(text) {
             None => Str::of(text),
             Some(copy) => {
                 let place = Str::of((*copy).as_ref());
-                apart.push(copy);
+                copies.push(copy);
                 place
             }
         };
-        let raw = headers
+        let raw: Vec<_> = headers
             .iter()
             .map(|(name, value)| abi::Header {
                 name: point(name.as_bytes()),
@@ -714,11 +734,17 @@ impl Inner<'_> {
             })
             .collect();
         let text = point(&body);
+        let mut place = raw.as_ptr();
+        // SAFETY: a header has no padding.
+        if let Some((copy, its)) = unsafe { apart(self.host, &raw) } {
+            copies.push(copy);
+            place = its;
+        }
         self.held_bytes +=
             body.len() + headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
         // Moving a Vec, String or Box moves no bytes on the heap: the pointers stay valid.
-        self.held.push(Held { _headers: headers, _body: body, _apart: apart, raw });
-        (self.held.last().map_or(&[], |held| held.raw.as_slice()), text)
+        self.held.push(Held { _headers: headers, _body: body, _copies: copies, _raw: raw });
+        (place, text)
     }
 }
 

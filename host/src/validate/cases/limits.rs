@@ -19,14 +19,19 @@ cases! {
     "call-thread" call_thread "uses a call only on the thread that received it (rule R4)";
 }
 
+/// How late a quick plugin may return.
+const LATE: Duration = Duration::from_millis(500);
+
 async fn deadline(bench: &mut Bench) -> Done {
+    let pace = bench.pace().await;
     for operation in OPERATIONS {
-        let time = Duration::from_millis(200);
+        // Who is slow by himself is given the time that he needs before he asks.
+        let time = Duration::from_millis(200).max(2 * pace);
         let started = Instant::now();
         let called = bench.timed(operation, &incident(), KEY, false, Behaviour::Slow, time).await;
         called.map_err(|verdict| verdict.when("with a server that doesn't answer"))?;
         let late = started.elapsed().saturating_sub(time);
-        if late > Duration::from_millis(500) {
+        if late > LATE + pace {
             return Err(warn(format!("{}() returned {late:?} too late", operation.name())));
         }
     }
@@ -34,13 +39,15 @@ async fn deadline(bench: &mut Bench) -> Done {
 }
 
 async fn cancelled(bench: &mut Bench) -> Done {
+    let pace = bench.pace().await;
+    // What is slow by itself would be killed before it could show that it asks no more.
+    let time = if pace > LATE / 2 { pace } else { Duration::ZERO };
     for operation in OPERATIONS {
         let started = Instant::now();
         let behaviour = Behaviour::Always(HttpAnswer::NotSent("the time is over".to_owned()));
-        let called =
-            bench.timed(operation, &incident(), KEY, false, behaviour, Duration::ZERO).await;
+        let called = bench.timed(operation, &incident(), KEY, false, behaviour, time).await;
         called.map_err(|verdict| verdict.when("without any time"))?;
-        if started.elapsed() > Duration::from_millis(500) {
+        if started.elapsed() > LATE + 2 * pace {
             return Err(warn(format!("{}() took {:?}", operation.name(), started.elapsed())));
         }
     }

@@ -35,6 +35,7 @@ macro_rules! cases {
 mod answers;
 mod calls;
 mod exercise;
+mod extremes;
 mod http;
 mod limits;
 mod load;
@@ -64,6 +65,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         states::CASES,
         webhooks::CASES,
         odd::CASES,
+        extremes::CASES,
         exercise::CASES,
         limits::CASES,
     ]

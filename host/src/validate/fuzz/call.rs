@@ -7,7 +7,7 @@ use super::Input;
 use crate::backend::redact::Redactor;
 use crate::terminal::{counted, line};
 use crate::validate::bench::LastCall;
-use crate::validate::script::Exchange;
+use crate::validate::script::{Exchange, Role};
 
 /// Bytes that are shown of a text.
 const MOST: usize = 4 << 10;
@@ -73,10 +73,16 @@ impl Call {
         Call {
             operation: input.operation.name(),
             incident,
-            answered: if input.always {
-                "every request"
-            } else {
-                "requests that can create something"
+            answered: match input.role {
+                None => "every request",
+                Some(Role::Login) => "logins",
+                Some(Role::LookUp) => "look-ups",
+                Some(Role::Search) => "searches",
+                Some(Role::Create) => "requests that can create something",
+                Some(Role::ReadBack) => "requests for a ticket that is there",
+                Some(Role::Comment | Role::Close | Role::Reopen) => "steps",
+                Some(Role::State) => "requests for a state",
+                Some(Role::Changes) => "requests for changes",
             },
             answer: shown.answer(&input.answer),
             requests: seen.exchanges.iter().take(MANY).map(|one| shown.exchange(one)).collect(),
@@ -207,7 +213,6 @@ mod tests {
     use ticket_plugin_api::abi::host_side::{self, HttpRequest};
 
     use super::*;
-    use crate::validate::script::Role;
 
     fn redactor() -> Redactor {
         Redactor::new(&json!({"token": "hunter2-secret"}), &json!({}))
@@ -231,7 +236,7 @@ mod tests {
             body: b"hunter2-secret \xff\n\x1b".to_vec(),
         };
         let incident = json!({"description": "x".repeat(200_000)});
-        let input = Input { operation: Operation::Create, incident, answer, always: true };
+        let input = Input { operation: Operation::Create, incident, answer, role: None };
         Call::of(&input, seen, &redactor())
     }
 

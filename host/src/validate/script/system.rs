@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use ticket_host_worker::Pages;
 use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest};
 use url::Url;
@@ -208,6 +209,10 @@ impl<'a> Scripted<'a> {
         let mut state = self.state.lock().expect("nobody panics with this lock");
         let (answer, wait) =
             match (self.behaviour.prepared(role, &state.seen.exchanges), &self.behaviour) {
+                // As the host's gateway does: so a search through pages without end ends.
+                _ if self.left().is_zero() => {
+                    (HttpAnswer::NotSent("the call's time is over".to_owned()), Duration::ZERO)
+                }
                 (Some(answer), Behaviour::Slow) => (answer, self.left()),
                 (Some(answer), _) => (answer, Duration::ZERO),
                 (None, Behaviour::LatePage) if role == Role::Search => {
@@ -299,6 +304,10 @@ impl Host for &Scripted<'_> {
 
     fn remaining(&self) -> Duration {
         self.left()
+    }
+
+    fn apart(&mut self, bytes: &[u8]) -> Option<Box<dyn AsRef<[u8]>>> {
+        Some(Box::new(Pages::of(bytes)?))
     }
 }
 
