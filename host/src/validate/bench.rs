@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::{Instance, OTHER_THREAD, Operation, Returned};
 use ticket_plugin_api::abi::status;
-use ticket_plugin_api::message::Manifest;
+use ticket_plugin_api::message::{Manifest, TicketRequest};
+use ticket_plugin_api::utc;
 
 use super::answer::{Answer, judge, parsed};
 use super::exerciser::Exerciser;
@@ -327,9 +328,10 @@ impl Bench {
             self.able().await?;
         }
         let Some(opened) = self.opened.take() else { return Err(skip("it can't be opened")) };
-        let request = json!({"incident": incident, "key": key, "dry_run": dry_run, "later": 1});
-        let request =
-            if operation == Operation::Check { String::new() } else { request.to_string() };
+        let request = match operation {
+            Operation::Check => String::new(),
+            _ => request(incident, key, dry_run).to_string(),
+        };
         let rules = self.settings.http.clone();
         let peer = Scripted::new(&rules, behaviour, key, time);
         let templates = self.templates.clone();
@@ -434,6 +436,15 @@ impl Bench {
 /// The text as it lies in the pages, if there are some: who reads beyond it crashes.
 fn guarded<'a>(pages: Option<&'a Pages>, text: &'a str) -> &'a str {
     pages.and_then(|pages| str::from_utf8(pages.as_ref()).ok()).unwrap_or(text)
+}
+
+/// What create() and find() get, as a host of a later version sends it. An incident that says when it began has a ticket that
+/// isn't older.
+pub(super) fn request(incident: &Value, key: &str, dry_run: bool) -> Value {
+    let not_before = incident["start_time"].as_str().and_then(utc);
+    let mut request = json!(TicketRequest { incident, key: key.to_owned(), not_before, dry_run });
+    request["later"] = 1.into();
+    request
 }
 
 /// How many of `all` values are tried with a plugin that takes `pace` for each of so many calls.

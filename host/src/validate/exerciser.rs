@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use ticket_host_worker::exercise::{self, Order, Other, Report};
 use ticket_plugin_api::abi::host_side::{Operation, Table};
 use ticket_plugin_api::message::Manifest;
 use url::{Host as UrlHost, Url};
 
-use super::bench::KEY;
+use super::bench::{KEY, request};
 use super::script::{Behaviour, Rule, Scripted, Settings, When};
 use super::{Verdict, crash};
 use crate::backend::{Templates, schema};
@@ -55,15 +55,16 @@ impl Exerciser {
     }
 
     /// Has check(), create() and find() called once each about this incident, and remembers what the script answers. Gives the request
-    /// that they got.
+    /// that they got, and says if one of them did not succeed: then only failures are exercised.
     pub(super) async fn record(
         &mut self,
         rules: &[Rule],
         templates: &Templates,
         settings: &str,
         incident: &Value,
-    ) -> Result<String, Verdict> {
-        let request = json!({"incident": incident, "key": KEY, "dry_run": false}).to_string();
+    ) -> Result<(String, Option<String>), Verdict> {
+        let request = request(incident, KEY, false).to_string();
+        let mut odd = None;
         for (operation, when) in [
             (Operation::Check, When::Empty),
             (Operation::Create, When::Empty),
@@ -75,15 +76,16 @@ impl Exerciser {
                 _ => (peer.about(incident, templates), request.clone()),
             };
             let order = Order::Record { settings: settings.to_owned(), operation, request };
-            match &mut self.0 {
-                Place::Worker(worker) => ordered(worker, &order, &peer).await.map(drop)?,
+            let report = match &mut self.0 {
+                Place::Worker(worker) => ordered(worker, &order, &peer).await?,
                 Place::InProcess(exerciser) => {
                     let exerciser = exerciser.as_mut().ok_or_else(stopped)?;
-                    exerciser.obey(order, &mut &peer);
+                    exerciser.obey(order, &mut &peer)
                 }
-            }
+            };
+            odd = odd.or(report.odd);
         }
-        Ok(request)
+        Ok((request, odd))
     }
 
     /// Exercises the plugin.

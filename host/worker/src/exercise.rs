@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use ticket_plugin_api::abi::host_side::{Host, Instance, Operation, Returned, Table};
+use ticket_plugin_api::abi::status;
 
 use replay::{Recorder, Replay, Tape};
 pub use taken::Taken;
@@ -17,7 +18,8 @@ pub use taken::Taken;
 /// What an exerciser can be asked. It stands in the body of `Open`, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Call the one instance that is there for this, and remember what its host answers. The report is empty.
+    /// Call the one instance that is there for this, and remember what its host answers. The report's `odd` says if that is no
+    /// success.
     Record { settings: String, operation: Operation, request: String },
     /// Exercise the plugin.
     Run(Run),
@@ -87,21 +89,34 @@ impl Exerciser {
     pub fn obey(&mut self, order: Order, host: &mut dyn Host) -> Report {
         match order {
             Order::Record { settings, operation, request } => {
-                self.record(&settings, operation, &request, host);
-                Report::default()
+                let odd = self.record(&settings, operation, &request, host).err();
+                Report { odd, ..Report::default() }
             }
             Order::Run(run) => self.run(&run),
         }
     }
 
-    fn record(&mut self, settings: &str, operation: Operation, request: &str, host: &mut dyn Host) {
+    /// Err says that what is recorded is no success.
+    fn record(
+        &mut self,
+        settings: &str,
+        operation: Operation,
+        request: &str,
+        host: &mut dyn Host,
+    ) -> Result<(), String> {
         if self.recording.is_none() {
-            self.recording = self.table.open(settings, host).ok();
+            let opened = self.table.open(settings, host);
+            let opened = opened.map_err(|returned| format!("open() returned {}", returned.status));
+            self.recording = Some(opened?);
         }
-        let Some(instance) = &mut self.recording else { return };
+        let instance = self.recording.as_mut().ok_or("there is no instance")?;
         let mut recorder = Recorder { host, tape: Tape::default() };
-        instance.call(operation, request, &mut recorder);
+        let status = instance.call(operation, request, &mut recorder).status;
         self.tapes.push((operation, recorder.tape));
+        match status {
+            status::OK | status::UNSUPPORTED => Ok(()),
+            other => Err(format!("{}() returned {other}", operation.name())),
+        }
     }
 
     /// Exercises the plugin.
@@ -128,10 +143,12 @@ impl Exerciser {
                     .map(|(thread, kept)| scope.spawn(move || visit_all(shared, thread, kept)))
                     .collect();
                 let ended = running.into_iter().map(|thread| thread.join());
+                let odd = ended.filter_map(|ended| match ended {
+                    Ok(visited) => visited.err(),
+                    Err(_) => Some("a thread of the exercise panicked".to_owned()),
+                });
                 // Each is joined, and the first oddity told.
-                ended
-                    .filter_map(|ended| ended.ok()?.err())
-                    .fold(None, |first, odd| first.or(Some(odd)))
+                odd.fold(None, |first, odd| first.or(Some(odd)))
             }),
         };
         let used_elsewhere = shared.used_elsewhere.load(Ordering::Relaxed);

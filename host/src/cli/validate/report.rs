@@ -30,10 +30,12 @@ pub(super) struct Report<'a> {
     time: Duration,
     #[serde(flatten)]
     inputs: Inputs,
-    /// Whether all cases were run, and none was left out or excluded.
+    /// Whether no case was left out or excluded, of a plugin that was validated with settings.
     complete: bool,
-    /// Whether no case failed.
+    /// Whether it is a plugin, and no case failed.
     ok: bool,
+    /// The cases that couldn't be tried, such as those of functions that the plugin doesn't have.
+    skipped: Vec<&'static str>,
     cases: &'a [CaseResult],
 }
 
@@ -95,7 +97,10 @@ impl<'a> Report<'a> {
         cases: &'a [CaseResult],
         ok: bool,
     ) -> Report<'a> {
-        let run = cases.iter().filter(|result| result.grade != Grade::Excluded);
+        let run = cases.iter().filter(|result| result.grade != Grade::Excluded).count();
+        let skipped = cases.iter().filter(|result| result.grade == Grade::Skip);
+        let is_plugin = subject.plugin.is_some();
+        let complete = run == validate::cases().count() && is_plugin && inputs.settings.is_some();
         Report {
             subject,
             host: Host {
@@ -108,8 +113,9 @@ impl<'a> Report<'a> {
             began_at: began_at.rfc3339(),
             time,
             inputs,
-            complete: run.count() == validate::cases().count(),
-            ok,
+            complete,
+            ok: ok && is_plugin,
+            skipped: skipped.map(|result| result.name).collect(),
             cases,
         }
     }

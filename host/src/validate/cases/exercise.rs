@@ -36,7 +36,8 @@ impl Exercise {
         let settings = bench.settings.json().to_string();
         let mut exerciser = bench.exerciser().await?;
         let (rules, templates) = (&bench.settings.http, &bench.templates);
-        let request = exerciser.record(rules, templates, &settings, &incident()).await?;
+        let (request, odd) = exerciser.record(rules, templates, &settings, &incident()).await?;
+        bench.note = odd.map(|odd| format!("only failures are exercised: {odd}"));
         let run = Run {
             settings,
             other,

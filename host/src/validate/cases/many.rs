@@ -68,6 +68,9 @@ async fn ask(
     let operation = Operation::FindMany;
     let ask = Ask { operation, request, key: &key, tickets, behaviour, time };
     let (said, seen) = bench.ask::<FoundMany>(ask).await?;
+    if let Some(request) = seen.unknown.first() {
+        return Err(skip(format!("needs a scripted listing: there is nothing for {request}")));
+    }
     if let Said::Reply(found) = &said {
         found.answers(&asked).map_err(|why| fail(format!("find_many(): its reply {why}")))?;
     }

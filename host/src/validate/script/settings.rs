@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ticket_host_worker::permissions::Permissions;
 use ticket_host_worker::sandbox::Policy;
+use ticket_plugin_api::message::{HostName, RawSettings};
 use url::Url;
 
 use super::rules::Rule;
@@ -127,7 +128,15 @@ impl Settings {
 
     /// The JSON that open() gets.
     pub(in crate::validate) fn json(&self) -> Value {
-        json!({"endpoint": self.endpoint, "secret": self.secret, "information": self.information})
+        json!(RawSettings {
+            endpoint: self.endpoint.clone(),
+            secret: self.secret.clone(),
+            information: self.information.clone(),
+            host: HostName {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        })
     }
 }
 
