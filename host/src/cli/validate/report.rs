@@ -215,6 +215,7 @@ mod tests {
             "in_process",
             "complete",
             "ok",
+            "skipped",
             "cases",
         ];
         assert_eq!(members.collect::<Vec<_>>(), expected);

@@ -91,23 +91,23 @@ impl Settings {
         }
     }
 
-    /// The same with other texts in the place of secrets, also where the rules have them.
+    /// The same with other texts in the place of secrets.
     pub(in crate::validate) fn with_secrets(&self, replaced: &[(String, String)]) -> Settings {
-        let put = |text: &mut String| {
-            for (own, other) in replaced {
-                *text = text.replace(own, other);
-            }
-        };
         let mut settings = self.clone();
         put_in(&mut settings.secret, replaced);
-        for rule in &mut settings.http {
-            put(&mut rule.path);
-            put(&mut rule.body);
-            put(&mut rule.ticket);
-            rule.has.iter_mut().for_each(put);
-            rule.query.values_mut().chain(rule.headers.values_mut()).for_each(put);
-        }
         settings
+    }
+
+    /// Whether a text stands somewhere in the rules.
+    pub(in crate::validate) fn rules_have(&self, text: &str) -> bool {
+        let has = |place: &str| place.contains(text);
+        self.http.iter().any(|rule| {
+            let values = rule.query.values().chain(rule.headers.values()).chain(&rule.has);
+            has(&rule.path)
+                || has(&rule.body)
+                || has(&rule.ticket)
+                || values.map(String::as_str).any(has)
+        })
     }
 
     /// The same at another endpoint: the rules lie below its path as they lay below the old one's.
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_follow_the_endpoint_and_the_secret() {
+    fn rules_follow_the_endpoint_and_the_secret_is_replaced() {
         let settings: Settings = toml::from_str(
             "endpoint = 'https://t.example.org/api/'\nsecret = { token = 'abcdef' }\n\
              [[http]]\nmethod = 'POST'\npath = '/api/token'\nhas = 'abcdef'\n\
@@ -257,6 +257,17 @@ mod tests {
         }
         let replaced = settings.with_secrets(&[("abcdef".to_owned(), "zyxwvu".to_owned())]);
         assert_eq!(replaced.secret["token"], "zyxwvu");
-        assert_eq!(replaced.http[0].has.as_deref(), Some("zyxwvu"));
+    }
+
+    #[test]
+    fn a_secret_that_is_a_word_of_the_rules_is_known_as_one() {
+        let settings: Settings = toml::from_str(
+            "endpoint = 'https://t.example.org/'\nsecret = { user = 'desk', password = 'password' }\n\
+             [[http]]\nmethod = 'POST'\npath = '/desk/token'\nhas = 'grant_type=password'",
+        )
+        .unwrap();
+        for (text, there) in [("desk", true), ("password", true), ("s3cret", false)] {
+            assert_eq!(settings.rules_have(text), there, "{text}");
+        }
     }
 }
