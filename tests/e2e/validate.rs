@@ -33,9 +33,7 @@ fn our_own_plugins_and_the_example_in_c_pass() {
     // headers, and has no lists.
     for (library, name, skipped) in [
         (rust_plugin("rt"), "rt", &["find-paged", "page-fails"][..]),
-        (rust_plugin("jira"), "jira", &["find-paged", "page-fails"]),
-        (rust_plugin("github"), "github", &[]),
-        (rust_plugin("gitlab"), "gitlab", &[]),
+        // jira, github and gitlab are validated with the planted mistakes: tests/mutants.sh.
         (
             c_plugin("webhook"),
             "webhook",
@@ -123,6 +121,9 @@ const CASES: &[(&str, &str)] = &[
     ("answer-lacks", "fail"),
     ("answer-differs", "fail"),
     ("answer-grows", "fail"),
+    ("threads", "crash"),
+    ("leak", "fail"),
+    ("after-call", "crash"),
     ("http-results", "fail"),
     ("http-statuses", "fail"),
     ("http-bodies", "fail"),
@@ -156,9 +157,6 @@ const CASES: &[(&str, &str)] = &[
     ("answers-cut", "crash"),
     ("answers-extreme", "crash"),
     ("texts-extreme", "crash"),
-    ("threads", "crash"),
-    ("leak", "fail"),
-    ("after-call", "crash"),
     ("deadline", "crash"),
     ("cancelled", "crash"),
     ("silence", "fail"),
@@ -613,7 +611,8 @@ fn a_report_on_some_of_the_cases_is_not_complete_and_one_on_a_broken_plugin_not_
     let file = host.path("config.toml");
     validate(&host, &file, &settings("breaks"), &more).ended(0);
     let told = read();
-    assert_eq!((&told["plugin"], &told["ok"]), (&Value::Null, &true.into()), "{told}");
+    assert_eq!((&told["plugin"], &told["ok"]), (&Value::Null, &false.into()), "{told}");
+    assert_eq!(told["skipped"], serde_json::json!(["create"]));
     assert!(told["library"]["sha256"].is_string(), "{told}");
 }
 

@@ -22,7 +22,7 @@ use report::{Destination, Inputs, Report};
 Examples:
   ticket-host plugins validate libticket_plugin_acme.so
   ticket-host plugins validate libticket_plugin_acme.so --settings acme.toml
-  ticket-host plugins validate libticket_plugin_acme.so --settings acme.toml --report acme-report.json
+  ticket-host plugins validate acme.so --settings acme.toml --report acme.json
   ticket-host plugins validate libticket_plugin_acme.so --fuzz 60
 
 The library runs in sandboxed workers, and a script plays its ticket system, so nothing leaves this \

@@ -82,7 +82,11 @@ pub enum FromWorker {
     NotGranted,
     /// The library is loaded. The body is its manifest. `offers` names those of the functions that a plugin may be without which it
     /// has.
-    Loaded { sdk: Option<String>, offers: Vec<String> },
+    Loaded {
+        sdk: Option<String>,
+        #[serde(default)]
+        offers: Vec<String>,
+    },
     /// The library can't be loaded. The body says why.
     NotLoaded,
     /// The plugin's function returned. The body is its reply, if it `replied`. `bad` says what was wrong with a

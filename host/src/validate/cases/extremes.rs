@@ -26,7 +26,7 @@ enum Odd {
 }
 
 /// How long a case gives answers at most.
-const LONGEST: Duration = Duration::from_secs(8);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Gives the plugin these answers, as many as there is time for, each in the calls that are about its role.
 async fn survives(bench: &mut Bench, good: &[Good], odd: Vec<(usize, Odd)>) -> Done {

@@ -58,6 +58,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         texts::CASES,
         searches::CASES,
         answers::CASES,
+        exercise::CASES,
         http::CASES,
         retries::CASES,
         many::CASES,
@@ -66,7 +67,6 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         webhooks::CASES,
         odd::CASES,
         extremes::CASES,
-        exercise::CASES,
         limits::CASES,
     ]
     .into_iter()
