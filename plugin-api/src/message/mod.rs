@@ -119,7 +119,7 @@ pub struct HostName {
     pub version: String,
 }
 
-/// What `create` and `find` are called with. In a plugin `I` is [`Incident`](crate::Incident).
+/// What `create` and `find` are called with. In a plugin `I` is [`Incident`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TicketRequest<I> {
     /// The incident as it came in.
