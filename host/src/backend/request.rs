@@ -61,13 +61,17 @@ fn oldest(wanted: &KeyedIncident, now: Timestamp) -> Oldest {
 /// The incident as a search is asked for it. Plugins from before `not_before` read the tickets since its start_time, so that is never
 /// later than its ticket can be; where nothing tells how old that may be there is no start_time, and they read all tickets.
 fn looked_for(attributes: &Map<String, Value>, oldest: Oldest) -> Cow<'_, Map<String, Value>> {
-    let mut earlier = attributes.clone();
+    let mut looked_for = Cow::Borrowed(attributes);
     match oldest {
-        Oldest::Told(told) => earlier.insert("start_time".to_owned(), told.rfc3339().into()),
-        Oldest::NotBegun => earlier.remove("start_time"),
-        Oldest::Began(_) | Oldest::Unknown => return Cow::Borrowed(attributes),
-    };
-    Cow::Owned(earlier)
+        Oldest::Told(told) => {
+            looked_for.to_mut().insert("start_time".to_owned(), told.rfc3339().into());
+        }
+        Oldest::NotBegun => {
+            looked_for.to_mut().remove("start_time");
+        }
+        Oldest::Began(_) | Oldest::Unknown => {}
+    }
+    looked_for
 }
 
 #[cfg(test)]
