@@ -55,7 +55,7 @@ pub(super) struct Bench {
     opened: Option<Opened>,
     pub redactor: Redactor,
     secret: Secret,
-    pub templates: Templates,
+    pub templates: Arc<Templates>,
     /// How long a call takes, once that was measured.
     pace: Option<Duration>,
     /// What is to be said of the case that runs.
@@ -123,6 +123,7 @@ impl Bench {
         let settings = settings.unwrap_or_else(|| Settings::made_up(secret, information));
         let secret_schema = secret.clone();
         let templates = Templates::new(None, None).expect("the default templates can be read");
+        let templates = Arc::new(templates);
         let mut bench = Bench {
             library: library.to_owned(),
             in_process,
@@ -336,7 +337,7 @@ impl Bench {
         };
         let rules = self.settings.http.clone();
         let peer = Scripted::new(&rules, behaviour, key, time);
-        let templates = self.templates.clone();
+        let templates = Arc::clone(&self.templates);
         let peer = match operation {
             Operation::Check => peer,
             _ => peer.about(incident, &templates),

@@ -10,8 +10,9 @@ use url::{Host as UrlHost, Url};
 
 use super::bench::{KEY, request};
 use super::script::{Behaviour, Rule, Scripted, Settings, When};
+use super::secret;
 use super::{Verdict, crash};
-use crate::backend::{Templates, schema};
+use crate::backend::Templates;
 use crate::worker::Worker;
 use crate::worker::watch::{self, Size};
 
@@ -127,25 +128,12 @@ async fn ordered(
 /// Settings that differ from `settings` in the endpoint's host and the secret's texts, as far as the schema lets them.
 /// None if nothing can differ.
 pub(super) fn other(settings: &Settings, manifest: &Manifest) -> Option<Other> {
-    let mut json = settings.json();
-    let mut swaps = Vec::new();
+    let mut swaps = secret::others(&settings.secret, &manifest.secret_schema, rotated);
+    let mut json = settings.with_secrets(&swaps).json();
+    swaps.retain(|(text, _)| text.len() >= TELLING);
     if let Some((first, its)) = origins(&settings.endpoint) {
         json["endpoint"] = settings.endpoint.replacen(&first, &its, 1).into();
-        swaps.push((first, its));
-    }
-    let secret = &manifest.secret_schema;
-    for pointer in texts(&settings.secret) {
-        let mut changed = json["secret"].clone();
-        let Some(place) = changed.pointer_mut(&pointer) else { continue };
-        let Some(text) = place.as_str().map(str::to_owned) else { continue };
-        let its = rotated(&text);
-        *place = its.clone().into();
-        if schema::validate("secret", secret, &changed, true).is_ok() {
-            json["secret"] = changed;
-            if text.len() >= TELLING && text != its {
-                swaps.push((text, its));
-            }
-        }
+        swaps.insert(0, (first, its));
     }
     (!swaps.is_empty()).then(|| Other { settings: json.to_string(), swaps })
 }
@@ -157,25 +145,6 @@ fn origins(endpoint: &str) -> Option<(String, String)> {
     let first = url.origin().ascii_serialization();
     let its = first.replacen(host, &format!("other.{host}"), 1);
     (url.scheme().starts_with("http") && endpoint.starts_with(&first)).then_some((first, its))
-}
-
-/// JSON pointers to all texts in a value.
-fn texts(value: &Value) -> Vec<String> {
-    let within = |name: &str, value: &Value| -> Vec<String> {
-        let name = name.replace('~', "~0").replace('/', "~1");
-        texts(value).into_iter().map(|rest| format!("/{name}{rest}")).collect()
-    };
-    match value {
-        Value::String(_) => vec![String::new()],
-        Value::Object(members) => {
-            members.iter().flat_map(|(name, value)| within(name, value)).collect()
-        }
-        Value::Array(items) => {
-            let numbered = items.iter().enumerate();
-            numbered.flat_map(|(number, item)| within(&number.to_string(), item)).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// A text of the same length and the same kinds of characters, whose beginning, which may say what kind of secret it is, is
@@ -217,11 +186,5 @@ mod tests {
         {
             assert_eq!(rotated(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn every_text_of_a_secret_is_found() {
-        let secret = serde_json::json!({"a/b": "x", "c": [1, {"d": "y"}], "e": null});
-        assert_eq!(texts(&secret), ["/a~1b", "/c/1/d"]);
     }
 }

@@ -38,13 +38,22 @@ pub(super) fn replacements(
     schema: &Value,
     redactor: &Redactor,
 ) -> Vec<(String, String)> {
+    let mut replaced = others(secret, schema, other);
+    replaced.retain(|(text, _)| redactor.strike(text) != *text);
+    replaced
+}
+
+/// The texts in a secret, each with what `other` makes of it. A text whose place takes this text alone has none.
+pub(super) fn others(
+    secret: &Value,
+    schema: &Value,
+    other: fn(&str) -> String,
+) -> Vec<(String, String)> {
     let mut replaced = Vec::new();
     for text in texts(secret) {
         let other = other(text);
         let changed = replace(secret, text, &other);
-        let is_secret = redactor.strike(text) != text;
-        if is_secret && other != text && schema::validate("secret", schema, &changed, true).is_ok()
-        {
+        if other != text && schema::validate("secret", schema, &changed, true).is_ok() {
             replaced.push((text.to_owned(), other));
         }
     }
@@ -205,6 +214,13 @@ mod tests {
             }
         }
         assert!(replaced[1].1.starts_with("ghp_") && replaced[1].1 != "ghp_Validator1");
+    }
+
+    #[test]
+    fn every_text_of_a_secret_is_found() {
+        let secret = json!({"a/b": "x", "c": [1, {"d": "y"}], "e": null});
+        let others = others(&secret, &json!(true), |text| format!("{text}!"));
+        assert_eq!(others, [("x".into(), "x!".into()), ("y".into(), "y!".into())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The calls of the functions that a plugin may be without, beside find().
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -62,7 +63,7 @@ impl Bench {
             None => rules,
         };
         let time = ask.time.unwrap_or(TIME.max(self.pace.unwrap_or_default() * 10));
-        let templates = self.templates.clone();
+        let templates = Arc::clone(&self.templates);
         let peer = Scripted::new(&rules, ask.behaviour, ask.key, time);
         let peer = match ask.request.get("incident") {
             Some(incident) => peer.about(incident, &templates),
