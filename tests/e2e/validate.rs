@@ -17,6 +17,29 @@ fn validate(host: &Installation, library: &Path, settings: &Path, more: &[&str])
     host.run(&arguments)
 }
 
+/// The settings of validate/NAME.toml, by which a faulty plugin is to break `what`.
+fn breaking(host: &Installation, name: &str, what: &str) -> PathBuf {
+    let text = fs::read_to_string(settings(name)).unwrap();
+    let file = host.path(&format!("{name}-{what}.toml"));
+    fs::write(&file, text.replace("\"nothing\"", &format!("\"{what}\""))).unwrap();
+    file
+}
+
+/// The outcome and the message of one case for a plugin with these settings.
+fn one_case(
+    host: &Installation,
+    library: &Path,
+    settings: &Path,
+    case: &str,
+    more: &[&str],
+) -> (String, String) {
+    let arguments = [&["--json", "--only", case], more].concat();
+    let mut outcomes = outcomes(&validate(host, library, settings, &arguments));
+    assert_eq!(outcomes.len(), 1);
+    let (_, outcome, message) = outcomes.remove(0);
+    (outcome, message)
+}
+
 fn outcomes(run: &Run) -> Vec<(String, String, String)> {
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     let cases = report["cases"].as_array().unwrap().iter();
@@ -209,9 +232,7 @@ fn each_case_fails_where_its_rule_is_broken_and_passes_where_it_is_kept() {
             true => c_plugin(&format!("breaks_{}", case.replace('-', "_"))),
             false => c_plugin(library),
         };
-        let text = fs::read_to_string(settings(described)).unwrap();
-        let file = host.path("broken.toml");
-        fs::write(&file, text.replace("\"nothing\"", &format!("\"{case}\""))).unwrap();
+        let file = breaking(&host, described, case);
         let run = validate(&host, &library, &file, &["--json", "--only", case]);
         let outcome = outcomes(&run);
         assert_eq!(outcome.len(), 1);
@@ -247,11 +268,8 @@ fn what_makes_a_second_ticket_or_loses_one_fails_the_case_that_is_about_it() {
     let host = Installation::new();
     let mut wrong = Vec::new();
     for (breaks, file, case, expected, says) in OTHERWISE {
-        let text = fs::read_to_string(settings(file)).unwrap();
-        let file = host.path("broken.toml");
-        fs::write(&file, text.replace("\"nothing\"", &format!("\"{breaks}\""))).unwrap();
-        let run = validate(&host, &c_plugin("breaks"), &file, &["--json", "--only", case]);
-        let (_, outcome, message) = outcomes(&run).remove(0);
+        let file = breaking(&host, file, breaks);
+        let (outcome, message) = one_case(&host, &c_plugin("breaks"), &file, case, &[]);
         if outcome != expected || !message.contains(says) {
             wrong.push(format!("{breaks} should be {expected}: {case}: {outcome} {message}"));
         }
@@ -263,13 +281,11 @@ fn what_makes_a_second_ticket_or_loses_one_fails_the_case_that_is_about_it() {
 fn without_a_script_a_title_that_is_sent_twice_is_a_second_ticket() {
     let host = Installation::new();
     for (breaks, expected) in [("nothing", "pass"), ("create-once", "fail")] {
-        let text = fs::read_to_string(settings("breaks")).unwrap();
-        let text = text.replace("\"nothing\"", &format!("\"{breaks}\""));
+        let file = breaking(&host, "breaks", breaks);
+        let text = fs::read_to_string(&file).unwrap();
         let (alone, _) = text.split_once("[[http]]").unwrap();
-        let file = host.path("alone.toml");
         fs::write(&file, alone).unwrap();
-        let run = validate(&host, &c_plugin("breaks"), &file, &["--json", "--only", "create-once"]);
-        let (_, outcome, message) = outcomes(&run).remove(0);
+        let (outcome, message) = one_case(&host, &c_plugin("breaks"), &file, "create-once", &[]);
         assert_eq!(outcome, expected, "{message}");
     }
 }
@@ -311,11 +327,8 @@ const BROKEN_OTHERWISE: [(&str, &str, &str); 7] = [
 fn what_breaks_the_rules_of_a_tickets_life_in_other_ways_is_found_and_named() {
     let host = Installation::new();
     for (breaks, case, says) in BROKEN_OTHERWISE {
-        let text = fs::read_to_string(settings("breaks_life")).unwrap();
-        let file = host.path(&format!("{breaks}.toml"));
-        fs::write(&file, text.replace("\"nothing\"", &format!("\"{breaks}\""))).unwrap();
-        let run = validate(&host, &c_plugin("breaks_life"), &file, &["--json", "--only", case]);
-        let (_, outcome, message) = outcomes(&run).remove(0);
+        let file = breaking(&host, "breaks_life", breaks);
+        let (outcome, message) = one_case(&host, &c_plugin("breaks_life"), &file, case, &[]);
         assert_eq!(outcome, "fail", "{breaks}: {message}");
         assert!(message.contains(says), "{breaks}: {message}");
     }
@@ -358,13 +371,7 @@ fn who_reads_or_writes_beyond_what_he_was_given_crashes_in_the_first_call_that_w
 
 /// The case's outcome and message for a plugin that breaks this.
 fn broken(host: &Installation, breaks: &str, case: &str, more: &[&str]) -> (String, String) {
-    let text = fs::read_to_string(settings("breaks")).unwrap();
-    let file = host.path(&format!("{breaks}.toml"));
-    fs::write(&file, text.replace("\"nothing\"", &format!("\"{breaks}\""))).unwrap();
-    let arguments = [&["--json", "--only", case], more].concat();
-    let run = validate(host, &c_plugin("breaks"), &file, &arguments);
-    let (_, outcome, message) = outcomes(&run).remove(0);
-    (outcome, message)
+    one_case(host, &c_plugin("breaks"), &breaking(host, "breaks", breaks), case, more)
 }
 
 #[cfg(target_os = "linux")]
@@ -394,7 +401,7 @@ fn a_plugin_that_takes_long_for_a_call_passes_the_cases_that_make_many_calls() {
 #[test]
 fn a_case_that_had_no_time_for_all_of_its_values_says_so() {
     let host = Installation::new();
-    let file = breaking(&host, "slow");
+    let file = breaking(&host, "breaks", "slow");
     let case = ["--json", "--only", "search-unclear", "--only", "http-statuses"];
     let run = validate(&host, &c_plugin("breaks"), &file, &case);
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
@@ -438,9 +445,7 @@ fn fuzzing_finds_what_crashes_and_its_seed_finds_it_again() {
     let host = Installation::new();
     let good = validate(&host, &rust_plugin("rt"), &settings("rt"), &["--fuzz", "2"]).ended(0);
     assert!(good.stdout.starts_with("seed ") && good.stdout.contains("kept the rules"), "{good:?}");
-    let text = fs::read_to_string(settings("breaks")).unwrap();
-    let file = host.path("broken.toml");
-    fs::write(&file, text.replace("\"nothing\"", "\"incidents\"")).unwrap();
+    let file = breaking(&host, "breaks", "incidents");
     let found = validate(&host, &c_plugin("breaks"), &file, &["--fuzz", "60"]).ended(6).stdout;
     let seed = found.trim().rsplit("--reproduce ").next().unwrap();
     let again = validate(&host, &c_plugin("breaks"), &file, &["--reproduce", seed]).ended(6).stdout;
@@ -532,14 +537,6 @@ fn what_is_no_plugin_is_not_fuzzed_and_what_is_not_there_breaks_no_rules() {
     }
 }
 
-/// The settings of faulty/breaks.c, which is to break `what`.
-fn breaking(host: &Installation, what: &str) -> PathBuf {
-    let text = fs::read_to_string(settings("breaks")).unwrap();
-    let file = host.path(&format!("breaks-{what}.toml"));
-    fs::write(&file, text.replace("\"nothing\"", &format!("\"{what}\""))).unwrap();
-    file
-}
-
 /// The last line, which says how the cases ended together, without the time that they took.
 fn summary(run: &Run) -> &str {
     let line = run.stdout.lines().last().unwrap();
@@ -605,7 +602,7 @@ fn a_report_on_some_of_the_cases_is_not_complete_and_one_on_a_broken_plugin_not_
     let read = || -> Value { serde_json::from_slice(&fs::read(&report).unwrap()).unwrap() };
     validate(&host, &c_plugin("breaks"), &settings("breaks"), &more).ended(0);
     assert_eq!((&read()["complete"], &read()["ok"]), (&false.into(), &true.into()));
-    validate(&host, &c_plugin("breaks"), &breaking(&host, "create"), &more).ended(6);
+    validate(&host, &c_plugin("breaks"), &breaking(&host, "breaks", "create"), &more).ended(6);
     assert_eq!((&read()["ok"], &read()["cases"][0]["outcome"]), (&false.into(), &"fail".into()));
     // What is no plugin has a digest, and no manifest.
     let file = host.path("config.toml");
@@ -653,7 +650,7 @@ fn an_excluded_case_is_not_run_and_shown_with_its_reason() {
         "--report",
         report.to_str().unwrap(),
     ];
-    let broken = breaking(&host, "incidents");
+    let broken = breaking(&host, "breaks", "incidents");
     let run = validate(&host, &c_plugin("breaks"), &broken, &more).ended(0);
     assert_eq!(summary(&run), "ok: 1 passed, 0 warnings, 0 failed, 0 skipped, 1 excluded");
     let lines: Vec<&str> = run.stdout.lines().collect();
@@ -708,7 +705,7 @@ fn a_file_of_excludes_without_a_reason_or_a_case_is_refused_before_anything_runs
 fn a_call_that_fuzzing_made_is_shown_without_the_secret() {
     let host = Installation::new();
     let breaks = c_plugin("breaks");
-    let broken = breaking(&host, "incidents");
+    let broken = breaking(&host, "breaks", "incidents");
     let found = validate(&host, &breaks, &broken, &["--fuzz", "60"]).ended(6).stdout;
     for told in [
         "FAILED: ",
@@ -755,7 +752,7 @@ fn a_call_that_fuzzing_made_is_shown_without_the_secret() {
 fn a_plugin_that_does_not_open_keeps_no_rules_in_any_number_of_calls() {
     let host = Installation::new();
     for rest in [["--fuzz", "1"], ["--reproduce", "1"]] {
-        let run = validate(&host, &c_plugin("breaks"), &breaking(&host, "open"), &rest);
+        let run = validate(&host, &c_plugin("breaks"), &breaking(&host, "breaks", "open"), &rest);
         run.ended(7).says("it can't be opened: see the case open");
     }
 }
@@ -763,7 +760,7 @@ fn a_plugin_that_does_not_open_keeps_no_rules_in_any_number_of_calls() {
 #[test]
 fn what_a_case_says_of_a_plugin_has_no_secret_in_it() {
     let host = Installation::new();
-    let file = breaking(&host, "open");
+    let file = breaking(&host, "breaks", "open");
     let text = fs::read_to_string(&file).unwrap().replace("validator-token", "refused");
     fs::write(&file, text).unwrap();
     let run = validate(&host, &c_plugin("breaks"), &file, &["--only", "open"]).ended(6);
@@ -774,7 +771,7 @@ fn what_a_case_says_of_a_plugin_has_no_secret_in_it() {
 #[test]
 fn who_watches_sees_how_long_a_case_and_fuzzing_have_run() {
     let host = Installation::new();
-    let (library, broken) = (c_plugin("breaks"), breaking(&host, "deadline"));
+    let (library, broken) = (c_plugin("breaks"), breaking(&host, "breaks", "deadline"));
     let arguments = ["plugins", "validate", library.to_str().unwrap(), "--settings"];
     let with = |rest: &[&'static str]| [&arguments[..], &[broken.to_str().unwrap()], rest].concat();
     for (rest, code) in

@@ -73,7 +73,6 @@ fn has_word(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use ticket_plugin_api::abi::host_side::HttpRequest;
 
     use super::*;
     use crate::validate::script::{Exchange, Role};
@@ -96,16 +95,9 @@ mod tests {
             ("https://t.example.org/t/3b9c0f3e", "", false),
             (&format!("https://t.example.org/t/{}", fingerprint(key)), "", true),
         ] {
-            let request = HttpRequest {
-                method: "PUT".to_owned(),
-                url: "https://t.example.org/t/2b9c0f3e".to_owned(),
-                headers: Vec::new(),
-                body: Vec::new(),
-                changes_nothing: false,
-            };
             let answer =
                 HttpAnswer::Answered { status: 200, headers: Vec::new(), body: body.into() };
-            let exchanges = vec![Exchange { request, role: Role::Create, answer }];
+            let exchanges = vec![Exchange::posted(Role::Create, "t/2b9c0f3e", "", answer)];
             let seen = Seen { exchanges, ..Seen::default() };
             let settings = json!({"information": {"room": "ops"}});
             assert_eq!(is_founded(url, key, &settings, &seen), founded, "{url} {body}");

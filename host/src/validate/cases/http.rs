@@ -242,7 +242,6 @@ fn judge_body(code: u16, reaction: &Reaction) -> Judgement {
 
 #[cfg(test)]
 mod tests {
-    use ticket_plugin_api::abi::host_side::HttpRequest;
     use ticket_plugin_api::{Error, Ticket};
 
     use super::*;
@@ -250,14 +249,7 @@ mod tests {
 
     /// A reaction after one request of this role.
     fn after(role: Role, operation: Operation, answer: Answer) -> Reaction {
-        let request = HttpRequest {
-            method: "POST".to_owned(),
-            url: "https://t.example.org/".to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            changes_nothing: false,
-        };
-        let exchange = Exchange { request, role, answer: HttpAnswer::DryRun };
+        let exchange = Exchange::posted(role, "", "", HttpAnswer::DryRun);
         let seen = Seen { exchanges: vec![exchange], ..Seen::default() };
         let unfounded = matches!(answer, Answer::Ticket(_));
         Reaction { operation, to_all: true, answer, seen, unfounded }

@@ -256,7 +256,6 @@ fn creates_after_search(seen: &Seen) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ticket_plugin_api::abi::host_side::HttpRequest;
 
     use ticket_plugin_api::Ticket;
 
@@ -313,16 +312,8 @@ mod tests {
     }
 
     fn seen(exchanges: Vec<(Role, HttpAnswer)>) -> Seen {
-        let exchanges = exchanges.into_iter().map(|(role, answer)| {
-            let request = HttpRequest {
-                method: "POST".to_owned(),
-                url: String::new(),
-                headers: Vec::new(),
-                body: Vec::new(),
-                changes_nothing: false,
-            };
-            Exchange { request, role, answer }
-        });
+        let exchanges =
+            exchanges.into_iter().map(|(role, answer)| Exchange::posted(role, "", "", answer));
         Seen { exchanges: exchanges.collect(), ..Seen::default() }
     }
 

@@ -185,7 +185,6 @@ fn takes_for_none(role: Role, body: &str, empty: &[String], answer: &Answer, see
 
 #[cfg(test)]
 mod tests {
-    use ticket_plugin_api::abi::host_side::HttpRequest;
 
     use super::*;
 
@@ -210,14 +209,7 @@ mod tests {
 
     #[test]
     fn only_the_scripts_own_words_for_none_mean_none() {
-        let request = HttpRequest {
-            method: "GET".to_owned(),
-            url: String::new(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            changes_nothing: false,
-        };
-        let exchange = Exchange { request, role: Role::Search, answer: HttpAnswer::DryRun };
+        let exchange = Exchange::posted(Role::Search, "", "", HttpAnswer::DryRun);
         let seen = Seen { exchanges: vec![exchange], ..Seen::default() };
         for (body, empty, wrong) in [
             ("{}", "[]", true),

@@ -581,22 +581,14 @@ async fn update_dry_run(bench: &mut Bench) -> Done {
 #[cfg(test)]
 mod tests {
     use ticket_plugin_api::Error;
-    use ticket_plugin_api::abi::host_side::HttpRequest;
 
     use super::*;
 
     /// What was sent: requests of these roles, whose bodies say this and which ended so.
     fn seen(sent: &[(Role, &str, HttpAnswer)]) -> Seen {
-        let exchanges = sent.iter().map(|(role, body, answer)| {
-            let request = HttpRequest {
-                method: "POST".to_owned(),
-                url: "https://t.example.org/".to_owned(),
-                headers: Vec::new(),
-                body: body.as_bytes().to_vec(),
-                changes_nothing: false,
-            };
-            Exchange { request, role: *role, answer: answer.clone() }
-        });
+        let exchanges = sent
+            .iter()
+            .map(|(role, body, answer)| Exchange::posted(*role, "", body, answer.clone()));
         Seen { exchanges: exchanges.collect(), ..Seen::default() }
     }
 

@@ -223,14 +223,8 @@ mod tests {
             ("t", json(&format!("\"{key}\"")), Some("its body should be JSON, and is none")),
             ("t", json("\"vk7q2zx a\""), Some("it arrives as \"vk7q2zx a\"")),
         ] {
-            let request = HttpRequest {
-                method: "POST".to_owned(),
-                url: format!("https://t.example.org/{url}"),
-                headers: Vec::new(),
-                body: body.into_bytes(),
-                changes_nothing: false,
-            };
-            let what = mangled(&request, token, key);
+            let sent = Exchange::posted(Role::Create, url, &body, HttpAnswer::DryRun);
+            let what = mangled(&sent.request, token, key);
             assert_eq!(what.is_some(), wanted.is_some(), "{what:?}");
             assert!(what.unwrap_or_default().contains(wanted.unwrap_or_default()));
         }
@@ -271,19 +265,11 @@ mod tests {
             (vec![], "{}", Some("incident")),
         ] {
             let shown = format!("{rendered:?} {sent}");
-            let request = HttpRequest {
-                method: "POST".to_owned(),
-                url: "https://t.example.org/t".to_owned(),
-                headers: Vec::new(),
-                body: sent.as_bytes().to_vec(),
-                changes_nothing: false,
-            };
-            let answer = HttpAnswer::DryRun;
             let rendered = rendered
                 .into_iter()
                 .map(|(part, text)| Rendered { part: part.to_owned(), text: text.to_owned() });
             let seen = Seen {
-                exchanges: vec![Exchange { request, role: Role::Create, answer }],
+                exchanges: vec![Exchange::posted(Role::Create, "t", sent, HttpAnswer::DryRun)],
                 rendered: rendered.collect(),
                 ..Seen::default()
             };

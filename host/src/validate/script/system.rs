@@ -119,6 +119,26 @@ pub(in crate::validate) struct Rendered {
     pub text: String,
 }
 
+#[cfg(test)]
+impl Exchange {
+    /// A POST of this body below https://t.example.org/.
+    pub(in crate::validate) fn posted(
+        role: Role,
+        path: &str,
+        body: &str,
+        answer: HttpAnswer,
+    ) -> Exchange {
+        let request = HttpRequest {
+            method: "POST".to_owned(),
+            url: format!("https://t.example.org/{path}"),
+            headers: Vec::new(),
+            body: body.into(),
+            changes_nothing: false,
+        };
+        Exchange { request, role, answer }
+    }
+}
+
 /// What a plugin asked for and said in one call.
 #[derive(Debug, Default)]
 pub(in crate::validate) struct Seen {
@@ -358,15 +378,7 @@ mod tests {
             (Behaviour::NextPages(no()), LookUp, &[]),
             (Behaviour::LatePage, Search, &[LookUp, Search, Create, ReadBack]),
         ] {
-            let request = HttpRequest {
-                method: "GET".to_owned(),
-                url: String::new(),
-                headers: Vec::new(),
-                body: Vec::new(),
-                changes_nothing: false,
-            };
-            let exchange = Exchange { request, role: before, answer: no() };
-            let earlier = [exchange];
+            let earlier = [Exchange::posted(before, "", "", no())];
             let answered: Vec<Role> = all
                 .into_iter()
                 .filter(|role| behaviour.prepared(*role, &earlier).is_some())
@@ -377,15 +389,7 @@ mod tests {
 
     #[test]
     fn what_answers_a_later_request_waits_for_those_before_it() {
-        let request = HttpRequest {
-            method: "GET".to_owned(),
-            url: String::new(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            changes_nothing: false,
-        };
-        let earlier =
-            |role| [Exchange { request: request.clone(), role, answer: HttpAnswer::DryRun }];
+        let earlier = |role| [Exchange::posted(role, "", "", HttpAnswer::DryRun)];
         let no = || HttpAnswer::NotSent(String::new());
         for (behaviour, before, answered) in [
             (Behaviour::Nth(When::Made, 1, no()), Role::State, true),
