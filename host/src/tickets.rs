@@ -139,7 +139,7 @@ pub(crate) async fn plan(backend: &Backend, wanted: &KeyedIncident, look: Look) 
 }
 
 /// The ticket that the incident itself says it has.
-fn carried(wanted: &KeyedIncident) -> Option<Ticket> {
+pub(crate) fn carried(wanted: &KeyedIncident) -> Option<Ticket> {
     let url = wanted.incident.ticket_url.trim();
     (!url.is_empty()).then(|| Ticket { url: url.to_owned(), ..Ticket::default() })
 }

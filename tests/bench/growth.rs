@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ticket_host::Kind;
 use ticket_host::machine::Policy;
-use ticket_host::store::{Failure, Identity, New, Outcome, Sqlite, Store, Timestamp};
+use ticket_host::store::{Failure, Identity, New, Outcome, Sqlite, Store, Term, Timestamp, Which};
 use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, library_name};
 
 use crate::process;
@@ -148,12 +148,18 @@ fn new(number: usize) -> New {
         wanted: true,
         tell: false,
         reopen: true,
+        certain: true,
     }
 }
 
+const TERM: Term = Term {
+    lease: Duration::from_secs(60),
+    policy: Policy { retry_for: WEEK, settle: Duration::ZERO, least_tries: 10 },
+};
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 fn policy() -> Policy {
-    let week = Duration::from_secs(7 * 24 * 60 * 60);
-    Policy { retry_for: week, settle: Duration::ZERO, least_tries: 10 }
+    TERM.policy
 }
 
 /// Incidents that are accepted in a second by a client that waits for each before it files the next one.
@@ -163,7 +169,7 @@ fn one_by_one() -> f64 {
         let (_directory, store) = store().await;
         let started = Instant::now();
         for number in 0..500 {
-            store.accept(new(number), policy()).await.unwrap();
+            store.accept(new(number), policy(), None).await.unwrap();
         }
         500.0 / started.elapsed().as_secs_f64()
     })
@@ -190,15 +196,14 @@ fn queues(report: &mut Report) {
             let (mut accepts, mut claims) = (Vec::new(), Vec::new());
             for number in size - EACH..size {
                 let started = Instant::now();
-                store.accept(new(number), policy()).await.unwrap();
+                store.accept(new(number), policy(), None).await.unwrap();
                 accepts.push(started.elapsed().as_secs_f64() * 1e6);
                 let started = Instant::now();
-                let claim =
-                    store.claim("b", 1, Duration::from_secs(60), policy()).await.unwrap().remove(0);
+                let claim = store.claim("b", Which::All, 1, TERM).await.unwrap().remove(0);
                 claims.push(started.elapsed().as_secs_f64() * 1e6);
                 let failure = Failure { kind: Kind::Client, message: String::new(), help: None };
                 let outcome = Outcome::Again { after: Duration::ZERO, failure };
-                store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap();
+                store.settle(Arc::new(claim), Timestamp::now(), outcome, policy()).await.unwrap();
             }
             let [accepts, claims]: [Sample; 2] =
                 [accepts, claims].map(|times| times.into_iter().collect());
@@ -232,7 +237,7 @@ async fn fill(store: &Arc<Sqlite>, from: usize, to: usize) {
                 if number >= to {
                     return;
                 }
-                store.accept(new(number), policy()).await.unwrap();
+                store.accept(new(number), policy(), None).await.unwrap();
             }
         });
     }

@@ -134,7 +134,8 @@ fn accepts(times: usize) {
             let incident: Incident = serde_json::from_str(incident).unwrap();
             let key = format!("{}#{}", incident.source, incident.pk);
             let identified = Identified::of_key(key);
-            let new = queue::new(&queue.setup(), &incident, identified, None).unwrap();
+            let setup = queue.setup();
+            let new = queue::new(&queue, &setup, &incident, identified, None).unwrap();
             assert!(queue.keep(new, Duration::ZERO).await.unwrap().filed().await.new);
         }
     });

@@ -732,12 +732,11 @@ fn methods(desk: &Stub, before: usize) -> Vec<String> {
     desk.seen()[before..].iter().map(|seen| seen.method.clone()).collect()
 }
 
-const IN_DOUBT: &str = "look_first = \"when-in-doubt\"";
-
 #[test]
-fn what_is_looked_for_only_in_doubt_takes_one_request_if_it_began_under_this_service() {
+fn a_ticket_takes_one_request_if_its_incident_began_under_this_service() {
     let desk = desk(|_| None);
-    for (backend, expected) in [("", vec!["GET", "POST"]), (IN_DOUBT, vec!["POST"])] {
+    let always = "look_first = \"always\"";
+    for (backend, expected) in [("", vec!["POST"]), (always, vec!["GET", "POST"])] {
         let host = host_at(&desk, backend);
         let service = host.serve();
         let before = desk.seen().len();
@@ -758,18 +757,16 @@ fn what_is_looked_for_only_in_doubt_takes_one_request_if_it_began_under_this_ser
 }
 
 #[test]
-fn what_is_looked_for_only_in_doubt_is_looked_for_after_a_try() {
-    // After a refusal (400) somebody may have made the ticket by hand. After a 500 it is unknown
-    // whether there is a ticket: the host looks for it to settle that, and again before it makes one.
-    for (status, expected) in
-        [(400, &["POST", "GET", "POST"][..]), (500, &["POST", "GET", "GET", "GET", "POST"])]
+fn a_ticket_is_not_looked_for_after_a_refusal_and_once_after_an_unclear_answer() {
+    // After a 500 it is unknown whether there is a ticket: the host looks at once, and again when "there is none" is to be believed.
+    for (status, expected) in [(400, &["POST", "POST"][..]), (500, &["POST", "GET", "GET", "POST"])]
     {
         let refused = AtomicBool::new(false);
         let desk = desk(move |seen| {
             let first = seen.method == "POST" && !refused.swap(true, Ordering::Relaxed);
             first.then(|| Answer::status(status))
         });
-        let host = host_at(&desk, IN_DOUBT);
+        let host = host_at(&desk, "");
         let service = host.serve();
         let mut incident = numbered(1);
         incident["start_time"] = json!(service.just_now());
@@ -782,9 +779,9 @@ fn what_is_looked_for_only_in_doubt_is_looked_for_after_a_try() {
 }
 
 #[test]
-fn what_is_looked_for_only_in_doubt_is_found_though_the_store_was_lost() {
+fn a_ticket_is_found_though_the_store_was_lost() {
     let desk = desk(|_| None);
-    let host = host_at(&desk, IN_DOUBT);
+    let host = host_at(&desk, "");
     let service = host.serve();
     let mut incident = numbered(1);
     incident["start_time"] = json!(service.just_now());
@@ -799,11 +796,11 @@ fn what_is_looked_for_only_in_doubt_is_found_though_the_store_was_lost() {
 }
 
 #[test]
-fn what_is_looked_for_only_in_doubt_is_looked_for_if_another_backend_had_it() {
+fn a_ticket_is_looked_for_if_another_backend_had_it() {
     let desk = desk(|_| None);
-    let host = host_at(&desk, IN_DOUBT);
+    let host = host_at(&desk, "");
     let backend = format!(
-        "[backends.b]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n{IN_DOUBT}\n",
+        "[backends.b]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n",
         desk.url
     );
     host.config(&format!(

@@ -232,7 +232,7 @@ impl Watcher {
             key: incident::key(&incident, None)?,
             began: incident.start_time.clone(),
         };
-        let mut new = queue::new(&self.queue.setup(), &incident, identified, None)?;
+        let mut new = queue::new(&self.queue, &self.queue.setup(), &incident, identified, None)?;
         new.wanted = false;
         // A person has to look at what failed. Argus lists it again in each round, which changes nothing.
         new.reopen = false;

@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ticket_host_worker::Digest;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
-use ticket_plugin_api::message::{Checks, Manifest};
+use ticket_plugin_api::message::{Checks, FindMany, Found, FoundMany, Manifest, TicketName};
 use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
 
 use crate::config::{BackendConfig, LookFirst, WhenUnknown, WorkerLimits};
@@ -43,6 +43,7 @@ pub use dry_run::Step;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
 use request::request_for;
+pub use request::wanted_key;
 pub(crate) use template::Templates;
 
 /// Bounds what the workers of all backends may take together, from now on.
@@ -98,6 +99,9 @@ pub struct Backend {
     pub call_timeout: Duration,
     /// How many calls may be under way at once.
     pub concurrency: usize,
+    /// Which of the functions that a plugin may be without it has.
+    offers: Vec<&'static str>,
+    cannot_find_many: AtomicBool,
     made_of: MadeOf,
     services: Arc<Services>,
     /// The endpoint's scheme. The URL of a ticket must have this one, http or https.
@@ -138,6 +142,26 @@ impl Backend {
         self.made_of.config.settle.unwrap_or_else(|| default.max(lag))
     }
 
+    /// Whether the plugin can look for a ticket.
+    pub fn finds(&self) -> bool {
+        self.offers.contains(&"find")
+    }
+
+    /// Whether it can look for many at once.
+    pub fn finds_many(&self) -> bool {
+        self.offers.contains(&"find_many") && !self.cannot_find_many.load(Ordering::Relaxed)
+    }
+
+    /// The plugin has the function, and says that it can't do that with these settings.
+    pub fn cannot_find_many(&self) {
+        self.cannot_find_many.store(true, Ordering::Relaxed);
+    }
+
+    /// How long one search may take, as long as the ticket system goes on answering.
+    pub fn longest_search(&self) -> Duration {
+        self.call_timeout * SEARCH_TIMES
+    }
+
     /// The warning that the plugin can't look for tickets: the first time, and never again.
     pub fn lacks_find(&self) -> Option<String> {
         let is_first = !self.told_of_no_find.swap(true, Ordering::Relaxed);
@@ -151,7 +175,7 @@ impl Backend {
 
     /// How long a try to make a ticket may take: it looks for one, creates one, and looks again.
     pub fn longest_try(&self) -> Duration {
-        self.call_timeout * (2 * SEARCH_TIMES + 1)
+        2 * self.longest_search() + self.call_timeout
     }
 
     /// Whether `other` would do just the same. Then this backend can be kept with its open instances when the
@@ -204,14 +228,39 @@ impl Backend {
     /// # Errors
     /// The search failed, and so it is not known whether there is a ticket.
     pub async fn find(&self, wanted: &KeyedIncident) -> Result<Answer<Ticket>> {
-        let most = self.call_timeout * SEARCH_TIMES;
-        let time = Time::while_it_goes_on(self.call_timeout, most);
+        let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
         let context = self.context_for(time, Some(&wanted.incident), Mode::Normal);
         let request = request_for(Operation::Find, wanted, false);
         match self.call(Operation::Find, &request, &context).await? {
             Answer::Given(ticket) => Ok(Answer::Given(self.checked(&ticket)?)),
             answer => Ok(answer),
         }
+    }
+
+    /// Which of these tickets there are, as far as one call finds that out.
+    ///
+    /// # Errors
+    /// The search failed, and so nothing is known that wasn't before.
+    pub async fn find_many(&self, asked: &FindMany) -> Result<Answer<FoundMany>> {
+        let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
+        let context = self.context_for(time, None, Mode::Normal);
+        let request = serde_json::to_string(asked).expect("keys and times become JSON");
+        let mut found: FoundMany = match self.call(Operation::FindMany, &request, &context).await? {
+            Answer::Given(found) => found,
+            Answer::NotFound => return Ok(Answer::NotFound),
+            Answer::Unsupported => return Ok(Answer::Unsupported),
+        };
+        let unfit = |why| self.error(Error::plugin(format!("find_many: its reply {why}")));
+        found.answers(asked).map_err(unfit)?;
+        for Found { ticket, .. } in &mut found.found {
+            let Ticket { url, id, .. } = self.checked(&Ticket {
+                url: std::mem::take(&mut ticket.url),
+                id: std::mem::take(&mut ticket.id),
+                ..Ticket::default()
+            })?;
+            *ticket = TicketName { url, id };
+        }
+        Ok(Answer::Given(found))
     }
 
     /// Creates a ticket, without looking for one first.

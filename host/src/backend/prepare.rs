@@ -86,6 +86,8 @@ impl Backend {
             unknown: config.unknown,
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
+            offers: plugin.offers.clone(),
+            cannot_find_many: AtomicBool::new(false),
             made_of: made_of(config, plugin),
             services: Arc::new(Services {
                 label,

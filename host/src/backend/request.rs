@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 use ticket_plugin_api::abi::host_side::Operation;
-use ticket_plugin_api::message::TicketRequest;
+use ticket_plugin_api::message::{TicketRequest, WantedKey};
 
 use super::KeyedIncident;
 use crate::store::Timestamp;
@@ -25,13 +25,19 @@ fn asked_for(
         Operation::Find => looked_for(&wanted.incident.attributes, oldest),
         _ => Cow::Borrowed(&wanted.incident.attributes),
     };
-    let not_before = match oldest {
-        Oldest::Began(time) | Oldest::Told(time) => Some(time.rfc3339()),
-        Oldest::Unknown | Oldest::NotBegun => None,
-    };
+    let not_before = oldest.not_before();
     let incident: &Map<String, Value> = &incident;
     let asked = TicketRequest { incident, key: wanted.key.clone(), not_before, dry_run };
     serde_json::to_string(&asked).expect("JSON's own values become JSON")
+}
+
+/// What find_many() is asked of an incident's ticket, which was made by `not_after` if that is known.
+pub fn wanted_key(wanted: &KeyedIncident, not_after: Option<Timestamp>) -> WantedKey {
+    WantedKey {
+        key: wanted.key.clone(),
+        not_before: oldest(wanted, Timestamp::now()).not_before(),
+        not_after: not_after.map(Timestamp::rfc3339),
+    }
 }
 
 /// How old an incident's ticket may be.
@@ -46,6 +52,16 @@ enum Oldest {
     NotBegun,
     /// The incident doesn't say when it began.
     Unknown,
+}
+
+impl Oldest {
+    /// The time before which the ticket can't have been made.
+    fn not_before(self) -> Option<String> {
+        match self {
+            Oldest::Began(time) | Oldest::Told(time) => Some(time.rfc3339()),
+            Oldest::Unknown | Oldest::NotBegun => None,
+        }
+    }
 }
 
 fn oldest(wanted: &KeyedIncident, now: Timestamp) -> Oldest {

@@ -78,11 +78,11 @@ pub enum Isolation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LookFirst {
-    /// Before each is made, whoever may have made it.
-    #[default]
+    /// Before each is made: others make tickets of the same incidents in the same place, too.
     Always,
-    /// Only if the ticket may have been made before. `serve` leaves the search out where nothing but
-    /// itself could have made the ticket, and it knows that it did not.
+    /// Where this installation may have made it already: the incident is older than the service's start (and a minute), an answer was lost, or
+    /// another backend has the same incident. Else one request makes a ticket.
+    #[default]
     WhenInDoubt,
 }
 

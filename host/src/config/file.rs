@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(a.information["queue"], "NOC");
         assert_eq!(a.information["since"], "2026-11-23");
         assert_eq!(a.isolation, Isolation::Worker);
-        assert_eq!(a.look_first, LookFirst::Always);
+        assert_eq!(a.look_first, LookFirst::WhenInDoubt);
         assert_eq!(config.plugin_dirs, [PathBuf::from("/etc/x/more")]);
     }
 

@@ -4,7 +4,8 @@
 //! walks through everything that can happen to two hosts, and finds that no second ticket comes of it.
 //!
 //! Invariants: a creation begins only under a claim, and only while there is certainly no ticket. What may have a ticket
-//! is looked for, and "there is none" is believed only after the settling time. Only who holds the newest claim ends it.
+//! is looked for, and "there is none" is believed only after the settling time. What the store can't know, since the incident
+//! is older than the store's opening, is looked for, too. Only who holds the newest claim ends it.
 
 #[cfg(test)]
 mod model;
@@ -122,6 +123,9 @@ pub struct Policy {
 pub struct Step {
     pub state: State,
     pub doubt: Doubt,
+    /// Whether it is certain that there is no ticket, so that one can be made without a look. It is only for as long as the store stays open:
+    /// what was closed may come back as a copy of what it was before.
+    pub certain: bool,
     /// From when on a search that finds none is believed, if there is doubt.
     pub settled: Moment,
     /// When something is to be done about it: [`Moment::NOW`] is at once; while a claim is held, the end of its lease; None
@@ -141,11 +145,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// An incident was accepted.
-    pub fn accepted(now: Moment, policy: Policy) -> Step {
+    /// An incident was accepted. `certain` is whether it began while the store was open, so that nobody can have made its ticket before.
+    pub fn accepted(now: Moment, policy: Policy, certain: bool) -> Step {
         Step {
             state: State::Queued,
             doubt: Doubt::None,
+            certain,
             settled: now,
             due: Some(Moment::NOW),
             expires: now + policy.retry_for,
@@ -202,10 +207,12 @@ impl Step {
         if self.state != State::Creating || self.lease != lease {
             return false;
         }
+        let was_search = result == Result::NoTicket && self.doubt == Doubt::None;
         match result {
-            Result::Created | Result::NoTicket => self.doubt = Doubt::None,
+            Result::Created => self.doubt = Doubt::None,
+            Result::NoTicket => (self.doubt, self.certain) = (Doubt::None, true),
             Result::Unknown(_) => self.doubts(now + self.settle),
-            Result::Lost => self.doubt = Doubt::Ask,
+            Result::Lost => (self.doubt, self.certain) = (Doubt::Ask, false),
             // These say nothing about a ticket that there may have been before.
             Result::Again(_) | Result::Postponed(_) | Result::Suppressed | Result::Failed => {}
         }
@@ -224,7 +231,8 @@ impl Step {
         if goes_on && self.expires <= now && tries >= policy.least_tries {
             (self.state, self.due) = (State::Failed, None);
         }
-        if matches!(result, Result::Postponed(_)) {
+        // Neither was a try to make it.
+        if was_search || matches!(result, Result::Postponed(_)) {
             self.tries -= 1;
         }
         true
@@ -302,6 +310,11 @@ impl Step {
         changes
     }
 
+    /// The store was opened anew: it may be a copy of what it was before.
+    pub fn opened(&mut self) {
+        self.certain = false;
+    }
+
     fn begin_anew(&mut self, now: Moment, policy: Policy) {
         self.state = self.waiting();
         self.due = Some(self.next_due(now));
@@ -322,6 +335,7 @@ impl Step {
 
     /// A creation may have been carried out. Where that was so before, this was a search, which changes nothing about it.
     fn doubts(&mut self, settled: Moment) {
+        self.certain = false;
         if self.doubt == Doubt::None {
             (self.doubt, self.settled) = (Doubt::Look, settled);
         }

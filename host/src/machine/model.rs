@@ -117,7 +117,9 @@ impl Making {
 
     /// What happens next where all works and nobody interferes: time passes only when there is nothing to do.
     fn calmly(&self, world: &World) -> Action {
-        let Some(row) = &world.row else { return Action::Accepts { reopens: false } };
+        let Some(row) = &world.row else {
+            return Action::Accepts { reopens: false, certain: false };
+        };
         if let Some(place) = world.hosts.iter().position(|host| !host.is_up) {
             return Action::Starts(place);
         }

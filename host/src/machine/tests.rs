@@ -31,6 +31,7 @@ fn step(state: State, doubt: Doubt) -> Step {
     Step {
         state,
         doubt,
+        certain: false,
         settled,
         due,
         expires,
@@ -58,6 +59,11 @@ fn failed(doubt: Doubt) -> Step {
     step(State::Failed, doubt)
 }
 
+/// It is certain that there is no ticket.
+fn certain(step: Step) -> Step {
+    Step { certain: true, ..step }
+}
+
 /// Its last claim was no try.
 fn untried(step: Step) -> Step {
     Step { tries: 2, ..step }
@@ -75,11 +81,14 @@ fn due(seconds: i64, step: Step) -> Step {
 /// All that can be in a store.
 fn all() -> impl Iterator<Item = Step> {
     let pairs = State::ALL.into_iter().flat_map(|state| DOUBTS.map(|doubt| step(state, doubt)));
-    pairs.filter(is_valid)
+    pairs.flat_map(|step| [step.clone(), certain(step)]).filter(is_valid)
 }
 
 /// What waits to be made certainly has no ticket; what is looked for may have one.
 fn is_valid(step: &Step) -> bool {
+    if step.certain && step.doubt != Doubt::None {
+        return false;
+    }
     match step.state {
         State::Queued => step.doubt == Doubt::None,
         State::Unknown => step.doubt == Doubt::Look,
@@ -118,7 +127,7 @@ fn settles(result: Result) -> impl Fn(&mut Step) -> bool {
 
 #[test]
 fn what_is_accepted_waits_for_its_turn_and_was_never_tried() {
-    let step = Step::accepted(NOW, POLICY);
+    let step = Step::accepted(NOW, POLICY, true);
     assert!(step.is_ready());
     assert_eq!((step.state, step.doubt), (State::Queued, Doubt::None));
     assert_eq!((step.lease, step.tries, step.expires), (0, 0, NOW + RETRY_FOR));
@@ -210,7 +219,7 @@ fn settled_where_there_certainly_was_no_ticket() {
         ("it is tried again", Result::Again(WAIT), due(30, queued())),
         ("it was no try", Result::Postponed(WAIT), untried(due(30, queued()))),
         ("there may be a ticket from now on", UNKNOWN, doubted(due(30, unknown()))),
-        ("it is made at once after a search", Result::NoTicket, queued()),
+        ("it is made at once after a search", Result::NoTicket, untried(certain(queued()))),
         ("it needs none", Result::Suppressed, step(State::Suppressed, Doubt::None)),
         ("a person is needed", Result::Failed, failed(Doubt::None)),
         ("only a person can look for it", Result::Lost, failed(Doubt::Ask)),
@@ -223,7 +232,7 @@ fn settled_where_there_certainly_was_no_ticket() {
 fn settled_where_there_may_have_been_a_ticket() {
     for (name, result, after) in [
         ("the ticket was found", Result::Created, step(State::Created, Doubt::None)),
-        ("there is certainly none", Result::NoTicket, queued()),
+        ("there is certainly none", Result::NoTicket, certain(queued())),
         ("a search that failed doesn't end the doubt", Result::Again(WAIT), due(30, unknown())),
         (
             "a search that was no try doesn't either",
@@ -291,7 +300,7 @@ fn time_came_for_what_was_due() {
 
 #[test]
 fn time_that_does_not_pass_ages_nothing() {
-    let before = Step::accepted(NOW, POLICY);
+    let before = Step::accepted(NOW, POLICY, true);
     let mut step = before.clone();
     step.claim(NOW, LEASE, POLICY);
     let claimed = step.clone();
@@ -336,7 +345,7 @@ fn given_up_by_a_try_that_failed_when_it_was_tried_for_long_enough() {
         ("nor was its search", Result::Postponed(WAIT), Doubt::Look, untried(due(30, unknown()))),
         ("it may have one from now on", UNKNOWN, Doubt::None, doubted(failed(Doubt::Look))),
         ("it may have one as before", UNKNOWN, Doubt::Look, failed(Doubt::Look)),
-        ("there is none, and it is made", Result::NoTicket, Doubt::Look, queued()),
+        ("there is none, and it is made", Result::NoTicket, Doubt::Look, certain(queued())),
         ("it has its ticket", Result::Created, Doubt::None, step(State::Created, Doubt::None)),
     ] {
         check(settles(result), [(name, old(creating(doubt)), Some(old(after)))]);
@@ -495,6 +504,35 @@ fn only_a_ticket_a_search_or_a_person_ends_a_doubt() {
             };
             assert_eq!(after.doubt == Doubt::None, ends, "{name}: {before:?} became {after:?}");
         }
+    }
+}
+
+#[test]
+fn only_a_search_makes_it_certain_that_there_is_no_ticket() {
+    for before in all() {
+        for (name, change) in changes() {
+            let mut after = before.clone();
+            change(&mut after);
+            let searched = name.starts_with("NoTicket") && before.state == State::Creating;
+            let stays = match name.as_str() {
+                "lease over" | "time came" => before.state != State::Creating,
+                name if name.starts_with("Unknown") || name.starts_with("Lost") => {
+                    before.state != State::Creating
+                }
+                _ => true,
+            };
+            let expected = searched || before.certain && stays;
+            assert_eq!(after.certain, expected, "{name}: {before:?} became {after:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_certain_is_not_when_the_store_is_opened_anew() {
+    for before in all() {
+        let mut after = before.clone();
+        after.opened();
+        assert_eq!(after, Step { certain: false, ..before });
     }
 }
 

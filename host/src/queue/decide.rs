@@ -131,22 +131,11 @@ pub(super) fn was_made_again(tries: &[Attempt]) -> bool {
     tries.iter().any(|t| t.outcome == State::Queued && t.failure.is_none())
 }
 
-/// What is known of a ticket that is about to be made.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Newness {
-    /// Whether it was never tried before.
-    pub is_first: bool,
-    /// Whether another backend has a row of the same key, and so may have made it.
-    pub elsewhere: bool,
-    /// Whether its incident began when no other host, and no row that is gone, can have had it.
-    pub is_new: bool,
-}
-
-/// When a ticket is looked for that is about to be made.
-pub(super) fn look(look_first: LookFirst, ticket: Newness) -> Look {
-    let never_made = ticket.is_first && !ticket.elsewhere && ticket.is_new;
+/// When a ticket is looked for that is about to be made: whether the store is certain that there is none, and whether another backend has a
+/// row of the same key, and so may have made it in the same ticket system.
+pub(super) fn look(look_first: LookFirst, certain: bool, elsewhere: bool) -> Look {
     match look_first {
-        LookFirst::WhenInDoubt if never_made => Look::InDoubt,
+        LookFirst::WhenInDoubt if certain && !elsewhere => Look::InDoubt,
         LookFirst::WhenInDoubt | LookFirst::Always => Look::First,
     }
 }
@@ -316,15 +305,14 @@ mod tests {
 
     #[test]
     fn a_ticket_is_made_without_a_look_only_if_nothing_can_have_made_it() {
-        for (look_first, is_first, elsewhere, is_new, expected) in [
-            (LookFirst::WhenInDoubt, true, false, true, Look::InDoubt),
-            (LookFirst::WhenInDoubt, false, false, true, Look::First),
-            (LookFirst::WhenInDoubt, true, true, true, Look::First),
-            (LookFirst::WhenInDoubt, true, false, false, Look::First),
-            (LookFirst::Always, true, false, true, Look::First),
+        for (look_first, certain, elsewhere, expected) in [
+            (LookFirst::WhenInDoubt, true, false, Look::InDoubt),
+            (LookFirst::WhenInDoubt, true, true, Look::First),
+            (LookFirst::WhenInDoubt, false, false, Look::First),
+            (LookFirst::Always, true, false, Look::First),
         ] {
-            let ticket = Newness { is_first, elsewhere, is_new };
-            assert_eq!(look(look_first, ticket), expected, "{look_first:?} {ticket:?}");
+            let looks = look(look_first, certain, elsewhere);
+            assert_eq!(looks, expected, "{look_first:?} {certain} {elsewhere}");
         }
     }
 }

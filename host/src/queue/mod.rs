@@ -4,8 +4,10 @@
 
 mod clock;
 mod decide;
+mod lane;
 mod retry;
 mod runner;
+mod search;
 mod source;
 mod standing;
 
@@ -15,7 +17,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::{Incident, unix_time};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backend::Backend;
 use crate::config::QueueConfig;
@@ -29,6 +31,8 @@ use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Times
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::{counted, line};
 use clock::Clock;
+use lane::Lane;
+use runner::Room;
 use standing::{End, Heard, Record};
 pub use standing::{Standing, Unfit};
 
@@ -77,6 +81,8 @@ pub struct Queue {
     /// What was last asked for before this may have been removed from the store: a [`Timestamp`].
     pruned: AtomicI64,
     setup: RwLock<Arc<Setup>>,
+    /// The places for calls of each backend.
+    lanes: Mutex<HashMap<String, Arc<Lane>>>,
     phase: watch::Sender<Phase>,
     /// Is raised when there is something new to claim, and when the backends were replaced.
     changes: watch::Sender<u64>,
@@ -106,18 +112,18 @@ pub struct Filed {
 
 /// An incident that the store has.
 #[derive(Debug)]
-pub struct Kept<'a> {
-    queue: &'a Queue,
+pub struct Kept {
+    queue: Arc<Queue>,
     pub job: Job,
     new: bool,
     deadline: Instant,
     phase: watch::Receiver<Phase>,
     holds: watch::Receiver<u64>,
     /// None if nobody waits for its ticket.
-    watched: Option<Watched<'a>>,
+    watched: Option<Watched>,
 }
 
-impl Kept<'_> {
+impl Kept {
     /// Waits for its ticket.
     pub async fn filed(mut self) -> Filed {
         let (mut job, new) = (self.job, self.new);
@@ -156,6 +162,7 @@ impl Queue {
             opened: (Instant::now(), Timestamp::now()),
             pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
+            lanes: Mutex::default(),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
             waiting: Mutex::default(),
@@ -415,20 +422,70 @@ impl Queue {
     ///
     /// # Errors
     /// The store can't keep it.
-    pub async fn keep(&self, new: New, wait: Duration) -> store::Result<Kept<'_>> {
+    pub async fn keep(self: &Arc<Queue>, new: New, wait: Duration) -> store::Result<Kept> {
         let deadline = Instant::now() + wait;
         let (phase, holds) = (self.phase(), self.holds.subscribe());
-        let Accepted { mut job, new } = self.store.accept(new, self.setup().policy()).await?;
-        let waits = !wait.is_zero() && !job.state.is_final();
-        let watched = waits.then(|| Watched::new(self, job.id));
+        let waits = !wait.is_zero();
+        let (job, is_new, watched) = match runner::room(self, &new) {
+            Some(room) => self.begin(new, room, waits).await?,
+            None => self.put_in_line(new, waits).await?,
+        };
+        Ok(Kept { queue: Arc::clone(self), job, new: is_new, deadline, phase, holds, watched })
+    }
+
+    /// Keeps an incident whose turn comes later.
+    async fn put_in_line(self: &Arc<Queue>, new: New, waits: bool) -> store::Result<Begun> {
+        let Accepted { mut job, new, .. } =
+            self.store.accept(new, self.setup().policy(), None).await?;
         if new {
             self.wake();
         }
-        if waits {
+        let watched = self.watched(&job, waits);
+        if watched.is_some() {
             // What happened to it before it was watched.
             job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
         }
-        Ok(Kept { queue: self, job, new, deadline, phase, holds, watched })
+        Ok((job, new, watched))
+    }
+
+    /// Keeps an incident together with the claim of its ticket, which is made at once.
+    async fn begin(self: &Arc<Queue>, new: New, room: Room, waits: bool) -> store::Result<Begun> {
+        let (tell, told) = oneshot::channel();
+        let queue = Arc::clone(self);
+        // A task of its own: what was claimed is made, whether or not who brought it is still there.
+        tokio::spawn(async move {
+            let accepted = queue.store.accept(new, queue.setup().policy(), Some(room.term)).await;
+            let accepted = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            let Accepted { job, new, claim } = accepted;
+            let watched = queue.watched(&job, waits);
+            match claim {
+                Some(claim) => {
+                    // An error means that nobody waits for it any more.
+                    let _ = tell.send(Ok((job, new, watched)));
+                    runner::attempt(queue, room.backend, claim, room.stamp, room.place).await;
+                }
+                None => {
+                    drop(room);
+                    if new {
+                        queue.wake();
+                    }
+                    let job = match watched {
+                        Some(_) => queue.store.get(job.id).await.ok().flatten().unwrap_or(job),
+                        None => job,
+                    };
+                    let _ = tell.send(Ok((job, new, watched)));
+                }
+            }
+        });
+        told.await.expect("whoever accepts an incident answers")
+    }
+
+    /// Has an incident's ticket waited for.
+    fn watched(self: &Arc<Queue>, job: &Job, waits: bool) -> Option<Watched> {
+        (waits && !job.state.is_final()).then(|| Watched::new(Arc::clone(self), job.id))
     }
 
     /// Until when nothing can happen to a ticket, as far as that is known.
@@ -498,6 +555,15 @@ impl Queue {
         backend.settle(self.setup().config.queue.settle)
     }
 
+    /// The places for calls of a backend.
+    fn lane(&self, backend: &str) -> Arc<Lane> {
+        let mut lanes = lock(&self.lanes);
+        match lanes.get(backend) {
+            Some(lane) => Arc::clone(lane),
+            None => Arc::clone(lanes.entry(backend.to_owned()).or_default()),
+        }
+    }
+
     fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
@@ -506,7 +572,9 @@ impl Queue {
         self.changes.subscribe()
     }
 
+    /// There may be something new to claim.
     fn wake(&self) {
+        lock(&self.lanes).values().for_each(|lane| lane.note_waiting());
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
@@ -515,11 +583,16 @@ impl Queue {
         self.made.notified().await;
     }
 
-    /// Tells who waits for a ticket what became of it.
+    /// What became of a ticket is on disk.
     fn settled(&self, job: Job) {
         if job.state == State::Created {
             self.made.notify_one();
         }
+        self.tell(job);
+    }
+
+    /// Tells who waits for a ticket what became of it.
+    fn tell(&self, job: Job) {
         let waiting = self.waiting.lock().expect("nobody panics with this lock");
         if let Some(sender) = waiting.get(&job.id) {
             sender.send_replace(Some(job));
@@ -535,16 +608,16 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 
 /// Somebody who waits for a ticket.
 #[derive(Debug)]
-struct Watched<'a> {
-    queue: &'a Queue,
+struct Watched {
+    queue: Arc<Queue>,
     /// The job's number.
     id: i64,
     /// None while it is being dropped.
     receiver: Option<watch::Receiver<Option<Job>>>,
 }
 
-impl Watched<'_> {
-    fn new(queue: &Queue, id: i64) -> Watched<'_> {
+impl Watched {
+    fn new(queue: Arc<Queue>, id: i64) -> Watched {
         let mut waiting = queue.waiting.lock().expect("nobody panics with this lock");
         let sender = waiting.entry(id).or_insert_with(|| watch::Sender::new(None));
         let receiver = Some(sender.subscribe());
@@ -560,7 +633,7 @@ impl Watched<'_> {
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for Watched {
     fn drop(&mut self) {
         if let Ok(mut waiting) = self.queue.waiting.lock() {
             // Under the lock, so that of two that are dropped at the same time one sees that it is the last.
@@ -572,11 +645,15 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// An incident as the store keeps it. `backend` is the one that was asked for by its name, if one was.
+/// The job of an incident that was kept, whether it is new, and who waits for its ticket.
+type Begun = (Job, bool, Option<Watched>);
+
+/// An incident as the queue keeps it. `backend` is the one that was asked for by its name, if one was.
 ///
 /// # Errors
 /// There is no such backend, or it can't be told which one is meant.
 pub fn new(
+    queue: &Queue,
     setup: &Setup,
     incident: &Incident,
     Identified { identity, key, began }: Identified,
@@ -597,6 +674,7 @@ pub fn new(
         incident: json,
         wanted: true,
         reopen: true,
+        certain: queue.has_begun_since(&incident.start_time),
     })
 }
 

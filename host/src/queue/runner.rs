@@ -3,28 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ticket_plugin_api::abi::MAX_KEYS;
 use ticket_plugin_api::{Incident, Retry, Ticket};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use super::decide::{self, Health, Newness, Next, Trouble};
+use super::decide::{self, Health, Next, Trouble};
+use super::lane::{Lane, Place, Purpose};
 use super::retry::{self, Cause, Change};
 use super::source::{self, Need};
 use super::standing::{End, Heard};
-use super::{Phase, Queue, reached};
+use super::{Phase, Queue, reached, search};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::machine::Policy;
-use crate::store::{Claim, Count, Failure, Outcome, State, Timestamp};
+use crate::store::{Claim, Count, Failure, Job, New, Outcome, State, Term, Timestamp, Which};
 use crate::terminal::{counted, line};
 use crate::tickets;
 
 /// How often to look whether somebody else, such as the command line, changed the store.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after the store failed, before it is asked again.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a claim may take in addition to its calls, before its lease ends.
 const MARGIN: Duration = Duration::from_secs(60);
 /// What a ticket's last try failed with if it was for what its backend is held for.
@@ -32,53 +33,22 @@ const HELD: [Kind; 2] = [Kind::Client, Kind::Settings];
 
 /// Runs until the queue stops and what was under way has ended.
 pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
-    let mut calls: JoinSet<()> = JoinSet::new();
-    // The call that finds out how a held backend is.
-    let mut probe = None;
+    let lane = queue.lane(&name);
     let mut phase = queue.phase();
     let mut changed = queue.changed();
+    let mut last = Last::default();
     loop {
         if *phase.borrow_and_update() != Phase::Running {
-            while calls.join_next().await.is_some() {}
+            lane.empty().await;
             return Ok(());
         }
         changed.borrow_and_update();
-        let mut pause = LOOK;
-        if let Some(Ok(backend)) = queue.setup().backends.get(&name) {
-            let now = Instant::now();
-            let (until, free) = queue.record(&name, |record| {
-                let breaker = &record.breaker;
-                let free =
-                    breaker.may_begin(backend.concurrency, calls.len(), probe.is_some(), now);
-                (breaker.until(), free)
-            });
-            let hold = until.map_or(backend.next_turn(), |until| until.max(backend.next_turn()));
-            let held = hold.saturating_duration_since(now);
-            if !held.is_zero() {
-                pause = held;
-            } else if free > 0 {
-                let lease = backend.longest_try() + MARGIN;
-                let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-                match queue.store.claim(&name, free, lease, policy).await {
-                    Ok(claims) => {
-                        let stamp = queue.record(&name, |record| record.breaker.generation());
-                        for claim in claims {
-                            let backend = Arc::clone(backend);
-                            let call =
-                                calls.spawn(attempt(Arc::clone(&queue), backend, claim, stamp));
-                            probe = until.map(|_| call.id());
-                        }
-                    }
-                    // Who made the store logs its failures.
-                    Err(_) => pause = STORE_PAUSE,
-                }
-            }
-        }
+        let pause = match queue.setup().backends.get(&name) {
+            Some(Ok(backend)) => begin_due(&queue, backend, &lane, &mut last).await,
+            _ => LOOK,
+        };
         tokio::select! {
-            Some(ended) = calls.join_next_with_id() => {
-                let id = ended.map_or_else(|panicked| panicked.id(), |(id, ())| id);
-                probe = probe.filter(|probe| *probe != id);
-            }
+            () = lane.ended() => {}
             _ = changed.changed() => {}
             _ = phase.changed() => {}
             () = tokio::time::sleep(pause) => {}
@@ -86,43 +56,221 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
     }
 }
 
+/// What a runner did last.
+#[derive(Debug, Default)]
+struct Last {
+    /// When it looked for what is due.
+    looked: Option<Instant>,
+    /// Whether it then began a search: that and tickets take turns where there is room for one of them.
+    searched: bool,
+}
+
+/// Begins what is due, as far as there is room for it. Returns when to look again, if nothing happens before.
+async fn begin_due(
+    queue: &Arc<Queue>,
+    backend: &Arc<Backend>,
+    lane: &Arc<Lane>,
+    last: &mut Last,
+) -> Duration {
+    let now = Instant::now();
+    let busy = lane.busy();
+    let (until, mut free) = queue.record(&backend.name, |record| {
+        let breaker = &record.breaker;
+        let free = breaker.may_begin(backend.concurrency, busy.calls, busy.probes, now);
+        (breaker.until(), free)
+    });
+    let hold = until.map_or(backend.next_turn(), |until| until.max(backend.next_turn()));
+    let held = hold.saturating_duration_since(now);
+    if !held.is_zero() {
+        return held;
+    }
+    let is_time = last.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK);
+    if free == 0 || !lane.take_waiting() && !is_time {
+        return LOOK;
+    }
+    last.looked = Some(now);
+    let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe);
+    let term = term(queue, backend);
+    let mut which = Which::All;
+    if search::is_for(backend) {
+        which = Which::Certain;
+        let has_turn = free > 1 || !std::mem::take(&mut last.searched);
+        if !busy.searches && has_turn {
+            match queue.store.claim(&backend.name, Which::Uncertain, MAX_KEYS, term).await {
+                Ok(claims) if claims.is_empty() => {}
+                Ok(claims) => {
+                    let stamp = stamp(queue, backend);
+                    let (queue, backend) = (Arc::clone(queue), Arc::clone(backend));
+                    let place = lane.begin_search(purpose);
+                    tokio::spawn(search::run(queue, backend, claims, stamp, place));
+                    (free, last.searched) = (free - 1, true);
+                }
+                Err(_) => return pause_of_store(lane),
+            }
+        }
+    }
+    if free == 0 {
+        lane.note_waiting();
+        return LOOK;
+    }
+    match queue.store.claim(&backend.name, which, free, term).await {
+        Ok(claims) => {
+            if claims.len() == free {
+                // There may be more.
+                lane.note_waiting();
+            }
+            let stamp = stamp(queue, backend);
+            for claim in claims {
+                let (queue, backend) = (Arc::clone(queue), Arc::clone(backend));
+                let place = lane.begin(purpose);
+                tokio::spawn(attempt(queue, backend, claim, stamp, place));
+            }
+            LOOK
+        }
+        Err(_) => pause_of_store(lane),
+    }
+}
+
+/// The store failed, which who made it logs: what waits is claimed later.
+fn pause_of_store(lane: &Lane) -> Duration {
+    lane.note_waiting();
+    STORE_PAUSE
+}
+
+/// For how long a backend's tickets are claimed.
+fn term(queue: &Queue, backend: &Backend) -> Term {
+    let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
+    Term { lease: backend.longest_try() + MARGIN, policy }
+}
+
+/// What a call of the backend that begins now is stamped with.
+fn stamp(queue: &Queue, backend: &Backend) -> u64 {
+    queue.record(&backend.name, |record| record.breaker.generation())
+}
+
+/// Room for a call that begins as soon as its incident is kept.
+pub(super) struct Room {
+    pub backend: Arc<Backend>,
+    pub place: Place,
+    pub stamp: u64,
+    pub term: Term,
+}
+
+/// Room for the call of a new incident, if nothing of its backend waits. None: it waits for its turn, or is looked for together with others.
+pub(super) fn room(queue: &Queue, new: &New) -> Option<Room> {
+    let name = new.backend.as_str();
+    if *queue.phase.borrow() != Phase::Running {
+        return None;
+    }
+    // Before the runner has begun nothing is claimed.
+    let lane = lock(&queue.lanes).get(name).map(Arc::clone)?;
+    let setup = queue.setup();
+    let backend = setup.backends.get(name)?.as_ref().ok()?;
+    if !new.certain && search::is_for(backend) {
+        return None;
+    }
+    let now = Instant::now();
+    let is_held = queue.record(name, |record| record.breaker.until().is_some());
+    if is_held || backend.next_turn() > now {
+        return None;
+    }
+    let place = lane.begin_at_once(backend.concurrency)?;
+    let (stamp, term) = (stamp(queue, backend), term(queue, backend));
+    Some(Room { backend: Arc::clone(backend), place, stamp, term })
+}
+
 /// Tries to make one ticket, and records what came of that. The call has this stamp of its backend's breaker.
-async fn attempt(queue: Arc<Queue>, backend: Arc<Backend>, claim: Claim, stamp: u64) {
+pub(super) async fn attempt(
+    queue: Arc<Queue>,
+    backend: Arc<Backend>,
+    claim: Claim,
+    stamp: u64,
+    place: Place,
+) {
     let started = Timestamp::now();
     let mut phase = queue.phase();
     let under_way = UnderWay::begin(&queue, claim.job.id);
-    let (outcome, heard) = tokio::select! {
-        done = try_once(&queue, &backend, &claim), if under_way.is_some() => {
-            conclude(&queue, &backend, stamp, done)
-        }
-        // A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
-        // suspended during it, or its thread had no turn). Nothing may be done for the ticket before that call has ended.
-        () = std::future::ready(()), if under_way.is_none() => {
-            let failure = claim.job.failure.clone().unwrap_or_else(|| {
-                Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
-            });
-            let settle = queue.settle(&backend).max(STORE_PAUSE);
-            (outcome(Next::Look(settle), failure), None)
-        }
-        () = reached(&mut phase, Phase::Killed) => {
-            let why = "the host was stopped during the call; there may be a ticket";
-            let failure = Failure::new(Kind::Plugin, why, None);
-            let settle = queue.settle(&backend);
-            (outcome(Next::Look(settle), failure), None)
-        }
+    let tried = tokio::select! {
+        tried = try_once(&queue, &backend, &claim), if under_way.is_some() => tried,
+        () = std::future::ready(()), if under_way.is_none() => not_alone(&queue, &backend, &claim),
+        () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
     };
-    tell(&queue, &backend, &claim, &outcome, heard);
+    // What remains is the store's: another call may begin meanwhile.
+    drop(place);
+    finish(&queue, &backend, claim, started, stamp, tried).await;
+}
+
+/// A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
+/// suspended during it, or its thread had no turn). Nothing may be done for the ticket before that call has ended.
+pub(super) fn not_alone(queue: &Queue, backend: &Backend, claim: &Claim) -> Tried {
+    let failure = claim.job.failure.clone().unwrap_or_else(|| {
+        Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
+    });
+    let settle = queue.settle(backend).max(STORE_PAUSE);
+    Tried::Apart(outcome(Next::Look(settle), failure))
+}
+
+/// The call was given up, since the host ends.
+pub(super) fn stopped(queue: &Queue, backend: &Backend) -> Tried {
+    let why = "the host was stopped during the call; there may be a ticket";
+    let failure = Failure::new(Kind::Plugin, why, None);
+    Tried::Apart(outcome(Next::Look(queue.settle(backend)), failure))
+}
+
+/// Says and records what a try came to.
+pub(super) async fn finish(
+    queue: &Arc<Queue>,
+    backend: &Arc<Backend>,
+    claim: Claim,
+    started: Timestamp,
+    stamp: u64,
+    tried: Tried,
+) {
+    let mut phase = queue.phase();
+    let (outcome, heard) = conclude(queue, backend, stamp, tried);
+    tell(queue, backend, &claim, &outcome, heard);
     let failure = outcome.failure().cloned();
-    record(&queue, &claim, started, outcome, &mut phase).await;
+    let early = backend.finds().then(|| made(&claim, &outcome)).flatten();
+    let recording = record(queue, claim, started, outcome, &mut phase);
+    match early {
+        // Who waits for the ticket hears of it while its record is on the way to the disk: should that be lost, the ticket is
+        // found. The record is asked for first, so that nobody who has heard of it reads that it isn't made.
+        Some(job) => {
+            let mut recording = std::pin::pin!(recording);
+            tokio::select! {
+                biased;
+                () = &mut recording => {}
+                () = std::future::ready(()) => {
+                    queue.tell(job);
+                    recording.await;
+                }
+            }
+        }
+        None => recording.await,
+    }
     // What was under way when the config lost the backend didn't move then.
     if !queue.setup().backends.contains_key(&backend.name) {
         queue.reassign().await;
     }
-    announce(&queue, &backend.name, failure, heard).await;
+    announce(queue, &backend.name, failure, heard).await;
+}
+
+/// The job of a ticket that was made, as it will be recorded.
+fn made(claim: &Claim, outcome: &Outcome) -> Option<Job> {
+    let Outcome::Created { ticket, made } = outcome else { return None };
+    Some(Job {
+        state: State::Created,
+        changed_at: Timestamp::now(),
+        due_at: None,
+        ticket: Some(ticket.clone()),
+        made: *made,
+        failure: None,
+        ..claim.job.clone()
+    })
 }
 
 /// How a try ended.
-enum Tried {
+pub(super) enum Tried {
     /// With an outcome that says nothing about its backend.
     Apart(Outcome),
     /// There is a ticket, or there certainly is none.
@@ -184,6 +332,10 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
         }
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
     };
+    // That a ticket isn't there yet which nobody had tried to make is no news.
+    if matches!(outcome, Outcome::NoTicket) && !claim.unknown {
+        return;
+    }
     queue.metrics.ticket(&backend.name, said);
     let (id, key, more) = (claim.job.id, line(&claim.job.key), line(more));
     let is_news = match outcome {
@@ -261,15 +413,17 @@ async fn waiting(queue: &Queue, name: &str) -> u64 {
 /// Ends a claim in the store, however often that has to be tried.
 async fn record(
     queue: &Queue,
-    claim: &Claim,
+    claim: Claim,
     started: Timestamp,
     outcome: Outcome,
     phase: &mut watch::Receiver<Phase>,
 ) {
     let id = claim.job.id;
+    let claim = Arc::new(claim);
     let mut failed = false;
     loop {
-        match queue.store.settle(claim, started, outcome.clone(), queue.setup().policy()).await {
+        let policy = queue.setup().policy();
+        match queue.store.settle(Arc::clone(&claim), started, outcome.clone(), policy).await {
             Ok(Some(job)) => {
                 if job.state == State::Failed && outcome.would_go_on() {
                     queue.metrics.ticket(&job.backend, "failed");
@@ -300,20 +454,20 @@ async fn record(
 }
 
 /// A ticket that a call of this process is at work on.
-struct UnderWay<'a> {
-    queue: &'a Queue,
+pub(super) struct UnderWay {
+    queue: Arc<Queue>,
     id: i64,
 }
 
-impl UnderWay<'_> {
+impl UnderWay {
     /// None if another call is at work on it.
-    fn begin(queue: &Queue, id: i64) -> Option<UnderWay<'_>> {
+    pub(super) fn begin(queue: &Arc<Queue>, id: i64) -> Option<UnderWay> {
         let mut ids = queue.under_way.lock().expect("nobody panics with this lock");
-        ids.insert(id).then(|| UnderWay { queue, id })
+        ids.insert(id).then(|| UnderWay { queue: Arc::clone(queue), id })
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!(
@@ -328,17 +482,9 @@ impl Drop for UnderWay<'_> {
 }
 
 async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried {
-    let incident: Incident = match serde_json::from_str(&claim.incident) {
-        Ok(incident) => incident,
-        Err(cause) => {
-            let error = Error::usage(format!("the stored incident can't be read: {cause}"));
-            return Tried::Apart(Outcome::Failed(Failure::from(&error)));
-        }
-    };
-    let wanted = KeyedIncident {
-        incident: Arc::new(incident),
-        key: claim.job.key.clone(),
-        accepted_at: claim.job.accepted_at,
+    let wanted = match keyed(claim) {
+        Ok(wanted) => wanted,
+        Err(tried) => return tried,
     };
     let made = if claim.unknown {
         match backend.find(&wanted).await {
@@ -361,12 +507,7 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
                 }
                 Need::Nothing => return Tried::Apart(Outcome::Suppressed),
             };
-        let newness = Newness {
-            is_first: claim.lease == 1,
-            elsewhere: claim.elsewhere,
-            is_new: queue.has_begun_since(&wanted.incident.start_time),
-        };
-        let look = decide::look(backend.look_first, newness);
+        let look = decide::look(backend.look_first, claim.certain, claim.elsewhere);
         let made = tickets::create(backend, &wanted, look).await;
         made.map(|mut delivery| {
             delivery.ticket.warnings.extend(warning);
@@ -378,12 +519,31 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
             // One that was only found doesn't prove that another could be made now.
             Tried::Told { outcome: Outcome::Created { ticket, made }, made: made && !claim.unknown }
         }
-        Err(error) => {
-            let trouble = trouble(queue, backend, &error, claim).await;
-            let (next, health) = decide::decide(&trouble);
-            Tried::Failed { next, health, failure: Failure::from(&error), own_wait: trouble.wait }
-        }
+        Err(error) => failed(queue, backend, claim, &error, error.retry).await,
     }
+}
+
+/// The stored incident of a claim. If it can't be read: what that comes to.
+pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Tried> {
+    let incident: Incident = serde_json::from_str(&claim.incident).map_err(|cause| {
+        let error = Error::usage(format!("the stored incident can't be read: {cause}"));
+        Tried::Apart(Outcome::Failed(Failure::from(&error)))
+    })?;
+    let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
+    Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at })
+}
+
+/// What a try that failed comes to. `retry` is whether there may be a ticket.
+pub(super) async fn failed(
+    queue: &Queue,
+    backend: &Arc<Backend>,
+    claim: &Claim,
+    error: &Error,
+    retry: Retry,
+) -> Tried {
+    let trouble = Trouble { retry, ..trouble(queue, backend, error, claim).await };
+    let (next, health) = decide::decide(&trouble);
+    Tried::Failed { next, health, failure: Failure::from(error), own_wait: trouble.wait }
 }
 
 /// What is known about a try that failed.

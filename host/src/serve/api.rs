@@ -218,7 +218,7 @@ async fn asked(
         Kind::Client => Problem::from(error).adding("nothing was accepted"),
         _ => error.into(),
     })?;
-    let new = queue::new(setup, &incident, identified, asked.backend.as_deref())?;
+    let new = queue::new(&service.queue, setup, &incident, identified, asked.backend.as_deref())?;
     let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     Ok((new, wait))
 }

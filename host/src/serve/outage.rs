@@ -11,7 +11,7 @@ use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
-    Store, StoreError, Timestamp, ToTell,
+    Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -115,8 +115,8 @@ fn text(error: &StoreError) -> String {
 
 #[async_trait]
 impl Store for Observed {
-    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted> {
-        let accepted = self.heard(self.store.accept(new, policy).await);
+    async fn accept(&self, new: New, policy: Policy, claimed: Option<Term>) -> Result<Accepted> {
+        let accepted = self.heard(self.store.accept(new, policy, claimed).await);
         if matches!(accepted, Err(StoreError::Broken { .. })) {
             self.refused();
         }
@@ -126,16 +126,16 @@ impl Store for Observed {
     async fn claim(
         &self,
         backend: &str,
+        which: Which,
         most: usize,
-        lease: Duration,
-        policy: Policy,
+        term: Term,
     ) -> Result<Vec<Claim>> {
-        self.heard(self.store.claim(backend, most, lease, policy).await)
+        self.heard(self.store.claim(backend, which, most, term).await)
     }
 
     async fn settle(
         &self,
-        claim: &Claim,
+        claim: Arc<Claim>,
         started_at: Timestamp,
         outcome: Outcome,
         policy: Policy,

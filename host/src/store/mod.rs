@@ -8,6 +8,7 @@ mod timestamp;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -123,6 +124,8 @@ pub struct New {
     pub tell: bool,
     /// Whether a ticket that has failed is tried again.
     pub reopen: bool,
+    /// Whether the incident began while the store was open, so that nobody can have made its ticket before.
+    pub certain: bool,
 }
 
 /// What a row says, without its incident.
@@ -146,21 +149,48 @@ pub struct Job {
 }
 
 /// The answer to an accepted incident.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Accepted {
     pub job: Job,
     /// Whether this put the incident in the queue. If not, it was in the store already.
     pub new: bool,
+    /// The ticket's first claim, if one was asked for and the ticket could be claimed at once.
+    pub claim: Option<Claim>,
+}
+
+/// For whom tickets are claimed, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    /// How long nobody else takes a ticket for one that was left.
+    pub lease: Duration,
+    /// The policy of the backend that makes it.
+    pub policy: Policy,
+}
+
+/// Which tickets are claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Those of which it is certain that there is none yet.
+    Certain,
+    /// Those that must be looked for.
+    Uncertain,
 }
 
 /// A row that is this caller's until its lease ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     pub job: Job,
+    /// The number of the row.
+    pub step: i64,
     /// Which claim of the row this is.
     pub lease: i64,
-    /// Whether there may be a ticket already.
+    /// Whether there may be a ticket already, since nobody knows what an earlier try did.
     pub unknown: bool,
+    /// Since when a search that finds none is believed.
+    pub settled: Timestamp,
+    /// Whether it is certain that there is no ticket yet.
+    pub certain: bool,
     /// Whether another backend has a row of the same key.
     pub elsewhere: bool,
     pub identity: Identity,
@@ -389,23 +419,25 @@ impl Decision {
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
     /// Keeps an incident. If the store has it already, gives its row. One that waits in another backend than the one that is to
-    /// make its ticket now changes to that, if it certainly has no ticket yet.
-    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted>;
+    /// make its ticket now changes to that, if it certainly has no ticket yet. With a term it is claimed at once, if it is new and its ticket
+    /// is that of the backend of `new`.
+    async fn accept(&self, new: New, policy: Policy, claimed: Option<Term>) -> Result<Accepted>;
 
-    /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest. They
-    /// are `creating` now.
+    /// Takes at most `most` rows of a backend that are due, the worst level first, then the oldest; of those that must be looked for since the
+    /// store was opened anew, each opening's for themselves. They are `creating` now.
     async fn claim(
         &self,
         backend: &str,
+        which: Which,
         most: usize,
-        lease: Duration,
-        policy: Policy,
+        term: Term,
     ) -> Result<Vec<Claim>>;
 
-    /// Ends a claim. None means that the claim's lease was over, and that nothing was changed.
+    /// Ends a claim. None means that the claim's lease was over, and that nothing was changed. It may wait some milliseconds for
+    /// other writes, with which it is committed; what this store reads meanwhile is as if it were done.
     async fn settle(
         &self,
-        claim: &Claim,
+        claim: Arc<Claim>,
         started_at: Timestamp,
         outcome: Outcome,
         policy: Policy,

@@ -19,6 +19,8 @@ pub(super) enum Action {
     Finds(usize),
     /// A search said that there is none.
     FindsNone(usize),
+    /// A search for many tickets said so. Who is to make it claims it anew.
+    FindsNoneOfMany(usize),
     /// The plugin can't search.
     CannotFind(usize),
     /// The request goes out.
@@ -39,9 +41,10 @@ pub(super) enum Action {
     Refuses(usize, Outcome),
     /// It says so, and it is not true.
     Lies(usize),
-    /// The incident is accepted, again or as a new one.
+    /// The incident is accepted, again or as a new one, which may have begun while the store was open.
     Accepts {
         reopens: bool,
+        certain: bool,
     },
     /// What failed for its settings is tried again.
     Reopens,
@@ -127,7 +130,7 @@ impl Making {
                     actions.push(Action::Finds(place));
                 }
                 if !shows || lies {
-                    actions.push(Action::FindsNone(place));
+                    actions.extend([Action::FindsNone(place), Action::FindsNoneOfMany(place)]);
                 }
                 actions.extend([Outcome::Again, Outcome::Failed].map(nowhere));
                 if claim.work == Work::Searches {
@@ -165,13 +168,16 @@ impl Making {
             actions.push(Action::ChangesMain);
         }
         let Some(row) = &world.row else {
-            actions.push(Action::Accepts { reopens: false });
+            actions.push(Action::Accepts { reopens: false, certain: false });
+            if world.hosts.iter().any(|host| host.is_up && host.saw_the_beginning) {
+                actions.push(Action::Accepts { reopens: false, certain: true });
+            }
             return;
         };
         actions.extend([
             Action::TimeComes,
-            Action::Accepts { reopens: false },
-            Action::Accepts { reopens: true },
+            Action::Accepts { reopens: false, certain: false },
+            Action::Accepts { reopens: true, certain: false },
             Action::Reopens,
             Action::Hastens,
             Action::Cancels,
@@ -201,6 +207,9 @@ impl Making {
                 Work::LooksFirst => Work::Begins,
                 _ => Work::Knows(Outcome::NoTicket),
             }),
+            Action::FindsNoneOfMany(place) => {
+                next.goes_on(place, |_| Work::Knows(Outcome::NoTicket));
+            }
             Action::CannotFind(place) => next.goes_on(place, |_| Work::Knows(Outcome::Lost)),
             Action::Sends(place) => self.send(&mut next, place),
             Action::KnowsNothing(place) => {
@@ -223,7 +232,7 @@ impl Making {
             Action::ChangesMain => next.main = next.main.other(),
             Action::Restores { knows_it, made } => self.restore(&mut next, knows_it, made),
             Action::Removes => next.remove(),
-            Action::Accepts { reopens } => self.accept(&mut next, reopens),
+            Action::Accepts { reopens, certain } => self.accept(&mut next, reopens, certain),
             Action::Moves => self.move_row(&mut next),
             Action::TimeComes
             | Action::Reopens
@@ -239,10 +248,9 @@ impl Making {
     fn claim(&self, world: &mut World, place: usize) {
         let Some(row) = &mut world.row else { return };
         let host = &mut world.hosts[place];
-        let is_first = row.step.lease == 0;
         let work = if row.step.doubt == Doubt::Look {
             Work::Searches
-        } else if self.finds && self.looks_first(is_first, host.saw_the_beginning) {
+        } else if self.finds && self.looks_first(row.step.certain) {
             Work::LooksFirst
         } else {
             Work::Begins
@@ -253,10 +261,10 @@ impl Making {
     }
 
     /// The host's rule, as queue/decide.rs has it.
-    fn looks_first(&self, is_first: bool, saw_the_beginning: bool) -> bool {
+    fn looks_first(&self, certain: bool) -> bool {
         match self.look_first {
             _ if self.machine.has(Mutation::NobodyLooksFirst) => false,
-            LookFirst::WhenInDoubt => !(is_first && saw_the_beginning),
+            LookFirst::WhenInDoubt => !certain,
             LookFirst::Always => true,
         }
     }
@@ -303,17 +311,18 @@ impl Making {
 
     fn start(&self, world: &mut World, place: usize) {
         world.hosts[place].is_up = true;
-        // A lock on the store proves to the one host that whoever held a claim is gone.
+        // A lock on the store proves to the one host that whoever held a claim is gone. Where there are several, the store stays open without one.
         if self.alone
             && let Some(row) = &mut world.row
         {
             self.machine.lease_over(&mut row.step);
+            self.machine.opened(&mut row.step);
         }
     }
 
-    fn accept(&self, world: &mut World, reopens: bool) {
+    fn accept(&self, world: &mut World, reopens: bool, certain: bool) {
         let Some(row) = &mut world.row else {
-            world.row = Some(Row { step: self.machine.accepted(), system: world.main });
+            world.row = Some(Row { step: self.machine.accepted(certain), system: world.main });
             return;
         };
         if row.step.state == State::Suppressed {
@@ -348,6 +357,11 @@ impl Making {
             } else {
                 world.kill(place);
             }
+        }
+        if let Some(row) = &mut world.row
+            && !self.is_without(Assumption::HostsKnowOfRestore)
+        {
+            self.machine.opened(&mut row.step);
         }
     }
 
@@ -417,7 +431,7 @@ impl World {
 /// The world in which an incident was just accepted.
 pub(super) fn beginning(making: &Making) -> World {
     let host = Host { is_up: true, saw_the_beginning: true, claim: None };
-    let step = making.machine.accepted();
+    let step = making.machine.accepted(true);
     debug_assert!(step.expires > NOW, "nothing is given up before it was tried");
     World {
         row: Some(Row { step, system: System::A }),

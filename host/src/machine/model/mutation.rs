@@ -27,6 +27,8 @@ pub(super) enum Mutation {
     TakenTwice,
     /// The host's own rule, not a transition's.
     NobodyLooksFirst,
+    AcceptedIsCertain,
+    OpenedIsCertain,
     FailedIsForgotten,
     AgainIsNever,
     NoneIsTheEnd,
@@ -34,7 +36,7 @@ pub(super) enum Mutation {
 
 impl Mutation {
     /// Those after which there can be two tickets.
-    pub(super) const DOUBLES: [Mutation; 19] = [
+    pub(super) const DOUBLES: [Mutation; 21] = [
         Mutation::UnknownIsLater,
         Mutation::UnknownIsDueAtOnce,
         Mutation::LeaseIsNotChecked,
@@ -54,6 +56,8 @@ impl Mutation {
         Mutation::CreatedBeginsAnew,
         Mutation::TakenTwice,
         Mutation::NobodyLooksFirst,
+        Mutation::AcceptedIsCertain,
+        Mutation::OpenedIsCertain,
     ];
     /// Those after which an incident can wait for ever, or end unseen.
     pub(super) const FORGETS: [Mutation; 4] = [
@@ -75,13 +79,20 @@ impl Machine {
         self.mistake == Some(mistake)
     }
 
-    pub(super) fn accepted(self) -> Step {
-        Step::accepted(NOW, POLICY)
+    pub(super) fn accepted(self, certain: bool) -> Step {
+        Step::accepted(NOW, POLICY, certain || self.has(Mutation::AcceptedIsCertain))
+    }
+
+    /// The store was opened anew.
+    pub(super) fn opened(self, step: &mut Step) {
+        if !self.has(Mutation::OpenedIsCertain) {
+            step.opened();
+        }
     }
 
     pub(super) fn accepted_again(self, step: &mut Step, reopens: bool) {
         if self.has(Mutation::CreatedBeginsAnew) && step.state == State::Created {
-            *step = Step { lease: step.lease, ..self.accepted() };
+            *step = Step { lease: step.lease, ..self.accepted(true) };
         } else if self.has(Mutation::ReopenForgetsThePerson) && step.state == State::Failed {
             step.doubt = if step.doubt == Doubt::Ask { Doubt::None } else { step.doubt };
         }

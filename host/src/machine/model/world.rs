@@ -179,11 +179,10 @@ impl World {
         self
     }
 
-    /// Only a first claim asks whether its host saw the incident begin, and only what is not sent yet how long its lease lasts.
+    /// Only who accepts the incident asks whether its host saw it begin, and only what is not sent yet how long its lease lasts.
     fn forget_what_is_not_asked_again(&mut self) {
-        let was_claimed = self.row.as_ref().is_some_and(|row| row.step.lease > 0);
         for host in &mut self.hosts {
-            host.saw_the_beginning &= !was_claimed;
+            host.saw_the_beginning &= self.row.is_none();
             if let Some(claim) = &mut host.claim
                 && !matches!(claim.work, Work::LooksFirst | Work::Begins)
             {

@@ -12,7 +12,8 @@ use super::{FULL, FULL_HELP, Undone, broken};
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::store::{
-    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, StoreError, Timestamp,
+    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, StoreError, Term, Timestamp,
+    Which,
 };
 
 /// Tries of a ticket that are kept: the last ones.
@@ -54,7 +55,7 @@ macro_rules! stored {
 }
 
 impl Stored {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    fn read(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<Stored> {
         Ok(Stored {
             id: row.get("id")?,
             ticket: row.get("ticket")?,
@@ -62,18 +63,23 @@ impl Stored {
             backend: row.get("backend")?,
             seen: rows::moment(row, "seen")?,
             failure: rows::parsed(row, "failure")?,
-            step: rows::step(row)?,
+            step: rows::step(row, db.opening)?,
         })
     }
 
     fn of_ticket(db: &Db<'_>, ticket: i64) -> rusqlite::Result<Option<Stored>> {
         const OF_TICKET: &str = stored!("WHERE s.ticket = ?");
-        db.first(OF_TICKET, [ticket], Stored::read)
+        db.first(OF_TICKET, [ticket], |row| Stored::read(db, row))
+    }
+
+    fn of_step(db: &Db<'_>, step: i64) -> rusqlite::Result<Option<Stored>> {
+        const OF_STEP: &str = stored!("WHERE s.id = ?");
+        db.first(OF_STEP, [step], |row| Stored::read(db, row))
     }
 
     /// Writes it back after a change.
     fn save(&self, db: &Db<'_>) -> rusqlite::Result<()> {
-        const SAVE: &str = "UPDATE steps SET backend = :backend, state = :state, doubt = :doubt, settled = :settled, due = :due, \
+        const SAVE: &str = "UPDATE steps SET backend = :backend, state = :state, doubt = :doubt, certain = :certain, settled = :settled, due = :due, \
             expires = :expires, lease = :lease, tries = :tries, tried_before = :tried_before, failure = :failure, seen = :now, \
             changed_at = :at WHERE id = :id";
         let step = &self.step;
@@ -81,6 +87,7 @@ impl Stored {
             ":backend": self.backend,
             ":state": step.state.name(),
             ":doubt": doubt(step.doubt),
+            ":certain": db.certain(step),
             ":settled": step.settled.millis(),
             ":due": step.due.map(Moment::millis),
             ":expires": step.expires.millis(),
@@ -93,6 +100,16 @@ impl Stored {
             ":id": self.id,
         };
         db.execute(SAVE, values).map(drop)
+    }
+
+    /// Brings what a claim knew of it up to date.
+    fn describe(self, db: &Db<'_>, job: &mut Job) {
+        let Step { state, due, expires, tries, .. } = self.step;
+        job.backend = self.backend;
+        (job.state, job.attempts, job.changed_at) = (state, tries, db.at);
+        job.due_at = due.map(|due| rows::due_at(due, db.now, db.at));
+        job.expires_at = rows::time_of_day(expires, db.now, db.at);
+        job.failure = self.failure;
     }
 
     fn job(&self, db: &Db<'_>) -> rusqlite::Result<Job> {
@@ -151,7 +168,17 @@ impl Known {
         Ok(Known { id: row.get(0)?, source: row.get(1)?, key: row.get(2)?, began: row.get(3)? })
     }
 
-    /// The incident that this one is, if the store has it.
+    /// The incident that this one is: the one that the store has, or a new one.
+    fn of(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
+        match Known::find(db, new)? {
+            Some(known) => {
+                known.add(db, new)?;
+                Ok(known)
+            }
+            None => Known::insert(db, new),
+        }
+    }
+
     fn find(db: &Db<'_>, new: &New) -> rusqlite::Result<Option<Known>> {
         const BY_NUMBER: &str =
             "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
@@ -217,25 +244,18 @@ impl Known {
         const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ? AND slot = ?";
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
             WHERE a.incident = ? AND t.backend = ? LIMIT 1";
+        const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ? AND backend = ?";
         let slot = slot(new);
         if let Some(ticket) = db.first(OF_SLOT, (self.id, slot), |row| row.get(0))? {
             return Ok(Some(ticket));
         }
-        match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
-            Some(ticket) => {
-                self.assign(db, slot, ticket)?;
-                Ok(Some(ticket))
-            }
-            None => self.ticket_of_key(db, new),
-        }
-    }
-
-    /// The ticket that another incident of the same key has in that backend, which becomes this one's.
-    fn ticket_of_key(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<Option<i64>> {
-        const OF_KEY: &str = "SELECT id FROM tickets WHERE backend = ? AND key = ?";
-        let ticket = db.first(OF_KEY, (&new.backend, &self.key), |row| row.get(0))?;
+        // Else the one that another incident of the same key has there.
+        let ticket = match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
+            Some(ticket) => Some(ticket),
+            None => db.first(OF_KEY, (&self.key, &new.backend), |row| row.get(0))?,
+        };
         if let Some(ticket) = ticket {
-            self.assign(db, slot(new), ticket)?;
+            self.assign(db, slot, ticket)?;
         }
         Ok(ticket)
     }
@@ -252,40 +272,44 @@ fn slot(new: &New) -> &str {
     if new.is_named { &new.backend } else { MAIN }
 }
 
-pub(super) fn accept(db: &Db<'_>, new: &New, policy: Policy) -> Done<Accepted> {
+pub(super) fn accept(
+    db: &Db<'_>,
+    new: &New,
+    policy: Policy,
+    claimed: Option<Term>,
+) -> Done<Accepted> {
     if db.room()? < 0 {
         return Err(Undone::Refused(broken(db.path(), FULL, FULL_HELP.to_owned(), None)));
     }
     db.takes(new.incident.len())?;
-    let (incident, ticket) = match Known::find(db, new)? {
-        Some(known) => {
-            known.add(db, new)?;
-            let ticket = known.ticket(db, new)?;
-            (known, ticket)
-        }
-        None => {
-            let incident = Known::insert(db, new)?;
-            let ticket = incident.ticket_of_key(db, new)?;
-            (incident, ticket)
-        }
-    };
-    if let Some(ticket) = ticket
+    let incident = Known::of(db, new)?;
+    if let Some(ticket) = incident.ticket(db, new)?
         && let Some(stored) = Stored::of_ticket(db, ticket)?
     {
         return Ok(accept_again(db, new, &incident, stored, policy)?);
     }
-    Ok(Accepted { job: begin(db, new, &incident, policy)?, new: true })
+    Ok(begin(db, new, &incident, policy, claimed)?)
 }
 
 /// A ticket that is to be made for an incident.
-fn begin(db: &Db<'_>, new: &New, incident: &Known, policy: Policy) -> rusqlite::Result<Job> {
+fn begin(
+    db: &Db<'_>,
+    new: &New,
+    incident: &Known,
+    policy: Policy,
+    claimed: Option<Term>,
+) -> rusqlite::Result<Accepted> {
     const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?, ?)";
-    const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, settled, due, expires, \
+    const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, certain, settled, due, expires, \
         lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12, ?13, ?13, ?14, ?14)";
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?14, ?15, ?15)";
+    const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ? AND id <> ?)";
     let ticket = db.insert(TICKET, (&new.backend, &incident.key))?;
     incident.assign(db, slot(new), ticket)?;
-    let step = Step::accepted(db.now, policy);
+    let mut step = Step::accepted(db.now, policy, new.certain);
+    if let Some(term) = claimed {
+        step.claim(db.now, term.lease, term.policy);
+    }
     let values = rusqlite::params![
         ticket,
         incident.id,
@@ -293,6 +317,7 @@ fn begin(db: &Db<'_>, new: &New, incident: &Known, policy: Policy) -> rusqlite::
         new.level,
         step.state.name(),
         doubt(step.doubt),
+        db.certain(&step),
         step.settled.millis(),
         step.due.map(Moment::millis),
         step.expires.millis(),
@@ -302,8 +327,8 @@ fn begin(db: &Db<'_>, new: &New, incident: &Known, policy: Policy) -> rusqlite::
         db.now.millis(),
         db.at.millis(),
     ];
-    db.insert(STEP, values)?;
-    Ok(Job {
+    let id = db.insert(STEP, values)?;
+    let job = Job {
         id: ticket,
         backend: new.backend.clone(),
         key: incident.key.clone(),
@@ -311,13 +336,34 @@ fn begin(db: &Db<'_>, new: &New, incident: &Known, policy: Policy) -> rusqlite::
         level: new.level,
         accepted_at: db.at,
         changed_at: db.at,
-        due_at: Some(Timestamp::EPOCH),
+        due_at: Some(claimed.map_or(Timestamp::EPOCH, |term| db.at + term.lease)),
         expires_at: db.at + policy.retry_for,
-        attempts: 0,
+        attempts: step.tries,
         ticket: None,
         made: false,
         failure: None,
-    })
+    };
+    let claim = match claimed {
+        None => None,
+        Some(_) => Some(Claim {
+            job: job.clone(),
+            step: id,
+            lease: step.lease,
+            unknown: false,
+            settled: db.at,
+            certain: step.certain,
+            elsewhere: db
+                .first(ELSEWHERE, (&incident.key, ticket), |row| row.get(0))?
+                .unwrap_or(false),
+            identity: new.identity.clone(),
+            wanted: new.wanted,
+            waited: Duration::ZERO,
+            rested: Duration::ZERO,
+            is_main: !new.is_named,
+            incident: new.incident.clone(),
+        }),
+    };
+    Ok(Accepted { job, new: true, claim })
 }
 
 /// An incident came in that has a ticket, or is to have one, for the same reason.
@@ -348,7 +394,7 @@ fn accept_again(
         const SEEN: &str = "UPDATE steps SET seen = ? WHERE id = ?";
         db.execute(SEEN, (db.now.millis(), stored.id))?;
     }
-    Ok(Accepted { job: stored.job(db)?, new: again })
+    Ok(Accepted { job: stored.job(db)?, new: again, claim: None })
 }
 
 /// Sources are to hear of the ticket that their incidents have.
@@ -395,66 +441,91 @@ fn move_to(
     Ok(true)
 }
 
+/// Selects what [`ready_row`] reads.
+macro_rules! ready {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.id AS step, s.accepted, s.seen, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
+             WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, \
+             EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = '') AS is_main, ",
+            job_columns!(),
+            ", s.doubt, s.certain, s.settled, s.lease, s.tried_before, s.settle",
+            " FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
+              JOIN incidents AS i ON i.id = s.incident \
+              WHERE s.due = 0 AND s.backend = ?1 AND ",
+            $which,
+            " LIMIT ?3"
+        )
+    };
+}
+
 pub(super) fn claim(
     db: &Db<'_>,
     backend: &str,
+    which: Which,
     most: usize,
-    lease: Duration,
-    policy: Policy,
+    term: Term,
 ) -> rusqlite::Result<Vec<Claim>> {
-    const READY: &str = concat!(
-        "SELECT s.id AS step, s.accepted, s.seen, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
-         WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, \
-         EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = '') AS is_main, ",
-        job_columns!(),
-        ", s.doubt, s.settled, s.lease, s.tried_before, s.settle",
-        " FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
-          JOIN incidents AS i ON i.id = s.incident \
-          WHERE s.due = 0 AND s.backend = ? ORDER BY s.level, s.id LIMIT ?"
-    );
+    const CERTAIN: &str = ready!("s.certain = ?2 ORDER BY s.level, s.id");
+    const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
     const TAKE: &str = "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, settle = ?, changed_at = ? WHERE id = ?";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let ready = db.all(READY, (backend, most), |row| {
-        let mut step = rows::step(row)?;
-        let mut job = rows::job(row, db.now, db.at)?;
-        let unknown = step.doubt == Doubt::Look;
-        step.claim(db.now, lease, policy);
-        (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + lease));
-        let claim = Claim {
-            job,
-            lease: step.lease,
-            unknown,
-            elsewhere: row.get("elsewhere")?,
-            identity: Identity { source: row.get("source")?, id: row.get("number")? },
-            wanted: row.get("wanted")?,
-            waited: rows::waited(row, db.now, db.at)?,
-            rested: db.now.since(rows::moment(row, "seen")?),
-            is_main: row.get("is_main")?,
-            incident: row.get("body")?,
-        };
-        Ok((row.get::<_, i64>("step")?, step, claim))
-    })?;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let of = |sql| db.all(sql, (backend, db.opening, limit), |row| ready_row(db, row));
+    let mut claims = match which {
+        Which::Certain => of(CERTAIN)?,
+        Which::Uncertain => of(UNCERTAIN)?,
+        Which::All => {
+            let mut both = of(CERTAIN)?;
+            both.extend(of(UNCERTAIN)?);
+            both.sort_by_key(|(_, claim)| (claim.job.level, claim.step));
+            both.truncate(most);
+            both
+        }
+    };
     let mut take = db.prepare(TAKE)?;
-    let mut claims = Vec::with_capacity(ready.len());
-    for (id, step, claim) in ready {
-        let due = step.due.map(Moment::millis);
+    for (step, claim) in &mut claims {
+        step.claim(db.now, term.lease, term.policy);
+        let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
+        (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
+        claim.lease = step.lease;
         let (state, settle) = (step.state.name(), millis(step.settle));
-        take.execute((state, due, step.lease, step.tries, settle, db.at.millis(), id))?;
-        claims.push(claim);
+        take.execute((state, due, step.lease, step.tries, settle, db.at.millis(), claim.step))?;
     }
-    Ok(claims)
+    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
-/// Ends a claim of a ticket, which is that number.
+/// What can be claimed.
+fn ready_row(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<(Step, Claim)> {
+    let step = rows::step(row, db.opening)?;
+    let claim = Claim {
+        job: rows::job(row, db.now, db.at)?,
+        step: row.get("step")?,
+        lease: step.lease,
+        unknown: step.doubt == Doubt::Look,
+        settled: db.at - db.now.since(step.settled),
+        certain: step.certain,
+        elsewhere: row.get("elsewhere")?,
+        identity: Identity { source: row.get("source")?, id: row.get("number")? },
+        wanted: row.get("wanted")?,
+        waited: rows::waited(row, db.now, db.at)?,
+        rested: db.now.since(rows::moment(row, "seen")?),
+        is_main: row.get("is_main")?,
+        incident: row.get("body")?,
+    };
+    Ok((step, claim))
+}
+
+/// Ends a claim.
 pub(super) fn settle(
     db: &Db<'_>,
-    (ticket, lease): (i64, i64),
+    claim: &Claim,
     started_at: Timestamp,
     outcome: &Outcome,
     policy: Policy,
 ) -> rusqlite::Result<Option<Job>> {
-    let Some(mut stored) = Stored::of_ticket(db, ticket)? else { return Ok(None) };
-    if !stored.step.settle(lease, outcome.result(), db.now, policy) {
+    let Some(mut stored) = Stored::of_step(db, claim.step)? else { return Ok(None) };
+    let tries = stored.step.tries;
+    if !stored.step.settle(claim.lease, outcome.result(), db.now, policy) {
         return Ok(None);
     }
     let failure = outcome.failure();
@@ -469,17 +540,20 @@ pub(super) fn settle(
     };
     stored.failure = if is_short { said.map(|said| said.cut(SHORT)) } else { said };
     stored.save(db)?;
-    if let Outcome::Created { ticket: made, made: is_ours } = outcome {
+    let mut job = claim.job.clone();
+    if let Outcome::Created { ticket, made } = outcome {
         const MADE: &str = "UPDATE tickets SET ticket = ?, made = ? WHERE id = ?";
-        db.execute(MADE, (text(made), is_ours, ticket))?;
-        tell_of(db, ticket)?;
+        db.execute(MADE, (text(ticket), made, stored.ticket))?;
+        tell_of(db, stored.ticket)?;
+        (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }
     if is_short {
         stored.forget_old_tries(db)?;
-    } else if !matches!(outcome, Outcome::Postponed { .. }) {
+    } else if stored.step.tries == tries {
         stored.note_try(db, started_at, failure)?;
     }
-    stored.job(db).map(Some)
+    stored.describe(db, &mut job);
+    Ok(Some(job))
 }
 
 /// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns whether there is more to
@@ -488,8 +562,8 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> rusqlite::Result<bool> {
     const DUE: &str = stored!("INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2");
     const CLAIMED: &str = stored!("WHERE s.state = 'creating' LIMIT ?1");
     let due = match all_leases {
-        true => db.all(CLAIMED, [AT_ONCE], Stored::read)?,
-        false => db.all(DUE, (db.now.millis(), AT_ONCE), Stored::read)?,
+        true => db.all(CLAIMED, [AT_ONCE], |row| Stored::read(db, row))?,
+        false => db.all(DUE, (db.now.millis(), AT_ONCE), |row| Stored::read(db, row))?,
     };
     let more = due.len() as i64 == AT_ONCE;
     for mut stored in due {
@@ -547,7 +621,8 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> rusqlite::Resul
         "WHERE s.state = 'failed' AND s.backend = ? AND s.doubt < 2 AND s.id > ? \
          AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
     );
-    let failed = db.all(FAILED, (&of.backend, of.after, &of.kinds, AT_ONCE), Stored::read)?;
+    let failed =
+        db.all(FAILED, (&of.backend, of.after, &of.kinds, AT_ONCE), |row| Stored::read(db, row))?;
     each(failed, |stored| {
         let changes = stored.step.reopen(db.now, policy);
         if changes {
@@ -565,7 +640,7 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> rusqlite::Result
     );
     const DUE: &str = "UPDATE steps SET due = ? WHERE id = ?";
     let values = (&of.backend, of.after, since.millis(), &of.kinds, AT_ONCE);
-    each(db.all(WAITING, values, Stored::read)?, |stored| {
+    each(db.all(WAITING, values, |row| Stored::read(db, row))?, |stored| {
         let changes = stored.step.hasten(db.now);
         if changes {
             db.execute(DUE, (stored.step.due.map(Moment::millis), stored.id))?;
@@ -603,7 +678,7 @@ pub(super) fn reassign(
         "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ? ORDER BY s.id LIMIT ?"
     );
     const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?";
-    let waiting = db.all(WAITING, (after, AT_ONCE), Stored::read)?;
+    let waiting = db.all(WAITING, (after, AT_ONCE), |row| Stored::read(db, row))?;
     let next = next(&waiting);
     let mut left = Vec::new();
     for mut stored in waiting {
@@ -629,12 +704,10 @@ pub(super) fn prune(db: &Db<'_>, before: Moment) -> rusqlite::Result<u64> {
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
             WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) LIMIT ?2";
     const UNUSED: &str = "DELETE FROM incidents WHERE id IN (SELECT value FROM json_each(?)) \
-        AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = incidents.id) \
-        AND NOT EXISTS (SELECT 1 FROM steps WHERE incident = incidents.id)";
+        AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = incidents.id)";
     let old: Vec<i64> = db.all(OLD, (before.millis(), AT_ONCE), |row| row.get(0))?;
     for ticket in &old {
-        const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?1 \
-            UNION SELECT incident FROM steps WHERE ticket = ?1";
+        const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?";
         let incidents: Vec<i64> = db.all(INCIDENTS, [ticket], |row| row.get(0))?;
         db.execute("DELETE FROM tickets WHERE id = ?", [ticket])?;
         db.execute(UNUSED, [text(&incidents)])?;

@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Cursor, Decision, FULL, Filter, Job, New, Order,
-    Outcome, Result, Store, StoreError, Timestamp, ToTell,
+    Outcome, Result, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::error::Kind;
 use crate::machine::{Moment, Policy};
@@ -111,9 +111,12 @@ impl Sqlite {
     }
 
     fn start(connection: Connection, path: &Path, lock: Option<Lock>) -> Result<Sqlite> {
-        const NOW: &str = "SELECT now FROM clock";
-        let now = connection.query_row(NOW, [], |row| row.get(0));
-        let clock = Clock::from(Moment::from_millis(now.map_err(|cause| describe(path, cause))?));
+        const NOW: &str = "SELECT now, opening FROM clock";
+        let read = connection.query_row(NOW, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+        let (now, opening) = read.map_err(|cause| describe(path, cause))?;
+        // Who works beside the host works on what that has opened.
+        let opening = opening + i64::from(lock.is_some());
+        let clock = Clock::from(Moment::from_millis(now), opening);
         let lock = lock.map(Arc::new);
         let files = Arc::new(Mutex::new(Files::of(path)));
         let readers = Readers::new(path, clock, Arc::clone(&files), lock.clone());
@@ -130,6 +133,15 @@ impl Sqlite {
         does: impl Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(does).await.unwrap_or_else(|| Err(closed(&self.path)))
+    }
+
+    /// Reads what there is, and what was asked to be written before.
+    async fn read<T: Send + 'static>(
+        &self,
+        does: impl FnOnce(&readers::Reader<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.catch_up().await;
+        self.readers.read(does).await
     }
 
     /// Does something with what failed for one of the kinds in a backend, part by part, so that other writes have their turn in between.
@@ -190,30 +202,31 @@ fn bound(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn accept(&self, new: New, policy: Policy) -> Result<Accepted> {
-        self.write(move |db| changes::accept(db, &new, policy)).await
+    async fn accept(&self, new: New, policy: Policy, claimed: Option<Term>) -> Result<Accepted> {
+        self.write(move |db| changes::accept(db, &new, policy, claimed)).await
     }
 
     async fn claim(
         &self,
         backend: &str,
+        which: Which,
         most: usize,
-        lease: Duration,
-        policy: Policy,
+        term: Term,
     ) -> Result<Vec<Claim>> {
         let backend = backend.to_owned();
-        self.write(move |db| Ok(changes::claim(db, &backend, most, lease, policy)?)).await
+        self.write(move |db| Ok(changes::claim(db, &backend, which, most, term)?)).await
     }
 
     async fn settle(
         &self,
-        claim: &Claim,
+        claim: Arc<Claim>,
         started_at: Timestamp,
         outcome: Outcome,
         policy: Policy,
     ) -> Result<Option<Job>> {
-        let held = (claim.job.id, claim.lease);
-        self.write(move |db| Ok(changes::settle(db, held, started_at, &outcome, policy)?)).await
+        let does =
+            move |db: &Db<'_>| Ok(changes::settle(db, &claim, started_at, &outcome, policy)?);
+        self.writer.write_later(does).await.unwrap_or_else(|| Err(closed(&self.path)))
     }
 
     async fn advance(&self) -> Result<Advanced> {
@@ -272,18 +285,18 @@ impl Store for Sqlite {
 
     async fn get(&self, id: i64) -> Result<Option<Job>> {
         const GET: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?");
-        self.readers.read(move |reader| Ok(reader.jobs(GET, &[&id])?.pop())).await
+        self.read(move |reader| Ok(reader.jobs(GET, &[&id])?.pop())).await
     }
 
     async fn attempts(&self, id: i64) -> Result<Vec<Attempt>> {
         const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM attempts \
             WHERE step = (SELECT id FROM steps WHERE ticket = ?) ORDER BY number";
-        self.readers.read(move |reader| reader.all(ATTEMPTS, [id], attempt)).await
+        self.read(move |reader| reader.all(ATTEMPTS, [id], attempt)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
         let filter = filter.clone();
-        self.readers.read(move |reader| list(reader, &filter)).await
+        self.read(move |reader| list(reader, &filter)).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>> {
@@ -299,7 +312,7 @@ impl Store for Sqlite {
                 oldest: time(row, "oldest")?,
             })
         };
-        self.readers.read(move |reader| reader.all(COUNTS, [], count)).await
+        self.read(move |reader| reader.all(COUNTS, [], count)).await
     }
 
     async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>> {
@@ -318,7 +331,7 @@ impl Store for Sqlite {
                 ticket: parsed(row, "ticket")?.unwrap_or_default(),
             })
         };
-        self.readers.read(move |reader| reader.all(TO_TELL, (source, after, most), told)).await
+        self.read(move |reader| reader.all(TO_TELL, (source, after, most), told)).await
     }
 
     async fn told(&self, incident: i64) -> Result<()> {

@@ -14,12 +14,14 @@ use crate::store::{Attempt, Job, Timestamp};
 pub(super) struct Clock {
     start: Moment,
     opened: Instant,
+    /// How often a host has opened the store: this one, or the one that it is looked at beside.
+    pub opening: i64,
 }
 
 impl Clock {
     /// One that goes on from a moment.
-    pub(super) fn from(start: Moment) -> Clock {
-        Clock { start, opened: Instant::now() }
+    pub(super) fn from(start: Moment, opening: i64) -> Clock {
+        Clock { start, opened: Instant::now(), opening }
     }
 
     pub(super) fn now(self) -> Moment {
@@ -43,16 +45,14 @@ macro_rules! job_tables {
 /// The columns that [`step`] reads.
 macro_rules! step_columns {
     () => {
-        "s.state, s.doubt, s.settled, s.due, s.expires, s.lease, s.tries, s.tried_before, s.settle"
+        "s.state, s.doubt, s.certain, s.settled, s.due, s.expires, s.lease, s.tries, s.tried_before, s.settle"
     };
 }
 pub(super) use {job_columns, job_tables, step_columns};
 
 /// A job as it is at a moment, at that time of day.
 pub(super) fn job(row: &Row<'_>, now: Moment, at: Timestamp) -> rusqlite::Result<Job> {
-    let day = |moment: Moment| at - now.since(moment) + moment.since(now);
     let due = row.get::<_, Option<i64>>("due")?.map(Moment::from_millis);
-    let due_at = due.map(|due| if due <= now { Timestamp::EPOCH } else { day(due) });
     Ok(Job {
         id: row.get("id")?,
         backend: row.get("backend")?,
@@ -61,8 +61,8 @@ pub(super) fn job(row: &Row<'_>, now: Moment, at: Timestamp) -> rusqlite::Result
         level: row.get("level")?,
         accepted_at: time(row, "accepted_at")?,
         changed_at: time(row, "changed_at")?,
-        due_at,
-        expires_at: day(moment(row, "expires")?),
+        due_at: due.map(|due| due_at(due, now, at)),
+        expires_at: time_of_day(moment(row, "expires")?, now, at),
         attempts: row.get("tries")?,
         ticket: parsed(row, "ticket")?,
         made: row.get("made")?,
@@ -70,7 +70,18 @@ pub(super) fn job(row: &Row<'_>, now: Moment, at: Timestamp) -> rusqlite::Result
     })
 }
 
-pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
+/// The time of day at a moment, where it is `at` now.
+pub(super) fn time_of_day(moment: Moment, now: Moment, at: Timestamp) -> Timestamp {
+    at - now.since(moment) + moment.since(now)
+}
+
+/// When something is due, for people.
+pub(super) fn due_at(due: Moment, now: Moment, at: Timestamp) -> Timestamp {
+    if due <= now { Timestamp::EPOCH } else { time_of_day(due, now, at) }
+}
+
+/// A step, in a store that was opened so many times. What was certain when it was opened before is certain no more.
+pub(super) fn step(row: &Row<'_>, opening: i64) -> rusqlite::Result<Step> {
     Ok(Step {
         state: state(row, "state")?,
         doubt: match row.get::<_, i64>("doubt")? {
@@ -78,6 +89,7 @@ pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
             1 => Doubt::Look,
             _ => Doubt::Ask,
         },
+        certain: row.get::<_, i64>("certain")? == opening,
         settled: moment(row, "settled")?,
         due: row.get::<_, Option<i64>>("due")?.map(Moment::from_millis),
         expires: moment(row, "expires")?,

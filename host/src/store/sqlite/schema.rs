@@ -14,6 +14,7 @@ use crate::store::{Result, StoreError};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_tickets.sql")),
     M::up(include_str!("../migrations/0002_steps.sql")),
+    M::up(include_str!("../migrations/0003_certain.sql")),
 ];
 
 /// The version that this program brings a store to.
@@ -65,7 +66,12 @@ pub(super) fn migrate(store: &mut Connection, path: &Path) -> Result<Option<Path
 }
 
 fn to_latest(store: &mut Connection, path: &Path) -> Result<()> {
-    Migrations::from_slice(STEPS).to_latest(store).map_err(|error| match error {
+    let failed = |cause| describe(path, cause);
+    // With foreign keys a table that is dropped takes with it what refers to it, also where another takes its name.
+    store.pragma_update(None, "foreign_keys", false).map_err(failed)?;
+    let done = Migrations::from_slice(STEPS).to_latest(store);
+    store.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    done.map_err(|error| match error {
         MigrationError::RusqliteError { err, .. } => describe(path, err),
         MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             too_new(path, Some(error))

@@ -48,6 +48,7 @@ fn new(key: &str) -> New {
         wanted: true,
         tell: false,
         reopen: true,
+        certain: false,
     }
 }
 
@@ -64,7 +65,7 @@ fn of_argus(pk: i64) -> New {
 }
 
 async fn accept(store: &Sqlite, new: New) -> Accepted {
-    store.accept(new, policy()).await.unwrap()
+    store.accept(new, policy(), None).await.unwrap()
 }
 
 fn failure(kind: Kind) -> Failure {
@@ -81,6 +82,10 @@ fn unknown(settle: Duration) -> Outcome {
     Outcome::Unknown { after: settle, failure: failure(Kind::Client) }
 }
 
+fn term(lease: Duration, policy: Policy) -> Term {
+    Term { lease, policy }
+}
+
 async fn claim_one(store: &Sqlite) -> Claim {
     claim_settling(store, Duration::ZERO).await
 }
@@ -88,7 +93,7 @@ async fn claim_one(store: &Sqlite) -> Claim {
 /// Claims one of which it is believed so long after the claim that there is no ticket.
 async fn claim_settling(store: &Sqlite, settle: Duration) -> Claim {
     let policy = Policy { settle, ..policy() };
-    store.claim("b", 1, LEASE, policy).await.unwrap().remove(0)
+    store.claim("b", Which::All, 1, term(LEASE, policy)).await.unwrap().remove(0)
 }
 
 /// Accepts a key and brings it into that state; its id.
@@ -109,7 +114,11 @@ async fn in_state(store: &Sqlite, key: &str, state: State) -> i64 {
     let claim = claim_settling(store, MINUTE).await;
     assert_eq!(claim.job.id, id);
     if let Some(outcome) = outcome {
-        store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap().unwrap();
+        store
+            .settle(Arc::new(claim.clone()), Timestamp::now(), outcome, policy())
+            .await
+            .unwrap()
+            .unwrap();
     }
     id
 }
@@ -143,11 +152,14 @@ async fn claims_go_by_level_then_age_and_are_nobody_elses() {
     accept(&store, New { backend: "c".to_owned(), level: 1, ..new("other") }).await;
     let keys = |claims: Vec<Claim>| claims.into_iter().map(|c| c.job.key).collect::<Vec<_>>();
     assert_eq!(
-        keys(store.claim("b", 3, LEASE, policy()).await.unwrap()),
+        keys(store.claim("b", Which::All, 3, term(LEASE, policy())).await.unwrap()),
         ["first", "second", "mild"]
     );
-    assert_eq!(keys(store.claim("b", 3, LEASE, policy()).await.unwrap()), ["none"]);
-    assert!(store.claim("b", 3, LEASE, policy()).await.unwrap().is_empty());
+    assert_eq!(
+        keys(store.claim("b", Which::All, 3, term(LEASE, policy())).await.unwrap()),
+        ["none"]
+    );
+    assert!(store.claim("b", Which::All, 3, term(LEASE, policy())).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -156,15 +168,21 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
     accept(&store, new("k")).await;
     let claim = claim_one(&store).await;
     let again = |after| Outcome::Again { after, failure: failure(Kind::Client) };
-    let job =
-        store.settle(&claim, Timestamp::now(), again(MINUTE), policy()).await.unwrap().unwrap();
+    let job = store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), again(MINUTE), policy())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
     let next = store.advance().await.unwrap().next;
     assert!(next.is_some_and(|next| next > MINUTE - MINUTE / 6));
-    assert!(store.claim("b", 1, LEASE, policy()).await.unwrap().is_empty());
+    assert!(store.claim("b", Which::All, 1, term(LEASE, policy())).await.unwrap().is_empty());
     store.order(job.id, Order::Retry, policy()).await.unwrap();
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), again(Duration::ZERO), policy()).await.unwrap();
+    store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), again(Duration::ZERO), policy())
+        .await
+        .unwrap();
     store.advance().await.unwrap();
     assert_eq!(claim_one(&store).await.job.attempts, 3);
 }
@@ -173,9 +191,13 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before() {
 async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     let (_directory, store) = store().await;
     accept(&store, new("k")).await;
-    let late = store.claim("b", 1, Duration::ZERO, policy()).await.unwrap().remove(0);
+    let late =
+        store.claim("b", Which::All, 1, term(Duration::ZERO, policy())).await.unwrap().remove(0);
     store.advance().await.unwrap();
-    assert_eq!(store.settle(&late, Timestamp::now(), created(), policy()).await.unwrap(), None);
+    assert_eq!(
+        store.settle(Arc::new(late.clone()), Timestamp::now(), created(), policy()).await.unwrap(),
+        None
+    );
     let job = store.get(late.job.id).await.unwrap().unwrap();
     assert_eq!(job.state, State::Unknown);
     assert!(job.failure.unwrap().message.contains("there may be a ticket"));
@@ -186,11 +208,15 @@ async fn a_claim_whose_lease_ended_can_settle_nothing_and_leaves_unknown() {
     let claim = claim_one(&store).await;
     assert!(claim.unknown, "who claims it must look for the ticket");
     assert_eq!(
-        store.settle(&late, Timestamp::now(), created(), policy()).await.unwrap(),
+        store.settle(Arc::new(late.clone()), Timestamp::now(), created(), policy()).await.unwrap(),
         None,
         "it has another lease"
     );
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap().unwrap();
+    store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(store.attempts(job.id).await.unwrap().len(), 2);
 }
 
@@ -217,11 +243,15 @@ async fn what_a_host_left_under_way_is_unknown_to_the_next_and_all_else_is_as_it
 #[tokio::test]
 async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not_tried_waits() {
     let (_directory, store) = store().await;
-    store.accept(new("never"), impatient()).await.unwrap();
+    store.accept(new("never"), impatient(), None).await.unwrap();
     store.advance().await.unwrap();
     let claim = claim_one(&store).await;
     let again = Outcome::Again { after: MINUTE, failure: failure(Kind::Client) };
-    let failed = store.settle(&claim, Timestamp::now(), again, policy()).await.unwrap().unwrap();
+    let failed = store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), again, policy())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((failed.state, failed.due_at), (State::Failed, None));
     assert_eq!(failed.failure.unwrap().message, "given up after 1 tries: the reason");
     give_up(&store, "lost").await;
@@ -229,10 +259,13 @@ async fn what_was_tried_for_too_long_fails_with_its_last_reason_and_what_was_not
 
 /// Brings a key to where it is given up though there may be a ticket, for a minute from now; its id.
 async fn give_up(store: &Sqlite, key: &str) -> i64 {
-    store.accept(new(key), impatient()).await.unwrap();
+    store.accept(new(key), impatient(), None).await.unwrap();
     let claim = claim_settling(store, MINUTE).await;
-    let failed =
-        store.settle(&claim, Timestamp::now(), unknown(MINUTE), policy()).await.unwrap().unwrap();
+    let failed = store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), unknown(MINUTE), policy())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(failed.state, State::Failed);
     let message = failed.failure.unwrap().message;
     assert_eq!(message, "given up after 1 tries (there may be a ticket): the reason");
@@ -265,8 +298,11 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way() {
             (other, _) => panic!("{key}: {other:?}"),
         }
         // Out of the way of the next one.
-        for claim in store.claim("b", 9, LEASE, policy()).await.unwrap() {
-            store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+        for claim in store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap() {
+            store
+                .settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy())
+                .await
+                .unwrap();
         }
     }
     assert!(matches!(store.order(99, Order::Retry, policy()).await, Err(StoreError::NoSuch(99))));
@@ -295,7 +331,10 @@ async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it
             apart < Duration::from_secs(10),
             "{who}: counted from when it was tried: {apart:?}"
         );
-        assert!(store.claim("b", 1, LEASE, policy()).await.unwrap().is_empty(), "{who}");
+        assert!(
+            store.claim("b", Which::All, 1, term(LEASE, policy())).await.unwrap().is_empty(),
+            "{who}"
+        );
     }
 }
 
@@ -304,9 +343,12 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
     for order in [None, Some(Order::Cancel)] {
         let (_directory, store) = store().await;
         let kept = if order.is_some() { policy() } else { impatient() };
-        let id = store.accept(new("k"), kept).await.unwrap().job.id;
+        let id = store.accept(new("k"), kept, None).await.unwrap().job.id;
         let claim = claim_one(&store).await;
-        store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO), policy()).await.unwrap();
+        store
+            .settle(Arc::new(claim.clone()), Timestamp::now(), unknown(Duration::ZERO), policy())
+            .await
+            .unwrap();
         match order {
             Some(order) => drop(store.order(id, order, policy()).await.unwrap()),
             // It was tried for too long, and failed.
@@ -320,7 +362,7 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked() {
         let claim = claim_one(&store).await;
         assert!(claim.unknown);
         let job = store
-            .settle(&claim, Timestamp::now(), Outcome::NoTicket, policy())
+            .settle(Arc::new(claim.clone()), Timestamp::now(), Outcome::NoTicket, policy())
             .await
             .unwrap()
             .unwrap();
@@ -334,12 +376,20 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for() {
     let (_directory, store) = store().await;
     let id = accept(&store, new("k")).await.job.id;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), unknown(Duration::ZERO), policy()).await.unwrap();
+    store
+        .settle(Arc::new(claim.clone()), Timestamp::now(), unknown(Duration::ZERO), policy())
+        .await
+        .unwrap();
     store.advance().await.unwrap();
     let claim = claim_one(&store).await;
     let lost = Outcome::Lost(failure(Kind::Settings));
     assert_eq!(
-        store.settle(&claim, Timestamp::now(), lost, policy()).await.unwrap().unwrap().state,
+        store
+            .settle(Arc::new(claim.clone()), Timestamp::now(), lost, policy())
+            .await
+            .unwrap()
+            .unwrap()
+            .state,
         State::Failed
     );
     assert!(!accept(&store, new("k")).await.new);
@@ -368,7 +418,12 @@ async fn only_failures_of_the_named_kinds_are_reopened() {
         accept(&store, new(&format!("{kind:?}"))).await;
         let claim = claim_one(&store).await;
         store
-            .settle(&claim, Timestamp::now(), Outcome::Failed(failure(kind)), policy())
+            .settle(
+                Arc::new(claim.clone()),
+                Timestamp::now(),
+                Outcome::Failed(failure(kind)),
+                policy(),
+            )
             .await
             .unwrap();
     }
@@ -392,14 +447,14 @@ async fn what_waits_for_the_same_reason_is_due_when_that_is_over() {
         accept(&store, new(key)).await;
         let claim = claim_one(&store).await;
         let again = Outcome::Again { after: MINUTE, failure: failure(kind) };
-        store.settle(&claim, Timestamp::now(), again, policy()).await.unwrap();
+        store.settle(Arc::new(claim.clone()), Timestamp::now(), again, policy()).await.unwrap();
     }
     in_state(&store, "unknown", State::Unknown).await;
     let kinds = [Kind::Client, Kind::Settings];
     assert_eq!(store.hasten("other", &kinds, MINUTE).await.unwrap(), 0);
     // What may have a ticket is looked for no earlier than it would have been.
     assert_eq!(store.hasten("b", &kinds, MINUTE).await.unwrap(), 2);
-    let claims = store.claim("b", 9, LEASE, policy()).await.unwrap();
+    let claims = store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap();
     let keys: Vec<&str> = claims.iter().map(|claim| claim.job.key.as_str()).collect();
     assert_eq!(keys, ["down", "login"]);
     let db = Connection::open(&store.path).unwrap();
@@ -430,7 +485,7 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     let (_directory, store) = store().await;
     accept(&store, of_argus(7)).await;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     let asked = in_state(&store, "asked for", State::Created).await;
     in_state(&store, "forgotten", State::Created).await;
     age(&store, WEEK);
@@ -448,8 +503,10 @@ async fn only_the_last_hundred_tries_are_kept() {
     let (_directory, store) = store().await;
     let id = accept(&store, new("k")).await.job.id;
     for _ in 0..=100 {
+        store.advance().await.unwrap();
         let claim = claim_one(&store).await;
-        store.settle(&claim, Timestamp::now(), Outcome::NoTicket, policy()).await.unwrap();
+        let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+        store.settle(Arc::new(claim), Timestamp::now(), again, policy()).await.unwrap();
     }
     let tries = store.attempts(id).await.unwrap();
     assert_eq!((tries.len(), tries[0].number), (100, 2));
@@ -464,9 +521,13 @@ async fn a_plugin_that_says_much_each_time_does_not_fill_the_store() {
     let error = crate::Error::plugin("p".repeat(1 << 20)).help("h".repeat(1 << 20));
     for _ in 0..110 {
         store.advance().await.unwrap();
-        for claim in store.claim("b", 100, LEASE, policy()).await.unwrap() {
+        for claim in store.claim("b", Which::All, 100, term(LEASE, policy())).await.unwrap() {
             let outcome = Outcome::Again { after: Duration::ZERO, failure: Failure::from(&error) };
-            store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap().unwrap();
+            store
+                .settle(Arc::new(claim.clone()), Timestamp::now(), outcome, policy())
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
     let bytes = fs::metadata(directory.path().join("queue.db")).unwrap().len();
@@ -480,7 +541,7 @@ async fn what_argus_is_to_hear_waits_until_it_was_told_and_is_told_again_if_argu
     let to_tell = async |after| store.to_tell("argus", after, 10).await.unwrap();
     assert!(to_tell(0).await.is_empty(), "there is no ticket yet");
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     let told = to_tell(0).await.remove(0);
     assert_eq!((told.number.as_str(), told.ticket.url.as_str()), ("7", "https://t/1"));
     assert!(to_tell(told.incident).await.is_empty());
@@ -515,7 +576,7 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
             let (store, incident) = (Arc::clone(&store), incident.clone());
             tokio::spawn(async move {
                 let new = New { incident, ..new(&format!("k{n}")) };
-                store.accept(new, policy()).await
+                store.accept(new, policy(), None).await
             })
         })
         .collect();
@@ -535,14 +596,18 @@ async fn a_full_store_refuses_and_keeps_just_what_it_acknowledged() {
     let said = Failure { message: "z".repeat(8000), ..failure(Kind::Creation) };
     for number in 1..=20 {
         store.advance().await.unwrap();
-        let claims = store.claim("b", 1000, LEASE, policy()).await.unwrap();
+        let claims = store.claim("b", Which::All, 1000, term(LEASE, policy())).await.unwrap();
         assert_eq!(claims.len(), kept as usize, "try {number}");
         for claim in claims {
             let outcome = match number {
                 20 => Outcome::Failed(said.clone()),
                 _ => Outcome::Again { after: Duration::ZERO, failure: said.clone() },
             };
-            store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap().unwrap();
+            store
+                .settle(Arc::new(claim.clone()), Timestamp::now(), outcome, policy())
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
     assert!(store.probe().await.unwrap_err().to_string().ends_with("is full"));
@@ -676,7 +741,10 @@ async fn what_waits_moves_with_the_watchers_backend_and_what_may_have_a_ticket_s
                 _ => None,
             };
             if let Some(outcome) = outcome {
-                store.settle(&claim, Timestamp::now(), outcome, policy()).await.unwrap();
+                store
+                    .settle(Arc::new(claim.clone()), Timestamp::now(), outcome, policy())
+                    .await
+                    .unwrap();
             }
         }
         let again = New { backend: "c".to_owned(), ..of_argus(7) };
@@ -685,10 +753,10 @@ async fn what_waits_moves_with_the_watchers_backend_and_what_may_have_a_ticket_s
         assert_eq!(after.backend == "c", moves, "{state:?}");
         if moves {
             assert_eq!((after.state, after.failure), (State::Queued, None));
-            let claims = store.claim("c", 9, LEASE, policy()).await.unwrap();
+            let claims = store.claim("c", Which::All, 9, term(LEASE, policy())).await.unwrap();
             assert_eq!((claims.len(), claims[0].job.backend.as_str()), (1, "c"));
         }
-        assert!(store.claim("b", 9, LEASE, policy()).await.unwrap().is_empty());
+        assert!(store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap().is_empty());
     }
 }
 
@@ -709,7 +777,10 @@ async fn what_waits_is_given_to_the_backends_that_make_tickets_now_but_for_what_
     assert_eq!(left, [("b".to_owned(), 1)]);
     assert!(store.reassign(&decision("c", "d"), policy()).await.unwrap().is_empty());
     for (backend, key) in [("c", "https://argus/incidents/1"), ("d", "sent"), ("b", "named")] {
-        assert_eq!(store.claim(backend, 9, LEASE, policy()).await.unwrap()[0].job.key, key);
+        assert_eq!(
+            store.claim(backend, Which::All, 9, term(LEASE, policy())).await.unwrap()[0].job.key,
+            key
+        );
     }
 }
 
@@ -756,8 +827,8 @@ async fn another_argus_whose_numbers_begin_anew_has_other_incidents() {
     };
     let accepted = accept(&store, anew.clone()).await;
     assert!(accepted.new && accepted.job.id != former.id);
-    for claim in store.claim("b", 9, LEASE, policy()).await.unwrap() {
-        store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    for claim in store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap() {
+        store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     }
     let told = store.to_tell("argus", 0, 10).await.unwrap();
     assert_eq!(told.iter().map(|told| told.began.as_str()).collect::<Vec<_>>(), [&anew.began]);
@@ -768,7 +839,7 @@ async fn an_argus_that_was_made_anew_at_the_same_address_has_other_incidents() {
     let (_directory, store) = store().await;
     accept(&store, of_argus(7)).await;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     let anew = New { began: "2027-01-01T00:00:00Z".to_owned(), ..of_argus(7) };
     let accepted = accept(&store, anew.clone()).await;
     assert!(accepted.new && accepted.job.id != claim.job.id);
@@ -785,7 +856,7 @@ async fn what_became_known_as_an_incident_of_argus_is_told_to_it() {
     accept(&store, new("https://argus/incidents/7")).await;
     accept(&store, of_argus(7)).await;
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     assert_eq!(store.to_tell("argus", 0, 9).await.unwrap().len(), 1);
 }
 
@@ -795,7 +866,7 @@ async fn a_claim_says_whether_its_ticket_is_the_one_that_every_incident_gets() {
     accept(&store, of_argus(7)).await;
     accept(&store, New { is_named: true, backend: "c".to_owned(), ..of_argus(7) }).await;
     assert!(claim_one(&store).await.is_main);
-    assert!(!store.claim("c", 1, LEASE, policy()).await.unwrap()[0].is_main);
+    assert!(!store.claim("c", Which::All, 1, term(LEASE, policy())).await.unwrap()[0].is_main);
 }
 
 #[tokio::test]
@@ -806,7 +877,7 @@ async fn several_incidents_of_one_key_share_a_ticket() {
     let second = accept(&store, of_site(2)).await;
     assert_eq!((second.new, second.job.id), (false, first.job.id));
     let claim = claim_one(&store).await;
-    store.settle(&claim, Timestamp::now(), created(), policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), created(), policy()).await.unwrap();
     let told = store.to_tell("argus", 0, 10).await.unwrap();
     assert_eq!(told.iter().map(|told| told.number.as_str()).collect::<Vec<_>>(), ["1", "2"]);
 }
@@ -832,7 +903,7 @@ async fn a_claim_says_who_wants_it_and_for_how_long_it_has_waited() {
     assert!(!claim.wanted && claim.waited >= Duration::from_secs(3600), "{:?}", claim.waited);
     accept(&store, New { wanted: true, ..of_argus(7) }).await;
     let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
-    store.settle(&claim, Timestamp::now(), again, policy()).await.unwrap();
+    store.settle(Arc::new(claim.clone()), Timestamp::now(), again, policy()).await.unwrap();
     store.advance().await.unwrap();
     assert!(claim_one(&store).await.wanted);
 }
@@ -881,7 +952,7 @@ async fn nothing_is_acknowledged_that_went_to_files_which_are_gone() {
             if replaced {
                 fs::write(&path, "").unwrap();
             }
-            let error = store.accept(new("after"), policy()).await.unwrap_err().to_string();
+            let error = store.accept(new("after"), policy(), None).await.unwrap_err().to_string();
             assert!(error.contains("was deleted or replaced"), "{file} {replaced}: {error}");
             assert!(store.probe().await.is_err());
         }
@@ -1028,4 +1099,105 @@ async fn a_store_that_a_host_of_the_first_version_works_on_is_left_to_it() {
     assert!(why.contains("is used by another host / end the host of the earlier version"), "{why}");
     drop(lock);
     Sqlite::open_alone(&path, MAX).await.unwrap();
+}
+
+/// Incidents that began while the store was open.
+fn begun(key: &str) -> New {
+    New { certain: true, ..new(key) }
+}
+
+#[tokio::test]
+async fn an_incident_is_accepted_with_the_claim_of_its_ticket() {
+    let (_directory, store) = store().await;
+    let at_once = Some(term(LEASE, policy()));
+    let Accepted { job, new: is_new, claim } =
+        store.accept(begun("k"), policy(), at_once).await.unwrap();
+    let claim = claim.unwrap();
+    assert!(is_new && claim.certain && !claim.unknown && !claim.elsewhere && claim.is_main);
+    assert_eq!((job.state, job.attempts), (State::Creating, 1));
+    assert_eq!(store.get(job.id).await.unwrap().unwrap(), job, "that is what is on disk");
+    assert!(
+        store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap().is_empty(),
+        "nobody else has it"
+    );
+    let again = store.accept(begun("k"), policy(), at_once).await.unwrap();
+    assert!(again.claim.is_none() && !again.new, "it is claimed once");
+    let other = New { backend: "c".to_owned(), is_named: true, ..begun("k") };
+    let other = store.accept(other, policy(), at_once).await.unwrap().claim.unwrap();
+    assert!(other.elsewhere && !other.is_main);
+    store.settle(Arc::new(claim), Timestamp::now(), created(), policy()).await.unwrap().unwrap();
+    assert_eq!(store.get(job.id).await.unwrap().unwrap().state, State::Created);
+}
+
+#[tokio::test]
+async fn what_is_certain_is_claimed_apart_from_what_must_be_looked_for_until_the_store_is_opened_anew()
+ {
+    let (directory, store) = store().await;
+    for key in ["old", "older"] {
+        accept(&store, new(key)).await;
+    }
+    accept(&store, begun("new")).await;
+    let keys = async |store: &Sqlite, which| -> Vec<String> {
+        let claims = store.claim("b", which, 9, term(LEASE, policy())).await.unwrap();
+        let keys = claims.iter().map(|claim| claim.job.key.clone()).collect();
+        for claim in claims {
+            assert_eq!(claim.certain, which == Which::Certain);
+            let failure = failure(Kind::Client);
+            let again = Outcome::Postponed { after: Duration::ZERO, failure };
+            store.settle(Arc::new(claim), Timestamp::now(), again, policy()).await.unwrap();
+        }
+        store.advance().await.unwrap();
+        keys
+    };
+    assert_eq!(keys(&store, Which::Certain).await, ["new"]);
+    assert_eq!(keys(&store, Which::Uncertain).await, ["old", "older"]);
+    store.close().await;
+    let store = open(&directory).await;
+    assert!(keys(&store, Which::Certain).await.is_empty());
+    assert_eq!(keys(&store, Which::Uncertain).await, ["old", "older", "new"]);
+    // A search makes it certain, for this opening.
+    let claims = store.claim("b", Which::Uncertain, 2, term(LEASE, policy())).await.unwrap();
+    for claim in claims {
+        let ended = store.settle(Arc::new(claim), Timestamp::now(), Outcome::NoTicket, policy());
+        let job = ended.await.unwrap().unwrap();
+        assert_eq!((job.state, job.attempts), (State::Queued, 0), "a search is no try");
+        assert!(store.attempts(job.id).await.unwrap().is_empty());
+    }
+    assert_eq!(keys(&store, Which::Certain).await, ["old", "older"]);
+    // What may have been made meanwhile is not certain any more.
+    let claims = store.claim("b", Which::Certain, 1, term(LEASE, policy())).await.unwrap();
+    let left = unknown(Duration::ZERO);
+    store.settle(Arc::new(claims[0].clone()), Timestamp::now(), left, policy()).await.unwrap();
+    store.advance().await.unwrap();
+    assert_eq!(keys(&store, Which::Certain).await, ["older"]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn all_that_is_due_is_claimed_by_level_whether_or_not_it_must_be_looked_for() {
+    let (_directory, store) = store().await;
+    for (key, level, certain) in
+        [("a", 2, false), ("b", 2, true), ("c", 1, true), ("d", 3, false), ("e", 1, false)]
+    {
+        accept(&store, New { level, certain, ..new(key) }).await;
+    }
+    let claims = store.claim("b", Which::All, 4, term(LEASE, policy())).await.unwrap();
+    let keys: Vec<&str> = claims.iter().map(|claim| claim.job.key.as_str()).collect();
+    assert_eq!(keys, ["c", "e", "a", "b"]);
+    assert_eq!(store.claim("b", Which::All, 4, term(LEASE, policy())).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_end_that_waits_to_be_written_is_read_and_outlives_the_stores_own_end() {
+    let (directory, store) = store().await;
+    let id = accept(&store, new("k")).await.job.id;
+    let claim = claim_one(&store).await;
+    let ending = store.settle(Arc::new(claim), Timestamp::now(), created(), policy());
+    let (ended, read, ()) = tokio::join!(ending, store.get(id), store.close());
+    assert_eq!(ended.unwrap().unwrap().state, State::Created);
+    if let Ok(read) = read {
+        assert_eq!(read.unwrap().state, State::Created);
+    }
+    let store = open(&directory).await;
+    assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Created);
 }

@@ -1,9 +1,11 @@
 //! The one thread that writes to a store: it takes what waits, does it in one transaction, and answers when that is on disk.
 
 use std::cell::Cell;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, Params};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +14,7 @@ use super::lock::{Files, Lock};
 use super::rows::Clock;
 use super::{Undone, busy, describe, gone, is_busy};
 use crate::lock::lock;
-use crate::machine::Moment;
+use crate::machine::{Moment, Step};
 use crate::store::{Result, StoreError, Timestamp};
 
 /// At most so many writes share a commit.
@@ -24,16 +26,31 @@ const KEPT_EVERY: i64 = 1000;
 /// One part in so many of the store takes no new incident: it is kept for what becomes of those in it.
 const RESERVE: i64 = 10;
 
+/// For how long a write that is in no hurry waits for one that is, to be committed with it.
+const PATIENCE: Duration = Duration::from_millis(2);
+
 /// How the writer is asked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Writer {
     asked: mpsc::Sender<Asked>,
+    patient: Arc<Patient>,
     /// The moment that was last written down.
     kept: Arc<AtomicI64>,
 }
 
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
+/// Writes that are in no hurry. None when the thread has ended.
+type Patient = Mutex<Option<Vec<Box<dyn Write>>>>;
+
 enum Asked {
     Write(Box<dyn Write>),
+    /// Nothing but what is patient.
+    Patient,
     Close(oneshot::Sender<()>),
 }
 
@@ -87,10 +104,20 @@ impl Writer {
         lock: Option<Arc<Lock>>,
     ) -> std::io::Result<Writer> {
         let (asked, queue) = mpsc::channel(WAITING);
-        let kept = Arc::new(AtomicI64::new(clock.now().millis()));
-        let thread = Thread { connection, path, clock, kept: Arc::clone(&kept), files, lock };
+        // The first write keeps the store's time, and how often it was opened.
+        let kept = Arc::new(AtomicI64::new(Moment::NOW.millis()));
+        let patient = Arc::new(Mutex::new(Some(Vec::new())));
+        let thread = Thread {
+            connection,
+            path,
+            clock,
+            kept: Arc::clone(&kept),
+            patient: Arc::clone(&patient),
+            files,
+            lock,
+        };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || thread.run(queue))?;
-        Ok(Writer { asked, kept })
+        Ok(Writer { asked, patient, kept })
     }
 
     /// Has something written. `None` means that the writer has ended.
@@ -102,6 +129,38 @@ impl Writer {
         let pending = Box::new(Pending { does, done: None, reply });
         self.asked.send(Asked::Write(pending)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Has something written together with what is in a hurry, or some milliseconds later. `None` means that the writer has ended.
+    pub(super) async fn write_later<T: Send + 'static>(
+        &self,
+        does: impl Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send + 'static,
+    ) -> Option<Result<T>> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Box::new(Pending { does, done: None, reply });
+        let is_first = {
+            let mut patient = lock(&self.patient);
+            let patient = patient.as_mut()?;
+            patient.push(pending);
+            patient.len() == 1
+        };
+        if is_first {
+            let asked = self.asked.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                // An error means that the writer has ended, and has done what was patient before.
+                let _ = asked.send(Asked::Patient).await;
+            });
+        }
+        answer.await.ok()
+    }
+
+    /// Returns when what was asked for before is done, also what is in no hurry.
+    pub(super) async fn catch_up(&self) {
+        if lock(&self.patient).as_ref().is_some_and(|patient| !patient.is_empty()) {
+            // Who reads finds out by itself what is wrong with the store.
+            let _ = self.write(|_| Ok(())).await;
+        }
     }
 
     /// The moment that was last written down.
@@ -149,6 +208,7 @@ struct Thread {
     path: PathBuf,
     clock: Clock,
     kept: Arc<AtomicI64>,
+    patient: Arc<Patient>,
     files: Arc<Mutex<Files>>,
     /// None for who works beside the host. It is the last field, so that it is dropped when SQLite has closed the file.
     lock: Option<Arc<Lock>>,
@@ -163,9 +223,16 @@ impl Thread {
             for asked in group.drain(..) {
                 match asked {
                     Asked::Write(write) => writes.push(write),
+                    Asked::Patient => {}
                     Asked::Close(reply) => closes = Some(reply),
                 }
             }
+            // Behind the others: a ticket's end can't be written before its beginning.
+            let patient = match closes {
+                Some(_) => lock(&self.patient).take(),
+                None => lock(&self.patient).as_mut().map(std::mem::take),
+            };
+            writes.extend(patient.unwrap_or_default());
             self.do_all(writes);
             if let Some(reply) = closes {
                 self.close();
@@ -174,6 +241,8 @@ impl Thread {
                 return;
             }
         }
+        let patient = lock(&self.patient).take();
+        self.do_all(patient.unwrap_or_default());
         self.close();
     }
 
@@ -209,15 +278,23 @@ impl Thread {
         let transaction = Transaction::begin(&self.connection)?;
         let now = self.clock.now();
         let left = Cell::new(None);
-        let db =
-            Db { connection: &self.connection, now, at: Timestamp::now(), path: &self.path, left };
+        let db = Db {
+            connection: &self.connection,
+            now,
+            opening: self.clock.opening,
+            at: Timestamp::now(),
+            path: &self.path,
+            left,
+        };
         for write in &mut *writes {
             write.attempt(&db)?;
         }
-        let keeps =
-            self.lock.is_some() && now.millis() - self.kept.load(Ordering::Relaxed) >= KEPT_EVERY;
+        let kept = self.kept.load(Ordering::Relaxed);
+        let keeps = self.lock.is_some()
+            && (kept == Moment::NOW.millis() || now.millis() - kept >= KEPT_EVERY);
         if keeps {
-            db.execute("UPDATE clock SET now = ?", [now.millis()])?;
+            const KEEP: &str = "UPDATE clock SET now = ?, opening = ?";
+            db.execute(KEEP, (now.millis(), db.opening))?;
         }
         transaction.commit()?;
         if keeps {
@@ -250,7 +327,9 @@ pub(super) struct Db<'a> {
     connection: &'a Connection,
     /// The moment at which it is done.
     pub now: Moment,
-    /// The same for people.
+    /// How often the store was opened.
+    pub opening: i64,
+    /// The same moment for people.
     pub at: Timestamp,
     path: &'a std::path::Path,
     /// How many bytes may still come in, once somebody in the group has asked for that.
@@ -290,6 +369,11 @@ impl Db<'_> {
         read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Vec<T>> {
         self.prepare(sql)?.query_map(values, read)?.collect()
+    }
+
+    /// What is kept of whether it is certain that there is no ticket.
+    pub(super) fn certain(&self, step: &Step) -> i64 {
+        if step.certain { self.opening } else { 0 }
     }
 
     pub(super) fn path(&self) -> &std::path::Path {
