@@ -8,6 +8,7 @@ mod argus;
 pub mod backend;
 pub mod cli;
 pub mod config;
+mod control;
 mod error;
 mod incident;
 mod lock;

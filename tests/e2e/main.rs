@@ -11,6 +11,8 @@ mod argus;
 mod backup;
 #[cfg(target_os = "linux")]
 mod bounds;
+#[cfg(target_os = "linux")]
+mod by_hand;
 mod c_plugin;
 mod chaos;
 mod check;

@@ -14,7 +14,7 @@ use ticket_host_tests::{
 const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
 
 /// A host with a backend at a desk.
-fn host_at(desk: &Stub, backend: &str) -> Installation {
+pub(crate) fn host_at(desk: &Stub, backend: &str) -> Installation {
     let rest = format!("secret = {{ token = \"t\" }}\n{backend}\n{QUEUE}");
     Installation::with(&c_plugin("webhook"), &desk.url, &rest)
 }
@@ -34,15 +34,15 @@ fn wait_for_state(service: &Service, id: i64, wanted: &str) -> Value {
 
 /// A door that is shut until it is opened.
 #[derive(Default)]
-struct Door(Mutex<bool>, Condvar);
+pub(crate) struct Door(Mutex<bool>, Condvar);
 
 impl Door {
-    fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let open = self.0.lock().unwrap();
         drop(self.1.wait_while(open, |open| !*open).unwrap());
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.lock().unwrap() = true;
         self.1.notify_all();
     }

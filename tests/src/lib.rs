@@ -194,6 +194,8 @@ impl Installation {
             command.env_clear();
             command
         };
+        // Else installations would share the store of this machine's user.
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.arg("--config").arg(self.path("config.toml")).args(arguments);
         if let Some(root) = std::env::var_os("SystemRoot") {
             command.env("SystemRoot", root);

@@ -1,25 +1,29 @@
 //! `ticket-host create`: an incident in, its ticket's URL out.
 
+mod handover;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
-use ticket_plugin_api::Incident;
+use ticket_plugin_api::{Incident, Retry};
 
 use super::output::{print, print_json};
 use super::warn;
 use crate::argus::{self, Argus};
 use crate::backend::{KeyedIncident, Step};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::control::{self, Turn, Unclear};
+use crate::error::{Error, Kind, Result};
 use crate::incident::{self, Identified};
 use crate::setup::Which;
 use crate::store::Timestamp;
 use crate::terminal::safe;
 use crate::tickets::{self, Delivery, Look, Plan};
 use crate::worker::Missing;
+use handover::Handover;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +34,9 @@ Examples:
 
 /// Prints the URL of the incident's ticket. If there is a ticket already it is that one, so running this
 /// twice does no harm.
+///
+/// Where `serve` runs with the same config, it makes the ticket: it keeps the incident, and makes the ticket later if
+/// the ticket system is down now. Then this ends with the failure's exit code, and `queue show` shows what became of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::with_exit_codes(EXAMPLES))]
 pub(super) struct Arguments {
@@ -37,10 +44,10 @@ pub(super) struct Arguments {
     /// config's default_backend, or its only one]
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// Send the ticket system nothing; print each HTTP request that would be sent, without secrets
+    /// Send the ticket system nothing; print each HTTP request that would be sent, without secrets. Not through `serve`
     #[arg(long)]
     dry_run: bool,
-    /// Create a ticket without looking whether there is one
+    /// Create a ticket without looking whether there is one, and without `serve`, which never hears of it
     #[arg(long)]
     force: bool,
     /// What identifies the incident's ticket [default: its page in the Argus of the config, if it is there; else the
@@ -64,8 +71,30 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     };
     let (watched, given) = (config.argus.as_ref(), arguments.key.as_deref());
     let is_from_argus = arguments.argus.is_some();
+    let handover = (!arguments.dry_run && !arguments.force).then(|| {
+        let backend = arguments.backend.as_deref();
+        Handover::new(&incident, given, backend, is_from_argus, config.file.as_deref())
+    });
+    if let Some(handover) = &handover
+        && let Some(delivery) = through_service(handover, &config.queue.path).await?
+    {
+        return tell(&delivery, program.json);
+    }
     let Identified { identity, key, .. } =
         argus::identify(watched, &mut incident, given, is_from_argus).await?;
+    // Held until there is a ticket, or none could be made.
+    let mut _lock = None;
+    if let Some(handover) = &handover {
+        let store = &config.queue.path;
+        match control::turn(store, &key).await.map_err(|why| unclear(store, why))? {
+            Turn::Service(stream) => {
+                if let Some(delivery) = handover.to(stream).await? {
+                    return tell(&delivery, program.json);
+                }
+            }
+            Turn::Myself(lock) => _lock = lock,
+        }
+    }
     let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     // The watcher would make it there, too.
@@ -85,8 +114,58 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let delivery = tickets::create(&backend, &wanted, look).await?;
-    show(&delivery, program.json).map_err(|lost| {
+    tell(&tickets::create(&backend, &wanted, look).await?, program.json)
+}
+
+/// What came of handing the incident to the service. None if none works on the store, or only one with another config.
+async fn through_service(handover: &Handover, store: &Path) -> Result<Option<Delivery>> {
+    match control::connect(store).await.map_err(|why| unclear(store, why))? {
+        Some(stream) => handover.to(stream).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether the service makes the ticket can't be found out, so this process makes none.
+fn unclear(store: &Path, why: Unclear) -> Error {
+    let shown = store.display();
+    match why {
+        Unclear::Closed(cause) => {
+            let user = owner(store).map_or_else(String::new, |user| format!(" ({user})"));
+            Error::settings(format!("whether a service works on {shown} can't be found out"))
+                .help(format!(
+                    "run create as the service's user{user} or as root, so that the service makes the ticket; --force makes one \
+                     beside it, without looking whether there is one"
+                ))
+                .cause(cause)
+        }
+        Unclear::Silent => Error::settings(format!("a service works on {shown}, and can't be reached from here"))
+            .help(
+                "is it of an older version, just being stopped, or could it not listen (its log says so)? restart it, or send it the \
+                 incident over HTTP; --force makes a ticket beside it, without looking whether there is one",
+            ),
+        Unclear::Busy => {
+            Error::new(Kind::Client, "another `ticket-host create` is still making the ticket of this key")
+                .retry(Retry::Later)
+                .help("run it again when that one has ended")
+        }
+    }
+}
+
+/// Whose service it is: who the store, or the directory that it is in, belongs to.
+#[cfg(unix)]
+fn owner(store: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let found = store.ancestors().find_map(|path| std::fs::metadata(path).ok())?;
+    Some(super::user::user_name(found.uid()))
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Path) -> Option<String> {
+    None
+}
+
+fn tell(delivery: &Delivery, as_json: bool) -> Result<ExitCode> {
+    show(delivery, as_json).map_err(|lost| {
         let what = if delivery.created { "the ticket was made" } else { "there is a ticket" };
         lost.at(&format!("{what}: {}", delivery.ticket.url))
     })?;

@@ -18,6 +18,8 @@ mod progress;
 mod queue;
 mod sdk;
 mod serve;
+#[cfg(unix)]
+mod user;
 mod validate;
 
 use std::io::Write;

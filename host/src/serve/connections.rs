@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -29,9 +30,9 @@ const PROBE: Duration = Duration::from_secs(5);
 /// Bytes of requests that are read ahead. A request's head may have no more.
 const BUFFER: usize = 64 << 10;
 /// How long answers may take to leave when the service stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 /// How long to wait after a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How often it is logged that there are too many connections, at most.
 const SAID: Duration = Duration::from_secs(60);
 
@@ -136,20 +137,7 @@ impl Connections {
     ) -> impl Future<Output = ()> + Send + use<> {
         // Small answers leave at once.
         let _ = stream.set_nodelay(true);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(BUFFER)
-            .keep_alive(keep_alive)
-            .serve_connection(
-                TokioIo::new(Patient::new(stream, UNREAD)),
-                TowerToHyperService::new(router.clone()),
-            );
-        let connection = self.graceful.watch(connection);
-        async move {
-            // A client that goes away, or talks nonsense, is its own affair.
-            let _ = connection.await;
-        }
+        exchange(stream, keep_alive, router, &self.graceful)
     }
 
     fn ended(&mut self, ended: std::result::Result<(Id, ()), JoinError>) {
@@ -174,6 +162,32 @@ impl Connections {
                  /metrics, and 503 for all else"
             );
         }
+    }
+}
+
+/// Answers what comes on a connection, within the bounds of time and size that all connections have.
+pub(super) fn exchange<S>(
+    stream: S,
+    keep_alive: bool,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .keep_alive(keep_alive)
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, UNREAD)),
+            TowerToHyperService::new(router.clone()),
+        );
+    let connection = graceful.watch(connection);
+    async move {
+        // A client that goes away, or talks nonsense, is its own affair.
+        let _ = connection.await;
     }
 }
 

@@ -5,6 +5,8 @@ mod api;
 mod auth;
 mod budget;
 mod connections;
+#[cfg(unix)]
+mod control;
 mod docs;
 mod document;
 mod live;
@@ -27,6 +29,7 @@ use tokio::task::AbortHandle;
 
 use crate::argus;
 use crate::backend::bound_workers;
+use crate::control::key_locks;
 use crate::error::{Error, Errors, Kind, Result};
 use crate::lock::lock;
 use crate::metrics::Metrics;
@@ -182,6 +185,11 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     }
     let store = Arc::new(Observed::new(Arc::new(store)));
     let (listener, address) = listen_on(setup.config.serve.listen)?;
+    let doors = Doors {
+        #[cfg(unix)]
+        socket: control::listen_on(&settings.path),
+        listener,
+    };
     if auth.is_open() {
         tracing::warn!(
             "there are no tokens: everybody on this machine may make tickets, and nobody else"
@@ -198,7 +206,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
     });
-    let mut running = Running::start(service, store, live, listener);
+    let mut running = Running::start(service, store, live, doors);
     listening(address);
     systemd::ready();
     let store = Arc::clone(&running.queue.store);
@@ -246,6 +254,30 @@ fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
+/// Where the service listens.
+struct Doors {
+    /// The socket beside the store, if it can be listened on.
+    #[cfg(unix)]
+    socket: Option<crate::control::socket::Listener>,
+    listener: TcpListener,
+}
+
+/// Makes tickets of what is in the queue, as soon as nobody makes one on the command line who began before this service.
+///
+/// # Errors
+/// As [`Queue::run`].
+async fn work(queue: Arc<Queue>, mut stage: watch::Receiver<Stage>) -> Result<()> {
+    let store = queue.setup().config.queue.path.clone();
+    let locks = tokio::select! {
+        locks = key_locks::take_all(&store) => locks,
+        // The queue sees by itself that it has nothing to begin any more.
+        _ = stage.wait_for(|stage| *stage != Stage::Open) => Vec::new(),
+    };
+    let ended = queue.run().await;
+    drop(locks);
+    ended
+}
+
 /// The service at work: its tasks, and how to tell them to end.
 struct Running {
     queue: Arc<Queue>,
@@ -259,12 +291,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(
-        service: Arc<Service>,
-        store: Arc<Observed>,
-        live: Live,
-        listener: TcpListener,
-    ) -> Running {
+    fn start(service: Arc<Service>, store: Arc<Observed>, live: Live, doors: Doors) -> Running {
         let (queue, progress) = (Arc::clone(&service.queue), Arc::clone(&service.argus));
         let (reloads, reload) = mpsc::channel(1);
         let (stage, stages) = watch::channel(Stage::Open);
@@ -273,11 +300,14 @@ impl Running {
             probes: api::probes_alone(Arc::clone(&service)),
         };
         let mut tasks = Tasks::with(queue.pulses.clone());
-        let queueing = tasks.start("the queue", {
-            let queue = Arc::clone(&queue);
-            async move { queue.run().await }
-        });
-        tasks.start("accepting connections", connections::serve(listener, routes, stages));
+        let queueing = tasks.start("the queue", work(Arc::clone(&queue), stages.clone()));
+        #[cfg(unix)]
+        if let Some(socket) = doors.socket {
+            let router = control::router(&routes.all, Arc::clone(&service));
+            let serving = control::serve(socket, router, stages.clone());
+            tasks.start("listening on the socket", serving);
+        }
+        tasks.start("accepting connections", connections::serve(doors.listener, routes, stages));
         let others = vec![
             tasks.start("reading changed settings", live.follow(service, reload)),
             tasks.start("watching the store", store.watch()),

@@ -22,6 +22,7 @@ pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
 pub use sqlite::{Found, Sqlite, inspect};
+pub(crate) use sqlite::{is_locked, make_private, open_private};
 pub use timestamp::Timestamp;
 
 /// Why a try did not give a ticket. Never holds a secret.

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 
 use super::row::Row;
 use crate::argus::{Argus, FilterCheck, page};
+#[cfg(unix)]
+use crate::cli::user::user_name;
 use crate::config::{ArgusConfig, Config, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
@@ -215,16 +217,6 @@ fn owner(path: &Path, config: Option<&Path>) -> Option<Row> {
 #[cfg(not(unix))]
 fn owner(_: &Path, _: Option<&Path>) -> Option<Row> {
     None
-}
-
-/// The name of a user, or its number as sudo takes it, where this machine's files don't know the name.
-#[cfg(unix)]
-fn user_name(user: u32) -> String {
-    let users = fs::read("/etc/passwd").unwrap_or_default();
-    let users = String::from_utf8_lossy(&users);
-    let of_user = |line: &&str| line.split(':').nth(2) == Some(user.to_string().as_str());
-    let name = users.lines().find(of_user).and_then(|line| line.split(':').next());
-    name.map_or_else(|| format!("#{user}"), str::to_owned)
 }
 
 /// How much room the disk has on which the store is.

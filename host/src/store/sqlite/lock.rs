@@ -83,7 +83,7 @@ fn is_at(_: &File, _: &Path) -> bool {
 
 /// Whether a host works on the store. To find that out its lock is held for a moment, for which a host that is being started
 /// waits. Not for a process that has the store open.
-pub(super) fn is_locked(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
     let file = match File::open(lock_file(path).as_deref().unwrap_or(path)) {
         Ok(file) => file,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -102,7 +102,7 @@ fn lock_file(path: &Path) -> Option<PathBuf> {
 }
 
 /// Makes a directory that only its owner may look into; one that is there stays as it is.
-fn make_private(directory: &Path) -> io::Result<()> {
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -110,7 +110,7 @@ fn make_private(directory: &Path) -> io::Result<()> {
 }
 
 /// As [`make_private`], for a file. SQLite gives the files that it makes beside it the same permissions.
-fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

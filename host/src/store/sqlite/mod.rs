@@ -32,6 +32,7 @@ use rows::{Clock, attempt, job_columns, job_tables, parsed, state, time};
 use writer::{Db, Writer};
 
 pub use inspect::{Found, inspect};
+pub(crate) use lock::{is_locked, make_private, open_private};
 
 const PAGE: u64 = 4096;
 /// How long a statement waits for another program that writes to the store.
