@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin};
+use ticket_host_tests::{Installation, c_plugin, desk, incident, library_name, run, rust_plugin};
 
 /// The error that the host reports of this library, which lies beside the plugin `local`.
 #[track_caller]
@@ -154,6 +154,19 @@ fn two_plugins_of_one_name_are_both_refused() {
         .says(&library_name("misbehaves"));
     let list = installation.run(&["plugins", "list"]).ended(0).stdout;
     contains(&list, "two libraries have this name");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn tickets_are_made_without_certificates_where_nothing_is_encrypted() {
+    let desk = desk(|_| None);
+    let rest = "secret = { token = \"t\" }";
+    let installation = Installation::with(&c_plugin("webhook"), &desk.url, rest);
+    let mut command =
+        installation.command(&["create", incident("plugin-closed").to_str().unwrap()]);
+    let nowhere = installation.path("no-certificates");
+    command.env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
+    run(command, b"").ended(0);
 }
 
 #[cfg(unix)]
