@@ -24,7 +24,7 @@ use crate::plugins::catalog::{self, Catalog, Found, Plugin, PluginDir};
 use crate::plugins::manifest;
 use crate::plugins::trust::Trust;
 use crate::store::{Decision, Failure};
-use crate::worker::{self, Missing};
+use crate::worker::{self, Missing, Worker};
 
 /// What was tried for long enough is given up after so many tries at least: it may have waited behind others for most of the time.
 const LEAST_TRIES: i64 = 10;
@@ -141,6 +141,17 @@ impl Sources {
         let default = Trust::default();
         let trust = config.map_or(&default, |config| &config.trust);
         Catalog::discover(self.directories(config), trust).await
+    }
+
+    /// Looks for the plugin of one backend. Other libraries are only asked what they are where that matters to it: see
+    /// [`Catalog::discover_for`].
+    pub(crate) async fn discover_for(
+        &self,
+        config: &Config,
+        backend: &BackendConfig,
+    ) -> (Catalog, Option<Worker>) {
+        let directories = self.directories(Some(config));
+        Catalog::discover_for(directories, &config.trust, &backend.plugin, backend.sha256).await
     }
 
     /// Reads the config, looks for the plugins, and makes the backends. Where several libraries have a plugin's

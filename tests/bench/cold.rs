@@ -1,5 +1,6 @@
 //! Measures a cold ticket: a process starts, creates one ticket and ends, the host's and Python's in turn.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::thread;
 
 use ticket_host_tests::{Installation, c_plugin, run, rust_plugin};
 
+use crate::growth::add_plugins;
 use crate::process;
 use crate::report::{Bar, Goal, Report};
 use crate::statistics::{Sample, figure, interleaved_each};
@@ -17,6 +19,7 @@ const ROUNDS: usize = 10;
 
 pub fn measure(report: &mut Report) {
     against_python(report);
+    among_others(report);
     without_tickets(report);
 }
 
@@ -54,6 +57,43 @@ fn against_python(report: &mut Report) {
         }
         let what = format!("{}: Python's time / create's", kind.plugin);
         part.goal(Goal::at_least(&what, times[1].median() / times[0].median(), 50.0));
+    }
+}
+
+/// Measures whether plugins that lie beside a ticket's own cost it anything.
+fn among_others(report: &mut Report) {
+    let columns = ["", "ms: median (p10 to p90)", "x --version"];
+    let part = report.part("A ticket, cold, with other plugins in the directory", &columns);
+    let (rt, incident) = (KINDS[0], sample().to_string());
+    let system = System::start(Behaviour::default());
+    let hosts = [1, 200].map(|count| {
+        let host = rt.host(&system, "", 4);
+        add_plugins(&host, count - 1);
+        host
+    });
+    let number = Cell::new(0);
+    let create = |host: &Installation| {
+        let key = number.replace(number.get() + 1).to_string();
+        drop(host.create_from(incident.as_bytes(), &["--key", &key]).ended(0));
+    };
+    let times = interleaved_each(
+        50,
+        &mut [
+            &mut || drop(hosts[0].run(&["--version"]).ended(0)),
+            &mut || create(&hosts[0]),
+            &mut || create(&hosts[1]),
+        ],
+    );
+    let names = ["--version", "create: 1 plugin", "create: 200 plugins"];
+    for (name, time) in names.iter().zip(&times) {
+        part.row(&[
+            (*name).to_owned(),
+            milliseconds(time).to_string(),
+            figure(time.median() / times[0].median()),
+        ]);
+    }
+    for (name, time) in names.iter().zip(&times).skip(1) {
+        part.goal(Goal::at_most(&format!("ms, {name}"), time.median() / 1e3, 8.0));
     }
 }
 

@@ -273,13 +273,19 @@ fn rows(part: &mut Part, counts: &[usize], times: &[Sample], memory: &[f64]) {
     part.goal(Goal::at_most("KB for each further plugin", each * 1024.0, 20.0));
 }
 
-/// An installation with so many plugins. All are the webhook plugin, in whose library the name is replaced by
-/// another one of the same length.
+/// An installation with so many plugins.
 fn many(count: usize) -> Installation {
-    let webhook = fs::read(c_plugin("webhook")).unwrap();
     let rest = "secret = { token = \"t\" }\n[queue]\npath = \"queue/queue.db\"\n";
     let host = Installation::with(&c_plugin("webhook"), "https://tickets.example.org", rest);
-    for number in 1..count {
+    add_plugins(&host, count - 1);
+    host
+}
+
+/// Adds so many plugins that no backend uses. All are the webhook plugin, in whose library the name is replaced by
+/// another one of the same length.
+pub fn add_plugins(host: &Installation, count: usize) {
+    let webhook = fs::read(c_plugin("webhook")).unwrap();
+    for number in 0..count {
         let name = format!("hook{number:03}");
         let mut library = webhook.clone();
         let positions: Vec<usize> = library
@@ -293,5 +299,4 @@ fn many(count: usize) -> Installation {
         }
         fs::write(host.path("plugins").join(library_name(&name)), library).unwrap();
     }
-    host
 }

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use ticket_host_tests::{Installation, c_plugin, library_name, rust_plugin};
+use ticket_host_tests::{
+    Installation, c_plugin, desk, incident, library_name, run, rust_plugin, ticket_of, webhook_as,
+};
 
 /// The error that the host reports of this library, which lies beside the plugin `local`.
 #[track_caller]
@@ -143,17 +146,100 @@ fn an_alias_takes_no_backend_from_the_plugin_of_that_name() {
 
 #[test]
 fn two_plugins_of_one_name_are_both_refused() {
-    let installation = Installation::with(&c_plugin("misbehaves"), "https://x.org", "");
-    let copy = installation.path("plugins").join(library_name("copy"));
-    fs::copy(c_plugin("misbehaves"), &copy).unwrap();
+    let installation =
+        Installation::with(&c_plugin("misbehaves"), "https://tickets.example.org", "");
+    let plugins = installation.path("plugins");
+    let called_after_it = plugins.join(library_name("misbehaves"));
+    fs::copy(c_plugin("misbehaves"), plugins.join(library_name("copy"))).unwrap();
+    fs::rename(&called_after_it, plugins.join(library_name("other_copy"))).unwrap();
     installation
         .create("plugin-closed", &[])
         .ended(7)
         .says("two libraries have that name")
-        .says("copy")
-        .says(&library_name("misbehaves"));
+        .says(&library_name("copy"))
+        .says(&library_name("other_copy"));
     let list = installation.run(&["plugins", "list"]).ended(0).stdout;
     contains(&list, "two libraries have this name");
+    // The one whose file is called after the plugin goes before others.
+    fs::copy(c_plugin("misbehaves"), &called_after_it).unwrap();
+    installation.create("plugin-closed", &[]).ended(0);
+    let list = installation.run(&["plugins", "list"]).ended(0).stdout;
+    let unused = format!("(not used: {} goes before it)", called_after_it.display());
+    assert_eq!(list.matches(&unused).count(), 2, "{list}");
+}
+
+/// If the others were started, each would take 5 s of processor time.
+#[test]
+fn create_starts_no_library_but_the_one_that_is_called_after_its_plugin() {
+    let installation =
+        Installation::with(&c_plugin("misbehaves"), "https://tickets.example.org", "");
+    for number in 1..200 {
+        let other = installation.path("plugins").join(library_name(&format!("spins{number:03}")));
+        fs::copy(c_plugin("constructor_spins"), other).unwrap();
+    }
+    let started = Instant::now();
+    let run = installation.create("plugin-closed", &[]).ended(0);
+    assert_eq!(run.stdout, "https://tickets.example.org/1\n");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_plugin_is_found_by_its_alias_and_in_a_file_of_any_name() {
+    let desk = desk(|_| None);
+    let installation = Installation::new();
+    let library = |name: &str| installation.path("plugins").join(library_name(name));
+    let made_by = |plugin: &str| {
+        installation.config(&format!(
+            "[backends.b]\nplugin = {plugin:?}\nendpoint = {:?}\nsecret = {{ token = \"t\" }}\n",
+            desk.url
+        ));
+        installation.create("plugin-closed", &["--key", plugin])
+    };
+    webhook_as(&library("desk"), "desk", "1.0.0", &["argus.Desk"]);
+    for plugin in ["desk", "argus.Desk"] {
+        assert_eq!(made_by(plugin).ended(0).stdout, format!("{}\n", ticket_of(plugin)));
+    }
+    // Files whose names say something else than their manifests, or whose library is broken, keep nothing from being found.
+    webhook_as(&library("acme"), "later", "1.0.0", &[]);
+    webhook_as(&library("aaa"), "acme", "1.0.0", &[]);
+    fs::write(library("zzz"), "").unwrap();
+    webhook_as(&library("bbb"), "zzz", "1.0.0", &[]);
+    for plugin in ["acme", "later", "zzz"] {
+        assert_eq!(made_by(plugin).ended(0).stdout, format!("{}\n", ticket_of(plugin)));
+    }
+    // Who asks for what isn't there is told all that is.
+    fs::write(library("none"), "").unwrap();
+    let run = made_by("none").ended(7).says("no plugin \"none\" was found");
+    let broken = |name| format!("broken: {}: ", library(name).display());
+    run.says(&broken("none")).says(&broken("zzz")).says("found: acme, later, zzz, desk; looked in");
+}
+
+/// The worker that told what its library is goes on as the backend's: what the sandbox refused it was refused to the backend.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_library_was_refused_while_it_was_loaded_is_told_of_its_backend_too() {
+    let installation = Installation::with(&c_plugin("refused"), "https://tickets.example.org", "");
+    let run = installation.create("plugin-closed", &[]).ended(0);
+    for line in [
+        "when it was asked what it is, the sandbox refused it personality(2)",
+        "backend b (refused): the sandbox refused its plugin personality(2)",
+        "backend b (refused): the sandbox refused its plugin socket(2); if you trust it with that",
+    ] {
+        assert_eq!(run.stderr.matches(line).count(), 1, "{line} in:\n{}", run.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn tickets_are_made_without_certificates_where_nothing_is_encrypted() {
+    let desk = desk(|_| None);
+    let rest = "secret = { token = \"t\" }";
+    let installation = Installation::with(&c_plugin("webhook"), &desk.url, rest);
+    let mut command =
+        installation.command(&["create", incident("plugin-closed").to_str().unwrap()]);
+    let nowhere = installation.path("no-certificates");
+    command.env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
+    run(command, b"").ended(0);
 }
 
 #[cfg(unix)]

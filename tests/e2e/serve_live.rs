@@ -97,6 +97,10 @@ fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
     let second = second.replace("\"webhook\"", "\"null_find\"");
     host.add(&c_plugin("null_find"));
     host.config(&(backend(&desk.url, "") + &second));
+    // None that comes goes before a library whose file is called after the plugin. This one's isn't.
+    let [called_after_it, there] =
+        ["webhook", "desk"].map(|name| host.path("plugins").join(library_name(name)));
+    fs::rename(&called_after_it, &there).unwrap();
     let service = host.serve();
     let ready = |service: &Service| {
         let backends = service.get("/v1/backends").json();
@@ -105,7 +109,6 @@ fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
     assert_eq!(ready(&service), [true, true]);
     let newcomer = host.path("plugins").join(library_name("aaa"));
     webhook_as(&newcomer, "webhook", "6.6.6", &[]);
-    let there = host.path("plugins").join(library_name("webhook"));
     host.logged(&format!("backend b goes on with {}", there.display()), 1);
     let several = format!(
         "no plugin is used as \"webhook\": {} and {} have that name",
@@ -116,7 +119,7 @@ fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
     assert_eq!(ready(&service), [true, true]);
     assert_eq!(version(&service), "0.1.0");
     // It stays so, also when the one in use is replaced by a later version.
-    upgrade(&host);
+    webhook_as(&there, "webhook", "0.2.0", &[]);
     wait_for("the later version", || version(&service) == "0.2.0");
     let asked = json!({"incident": numbered(1), "backend": "b", "wait_ms": 30_000});
     service.post("/v1/tickets", &asked).is(201);
@@ -125,9 +128,12 @@ fn a_library_that_claims_the_name_of_one_in_use_takes_nothing_from_it() {
     let service = host.serve();
     assert_eq!(ready(&service), [false, true]);
     let error = service.get("/v1/backends").json()[0]["error"].to_string();
-    for file in [newcomer, there] {
+    for file in [&newcomer, &there] {
         assert!(error.contains(file.to_str().unwrap()), "{error}");
     }
+    assert_eq!(service.stop(), 0);
+    fs::rename(there, called_after_it).unwrap();
+    assert_eq!(version(&host.serve()), "0.2.0");
 }
 
 /// Its own name would go before the alias of the one in use.

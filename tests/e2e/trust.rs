@@ -190,9 +190,14 @@ fn a_pin_vouches_for_no_backend_but_its_own() {
 #[test]
 fn a_pinned_library_is_used_whatever_else_has_its_name() {
     let host = pinned_for_desk("", "");
-    webhook_as(&host.path("plugins").join(library_name("aaa")), "acme", "6.6.6", &[]);
+    let library = |name| host.path("plugins").join(library_name(name));
+    fs::rename(library("acme"), library("pinned")).unwrap();
+    webhook_as(&library("aaa"), "acme", "6.6.6", &[]);
     created(&host, "desk").ended(RUNS);
     created(&host, "other").ended(IMPORT).says("two libraries have that name");
+    // Also if its file is called after the plugin.
+    fs::rename(library("aaa"), library("acme")).unwrap();
+    created(&host, "desk").ended(RUNS);
 }
 
 #[test]

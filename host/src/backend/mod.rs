@@ -37,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
 use crate::store::Timestamp;
-use crate::worker::{self, Exceeded, WorkerError};
+use crate::worker::{self, Exceeded, Worker, WorkerError};
 use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
 pub(crate) use in_process::load as load_in_process;
@@ -200,6 +200,12 @@ impl Backend {
     /// The directories that the plugin is granted and that aren't there, if they were left out.
     pub fn left_out(&self) -> &[PathBuf] {
         &self.pool.recipe.confinement.left_out
+    }
+
+    /// Has the first call use a worker in which this backend's library is loaded already, unless it was granted less than
+    /// the backend's workers are.
+    pub(crate) fn begin_with(&self, worker: Worker) {
+        self.pool.begin_with(worker);
     }
 
     /// Has the plugin open the backend's settings, without anything being sent.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use ticket_host_worker::library::{Image, LoadError};
+use ticket_host_worker::permissions::Permissions;
 use ticket_plugin_api::abi::host_side::{self, Operation, Returned};
 use ticket_plugin_api::abi::status;
 use tokio::runtime::Handle;
@@ -90,6 +91,8 @@ pub(super) struct Pool {
     pub recipe: Recipe,
     permits: Semaphore,
     idle: Arc<IdleList>,
+    /// A worker in which the library is loaded, for the next instance.
+    loaded: Mutex<Option<Worker>>,
 }
 
 /// An instance that belongs to one call until it is given back.
@@ -106,7 +109,17 @@ impl Pool {
         if recipe.isolation == Isolation::Worker {
             PLACES.watch(Arc::downgrade(&idle));
         }
-        Pool { recipe, permits: Semaphore::new(concurrency), idle }
+        Pool { recipe, permits: Semaphore::new(concurrency), idle, loaded: Mutex::default() }
+    }
+
+    /// Has the next instance be opened in `worker`, in which the backend's library was loaded with nothing granted to it.
+    /// Where the backend's own workers are to be confined otherwise, it is ended.
+    pub(super) fn begin_with(&self, worker: Worker) {
+        let Recipe { isolation, confinement, .. } = &self.recipe;
+        if *isolation == Isolation::Worker && confinement.permissions == Permissions::default() {
+            worker.is_refused_as(&confinement.denials);
+            lock(&self.loaded).replace(worker);
+        }
     }
 
     /// Takes an idle instance, or opens a new one. Opening is a call of its own, whose context `opening` makes.
@@ -149,8 +162,14 @@ impl Pool {
         let Recipe { image, confinement, settings, .. } = &self.recipe;
         let place = timeout(context.remaining(), PLACES.take()).await;
         let place = place.map_err(|_| NoInstance::NoPlace)?;
-        let worker = Worker::load(image, confinement, context.remaining()).await;
-        let mut worker = worker.map_err(Broken::Worker)?;
+        let loaded = lock(&self.loaded).take().filter(|worker| worker.gone().is_none());
+        let mut worker = match loaded {
+            Some(worker) => worker,
+            None => {
+                let loaded = Worker::load(image, confinement, context.remaining()).await;
+                loaded.map_err(Broken::Worker)?
+            }
+        };
         let returned = worker.open(settings.expose_secret(), context).await;
         let returned = returned.map_err(Broken::Worker)?;
         match returned.status {

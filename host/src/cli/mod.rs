@@ -284,8 +284,13 @@ impl Arguments {
         missing: Missing,
     ) -> Result<Backend> {
         let settings = meant(config, name)?;
-        let catalog = self.discover(Some(config)).await;
-        prepare(config, settings, &catalog, missing).await
+        let (catalog, loaded) = self.sources().discover_for(config, settings).await;
+        catalog.warnings.iter().for_each(|warning| warn(warning));
+        let backend = prepare(config, settings, &catalog, missing).await?;
+        if let Some(worker) = loaded {
+            backend.begin_with(worker);
+        }
+        Ok(backend)
     }
 }
 

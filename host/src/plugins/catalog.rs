@@ -5,8 +5,12 @@
 //!
 //! Which library has a name: the first directory of the search path decides in which one claims the name, as its own
 //! or as an alias. So none takes a backend from a library in an earlier directory. In that directory the library
-//! whose own name it is goes before those that have it as an alias. Where several are left, none is used, and the
-//! error names them all. A library claims only names as which it may be used ([`Vouched::allows`]).
+//! whose own name it is goes before those that have it as an alias, and of these the one whose file is called after the
+//! name goes before the others. Where several are left, none is used, and the error names them all. A library claims
+//! only names as which it may be used ([`Vouched::allows`]).
+//!
+//! So who asks for one plugin asks the library with its file name first. If that has the name, nothing that the others in
+//! its directory and in later ones could say would change what the name leads to: they are not asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::{DLL_EXTENSION, DLL_SUFFIX};
@@ -14,6 +18,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::SystemTime;
 
 use ticket_host_worker::Digest;
@@ -149,48 +154,52 @@ pub struct Catalog {
 impl Catalog {
     /// Looks through `directories` and asks every library there what it is, if `trust` lets it be loaded.
     pub async fn discover(directories: Vec<PluginDir>, trust: &Trust) -> Catalog {
-        let mut warnings = Vec::new();
-        let mut paths = Vec::new();
-        for directory in &directories {
-            match libraries(directory) {
-                Ok(found) => paths.extend(found),
-                Err(cause) if directory.named => warnings.push(format!(
-                    "plugin directory {}: can't be read: {cause}",
-                    directory.directory.display()
-                )),
-                Err(_) => {}
-            }
+        let (paths, warnings) = listed(&directories);
+        let entries = each_asked(distinct(paths), BTreeMap::new(), trust).await;
+        Catalog::of(entries, warnings, directories)
+    }
+
+    /// As [`Catalog::discover`], for a backend that asks for `name`, and pins the digest `pin` or none. Where the library
+    /// whose file is called after the name is what the backend gets whatever the others say, they are not asked, and
+    /// are not in the catalog. Then the worker in which it is loaded is given too.
+    pub async fn discover_for(
+        directories: Vec<PluginDir>,
+        trust: &Trust,
+        name: &str,
+        pin: Option<Digest>,
+    ) -> (Catalog, Option<Worker>) {
+        let (paths, warnings) = listed(&directories);
+        let mut called = paths.iter().filter(|path| is_called_after(path, name));
+        // Whatever lies in an earlier directory could have the name.
+        let first = called.next().filter(|path| path.parent() == paths[0].parent()).cloned();
+        let Some(first) = first else {
+            let entries = each_asked(distinct(paths), BTreeMap::new(), trust).await;
+            return (Catalog::of(entries, warnings, directories), None);
+        };
+        let (plugin, worker) = ask(&first, trust)
+            .await
+            .map_or_else(|error| (Err(error), None), |(plugin, worker)| (Ok(plugin), Some(worker)));
+        let asked = BTreeMap::from([(first.clone(), plugin)]);
+        let same_name = distinct(std::iter::once(first.clone()).chain(called.cloned()).collect());
+        let entries = each_asked(same_name, asked, trust).await;
+        let catalog = Catalog { entries, warnings: Vec::new(), directories };
+        let is_it = |plugin: &Plugin| {
+            plugin.path == first
+                && plugin.manifest.name == name
+                && pin.is_none_or(|pin| plugin.image.sha256 == pin)
+        };
+        let settled = matches!(catalog.found_for(name, pin), Found::One(plugin) if is_it(plugin));
+        let Catalog { entries, directories, .. } = catalog;
+        if settled {
+            return (Catalog::of(entries, warnings, directories), worker);
         }
-        // Two names of one file, by a link or by a directory that is named twice, are one plugin.
-        let mut seen = Vec::new();
-        paths.retain(|path| {
-            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-            let new = !seen.contains(&real);
-            seen.push(real);
-            new
-        });
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let permits = Arc::new(Semaphore::new(cores));
-        let trust = Arc::new(trust.clone());
-        let mut tasks = JoinSet::new();
-        for (index, path) in paths.iter().cloned().enumerate() {
-            let (permits, trust) = (Arc::clone(&permits), Arc::clone(&trust));
-            tasks.spawn(async move {
-                let _permit = permits.acquire().await;
-                (index, inspect(&path, &trust).await)
-            });
-        }
-        let mut inspected: BTreeMap<usize, Result<Plugin>> =
-            tasks.join_all().await.into_iter().collect();
-        let entries = paths
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, path)| {
-                let plugin = inspected.remove(&index)?;
-                let stamp = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
-                Some(Entry { path, stamp, plugin })
-            })
-            .collect();
+        drop(worker);
+        let asked = entries.into_iter().map(|entry| (entry.path, entry.plugin)).collect();
+        let entries = each_asked(distinct(paths), asked, trust).await;
+        (Catalog::of(entries, warnings, directories), None)
+    }
+
+    fn of(entries: Vec<Entry>, warnings: Vec<String>, directories: Vec<PluginDir>) -> Catalog {
         let mut catalog = Catalog { entries, warnings, directories };
         let unused = catalog.unused_names();
         catalog.warnings.extend(unused);
@@ -250,6 +259,9 @@ impl Catalog {
         candidates.retain(|plugin| plugin.path.parent() == directory);
         if candidates.iter().any(|plugin| plugin.manifest.name == name) {
             candidates.retain(|plugin| plugin.manifest.name == name);
+            if candidates.iter().any(|plugin| is_called_after(&plugin.path, name)) {
+                candidates.retain(|plugin| is_called_after(&plugin.path, name));
+            }
         }
         match candidates[..] {
             [] => Found::None(refused),
@@ -363,13 +375,71 @@ fn files(plugins: &[&Plugin]) -> String {
     files.join(" and ")
 }
 
+/// The libraries in the directories, in the order of the search path, and a sentence for each directory that somebody
+/// named and that can't be read.
+fn listed(directories: &[PluginDir]) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut paths, mut warnings) = (Vec::new(), Vec::new());
+    for directory in directories {
+        match libraries(directory) {
+            Ok(found) => paths.extend(found),
+            Err(cause) if directory.named => warnings.push(format!(
+                "plugin directory {}: can't be read: {cause}",
+                directory.directory.display()
+            )),
+            Err(_) => {}
+        }
+    }
+    (paths, warnings)
+}
+
+/// Two names of one file, by a link or by a directory that is named twice, are one plugin: the first of them is kept.
+fn distinct(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    paths
+}
+
+/// Asks each library what it is, but for those that were `asked` before.
+async fn each_asked(
+    paths: Vec<PathBuf>,
+    mut asked: BTreeMap<PathBuf, Result<Plugin>>,
+    trust: &Trust,
+) -> Vec<Entry> {
+    let others: Vec<&PathBuf> = paths.iter().filter(|path| !asked.contains_key(*path)).collect();
+    // Linux takes a tenth of a millisecond to tell how many there are.
+    let cores = if others.len() < 2 { 1 } else { available_parallelism().map_or(1, usize::from) };
+    let permits = Arc::new(Semaphore::new(cores));
+    let trust = Arc::new(trust.clone());
+    let mut tasks = JoinSet::new();
+    for path in others.into_iter().cloned() {
+        let (permits, trust) = (Arc::clone(&permits), Arc::clone(&trust));
+        tasks.spawn(async move {
+            let _permit = permits.acquire().await;
+            let plugin = inspect(&path, &trust).await;
+            (path, plugin)
+        });
+    }
+    asked.extend(tasks.join_all().await);
+    let entries = paths.into_iter().filter_map(|path| {
+        let plugin = asked.remove(&path)?;
+        let stamp = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
+        Some(Entry { path, stamp, plugin })
+    });
+    entries.collect()
+}
+
 /// The libraries in a directory, sorted by name.
 fn libraries(directory: &PluginDir) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(&directory.directory)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_library(&path) && path.is_file() && (!directory.marked_only || name.contains(MARK)) {
+        if !is_library(&path) || (directory.marked_only && !name.contains(MARK)) {
+            continue;
+        }
+        // Most directories tell by themselves what is a file, without a look at each.
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) || path.is_file() {
             paths.push(path);
         }
     }
@@ -382,8 +452,19 @@ pub(crate) fn is_library(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(DLL_EXTENSION))
 }
 
+/// Whether a library's file has the name that this plugin's has here. Cargo writes an underscore for a hyphen.
+fn is_called_after(library: &Path, name: &str) -> bool {
+    let file = library.file_name().and_then(|file| file.to_str());
+    file.is_some_and(|file| file.replace('-', "_") == library_name(name).replace('-', "_"))
+}
+
 /// What the library says of itself, if `trust` lets it be loaded.
 pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
+    ask(path, trust).await.map(|(plugin, _)| plugin)
+}
+
+/// As [`inspect`], with the worker that said it. To this nothing is granted.
+async fn ask(path: &Path, trust: &Trust) -> Result<(Plugin, Worker)> {
     let broken = |what: String| Error::import(format!("{}: {what}", path.display()));
     // It reads all of the file, which may be large: not on a thread that drives the runtime.
     let opening = {
@@ -412,7 +493,7 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
     if let Some(key) = key {
         key.may_sign(&manifest).map_err(|error| error.at(&path.display().to_string()))?;
     }
-    Ok(Plugin {
+    let plugin = Plugin {
         path: path.to_owned(),
         image: Arc::new(image),
         stamp,
@@ -421,7 +502,8 @@ pub async fn inspect(path: &Path, trust: &Trust) -> Result<Plugin> {
         offers: worker.offers.clone(),
         unconfined: worker.unconfined.clone(),
         vouched,
-    })
+    };
+    Ok((plugin, worker))
 }
 
 /// The file name that a plugin's library has here, for help texts.

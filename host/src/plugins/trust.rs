@@ -236,7 +236,9 @@ fn read(path: &Path, file: &File, most: u64) -> Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(no_file(path));
     }
-    let mut bytes = Vec::new();
+    // Read at once, and not into room that grows by pieces.
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or_default());
     file.take(most + 1).read_to_end(&mut bytes).map_err(|cause| unreadable(path, cause))?;
     if bytes.len() as u64 > most {
         return Err(Error::import(format!("{}: has more than {most} bytes", path.display())));

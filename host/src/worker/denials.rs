@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ticket_host_worker::permissions::{self, Permissions};
 
@@ -32,6 +32,8 @@ pub(crate) struct Denials {
     calls: Mutex<BTreeSet<i64>>,
     /// Whether the kernel tells of them.
     heard: AtomicBool,
+    /// Who takes note of them instead: a backend goes on with the worker of a library that was asked what it is.
+    heir: OnceLock<Arc<Denials>>,
 }
 
 /// Whose calls they are, and so who is told.
@@ -72,7 +74,21 @@ impl Denials {
     }
 
     fn of(whose: Whose) -> Arc<Denials> {
-        Arc::new(Denials { whose, calls: Mutex::default(), heard: AtomicBool::new(false) })
+        Arc::new(Denials {
+            whose,
+            calls: Mutex::default(),
+            heard: AtomicBool::new(false),
+            heir: OnceLock::new(),
+        })
+    }
+
+    /// Lets `heir` take note of the calls that were refused so far, and of those that will be.
+    pub(super) fn pass_on(&self, heir: &Arc<Denials>) {
+        let calls = lock(&self.calls);
+        heir.heard.fetch_or(self.heard.load(Ordering::Relaxed), Ordering::Relaxed);
+        calls.iter().for_each(|call| heir.note(*call));
+        // It has one already: then that one goes on.
+        let _ = self.heir.set(Arc::clone(heir));
     }
 
     /// The names of the calls that were refused so far. None where the kernel doesn't tell.
@@ -89,6 +105,9 @@ impl Denials {
 
     /// Takes note of a refused call: counts it, and tells the operator of it if it is the first of its kind.
     fn note(&self, call: i64) {
+        if let Some(heir) = self.heir.get() {
+            return heir.note(call);
+        }
         if let Whose::Backend { name, metrics, .. } = &self.whose {
             metrics.sandbox_denial(name);
         }

@@ -125,6 +125,7 @@ pub struct Worker {
     listener: JoinHandle<()>,
     /// The task that answers the system calls that the sandbox refuses, if the kernel tells of them.
     refusing: Option<JoinHandle<()>>,
+    denials: Arc<Denials>,
     last_words: LastWords,
     /// The plugin's manifest: the JSON as the plugin gave it, not looked at yet.
     pub manifest: String,
@@ -319,6 +320,7 @@ impl Worker {
             pipe: Pipe::new(input, BufReader::new(output)),
             listener: tokio::spawn(listener),
             refusing: None,
+            denials: Arc::clone(&confinement.denials),
             last_words,
             manifest: String::new(),
             sdk: None,
@@ -368,6 +370,11 @@ impl Worker {
         let remaining_ms = peer.remaining().as_millis() as u64;
         let receive = ToWorker::Receive { head: head.to_owned(), remaining_ms };
         self.converse(&receive, body, peer).await
+    }
+
+    /// Has `denials` tell of the system calls that it was refused and will be.
+    pub(crate) fn is_refused_as(&self, denials: &Arc<Denials>) {
+        self.denials.pass_on(denials);
     }
 
     /// What became of it if it has ended or was killed, which can happen between two calls too: after the words

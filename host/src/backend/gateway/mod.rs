@@ -71,18 +71,24 @@ impl std::fmt::Debug for Route {
     }
 }
 
-/// A backend's way out: one connection pool, made when it is first needed.
+/// A backend's way out: a connection pool, made when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     route: Route,
     pace: Pace,
     client: OnceLock<Client>,
+    /// For what isn't encrypted. The system's certificates, some 300 files, aren't read for it.
+    unencrypted: OnceLock<Client>,
+    /// Whether the way to a proxy is encrypted, whatever then goes through it.
+    proxy_is_encrypted: bool,
 }
 
 impl Gateway {
     pub(crate) fn new(route: Route) -> Gateway {
         let pace = Pace::new(route.requests_per_second);
-        Gateway { route, pace, client: OnceLock::new() }
+        let proxy_is_encrypted = proxies(route.proxy.as_ref()).iter().any(is_encrypted);
+        let (client, unencrypted) = (OnceLock::new(), OnceLock::new());
+        Gateway { route, pace, client, unencrypted, proxy_is_encrypted }
     }
 
     /// When the next request could leave. That is later than now during a pause, and where requests are spaced.
@@ -184,7 +190,7 @@ impl Gateway {
     ) -> std::result::Result<(&Client, Url, HeaderMap), String> {
         let url = self.admit(request)?;
         let headers = self.headers(request)?;
-        let client = self.client().map_err(|error| describe(&error))?;
+        let client = self.client_for(&url).map_err(|error| describe(&error))?;
         Ok((client, url, headers))
     }
 
@@ -256,13 +262,30 @@ impl Gateway {
         Ok(())
     }
 
+    /// The client of encrypted requests.
     fn client(&self) -> Result<&Client> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let made = build(&self.route)?;
-        Ok(self.client.get_or_init(|| made))
+        kept(&self.client, || finish(build(&self.route)?))
     }
+
+    fn client_for(&self, url: &Url) -> Result<&Client> {
+        if self.proxy_is_encrypted || is_encrypted(url) {
+            return self.client();
+        }
+        kept(&self.unencrypted, || finish(build(&self.route)?.tls_certs_only([])))
+    }
+}
+
+fn is_encrypted(url: &Url) -> bool {
+    url.scheme() == "https"
+}
+
+/// The client in `place`, which is made if there is none yet.
+fn kept(place: &OnceLock<Client>, make: impl FnOnce() -> Result<Client>) -> Result<&Client> {
+    if let Some(client) = place.get() {
+        return Ok(client);
+    }
+    let made = make()?;
+    Ok(place.get_or_init(|| made))
 }
 
 /// The proxy of the config, or else those that environment variables name.
@@ -312,7 +335,7 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
     })
 }
 
-fn build(route: &Route) -> Result<Client> {
+fn build(route: &Route) -> Result<ClientBuilder> {
     let proxies = proxies(route.proxy.as_ref()).iter().filter_map(host).collect();
     let fence = Arc::clone(&route.fence);
     let mut builder = builder().dns_resolver(Resolver { fence, proxies });
@@ -324,7 +347,7 @@ fn build(route: &Route) -> Result<Client> {
             .map_err(|_| Error::settings("proxy: not a URL that a proxy can have"))?;
         builder = builder.proxy(proxy);
     }
-    finish(builder)
+    Ok(builder)
 }
 
 /// The certificate authorities in a PEM file.
