@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -256,6 +256,18 @@ impl Response {
         self.header("link").is_some_and(|link| link.contains("rel=\"next\""))
     }
 
+    /// The value that a parameter has in the URL of the list's next page, which the Link header names (RFC 8288); None if it hasn't one.
+    /// By such a value, where there is one, the ticket system goes on behind the last item that it gave, and not at a page's number.
+    pub fn next_page_parameter(&self, name: &str) -> Option<String> {
+        let links = self.header("link")?.split(',');
+        let mut links = links.filter_map(|link| link.trim().strip_prefix('<')?.split_once('>'));
+        let (url, _) = links.find(|(_, kind)| kind.contains("rel=\"next\""))?;
+        let mut parameters =
+            url.split_once('?')?.1.split('&').filter_map(|one| one.split_once('='));
+        let (_, value) = parameters.find(|(named, _)| *named == name)?;
+        Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+    }
+
     /// The error that this answer stands for. Its message is `reason`; the rest depends on the status:
     ///
     /// | status | kind | may be tried again |
@@ -402,6 +414,22 @@ mod tests {
         let limited = answer(429, false, "").error("x");
         assert_eq!(limited.kind, ErrorKind::Client);
         assert_eq!(limited.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn the_next_pages_link_tells_where_the_list_goes_on() {
+        let link = "<https://x/i?after=prev&page=1>; rel=\"prev\", <https://x/i?a=1&after=Y%3D%2B&page=3>; rel=\"next\"";
+        for (link, after) in [
+            (link, Some("Y=+")),
+            ("<https://x/i?page=2>; rel=\"next\"", None),
+            ("<https://x/i?after=1>; rel=\"last\"", None),
+            ("<https://x/i>; rel=\"next\"", None),
+            ("https://x/i?after=1; rel=\"next\"", None),
+            ("", None),
+        ] {
+            let answer = limited(200, &[("link", link)]);
+            assert_eq!(answer.next_page_parameter("after").as_deref(), after, "{link}");
+        }
     }
 
     fn limited(status: u16, headers: &[(&str, &str)]) -> Response {

@@ -19,6 +19,7 @@ mod error;
 pub mod http;
 mod incident;
 pub mod json;
+pub mod listing;
 pub mod mapping;
 pub mod message;
 mod plugin;

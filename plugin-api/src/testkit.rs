@@ -52,6 +52,8 @@ use crate::plugin::TicketPlugin;
 #[derive(Debug)]
 pub struct FakeHost {
     script: VecDeque<(String, String, HttpAnswer)>,
+    /// What answers where the script has nothing.
+    system: Option<System>,
     /// Every request so far, also those that the script doesn't expect.
     pub sent: Vec<HttpRequest>,
     /// Every log line so far.
@@ -66,7 +68,21 @@ pub struct FakeHost {
     is_offline: bool,
 }
 
+/// A ticket system that a test plays.
+struct System(Box<dyn FnMut(&HttpRequest) -> HttpAnswer + Send>);
+
+impl std::fmt::Debug for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("System")
+    }
+}
+
 impl FakeHost {
+    /// From now on this function answers what the script has nothing for: a ticket system, for tests that ask it many times.
+    pub fn play(&mut self, system: impl FnMut(&HttpRequest) -> HttpAnswer + Send + 'static) {
+        self.system = Some(System(Box::new(system)));
+    }
+
     /// Adds an answer to the script. The plugin's requests must come in the order of the script, each with
     /// exactly the method and the URL that the script has. A body that is a JSON string is sent as its text.
     pub fn answer(&mut self, method: &str, url: &str, status: u16, body: Value) {
@@ -98,6 +114,13 @@ impl Host for FakeHost {
     fn http(&mut self, request: HttpRequest) -> HttpAnswer {
         if self.is_offline {
             return HttpAnswer::Denied("open and receive may not use the network".to_owned());
+        }
+        if self.script.is_empty()
+            && let Some(System(system)) = &mut self.system
+        {
+            let answer = system(&request);
+            self.sent.push(request);
+            return answer;
         }
         let asked = (request.method.clone(), request.url.clone());
         self.sent.push(request);
@@ -156,6 +179,7 @@ pub fn open<P: TicketPlugin>(
 ) -> Result<Fixture, Error> {
     let mut host = FakeHost {
         script: VecDeque::new(),
+        system: None,
         sent: Vec::new(),
         logged: Vec::new(),
         remaining: Duration::from_secs(30),

@@ -2,6 +2,9 @@
 
 use crate::message::fingerprint;
 
+/// What stands before and behind the fingerprint in a marker.
+const MARKER: (&str, &str) = ("<!-- ticket-host sha256:", " -->");
+
 /// The beginning of `text` with `…` after it, together at most `limit` long; None if the text isn't longer
 /// than that. `width` tells how long a character is by the ticket system's own measure: `char::len_utf8`,
 /// `char::len_utf16`, or 1 for each.
@@ -55,7 +58,23 @@ pub fn body(markdown: String, limit: usize, warnings: &mut Vec<String>) -> Strin
 /// A Markdown comment that stands for a key. A plugin puts it at the end of a body, where readers don't see it.
 /// Text of an incident can't pretend to be it, since the `<` in such text is escaped.
 pub fn marker(key: &str) -> String {
-    format!("<!-- ticket-host sha256:{} -->", fingerprint(key))
+    format!("{}{}{}", MARKER.0, fingerprint(key), MARKER.1)
+}
+
+/// The [`fingerprint`]s of the keys whose [`marker`]s are in a text.
+///
+/// ```
+/// # use ticket_plugin_api::{fingerprint, text};
+/// let body = format!("gw1 is down\n{}", text::marker("key"));
+/// assert_eq!(text::marked(&body).collect::<Vec<_>>(), [fingerprint("key")]);
+/// ```
+pub fn marked(text: &str) -> impl Iterator<Item = &str> {
+    text.split(MARKER.0).skip(1).filter_map(|behind| {
+        let fingerprint = behind.get(..64)?;
+        let is_one = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let ends = behind[64..].starts_with(MARKER.1) && fingerprint.bytes().all(is_one);
+        ends.then_some(fingerprint)
+    })
 }
 
 /// The Markdown, changed so that no text of the incident in it mentions a person or refers to another ticket.
@@ -140,6 +159,24 @@ mod tests {
             "{cut}"
         );
         assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_text_tells_each_key_that_it_is_marked_with_and_nothing_else() {
+        let (a, b) = (marker("a"), marker("b"));
+        let upper = a.replace(&fingerprint("a"), &fingerprint("a").to_uppercase());
+        for (text, keys) in [
+            (format!("x\n{a}"), &["a"][..]),
+            (format!("{a}{b}\n{a} y"), &["a", "b", "a"]),
+            (a[..a.len() - 1].to_owned(), &[]),
+            (a.replace(" -->", "0 -->"), &[]),
+            (upper, &[]),
+            ("<!-- ticket-host sha256:å -->".repeat(3), &[]),
+            (String::new(), &[]),
+        ] {
+            let expected: Vec<String> = keys.iter().map(|key| fingerprint(key)).collect();
+            assert_eq!(marked(&text).collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 
     #[test]

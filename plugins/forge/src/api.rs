@@ -6,10 +6,14 @@ use serde_json::Value;
 use ticket_plugin_api::{Call, Error, ErrorKind, Request, Response, Result, Retry, Url};
 
 use crate::Forge;
+use crate::issues::{self, Next, Place};
 
 /// How many items are asked for at a time. Neither forge gives more than the first. The others are for pages that are longer than the
 /// host takes; each divides the one before it, so that a smaller page can begin where a larger one would have.
-const PAGES: [usize; 5] = [100, 50, 25, 5, 1];
+pub(crate) const PAGES: [usize; 5] = [100, 50, 25, 5, 1];
+
+/// How often a search begins anew in a list that changes.
+const MOST_BEGINNINGS: usize = 3;
 
 #[derive(Deserialize)]
 struct Label {
@@ -72,15 +76,28 @@ pub(crate) fn with_marker<F: Forge>(
     marker: &str,
     since: Option<&str>,
 ) -> Result<Option<F::Issue>> {
-    let mut url = forge.project_url().segment("issues");
-    for (name, value) in F::DIALECT.all_issues {
-        url = url.query(name, value);
-    }
-    if let Some(since) = since {
-        url = url.query(F::DIALECT.since, since);
-    }
     let has = |issue: &F::Issue| F::body(issue).is_some_and(|body| body.contains(marker));
-    look_through(forge, call, &url, "the issues", |page| page.into_iter().find(has))
+    let (mut place, mut so_far, mut beginnings) = (Place::default(), 0, 0);
+    loop {
+        let page = issues::page(forge, call, since, &place, so_far)?;
+        so_far += page.issues.len();
+        if let Some(found) = page.issues.into_iter().find(has) {
+            return Ok(Some(found));
+        }
+        place = match page.next {
+            Next::End => return Ok(None),
+            Next::Place(place) => place,
+            Next::Anew if beginnings < MOST_BEGINNINGS => {
+                beginnings += 1;
+                Place::default()
+            }
+            Next::Anew => {
+                return Err(Error::client(
+                    "the issues: so many are removed meanwhile that they can't be read as a whole",
+                ));
+            }
+        };
+    }
 }
 
 /// Reads a list page by page, until `look` finds something on a page.

@@ -5,6 +5,7 @@
 //! one request.
 
 pub mod api;
+mod issues;
 mod plugin;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -94,6 +95,10 @@ pub trait Forge: Sized + Send + 'static {
     /// # Errors
     /// Where the answer names a next page that can't be one: then the list isn't known as a whole.
     fn next_page(answer: &Response, page: usize, is_full: bool) -> Result<Option<usize>>;
+
+    /// The parameter of the query, and its value, by which the list of issues goes on behind this answer's page, whose `last` issue
+    /// this is; None where the forge can't do that.
+    fn behind(answer: &Response, last: &Self::Issue) -> Option<(&'static str, String)>;
 
     /// Why the forge refused, in its own words; None if the answer isn't the forge's.
     fn reason(answer: &Response) -> Option<String>;

@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use serde_json::json;
+use ticket_plugin_api::listing::{Listed, Listing, Next, Page};
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, text,
+    About, Cached, Call, Check, Extra, FindMany, Format, FoundMany, Incident, Result, Settings,
+    Ticket, TicketName, TicketPlugin, TicketRequest, text, utc_before,
 };
 
+use crate::issues::{self, Place};
 use crate::{Forge, api};
 
 /// How far the clock of whoever saw the incident and the forge's clock may be apart.
 const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A forge, and the labels of its project as they were last looked up.
+/// A forge, and what was last looked up of its project.
 #[derive(Debug)]
 pub struct Plugin<F> {
     forge: F,
     labels: Cached<Vec<String>>,
+    /// What the last listing for many keys saw.
+    listing: Listing,
 }
 
 impl<F: Forge> TicketPlugin for Plugin<F> {
@@ -27,7 +31,8 @@ impl<F: Forge> TicketPlugin for Plugin<F> {
     type Information = F::Information;
 
     fn open(settings: Settings<F::Secret, F::Information>) -> Result<Plugin<F>> {
-        Ok(Plugin { forge: F::open(settings)?, labels: Cached::default() })
+        let forge = F::open(settings)?;
+        Ok(Plugin { forge, labels: Cached::default(), listing: Listing::default() })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -96,12 +101,40 @@ impl<F: Forge> TicketPlugin for Plugin<F> {
 
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         // A ticket is never older than its incident.
-        let since = request.since(CLOCKS);
-        let since = since.map(|time| time.replace("+00:00", "Z"));
+        let since = request.since(CLOCKS).map(as_forges_write);
         let marker = text::marker(&request.key);
         let found = api::with_marker(&self.forge, call, &marker, since.as_deref())?;
         Ok(found.as_ref().map(F::ticket))
     }
+
+    fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {
+        let Plugin { forge, listing, .. } = self;
+        listing.find_many(call, request, |since, place| {
+            let since = since.and_then(|time| utc_before(time, CLOCKS)).map(as_forges_write);
+            // A place that isn't one of ours is the list's beginning.
+            let place: Place = serde_json::from_str(place).unwrap_or_default();
+            let page = issues::page(forge, call, since.as_deref(), &place, 0)?;
+            let next = match page.next {
+                issues::Next::End => Next::End,
+                issues::Next::Anew => Next::Anew,
+                issues::Next::Place(place) => Next::Place(json!(place).to_string()),
+            };
+            let tickets = page.issues.iter().map(listed::<F>).collect();
+            Ok(Page { tickets, bytes: page.bytes, next })
+        })
+    }
+}
+
+/// An issue, and the keys whose markers it has.
+fn listed<F: Forge>(issue: &F::Issue) -> Listed {
+    let Ticket { url, id, .. } = F::ticket(issue);
+    let marked = F::body(issue).into_iter().flat_map(text::marked);
+    Listed { fingerprints: marked.map(str::to_owned).collect(), ticket: TicketName { url, id } }
+}
+
+/// A time in UTC with a Z, since not every forge takes an offset.
+fn as_forges_write(time: String) -> String {
+    time.replace("+00:00", "Z")
 }
 
 impl<F: Forge> Plugin<F> {

@@ -4,13 +4,15 @@
 //! for its own tests.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::HttpAnswer;
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::testkit::Fixture;
 use ticket_plugin_api::text::marker;
-use ticket_plugin_api::{Error, ErrorKind, Retry};
+use ticket_plugin_api::{Error, ErrorKind, FindMany, Retry, WantedKey};
 
 /// The key of the incident.
 pub const KEY: &str = "https://argus.example.org/incidents/4";
@@ -51,6 +53,8 @@ pub struct World {
     pub body: &'static str,
     /// An issue with this number, body and labels.
     pub issue: fn(u32, &str, &[&str]) -> Value,
+    /// Whether it goes on behind an issue: GitLab by its time, as the issues here have it, GitHub by "after", as its link has it.
+    pub header_of_next: fn(u32, Option<&str>) -> (&'static str, String),
     /// What logging in is answered with, and the project.
     pub logged_in: fn() -> Value,
     pub takes_issues: fn() -> Value,
@@ -80,6 +84,11 @@ macro_rules! shared_tests {
             a_dry_run_shows_the_look_up_and_the_issue
             check_has_a_line_for_each_thing_and_creates_nothing
             check_ends_where_the_forge_refuses_or_is_none
+            find_many_tells_each_key_its_ticket_on_whichever_page_or_none
+            find_many_goes_on_where_its_time_was_over_or_a_page_did_not_come
+            issues_that_are_removed_meanwhile_hide_no_other
+            ten_thousand_keys_settle_in_fifty_calls_and_fewer_than_200_requests
+            find_reads_the_issues_as_they_are_now
         }
     };
     ($world:expr; $($test:ident)*) => {
@@ -127,7 +136,8 @@ impl World {
     }
 
     pub fn issues_url(&self, page: u32) -> String {
-        self.issues_in_pages_of(100, page)
+        // From the second one on pages overlap.
+        self.issues_in_pages_of(if page == 1 { 100 } else { 95 }, page)
     }
 
     fn issues_in_pages_of(&self, size: u32, page: u32) -> String {
@@ -265,7 +275,11 @@ pub fn find_reads_every_page_since_the_incident_and_compares_the_whole_key(world
     without_body[world.body] = Value::Null;
     let first = json!([issue(5, &marker("another")), without_body]);
     world.page(&mut forge, &world.issues_url(1), world.first, &first);
-    let second = json!([issue(9, &format!("text\n{}", marker(KEY))), issue(10, &marker(KEY))]);
+    let second = json!([
+        issue(6, "again"),
+        issue(9, &format!("text\n{}", marker(KEY))),
+        issue(10, &marker(KEY)),
+    ]);
     world.page(&mut forge, &world.issues_url(2), world.last, &second);
     let ticket = forge.find(incident(), KEY).unwrap().unwrap();
     assert_eq!(ticket.url, format!("{}9", world.page));
@@ -315,9 +329,10 @@ pub fn a_page_that_is_too_long_is_asked_for_in_smaller_ones(world: &World) {
     forge.host.outcome("GET", &world.issues_url(1), too_large());
     forge.host.outcome("GET", &world.issues_in_pages_of(50, 1), too_large());
     world.page(&mut forge, &world.issues_in_pages_of(25, 1), world.first, &page(1));
-    forge.host.outcome("GET", &world.issues_in_pages_of(25, 2), too_large());
-    forge.host.outcome("GET", &world.issues_in_pages_of(5, 6), too_large());
+    forge.host.outcome("GET", &world.issues_in_pages_of(20, 2), too_large());
+    forge.host.outcome("GET", &world.issues_in_pages_of(4, 7), too_large());
     let ours = json!([(world.issue)(7, &marker(KEY), &[])]);
+    // A page of one issue has no room for one of the page before.
     world.page(&mut forge, &world.issues_in_pages_of(1, 26), world.last, &ours);
     let ticket = forge.find(incident(), KEY).unwrap().unwrap();
     assert_eq!(ticket.url, format!("{}7", world.page));
@@ -335,14 +350,12 @@ pub fn an_issue_that_is_too_long_by_itself_is_an_error(world: &World) {
 pub fn a_list_that_does_not_end_in_time_is_told(world: &World) {
     let mut forge = (world.open)(json!({}));
     forge.host.remaining = Duration::ZERO;
-    world.page(&mut forge, &world.issues_url(1), world.first, &json!([]));
+    let page = json!([(world.issue)(1, "theirs", &[])]);
+    world.page(&mut forge, &world.issues_url(1), world.first, &page);
     forge.host.outcome("GET", &world.issues_url(2), HttpAnswer::NotSent("no time".into()));
     let error = forge.find(incident(), KEY).unwrap_err();
     assert!(error.message.contains("the issues: there are too many"), "{error}");
-    assert!(
-        error.message.contains("100 were read, and there are more (no time); raise"),
-        "{error}"
-    );
+    assert!(error.message.contains("1 were read, and there are more (no time); raise"), "{error}");
     assert_eq!((error.kind, error.retry), LATER);
 }
 
@@ -417,4 +430,219 @@ pub fn check_ends_where_the_forge_refuses_or_is_none(world: &World) {
         forge.host.answer("GET", world.project, status, json!({"message": message}));
         assert_eq!(check(&mut forge), lines(&[("login", true), (world.project_line, false)]));
     }
+}
+
+/// The issues of a forge, the oldest first, each with its number, its body and the second of its creation, which the forge shows where
+/// it is asked to; and which request of a page fails, or has issues removed before it is answered.
+#[derive(Debug, Default)]
+struct Played {
+    issues: Vec<(u32, String, u32)>,
+    shows_times: bool,
+    asked: usize,
+    fails: Option<usize>,
+    removes: BTreeMap<usize, Vec<u32>>,
+}
+
+/// A forge as it is played for many requests.
+fn played(world: &World, issues: Vec<(u32, String, u32)>) -> (Fixture, Arc<Mutex<Played>>) {
+    let played = Arc::new(Mutex::new(Played { issues, ..Played::default() }));
+    let mut forge = (world.open)(json!({}));
+    let (kept, issue, header) = (Arc::clone(&played), world.issue, world.header_of_next);
+    forge.host.play(move |request| kept.lock().unwrap().answer(request, issue, header));
+    (forge, played)
+}
+
+/// The time of this second.
+fn time(second: u32) -> String {
+    format!("2026-11-23T{:02}:{:02}:{:02}.000Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+impl Played {
+    fn answer(
+        &mut self,
+        request: &HttpRequest,
+        issue: fn(u32, &str, &[&str]) -> Value,
+        header: fn(u32, Option<&str>) -> (&'static str, String),
+    ) -> HttpAnswer {
+        self.asked += 1;
+        if self.fails == Some(self.asked) {
+            let headers = vec![("retry-after".to_owned(), "7".to_owned())];
+            let body = json!({"message": "rate limit: too many"}).to_string().into_bytes();
+            return HttpAnswer::Answered { status: 429, headers, body };
+        }
+        if let Some(removed) = self.removes.remove(&self.asked) {
+            self.issues.retain(|(number, ..)| !removed.contains(number));
+        }
+        let query = request.url.split_once('?').unwrap().1;
+        let query: BTreeMap<&str, String> = query
+            .split('&')
+            .filter_map(|parameter| parameter.split_once('='))
+            .map(|(name, value)| (name, value.replace("%3A", ":")))
+            .collect();
+        let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
+        let (size, page) = (number("per_page").unwrap(), number("page").unwrap_or(1));
+        let since = query.get("created_after").cloned().unwrap_or_default();
+        let after = number("after").unwrap_or(0);
+        let list: Vec<_> = self
+            .issues
+            .iter()
+            .filter(|(number, _, second)| time(*second) >= since && *number as usize > after)
+            .collect();
+        let begin = ((page - 1) * size).min(list.len());
+        let end = (begin + size).min(list.len());
+        let shown = list[begin..end].iter().map(|(number, body, second)| {
+            let mut issue = issue(*number, body, &[]);
+            if self.shows_times {
+                issue["created_at"] = time(*second).into();
+            }
+            issue
+        });
+        let last = list[begin..end].last().map(|(number, ..)| number.to_string());
+        let last = last.filter(|_| self.shows_times);
+        let more = end < list.len();
+        let (name, value) = header(if more { page as u32 + 1 } else { 0 }, last.as_deref());
+        let body = shown.collect::<Value>().to_string().into_bytes();
+        let headers = vec![(name.to_owned(), value)];
+        HttpAnswer::Answered { status: 200, headers, body }
+    }
+}
+
+/// A request for the tickets of these keys, which were made long ago.
+fn wanted<K: ToString>(keys: impl IntoIterator<Item = K>, cursor: Option<String>) -> FindMany {
+    let keys = keys.into_iter().map(|key| WantedKey {
+        key: key.to_string(),
+        not_before: Some("2019-11-23T00:00:00Z".to_owned()),
+        not_after: Some("2019-11-24T00:00:00Z".to_owned()),
+    });
+    FindMany { keys: keys.collect(), cursor }
+}
+
+/// So many issues, ten in each second, of which each other one is the ticket of the key that is its number.
+fn half_of(count: u32) -> Vec<(u32, String, u32)> {
+    let body = |n: u32| if n.is_multiple_of(2) { marker(&n.to_string()) } else { "theirs".into() };
+    (1..=count).map(|n| (n, body(n), n / 10)).collect()
+}
+
+/// Searches to the end: the keys that have a ticket, with its id, those that have none, and how many calls it took.
+fn search(forge: &mut Fixture, keys: &[u32]) -> (BTreeMap<u32, u32>, BTreeSet<u32>, usize) {
+    let (mut found, mut none, mut cursor) = (BTreeMap::new(), BTreeSet::new(), None);
+    for calls in 1.. {
+        let left = keys.iter().filter(|key| !found.contains_key(*key) && !none.contains(*key));
+        let request = wanted(left, cursor.take());
+        let reply = forge.find_many(&request).unwrap();
+        let number = |text: &str| text.parse::<u32>().unwrap();
+        found.extend(reply.found.iter().map(|f| (number(&f.key), number(&f.ticket.id))));
+        none.extend(reply.none.iter().map(|key| number(key)));
+        cursor = reply.cursor;
+        if cursor.is_none() {
+            return (found, none, calls);
+        }
+    }
+    unreachable!("the loop has no end")
+}
+
+/// What a search for the keys from `keys` has to find in [`half_of`].
+fn is_half_of(told: &(BTreeMap<u32, u32>, BTreeSet<u32>, usize), keys: &[u32]) {
+    let even = keys.iter().filter(|key| key.is_multiple_of(2)).map(|key| (*key, *key));
+    assert_eq!(told.0, even.collect());
+    assert_eq!(told.1, keys.iter().copied().filter(|key| !key.is_multiple_of(2)).collect());
+}
+
+/// With times the forge goes on behind an issue, without them by pages' numbers.
+const SHOWS_TIMES: [bool; 2] = [true, false];
+
+pub fn find_many_tells_each_key_its_ticket_on_whichever_page_or_none(world: &World) {
+    for shows_times in SHOWS_TIMES {
+        let mut issues = half_of(450);
+        // Younger ones with the same keys, and one that isn't a ticket at all.
+        issues.extend([(451, marker("100"), 46), (452, format!("{} x", marker("1000")), 46)]);
+        let (mut forge, played) = played(world, issues);
+        played.lock().unwrap().shows_times = shows_times;
+        let keys: Vec<u32> = (90..110).chain(190..210).chain(290..310).chain(390..440).collect();
+        is_half_of(&search(&mut forge, &keys), &keys);
+        let asked = played.lock().unwrap().asked;
+        assert!((5..=6).contains(&asked), "{asked}");
+        let rest = search(&mut forge, &[2, 3, 1000, 1001]);
+        assert_eq!(rest.0, BTreeMap::from([(2, 2), (1000, 452)]));
+        assert_eq!(rest.1, BTreeSet::from([3, 1001]));
+        assert_eq!(
+            played.lock().unwrap().asked,
+            asked,
+            "the later call is told by the first one's"
+        );
+    }
+}
+
+pub fn find_many_goes_on_where_its_time_was_over_or_a_page_did_not_come(world: &World) {
+    for shows_times in SHOWS_TIMES {
+        let (mut forge, played) = played(world, half_of(450));
+        played.lock().unwrap().shows_times = shows_times;
+        let keys: Vec<u32> = (1..=150).chain(420..450).collect();
+        forge.host.remaining = Duration::from_secs(4);
+        let told = search(&mut forge, &keys);
+        is_half_of(&told, &keys);
+        assert_eq!(told.2, played.lock().unwrap().asked, "a page a call");
+
+        let (mut forge, played) = self::played(world, half_of(450));
+        {
+            let mut played = played.lock().unwrap();
+            (played.shows_times, played.fails) = (shows_times, Some(3));
+        }
+        let reply = forge.find_many(&wanted(&keys, None)).unwrap();
+        assert_eq!((reply.none.len(), reply.retry_after_ms), (0, Some(7000)));
+        assert!(reply.cursor.is_some());
+        is_half_of(&search(&mut forge, &keys), &keys);
+        // One whose first page doesn't come is an error.
+        let (mut forge, played) = self::played(world, half_of(450));
+        played.lock().unwrap().fails = Some(1);
+        let error = forge.find_many(&wanted(&keys, None)).unwrap_err();
+        assert_eq!(error.retry_after.map(|wait| wait.as_secs()), Some(7));
+    }
+}
+
+pub fn issues_that_are_removed_meanwhile_hide_no_other(world: &World) {
+    for shows_times in SHOWS_TIMES {
+        // Before the second page, or a later one: some, a whole page of them, or the very ones that the page before ended with.
+        for removed in [1..=1, 1..=4, 1..=30, 3..=99, 96..=100, 51..=180, 171..=190] {
+            for before in [2, 3] {
+                let (mut forge, played) = played(world, half_of(450));
+                {
+                    let mut played = played.lock().unwrap();
+                    played.shows_times = shows_times;
+                    played.removes = BTreeMap::from([(before, removed.clone().collect())]);
+                }
+                let keys: Vec<u32> = (180..=378).collect();
+                let told = search(&mut forge, &keys);
+                let gone = |key: &u32| removed.contains(key);
+                let hidden = told.1.iter().filter(|key| key.is_multiple_of(2) && !gone(key));
+                let hidden: Vec<_> = hidden.collect();
+                assert!(hidden.is_empty(), "{removed:?} before {before}: {hidden:?} are hidden");
+                assert!(played.lock().unwrap().asked <= 12);
+            }
+        }
+    }
+}
+
+pub fn ten_thousand_keys_settle_in_fifty_calls_and_fewer_than_200_requests(world: &World) {
+    for shows_times in SHOWS_TIMES {
+        let (mut forge, played) = played(world, half_of(10_000));
+        played.lock().unwrap().shows_times = shows_times;
+        let keys: Vec<u32> = (1..=10_000).collect();
+        for keys in keys.chunks(200) {
+            is_half_of(&search(&mut forge, keys), keys);
+        }
+        let asked = played.lock().unwrap().asked;
+        assert!((100..130).contains(&asked), "{asked}");
+    }
+}
+
+pub fn find_reads_the_issues_as_they_are_now(world: &World) {
+    let (mut forge, played) = played(world, half_of(10));
+    assert_eq!(search(&mut forge, &[2, 11]).1, BTreeSet::from([11]));
+    played.lock().unwrap().issues.push((11, marker("11"), 2));
+    assert_eq!(forge.find(json!({"description": "x"}), "11").unwrap().unwrap().id, "11");
+    played.lock().unwrap().issues.push((12, marker("13"), 2));
+    let mut now = wanted([13], None);
+    now.keys[0].not_after = None;
+    assert_eq!(forge.find_many(&now).unwrap().found.len(), 1, "it may have been made just now");
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use serde_json::{Value, json};
 use ticket_plugin_api::{
-    About, Call, Check, Endpoint, Error, Request, Response, Result, Settings, Ticket, Url,
+    About, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings, Ticket, Url,
     export_plugin,
 };
 use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
@@ -36,6 +36,7 @@ impl Forge for GitHub {
         aliases: &["argus_ticket_github.GithubPlugin"],
         // GitHub promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
+        offers: &[Offer::FindMany],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -98,6 +99,11 @@ impl Forge for GitHub {
 
     fn next_page(answer: &Response, page: usize, _: bool) -> Result<Option<usize>> {
         Ok(answer.has_next_page().then(|| page + 1))
+    }
+
+    /// Of many issues GitHub gives the first pages by their numbers alone, and names in Link how it goes on behind an issue.
+    fn behind(answer: &Response, _: &Issue) -> Option<(&'static str, String)> {
+        answer.next_page_parameter("after").map(|after| ("after", after))
     }
 
     fn reason(answer: &Response) -> Option<String> {

@@ -30,6 +30,12 @@ const WORLD: World = World {
     body_limit: 65_536,
     body: "body",
     issue,
+    header_of_next: |page, last| {
+        let after = last.map(|last| format!("&after={last}")).unwrap_or_default();
+        let next =
+            format!("<https://api.github.com/x?per_page=100{after}&page={page}>; rel=\"next\"");
+        ("link", if page == 0 { String::new() } else { next })
+    },
     logged_in: || json!({"resources": {}}),
     takes_issues: || json!({"has_issues": true, "archived": false, "permissions": {"push": true}}),
 };

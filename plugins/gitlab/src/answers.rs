@@ -37,6 +37,7 @@ pub(crate) struct Issue {
     pub(crate) iid: u64,
     pub(crate) web_url: String,
     pub(crate) description: Option<String>,
+    pub(crate) created_at: Option<String>,
     #[serde(default)]
     pub(crate) labels: Vec<String>,
     #[serde(default)]

@@ -10,7 +10,7 @@ mod tests;
 use serde_json::{Value, json};
 use ticket_plugin_api::mapping::no_such_label;
 use ticket_plugin_api::{
-    About, Call, Check, Endpoint, Error, Request, Response, Result, Settings, Ticket, Url,
+    About, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings, Ticket, Url,
     export_plugin,
 };
 use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
@@ -39,6 +39,7 @@ impl Forge for GitLab {
         aliases: &["argus_ticket_gitlab.GitlabPlugin"],
         // GitLab promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
+        offers: &[Offer::FindMany],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -111,6 +112,11 @@ impl Forge for GitLab {
             // A full page may have another one behind it.
             None => Ok(is_full.then(|| page + 1)),
         }
+    }
+
+    /// From the time at which the last issue was made: that one comes again, and others of the same moment.
+    fn behind(_: &Response, last: &Issue) -> Option<(&'static str, String)> {
+        last.created_at.clone().map(|time| (Self::DIALECT.since, time))
     }
 
     fn reason(answer: &Response) -> Option<String> {

@@ -30,6 +30,9 @@ const WORLD: World = World {
     body_limit: 1_048_576,
     body: "description",
     issue,
+    header_of_next: |page, _| {
+        ("x-next-page", if page == 0 { String::new() } else { page.to_string() })
+    },
     logged_in: || json!({"id": 1, "username": "argus"}),
     takes_issues: || {
         let access = json!({"project_access": null, "group_access": {"access_level": 20}});
@@ -120,7 +123,8 @@ fn a_full_page_without_a_word_of_the_next_has_another_behind_it() {
     let mut gitlab = open(json!({}));
     let full: Value = (0..100).map(|iid| issue(iid, "", &[])).collect();
     gitlab.host.answer("GET", &WORLD.issues_url(1), 200, full);
-    gitlab.host.answer("GET", &WORLD.issues_url(2), 200, json!([issue(101, &marker(KEY), &[])]));
+    let second = json!([issue(95, "", &[]), issue(101, &marker(KEY), &[])]);
+    gitlab.host.answer("GET", &WORLD.issues_url(2), 200, second);
     assert_eq!(gitlab.find(incident(), KEY).unwrap().unwrap().id, "101");
 }
 

@@ -16,7 +16,9 @@ use crate::settings::Secret;
 /// The property of an issue that holds its key.
 pub(crate) const PROPERTY: &str = "ticket-host";
 /// The most that Jira gives on one page. Where that is longer than the host takes, fewer are asked for.
-const PAGE: usize = 100;
+pub(crate) const PAGE: usize = 100;
+/// What stands before the fingerprint in an anchor.
+const ANCHOR: &str = "{anchor:ticket-host-";
 
 pub(crate) struct Client {
     endpoint: Endpoint,
@@ -59,16 +61,67 @@ struct Fields {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    issues: Vec<Issue>,
+pub(crate) struct Page {
+    pub(crate) issues: Vec<Issue>,
+    #[serde(flatten)]
+    pub(crate) rest: Rest,
+}
+
+/// What a page says of the list that it is one of.
+#[derive(Deserialize)]
+pub(crate) struct Rest {
     /// Data Center: how many issues the query finds in all.
     total: Option<usize>,
     /// Cloud: the token to ask for the next page with; absent on the last page.
     #[serde(rename = "nextPageToken")]
-    next: Option<String>,
+    pub(crate) next: Option<String>,
     /// Cloud: whether there is no next page.
     #[serde(rename = "isLast")]
     last: Option<bool>,
+}
+
+/// Why a page did not come.
+pub(crate) enum PageError {
+    Http(HttpError),
+    Refused(Error),
+    /// Jira doesn't know, or no longer, the token by which the list was to go on.
+    Token,
+}
+
+impl From<PageError> for Error {
+    fn from(error: PageError) -> Error {
+        match error {
+            PageError::Http(cause) => cause.into(),
+            PageError::Refused(error) => error,
+            PageError::Token => Error::client(
+                "the search for the issue: Jira refuses its own token of the next page (400)",
+            ),
+        }
+    }
+}
+
+impl Rest {
+    /// Whether there are issues behind the first `end` ones, with which this page ends.
+    pub(crate) fn has_more(&self, cloud: bool, end: usize) -> bool {
+        match cloud {
+            true => self.next.is_some() || self.last == Some(false),
+            false => self.total.is_none_or(|total| end < total),
+        }
+    }
+
+    /// Whether the next page can be asked for, of a page with `got` issues that `token` asked for.
+    ///
+    /// Issues that are deleted between two pages leave fewer than the total, and a server that repeats a page would do so for ever. In
+    /// both cases some issues weren't seen.
+    pub(crate) fn can_go_on(&self, cloud: bool, got: usize, token: &str) -> Result<()> {
+        let goes_on = match cloud {
+            true => self.next.as_ref().is_some_and(|next| next != token),
+            false => self.total.is_some() && got > 0,
+        };
+        goes_on.then_some(()).ok_or_else(|| {
+            Error::client("the search for the issue: Jira's pages don't add up to the whole list")
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,6 +172,18 @@ impl Issue {
         property == Some(fingerprint) || in_text()
     }
 
+    /// The fingerprints that the issue carries, where [`Issue::carries`] looks.
+    pub(crate) fn fingerprints(&self) -> Vec<String> {
+        let property = self.properties.get(PROPERTY).and_then(|value| value["key"].as_str());
+        let text = self.fields.description.as_str().unwrap_or_default();
+        let anchors = text.split(ANCHOR).skip(1).filter_map(|behind| behind.split_once('}'));
+        property
+            .into_iter()
+            .chain(anchors.map(|(fingerprint, _)| fingerprint))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The number in the key of an issue of this project.
     pub(crate) fn number(&self, project: &str) -> Option<u64> {
         self.key.strip_prefix(project)?.strip_prefix('-')?.parse().ok()
@@ -127,7 +192,7 @@ impl Issue {
 
 /// An anchor in wiki markup that carries a fingerprint; no reader sees it.
 pub(crate) fn anchor(fingerprint: &str) -> String {
-    format!("{{anchor:ticket-host-{fingerprint}}}")
+    format!("{ANCHOR}{fingerprint}}}")
 }
 
 impl Client {
@@ -147,7 +212,7 @@ impl Client {
     }
 
     /// The URL of the page that shows an issue to people.
-    pub(crate) fn page(&self, key: &str) -> String {
+    pub(crate) fn page_of(&self, key: &str) -> String {
         self.endpoint.join("browse").segment(key).into()
     }
 
@@ -216,52 +281,58 @@ impl Client {
         let mut next: Option<String> = None;
         let mut size = limit.unwrap_or(PAGE);
         loop {
-            let resource = if self.cloud { "search/jql" } else { "search" };
-            let url = self.rest(resource).query("jql", jql).query("fields", "description");
-            let mut url = url.query("maxResults", &size.to_string());
-            if self.cloud {
-                url = url.query("properties", PROPERTY);
-                if let Some(token) = &next {
-                    url = url.query("nextPageToken", token);
-                }
-            } else {
-                url = url.query("startAt", &issues.len().to_string());
-            }
-            let answer = match self.send(call, Request::get(url)) {
-                Err(cause) if cause.is_too_large() && size > 1 => {
+            let token = next.as_deref().unwrap_or_default();
+            let page = match self.page(call, jql, size, issues.len(), token) {
+                Err(PageError::Http(cause)) if cause.is_too_large() && size > 1 => {
                     size /= 2;
                     continue;
                 }
-                Err(cause) => return Err(call.unfinished("the issues", issues.len(), cause)),
-                Ok(answer) => answer,
+                Err(PageError::Http(cause)) => {
+                    return Err(call.unfinished("the issues", issues.len(), cause));
+                }
+                page => page?.0,
             };
-            let page: Page = self.read(&answer, "the search for the issue").map_err(|error| {
-                // Only the project in the query comes from the settings, so it is what is wrong.
-                if answer.status == 400 { Error::settings(error.message) } else { error }
-            })?;
             let got = page.issues.len();
             issues.extend(page.issues);
-            let more = if self.cloud {
-                page.next.is_some() || page.last == Some(false)
-            } else {
-                page.total.is_none_or(|total| issues.len() < total)
-            };
-            if !more || limit.is_some() {
+            if !page.rest.has_more(self.cloud, issues.len()) || limit.is_some() {
                 return Ok(issues);
             }
-            // Issues that are deleted between two pages leave fewer than the total, and a server
-            // that repeats a page would do so for ever. In both cases some issues weren't seen.
-            let goes_on = match self.cloud {
-                true => page.next.is_some() && page.next != next,
-                false => page.total.is_some() && got > 0,
-            };
-            if !goes_on {
-                return Err(Error::client(
-                    "the search for the issue: Jira's pages don't add up to the whole list",
-                ));
-            }
-            next = page.next;
+            page.rest.can_go_on(self.cloud, got, token)?;
+            next = page.rest.next;
         }
+    }
+
+    /// The page of at most `size` issues that a query finds at a place of its list: behind the first `start` ones, or on Cloud at a
+    /// token; and how many bytes it had.
+    pub(crate) fn page(
+        &self,
+        call: &Call,
+        jql: &str,
+        size: usize,
+        start: usize,
+        token: &str,
+    ) -> std::result::Result<(Page, usize), PageError> {
+        let resource = if self.cloud { "search/jql" } else { "search" };
+        let url = self.rest(resource).query("jql", jql).query("fields", "description");
+        let mut url = url.query("maxResults", &size.to_string());
+        if self.cloud {
+            url = url.query("properties", PROPERTY);
+            if !token.is_empty() {
+                url = url.query("nextPageToken", token);
+            }
+        } else {
+            url = url.query("startAt", &start.to_string());
+        }
+        let answer = self.send(call, Request::get(url)).map_err(PageError::Http)?;
+        let page = self.read(&answer, "the search for the issue").map_err(|error| {
+            match answer.status {
+                400 if !token.is_empty() => PageError::Token,
+                // Only the project in the query comes from the settings, so it is what is wrong.
+                400 => PageError::Refused(Error::settings(error.message)),
+                _ => PageError::Refused(error),
+            }
+        })?;
+        Ok((page, answer.body.len()))
     }
 
     /// The issue with this key; None if it doesn't exist or the login may not see it.

@@ -6,6 +6,7 @@
 mod adf;
 mod client;
 mod fields;
+mod list;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use ticket_plugin_api::listing::Listing;
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest, export_plugin, fingerprint, text,
+    About, Cached, Call, Check, Error, Extra, FindMany, Format, FoundMany, Incident, Offer, Result,
+    Settings, Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue, PROPERTY, anchor};
@@ -43,6 +45,8 @@ struct Jira {
     client: Client,
     information: Information,
     fields: Cached<Vec<Field>>,
+    /// What the last listing for many keys saw.
+    listing: Listing,
 }
 
 /// Custom fields as Jira takes them.
@@ -62,6 +66,7 @@ impl TicketPlugin for Jira {
         aliases: &["argus_ticket_jira.JiraPlugin"],
         // Jira's index learns of an issue some seconds later, on a busy server many.
         settle_seconds: Some(30),
+        offers: &[Offer::FindMany],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -73,7 +78,7 @@ impl TicketPlugin for Jira {
             return Err(Error::settings("information: project_key_or_id is empty"));
         }
         let client = Client::new(&endpoint, &secret, information.api_version)?;
-        Ok(Jira { client, information, fields: Cached::default() })
+        Ok(Jira { client, information, fields: Cached::default(), listing: Listing::default() })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -132,13 +137,38 @@ impl TicketPlugin for Jira {
         };
         Ok(found.map(|issue| self.ticket(&issue.key)))
     }
+
+    fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {
+        let (project, jql) = (self.project(), self.jql());
+        let Jira { client, listing, .. } = self;
+        listing.find_many(call, request, |since, place| {
+            let since = created(since.and_then(|time| utc_before(time, CLOCKS)).as_deref());
+            // By time and number, issues of the same moment have an order, too.
+            let query = format!("{jql}{since} ORDER BY created ASC, key ASC");
+            list::page(client, call, &project, &query, place)
+        })
+    }
 }
 
 export_plugin!(Jira);
 
+/// The part of a query that leaves out what is older than a time in UTC; Jira takes no seconds.
+fn created(since: Option<&str>) -> String {
+    let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
+    since.map(|time| format!(" AND created >= \"{time}\"")).unwrap_or_default()
+}
+
+/// What an error says where Jira has more issues up to this one that its index doesn't know than are asked for one by one.
+fn not_indexed(last: &str) -> String {
+    format!(
+        "could not find out whether there is a ticket: Jira's search doesn't know yet the issues up to {last}, and there are more; \
+         wait until its index has caught up, or have it rebuilt"
+    )
+}
+
 impl Jira {
     fn ticket(&self, key: &str) -> Ticket {
-        Ticket { url: self.client.page(key), id: key.to_owned(), ..Ticket::default() }
+        Ticket { url: self.client.page_of(key), id: key.to_owned(), ..Ticket::default() }
     }
 
     fn dialect(&self) -> Dialect {
@@ -228,10 +258,14 @@ impl Jira {
         Ok(custom)
     }
 
+    /// The project as a query can name it.
+    fn project(&self) -> String {
+        self.information.project_key_or_id.text().replace(['"', '\\'], "")
+    }
+
     /// The query for the project's issues.
     fn jql(&self) -> String {
-        let project = self.information.project_key_or_id.text().replace(['"', '\\'], "");
-        format!("project = \"{project}\"")
+        format!("project = \"{}\"", self.project())
     }
 
     /// The issues since a time (in UTC) that Jira's index knows, in the order of their creation: all of them, or else the one that
@@ -242,9 +276,7 @@ impl Jira {
         since: Option<&str>,
         fingerprint: &str,
     ) -> Result<(Vec<Issue>, Option<Issue>)> {
-        let since = since.and_then(|time| time.get(..16)).map(|time| time.replace('T', " "));
-        let since = since.map(|time| format!(" AND created >= \"{time}\"")).unwrap_or_default();
-        let query = format!("{}{since} ORDER BY created ASC", self.jql());
+        let query = format!("{}{} ORDER BY created ASC", self.jql(), created(since));
         let mut issues = self.client.search(call, &query, None)?;
         let found = issues.iter().position(|issue| issue.carries(fingerprint));
         let found = found.map(|place| issues.swap_remove(place));
@@ -307,13 +339,11 @@ impl Jira {
                 }
             }
         }
-        let message = format!(
-            "could not find out whether there is a ticket: Jira's search doesn't know yet the issues \
-             up to {project}-{number}, and there are more; wait until its index has caught up, or \
-             have it rebuilt"
-        );
         // Jira isn't down: it is asked again for this ticket, and for others meanwhile.
-        Err(Error { retry_after: Some(INDEX_LAG), ..Error::client(message) })
+        Err(Error {
+            retry_after: Some(INDEX_LAG),
+            ..Error::client(not_indexed(&format!("{project}-{number}")))
+        })
     }
 
     fn check_project(&self, call: &Call) -> Vec<Check> {

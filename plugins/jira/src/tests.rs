@@ -1,9 +1,13 @@
 //! What the plugin asks of Jira and makes of its answers, as the REST references have them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use ticket_plugin_api::abi::host_side::HttpAnswer;
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::testkit::{self, Fixture};
-use ticket_plugin_api::{Error, ErrorKind, Retry, fingerprint};
+use ticket_plugin_api::{Error, ErrorKind, FindMany, Retry, WantedKey, fingerprint};
 
 use crate::Jira;
 use crate::client::anchor;
@@ -814,4 +818,239 @@ fn a_refusal_has_the_fields_looked_up_anew() {
         jira.host.answer("POST", ISSUE, 403, none());
         jira.create(incident(), KEY).unwrap_err();
     }
+}
+
+/// A project of which each other issue is the ticket of the key that is its number, as Jira's index and its database know it.
+#[derive(Default)]
+struct Played {
+    /// The numbers, in the order of their creation.
+    issues: Vec<u32>,
+    /// Those with higher numbers than this the index doesn't know.
+    indexed: u32,
+    /// Those that are older than what is searched for: a query with a time doesn't find them.
+    old: Vec<u32>,
+    asked: usize,
+    fails: Option<usize>,
+    removes: BTreeMap<usize, Vec<u32>>,
+    /// The request after which Jira knows no token of before.
+    forgets: Option<usize>,
+}
+
+fn played(cloud: bool, count: u32) -> (Fixture, Arc<Mutex<Played>>) {
+    let issues = (1..=count).collect();
+    let played = Arc::new(Mutex::new(Played { issues, indexed: u32::MAX, ..Played::default() }));
+    let mut jira = if cloud { self::cloud(json!({})) } else { server(json!({})) };
+    let kept = Arc::clone(&played);
+    jira.host.play(move |request| kept.lock().unwrap().answer(request));
+    (jira, played)
+}
+
+impl Played {
+    fn answer(&mut self, request: &HttpRequest) -> HttpAnswer {
+        self.asked += 1;
+        if self.fails == Some(self.asked) {
+            return outcome(429, &[("retry-after", "7")], &json!(""));
+        }
+        if let Some(removed) = self.removes.remove(&self.asked) {
+            self.issues.retain(|number| !removed.contains(number));
+        }
+        let (path, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
+        let shown = |number: u32| match number.is_multiple_of(2) {
+            true => ours(number, &number.to_string()),
+            false => issue(number, "theirs"),
+        };
+        if let Some((_, number)) = path.rsplit_once("/issue/NOC-") {
+            let number = number.parse().unwrap();
+            return match self.issues.contains(&number) {
+                true => outcome(200, &[], &shown(number)),
+                false => outcome(404, &[], &none()),
+            };
+        }
+        if path.ends_with("/project/NOC") {
+            return outcome(200, &[], &json!({"key": "NOC"}));
+        }
+        let query: BTreeMap<&str, &str> =
+            query.split('&').filter_map(|parameter| parameter.split_once('=')).collect();
+        let known = self.issues.iter().copied().filter(|number| *number <= self.indexed);
+        if query["jql"] == HIGHEST {
+            let highest: Vec<Value> = known.max().map(shown).into_iter().collect();
+            return outcome(
+                200,
+                &[],
+                &json!({"total": self.issues.len(), "issues": highest, "isLast": true}),
+            );
+        }
+        assert!(query["jql"].ends_with("ORDER%20BY%20created%20ASC%2C%20key%20ASC"), "{query:?}");
+        let list: Vec<u32> = known.filter(|number| !self.old.contains(number)).collect();
+        // Cloud goes on behind an issue, here by its number.
+        let token: u32 = query.get("nextPageToken").map_or(0, |token| token.parse().unwrap());
+        if token > 0 && self.forgets.take_if(|forgets| *forgets == self.asked).is_some() {
+            return outcome(400, &[], &reason("The provided next page token is invalid"));
+        }
+        let begin = match query.get("startAt") {
+            Some(start) => start.parse::<usize>().unwrap().min(list.len()),
+            None => list.iter().position(|number| *number > token).unwrap_or(list.len()),
+        };
+        let end = (begin + query["maxResults"].parse::<usize>().unwrap()).min(list.len());
+        let issues: Vec<Value> = list[begin..end].iter().map(|number| shown(*number)).collect();
+        let mut page = json!({"issues": issues});
+        if query.contains_key("startAt") {
+            page["total"] = list.len().into();
+        } else if end < list.len() {
+            page["nextPageToken"] = list[end - 1].to_string().into();
+        } else {
+            page["isLast"] = true.into();
+        }
+        outcome(200, &[], &page)
+    }
+}
+
+fn wanted<K: ToString>(keys: impl IntoIterator<Item = K>, cursor: Option<String>) -> FindMany {
+    let keys = keys.into_iter().map(|key| WantedKey {
+        key: key.to_string(),
+        not_before: Some("2019-11-23T00:00:00Z".to_owned()),
+        not_after: Some("2019-11-24T00:00:00Z".to_owned()),
+    });
+    FindMany { keys: keys.collect(), cursor }
+}
+
+/// Searches to the end: the keys that were found, those that have no ticket, and how many calls it took.
+fn search_for(jira: &mut Fixture, keys: &[u32]) -> (BTreeSet<u32>, BTreeSet<u32>, usize) {
+    let (mut found, mut none, mut cursor) = (BTreeSet::new(), BTreeSet::new(), None);
+    for calls in 1.. {
+        let left = keys.iter().filter(|key| !found.contains(*key) && !none.contains(*key));
+        let reply = jira.find_many(&wanted(left, cursor.take())).unwrap();
+        for told in &reply.found {
+            assert_eq!(told.ticket.id, format!("NOC-{}", told.key));
+            assert!(told.ticket.url.ends_with(&format!("/browse/NOC-{}", told.key)));
+            found.insert(told.key.parse().unwrap());
+        }
+        none.extend(reply.none.iter().map(|key| key.parse::<u32>().unwrap()));
+        cursor = reply.cursor;
+        if cursor.is_none() {
+            return (found, none, calls);
+        }
+    }
+    unreachable!("the loop has no end")
+}
+
+fn is_half_of(told: &(BTreeSet<u32>, BTreeSet<u32>, usize), keys: &[u32]) {
+    let (even, odd): (Vec<u32>, Vec<u32>) = keys.iter().partition(|key| key.is_multiple_of(2));
+    assert_eq!(told.0, BTreeSet::from_iter(even));
+    assert_eq!(told.1, BTreeSet::from_iter(odd));
+}
+
+#[test]
+fn find_many_tells_each_key_its_ticket_on_whichever_page_or_none() {
+    for cloud in [false, true] {
+        let (mut jira, played) = played(cloud, 450);
+        let keys: Vec<u32> = (90..110).chain(190..210).chain(290..310).chain(390..=450).collect();
+        is_half_of(&search_for(&mut jira, &keys), &keys);
+        // The highest number, five pages, and two numbers that don't exist.
+        assert_eq!(played.lock().unwrap().asked, 8);
+        is_half_of(&search_for(&mut jira, &[2, 3, 449]), &[2, 3, 449]);
+        assert_eq!(played.lock().unwrap().asked, 8, "the later call is told by the first one's");
+    }
+}
+
+#[test]
+fn ten_thousand_keys_settle_in_fifty_calls_and_fewer_than_200_requests() {
+    for cloud in [false, true] {
+        let (mut jira, played) = played(cloud, 10_000);
+        let keys: Vec<u32> = (1..=10_000).collect();
+        for keys in keys.chunks(200) {
+            is_half_of(&search_for(&mut jira, keys), keys);
+        }
+        let asked = played.lock().unwrap().asked;
+        assert!((100..110).contains(&asked), "{asked}");
+    }
+}
+
+#[test]
+fn find_many_goes_on_where_its_time_was_over_or_a_page_did_not_come() {
+    for cloud in [false, true] {
+        let keys: Vec<u32> = (1..=150).chain(420..450).collect();
+        let (mut jira, _) = played(cloud, 450);
+        jira.host.remaining = Duration::from_secs(4);
+        let told = search_for(&mut jira, &keys);
+        is_half_of(&told, &keys);
+        assert_eq!(told.2, 5, "a page a call");
+
+        // A page, and one of the issues that are asked for by their numbers.
+        for fails in [4, 8] {
+            let (mut jira, played) = played(cloud, 450);
+            played.lock().unwrap().fails = Some(fails);
+            let reply = jira.find_many(&wanted(&keys, None)).unwrap();
+            assert_eq!((reply.none.len(), reply.retry_after_ms), (0, Some(7000)), "{fails}");
+            assert!(reply.cursor.is_some());
+            is_half_of(&search_for(&mut jira, &keys), &keys);
+        }
+        let (mut jira, played) = played(cloud, 450);
+        played.lock().unwrap().fails = Some(2);
+        let error = jira.find_many(&wanted(&keys, None)).unwrap_err();
+        assert_eq!(error.retry_after.map(|wait| wait.as_secs()), Some(7));
+    }
+}
+
+#[test]
+fn find_many_is_not_misled_by_issues_that_are_removed_meanwhile_or_a_token_that_is_forgotten() {
+    for cloud in [false, true] {
+        for removed in [1..=1, 1..=30, 3..=99, 96..=100, 51..=180] {
+            let (mut jira, played) = played(cloud, 450);
+            // Before the second page.
+            played.lock().unwrap().removes = BTreeMap::from([(3, removed.clone().collect())]);
+            let keys: Vec<u32> = (180..=378).collect();
+            let told = search_for(&mut jira, &keys);
+            let hidden =
+                told.1.iter().filter(|key| key.is_multiple_of(2) && !removed.contains(key));
+            assert_eq!(hidden.collect::<Vec<_>>(), [&0; 0], "{removed:?}");
+        }
+    }
+    let (mut jira, played) = played(true, 450);
+    played.lock().unwrap().forgets = Some(4);
+    let keys: Vec<u32> = (400..=450).collect();
+    is_half_of(&search_for(&mut jira, &keys), &keys);
+}
+
+#[test]
+fn find_many_sees_what_the_index_does_not_know_yet() {
+    for cloud in [false, true] {
+        let (mut jira, played) = played(cloud, 50);
+        // One at a time may be missing.
+        played.lock().unwrap().issues.retain(|number| *number != 45);
+        played.lock().unwrap().indexed = 40;
+        let keys: Vec<u32> = (30..=60).collect();
+        let told = search_for(&mut jira, &keys);
+        assert_eq!(told.0, (30..=50).filter(|key| key % 2 == 0).collect());
+        // The highest number, a page, and the numbers from 41 to 52.
+        assert_eq!(played.lock().unwrap().asked, 14);
+
+        let (mut jira, played) = self::played(cloud, 100);
+        played.lock().unwrap().indexed = 40;
+        let error = jira.find_many(&wanted([41], None)).unwrap_err();
+        assert!(error.message.contains("the issues up to NOC-60, and there are more"), "{error}");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(10)));
+        assert_eq!(played.lock().unwrap().asked, 22, "there is a bound");
+        // Once the index has learned of them.
+        played.lock().unwrap().indexed = u32::MAX;
+        is_half_of(&search_for(&mut jira, &[41, 42]), &[41, 42]);
+    }
+}
+
+#[test]
+fn find_many_does_not_ask_for_old_issues_with_higher_numbers_one_by_one() {
+    for cloud in [false, true] {
+        let (mut jira, played) = played(cloud, 350);
+        played.lock().unwrap().old = (6..=350).collect();
+        is_half_of(&search_for(&mut jira, &[1, 2, 7]), &[1, 2, 7]);
+        // The highest number, one page, and two numbers that don't exist.
+        assert_eq!(played.lock().unwrap().asked, 4);
+    }
+}
+
+#[test]
+fn find_many_in_an_empty_project_asks_for_its_key_and_two_numbers() {
+    let (mut jira, played) = played(false, 0);
+    is_half_of(&search_for(&mut jira, &[1, 3]), &[1, 3]);
+    assert_eq!(played.lock().unwrap().asked, 5);
 }

@@ -5,10 +5,15 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ticket_plugin_api::{Call, Endpoint, Error, HttpError, Request, Response, Result, Retry, Url};
+use ticket_plugin_api::{
+    Call, Endpoint, Error, HttpError, Request, Response, Result, Retry, Url, http,
+};
 
 use crate::settings::Secret;
 use crate::ticket::Stored;
+
+/// The most links of one search. Databases join 61 tables (MySQL) or 64 (SQLite) in one query, and RT needs some for itself.
+pub(crate) const MOST_LINKS: usize = 40;
 
 pub(crate) struct Client {
     endpoint: Endpoint,
@@ -47,6 +52,9 @@ pub(crate) struct Link {
 #[derive(Deserialize)]
 struct Page<T> {
     items: Vec<T>,
+    /// The URL of the page behind it, if there is one.
+    #[serde(rename = "next_page", default)]
+    next: Value,
 }
 
 /// A record of which RT tells nothing but its number.
@@ -60,6 +68,12 @@ struct Found {
     id: Number,
     #[serde(rename = "_hyperlinks", default)]
     links: Vec<Link>,
+}
+
+/// A ticket that a search found, and its links.
+pub(crate) struct Linked {
+    pub(crate) id: String,
+    pub(crate) links: Vec<Link>,
 }
 
 /// The number of a record. RT writes it as a number here and as text there.
@@ -197,6 +211,41 @@ impl Client {
         let mut found = page.items.into_iter();
         let ours = found.find(|found| found.links.iter().any(|has| has.refers_to(link)));
         Ok(ours.map(|found| found.id.0))
+    }
+
+    /// The tickets that refer to one of `links`, the oldest first, and whether these are all.
+    ///
+    /// RT joins a table for each link, and says of a query that its database can't carry out that it finds nothing: more than
+    /// [`MOST_LINKS`] must not be asked for. Without `since` the database looks at each ticket that there is.
+    pub(crate) fn with_links(
+        &self,
+        call: &Call,
+        links: &[&str],
+        since: Option<&str>,
+    ) -> Result<(Vec<Linked>, bool)> {
+        let any: Vec<String> = links.iter().map(|link| format!("RefersTo = '{link}'")).collect();
+        let mut query = format!("( {} )", any.join(" OR "));
+        if let Some(time) = since.and_then(|time| time.get(..19)) {
+            // Not the time of its creation: a ticket that was merged is found as the one that it was merged into.
+            query = format!("LastUpdated >= '{}' AND {query}", time.replace('T', " "));
+        }
+        let parameters = [
+            ("query", query.as_str()),
+            ("fields", "_hyperlinks"),
+            ("orderby", "id"),
+            ("order", "ASC"),
+            ("per_page", "100"),
+        ];
+        let form = parameters.map(|(name, value)| format!("{name}={}", http::escape(value)));
+        let mut request = Request::post(self.rest("tickets")).changes_nothing();
+        request.body = form.join("&").into_bytes();
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = self.send(call, request)?;
+        let page: Page<Found> = self.read(&answer, "the search for the tickets")?;
+        let is_all = page.next.is_null() && page.items.len() < 100;
+        let linked =
+            page.items.into_iter().map(|Found { id: Number(id), links }| Linked { id, links });
+        Ok((linked.collect(), is_all))
     }
 
     fn rest(&self, resource: &str) -> Url {

@@ -9,16 +9,22 @@ mod tests;
 mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest, export_plugin, text, utc,
+    About, Cached, Call, Check, Error, Extra, FindMany, Format, Found, FoundMany, Incident, Offer,
+    Result, Settings, Ticket, TicketName, TicketPlugin, TicketRequest, WantedKey, export_plugin,
+    text, utc, utc_before,
 };
 
-use client::{Client, CustomField, Seen};
+use client::{Client, CustomField, Linked, MOST_LINKS, Seen};
 use settings::{Information, Requestors, Secret};
 use ticket::{Asked, SUBJECT, links, marker};
 
+/// How far the clocks and time zones of the host, of RT and of RT's user may be apart.
+const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// With less time left, no other search is begun.
+const TIME_FOR_A_SEARCH: Duration = Duration::from_secs(5);
 /// The most values that are remembered as stored; those that come again and again are few.
 const REMEMBERED: usize = 1000;
 
@@ -42,6 +48,7 @@ impl TicketPlugin for Rt {
         license: "MIT OR Apache-2.0",
         description: "Request Tracker 5 (REST 2.0)",
         aliases: &["argus_ticket_rt.RequestTrackerPlugin"],
+        offers: &[Offer::FindMany],
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -99,11 +106,70 @@ impl TicketPlugin for Rt {
         let id = self.client.with_link(call, &marker(&request.key))?;
         Ok(id.map(|id| self.ticket(id)))
     }
+
+    /// RT's search goes by the links of many keys as exactly as by one's, so the keys are searched for in groups.
+    fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {
+        let mut reply = FoundMany::default();
+        for (group, keys) in request.keys.chunks(MOST_LINKS).enumerate() {
+            let searched = match call.remaining() < TIME_FOR_A_SEARCH && group > 0 {
+                true => Err(None),
+                false => self.find_group(call, keys, &mut reply).map_err(Some),
+            };
+            match searched {
+                Ok(()) => {}
+                Err(Some(error)) if group == 0 => return Err(error),
+                Err(error) => {
+                    let wait = error.and_then(|error| error.retry_after);
+                    reply.retry_after_ms =
+                        wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                    // Who goes on asks for the keys that are left: only that it is another cursor matters.
+                    let before: u64 =
+                        request.cursor.as_ref().map_or(Ok(0), |c| c.parse()).unwrap_or(0);
+                    reply.cursor = Some((before + 1).to_string());
+                    break;
+                }
+            }
+        }
+        Ok(reply)
+    }
 }
 
 export_plugin!(Rt);
 
 impl Rt {
+    /// Searches for the tickets of at most [`MOST_LINKS`] keys, and again for those that a first page had no room for.
+    fn find_group(&self, call: &Call, keys: &[WantedKey], reply: &mut FoundMany) -> Result<()> {
+        // One without a time comes first, and means that tickets of every age count.
+        let oldest = keys.first().and_then(|key| key.not_before.as_deref());
+        let since = oldest.and_then(|time| utc_before(time, CLOCKS));
+        let mut left: Vec<(String, &str)> =
+            keys.iter().map(|key| (marker(&key.key), key.key.as_str())).collect();
+        while !left.is_empty() {
+            let links: Vec<&str> = left.iter().map(|(link, _)| link.as_str()).collect();
+            let (tickets, are_all) = self.client.with_links(call, &links, since.as_deref())?;
+            let before = left.len();
+            // A ticket into which another one was merged has the links of both, and is told for one key.
+            for Linked { id, links } in tickets {
+                // RT's search ignores upper and lower case, so the links themselves are compared.
+                let ours = |(link, _): &(String, &str)| links.iter().any(|has| has.refers_to(link));
+                let mut keys = left.extract_if(.., |wanted| ours(wanted)).map(|(_, key)| key);
+                let ticket = self.ticket(id);
+                if let Some(key) = keys.next() {
+                    let ticket = TicketName { url: ticket.url, id: ticket.id };
+                    reply.found.push(Found { key: key.to_owned(), ticket });
+                }
+                // Of the other keys it wasn't found out.
+                keys.for_each(drop);
+            }
+            if are_all {
+                reply.none.extend(left.drain(..).map(|(_, key)| key.to_owned()));
+            } else if left.len() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn ticket(&self, id: String) -> Ticket {
         Ticket { url: self.client.page(&id), id, ..Ticket::default() }
     }

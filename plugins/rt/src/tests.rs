@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::{self, Fixture};
-use ticket_plugin_api::{Error, ErrorKind, Retry};
+use ticket_plugin_api::{Error, ErrorKind, FindMany, FoundMany, Retry, WantedKey};
 
 use crate::Rt;
 use crate::ticket::marker;
@@ -282,6 +282,106 @@ fn find_takes_the_oldest_ticket_that_has_exactly_this_link() {
     assert_eq!(ticket.url, "https://rt.example.org/Ticket/Display.html?id=9");
     rt.host.answer("GET", &search("12"), 200, json!({"items": []}));
     assert_eq!(rt.find(incident(), "12").unwrap(), None);
+}
+
+const TICKETS: &str = "https://rt.example.org/REST/2.0/tickets";
+
+fn wanted(keys: std::ops::Range<u32>) -> FindMany {
+    let keys = keys.map(|n| WantedKey {
+        key: n.to_string(),
+        not_before: Some("2026-11-23T07:00:00Z".to_owned()),
+        not_after: Some("2026-11-23T08:00:00Z".to_owned()),
+    });
+    FindMany { keys: keys.collect(), cursor: None }
+}
+
+/// The keys that were found, with their tickets' ids, and how many certainly have none.
+fn told(reply: &FoundMany) -> (Vec<(&str, &str)>, usize) {
+    let found = reply.found.iter().map(|found| (found.key.as_str(), found.ticket.id.as_str()));
+    (found.collect(), reply.none.len())
+}
+
+#[test]
+fn find_many_searches_for_forty_keys_at_once() {
+    let mut rt = open(json!({"queue": "NOC"}));
+    let first = json!([
+        found("5", &marker("7").to_uppercase()),
+        found("6", &marker("39")),
+        found("7", &marker("39")),
+        found("8", &marker("0")),
+    ]);
+    rt.host.answer("POST", TICKETS, 200, json!({"items": first}));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": [found("9", &marker("40"))]}));
+    let reply = rt.find_many(&wanted(0..50)).unwrap();
+    assert_eq!(told(&reply), (vec![("39", "6"), ("0", "8"), ("40", "9")], 47));
+    assert_eq!(reply.cursor, None);
+    assert_eq!(reply.found[0].ticket.url, "https://rt.example.org/Ticket/Display.html?id=6");
+    let sent = String::from_utf8(rt.host.sent[0].body.clone()).unwrap();
+    assert!(
+        sent.starts_with("query=LastUpdated%20%3E%3D%20%272026-11-21%2007%3A00%3A00%27%20AND%20")
+    );
+    assert_eq!(sent.matches("RefersTo").count(), 40);
+    assert!(rt.host.sent[0].changes_nothing, "it is a POST, and creates nothing");
+}
+
+#[test]
+fn find_many_takes_a_key_without_a_time_for_one_of_any_age() {
+    let mut rt = open(json!({"queue": "NOC"}));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": []}));
+    let mut request = wanted(0..2);
+    request.keys[0].not_before = None;
+    assert_eq!(rt.find_many(&request).unwrap().none.len(), 2);
+    let sent = String::from_utf8(rt.host.sent[0].body.clone()).unwrap();
+    assert!(sent.starts_with("query=%28%20RefersTo") && !sent.contains("LastUpdated"), "{sent}");
+}
+
+#[test]
+fn find_many_says_none_only_where_rt_gave_all_that_it_found() {
+    // Tickets with the same link fill the page; then it searches for the others.
+    let many: Vec<Value> = (1..=100).map(|n| found(&n.to_string(), &marker("0"))).collect();
+    let mut rt = open(json!({"queue": "NOC"}));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": many}));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": [found("101", &marker("1"))]}));
+    let reply = rt.find_many(&wanted(0..3)).unwrap();
+    assert_eq!(told(&reply), (vec![("0", "1"), ("1", "101")], 1));
+    // RT may hide tickets, and then a page is short.
+    let short = json!({"items": [], "next_page": "https://rt.example.org/REST/2.0/tickets?page=2"});
+    rt.host.answer("POST", TICKETS, 200, short);
+    let reply = rt.find_many(&wanted(0..3)).unwrap();
+    assert_eq!((told(&reply), &reply.cursor), ((vec![], 0), &None));
+    // A merged ticket has both links, and is told for one key.
+    let mut merged = found("7", &marker("0"));
+    merged["_hyperlinks"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"ref": "refers-to", "_url": marker("1")}));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": [merged]}));
+    assert_eq!(told(&rt.find_many(&wanted(0..3)).unwrap()), (vec![("0", "7")], 1));
+}
+
+#[test]
+fn find_many_goes_on_where_its_time_was_over_or_a_search_failed() {
+    let mut rt = open(json!({"queue": "NOC"}));
+    let limited = || HttpAnswer::Answered {
+        status: 429,
+        headers: vec![("retry-after".to_owned(), "7".to_owned())],
+        body: br#"{"message": "slow down"}"#.to_vec(),
+    };
+    rt.host.outcome("POST", TICKETS, limited());
+    let error = rt.find_many(&wanted(0..50)).unwrap_err();
+    assert_eq!(error.retry_after.map(|wait| wait.as_secs()), Some(7));
+    rt.host.answer("POST", TICKETS, 200, json!({"items": []}));
+    rt.host.outcome("POST", TICKETS, limited());
+    let reply = rt.find_many(&wanted(0..90)).unwrap();
+    assert_eq!((told(&reply), reply.retry_after_ms), ((vec![], 40), Some(7000)));
+
+    rt.host.remaining = std::time::Duration::from_secs(1);
+    let mut request = wanted(40..90);
+    request.cursor = reply.cursor;
+    rt.host.answer("POST", TICKETS, 200, json!({"items": []}));
+    let reply = rt.find_many(&request).unwrap();
+    assert_eq!((told(&reply), reply.retry_after_ms), ((vec![], 40), None));
+    assert!(reply.cursor.is_some());
 }
 
 #[test]
