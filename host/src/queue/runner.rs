@@ -484,7 +484,7 @@ impl Drop for UnderWay {
 async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried {
     let wanted = match keyed(claim) {
         Ok(wanted) => wanted,
-        Err(tried) => return tried,
+        Err(tried) => return *tried,
     };
     let made = if claim.unknown {
         match backend.find(&wanted).await {
@@ -524,10 +524,10 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
 }
 
 /// The stored incident of a claim. If it can't be read: what that comes to.
-pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Tried> {
+pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Box<Tried>> {
     let incident: Incident = serde_json::from_str(&claim.incident).map_err(|cause| {
         let error = Error::usage(format!("the stored incident can't be read: {cause}"));
-        Tried::Apart(Outcome::Failed(Failure::from(&error)))
+        Box::new(Tried::Apart(Outcome::Failed(Failure::from(&error))))
     })?;
     let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
     Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at })

@@ -27,15 +27,30 @@ const MOST_CALLS: usize = 1000;
 enum Looked {
     Found(TicketName),
     None,
-    /// Nothing, since it came to no end: it is looked for again after that time.
-    Unsaid(Duration),
+    /// Nothing: it is to be asked for by itself.
+    Open,
 }
 
-/// What came of a search.
+/// What came of a search. A key that isn't there was not found out.
 struct Searched {
     keys: HashMap<String, Looked>,
+    /// When to ask again for what was not found out.
+    rest: Duration,
     /// Why it went no further, if something failed.
     error: Option<Error>,
+}
+
+impl Default for Searched {
+    fn default() -> Searched {
+        Searched { keys: HashMap::new(), rest: STORE_PAUSE, error: None }
+    }
+}
+
+/// A claim whose ticket is looked for.
+struct Open {
+    wanted: KeyedIncident,
+    claim: Claim,
+    under_way: Option<UnderWay>,
 }
 
 /// Whether the tickets of a backend are looked for together: where others make them, too, each is looked for right before it is made.
@@ -58,13 +73,13 @@ pub(super) async fn run(
         let under_way = UnderWay::begin(&queue, claim.job.id);
         match (under_way, keyed(&claim)) {
             (None, _) => ends.push((not_alone(&queue, &backend, &claim), claim, None)),
-            (under_way, Err(tried)) => ends.push((tried, claim, under_way)),
+            (under_way, Err(tried)) => ends.push((*tried, claim, under_way)),
             (under_way, Ok(wanted)) => match tickets::carried(&wanted) {
                 Some(ticket) if !claim.unknown => {
                     let outcome = Outcome::Created { ticket, made: false };
                     ends.push((Tried::Apart(outcome), claim, under_way));
                 }
-                _ => open.push((wanted, claim, under_way)),
+                _ => open.push(Open { wanted, claim, under_way }),
             },
         }
     }
@@ -74,7 +89,7 @@ pub(super) async fn run(
         () = reached(&mut phase, Phase::Killed) => None,
     };
     drop(place);
-    for (wanted, claim, under_way) in open {
+    for Open { wanted, claim, under_way } in open {
         let tried = match &searched {
             Some(searched) => told(&queue, &backend, &claim, searched, &wanted.key).await,
             None => stopped(&queue, &backend),
@@ -94,14 +109,42 @@ pub(super) async fn run(
     queue.wake();
 }
 
-/// Asks the plugin, again and again where it says that its search goes on.
-async fn search(
-    queue: &Queue,
-    backend: &Backend,
-    open: &[(KeyedIncident, Claim, Option<UnderWay>)],
-) -> Searched {
-    let mut keys: Vec<WantedKey> =
-        open.iter().map(|(wanted, claim, _)| wanted_key(wanted, not_after(queue, claim))).collect();
+/// Asks the plugin for all of them, and then for each that this left open.
+async fn search(queue: &Queue, backend: &Backend, open: &[Open]) -> Searched {
+    let mut searched = Searched::default();
+    // A claim lasts for two searches at least: so there is time for one more call, as long as one has not passed.
+    let last = Instant::now() + backend.longest_search();
+    // A list that was read before may not show what can have been made just now: who asks for both asks for that anew each time.
+    let (bounded, unbounded): (Vec<WantedKey>, Vec<WantedKey>) = open
+        .iter()
+        .map(|open| wanted_key(&open.wanted, not_after(queue, &open.claim)))
+        .partition(|wanted| wanted.not_after.is_some());
+    for keys in [bounded, unbounded] {
+        ask(backend, keys, &mut searched, last).await;
+    }
+    for Open { wanted, .. } in open {
+        if searched.error.is_some() || Instant::now() > last {
+            break;
+        }
+        if matches!(searched.keys.get(&wanted.key), Some(Looked::Open)) {
+            match backend.find(wanted).await {
+                Ok(Answer::Given(Ticket { url, id, .. })) => {
+                    let ticket = Looked::Found(TicketName { url, id });
+                    searched.keys.insert(wanted.key.clone(), ticket);
+                }
+                Ok(Answer::NotFound) => {
+                    searched.keys.insert(wanted.key.clone(), Looked::None);
+                }
+                Ok(Answer::Unsupported) => {}
+                Err(error) => searched.error = Some(error),
+            }
+        }
+    }
+    searched
+}
+
+/// Asks for some keys, again and again where the plugin says that its search goes on.
+async fn ask(backend: &Backend, mut keys: Vec<WantedKey>, searched: &mut Searched, last: Instant) {
     // Those without a time first. They are in UTC, and so texts in their order.
     keys.sort_by(|a, b| a.not_before.cmp(&b.not_before));
     let mut bytes = 0;
@@ -109,16 +152,12 @@ async fn search(
         bytes += wanted.key.len();
         bytes <= MAX_KEY_BYTES
     });
-    let later = keys.split_off(fits.count());
+    // For these there is no room in one call.
+    keys.truncate(fits.count());
     let mut asked = FindMany { keys, cursor: None };
-    let mut searched = Searched { keys: HashMap::new(), error: None };
-    // A claim lasts for two searches at least: so there is time for one more call, as long as one has not passed.
-    let began = Instant::now();
-    let last = began + backend.longest_search();
-    let mut rest = STORE_PAUSE;
     for _ in 0..MOST_CALLS {
-        if asked.keys.is_empty() || Instant::now() > last {
-            break;
+        if asked.keys.is_empty() || searched.error.is_some() || Instant::now() > last {
+            return;
         }
         let FoundMany { found, none, cursor, retry_after_ms } =
             match backend.find_many(&asked).await {
@@ -126,18 +165,18 @@ async fn search(
                 Ok(Answer::Unsupported) => {
                     // They are looked for one by one from now on, and at once.
                     backend.cannot_find_many();
-                    rest = Duration::ZERO;
-                    break;
+                    searched.rest = Duration::ZERO;
+                    return;
                 }
                 Ok(Answer::NotFound) => {
                     let why = "find_many returned NOT_FOUND, which says nothing of any ticket";
-                    searched.error =
-                        Some(Error::plugin(format!("backend {}: {why}", backend.name)));
-                    break;
+                    let error = Error::plugin(format!("backend {}: {why}", backend.name));
+                    searched.error = Some(error);
+                    return;
                 }
                 Err(error) => {
                     searched.error = Some(error);
-                    break;
+                    return;
                 }
             };
         for found in found {
@@ -146,21 +185,19 @@ async fn search(
         searched.keys.extend(none.into_iter().map(|key| (key, Looked::None)));
         asked.keys.retain(|wanted| !searched.keys.contains_key(&wanted.key));
         let pause = Duration::from_millis(retry_after_ms.unwrap_or(0));
-        rest = rest.max(pause);
-        if cursor.is_none() || Instant::now() + pause > last {
-            break;
+        searched.rest = searched.rest.max(pause);
+        if cursor.is_none() {
+            // It came to its end, and couldn't tell of these.
+            let open = asked.keys.into_iter().map(|wanted| (wanted.key, Looked::Open));
+            searched.keys.extend(open);
+            return;
+        }
+        if Instant::now() + pause > last {
+            return;
         }
         tokio::time::sleep(pause).await;
         asked.cursor = cursor;
     }
-    if searched.error.is_none() {
-        let unsaid = |wanted: WantedKey| (wanted.key, Looked::Unsaid(rest));
-        searched.keys.extend(asked.keys.into_iter().map(unsaid));
-    }
-    // There was no room to ask for these.
-    let next = |wanted: WantedKey| (wanted.key, Looked::Unsaid(Duration::ZERO));
-    searched.keys.extend(later.into_iter().map(next));
-    searched
 }
 
 /// The latest time at which a ticket can have been made, so that a list that was read later has it.
@@ -194,8 +231,7 @@ async fn told(
             let retry = if claim.unknown { Retry::Unknown } else { error.retry };
             failed(queue, backend, claim, error, retry).await
         }
-        (Some(Looked::Unsaid(rest)), None) => unsaid(claim, *rest),
-        (None, None) => unsaid(claim, STORE_PAUSE),
+        (Some(Looked::Open) | None, None) => unsaid(claim, searched.rest),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::settings::Secret;
 use crate::ticket::Stored;
 
 /// The most links of one search. Databases join 61 tables (MySQL) or 64 (SQLite) in one query, and RT needs some for itself.
-pub(crate) const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 50;
 
 pub(crate) struct Client {
     endpoint: Endpoint,
