@@ -11,17 +11,33 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
+use serde_json::de::Read;
 
 /// The mark that some programs, mostly on Windows, put before a text in UTF-8. RFC 8259 lets readers ignore it.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Reads one JSON value, which may have a byte order mark before it.
 ///
 /// # Errors
 /// It is not JSON, or not of `T`'s shape.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(bytes);
+    whole(serde_json::Deserializer::from_slice(bytes))
+}
+
+/// As [`read`], of what is known to be UTF-8: that isn't looked at again.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_text<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    whole(serde_json::Deserializer::from_str(text))
+}
+
+/// The one value that there is to be read.
+fn whole<'de, T: DeserializeOwned>(
+    mut json: serde_json::Deserializer<impl Read<'de>>,
+) -> serde_json::Result<T> {
     let value = T::deserialize(Strict(&mut json))?;
     json.end()?;
     Ok(value)
@@ -232,6 +248,7 @@ mod tests {
     fn what_serde_reads_is_read_but_for_arrays_in_the_place_of_objects() {
         let wanted: Outer = serde_json::from_value(good()).unwrap();
         assert_eq!(read::<Outer>(good().to_string().as_bytes()).unwrap(), wanted);
+        assert_eq!(read_text::<Outer>(&good().to_string()).unwrap(), wanted);
         assert_eq!(of_value::<Outer>(good()).unwrap(), wanted);
         for (place, array) in [
             ("/inner", json!(["a"])),
@@ -247,6 +264,7 @@ mod tests {
                 error.contains("invalid type: sequence, expected struct Inner at line 1"),
                 "{error}"
             );
+            assert!(read_text::<Outer>(&bad.to_string()).is_err(), "{place}");
             assert!(of_value::<Outer>(bad).is_err(), "{place}");
         }
         assert!(read::<Inner>(br#"["a"]"#).is_err());
@@ -258,8 +276,10 @@ mod tests {
         let wanted = Inner { text: "\u{feff}a".to_owned() };
         assert_eq!(read::<Inner>(json.as_bytes()).unwrap(), wanted);
         assert_eq!(read::<Inner>(format!("\u{feff}{json}").as_bytes()).unwrap(), wanted);
+        assert_eq!(read_text::<Inner>(&format!("\u{feff}{json}")).unwrap(), wanted);
         for bad in [format!("\u{feff}\u{feff}{json}"), format!("{json}{json}"), "\u{feff}".into()] {
             assert!(read::<Inner>(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read_text::<Inner>(&bad).is_err(), "{bad}");
         }
     }
 }

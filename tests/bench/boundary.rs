@@ -26,6 +26,7 @@ use ticket_plugin_api::Ticket;
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
 use tokio::runtime::Runtime;
 
+use crate::bare::BareSocket;
 use crate::grpc::GrpcPlugin;
 use crate::report::{Bar, Goal, Report};
 use crate::statistics::{Sample, figure, interleaved};
@@ -66,7 +67,7 @@ impl Peer for Silent {
     }
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "direct Rust call",
     "in-process: the C table",
     "in-process: an abi_stable root module",
@@ -75,6 +76,7 @@ const NAMES: [&str; 8] = [
     "gRPC over a Unix socket (tonic), a process",
     "the whole backend, in-process",
     "the whole backend, worker + sandbox",
+    "the floor: a bare socket, a process",
 ];
 
 /// Measures with this thread and all processes that it starts on one processor. Otherwise each call would wake
@@ -109,6 +111,7 @@ fn calls(report: &mut Report) {
         })
     });
     let mut grpc = GrpcPlugin::start(&runtime);
+    let mut bare = BareSocket::start();
     let [in_process, worker] = ["in-process", "worker"].map(|i| runtime.block_on(backend(i)));
 
     for kilobytes in [2, 64] {
@@ -120,7 +123,7 @@ fn calls(report: &mut Report) {
             accepted_at: Timestamp::now(),
         };
         let parse = |reply: &str| {
-            drop(black_box(ticket_plugin_api::json::read::<Ticket>(reply.as_bytes()).unwrap()))
+            drop(black_box(ticket_plugin_api::json::read_text::<Ticket>(reply).unwrap()))
         };
         let in_worker = |runtime: &Runtime, worker: &mut Worker| {
             let returned =
@@ -144,6 +147,7 @@ fn calls(report: &mut Report) {
                 &mut || parse(&runtime.block_on(grpc.create(&request))),
                 &mut || drop(runtime.block_on(in_process.create(&asked)).unwrap()),
                 &mut || drop(runtime.block_on(worker.create(&asked)).unwrap()),
+                &mut || parse(&bare.create(&request)),
             ],
         );
         tell(report, kilobytes, &times);
@@ -165,7 +169,7 @@ fn tell(report: &mut Report, kilobytes: usize, times: &[Sample]) {
             figure(median / direct),
             figure(median / grpc),
         ]);
-        let own = ![0, 2, 5].contains(&rival);
+        let own = ![0, 2, 5, 8].contains(&rival);
         part.bar(Bar { label: (*name).to_owned(), value: median, unit: "us".to_owned(), own });
     }
     part.goal(Goal::at_most("C table / abi_stable", times[1].median() / times[2].median(), 1.2));

@@ -3,6 +3,7 @@
 //! Not a test: machines are noisy. See README.md beside this file.
 #![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations)]
 
+mod bare;
 mod boundary;
 mod cold;
 mod growth;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     // This program is also the other processes of a measurement. Their first argument says which one.
     match arguments.first().map(String::as_str) {
         Some(ticket_host_worker::ARGUMENT) => return boundary::worker(),
+        Some(bare::ARGUMENT) => return bare::serve(),
         Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
         Some(system::ARGUMENT) => return system::serve(&arguments[1..]),
         Some(instructions::ARGUMENT) => return instructions::run(&arguments[1..]),

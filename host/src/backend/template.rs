@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
 use serde_json::{Map, json};
 use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::MAX_EXTRA;
@@ -53,6 +54,17 @@ const ATTRIBUTES: [&str; 17] = [
     "user",
     "closed_by",
 ];
+
+/// What a template sees. What is the host's own stands after the plugin's, since of two members with one name the last is seen.
+#[derive(Serialize)]
+struct Context<'a> {
+    #[serde(flatten)]
+    extra: Map<String, serde_json::Value>,
+    incident: &'a Map<String, serde_json::Value>,
+    tags: Vec<&'a str>,
+    source: &'a str,
+    end_time: &'a str,
+}
 
 /// Why a template can't be used.
 #[derive(Debug)]
@@ -202,12 +214,13 @@ impl Templates {
         incident: &Incident,
         extra: Map<String, serde_json::Value>,
     ) -> Result<String> {
-        let mut context = extra;
-        let tags: Vec<&str> = incident.tags.iter().map(|tag| tag.text.as_str()).collect();
-        context.insert("incident".into(), incident.attributes.clone().into());
-        context.insert("tags".into(), json!(tags));
-        context.insert("source".into(), incident.source.clone().into());
-        context.insert("end_time".into(), incident.end_time.clone().into());
+        let context = Context {
+            extra,
+            incident: &incident.attributes,
+            tags: incident.tags.iter().map(|tag| tag.text.as_str()).collect(),
+            source: &incident.source,
+            end_time: &incident.end_time,
+        };
         let mut out = Bounded { bytes: Vec::new(), full: false };
         let template = self.environment.get_template(name);
         let filled = template
@@ -326,6 +339,13 @@ mod tests {
         assert_eq!(refused, "render()'s extra has more than 262144 bytes");
         let long = body("{% for n in range(100) %}{{ warnings[0] }}{% endfor %}", &extra);
         assert!(long.unwrap_err().contains("gives more than 8388608 bytes for this incident"));
+    }
+
+    #[test]
+    fn what_a_plugin_adds_never_hides_the_incident() {
+        let extra = json!({"incident": {"description": "forged"}, "own": "added"}).to_string();
+        let text = body("{{ incident.description }} {{ own }}", &extra).unwrap();
+        assert!(text.contains("gw1 is down added"), "{text}");
     }
 
     #[test]

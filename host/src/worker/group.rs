@@ -44,6 +44,8 @@ pub(super) struct Group {
     cgroup: Option<Cgroup>,
     /// Why the host killed it, after the words "its process".
     condemned: OnceLock<String>,
+    /// Whether somebody is about to look at it.
+    look_is_due: AtomicBool,
     /// Bytes of memory that it had when the host looked last.
     pub(super) memory: AtomicU64,
 }
@@ -67,6 +69,7 @@ impl Group {
             keeper: Mutex::default(),
             cgroup: cgroup::of_worker(id),
             condemned: OnceLock::new(),
+            look_is_due: AtomicBool::new(false),
             memory: AtomicU64::new(0),
         });
         watch::add(&group);
@@ -115,9 +118,28 @@ impl Group {
     pub(super) fn pause(self: &Arc<Self>) {
         #[cfg(target_os = "linux")]
         self.signal(Signal::STOP);
-        let group = Arc::clone(self);
-        // Not before the call's answer is passed on: with many processes on the machine looking takes a while.
-        tokio::spawn(async move { group.look().await });
+        self.look_later();
+    }
+
+    /// Has it looked at in a while, unless that is due already. Looking takes longer than a short call, and on a machine with many
+    /// processes much longer; so it is done once for all calls that end meanwhile.
+    fn look_later(self: &Arc<Self>) {
+        if self.is_bounded() || self.look_is_due.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let group = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(watch::PAUSE).await;
+            let Some(group) = group.upgrade() else { return };
+            // Before it is looked at, so that a call that ends during the look has one of its own.
+            group.look_is_due.store(false, Ordering::Relaxed);
+            group.look().await;
+        });
+    }
+
+    /// Whether Linux bounds all that it takes, so that nobody need look.
+    fn is_bounded(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.bounds_all)
     }
 
     /// Waits until the worker has ended. It isn't reaped by that.
@@ -210,8 +232,11 @@ impl Group {
     /// Looks at the worker every now and then, until it has ended or is killed for what it takes.
     async fn watched(&self) {
         let mut pause = watch::PAUSE;
-        while !self.has_ended() {
+        loop {
             sleep(pause).await;
+            if self.has_ended() {
+                return;
+            }
             let started = Instant::now();
             self.look().await;
             pause = watch::pause_after(started.elapsed());
@@ -220,7 +245,7 @@ impl Group {
 
     /// Kills it if it takes too much, or the largest worker if all together do.
     async fn look(&self) {
-        if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.bounds_all) {
+        if self.is_bounded() {
             return;
         }
         let (id, library) = (self.id, self.library);
@@ -306,4 +331,38 @@ fn keeper(group: u32) -> io::Result<Child> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_of_many_short_calls_is_looked_at_once_in_a_while_and_after_the_last_of_them()
+    {
+        let child = Command::new("sleep").arg("3600").process_group(0).spawn().unwrap();
+        let group = Group::new(child, 0);
+        if group.is_bounded() {
+            return;
+        }
+        for _ in 0..2 {
+            let started = Instant::now();
+            for _ in 0..1000 {
+                group.resume();
+                group.pause();
+                yield_now().await;
+                let memory = group.memory.load(Ordering::Relaxed);
+                assert!(memory == 0 || started.elapsed() >= watch::PAUSE, "not for each call");
+            }
+            while group.memory.load(Ordering::Relaxed) == 0 {
+                sleep(LOOK).await;
+            }
+            group.memory.store(0, Ordering::Relaxed);
+        }
+    }
 }

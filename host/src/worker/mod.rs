@@ -395,8 +395,8 @@ impl Worker {
         peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
         let started = Instant::now();
-        self.group.resume();
-        let conversation = self.group.attended(self.pipe.converse(message, body, peer));
+        let resume = || self.group.resume();
+        let conversation = self.group.attended(self.pipe.converse(message, body, peer, resume));
         match in_time(peer, conversation).await {
             Some(Ok(returned)) => {
                 self.group.pause();
@@ -501,7 +501,7 @@ fn spawn(mut command: Command, _: &Confinement, _: Option<&Image>) -> io::Result
 #[cfg(test)]
 pub(crate) async fn converse_with(bytes: &[u8], peer: &impl Peer) -> Result<Returned, FrameError> {
     let call = ToWorker::Call { operation: Operation::Create, remaining_ms: 0 };
-    Pipe::new(tokio::io::sink(), bytes).converse(&call, b"{}", peer).await
+    Pipe::new(tokio::io::sink(), bytes).converse(&call, b"{}", peer, || ()).await
 }
 
 /// This program's file. On Linux that is the very file that runs, also after a newer one has taken its name:

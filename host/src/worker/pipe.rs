@@ -4,6 +4,7 @@
 //! Invariant: nothing that comes out of the pipe is trusted. Each frame has a bound
 //! ([`ticket_host_worker::frame`]), and so has all that one call sends. No input makes the host panic.
 
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use ticket_host_worker::frame::{self, FrameError, FromWorker, Head, LENGTHS, ToWorker};
@@ -14,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MOST_FRAMES: usize = 16_384;
 /// Bytes that the bodies of all frames of one call may have together.
 const MOST_BYTES: usize = 256 << 20;
+/// Bytes of memory that are taken before the first of those comes that a worker has announced.
+const FIRST_PART: usize = 4 << 10;
 
 /// What a worker's plugin may ask for while its function runs.
 pub trait Peer: Send + Sync {
@@ -47,14 +50,17 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
         Pipe { input, output, received: 0 }
     }
 
-    /// Sends `message` and does what the plugin asks for, until its function has returned.
+    /// Sends `message` and does what the plugin asks for, until its function has returned. `resume` is called once as much is
+    /// written as the pipe takes: a worker that is stopped then finds the message, and wakes once.
     pub(super) async fn converse(
         &mut self,
         message: &ToWorker,
         body: &[u8],
         peer: &impl Peer,
+        resume: impl FnOnce(),
     ) -> Result<Returned, FrameError> {
-        self.send(message, body).await?;
+        let (sent, ()) = tokio::join!(biased; self.send(message, body), async { resume() });
+        sent?;
         self.received = 0;
         for _ in 0..MOST_FRAMES {
             let (message, body) = self.receive().await?;
@@ -86,7 +92,16 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
     }
 
     pub(super) async fn send(&mut self, head: &impl Head, body: &[u8]) -> Result<(), FrameError> {
-        Ok(self.input.write_all(&frame::encode(head, body)?).await?)
+        let start = frame::encode(head, body.len())?;
+        let mut parts = [IoSlice::new(&start), IoSlice::new(body)];
+        let mut left = &mut parts[..];
+        while !left.is_empty() {
+            match self.input.write_vectored(left).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                written => IoSlice::advance_slices(&mut left, written),
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn receive(&mut self) -> Result<(FromWorker, Vec<u8>), FrameError> {
@@ -98,16 +113,16 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
         Ok((head, self.read(body).await?))
     }
 
-    /// Reads so many bytes. Memory is taken only as they come, so that announcing a length costs the host nothing.
+    /// Reads so many bytes. Memory beyond [`FIRST_PART`] is taken only as they come, so that announcing a length costs the host nothing.
     async fn read(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
         self.received += length;
         if self.received > MOST_BYTES {
             return Err(FrameError::Bound("what a call may send in all"));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(length.min(FIRST_PART));
         (&mut self.output).take(length as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < length {
-            return Err(FrameError::Pipe(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(FrameError::Pipe(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(bytes)
     }
@@ -117,5 +132,59 @@ pub(super) fn lossy(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use ticket_plugin_api::abi::host_side::Operation;
+    use tokio::io::empty;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Peer for Nobody {
+        async fn http(&self, _: HttpRequest) -> HttpAnswer {
+            HttpAnswer::DryRun
+        }
+        async fn render(&self, _: String, _: String, _: String) -> Result<String, String> {
+            Err(String::new())
+        }
+        fn log(&self, _: u32, _: &str) {}
+        fn printed(&self, _: &str) {}
+        fn remaining(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stopped_worker_finds_as_much_of_a_message_as_the_pipe_takes_and_then_gets_the_rest()
+    {
+        for length in [10, 10 << 20] {
+            let (here, mut worker) = UnixStream::pair().unwrap();
+            here.set_nonblocking(true).unwrap();
+            let here = tokio::net::UnixStream::from_std(here).unwrap();
+            here.writable().await.unwrap();
+            let mut pipe = Pipe::new(here, empty());
+            let call = ToWorker::Call { operation: Operation::Create, remaining_ms: 0 };
+            let mut reading = None;
+            let resume = || {
+                worker.set_nonblocking(true).unwrap();
+                let found = worker.read(&mut [0; LENGTHS]).unwrap();
+                worker.set_nonblocking(false).unwrap();
+                let rest = thread::spawn(move || worker.read_to_end(&mut Vec::new()).unwrap());
+                reading = Some((found, rest));
+            };
+            let ended = pipe.converse(&call, &vec![b'x'; length], &Nobody, resume).await;
+            assert!(matches!(ended, Err(FrameError::Pipe(_))), "it says nothing: {ended:?}");
+            drop(pipe);
+            let (found, rest) = reading.unwrap();
+            assert!(found + rest.join().unwrap() > LENGTHS + length);
+        }
     }
 }

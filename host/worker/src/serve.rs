@@ -2,7 +2,7 @@
 //!
 //! Invariant: it knows no network, no templates and no config. Whatever a plugin asks for, it asks the host for.
 
-use std::io::{Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Instance, Returned, Table};
@@ -123,7 +123,17 @@ impl<R: Read, W: Write> Pipe<R, W> {
     }
 
     pub(crate) fn send(&mut self, head: &impl Head, body: &[u8]) -> Result<(), FrameError> {
-        self.output.write_all(&frame::encode(head, body)?)?;
+        let start = frame::encode(head, body.len())?;
+        let mut parts = [IoSlice::new(&start), IoSlice::new(body)];
+        let mut left = &mut parts[..];
+        while !left.is_empty() {
+            match self.output.write_vectored(left) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(cause.into()),
+            }
+        }
         Ok(self.output.flush()?)
     }
 

@@ -57,9 +57,14 @@ impl TicketPlugin for Curious {
     }
 }
 
+/// A frame with its body.
+fn whole(head: &ToWorker, body: &[u8]) -> Vec<u8> {
+    [&encode(head, body.len()).unwrap()[..], body].concat()
+}
+
 /// What the host says, in this order, and then it closes the pipe.
 fn said(frames: &[(ToWorker, &str)]) -> Vec<u8> {
-    let bytes = frames.iter().map(|(head, body)| encode(head, body.as_bytes()).unwrap());
+    let bytes = frames.iter().map(|(head, body)| whole(head, body.as_bytes()));
     bytes.collect::<Vec<_>>().concat()
 }
 
@@ -227,8 +232,7 @@ fn a_webhook_reaches_the_plugin_byte_for_byte_also_with_the_longest_head() {
         format!("{{\"method\": \"POST\", \"url\": \"https://x.org\", \"headers\": [{header}]}}");
     let (to, settings) = open();
     let receive = ToWorker::Receive { head, remaining_ms: 1000 };
-    let input =
-        [encode(&to, settings.as_bytes()).unwrap(), encode(&receive, b"\xff\x00{").unwrap()];
+    let input = [whole(&to, settings.as_bytes()), whole(&receive, b"\xff\x00{")];
     let (_, said) = run(&input.concat());
     let (FromWorker::Returned { status, .. }, reply) = &said[1] else { panic!("{said:?}") };
     assert_eq!(*status, status::OK);

@@ -167,7 +167,7 @@ impl Returned {
         };
         match (self.status, reply) {
             (status::NOT_FOUND, _) => Ok(None),
-            (status::OK, Some(reply)) => json::read(reply.as_bytes())
+            (status::OK, Some(reply)) => json::read_text(&reply)
                 .map(Some)
                 .map_err(|cause| useless(status::OK, &format!("a reply that it may not: {cause}"))),
             (status::OK, None) => Err(useless(status::OK, "no reply")),

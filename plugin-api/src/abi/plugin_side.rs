@@ -497,7 +497,7 @@ fn describe(payload: Box<dyn Any + Send>) -> String {
 }
 
 fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    json::read(text.as_bytes())
+    json::read_text(text)
         .map_err(|cause| Error::plugin(format!("the host's {what} can't be read: {cause}")))
 }
 

@@ -279,7 +279,7 @@ pub fn parse_error(code: i32, reply: Option<&str>) -> Error {
     let Some(reply) = reply else {
         return Error::new(kind, "the plugin failed and gave no reason");
     };
-    match json::read::<ErrorReply>(reply.as_bytes()) {
+    match json::read_text::<ErrorReply>(reply) {
         Ok(reply) => Error {
             kind,
             message: reply.message,
