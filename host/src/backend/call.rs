@@ -297,6 +297,9 @@ impl Peer for CallContext {
         let Some(incident) = self.incident.clone() else {
             return Err("there is no incident in this call to render".to_owned());
         };
+        if self.services.templates.is_quick(&part, &extra, &incident) {
+            return self.services.templates.render(&part, &format, &extra, &incident);
+        }
         let services = Arc::clone(&self.services);
         let rendering =
             spawn_blocking(move || services.templates.render(&part, &format, &extra, &incident));

@@ -34,6 +34,11 @@ const LONGEST: usize = 8 << 20;
 /// largest number of tags that an incident can have.
 const FUEL: u64 = 5_000_000;
 
+/// Bytes of texts with which a template of the host's own is filled in at once.
+const QUICK: usize = 32 << 10;
+/// What a value counts for beside its text, in bytes.
+const EACH: usize = 16;
+
 /// The attributes of an incident from Argus (API v2 and v3, and what Argus adds for ticket plugins).
 const ATTRIBUTES: [&str; 17] = [
     "pk",
@@ -54,6 +59,26 @@ const ATTRIBUTES: [&str; 17] = [
     "user",
     "closed_by",
 ];
+
+/// Whether what lies in a JSON object has no more than `left` bytes, which are then fewer.
+fn fits(object: &Map<String, serde_json::Value>, left: &mut usize) -> bool {
+    object.iter().all(|(name, value)| takes(left, name.len()) && value_fits(value, left))
+}
+
+fn value_fits(value: &serde_json::Value, left: &mut usize) -> bool {
+    match value {
+        serde_json::Value::String(text) => takes(left, text.len()),
+        serde_json::Value::Array(values) => values.iter().all(|value| value_fits(value, left)),
+        serde_json::Value::Object(object) => fits(object, left),
+        _ => takes(left, 0),
+    }
+}
+
+fn takes(left: &mut usize, bytes: usize) -> bool {
+    let rest = left.checked_sub(bytes + EACH);
+    *left = rest.unwrap_or(0);
+    rest.is_some()
+}
 
 /// What a template sees. What is the host's own stands after the plugin's, since of two members with one name the last is seen.
 #[derive(Serialize)]
@@ -79,6 +104,8 @@ pub(crate) struct Unusable {
 #[derive(Debug, Clone)]
 pub(crate) struct Templates {
     environment: Environment<'static>,
+    /// Those that are the operator's, by their names.
+    given: Vec<&'static str>,
     /// A sentence for each name in them that Argus's incidents don't have. Most likely it is misspelt.
     pub warnings: Vec<String>,
 }
@@ -119,12 +146,14 @@ impl Templates {
             }
         });
         let (mut warnings, mut all) = (Vec::new(), Vec::new());
+        let mut by_operator = Vec::new();
         for (name, given, default) in [
             ("title", title, DEFAULT_TITLE),
             ("body", body, DEFAULT_BODY),
             ("comment", None, COMMENT),
             ("closing", None, CLOSING),
         ] {
+            by_operator.extend(given.map(|_| name));
             let source = given.unwrap_or(default);
             let added = environment.add_template_owned(name, source.to_owned());
             let added = added.map_err(|cause| unusable(name, "can't be read", cause));
@@ -135,7 +164,11 @@ impl Templates {
             });
             all.extend(checked.err());
         }
-        if all.is_empty() { Ok(Templates { environment, warnings }) } else { Err(all) }
+        if all.is_empty() {
+            Ok(Templates { environment, given: by_operator, warnings })
+        } else {
+            Err(all)
+        }
     }
 
     /// The text that a plugin's `render()` gets. `part` is `title`, `body`, `comment` or `closing`. `format` is that of all but a
@@ -143,6 +176,13 @@ impl Templates {
     ///
     /// # Errors
     /// Says why there is no text, in words that the plugin can put into its own error.
+    /// Whether a part is filled in within a millisecond: a template of the host's own, with little to fill it with. What an operator's
+    /// template does nobody knows.
+    pub(crate) fn is_quick(&self, part: &str, extra: &str, incident: &Incident) -> bool {
+        let mut left = QUICK.saturating_sub(extra.len());
+        !self.given.contains(&part) && fits(&incident.attributes, &mut left)
+    }
+
     pub(crate) fn render(
         &self,
         part: &str,
@@ -390,5 +430,27 @@ mod tests {
         let incident = serde_json::from_value(incident).unwrap();
         let templates = Templates::new(None, None).unwrap();
         assert!(templates.render("body", "markdown", "", &incident).is_ok());
+    }
+
+    #[test]
+    fn only_the_hosts_own_templates_and_small_incidents_are_filled_in_at_once() {
+        let own = Templates::new(None, None).unwrap();
+        let given = Templates::new(None, Some("{{ incident.description }}")).unwrap();
+        let incident = |length: usize, tags: usize| -> Incident {
+            let tags = vec![json!({"tag": "a=b"}); tags];
+            let incident = json!({"description": "x".repeat(length), "tags": tags});
+            serde_json::from_value(incident).unwrap()
+        };
+        assert!(own.is_quick("body", "{}", &incident(1000, 3)));
+        assert!(own.is_quick("title", "{}", &incident(1000, 3)));
+        assert!(given.is_quick("title", "{}", &incident(1000, 3)));
+        assert!(!given.is_quick("body", "{}", &incident(1000, 3)));
+        assert!(!own.is_quick("body", "{}", &incident(33 << 10, 3)));
+        assert!(!own.is_quick("body", "{}", &incident(1000, 2000)));
+        assert!(!own.is_quick("body", &" ".repeat(33 << 10), &incident(1000, 3)));
+        let deep = (0..3000).fold(json!(1), |deep, _| json!([deep]));
+        let deep: Incident =
+            serde_json::from_value(json!({"description": "x", "a": deep})).unwrap();
+        assert!(own.is_quick("body", "{}", &deep));
     }
 }
