@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How many planted mistakes the validator finds, and whether it is silent about honest plugins: prints the score, and fails
-# below the goals (tests/mutants/score.py). With names, only those plugins are validated.
+# below the goals (tests/mutants/score.py). With names or classes, only those plugins are validated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
