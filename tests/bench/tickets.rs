@@ -285,15 +285,12 @@ pub fn bare_client(arguments: &[String]) -> ExitCode {
 /// The rivals: the host with different settings, then Python and the bare POST.
 const RIVALS: [(&str, Option<&str>); 5] = [
     ("serve, worker + sandbox", Some("isolation = \"worker\"")),
-    ("serve, worker + sandbox, look_first in doubt", Some("look_first = \"when-in-doubt\"")),
-    (
-        "serve, in-process, look_first in doubt",
-        Some("isolation = \"in-process\"\nlook_first = \"when-in-doubt\""),
-    ),
+    ("serve, worker + sandbox, look_first always", Some("look_first = \"always\"")),
+    ("serve, in-process", Some("isolation = \"in-process\"")),
     ("Argus's Python plugin", None),
     ("bare POST (reqwest)", None),
 ];
-const IN_DOUBT: usize = 1;
+const SERVE: usize = 0;
 const PYTHON: usize = 3;
 const BARE: usize = 4;
 
@@ -358,14 +355,23 @@ fn at(report: &mut Report, latency: Duration, concurrency: usize) {
                 });
             }
         }
+        let (plugin, cpu) = (kind.plugin, of(SERVE, Run::cpu_each).median());
         let python = of(PYTHON, Run::cpu_each).median();
-        for (rival, (name, _)) in RIVALS.iter().enumerate().take(IN_DOUBT + 1) {
-            let what = format!("{}: Python's CPU / that of {name}", kind.plugin);
-            part.goal(Goal::at_least(&what, python / of(rival, Run::cpu_each).median(), 20.0));
-            if concurrency > 1 {
-                let what = format!("{}: tickets/s, {name} / bare", kind.plugin);
-                part.goal(Goal::at_least(&what, of(rival, Run::rate).median() / bare, 0.8));
-            }
+        let what = format!("{plugin}: requests each");
+        let requests = of(SERVE, |run| run.requests as f64 / run.tickets as f64).median();
+        part.goal(Goal::at_most(&what, requests, 1.0));
+        let what = format!("{plugin}: Python's CPU / serve's");
+        part.goal(Goal::at_least(&what, python / cpu, 20.0));
+        if !latency.is_zero() {
+            let what = format!("{plugin}: tickets/s, serve / bare");
+            part.goal(Goal::at_least(&what, of(SERVE, Run::rate).median() / bare, 0.95));
+        } else if concurrency > 1 {
+            part.goal(Goal::at_most(&format!("{plugin}: CPU ms each"), cpu, 0.25));
+        } else {
+            part.goal(Goal::at_most(&format!("{plugin}: CPU ms each"), cpu, 0.4));
+            let time = |rival| of(rival, |run| run.times.median()).median();
+            let what = format!("{plugin}: ms on top of the bare POST's");
+            part.goal(Goal::at_most(&what, time(SERVE) - time(BARE), 0.6));
         }
     }
 }
