@@ -15,6 +15,9 @@ use crate::lock::lock;
 /// Bytes that wait for their reader at most.
 const ROOM: usize = 1 << 20;
 
+/// How long after an event the next one waits at most.
+const NAP: Duration = Duration::from_millis(5);
+
 /// The outlet of this process's log, if it is a service's.
 static OF_LOG: OnceLock<Outlet> = OnceLock::new();
 
@@ -133,7 +136,13 @@ impl Shared {
             }
             waiting.is_writing = false;
             self.changed.notify_all();
-            waiting = self.wait(waiting);
+            drop(waiting);
+            // Many events that come one by one need not wake this thread one by one.
+            thread::sleep(NAP);
+            waiting = lock(&self.waiting);
+            if waiting.events.is_empty() {
+                waiting = self.wait(waiting);
+            }
         }
     }
 
