@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
 use super::{note, report};
+use crate::control;
 use crate::error::{Error, Result};
 use crate::machine::Policy;
 use crate::serve::JobView;
@@ -99,6 +100,7 @@ fn state(name: &str) -> std::result::Result<State, String> {
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
     let config = program.load_config()?;
     let settings = &config.queue;
+    control::catch_up(&settings.path).await;
     let store = Sqlite::open(&settings.path, settings.max_bytes);
     // Most often it is another config's store that is meant.
     let store = store.map_err(|error| Error::from(error).at(&config.source()))?;

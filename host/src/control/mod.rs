@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::store;
 use key_locks::{Attempt, KeyLock, Making};
@@ -26,6 +27,10 @@ pub(crate) const FROM_ARGUS: &str = "ticket-host-from-argus";
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How long a service may take from when it has the store until it listens. One that ends may hold the store as long.
 const STARTING: Duration = Duration::from_secs(5);
+/// How long the service may take to write down what it knows.
+const CATCHING_UP: Duration = Duration::from_secs(1);
+/// Bytes that its answer may have.
+const LONGEST_ANSWER: u64 = 1 << 20;
 /// How long to wait before it is looked again what others do.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -76,6 +81,21 @@ pub(crate) async fn connect(store: &Path) -> Result<Option<Stream>, Unclear> {
 #[cfg(not(unix))]
 pub(crate) async fn connect(_: &Path) -> Result<Option<Stream>, Unclear> {
     Ok(None)
+}
+
+/// Has the service that works on a store, if there is one, write down what it knows: what was answered a moment ago is then in its file.
+pub(crate) async fn catch_up(store: &Path) {
+    // The service writes all that waits before it reads anything.
+    const READ: &[u8] =
+        b"GET /v1/tickets?limit=1 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let asking = async {
+        let mut stream = connect(store).await.ok().flatten()?;
+        stream.write_all(READ).await.ok()?;
+        let mut answer = Vec::new();
+        stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await.ok()
+    };
+    // A service that doesn't answer is looked at as it is on the disk.
+    let _ = tokio::time::timeout(CATCHING_UP, asking).await;
 }
 
 /// Waits until it is clear who makes the ticket of that key.
