@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{
-    Answer, ISOLATIONS, Installation, Seen, Stub, incident, rust_plugin, wait_for,
+    Answer, ISOLATIONS, Installation, Seen, Stub, incident, library_name, rust_plugin, wait_for,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -613,4 +613,60 @@ fn a_page_of_long_issues_is_read_in_smaller_ones() {
         assert_eq!(create()["url"], first["url"]);
         assert_eq!(server.posts(), 1);
     }
+}
+
+/// Waits until so many tickets are created.
+#[track_caller]
+fn all_created(host: &Installation, tickets: usize) {
+    wait_for(&format!("{tickets} tickets"), || {
+        let listed = host.run(&["queue", "list", "--json", "--state", "created"]).ended(0);
+        let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+        listed["tickets"].as_array().unwrap().len() == tickets
+    });
+}
+
+#[test]
+fn what_waited_for_a_start_is_looked_for_with_a_few_listings_and_made_once() {
+    const WAITING: usize = 1000;
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let host = server.service_host("");
+        let incident = |pk: usize| json!({"description": "x", "pk": pk, "source": {"name": "nav"}});
+        // These have their tickets, of which the store is lost.
+        let service = host.serve();
+        (0..30).for_each(|pk| drop(service.file(&incident(pk * 10), 30_000).is(201)));
+        assert_eq!(service.stop(), 0);
+        for file in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+            let _ = std::fs::remove_file(host.path(file));
+        }
+        // The plugin is away while all come in.
+        let library = host.path("plugins").join(library_name(forge.name()));
+        let aside = host.path("aside");
+        std::fs::rename(&library, &aside).unwrap();
+        let service = host.serve();
+        (0..WAITING).for_each(|pk| drop(service.file(&incident(pk), 0).is(500)));
+        assert_eq!(service.stop(), 0);
+        std::fs::rename(&aside, &library).unwrap();
+        let before = server.stub.seen().len();
+        let service = host.serve();
+        all_created(&host, WAITING);
+        drop(service);
+        let seen = server.stub.seen().split_off(before);
+        let listings = seen.iter().filter(|seen| seen.method == "GET").count();
+        assert!(listings < 20, "{forge:?}: {listings} listings");
+        assert_eq!(server.issues().len(), WAITING, "{forge:?}: each has one");
+    }
+}
+
+#[test]
+fn many_lost_answers_are_settled_by_a_few_listings() {
+    let server = Server::new(GitLab, Mood::Breaks(503));
+    let host = server.service_host("settle_seconds = 4\nconcurrency = 8");
+    let service = host.serve();
+    let incident = |pk: usize| json!({"description": "x", "pk": pk, "source": {"name": "nav"}});
+    // As many as are under way when it is noticed; the others are tried one by one.
+    (0..12).for_each(|pk| drop(service.file(&incident(pk), 0).is(202)));
+    all_created(&host, 12);
+    assert_eq!(server.posts(), 12, "each was sent once");
+    assert_eq!(server.issues().len(), 12);
 }

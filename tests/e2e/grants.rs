@@ -46,12 +46,14 @@ fn a_grant_from_which_a_plugin_could_get_at_more_is_refused_and_other_backends_w
     let (above, below) = (host.path("a"), host.path("a/b"));
     let good = reader("good", below.to_str().unwrap(), &format!("read = [{below:?}]"));
     let root = host.path("").canonicalize().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let queue = format!("[queue]\npath = {:?}\n", elsewhere.path().join("queue.db"));
     for (permissions, why) in [
         (format!("write = [{above:?}]"), "what the backend good is granted lies there"),
         (format!("read = [{root:?}]"), "the config file lies there"),
         (format!("write = [{:?}]", host.path("plugins")), "a plugin directory lies there"),
     ] {
-        host.config(&format!("{good}{}", reader("bad", "x", &permissions)));
+        host.config(&format!("{queue}{good}{}", reader("bad", "x", &permissions)));
         host.create("plugin-closed", &["--force", "--backend", "bad"]).ended(3).says(why);
         host.create("plugin-closed", &["--force", "--backend", "good"]).ended(5).says("read: OK");
     }

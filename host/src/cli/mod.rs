@@ -90,7 +90,8 @@ struct Arguments {
     /// A directory to look for plugins in; can be given several times. After it they are looked for in
     /// the config's plugin_dirs, in TICKET_HOST_PLUGIN_PATH, beside the program (only files whose names
     /// have ticket_plugin_ in them) and in the system's directories. The first of these that has a plugin of
-    /// a name, or with that alias, is where it is taken from; in one directory a name goes before an alias
+    /// a name, or with that alias, is where it is taken from; in one directory a name goes before an alias, and of
+    /// several with one name the library whose file is called ticket_plugin_NAME
     #[arg(long = "plugin-dir", global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     plugin_dirs: Vec<PathBuf>,
     /// Say more on standard error: -vv shows every request to a ticket system, -vvv also the headers and bodies of

@@ -18,6 +18,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct State {
     calls: usize,
+    /// Calls that have ended, and whose ends are not recorded yet.
+    records: usize,
     /// Whether the call is under way that finds out how a held backend is.
     probes: bool,
     /// Whether a search for many tickets is under way.
@@ -28,7 +30,7 @@ struct State {
 
 impl Default for State {
     fn default() -> State {
-        State { calls: 0, probes: false, searches: false, waits: true }
+        State { calls: 0, records: 0, probes: false, searches: false, waits: true }
     }
 }
 
@@ -95,11 +97,17 @@ impl Lane {
         self.ended.notified().await;
     }
 
-    /// Waits until no call is under way. Only one may wait, and not for [`Lane::ended`] at the same time.
+    /// Waits until no call is under way, nor its record. Only one may wait, and not for [`Lane::ended`] at the same time.
     pub(super) async fn empty(&self) {
-        while self.busy().calls > 0 {
+        while !lock(&self.state).is_empty() {
             self.ended.notified().await;
         }
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.calls + self.records == 0
     }
 }
 
@@ -111,6 +119,30 @@ pub(super) struct Place {
     searches: bool,
 }
 
+impl Place {
+    /// The call has ended: another may begin, while this one's end is recorded.
+    pub(super) fn free(self) -> Record {
+        lock(&self.lane.state).records += 1;
+        Record { lane: Arc::clone(&self.lane) }
+    }
+}
+
+/// The record of a call that has ended, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Record {
+    lane: Arc<Lane>,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let mut state = lock(&self.lane.state);
+        state.records -= 1;
+        if state.is_empty() {
+            self.lane.ended.notify_one();
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = lock(&self.lane.state);
@@ -119,7 +151,7 @@ impl Drop for Place {
         state.searches &= !self.searches;
         // What a search found none of waits now, and what it had no room for.
         state.waits |= self.searches;
-        if state.waits || state.calls == 0 {
+        if state.waits || state.is_empty() {
             self.lane.ended.notify_one();
         }
     }

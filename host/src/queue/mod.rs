@@ -252,7 +252,10 @@ impl Queue {
         let keep_for = self.settings().keep_for;
         let before = Timestamp::now() - keep_for;
         self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
-        while let Ok(1..) = self.store.prune(keep_for).await {}
+        let mut after = 0;
+        while let Ok(Some(next)) = self.store.prune(keep_for, after).await {
+            after = next;
+        }
     }
 
     /// Tells of what waits for a person, which is kept until one has looked at it.

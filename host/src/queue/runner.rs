@@ -195,8 +195,7 @@ pub(super) async fn attempt(
         () = std::future::ready(()), if under_way.is_none() => not_alone(&queue, &backend, &claim),
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
     };
-    // What remains is the store's: another call may begin meanwhile.
-    drop(place);
+    let _record = place.free();
     finish(&queue, &backend, claim, started, stamp, tried).await;
 }
 

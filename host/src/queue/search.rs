@@ -88,7 +88,7 @@ pub(super) async fn run(
         searched = search(&queue, &backend, &open) => Some(searched),
         () = reached(&mut phase, Phase::Killed) => None,
     };
-    drop(place);
+    let _record = place.free();
     for Open { wanted, claim, under_way } in open {
         let tried = match &searched {
             Some(searched) => told(&queue, &backend, &claim, searched, &wanted.key).await,

@@ -195,8 +195,8 @@ impl Store for Observed {
         self.heard(self.store.set_note(name, value).await)
     }
 
-    async fn prune(&self, unseen: Duration) -> Result<u64> {
-        self.heard(self.store.prune(unseen).await)
+    async fn prune(&self, unseen: Duration, after: i64) -> Result<Option<i64>> {
+        self.heard(self.store.prune(unseen, after).await)
     }
 
     async fn probe(&self) -> Result<()> {

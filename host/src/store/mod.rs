@@ -483,8 +483,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Notes something by a name, in the place of what was noted before.
     async fn set_note(&self, name: &str, value: &str) -> Result<()>;
 
-    /// Removes some of the rows that are created, cancelled or suppressed, and that nobody has asked for in that time; how many.
-    async fn prune(&self, unseen: Duration) -> Result<u64>;
+    /// Removes those of some rows behind a place, 0 being before the first, that are created, cancelled or suppressed, and that nobody has asked
+    /// for in that time. Returns the next place, if there may be more behind it.
+    async fn prune(&self, unseen: Duration, after: i64) -> Result<Option<i64>>;
 
     /// Writes to the store, to find out whether an incident would be accepted now. Fails as [`Store::accept`] would.
     async fn probe(&self) -> Result<()>;

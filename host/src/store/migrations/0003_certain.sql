@@ -64,4 +64,6 @@ CREATE INDEX steps_ready ON steps (backend, certain, level, id) WHERE due = 0;
 -- What becomes claimable later, or whose lease ends.
 CREATE INDEX steps_due ON steps (due) WHERE due > 0;
 CREATE INDEX steps_by_state ON steps (state, backend, ticket);
-CREATE INDEX steps_finished ON steps (seen) WHERE state IN ('created', 'cancelled', 'suppressed');
+
+-- An incident is found by the key of its tickets, which is its own.
+DROP INDEX incidents_by_key;

@@ -182,8 +182,10 @@ impl Known {
     fn find(db: &Db<'_>, new: &New) -> rusqlite::Result<Option<Known>> {
         const BY_NUMBER: &str =
             "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
-        const BY_KEY: &str = "SELECT id, source, key, began FROM incidents WHERE key = ? \
-            AND (source = '' OR ?2 = '' AND source <> 'former') ORDER BY id LIMIT 1";
+        // All tickets of an incident have its key, and it has one.
+        const BY_KEY: &str = "SELECT i.id, i.source, i.key, i.began FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
+            JOIN incidents AS i ON i.id = a.incident \
+            WHERE t.key = ?1 AND (i.source = '' OR ?2 = '' AND i.source <> 'former') ORDER BY i.id LIMIT 1";
         let Identity { source, id } = &new.identity;
         if let Some(known) = db.first(BY_NUMBER, (source, id), Known::read)? {
             if source.is_empty() || may_have_begun_together(&known.began, &new.began) {
@@ -201,8 +203,8 @@ impl Known {
     fn insert(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
         const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
             VALUES (?, ?, ?, ?, ?, ?, ?)";
-        const FORMER: &str =
-            "SELECT EXISTS (SELECT 1 FROM incidents WHERE key = ? AND source = 'former')";
+        const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
+            JOIN incidents AS i ON i.id = a.incident WHERE t.key = ? AND i.source = 'former')";
         let Identity { source, id } = &new.identity;
         let (wanted, tell) = (new.wanted, i64::from(new.tell));
         // A source that was made anew gives its pages' addresses again: the ticket of the former incident is not this one's.
@@ -696,23 +698,32 @@ pub(super) fn reassign(
     Ok((left, next))
 }
 
-/// Removes some of what is finished and was last asked for before that moment.
-pub(super) fn prune(db: &Db<'_>, before: Moment) -> rusqlite::Result<u64> {
+/// Removes what is finished and was last asked for before that moment, of some rows behind a place in the table. Returns where to go on, if there are older
+/// rows behind these.
+pub(super) fn prune(db: &Db<'_>, before: Moment, after: i64) -> rusqlite::Result<Option<i64>> {
     // What failed stays until a person has seen it and says that it needs no ticket.
-    const OLD: &str = "SELECT s.ticket FROM steps AS s \
-        WHERE s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
+    const OLD: &str = "SELECT s.id, s.accepted, s.ticket, \
+        s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
-            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) LIMIT ?2";
+            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) AS old \
+        FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
     const UNUSED: &str = "DELETE FROM incidents WHERE id IN (SELECT value FROM json_each(?)) \
         AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = incidents.id)";
-    let old: Vec<i64> = db.all(OLD, (before.millis(), AT_ONCE), |row| row.get(0))?;
-    for ticket in &old {
+    // In the order in which they were accepted: behind one that was accepted later there is nothing old.
+    let rows: Vec<(i64, Moment, i64, bool)> =
+        db.all(OLD, (before.millis(), after, AT_ONCE), |row| {
+            Ok((row.get(0)?, rows::moment(row, "accepted")?, row.get(2)?, row.get(3)?))
+        })?;
+    let is_whole = rows.len() as i64 == AT_ONCE;
+    let next = rows.last().filter(|(_, accepted, ..)| is_whole && *accepted < before);
+    let next = next.map(|(id, ..)| *id);
+    for (_, _, ticket, _) in rows.iter().filter(|(.., old)| *old) {
         const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?";
         let incidents: Vec<i64> = db.all(INCIDENTS, [ticket], |row| row.get(0))?;
         db.execute("DELETE FROM tickets WHERE id = ?", [ticket])?;
         db.execute(UNUSED, [text(&incidents)])?;
     }
-    Ok(old.len() as u64)
+    Ok(next)
 }
 
 pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> String {

@@ -352,8 +352,8 @@ impl Store for Sqlite {
         self.write(move |db| Ok(db.execute(SET, (&name, &value)).map(drop)?)).await
     }
 
-    async fn prune(&self, unseen: Duration) -> Result<u64> {
-        self.write(move |db| Ok(changes::prune(db, db.now - unseen)?)).await
+    async fn prune(&self, unseen: Duration, after: i64) -> Result<Option<i64>> {
+        self.write(move |db| Ok(changes::prune(db, db.now - unseen, after)?)).await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -82,6 +82,17 @@ fn unknown(settle: Duration) -> Outcome {
     Outcome::Unknown { after: settle, failure: failure(Kind::Client) }
 }
 
+/// Removes all that is old; how many rows that were.
+async fn prune(store: &Sqlite, unseen: Duration) -> i64 {
+    let rows = async || store.counts().await.unwrap().iter().map(|count| count.rows).sum::<i64>();
+    let before = rows().await;
+    let mut after = 0;
+    while let Some(next) = store.prune(unseen, after).await.unwrap() {
+        after = next;
+    }
+    before - rows().await
+}
+
 fn term(lease: Duration, policy: Policy) -> Term {
     Term { lease, policy }
 }
@@ -470,9 +481,9 @@ async fn pruning_removes_what_is_done_and_old_with_its_tries_and_leaves_what_wai
     in_state(&store, "ended", State::Suppressed).await;
     in_state(&store, "failed", State::Failed).await;
     in_state(&store, "waiting", State::Queued).await;
-    assert_eq!(store.prune(MINUTE).await.unwrap(), 0);
+    assert_eq!(prune(&store, MINUTE).await, 0);
     age(&store, 2 * MINUTE);
-    assert_eq!(store.prune(MINUTE).await.unwrap(), 3);
+    assert_eq!(prune(&store, MINUTE).await, 3);
     assert_eq!(store.get(done).await.unwrap(), None);
     assert!(store.attempts(done).await.unwrap().is_empty());
     let left: Vec<State> = store.counts().await.unwrap().iter().map(|count| count.state).collect();
@@ -490,12 +501,12 @@ async fn pruning_leaves_what_argus_has_not_heard_of_and_what_is_asked_for() {
     in_state(&store, "forgotten", State::Created).await;
     age(&store, WEEK);
     accept(&store, new("asked for")).await;
-    assert_eq!(store.prune(MINUTE).await.unwrap(), 1);
+    assert_eq!(prune(&store, MINUTE).await, 1);
     assert!(store.get(claim.job.id).await.unwrap().is_some());
     assert!(store.get(asked).await.unwrap().is_some());
     let told = store.to_tell("argus", 0, 10).await.unwrap().remove(0);
     store.told(told.incident).await.unwrap();
-    assert_eq!(store.prune(MINUTE).await.unwrap(), 1);
+    assert_eq!(prune(&store, MINUTE).await, 1);
 }
 
 #[tokio::test]

@@ -26,6 +26,9 @@ const KEPT_EVERY: i64 = 1000;
 /// One part in so many of the store takes no new incident: it is kept for what becomes of those in it.
 const RESERVE: i64 = 10;
 
+/// For how long a commit waits for more writes, where the one before had several, and for how many it doesn't.
+const COMPANY: Duration = Duration::from_micros(100);
+const ENOUGH: usize = 16;
 /// For how long a write that is in no hurry waits for one that is, to be committed with it.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -217,7 +220,18 @@ struct Thread {
 impl Thread {
     fn run(mut self, mut queue: mpsc::Receiver<Asked>) {
         let mut group = Vec::new();
+        let mut before = 0;
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            // Where several wait for one commit, more are on the way.
+            if before > 1 && group.len() < ENOUGH {
+                std::thread::sleep(COMPANY);
+                while group.len() < GROUP
+                    && let Ok(asked) = queue.try_recv()
+                {
+                    group.push(asked);
+                }
+            }
+            before = group.len();
             let mut writes = Vec::with_capacity(group.len());
             let mut closes = None;
             for asked in group.drain(..) {
