@@ -310,6 +310,12 @@ impl Peer for CallContext {
         }
     }
 
+    fn filled(&self, part: &str, format: &str, extra: &str) -> Option<String> {
+        let (incident, templates) = (self.incident.as_ref()?, &self.services.templates);
+        let quick = templates.is_quick(part, extra, incident);
+        if quick { templates.render(part, format, extra, incident).ok() } else { None }
+    }
+
     fn log(&self, level: u32, message: &str) {
         let line = self.lines.fetch_add(1, Ordering::Relaxed);
         // A line that is dropped anyway isn't worth looking for secrets in it.

@@ -156,3 +156,71 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A lane of which the runner has seen that nothing waits.
+    fn quiet() -> Arc<Lane> {
+        let lane = Arc::<Lane>::default();
+        assert!(lane.take_waiting(), "at first nobody knows what waits");
+        lane
+    }
+
+    async fn ends_soon(waiting: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok()
+    }
+
+    #[test]
+    fn who_comes_begins_at_once_only_where_there_is_room_and_nothing_waits() {
+        assert!(Arc::<Lane>::default().begin_at_once(9).is_none(), "rows may be waiting");
+        let lane = quiet();
+        let first = lane.begin_at_once(2);
+        let second = lane.begin_at_once(2);
+        assert!(first.is_some() && second.is_some());
+        assert!(lane.begin_at_once(2).is_none(), "there is no room");
+        drop(first);
+        assert!(lane.begin_at_once(2).is_some());
+        lane.note_waiting();
+        assert!(lane.begin_at_once(2).is_none(), "another one's turn comes first");
+        assert!(lane.take_waiting() && !lane.take_waiting());
+        drop(second);
+    }
+
+    #[test]
+    fn a_call_leaves_the_lane_as_it_was() {
+        let lane = quiet();
+        let idle = lane.busy();
+        let probe = lane.begin(Purpose::Probe);
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false });
+        let plain = lane.begin(Purpose::Plain);
+        drop(plain);
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false });
+        drop(probe.free());
+        assert_eq!(lane.busy(), idle);
+        let search = lane.begin_search(Purpose::Plain);
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: false, searches: true });
+        drop(search);
+        assert_eq!(lane.busy(), idle);
+        assert!(lane.take_waiting(), "what a search found none of is to be made now");
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_empty_when_the_last_call_has_ended_and_is_recorded() {
+        let lane = quiet();
+        assert!(ends_soon(lane.empty()).await);
+        let record = lane.begin(Purpose::Plain).free();
+        assert_eq!(lane.busy().calls, 0, "another call may begin");
+        let still = tokio::time::timeout(Duration::from_millis(20), lane.empty()).await;
+        assert!(still.is_err(), "it is not recorded yet");
+        let waits = tokio::spawn({
+            let lane = Arc::clone(&lane);
+            async move { lane.empty().await }
+        });
+        drop(record);
+        assert!(ends_soon(async { waits.await.unwrap() }).await);
+    }
+}

@@ -37,7 +37,7 @@ use loading::Bounds;
 pub use loading::Exceeded;
 pub(crate) use loading::LOADING;
 pub use pipe::Peer;
-use pipe::{Pipe, lossy};
+use pipe::{MOST_FILLED, Pipe, Render, lossy};
 use stderr::LastWords;
 
 /// How long after the end of a call's time a plugin may still return, before it is given up.
@@ -122,6 +122,8 @@ pub struct Worker {
     /// Shared with the task that listens to standard error, which kills a process that floods it.
     group: Arc<Group>,
     pipe: Pipe<Input, BufReader<ChildStdout>>,
+    /// The texts that its last creations asked for.
+    habits: Vec<Render>,
     listener: JoinHandle<()>,
     /// The task that answers the system calls that the sandbox refuses, if the kernel tells of them.
     refusing: Option<JoinHandle<()>>,
@@ -318,6 +320,7 @@ impl Worker {
         Ok(Worker {
             group,
             pipe: Pipe::new(input, BufReader::new(output)),
+            habits: Vec::new(),
             listener: tokio::spawn(listener),
             refusing: None,
             denials: Arc::clone(&confinement.denials),
@@ -339,7 +342,8 @@ impl Worker {
         peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
         let remaining_ms = peer.remaining().as_millis() as u64;
-        self.converse(&ToWorker::Open { remaining_ms }, settings.as_bytes(), peer).await
+        let open = ToWorker::Open { remaining_ms };
+        self.converse(Vec::new(), &open, settings.as_bytes(), peer).await
     }
 
     /// Calls the instance. Gives what the plugin's function returned.
@@ -354,7 +358,19 @@ impl Worker {
     ) -> Result<Returned, WorkerError> {
         let remaining_ms = peer.remaining().as_millis() as u64;
         let call = ToWorker::Call { operation, remaining_ms };
-        self.converse(&call, request.as_bytes(), peer).await
+        let mut filled = Vec::new();
+        if operation == Operation::Create {
+            let text = |asked: &Render| peer.filled(&asked.part, &asked.format, &asked.extra);
+            filled
+                .extend(self.habits.iter().filter_map(|asked| Some((asked.clone(), text(asked)?))));
+        }
+        let returned = self.converse(filled, &call, request.as_bytes(), peer).await?;
+        if operation == Operation::Create {
+            // What it asked for all the same it will ask for again, as plugins have their ways.
+            self.habits.splice(0..0, self.pipe.asked.drain(..));
+            self.habits.truncate(MOST_FILLED);
+        }
+        Ok(returned)
     }
 
     /// Gives a webhook to the instance. Gives what the plugin's receive() returned.
@@ -369,7 +385,7 @@ impl Worker {
     ) -> Result<Returned, WorkerError> {
         let remaining_ms = peer.remaining().as_millis() as u64;
         let receive = ToWorker::Receive { head: head.to_owned(), remaining_ms };
-        self.converse(&receive, body, peer).await
+        self.converse(Vec::new(), &receive, body, peer).await
     }
 
     /// Has `denials` tell of the system calls that it was refused and will be.
@@ -390,13 +406,15 @@ impl Worker {
 
     async fn converse(
         &mut self,
+        filled: Vec<(Render, String)>,
         message: &ToWorker,
         body: &[u8],
         peer: &impl Peer,
     ) -> Result<Returned, WorkerError> {
         let started = Instant::now();
         let resume = || self.group.resume();
-        let conversation = self.group.attended(self.pipe.converse(message, body, peer, resume));
+        let conversation =
+            self.group.attended(self.pipe.converse(filled, message, body, peer, resume));
         match in_time(peer, conversation).await {
             Some(Ok(returned)) => {
                 self.group.pause();
@@ -501,7 +519,7 @@ fn spawn(mut command: Command, _: &Confinement, _: Option<&Image>) -> io::Result
 #[cfg(test)]
 pub(crate) async fn converse_with(bytes: &[u8], peer: &impl Peer) -> Result<Returned, FrameError> {
     let call = ToWorker::Call { operation: Operation::Create, remaining_ms: 0 };
-    Pipe::new(tokio::io::sink(), bytes).converse(&call, b"{}", peer, || ()).await
+    Pipe::new(tokio::io::sink(), bytes).converse(Vec::new(), &call, b"{}", peer, || ()).await
 }
 
 /// This program's file. On Linux that is the very file that runs, also after a newer one has taken its name:

@@ -15,6 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MOST_FRAMES: usize = 16_384;
 /// Bytes that the bodies of all frames of one call may have together.
 const MOST_BYTES: usize = 256 << 20;
+/// Texts that are filled in before a call asks for them: a title and a body.
+pub(super) const MOST_FILLED: usize = 2;
+/// Bytes of what a plugin may add to such a text.
+const SHORT: usize = 1 << 10;
 /// Bytes of memory that are taken before the first of those comes that a worker has announced.
 const FIRST_PART: usize = 4 << 10;
 
@@ -28,11 +32,23 @@ pub trait Peer: Send + Sync {
         format: String,
         extra: String,
     ) -> impl Future<Output = Result<String, String>> + Send;
+    /// The same at once, if that is quick, and if there is such a text.
+    fn filled(&self, _part: &str, _format: &str, _extra: &str) -> Option<String> {
+        None
+    }
     fn log(&self, level: u32, message: &str);
     /// A line that the plugin wrote to standard output or standard error.
     fn printed(&self, line: &str);
     /// How long the call may still take.
     fn remaining(&self) -> Duration;
+}
+
+/// A text that a plugin asks for: a template's name, the form of the text, and what the plugin adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Render {
+    pub part: String,
+    pub format: String,
+    pub extra: String,
 }
 
 /// The pipe in both directions.
@@ -42,26 +58,36 @@ pub(super) struct Pipe<W, R> {
     output: R,
     /// Bytes of the frames that came since the call began.
     received: usize,
+    /// The short questions for texts that the call has asked so far, the first ones.
+    pub(super) asked: Vec<Render>,
 }
 
 impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
     /// `input` is what the worker reads, `output` what it writes.
     pub(super) fn new(input: W, output: R) -> Pipe<W, R> {
-        Pipe { input, output, received: 0 }
+        Pipe { input, output, received: 0, asked: Vec::new() }
     }
 
-    /// Sends `message` and does what the plugin asks for, until its function has returned. `resume` is called once as much is
+    /// Sends `message`, and before it texts that its call will most likely ask for, and does what the plugin asks for, until its function has returned. `resume` is called once as much is
     /// written as the pipe takes: a worker that is stopped then finds the message, and wakes once.
     pub(super) async fn converse(
         &mut self,
+        filled: Vec<(Render, String)>,
         message: &ToWorker,
         body: &[u8],
         peer: &impl Peer,
         resume: impl FnOnce(),
     ) -> Result<Returned, FrameError> {
-        let (sent, ()) = tokio::join!(biased; self.send(message, body), async { resume() });
+        let sending = async {
+            for (Render { part, format, extra }, text) in filled {
+                self.send(&ToWorker::Filled { part, format, extra }, text.as_bytes()).await?;
+            }
+            self.send(message, body).await
+        };
+        let (sent, ()) = tokio::join!(biased; sending, async { resume() });
         sent?;
         self.received = 0;
+        self.asked.clear();
         for _ in 0..MOST_FRAMES {
             let (message, body) = self.receive().await?;
             match message {
@@ -75,7 +101,12 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Pipe<W, R> {
                     self.send(&ToWorker::Http { answer, remaining_ms }, &body).await?;
                 }
                 FromWorker::Render { part, format } => {
-                    let rendered = peer.render(part, format, lossy(body)).await;
+                    let extra = lossy(body);
+                    if self.asked.len() < MOST_FILLED && extra.len() <= SHORT {
+                        let (part, format, extra) = (part.clone(), format.clone(), extra.clone());
+                        self.asked.push(Render { part, format, extra });
+                    }
+                    let rendered = peer.render(part, format, extra).await;
                     let ok = rendered.is_ok();
                     let text = rendered.unwrap_or_else(|reason| reason);
                     self.send(&ToWorker::Rendered { ok }, text.as_bytes()).await?;
@@ -180,7 +211,8 @@ mod tests {
                 let rest = thread::spawn(move || worker.read_to_end(&mut Vec::new()).unwrap());
                 reading = Some((found, rest));
             };
-            let ended = pipe.converse(&call, &vec![b'x'; length], &Nobody, resume).await;
+            let ended =
+                pipe.converse(Vec::new(), &call, &vec![b'x'; length], &Nobody, resume).await;
             assert!(matches!(ended, Err(FrameError::Pipe(_))), "it says nothing: {ended:?}");
             drop(pipe);
             let (found, rest) = reading.unwrap();

@@ -57,6 +57,8 @@ pub enum ToWorker {
     Load { path: PathBuf, sha256: Digest },
     /// Open an instance with the settings in the body. It may take so many milliseconds. The answer is `Returned`.
     Open { remaining_ms: u64 },
+    /// The next call will most likely ask for this text, which is the body: then it needn't ask. Nothing is answered.
+    Filled { part: String, format: String, extra: String },
     /// Call the instance with the request in the body. It may take so many milliseconds. The answer is `Returned`.
     Call { operation: Operation, remaining_ms: u64 },
     /// Give the instance a webhook, whose method, URL and headers are the JSON `head`, and whose body is the frame's. It may take so many

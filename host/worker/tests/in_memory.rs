@@ -108,6 +108,37 @@ fn closed(ended: &FrameError) -> bool {
 }
 
 #[test]
+fn a_text_that_was_filled_in_before_is_not_asked_for_and_another_one_or_the_next_calls_is() {
+    let answer = || HttpHead::Answered { status: 201, headers: Vec::new() };
+    let remaining_ms = 60_000;
+    let (_, said_once) = run(&said(&[open(), create()]));
+    let (FromWorker::Render { part, format }, extra) = &said_once[1] else {
+        panic!("{said_once:?}")
+    };
+    let filled = |part: &str| {
+        let (part, format, extra) = (part.to_owned(), format.clone(), extra.clone());
+        (ToWorker::Filled { part, format, extra }, "filled in before")
+    };
+    let (ended, said_then) = run(&said(&[
+        open(),
+        filled(part),
+        create(),
+        (ToWorker::Http { answer: answer(), remaining_ms }, "https://x.org/1"),
+        filled("another"),
+        create(),
+        (ToWorker::Rendered { ok: true }, "asked for"),
+        (ToWorker::Http { answer: answer(), remaining_ms }, "https://x.org/2"),
+        create(),
+    ]));
+    assert!(closed(&ended), "{ended}");
+    let bodies: Vec<&str> = said_then.iter().map(|(_, body)| body.as_str()).collect();
+    assert_eq!(bodies[1], r#""filled in before""#, "{said_then:?}");
+    assert!(matches!(said_then[3].0, FromWorker::Render { .. }), "{said_then:?}");
+    assert_eq!(bodies[4], r#""asked for""#);
+    assert!(matches!(said_then[6].0, FromWorker::Render { .. }), "that was the last call's");
+}
+
+#[test]
 fn a_call_asks_the_host_for_texts_and_requests_and_replies() {
     let answer = HttpHead::Answered { status: 201, headers: Vec::new() };
     let remaining_ms = 60_000;
