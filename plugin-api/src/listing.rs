@@ -198,6 +198,9 @@ impl Listing {
     }
 }
 
+/// For how long a listing shows of what it didn't have that it isn't there: others may have made it since, who don't tell the host.
+const LONGEST_BELIEVED: Duration = Duration::from_secs(600);
+
 impl Run {
     fn new(since: Option<String>, place: String, now: Moment) -> Run {
         let is_whole = place.is_empty();
@@ -220,6 +223,7 @@ impl Run {
         let before =
             |time: &str| unix_time(time).is_some_and(|time| time < self.began.seconds(now));
         self.is_whole
+            && now.steady.duration_since(self.began.steady) <= LONGEST_BELIEVED
             && !self.seen.is_over
             && covers(self.since.as_deref(), key)
             && key.not_after.as_deref().is_some_and(before)

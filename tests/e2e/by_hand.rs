@@ -205,16 +205,21 @@ fn a_store_whose_path_is_too_long_for_a_socket_has_one_all_the_same() {
 }
 
 #[test]
-fn a_service_with_another_config_makes_none_of_this_ones_tickets() {
+fn beside_a_service_with_another_config_on_the_same_store_no_ticket_is_made_but_by_force() {
     let (theirs, ours) = (desk(|_| None), desk(|_| None));
     let host = host_at(&theirs, "");
     let _service = host.serve();
     let text = fs::read_to_string(host.path("config.toml")).unwrap();
     let other = host.path("other.toml");
     fs::write(&other, text.replace(&theirs.url, &ours.url)).unwrap();
-    let mut command = Command::new(host.path("bin/ticket-host"));
-    command.env_clear().arg("--config").arg(&other).arg("create").current_dir(host.path(""));
-    run(command, numbered(1).to_string().as_bytes()).ended(0);
+    let create = |more: &[&str]| {
+        let mut command = Command::new(host.path("bin/ticket-host"));
+        command.env_clear().arg("--config").arg(&other).arg("create").args(more);
+        command.current_dir(host.path(""));
+        run(command, numbered(1).to_string().as_bytes())
+    };
+    create(&[]).ended(3).says("works with another config").says("config.toml").says("--force");
+    create(&["--force"]).ended(0);
     assert_eq!((theirs.posted().len(), ours.posted().len()), (0, 1));
     assert_eq!(listed(&host).len(), 0);
 }

@@ -619,7 +619,7 @@ fn a_page_of_long_issues_is_read_in_smaller_ones() {
 #[track_caller]
 fn all_created(host: &Installation, tickets: usize) {
     wait_for(&format!("{tickets} tickets"), || {
-        let listed = host.run(&["queue", "list", "--json", "--state", "created"]).ended(0);
+        let listed = host.run(&["queue", "list", "--json", "--all", "--state", "created"]).ended(0);
         let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
         listed["tickets"].as_array().unwrap().len() == tickets
     });

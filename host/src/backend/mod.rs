@@ -101,6 +101,8 @@ pub struct Backend {
     pub concurrency: usize,
     /// Which of the functions that a plugin may be without it has.
     offers: Vec<&'static str>,
+    /// The plugin has these functions, and has said that it can't do that with these settings.
+    cannot_find: AtomicBool,
     cannot_find_many: AtomicBool,
     made_of: MadeOf,
     services: Arc<Services>,
@@ -144,7 +146,7 @@ impl Backend {
 
     /// Whether the plugin can look for a ticket.
     pub fn finds(&self) -> bool {
-        self.offers.contains(&"find")
+        self.offers.contains(&"find") && !self.cannot_find.load(Ordering::Relaxed)
     }
 
     /// Whether it can look for many at once.
@@ -239,7 +241,11 @@ impl Backend {
         let request = request_for(Operation::Find, wanted, false);
         match self.call(Operation::Find, &request, &context).await? {
             Answer::Given(ticket) => Ok(Answer::Given(self.checked(&ticket)?)),
-            answer => Ok(answer),
+            Answer::NotFound => Ok(Answer::NotFound),
+            Answer::Unsupported => {
+                self.cannot_find.store(true, Ordering::Relaxed);
+                Ok(Answer::Unsupported)
+            }
         }
     }
 

@@ -87,6 +87,7 @@ impl Backend {
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
             offers: plugin.offers.clone(),
+            cannot_find: AtomicBool::new(false),
             cannot_find_many: AtomicBool::new(false),
             made_of: made_of(config, plugin),
             services: Arc::new(Services {

@@ -87,11 +87,7 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     if let Some(handover) = &handover {
         let store = &config.queue.path;
         match control::turn(store, &key).await.map_err(|why| unclear(store, why))? {
-            Turn::Service(stream) => {
-                if let Some(delivery) = handover.to(stream).await? {
-                    return tell(&delivery, program.json);
-                }
-            }
+            Turn::Service(stream) => return tell(&handover.to(stream).await?, program.json),
             Turn::Myself(lock) => _lock = lock,
         }
     }
@@ -117,10 +113,10 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
     tell(&tickets::create(&backend, &wanted, look).await?, program.json)
 }
 
-/// What came of handing the incident to the service. None if none works on the store, or only one with another config.
+/// What came of handing the incident to the service. None if none works on the store.
 async fn through_service(handover: &Handover, store: &Path) -> Result<Option<Delivery>> {
     match control::connect(store).await.map_err(|why| unclear(store, why))? {
-        Some(stream) => handover.to(stream).await,
+        Some(stream) => handover.to(stream).await.map(Some),
         None => Ok(None),
     }
 }

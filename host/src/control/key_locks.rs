@@ -25,6 +25,8 @@ use crate::store::{make_private, open_private};
 /// How many keys can be locked at the same time, if no two of them lead to the same file.
 const SLOTS: u8 = 64;
 /// How often a service looks whether a lock is free.
+/// How long a service waits at most for who makes tickets by hand: somebody may have stopped that process.
+const LONGEST: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(20);
 /// For how long nobody wants to hear of a service that waits.
 const SOON: Duration = Duration::from_secs(1);
@@ -67,6 +69,14 @@ pub(crate) async fn take_all(store: &Path) -> Vec<KeyLock> {
             match attempt(store, slot, Making::Always) {
                 Ok(Attempt::Taken(lock)) => {
                     held.push(lock);
+                    break;
+                }
+                Ok(Attempt::Busy) if began.elapsed() > LONGEST => {
+                    tracing::warn!(
+                        "a `ticket-host create` that began before this service has not ended for {} s; tickets are made all \
+                         the same, and if it goes on it can make a second one of its incident: end it",
+                        LONGEST.as_secs()
+                    );
                     break;
                 }
                 Ok(Attempt::Busy) => {

@@ -81,7 +81,11 @@ pub(super) async fn connect(store: &Path) -> io::Result<Option<UnixStream>> {
         Err(cause) => Err(cause),
     };
     match connected {
-        Ok(stream) => Ok(Some(stream)),
+        Ok(stream) if is_trusted(&stream, &path)? => Ok(Some(stream)),
+        Ok(_) => {
+            let why = "somebody listens there who is neither root, nor this user, nor the directory's owner";
+            Err(io::Error::new(ErrorKind::PermissionDenied, why))
+        }
         Err(cause) => match cause.kind() {
             // The last: nobody can listen where the name is too long.
             ErrorKind::NotFound
@@ -91,6 +95,14 @@ pub(super) async fn connect(store: &Path) -> io::Result<Option<UnixStream>> {
             _ => Err(cause),
         },
     }
+}
+
+/// Whether who listens may be told of incidents, and believed: in a directory that others may write to anybody can listen.
+fn is_trusted(stream: &UnixStream, path: &Path) -> io::Result<bool> {
+    let listener = stream.peer_cred()?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    let owner = path.parent().map(fs::metadata).transpose()?.map(|directory| directory.uid());
+    Ok(listener == 0 || listener == own || owner == Some(listener))
 }
 
 /// The path as an address has room for it. A longer one leads through its directory, which is open for as long as the second

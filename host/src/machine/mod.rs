@@ -315,7 +315,9 @@ impl Step {
         self.certain = false;
     }
 
+    /// What happened meanwhile isn't all known: a person may have made the ticket, and another backend may have it.
     fn begin_anew(&mut self, now: Moment, policy: Policy) {
+        self.certain = false;
         self.state = self.waiting();
         self.due = Some(self.next_due(now));
         self.expires = now + policy.retry_for;

@@ -515,6 +515,8 @@ fn only_a_search_makes_it_certain_that_there_is_no_ticket() {
             change(&mut after);
             let searched = name.starts_with("NoTicket") && before.state == State::Creating;
             let stays = match name.as_str() {
+                // They begin anew, if they do anything.
+                "accepted again" | "reopened" | "retried" | "moved" => after == before,
                 "lease over" | "time came" => before.state != State::Creating,
                 name if name.starts_with("Unknown") || name.starts_with("Lost") => {
                     before.state != State::Creating

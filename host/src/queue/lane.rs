@@ -24,13 +24,14 @@ struct State {
     probes: bool,
     /// Whether a search for many tickets is under way.
     searches: bool,
-    /// Whether rows may be waiting that the runner has not seen.
-    waits: bool,
+    /// How often it was said that rows may be waiting, and up to which time of these the runner has looked.
+    noted: u64,
+    seen: u64,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { calls: 0, records: 0, probes: false, searches: false, waits: true }
+        State { calls: 0, records: 0, probes: false, searches: false, noted: 1, seen: 0 }
     }
 }
 
@@ -58,12 +59,27 @@ impl Lane {
 
     /// There may be something new to claim.
     pub(super) fn note_waiting(&self) {
-        lock(&self.state).waits = true;
+        lock(&self.state).noted += 1;
     }
 
-    /// Whether there may be something to claim. Who asks looks.
-    pub(super) fn take_waiting(&self) -> bool {
-        std::mem::take(&mut lock(&self.state).waits)
+    /// Whether there may be something to claim.
+    pub(super) fn waits(&self) -> bool {
+        lock(&self.state).waits()
+    }
+
+    /// Somebody looks whether something waits: until he has looked, everybody has to wait for his turn.
+    pub(super) fn look(&self) -> Look {
+        let mut state = lock(&self.state);
+        if !state.waits() {
+            state.noted += 1;
+        }
+        Look(state.noted)
+    }
+
+    /// Nothing waits any more of what was noted before that look.
+    pub(super) fn saw_all(&self, look: Look) {
+        let mut state = lock(&self.state);
+        state.seen = state.seen.max(look.0);
     }
 
     /// A call begins.
@@ -85,7 +101,7 @@ impl Lane {
     /// A call begins, if `most` are not under way and nothing waits for its turn.
     pub(super) fn begin_at_once(self: &Arc<Lane>, most: usize) -> Option<Place> {
         let mut state = lock(&self.state);
-        let may = state.calls < most && !state.waits;
+        let may = state.calls < most && !state.waits();
         may.then(|| {
             state.calls += 1;
             Place { lane: Arc::clone(self), purpose: Purpose::Plain, searches: false }
@@ -105,7 +121,15 @@ impl Lane {
     }
 }
 
+/// When somebody began to look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look(u64);
+
 impl State {
+    fn waits(&self) -> bool {
+        self.noted != self.seen
+    }
+
     fn is_empty(&self) -> bool {
         self.calls + self.records == 0
     }
@@ -150,8 +174,8 @@ impl Drop for Place {
         state.probes &= self.purpose != Purpose::Probe;
         state.searches &= !self.searches;
         // What a search found none of waits now, and what it had no room for.
-        state.waits |= self.searches;
-        if state.waits || state.is_empty() {
+        state.noted += u64::from(self.searches);
+        if state.waits() || state.is_empty() {
             self.lane.ended.notify_one();
         }
     }
@@ -166,7 +190,8 @@ mod tests {
     /// A lane of which the runner has seen that nothing waits.
     fn quiet() -> Arc<Lane> {
         let lane = Arc::<Lane>::default();
-        assert!(lane.take_waiting(), "at first nobody knows what waits");
+        assert!(lane.waits(), "at first nobody knows what waits");
+        lane.saw_all(lane.look());
         lane
     }
 
@@ -186,7 +211,13 @@ mod tests {
         assert!(lane.begin_at_once(2).is_some());
         lane.note_waiting();
         assert!(lane.begin_at_once(2).is_none(), "another one's turn comes first");
-        assert!(lane.take_waiting() && !lane.take_waiting());
+        lane.saw_all(lane.look());
+        assert!(!lane.waits());
+        let look = lane.look();
+        assert!(lane.begin_at_once(9).is_none(), "the runner is looking");
+        lane.note_waiting();
+        lane.saw_all(look);
+        assert!(lane.waits(), "that came after the look");
         drop(second);
     }
 
@@ -205,7 +236,7 @@ mod tests {
         assert_eq!(lane.busy(), Busy { calls: 1, probes: false, searches: true });
         drop(search);
         assert_eq!(lane.busy(), idle);
-        assert!(lane.take_waiting(), "what a search found none of is to be made now");
+        assert!(lane.waits(), "what a search found none of is to be made now");
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ pub enum Occasion {
 }
 
 /// How far a stop has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
     /// Calls that are under way go on; no new ones begin.
@@ -88,8 +88,8 @@ pub struct Queue {
     changes: watch::Sender<u64>,
     /// Who waits for which ticket.
     waiting: Mutex<HashMap<i64, watch::Sender<Option<Job>>>>,
-    /// The numbers of the rows that calls of this process are at work on.
-    under_way: Mutex<HashSet<i64>>,
+    /// The numbers of the rows that calls of this process are at work on, and those whose ends are not recorded yet.
+    under_way: Mutex<Rows>,
     /// The numbers of the rows of which the store didn't let a call's end be recorded before the host ended.
     given_up: Mutex<HashSet<i64>>,
     /// What the calls of each backend have told about it.
@@ -100,6 +100,15 @@ pub struct Queue {
     made: Notify,
     /// Whether Argus let the last question about an incident go unanswered.
     silence: source::Silence,
+}
+
+/// Rows that are under way.
+#[derive(Debug, Default)]
+struct Rows {
+    /// For these a plugin is called.
+    called: HashSet<i64>,
+    /// These, and those whose calls have ended and are not recorded yet: how many claims of each.
+    all: HashMap<i64, usize>,
 }
 
 /// What came of an incident within the time that somebody waited.
@@ -253,7 +262,9 @@ impl Queue {
         let before = Timestamp::now() - keep_for;
         self.pruned.fetch_max(before.millis(), Ordering::Relaxed);
         let mut after = 0;
-        while let Ok(Some(next)) = self.store.prune(keep_for, after).await {
+        while let Ok(Some(next)) = self.store.prune(keep_for, after).await
+            && *self.phase.borrow() == Phase::Running
+        {
             after = next;
         }
     }
@@ -510,11 +521,20 @@ impl Queue {
         let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
             return false;
         };
-        let (now, (moment, opened)) = (Timestamp::now(), self.opened);
-        let is_steady = now.apart(opened + moment.elapsed()) <= SET;
+        let known = self.knows_since() + CLOCKS..=Timestamp::now() + CLOCKS;
+        self.is_steady() && known.contains(&Timestamp::from_millis(began))
+    }
+
+    /// The time since when this host knows of all tickets that this installation made.
+    fn knows_since(&self) -> Timestamp {
         let pruned = Timestamp::from_millis(self.pruned.load(Ordering::Relaxed));
-        let known = opened.max(pruned) + CLOCKS..=now + CLOCKS;
-        is_steady && known.contains(&Timestamp::from_millis(began))
+        self.opened.1.max(pruned)
+    }
+
+    /// Whether no clock was set since the store was opened, nor this machine put back to what it was before.
+    fn is_steady(&self) -> bool {
+        let (moment, opened) = self.opened;
+        Timestamp::now().apart(opened + moment.elapsed()) <= SET
     }
 
     /// Does what a person wants of a ticket.
@@ -533,7 +553,7 @@ impl Queue {
     pub(crate) fn unrecorded(&self) -> Vec<i64> {
         let under_way = lock(&self.under_way);
         let mut numbers: Vec<i64> =
-            under_way.iter().chain(&*lock(&self.given_up)).copied().collect();
+            under_way.all.keys().chain(&*lock(&self.given_up)).copied().collect();
         numbers.sort_unstable();
         numbers
     }
@@ -603,10 +623,10 @@ impl Queue {
     }
 }
 
-/// Waits until the queue is in that phase.
+/// Waits until the queue is in that phase, or in a later one.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // An error means that there is no queue any more, which is as good as the last phase.
-    let _ = phase.wait_for(|phase| *phase == wanted).await;
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
 /// Somebody who waits for a ticket.

@@ -85,10 +85,11 @@ async fn begin_due(
         return held;
     }
     let is_time = last.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK);
-    if free == 0 || !lane.take_waiting() && !is_time {
+    if free == 0 || !lane.waits() && !is_time {
         return LOOK;
     }
     last.looked = Some(now);
+    let look = lane.look();
     let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe);
     let term = term(queue, backend);
     let mut which = Which::All;
@@ -105,19 +106,18 @@ async fn begin_due(
                     tokio::spawn(search::run(queue, backend, claims, stamp, place));
                     (free, last.searched) = (free - 1, true);
                 }
-                Err(_) => return pause_of_store(lane),
+                Err(_) => return STORE_PAUSE,
             }
         }
     }
     if free == 0 {
-        lane.note_waiting();
         return LOOK;
     }
     match queue.store.claim(&backend.name, which, free, term).await {
         Ok(claims) => {
-            if claims.len() == free {
-                // There may be more.
-                lane.note_waiting();
+            // Else there may be more.
+            if claims.len() < free {
+                lane.saw_all(look);
             }
             let stamp = stamp(queue, backend);
             for claim in claims {
@@ -127,14 +127,9 @@ async fn begin_due(
             }
             LOOK
         }
-        Err(_) => pause_of_store(lane),
+        // Who made the store logs its failures.
+        Err(_) => STORE_PAUSE,
     }
-}
-
-/// The store failed, which who made it logs: what waits is claimed later.
-fn pause_of_store(lane: &Lane) -> Duration {
-    lane.note_waiting();
-    STORE_PAUSE
 }
 
 /// For how long a backend's tickets are claimed.
@@ -175,6 +170,10 @@ pub(super) fn room(queue: &Queue, new: &New) -> Option<Room> {
         return None;
     }
     let place = lane.begin_at_once(backend.concurrency)?;
+    // A stop that began meanwhile waits for this place, or has not seen it.
+    if *queue.phase.borrow() != Phase::Running {
+        return None;
+    }
     let (stamp, term) = (stamp(queue, backend), term(queue, backend));
     Some(Room { backend: Arc::clone(backend), place, stamp, term })
 }
@@ -189,14 +188,15 @@ pub(super) async fn attempt(
 ) {
     let started = Timestamp::now();
     let mut phase = queue.phase();
-    let under_way = UnderWay::begin(&queue, claim.job.id);
+    let mut under_way = UnderWay::begin(&queue, claim.job.id);
     let tried = tokio::select! {
         tried = try_once(&queue, &backend, &claim), if under_way.is_some() => tried,
         () = std::future::ready(()), if under_way.is_none() => not_alone(&queue, &backend, &claim),
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
     };
     let _record = place.free();
-    finish(&queue, &backend, claim, started, stamp, tried).await;
+    under_way.as_mut().map(UnderWay::end_call);
+    finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
 }
 
 /// A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
@@ -221,6 +221,7 @@ pub(super) async fn finish(
     queue: &Arc<Queue>,
     backend: &Arc<Backend>,
     claim: Claim,
+    under_way: Option<UnderWay>,
     started: Timestamp,
     stamp: u64,
     tried: Tried,
@@ -247,6 +248,7 @@ pub(super) async fn finish(
         }
         None => recording.await,
     }
+    drop(under_way);
     // What was under way when the config lost the backend didn't move then.
     if !queue.setup().backends.contains_key(&backend.name) {
         queue.reassign().await;
@@ -452,17 +454,29 @@ async fn record(
     }
 }
 
-/// A ticket that a call of this process is at work on.
+/// A ticket that a call of this process is at work on, or of which the end of one is not recorded yet.
 pub(super) struct UnderWay {
     queue: Arc<Queue>,
     id: i64,
+    is_called: bool,
 }
 
 impl UnderWay {
-    /// None if another call is at work on it.
+    /// A call for it begins. None if another one goes on.
     pub(super) fn begin(queue: &Arc<Queue>, id: i64) -> Option<UnderWay> {
-        let mut ids = queue.under_way.lock().expect("nobody panics with this lock");
-        ids.insert(id).then(|| UnderWay { queue: Arc::clone(queue), id })
+        let mut rows = lock(&queue.under_way);
+        if !rows.called.insert(id) {
+            return None;
+        }
+        *rows.all.entry(id).or_default() += 1;
+        Some(UnderWay { queue: Arc::clone(queue), id, is_called: true })
+    }
+
+    /// The call has ended: as soon as that is recorded another one may begin.
+    pub(super) fn end_call(&mut self) {
+        if std::mem::take(&mut self.is_called) {
+            lock(&self.queue.under_way).called.remove(&self.id);
+        }
     }
 }
 
@@ -474,8 +488,13 @@ impl Drop for UnderWay {
                 self.id
             );
         }
-        if let Ok(mut ids) = self.queue.under_way.lock() {
-            ids.remove(&self.id);
+        self.end_call();
+        let mut rows = lock(&self.queue.under_way);
+        if let Some(claims) = rows.all.get_mut(&self.id) {
+            *claims -= 1;
+            if *claims == 0 {
+                rows.all.remove(&self.id);
+            }
         }
     }
 }
@@ -506,7 +525,8 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
                 }
                 Need::Nothing => return Tried::Apart(Outcome::Suppressed),
             };
-        let look = decide::look(backend.look_first, claim.certain, claim.elsewhere);
+        let certain = claim.certain && queue.is_steady();
+        let look = decide::look(backend.look_first, certain, claim.elsewhere);
         let made = tickets::create(backend, &wanted, look).await;
         made.map(|mut delivery| {
             delivery.ticket.warnings.extend(warning);
@@ -677,5 +697,21 @@ mod tests {
         assert!(UnderWay::begin(&queue, 8).is_some());
         drop(earlier);
         assert!(UnderWay::begin(&queue, 7).is_some());
+        assert!(queue.unrecorded().is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_call_may_begin_when_the_earlier_one_has_ended_and_is_about_to_be_recorded() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = queue(directory.path()).await;
+        let mut earlier = UnderWay::begin(&queue, 7).unwrap();
+        earlier.end_call();
+        assert_eq!(queue.unrecorded(), [7]);
+        let later = UnderWay::begin(&queue, 7).unwrap();
+        drop(earlier);
+        assert_eq!(queue.unrecorded(), [7]);
+        assert!(UnderWay::begin(&queue, 7).is_none());
+        drop(later);
+        assert!(queue.unrecorded().is_empty());
     }
 }

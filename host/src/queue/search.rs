@@ -18,10 +18,14 @@ use crate::backend::{Answer, Backend, KeyedIncident, wanted_key};
 use crate::config::LookFirst;
 use crate::error::{Error, Kind};
 use crate::store::{Claim, Failure, Outcome, Timestamp};
+use crate::terminal::line;
 use crate::tickets;
 
 /// Calls that one search may take, as the header of the ABI says.
 const MOST_CALLS: usize = 1000;
+
+/// Times of find_many() are compared in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What a search found out of a ticket.
 enum Looked {
@@ -29,6 +33,8 @@ enum Looked {
     None,
     /// Nothing: it is to be asked for by itself.
     Open,
+    /// Nothing, though it was asked for by itself.
+    Failed(Error),
 }
 
 /// What came of a search. A key that isn't there was not found out.
@@ -38,6 +44,13 @@ struct Searched {
     rest: Duration,
     /// Why it went no further, if something failed.
     error: Option<Error>,
+}
+
+impl Searched {
+    /// These are to be asked for one by one.
+    fn leaves_open(&mut self, keys: Vec<WantedKey>) {
+        self.keys.extend(keys.into_iter().map(|wanted| (wanted.key, Looked::Open)));
+    }
 }
 
 impl Default for Searched {
@@ -55,7 +68,7 @@ struct Open {
 
 /// Whether the tickets of a backend are looked for together: where others make them, too, each is looked for right before it is made.
 pub(super) fn is_for(backend: &Backend) -> bool {
-    backend.finds_many() && backend.look_first == LookFirst::WhenInDoubt
+    backend.finds() && backend.finds_many() && backend.look_first == LookFirst::WhenInDoubt
 }
 
 /// Looks for the tickets of these claims, and records what came of that.
@@ -89,10 +102,13 @@ pub(super) async fn run(
         () = reached(&mut phase, Phase::Killed) => None,
     };
     let _record = place.free();
-    for Open { wanted, claim, under_way } in open {
+    for Open { wanted, claim, mut under_way } in open {
+        under_way.as_mut().map(UnderWay::end_call);
         let tried = match &searched {
             Some(searched) => told(&queue, &backend, &claim, searched, &wanted.key).await,
-            None => stopped(&queue, &backend),
+            // A search makes nothing: what was certainly not there before is not there now.
+            None if claim.unknown => stopped(&queue, &backend),
+            None => unsaid(&claim, Duration::ZERO),
         };
         ends.push((tried, claim, under_way));
     }
@@ -101,8 +117,7 @@ pub(super) async fn run(
     for (tried, claim, under_way) in ends {
         let (queue, backend) = (Arc::clone(&queue), Arc::clone(&backend));
         records.spawn(async move {
-            let _under_way = under_way;
-            runner::finish(&queue, &backend, claim, started, stamp, tried).await;
+            runner::finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
         });
     }
     records.join_all().await;
@@ -119,6 +134,10 @@ async fn search(queue: &Queue, backend: &Backend, open: &[Open]) -> Searched {
         .iter()
         .map(|open| wanted_key(&open.wanted, not_after(queue, &open.claim)))
         .partition(|wanted| wanted.not_after.is_some());
+    // A list that was read in the second in which a ticket can have been made doesn't show that there is none.
+    let latest = open.iter().filter_map(|open| not_after(queue, &open.claim)).max();
+    let early = latest.map_or(Duration::ZERO, |latest| (latest + SECOND).since(Timestamp::now()));
+    tokio::time::sleep(early.min(SECOND)).await;
     for keys in [bounded, unbounded] {
         ask(backend, keys, &mut searched, last).await;
     }
@@ -127,20 +146,25 @@ async fn search(queue: &Queue, backend: &Backend, open: &[Open]) -> Searched {
             break;
         }
         if matches!(searched.keys.get(&wanted.key), Some(Looked::Open)) {
-            match backend.find(wanted).await {
-                Ok(Answer::Given(Ticket { url, id, .. })) => {
-                    let ticket = Looked::Found(TicketName { url, id });
-                    searched.keys.insert(wanted.key.clone(), ticket);
+            let looked = match backend.find(wanted).await {
+                Ok(Answer::Given(Ticket { url, id, .. })) => Looked::Found(TicketName { url, id }),
+                Ok(Answer::NotFound) => Looked::None,
+                Ok(Answer::Unsupported) => continue,
+                Err(error) if is_of_all(&error) => {
+                    searched.error = Some(error);
+                    break;
                 }
-                Ok(Answer::NotFound) => {
-                    searched.keys.insert(wanted.key.clone(), Looked::None);
-                }
-                Ok(Answer::Unsupported) => {}
-                Err(error) => searched.error = Some(error),
-            }
+                Err(error) => Looked::Failed(error),
+            };
+            searched.keys.insert(wanted.key.clone(), looked);
         }
     }
     searched
+}
+
+/// Whether an error is about the ticket system, the settings or this machine, and so about all tickets alike.
+fn is_of_all(error: &Error) -> bool {
+    error.is_of_machine || matches!(error.kind, Kind::Client | Kind::Settings)
 }
 
 /// Asks for some keys, again and again where the plugin says that its search goes on.
@@ -159,26 +183,30 @@ async fn ask(backend: &Backend, mut keys: Vec<WantedKey>, searched: &mut Searche
         if asked.keys.is_empty() || searched.error.is_some() || Instant::now() > last {
             return;
         }
-        let FoundMany { found, none, cursor, retry_after_ms } =
-            match backend.find_many(&asked).await {
-                Ok(Answer::Given(found)) => found,
-                Ok(Answer::Unsupported) => {
-                    // They are looked for one by one from now on, and at once.
-                    backend.cannot_find_many();
-                    searched.rest = Duration::ZERO;
-                    return;
-                }
-                Ok(Answer::NotFound) => {
-                    let why = "find_many returned NOT_FOUND, which says nothing of any ticket";
-                    let error = Error::plugin(format!("backend {}: {why}", backend.name));
-                    searched.error = Some(error);
-                    return;
-                }
-                Err(error) => {
-                    searched.error = Some(error);
-                    return;
-                }
-            };
+        let FoundMany { found, none, cursor, retry_after_ms } = match backend
+            .find_many(&asked)
+            .await
+        {
+            Ok(Answer::Given(found)) => found,
+            Ok(Answer::Unsupported) => {
+                // They are looked for one by one from now on, and at once.
+                backend.cannot_find_many();
+                searched.rest = Duration::ZERO;
+                return;
+            }
+            Err(error) if is_of_all(&error) => {
+                searched.error = Some(error);
+                return;
+            }
+            // That may be one ticket's fault, or the search's: each is asked for by itself.
+            failed => {
+                let why = failed.map_or_else(|error| error.to_string(), |_| "NOT_FOUND".to_owned());
+                let name = &backend.name;
+                tracing::warn!("{name}: many tickets can't be looked for together: {}", line(&why));
+                searched.leaves_open(asked.keys);
+                return;
+            }
+        };
         for found in found {
             searched.keys.insert(found.key, Looked::Found(found.ticket));
         }
@@ -188,8 +216,7 @@ async fn ask(backend: &Backend, mut keys: Vec<WantedKey>, searched: &mut Searche
         searched.rest = searched.rest.max(pause);
         if cursor.is_none() {
             // It came to its end, and couldn't tell of these.
-            let open = asked.keys.into_iter().map(|wanted| (wanted.key, Looked::Open));
-            searched.keys.extend(open);
+            searched.leaves_open(asked.keys);
             return;
         }
         if Instant::now() + pause > last {
@@ -206,7 +233,7 @@ fn not_after(queue: &Queue, claim: &Claim) -> Option<Timestamp> {
         // The other backend may make it at any time.
         Claim { elsewhere: true, .. } => None,
         Claim { unknown: true, .. } => Some(claim.settled),
-        _ => Some(queue.opened.1),
+        _ => Some(queue.knows_since()),
     }
 }
 
@@ -226,7 +253,7 @@ async fn told(
             Tried::Told { outcome, made: false }
         }
         (Some(Looked::None), _) => Tried::Told { outcome: Outcome::NoTicket, made: false },
-        (_, Some(error)) => {
+        (Some(Looked::Failed(error)), _) | (_, Some(error)) => {
             // A search that failed tells nothing: where there may be a ticket, that is as unknown as before.
             let retry = if claim.unknown { Retry::Unknown } else { error.retry };
             failed(queue, backend, claim, error, retry).await

@@ -52,7 +52,8 @@ async fn admit(
     if let Some(wanted) = request.headers().get(CONFIG) {
         let config = &service.queue.setup().config;
         if wanted.as_bytes() != config_name(config.file.as_deref()).as_bytes() {
-            let detail = format!("this service works with another config: {}", config.source());
+            let detail =
+                format!("the service on this store works with another config: {}", config.source());
             return Problem::new(StatusCode::MISDIRECTED_REQUEST, "usage", detail).into_response();
         }
     }

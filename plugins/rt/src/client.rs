@@ -12,8 +12,9 @@ use ticket_plugin_api::{
 use crate::settings::Secret;
 use crate::ticket::Stored;
 
-/// The most links of one search. Databases join 61 tables (MySQL) or 64 (SQLite) in one query, and RT needs some for itself.
-pub(crate) const MOST_LINKS: usize = 50;
+/// The most links of one search. Databases join 61 tables (MySQL) or 64 (SQLite) in one query, and RT and its extensions need some for
+/// themselves; of more it says that it finds nothing.
+pub(crate) const MOST_LINKS: usize = 40;
 
 pub(crate) struct Client {
     endpoint: Endpoint,

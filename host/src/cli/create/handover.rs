@@ -77,12 +77,12 @@ impl Handover {
         }
     }
 
-    /// The incident's ticket, which the service has made or had. None if the service works with another config, so that
-    /// its backends are not those that are meant.
+    /// The incident's ticket, which the service has made or had.
     ///
     /// # Errors
-    /// There is no ticket yet, or nobody can tell. The service has the incident, if the error says so.
-    pub(super) async fn to(&self, stream: control::Stream) -> Result<Option<Delivery>> {
+    /// There is no ticket yet, or nobody can tell: the service has the incident, if the error says so. Or the service works with another
+    /// config, so that its backends are not those that are meant.
+    pub(super) async fn to(&self, stream: control::Stream) -> Result<Delivery> {
         let patience = control::LONGEST_WAIT + MARGIN;
         let answer = tokio::time::timeout(patience, self.exchange(stream)).await;
         answer.unwrap_or_else(|_| {
@@ -90,13 +90,13 @@ impl Handover {
         })
     }
 
-    async fn exchange(&self, stream: control::Stream) -> Result<Option<Delivery>> {
+    async fn exchange(&self, stream: control::Stream) -> Result<Delivery> {
         let (mut service, connection) = handshake(TokioIo::new(stream)).await.map_err(broke)?;
         tokio::spawn(connection);
         let (status, answer) = ask(&mut service, self.request()).await?;
         match status {
             StatusCode::OK | StatusCode::CREATED => {
-                delivery(status == StatusCode::CREATED, read(&answer)?).map(Some)
+                delivery(status == StatusCode::CREATED, read(&answer)?)
             }
             StatusCode::ACCEPTED => {
                 let job: Job = read(&answer)?;
@@ -106,7 +106,7 @@ impl Handover {
                 };
                 Err(kept(&job, failure.as_ref()))
             }
-            StatusCode::MISDIRECTED_REQUEST => Ok(None),
+            StatusCode::MISDIRECTED_REQUEST => Err(of_another(read(&answer)?)),
             _ => Err(refused(status, read(&answer)?)),
         }
     }
@@ -158,6 +158,14 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T> {
 
 fn broke(cause: hyper::Error) -> Error {
     lost("it ended before it answered").cause(cause)
+}
+
+/// The service on this store isn't that of this config; what it makes isn't known here.
+fn of_another(refusal: Refusal) -> Error {
+    Error::settings(refusal.detail).help(
+        "name that config (--config), so that the service makes the ticket, or give this one a store of its own (queue.path in [queue]); --force \
+         makes one beside the service, without looking whether there is one",
+    )
 }
 
 /// Nobody knows what the service did.

@@ -1,6 +1,6 @@
 //! The store in one SQLite file: a single writer that commits in groups, and readers beside it.
 //!
-//! Invariant: what was answered is on disk: WAL with synchronous = FULL, answers after the commit.
+//! Invariant: what a method has returned is on disk: WAL with synchronous = FULL, answers after the commit.
 
 mod changes;
 mod inspect;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(2);
 pub(super) struct Writer {
     asked: mpsc::Sender<Asked>,
     patient: Arc<Patient>,
+    /// How many of the patient writes are not answered yet.
+    unanswered: Arc<AtomicUsize>,
     /// The moment that was last written down.
     kept: Arc<AtomicI64>,
 }
@@ -120,7 +122,7 @@ impl Writer {
             lock,
         };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || thread.run(queue))?;
-        Ok(Writer { asked, patient, kept })
+        Ok(Writer { asked, patient, unanswered: Arc::default(), kept })
     }
 
     /// Has something written. `None` means that the writer has ended.
@@ -145,6 +147,7 @@ impl Writer {
             let mut patient = lock(&self.patient);
             let patient = patient.as_mut()?;
             patient.push(pending);
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
             patient.len() == 1
         };
         if is_first {
@@ -155,12 +158,14 @@ impl Writer {
                 let _ = asked.send(Asked::Patient).await;
             });
         }
-        answer.await.ok()
+        let answered = answer.await.ok();
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        answered
     }
 
     /// Returns when what was asked for before is done, also what is in no hurry.
     pub(super) async fn catch_up(&self) {
-        if lock(&self.patient).as_ref().is_some_and(|patient| !patient.is_empty()) {
+        if self.unanswered.load(Ordering::Relaxed) > 0 {
             // Who reads finds out by itself what is wrong with the store.
             let _ = self.write(|_| Ok(())).await;
         }
@@ -241,13 +246,14 @@ impl Thread {
                     Asked::Close(reply) => closes = Some(reply),
                 }
             }
-            // Behind the others: a ticket's end can't be written before its beginning.
+            // Before the others, which may ask what became of these.
             let patient = match closes {
                 Some(_) => lock(&self.patient).take(),
                 None => lock(&self.patient).as_mut().map(std::mem::take),
             };
-            writes.extend(patient.unwrap_or_default());
-            self.do_all(writes);
+            let mut all = patient.unwrap_or_default();
+            all.append(&mut writes);
+            self.do_all(all);
             if let Some(reply) = closes {
                 self.close();
                 // An error means that nobody waits for it.
