@@ -20,7 +20,9 @@ trap 'rm -rf "$room"' EXIT
 mkdir "$room"/{home,tmp,seen}
 # The checkout may be another user's.
 export HOME=$room/home TMPDIR=$room/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
-unset ALONE XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME
+unset ALONE XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME
+# A `create` without a service keeps the locks of keys there, as it is meant to: that is not what is looked for.
+export XDG_STATE_HOME=$room/state
 
 # Writes to a file what there is that could be left, a line for each thing.
 me=$(id -u)
