@@ -41,7 +41,7 @@ serve() {
     kill "$service"
     wait "$service" || true
   fi
-  rm -f queue.db*
+  rm -rf queue.db*
   {
     printf "plugin_dirs = ['plugins']\ndefault_backend = 'b'\n[queue]\npath = 'queue.db'\n"
     printf "[backends.unready]\nplugin = 'local'\nendpoint = 'https://x.example.org'\n"
