@@ -24,6 +24,9 @@ const TIME_FOR_A_PAGE: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 32 << 20;
 /// How often a listing may begin anew within one call.
 const MOST_BEGINNINGS: usize = 3;
+/// For how long after its beginning a listing shows of a ticket that it didn't have that there is none: others may have made it since, who
+/// don't tell the host.
+const LONGEST_BELIEVED: Duration = Duration::from_secs(600);
 /// How many bytes of tickets are kept: those of about 40,000 tickets.
 const MOST_KEPT: usize = 8 << 20;
 /// What a ticket costs beside its url and its id.
@@ -197,9 +200,6 @@ impl Listing {
         self.run.insert(kept.unwrap_or_else(|| Run::new(since, place, now)))
     }
 }
-
-/// For how long a listing shows of what it didn't have that it isn't there: others may have made it since, who don't tell the host.
-const LONGEST_BELIEVED: Duration = Duration::from_secs(600);
 
 impl Run {
     fn new(since: Option<String>, place: String, now: Moment) -> Run {
@@ -519,6 +519,21 @@ mod tests {
             system.search(&mut Listing::default(), &request, at(0)).unwrap();
             assert_eq!(system.asked, [(since.map(str::to_owned), String::new())], "{times:?}");
         }
+    }
+
+    #[test]
+    fn a_listing_that_is_older_than_ten_minutes_still_finds_and_says_none_of_nothing() {
+        let mut system = System::new(&[("1", &["a"]), ("2", &["b"])]);
+        let mut listing = Listing::default();
+        system.search(&mut listing, &old(&["x"]), at(0)).unwrap();
+        let asked = system.asked.len();
+        let reply = system.search(&mut listing, &old(&["a", "y"]), at(10)).unwrap();
+        assert_eq!((told(&reply), system.asked.len()), ((vec![("a", "1")], vec!["y"]), asked));
+        let reply = system.search(&mut listing, &old(&["b"]), at(11)).unwrap();
+        assert_eq!((told(&reply), system.asked.len()), ((vec![("b", "2")], vec![]), asked));
+        let reply = system.search(&mut listing, &old(&["z"]), at(11)).unwrap();
+        assert_eq!(told(&reply), (vec![], vec!["z"]));
+        assert!(system.asked.len() > asked, "it is read anew");
     }
 
     #[test]

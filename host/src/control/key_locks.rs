@@ -6,6 +6,7 @@
 //!
 //! - Two `create` of one key: the second waits, and finds the ticket of the first.
 //! - A service starts meanwhile: it waits for those who hold a lock. Who comes after it finds the lock taken, and the socket.
+//! - Who holds a lock was stopped, or hangs: the service waits no longer than anybody waits for a ticket, says so, and goes on.
 //! - Two services: the store's own lock, which a service takes before these, lets only one go on.
 //! - One that holds a lock is killed: the system lets go of it.
 //! - Somebody removes the directory: a lock counts only if its file is still the one of that name. Those who hold locks of
@@ -20,13 +21,12 @@ use std::time::{Duration, Instant};
 
 use ticket_host_worker::Digest;
 
+use super::LONGEST_WAIT;
 use crate::store::{make_private, open_private};
 
 /// How many keys can be locked at the same time, if no two of them lead to the same file.
 const SLOTS: u8 = 64;
 /// How often a service looks whether a lock is free.
-/// How long a service waits at most for who makes tickets by hand: somebody may have stopped that process.
-const LONGEST: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(20);
 /// For how long nobody wants to hear of a service that waits.
 const SOON: Duration = Duration::from_secs(1);
@@ -59,8 +59,8 @@ pub(crate) fn slot(key: &str) -> u8 {
     Digest::of(key.as_bytes()).bytes()[0] % SLOTS
 }
 
-/// Takes all locks of a store, for as long as others take to let go of them. A lock that can't be taken at all doesn't keep the
-/// service from its work.
+/// Takes all locks of a store, for as long as others take to let go of them, but no longer than [`LONGEST_WAIT`]. A lock that can't be
+/// taken doesn't keep the service from its work.
 pub(crate) async fn take_all(store: &Path) -> Vec<KeyLock> {
     let (began, mut is_told) = (Instant::now(), false);
     let mut held = Vec::new();
@@ -71,11 +71,11 @@ pub(crate) async fn take_all(store: &Path) -> Vec<KeyLock> {
                     held.push(lock);
                     break;
                 }
-                Ok(Attempt::Busy) if began.elapsed() > LONGEST => {
+                Ok(Attempt::Busy) if began.elapsed() > LONGEST_WAIT => {
                     tracing::warn!(
                         "a `ticket-host create` that began before this service has not ended for {} s; tickets are made all \
                          the same, and if it goes on it can make a second one of its incident: end it",
-                        LONGEST.as_secs()
+                        LONGEST_WAIT.as_secs()
                     );
                     break;
                 }

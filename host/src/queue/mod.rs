@@ -449,8 +449,13 @@ impl Queue {
 
     /// Keeps an incident whose turn comes later.
     async fn put_in_line(self: &Arc<Queue>, new: New, waits: bool) -> store::Result<Begun> {
-        let Accepted { mut job, new, .. } =
-            self.store.accept(new, self.setup().policy(), None).await?;
+        let accepted = self.store.accept(new, self.setup().policy(), None).await?;
+        Ok(self.stands_in_line(accepted, waits).await)
+    }
+
+    /// An incident was accepted whose ticket somebody else makes.
+    async fn stands_in_line(self: &Arc<Queue>, accepted: Accepted, waits: bool) -> Begun {
+        let Accepted { mut job, new, .. } = accepted;
         if new {
             self.wake();
         }
@@ -459,7 +464,7 @@ impl Queue {
             // What happened to it before it was watched.
             job = self.store.get(job.id).await.ok().flatten().unwrap_or(job);
         }
-        Ok((job, new, watched))
+        (job, new, watched)
     }
 
     /// Keeps an incident together with the claim of its ticket, which is made at once.
@@ -469,28 +474,19 @@ impl Queue {
         // A task of its own: what was claimed is made, whether or not who brought it is still there.
         tokio::spawn(async move {
             let accepted = queue.store.accept(new, queue.setup().policy(), Some(room.term)).await;
-            let accepted = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => return drop(tell.send(Err(error))),
-            };
-            let Accepted { job, new, claim } = accepted;
-            let watched = queue.watched(&job, waits);
-            match claim {
-                Some(claim) => {
-                    // An error means that nobody waits for it any more.
+            // To tell fails where nobody waits for it any more.
+            match accepted {
+                Ok(Accepted { job, new, claim: Some(claim) }) => {
+                    let watched = queue.watched(&job, waits);
                     let _ = tell.send(Ok((job, new, watched)));
                     runner::attempt(queue, room.backend, claim, room.stamp, room.place).await;
                 }
-                None => {
+                Ok(accepted) => {
                     drop(room);
-                    if new {
-                        queue.wake();
-                    }
-                    let job = match watched {
-                        Some(_) => queue.store.get(job.id).await.ok().flatten().unwrap_or(job),
-                        None => job,
-                    };
-                    let _ = tell.send(Ok((job, new, watched)));
+                    let _ = tell.send(Ok(queue.stands_in_line(accepted, waits).await));
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error));
                 }
             }
         });
@@ -580,11 +576,7 @@ impl Queue {
 
     /// The places for calls of a backend.
     fn lane(&self, backend: &str) -> Arc<Lane> {
-        let mut lanes = lock(&self.lanes);
-        match lanes.get(backend) {
-            Some(lane) => Arc::clone(lane),
-            None => Arc::clone(lanes.entry(backend.to_owned()).or_default()),
-        }
+        Arc::clone(lock(&self.lanes).entry(backend.to_owned()).or_default())
     }
 
     fn phase(&self) -> watch::Receiver<Phase> {

@@ -195,7 +195,9 @@ pub(super) async fn attempt(
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
     };
     let _record = place.free();
-    under_way.as_mut().map(UnderWay::end_call);
+    if let Some(under_way) = &mut under_way {
+        under_way.end_call();
+    }
     finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
 }
 

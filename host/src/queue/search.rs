@@ -103,7 +103,9 @@ pub(super) async fn run(
     };
     let _record = place.free();
     for Open { wanted, claim, mut under_way } in open {
-        under_way.as_mut().map(UnderWay::end_call);
+        if let Some(under_way) = &mut under_way {
+            under_way.end_call();
+        }
         let tried = match &searched {
             Some(searched) => told(&queue, &backend, &claim, searched, &wanted.key).await,
             // A search makes nothing: what was certainly not there before is not there now.
@@ -129,13 +131,15 @@ async fn search(queue: &Queue, backend: &Backend, open: &[Open]) -> Searched {
     let mut searched = Searched::default();
     // A claim lasts for two searches at least: so there is time for one more call, as long as one has not passed.
     let last = Instant::now() + backend.longest_search();
-    // A list that was read before may not show what can have been made just now: who asks for both asks for that anew each time.
-    let (bounded, unbounded): (Vec<WantedKey>, Vec<WantedKey>) = open
-        .iter()
-        .map(|open| wanted_key(&open.wanted, not_after(queue, &open.claim)))
-        .partition(|wanted| wanted.not_after.is_some());
+    let (mut bounded, mut unbounded, mut latest) = (Vec::new(), Vec::new(), None);
+    for Open { wanted, claim, .. } in open {
+        let not_after = not_after(queue, claim);
+        latest = latest.max(not_after);
+        // A list that was read before may not show what can have been made just now: who asks for both asks for that anew each time.
+        let keys = if not_after.is_some() { &mut bounded } else { &mut unbounded };
+        keys.push(wanted_key(wanted, not_after));
+    }
     // A list that was read in the second in which a ticket can have been made doesn't show that there is none.
-    let latest = open.iter().filter_map(|open| not_after(queue, &open.claim)).max();
     let early = latest.map_or(Duration::ZERO, |latest| (latest + SECOND).since(Timestamp::now()));
     tokio::time::sleep(early.min(SECOND)).await;
     for keys in [bounded, unbounded] {
