@@ -295,6 +295,25 @@ fn a_config_that_is_written_all_the_time_is_read_and_only_a_signal_has_a_refused
     });
 }
 
+#[test]
+fn what_a_reload_has_another_backend_make_is_made_though_the_store_is_held_at_that_time() {
+    let refusing = desk(|_| Some(Answer::status(401)));
+    let desk = desk(|_| None);
+    let host = host_at(&refusing, "");
+    let service = host.serve();
+    service.file(&numbered(1), 60_000).is(400);
+    let Some(held) = Held::new(&host.path("queue.db")) else { return skipped(NO_PYTHON) };
+    host.config(&format!("{QUEUE}{}", backend("c", &desk.url)));
+    service.signal("HUP");
+    host.logged("config: ", 2);
+    // When the second of these is refused, what the reload asked of the store was, too.
+    for number in 2..4 {
+        service.file(&numbered(number), 0).is(503);
+    }
+    drop(held);
+    created(&service, 1);
+}
+
 /// A desk that refuses all but the token that is the right one at the time, which is `good` at first.
 fn guarded_desk() -> (Stub, Arc<Mutex<&'static str>>) {
     let token = Arc::new(Mutex::new("good"));

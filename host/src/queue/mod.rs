@@ -11,7 +11,7 @@ mod search;
 mod source;
 mod standing;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::setup::Setup;
 use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
 use crate::tasks::{Pulses, Tasks};
-use crate::terminal::{counted, line};
+use crate::terminal::counted;
 use clock::Clock;
 use lane::Lane;
 use runner::Room;
@@ -81,6 +81,9 @@ pub struct Queue {
     /// What was last asked for before this may have been removed from the store: a [`Timestamp`].
     pruned: AtomicI64,
     setup: RwLock<Arc<Setup>>,
+    /// The backends of which what waits, or failed, is still to be looked at, since they are new or may have been mended; None if
+    /// the store has been told all that the setup means for it.
+    undecided: Mutex<Option<BTreeSet<String>>>,
     /// The places for calls of each backend.
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     phase: watch::Sender<Phase>,
@@ -171,6 +174,7 @@ impl Queue {
             opened: (Instant::now(), Timestamp::now()),
             pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
+            undecided: Mutex::default(),
             lanes: Mutex::default(),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
@@ -205,8 +209,10 @@ impl Queue {
         let mut pruned = None::<Instant>;
         let mut reminded = None::<Instant>;
         let mut clock = Clock::new(Instant::now(), Timestamp::now());
-        self.decide_anew(self.setup().backends.keys().cloned().collect()).await;
+        self.undecide(self.setup().backends.keys().cloned());
         while *phase.borrow_and_update() == Phase::Running {
+            // Before a runner claims what another backend is to make by now.
+            self.decide().await;
             // A backend that the config no longer has keeps its runner, which finds nothing to do.
             for name in self.setup().backends.keys() {
                 if names.insert(name.clone()) {
@@ -321,50 +327,54 @@ impl Queue {
             }
             renewed
         };
-        self.decide_anew(renewed).await;
+        self.undecide(renewed);
+        self.decide().await;
     }
 
-    /// Does what a new setup means for what is in the store. What the last calls of the `renewed` backends told may have been mended.
-    async fn decide_anew(&self, renewed: Vec<String>) {
-        self.reassign().await;
-        self.reopen(&renewed).await;
-        self.wake();
+    /// Has [`Queue::decide`] do what a new setup means for what is in the store. What the last calls of the `renewed` backends told
+    /// may have been mended.
+    fn undecide(&self, renewed: impl IntoIterator<Item = String>) {
+        lock(&self.undecided).get_or_insert_default().extend(renewed);
+    }
+
+    /// Does what a new setup means for what is in the store. What the store refuses is asked for again at the next tick.
+    async fn decide(&self) {
+        let Some(renewed) = lock(&self.undecided).take() else { return };
+        let decided = match self.reassign().await {
+            Ok(()) => self.reopen(&renewed).await,
+            refused => refused,
+        };
+        match decided {
+            Ok(()) => self.wake(),
+            // Who made the store logs its failures.
+            Err(_) => self.undecide(renewed),
+        }
     }
 
     /// What certainly has no ticket yet goes to the backend that makes it by this setup.
-    async fn reassign(&self) {
+    async fn reassign(&self) -> store::Result<()> {
         let setup = self.setup();
-        match self.store.reassign(&setup.decision(), setup.policy()).await {
-            Ok(left) => left.iter().for_each(|(name, moved)| {
-                let tickets = counted(*moved, "ticket");
-                tracing::info!(
-                    "{tickets} of {name} will be made by the backend that makes them now"
-                );
-            }),
-            Err(error) => tracing::error!(
-                "what waits in another backend stays there: {}",
-                line(&error.said())
-            ),
+        for (name, moved) in self.store.reassign(&setup.decision(), setup.policy()).await? {
+            let tickets = counted(moved, "ticket");
+            tracing::info!("{tickets} of {name} will be made by the backend that makes them now");
         }
+        Ok(())
     }
 
     /// What failed, or waits, for reasons that lie in the setup is tried again with this one.
-    async fn reopen(&self, backends: &[String]) {
+    async fn reopen(&self, backends: &BTreeSet<String>) -> store::Result<()> {
         for name in backends {
-            self.hasten(name, &[Kind::Settings], Duration::MAX).await;
+            self.store.hasten(name, &[Kind::Settings], Duration::MAX).await?;
             let kinds = [Kind::Settings, Kind::Import];
-            match self.store.reopen(name, &kinds, self.setup().policy()).await {
-                Ok(0) => {}
-                Ok(reopened) => tracing::info!(
+            let reopened = self.store.reopen(name, &kinds, self.setup().policy()).await?;
+            if reopened > 0 {
+                tracing::info!(
                     "{name}: trying {} again that failed for the settings",
                     counted(reopened, "ticket")
-                ),
-                Err(error) => tracing::error!(
-                    "{name}: what failed for its settings is not tried again: {}",
-                    line(&error.said())
-                ),
+                );
             }
         }
+        Ok(())
     }
 
     /// What is known about each backend of the setup.

@@ -253,7 +253,8 @@ pub(super) async fn finish(
     drop(under_way);
     // What was under way when the config lost the backend didn't move then.
     if !queue.setup().backends.contains_key(&backend.name) {
-        queue.reassign().await;
+        queue.undecide([]);
+        queue.decide().await;
     }
     announce(queue, &backend.name, failure, heard).await;
 }
