@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Row, named_params};
 use serde::Serialize;
 
-use super::rows::{self, doubt, job_columns, job_tables, step_columns};
+use super::rows::{self, Columns, doubt, job_columns, job_tables, step_columns};
 use super::writer::Db;
 use super::{FULL, FULL_HELP, Undone, broken};
 use crate::incident::{Identity, may_have_begun_together};
@@ -46,7 +46,7 @@ struct Stored {
 macro_rules! stored {
     ($from:literal) => {
         concat!(
-            "SELECT s.id AS id, s.ticket, s.incident, s.backend, s.seen, s.failure, ",
+            "SELECT s.id, s.ticket, s.incident, s.backend, s.seen, s.failure, ",
             step_columns!(),
             " FROM steps AS s ",
             $from
@@ -56,14 +56,15 @@ macro_rules! stored {
 
 impl Stored {
     fn read(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<Stored> {
+        let mut columns = Columns::of(row);
         Ok(Stored {
-            id: row.get("id")?,
-            ticket: row.get("ticket")?,
-            incident: row.get("incident")?,
-            backend: row.get("backend")?,
-            seen: rows::moment(row, "seen")?,
-            failure: rows::parsed(row, "failure")?,
-            step: rows::step(row, db.opening)?,
+            id: columns.take()?,
+            ticket: columns.take()?,
+            incident: columns.take()?,
+            backend: columns.take()?,
+            seen: columns.moment()?,
+            failure: columns.parsed()?,
+            step: rows::step(&mut columns, db.opening)?,
         })
     }
 
@@ -114,7 +115,8 @@ impl Stored {
 
     fn job(&self, db: &Db<'_>) -> rusqlite::Result<Job> {
         const JOB: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?");
-        let job = db.first(JOB, [self.ticket], |row| rows::job(row, db.now, db.at))?;
+        let job =
+            db.first(JOB, [self.ticket], |row| rows::job(&mut Columns::of(row), db.now, db.at))?;
         job.ok_or(rusqlite::Error::QueryReturnedNoRows)
     }
 
@@ -125,11 +127,18 @@ impl Stored {
         started_at: Timestamp,
         failure: Option<&Failure>,
     ) -> rusqlite::Result<()> {
-        const NOTE: &str = "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)";
+        // It may be noted already. Not OR REPLACE: see `Known::assign`.
+        const NOTE: &str = "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?)";
+        const INSTEAD: &str = "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
+            WHERE step = ?1 AND number = ?2";
         let failure = failure.map(|failure| text(&failure.cut(TRY)));
-        let times = (started_at.millis(), db.at.millis());
-        let (number, state) = (self.step.tries, self.step.state.name());
-        db.execute(NOTE, (self.id, number, times.0, times.1, state, failure))?;
+        let (started_at, ended_at) = (started_at.millis(), db.at.millis());
+        let state = self.step.state.name();
+        let values =
+            rusqlite::params![self.id, self.step.tries, started_at, ended_at, state, failure];
+        if db.execute(NOTE, values)? == 0 {
+            db.execute(INSTEAD, values)?;
+        }
         self.forget_old_tries(db)
     }
 
@@ -161,25 +170,36 @@ struct Known {
     source: String,
     key: String,
     began: String,
+    /// It is a new one, and no ticket has its key.
+    is_alone: bool,
 }
 
 impl Known {
     fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
-        Ok(Known { id: row.get(0)?, source: row.get(1)?, key: row.get(2)?, began: row.get(3)? })
+        Ok(Known {
+            id: row.get(0)?,
+            source: row.get(1)?,
+            key: row.get(2)?,
+            began: row.get(3)?,
+            is_alone: false,
+        })
     }
 
     /// The incident that this one is: the one that the store has, or a new one.
     fn of(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
-        match Known::find(db, new)? {
+        const HAS_TICKET: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?)";
+        let has_ticket = db.tells(HAS_TICKET, [&new.key])?;
+        match Known::find(db, new, has_ticket)? {
             Some(known) => {
                 known.add(db, new)?;
                 Ok(known)
             }
-            None => Known::insert(db, new),
+            None => Known::insert(db, new, has_ticket),
         }
     }
 
-    fn find(db: &Db<'_>, new: &New) -> rusqlite::Result<Option<Known>> {
+    /// The one that the store has. `has_ticket`: some ticket has its key.
+    fn find(db: &Db<'_>, new: &New, has_ticket: bool) -> rusqlite::Result<Option<Known>> {
         const BY_NUMBER: &str =
             "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
         // All tickets of an incident have its key, and it has one.
@@ -197,10 +217,10 @@ impl Known {
             db.execute(FORMER, [known.id])?;
             return Ok(None);
         }
-        db.first(BY_KEY, (&new.key, source), Known::read)
+        if has_ticket { db.first(BY_KEY, (&new.key, source), Known::read) } else { Ok(None) }
     }
 
-    fn insert(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
+    fn insert(db: &Db<'_>, new: &New, has_ticket: bool) -> rusqlite::Result<Known> {
         const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
             VALUES (?, ?, ?, ?, ?, ?, ?)";
         const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
@@ -208,16 +228,14 @@ impl Known {
         let Identity { source, id } = &new.identity;
         let (wanted, tell) = (new.wanted, i64::from(new.tell));
         // A source that was made anew gives its pages' addresses again: the ticket of the former incident is not this one's.
-        let is_former: Option<bool> = match source.is_empty() {
-            true => None,
-            false => db.first(FORMER, [&new.key], |row| row.get(0))?,
-        };
+        let is_former = has_ticket && !source.is_empty() && db.tells(FORMER, [&new.key])?;
         let key = match is_former {
-            Some(true) => format!("{} of {}", new.key, new.began),
-            _ => new.key.clone(),
+            true => format!("{} of {}", new.key, new.began),
+            false => new.key.clone(),
         };
         let id = db.insert(INSERT, (source, id, &key, &new.began, &new.incident, wanted, tell))?;
-        Ok(Known { id, source: source.clone(), key, began: new.began.clone() })
+        let (source, began) = (source.clone(), new.began.clone());
+        Ok(Known { id, source, key, began, is_alone: !has_ticket })
     }
 
     /// Notes what another request for it says.
@@ -247,6 +265,9 @@ impl Known {
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
             WHERE a.incident = ? AND t.backend = ? LIMIT 1";
         const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ? AND backend = ?";
+        if self.is_alone {
+            return Ok(None);
+        }
         let slot = slot(new);
         if let Some(ticket) = db.first(OF_SLOT, (self.id, slot), |row| row.get(0))? {
             return Ok(Some(ticket));
@@ -264,8 +285,14 @@ impl Known {
 
     fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> rusqlite::Result<()> {
         const ASSIGN: &str =
-            "INSERT OR REPLACE INTO assignments (incident, slot, ticket) VALUES (?, ?, ?)";
-        db.execute(ASSIGN, (self.id, slot, ticket)).map(drop)
+            "INSERT OR IGNORE INTO assignments (incident, slot, ticket) VALUES (?, ?, ?)";
+        const INSTEAD: &str =
+            "UPDATE assignments SET ticket = ?3 WHERE incident = ?1 AND slot = ?2";
+        // Not OR REPLACE: SQLite copies each page before such a statement changes it.
+        if db.execute(ASSIGN, (self.id, slot, ticket))? == 0 {
+            db.execute(INSTEAD, (self.id, slot, ticket))?;
+        }
+        Ok(())
     }
 }
 
@@ -354,9 +381,7 @@ fn begin(
             unknown: false,
             settled: db.at,
             certain: step.certain,
-            elsewhere: db
-                .first(ELSEWHERE, (&incident.key, ticket), |row| row.get(0))?
-                .unwrap_or(false),
+            elsewhere: !incident.is_alone && db.tells(ELSEWHERE, (&incident.key, ticket))?,
             identity: new.identity.clone(),
             wanted: new.wanted,
             waited: Duration::ZERO,
@@ -409,8 +434,7 @@ fn tell_of(db: &Db<'_>, ticket: i64) -> rusqlite::Result<()> {
 /// Whether nobody has asked for a ticket in that backend by its name.
 fn is_main_only(db: &Db<'_>, ticket: i64) -> rusqlite::Result<bool> {
     const NAMED: &str = "SELECT EXISTS (SELECT 1 FROM assignments WHERE ticket = ? AND slot <> '')";
-    let named: Option<bool> = db.first(NAMED, [ticket], |row| row.get(0))?;
-    Ok(named == Some(false))
+    Ok(!db.tells(NAMED, [ticket])?)
 }
 
 /// Gives a ticket that every incident gets to another backend, if that is still possible. Where that backend has a ticket of the
@@ -447,12 +471,14 @@ fn move_to(
 macro_rules! ready {
     ($which:literal) => {
         concat!(
-            "SELECT s.id AS step, s.accepted, s.seen, i.source, i.number, i.wanted, i.body, EXISTS (SELECT 1 FROM tickets AS other \
-             WHERE other.key = t.key AND other.id <> t.id) AS elsewhere, \
-             EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = '') AS is_main, ",
+            "SELECT ",
+            step_columns!(),
+            ", ",
             job_columns!(),
-            ", s.doubt, s.certain, s.settled, s.lease, s.tried_before, s.settle",
-            " FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
+            ", s.id, EXISTS (SELECT 1 FROM tickets AS other WHERE other.key = t.key AND other.id <> t.id), \
+             i.source, i.number, i.wanted, s.accepted, s.seen, \
+             EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = ''), i.body \
+             FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
               JOIN incidents AS i ON i.id = s.incident \
               WHERE s.due = 0 AND s.backend = ?1 AND ",
             $which,
@@ -498,21 +524,25 @@ pub(super) fn claim(
 
 /// What can be claimed.
 fn ready_row(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<(Step, Claim)> {
-    let step = rows::step(row, db.opening)?;
+    let mut columns = Columns::of(row);
+    let step = rows::step(&mut columns, db.opening)?;
+    let job = rows::job(&mut columns, db.now, db.at)?;
+    let accepted_at = job.accepted_at;
     let claim = Claim {
-        job: rows::job(row, db.now, db.at)?,
-        step: row.get("step")?,
+        job,
+        step: columns.take()?,
         lease: step.lease,
         unknown: step.doubt == Doubt::Look,
         settled: db.at - db.now.since(step.settled),
         certain: step.certain,
-        elsewhere: row.get("elsewhere")?,
-        identity: Identity { source: row.get("source")?, id: row.get("number")? },
-        wanted: row.get("wanted")?,
-        waited: rows::waited(row, db.now, db.at)?,
-        rested: db.now.since(rows::moment(row, "seen")?),
-        is_main: row.get("is_main")?,
-        incident: row.get("body")?,
+        elsewhere: columns.take()?,
+        identity: Identity { source: columns.take()?, id: columns.take()? },
+        wanted: columns.take()?,
+        // By the store's own time, or by the clock if a host was away meanwhile.
+        waited: db.now.since(columns.moment()?).max(db.at.since(accepted_at)),
+        rested: db.now.since(columns.moment()?),
+        is_main: columns.take()?,
+        incident: columns.take()?,
     };
     Ok((step, claim))
 }
@@ -712,7 +742,8 @@ pub(super) fn prune(db: &Db<'_>, before: Moment, after: i64) -> rusqlite::Result
     // In the order in which they were accepted: behind one that was accepted later there is nothing old.
     let rows: Vec<(i64, Moment, i64, bool)> =
         db.all(OLD, (before.millis(), after, AT_ONCE), |row| {
-            Ok((row.get(0)?, rows::moment(row, "accepted")?, row.get(2)?, row.get(3)?))
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.moment()?, columns.take()?, columns.take()?))
         })?;
     let is_whole = rows.len() as i64 == AT_ONCE;
     let next = rows.last().filter(|(_, accepted, ..)| is_whole && *accepted < before);

@@ -28,7 +28,7 @@ use crate::machine::{Moment, Policy};
 use changes::{Kinds, Part};
 use lock::{Files, Lock};
 use readers::Readers;
-use rows::{Clock, attempt, job_columns, job_tables, parsed, state, time};
+use rows::{Clock, Columns, attempt, job_columns, job_tables};
 use writer::{Db, Writer};
 
 pub use inspect::{Found, inspect};
@@ -302,15 +302,16 @@ impl Store for Sqlite {
 
     async fn counts(&self) -> Result<Vec<Count>> {
         // The oldest is the one with the smallest number.
-        const COUNTS: &str = "SELECT state, backend, n, \
+        const COUNTS: &str = "SELECT backend, state, n, \
             (SELECT accepted_at FROM steps WHERE ticket = first) AS oldest FROM ( \
             SELECT state, backend, count(*) AS n, min(ticket) AS first FROM steps GROUP BY state, backend)";
         let count = |row: &rusqlite::Row<'_>| {
+            let mut columns = Columns::of(row);
             Ok(Count {
-                backend: row.get("backend")?,
-                state: state(row, "state")?,
-                rows: row.get("n")?,
-                oldest: time(row, "oldest")?,
+                backend: columns.take()?,
+                state: columns.state()?,
+                rows: columns.take()?,
+                oldest: columns.time()?,
             })
         };
         self.read(move |reader| reader.all(COUNTS, [], count)).await
@@ -323,13 +324,14 @@ impl Store for Sqlite {
             WHERE i.tell = 2 AND i.source IN (?, '') AND i.id > ? AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?";
         let source = source.to_owned();
         let told = |row: &rusqlite::Row<'_>| {
+            let mut columns = Columns::of(row);
             Ok(ToTell {
-                incident: row.get("id")?,
-                source: row.get("source")?,
-                number: row.get("number")?,
-                key: row.get("key")?,
-                began: row.get("began")?,
-                ticket: parsed(row, "ticket")?.unwrap_or_default(),
+                incident: columns.take()?,
+                source: columns.take()?,
+                number: columns.take()?,
+                key: columns.take()?,
+                began: columns.take()?,
+                ticket: columns.parsed()?.unwrap_or_default(),
             })
         };
         self.read(move |reader| reader.all(TO_TELL, (source, after, most), told)).await

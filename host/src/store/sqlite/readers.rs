@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, ToSql};
 use tokio::sync::Semaphore;
 
 use super::lock::{Files, Lock};
-use super::rows::{self, Clock};
+use super::rows::{self, Clock, Columns};
 use super::{closed, connect, describe, gone};
 use crate::lock::lock;
 use crate::machine::Moment;
@@ -139,6 +139,6 @@ impl Reader<'_> {
     }
 
     pub(super) fn jobs(&self, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Job>> {
-        self.all(sql, values, |row| rows::job(row, self.now, self.at))
+        self.all(sql, values, |row| rows::job(&mut Columns::of(row), self.now, self.at))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::Row;
-use rusqlite::types::Type;
+use rusqlite::types::{FromSql, Type, ValueRef};
 use serde::de::DeserializeOwned;
 
 use crate::machine::{Doubt, Moment, State, Step};
@@ -29,6 +29,54 @@ impl Clock {
     }
 }
 
+/// A row's columns, read one after the other in the order in which they were selected. To find each by its name takes longer than all
+/// else that is done with a row.
+#[derive(Debug)]
+pub(super) struct Columns<'a> {
+    row: &'a Row<'a>,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(row: &'a Row<'a>) -> Columns<'a> {
+        Columns { row, next: 0 }
+    }
+
+    pub(super) fn take<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        T::column_result(self.take_ref()?).map_err(|cause| self.unreadable(Box::new(cause)))
+    }
+
+    pub(super) fn moment(&mut self) -> rusqlite::Result<Moment> {
+        self.take().map(Moment::from_millis)
+    }
+
+    pub(super) fn time(&mut self) -> rusqlite::Result<Timestamp> {
+        self.take().map(Timestamp::from_millis)
+    }
+
+    pub(super) fn state(&mut self) -> rusqlite::Result<State> {
+        let name = self.take_ref()?.as_str().unwrap_or_default();
+        State::of(name).ok_or_else(|| self.unreadable(format!("no state is {name:?}").into()))
+    }
+
+    /// What is kept as JSON, if there is any.
+    pub(super) fn parsed<T: DeserializeOwned>(&mut self) -> rusqlite::Result<Option<T>> {
+        let json = self.take_ref()?.as_str_or_null();
+        let json = json.map_err(|cause| self.unreadable(Box::new(cause)))?;
+        json.map(serde_json::from_str).transpose().map_err(|cause| self.unreadable(Box::new(cause)))
+    }
+
+    fn take_ref(&mut self) -> rusqlite::Result<ValueRef<'a>> {
+        self.next += 1;
+        self.row.get_ref(self.next - 1)
+    }
+
+    /// The column that was taken last is not what was expected there.
+    fn unreadable(&self, cause: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+        rusqlite::Error::FromSqlConversionFailure(self.next - 1, Type::Text, cause)
+    }
+}
+
 /// The columns that [`job`] reads, of steps as s and tickets as t.
 macro_rules! job_columns {
     () => {
@@ -51,23 +99,26 @@ macro_rules! step_columns {
 pub(super) use {job_columns, job_tables, step_columns};
 
 /// A job as it is at a moment, at that time of day.
-pub(super) fn job(row: &Row<'_>, now: Moment, at: Timestamp) -> rusqlite::Result<Job> {
-    let due = row.get::<_, Option<i64>>("due")?.map(Moment::from_millis);
+pub(super) fn job(columns: &mut Columns<'_>, now: Moment, at: Timestamp) -> rusqlite::Result<Job> {
     Ok(Job {
-        id: row.get("id")?,
-        backend: row.get("backend")?,
-        key: row.get("key")?,
-        state: state(row, "state")?,
-        level: row.get("level")?,
-        accepted_at: time(row, "accepted_at")?,
-        changed_at: time(row, "changed_at")?,
-        due_at: due.map(|due| due_at(due, now, at)),
-        expires_at: time_of_day(moment(row, "expires")?, now, at),
-        attempts: row.get("tries")?,
-        ticket: parsed(row, "ticket")?,
-        made: row.get("made")?,
-        failure: parsed(row, "failure")?,
+        id: columns.take()?,
+        backend: columns.take()?,
+        key: columns.take()?,
+        state: columns.state()?,
+        level: columns.take()?,
+        accepted_at: columns.time()?,
+        changed_at: columns.time()?,
+        due_at: due(columns)?.map(|due| due_at(due, now, at)),
+        expires_at: time_of_day(columns.moment()?, now, at),
+        attempts: columns.take()?,
+        ticket: columns.parsed()?,
+        made: columns.take()?,
+        failure: columns.parsed()?,
     })
+}
+
+fn due(columns: &mut Columns<'_>) -> rusqlite::Result<Option<Moment>> {
+    Ok(columns.take::<Option<i64>>()?.map(Moment::from_millis))
 }
 
 /// The time of day at a moment, where it is `at` now.
@@ -81,22 +132,22 @@ pub(super) fn due_at(due: Moment, now: Moment, at: Timestamp) -> Timestamp {
 }
 
 /// A step, in a store that was opened so many times. What was certain when it was opened before is certain no more.
-pub(super) fn step(row: &Row<'_>, opening: i64) -> rusqlite::Result<Step> {
+pub(super) fn step(columns: &mut Columns<'_>, opening: i64) -> rusqlite::Result<Step> {
     Ok(Step {
-        state: state(row, "state")?,
-        doubt: match row.get::<_, i64>("doubt")? {
+        state: columns.state()?,
+        doubt: match columns.take::<i64>()? {
             0 => Doubt::None,
             1 => Doubt::Look,
             _ => Doubt::Ask,
         },
-        certain: row.get::<_, i64>("certain")? == opening,
-        settled: moment(row, "settled")?,
-        due: row.get::<_, Option<i64>>("due")?.map(Moment::from_millis),
-        expires: moment(row, "expires")?,
-        lease: row.get("lease")?,
-        tries: row.get("tries")?,
-        tried_before: row.get("tried_before")?,
-        settle: Duration::from_millis(row.get::<_, i64>("settle")?.max(0).cast_unsigned()),
+        certain: columns.take::<i64>()? == opening,
+        settled: columns.moment()?,
+        due: due(columns)?,
+        expires: columns.moment()?,
+        lease: columns.take()?,
+        tries: columns.take()?,
+        tried_before: columns.take()?,
+        settle: Duration::from_millis(columns.take::<i64>()?.max(0).cast_unsigned()),
     })
 }
 
@@ -109,43 +160,12 @@ pub(super) const fn doubt(doubt: Doubt) -> i64 {
 }
 
 pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let mut columns = Columns::of(row);
     Ok(Attempt {
-        number: row.get("number")?,
-        started_at: time(row, "started_at")?,
-        ended_at: time(row, "ended_at")?,
-        outcome: state(row, "outcome")?,
-        failure: parsed(row, "failure")?,
+        number: columns.take()?,
+        started_at: columns.time()?,
+        ended_at: columns.time()?,
+        outcome: columns.state()?,
+        failure: columns.parsed()?,
     })
-}
-
-pub(super) fn state(row: &Row<'_>, column: &str) -> rusqlite::Result<State> {
-    let name = row.get_ref(column)?.as_str()?;
-    State::of(name).ok_or_else(|| unreadable(format!("no state is {name:?}").into()))
-}
-
-pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Moment> {
-    row.get(column).map(Moment::from_millis)
-}
-
-pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
-    row.get(column).map(Timestamp::from_millis)
-}
-
-pub(super) fn parsed<T: DeserializeOwned>(
-    row: &Row<'_>,
-    column: &str,
-) -> rusqlite::Result<Option<T>> {
-    let json: Option<&str> = row.get_ref(column)?.as_str_or_null()?;
-    let parsed = json.map(serde_json::from_str).transpose();
-    parsed.map_err(|cause| unreadable(Box::new(cause)))
-}
-
-fn unreadable(cause: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, cause)
-}
-
-/// For how long something has waited: by the store's own time, or by the clock if a host was away meanwhile.
-pub(super) fn waited(row: &Row<'_>, now: Moment, at: Timestamp) -> rusqlite::Result<Duration> {
-    let by_host = now.since(moment(row, "accepted")?);
-    Ok(by_host.max(at.since(time(row, "accepted_at")?)))
 }

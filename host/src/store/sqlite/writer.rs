@@ -370,6 +370,11 @@ impl Db<'_> {
         self.prepare(sql)?.insert(values)
     }
 
+    /// What a query for one truth tells.
+    pub(super) fn tells(&self, sql: &str, values: impl Params) -> rusqlite::Result<bool> {
+        self.prepare(sql)?.query_row(values, |row| row.get(0))
+    }
+
     /// The first row, if there is one.
     pub(super) fn first<T>(
         &self,
@@ -406,13 +411,11 @@ impl Db<'_> {
         if let Some(left) = self.left.get() {
             return Ok(left);
         }
-        const PAGES: &str = "SELECT (SELECT page_count FROM pragma_page_count) \
-            - (SELECT freelist_count FROM pragma_freelist_count), \
-            (SELECT max_page_count FROM pragma_max_page_count), \
-            (SELECT page_size FROM pragma_page_size)";
-        let (used, most, size): (i64, i64, i64) = self
-            .prepare(PAGES)?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        // As statements of their own: a query that has a pragma for a table prepares it each time.
+        let number = |sql| self.prepare(sql)?.query_row([], |row| row.get::<_, i64>(0));
+        let used = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
+        let most = number("PRAGMA max_page_count")?;
+        let size = number("PRAGMA page_size")?;
         let left = (most - most / RESERVE - used).saturating_mul(size);
         self.left.set(Some(left));
         Ok(left)
