@@ -102,6 +102,9 @@ fn build() -> Result<(), String> {
     compiler.library("breaks_life", &life, std::slice::from_ref(&hidden))?;
     let offered = "-DBREAKS_UPDATE_OFFERED".to_owned();
     compiler.library("breaks_update_offered", &life, &[hidden.clone(), offered])?;
+    let many = tests.join("faulty/many.c");
+    println!("cargo::rerun-if-changed={}", many.display());
+    compiler.library("many", &many, &[])?;
     // What these try are system calls of Linux.
     if compiler.extension == "so" {
         compiler.library("refused", &refused, &["-std=gnu11".into()])?;

@@ -47,6 +47,7 @@ mod real;
 mod resources;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod searches;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod serve;
