@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ticket_host_tests::{
-    Answer, Installation, Seen, Service, Stub, agent, c_plugin, desk, wait_for,
-};
+use ticket_host_tests::{Answer, Installation, Seen, Service, Stub, agent, c_plugin, desk};
 
-use crate::serve::numbered;
+use crate::serve::{numbered, wait_for_state};
 
 const INCIDENTS: usize = 10;
 /// So many of them have their tickets already.
@@ -47,10 +45,8 @@ fn is_search(seen: &Seen) -> bool {
 }
 
 fn all_have_their_tickets(service: &Service) {
-    for id in 1..=INCIDENTS {
-        wait_for("the ticket", || {
-            service.get(&format!("/v1/tickets/{id}")).json()["state"] == "created"
-        });
+    for id in 1..=INCIDENTS as i64 {
+        wait_for_state(service, id, "created");
     }
 }
 

@@ -27,7 +27,7 @@ fn state(service: &Service, id: i64) -> Value {
     service.get(&format!("/v1/tickets/{id}")).is(200).json()
 }
 
-fn wait_for_state(service: &Service, id: i64, wanted: &str) -> Value {
+pub(crate) fn wait_for_state(service: &Service, id: i64, wanted: &str) -> Value {
     wait_for(&format!("ticket {id} to be {wanted}"), || state(service, id)["state"] == wanted);
     state(service, id)
 }

@@ -127,7 +127,6 @@ impl Stored {
         started_at: Timestamp,
         failure: Option<&Failure>,
     ) -> rusqlite::Result<()> {
-        // It may be noted already. Not OR REPLACE: see `Known::assign`.
         const NOTE: &str = "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?)";
         const INSTEAD: &str = "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
             WHERE step = ?1 AND number = ?2";
@@ -136,9 +135,7 @@ impl Stored {
         let state = self.step.state.name();
         let values =
             rusqlite::params![self.id, self.step.tries, started_at, ended_at, state, failure];
-        if db.execute(NOTE, values)? == 0 {
-            db.execute(INSTEAD, values)?;
-        }
+        db.put(NOTE, INSTEAD, values)?;
         self.forget_old_tries(db)
     }
 
@@ -288,11 +285,7 @@ impl Known {
             "INSERT OR IGNORE INTO assignments (incident, slot, ticket) VALUES (?, ?, ?)";
         const INSTEAD: &str =
             "UPDATE assignments SET ticket = ?3 WHERE incident = ?1 AND slot = ?2";
-        // Not OR REPLACE: SQLite copies each page before such a statement changes it.
-        if db.execute(ASSIGN, (self.id, slot, ticket))? == 0 {
-            db.execute(INSTEAD, (self.id, slot, ticket))?;
-        }
-        Ok(())
+        db.put(ASSIGN, INSTEAD, rusqlite::params![self.id, slot, ticket])
     }
 }
 

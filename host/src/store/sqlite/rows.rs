@@ -29,8 +29,8 @@ impl Clock {
     }
 }
 
-/// A row's columns, read one after the other in the order in which they were selected. To find each by its name takes longer than all
-/// else that is done with a row.
+/// A row's columns, read one after the other in the order in which they were selected. To find one by its name, SQLite's names of all
+/// columns before it are asked for and compared.
 #[derive(Debug)]
 pub(super) struct Columns<'a> {
     row: &'a Row<'a>,

@@ -370,6 +370,20 @@ impl Db<'_> {
         self.prepare(sql)?.insert(values)
     }
 
+    /// Inserts a row by the first statement, an INSERT OR IGNORE, or changes the one that is there by the other. Both have the same
+    /// values. Not by INSERT OR REPLACE: SQLite copies each page before such a statement changes it.
+    pub(super) fn put(
+        &self,
+        insert: &str,
+        instead: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> rusqlite::Result<()> {
+        if self.execute(insert, values)? == 0 {
+            self.execute(instead, values)?;
+        }
+        Ok(())
+    }
+
     /// What a query for one truth tells.
     pub(super) fn tells(&self, sql: &str, values: impl Params) -> rusqlite::Result<bool> {
         self.prepare(sql)?.query_row(values, |row| row.get(0))
