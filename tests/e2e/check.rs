@@ -111,7 +111,7 @@ fn check_says_what_will_be_made_and_which_config_and_store_are_in_use() {
     assert_eq!(host.serve().stop(), 0);
     let checked = shows(host.run(&["check"]).ended(0), "ok      store: ");
     assert!(!checked.stdout.contains("isn't there yet"), "{checked:?}");
-    assert!(host.log().contains("config: "), "{}", host.log());
+    host.logged("config: ", 1);
 }
 
 #[test]

@@ -60,7 +60,6 @@ fn refused_calls_are_counted_each_and_named_once_and_the_host_goes_on() {
         assert_eq!(ticket["ticket"]["url"], format!("https://tickets.example.org/{refused}"));
         assert_eq!(counted(&service, "once"), refused);
     }
-    let log = host.log();
     let line = "backend once (refused): the sandbox refused its plugin";
     let hint = "if you trust it with that, permissions = { network = \"direct\" } grants it";
     for (line, times) in [
@@ -71,6 +70,8 @@ fn refused_calls_are_counted_each_and_named_once_and_the_host_goes_on() {
         // It is asked for its manifest when the service starts.
         ("when it was asked what it is, the sandbox refused it personality(2)".to_owned(), 1),
     ] {
+        host.logged(&line, times);
+        let log = host.log();
         assert_eq!(log.matches(&line).count(), times, "{line} in:\n{log}");
     }
 }

@@ -156,12 +156,14 @@ fn who_is_ready_accepts_and_an_outage_of_the_store_is_logged_once_when_it_begins
     assert_eq!((&ready["ready"], &ready["store"]), (&json!(false), &json!(false)), "{ready}");
     service.get("/healthz").is(200);
     let full = || host.log().matches("is full").count();
+    host.logged("is full", 1);
     assert_eq!(full(), 1, "{}", host.log());
-    assert!(host.log().contains("help: free space on its disk, or raise queue.max_megabytes"));
+    host.logged("help: free space on its disk, or raise queue.max_megabytes", 1);
     // A service that is started with a full store works on what is in it.
     assert_eq!(service.stop(), 0);
     let service = host.serve();
     service.get("/readyz").is(503);
+    host.logged("is full", 2);
     assert_eq!(full(), 2, "{}", host.log());
     assert_eq!(service.stop(), 0);
     host.config(&format!(

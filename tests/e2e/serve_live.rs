@@ -171,7 +171,7 @@ fn a_library_that_is_replaced_by_a_broken_one_stays_in_use() {
     const GOES_ON: &str = "backend b goes on with the library that it has loaded";
     replace(b"no library");
     host.logged(GOES_ON, 1);
-    assert!(host.log().contains("is not a library"), "{}", host.log());
+    host.logged("is not a library", 1);
     service.signal("HUP");
     host.logged(GOES_ON, 2);
     service.file(&numbered(2), 30_000).is(201);
@@ -265,7 +265,7 @@ fn a_service_answers_while_it_reads_a_config_in_which_very_much_is_wrong() {
         host.log().contains("the changed config is refused, the old one stays")
     });
     assert!(longest < Duration::from_secs(2), "{longest:?}");
-    assert!(host.log().contains("... and 3980 errors more"), "{}", host.log());
+    host.logged("... and 3980 errors more", 1);
 }
 
 #[test]
