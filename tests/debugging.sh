@@ -22,9 +22,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 install -D -t "$work/bin" target/debug/ticket-host
 export PATH="$work/bin:$PATH"
-# A port that is free now, in the place of the page's.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-commands() { sed -n '/^```sh$/,/^```$/p' | sed -e '/^```/d' -e "s/8620/$port/"; }
+# The page's commands, with a port that is free now in the place of the page's.
+commands() {
+  local port
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  sed -n '/^```sh$/,/^```$/p' | sed -e '/^```/d' -e "s/8620/$port/"
+}
 commands <plugin-api/docs/debugging.md >"$work/as-root.sh"
 sed '/^<!-- as root -->$/,/^```$/d' plugin-api/docs/debugging.md | commands >"$work/as-user.sh"
 
@@ -51,8 +54,9 @@ page() {
 }
 if [ "$(id -u)" -eq 0 ]; then
   chmod 755 "$work"
+  page nobody as-user 2 setpriv --reuid nobody --regid nogroup --clear-groups -- &
   page root as-root 3 env
-  page nobody as-user 2 setpriv --reuid nobody --regid nogroup --clear-groups --
+  wait $!
 else
   page "$(id -un)" as-user 2 env
 fi
