@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use abi_stable::library::RootModule;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde_json::{Value, json};
+use serde_json::json;
 use ticket_bench_root_module::{PluginRef, reply};
 use ticket_host::Errors;
 use ticket_host::backend::{Backend, KeyedIncident};
@@ -23,34 +23,18 @@ use ticket_host_tests::{Installation, built, library_name, rust_plugin};
 use ticket_host_worker::library::{self, Image};
 use ticket_host_worker::sandbox::Policy;
 use ticket_plugin_api::Ticket;
-use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest, Operation};
+use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest, Operation};
 use tokio::runtime::Runtime;
 
 use crate::bare::BareSocket;
 use crate::grpc::GrpcPlugin;
 use crate::report::{Bar, Goal, Report};
+use crate::samples::{Silent, padded};
 use crate::statistics::{Sample, figure, interleaved};
-use crate::tickets::sample;
 
 /// The main function of a worker's process.
 pub fn worker() -> ExitCode {
     ticket_host_worker::main([])
-}
-
-/// A host for plugins that ask for nothing.
-pub struct Silent;
-
-impl Host for Silent {
-    fn http(&mut self, _: HttpRequest) -> HttpAnswer {
-        HttpAnswer::DryRun
-    }
-    fn render(&mut self, _: &str, _: &str, _: &str) -> Result<String, String> {
-        Err(String::new())
-    }
-    fn log(&mut self, _: u32, _: &str) {}
-    fn remaining(&self) -> Duration {
-        Duration::from_secs(30)
-    }
 }
 
 impl Peer for Silent {
@@ -174,14 +158,6 @@ fn tell(report: &mut Report, kilobytes: usize, times: &[Sample]) {
     }
     part.goal(Goal::at_most("C table / abi_stable", times[1].median() / times[2].median(), 1.2));
     part.goal(Goal::at_least("gRPC / worker + sandbox", grpc / times[4].median(), 3.0));
-}
-
-/// The JSON of an incident with so many bytes.
-pub fn padded(bytes: usize) -> Value {
-    let mut incident = sample();
-    let rest = bytes - incident.to_string().len();
-    incident["metadata"] = json!({"padding": "x".repeat(rest.saturating_sub(16))});
-    incident
 }
 
 fn root_module() -> PathBuf {

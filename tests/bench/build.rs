@@ -1,8 +1,14 @@
 //! Generates client and server of the gRPC rival's service, without protoc.
 
-use tonic_build::manual::{Builder, Method, Service};
-
 fn main() {
+    #[cfg(feature = "rivals")]
+    rival();
+}
+
+#[cfg(feature = "rivals")]
+fn rival() {
+    use tonic_build::manual::{Builder, Method, Service};
+
     let create = Method::builder()
         .name("create")
         .route_name("Create")

@@ -11,9 +11,10 @@ use ticket_host_tests::{Installation, c_plugin, run, rust_plugin};
 use crate::growth::add_plugins;
 use crate::process;
 use crate::report::{Bar, Goal, Report};
+use crate::samples::sample;
 use crate::statistics::{Sample, figure, interleaved_each};
 use crate::system::{Behaviour, System};
-use crate::tickets::{KINDS, sample};
+use crate::tickets::KINDS;
 
 const ROUNDS: usize = 10;
 

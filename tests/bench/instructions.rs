@@ -1,6 +1,9 @@
 //! The guard against code that gets slower little by little. It compares the number of instructions of an
 //! in-process call, and of accepting an incident, with stored numbers. Callgrind counts them. They don't depend
-//! on the machine's load, so that a difference is a reason to fail.
+//! on the machine's load, so that a difference is a reason to fail: `tests/instructions.sh`.
+#![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations)]
+
+mod samples;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,17 +20,16 @@ use ticket_host::plugins::trust::Trust;
 use ticket_host::queue::{self, Identified, Queue};
 use ticket_host::setup::Setup;
 use ticket_host::store::Sqlite;
-use ticket_host_tests::{Installation, built, rust_plugin};
+use ticket_host_tests::rust_plugin;
 use ticket_host_worker::library::{self, Image};
 use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::{Incident, Ticket};
 
-use crate::boundary::{Silent, padded};
-use crate::tickets::numbered;
+use samples::{Silent, numbered, padded};
 
 /// The first argument, by which this program does what is counted. The next two are the index of what is
 /// counted, and how many times it is done.
-pub const ARGUMENT: &str = "counted";
+const ARGUMENT: &str = "counted";
 /// What is counted: its name in the file of stored numbers, and a function that does it so many times.
 type Counted = (&'static str, fn(usize));
 const COUNTED: [Counted; 2] = [("in-process call, 2 KB", calls), ("accepted incident", accepts)];
@@ -39,15 +41,19 @@ const MANY: usize = 600;
 /// How far a count may be from the stored one, as a part of that.
 const TOLERANCE: f64 = 0.05;
 
-pub fn run(arguments: &[String]) -> ExitCode {
-    let [which, times] = [0, 1].map(|index| arguments[index].parse::<usize>().unwrap());
-    COUNTED[which].1(times);
-    ExitCode::SUCCESS
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == ARGUMENT) {
+        let [which, times] = [1, 2].map(|index| arguments[index].parse::<usize>().unwrap());
+        COUNTED[which].1(times);
+        return ExitCode::SUCCESS;
+    }
+    guard()
 }
 
 /// Counts, and compares with the stored numbers. If the variable UPDATE_INSTRUCTIONS is set, it stores the new
 /// ones.
-pub fn guard() -> ExitCode {
+fn guard() -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let stored: BTreeMap<String, f64> = fs::read(&path)
         .ok()
@@ -86,7 +92,7 @@ pub fn guard() -> ExitCode {
 
 /// The number of instructions of a whole run, all threads together.
 fn collected(which: usize, times: usize) -> f64 {
-    let directory = tempfile::tempdir_in(built()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let counts = directory.path().join("callgrind");
     let out = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
@@ -115,14 +121,15 @@ fn calls(times: usize) {
 
 /// Accepts incidents, from their JSON to the commit: all that `serve` does with a request except for the HTTP.
 fn accepts(times: usize) {
-    let host = Installation::new();
-    host.config("[backends.b]\nplugin = \"local\"\nendpoint = \"file:///tmp\"\n");
-    let config = Config::load(Some(&host.path("config.toml"))).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(&file, "[backends.b]\nplugin = \"local\"\nendpoint = \"file:///tmp\"\n").unwrap();
+    let config = Config::load(Some(&file)).unwrap();
     // A single thread beside the database's: several threads would take work from each other, and how often
     // they do is chance.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let path = host.path("queue.db");
+        let path = directory.path().join("queue.db");
         let catalog = Catalog::discover(Vec::new(), &Trust::default()).await;
         let (backends, errors, kept) = Default::default();
         let setup = Setup { config, catalog, backends, errors, kept };

@@ -1,6 +1,6 @@
-//! What the host costs, beside its rivals, in interleaved runs: `cargo bench -p ticket-host-bench`.
+//! What the host costs, beside its rivals, in interleaved runs: see README.md beside this file.
 //!
-//! Not a test: machines are noisy. See README.md beside this file.
+//! Not a test: machines are noisy.
 #![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations)]
 
 mod bare;
@@ -8,9 +8,9 @@ mod boundary;
 mod cold;
 mod growth;
 mod grpc;
-mod instructions;
 mod process;
 mod report;
+mod samples;
 mod statistics;
 mod storm;
 mod system;
@@ -39,16 +39,11 @@ fn main() -> ExitCode {
         Some(bare::ARGUMENT) => return bare::serve(),
         Some(grpc::ARGUMENT) => return grpc::serve(&arguments[1]),
         Some(system::ARGUMENT) => return system::serve(&arguments[1..]),
-        Some(instructions::ARGUMENT) => return instructions::run(&arguments[1..]),
         Some(tickets::ARGUMENT) => return tickets::bare_client(&arguments[1..]),
         _ => {}
     }
     // Cargo adds the argument --bench.
     let asked: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    // The guard compares with stored numbers, and not with a rival, so it runs only if it is named.
-    if asked == ["instructions"] {
-        return instructions::guard();
-    }
     let mut report = Report::load();
     for (name, measure) in PARTS {
         if asked.is_empty() || asked.iter().any(|asked| *asked == name) {

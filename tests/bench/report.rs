@@ -130,7 +130,7 @@ impl Report {
     }
 
     fn page(&self) -> String {
-        let mut page = "<!-- Written by `cargo bench -p ticket-host-bench`. -->\n\
+        let mut page = "<!-- Written by tests/bench. -->\n\
              # Measured, side by side\n\nValues are medians of interleaved runs; in brackets p10 to \
              p90. What each row is: [README.md](README.md).\n\n![Plot](results.svg)\n"
             .to_owned();

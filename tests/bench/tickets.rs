@@ -1,7 +1,6 @@
 //! Measures warm tickets: many tickets are made in one ticket system by the service, by Argus's own plugins,
 //! and by a client that sends nothing but the request that creates the ticket.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -10,10 +9,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Installation, agent, incident, rust_plugin};
+use ticket_host_tests::{Installation, agent, rust_plugin};
 
 use crate::process;
 use crate::report::{Bar, Goal, Report};
+use crate::samples::{numbered, sample};
 use crate::statistics::{Sample, figure, timed};
 use crate::system::{Behaviour, System};
 
@@ -119,23 +119,6 @@ fn python() -> &'static Path {
         Path::new(environment.trim()).join("bin/python")
     });
     &PYTHON
-}
-
-/// The incident that all runs are about. Its file is read only once, since this is called during measurements.
-pub fn sample() -> Value {
-    static SAMPLE: LazyLock<Value> = LazyLock::new(|| {
-        serde_json::from_slice(&fs::read(incident("plugin-open-infinity")).unwrap()).unwrap()
-    });
-    SAMPLE.clone()
-}
-
-/// The incident with a number of its own, so that it gets a ticket of its own.
-pub fn numbered(number: usize) -> Value {
-    let mut incident = sample();
-    incident["pk"] = json!(number);
-    incident["argus_url"] = json!(format!("https://argus.example.org/incidents/{number}"));
-    incident["description"] = json!(format!("incident {number}"));
-    incident
 }
 
 /// As [`numbered`], with this start time.
