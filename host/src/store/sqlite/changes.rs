@@ -26,6 +26,9 @@ const SHORT: usize = 256;
 /// At most so many rows are changed or removed by one write, so that those behind it don't wait long.
 const AT_ONCE: i64 = 1000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of the incidents that are claimed to be looked for together, but for the last of them: so many are kept in memory until the
+/// search has ended.
+const TOGETHER: usize = 8 << 20;
 /// The slot of the ticket that every incident gets.
 const MAIN: &str = "";
 
@@ -491,10 +494,18 @@ pub(super) fn claim(
     const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
     const TAKE: &str = "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, settle = ?, changed_at = ? WHERE id = ?";
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    let of = |sql| db.all(sql, (backend, db.opening, limit), |row| ready_row(db, row));
+    let values = (backend, db.opening, limit);
+    let of = |sql| db.all(sql, values, |row| ready_row(db, row));
     let mut claims = match which {
         Which::Certain => of(CERTAIN)?,
-        Which::Uncertain => of(UNCERTAIN)?,
+        Which::Uncertain => {
+            let mut bytes = 0;
+            db.all_while(UNCERTAIN, values, |row| {
+                let ready = ready_row(db, row)?;
+                bytes += ready.1.incident.len();
+                Ok((ready, bytes < TOGETHER))
+            })?
+        }
         Which::All => {
             let mut both = of(CERTAIN)?;
             both.extend(of(UNCERTAIN)?);

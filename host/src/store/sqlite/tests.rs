@@ -1191,6 +1191,22 @@ async fn what_is_certain_is_claimed_apart_from_what_must_be_looked_for_until_the
 }
 
 #[tokio::test]
+async fn no_more_incidents_are_claimed_to_be_looked_for_together_than_memory_is_to_hold() {
+    let (_directory, store) = store().await;
+    for key in 0..20 {
+        let incident = format!("{{\"padding\": \"{}\"}}", "x".repeat(900_000));
+        accept(&store, New { incident, ..new(&key.to_string()) }).await;
+    }
+    let claim = async |most| {
+        store.claim("b", Which::Uncertain, most, term(LEASE, policy())).await.unwrap().len()
+    };
+    assert_eq!(
+        [claim(200).await, claim(3).await, claim(200).await, claim(200).await],
+        [10, 3, 7, 0]
+    );
+}
+
+#[tokio::test]
 async fn all_that_is_due_is_claimed_by_level_whether_or_not_it_must_be_looked_for() {
     let (_directory, store) = store().await;
     for (key, level, certain) in

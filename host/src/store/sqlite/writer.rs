@@ -410,6 +410,26 @@ impl Db<'_> {
         self.prepare(sql)?.query_map(values, read)?.collect()
     }
 
+    /// The rows up to the first after which no more are wanted.
+    pub(super) fn all_while<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<(T, bool)>,
+    ) -> rusqlite::Result<Vec<T>> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (read, goes_on) = read(row)?;
+            all.push(read);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// What is kept of whether it is certain that there is no ticket.
     pub(super) fn certain(&self, step: &Step) -> i64 {
         if step.certain { self.opening } else { 0 }
