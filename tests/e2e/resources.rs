@@ -168,8 +168,11 @@ fn what_a_plugin_started_ends_with_its_worker() {
     let service = host.serve();
     assert_eq!(file(&service, "a", 1), CREATED);
     let workers = workers(&service);
-    wait_for("its daemons", || members(&workers).len() == 7);
-    assert!(members(&workers).iter().all(|process| process.state == 'T'), "all are stopped");
+    // The ticket is told of before they are stopped.
+    wait_for("its daemons to be stopped", || {
+        let members = members(&workers);
+        members.len() == 7 && members.iter().all(|process| process.state == 'T')
+    });
     // It is ended, since there is only one place.
     assert_eq!(file(&service, "b", 1), CREATED);
     wait_for("nothing is left", || members(&workers).is_empty());

@@ -383,7 +383,8 @@ mod tests {
             let started = std::time::Instant::now();
             super::values(long.as_bytes());
             let took = started.elapsed();
-            assert!(took < std::time::Duration::from_millis(500), "{text}: {took:?}");
+            // Also on a busy machine; if it grew with the square of the length, that would take a minute.
+            assert!(took < std::time::Duration::from_secs(10), "{text}: {took:?}");
         }
     }
 }
