@@ -40,6 +40,8 @@ page() {
   [ "$name" = root ] || chown nobody "$work/$name"
   echo "== as $name"
   (cd "$work/$name" && HOME=$work/$name "$@" timeout 300 sh -eu "../$commands.sh") >"$work/$name.txt" 2>&1 || {
+    # What the validator found wrong, which may stand far above the end.
+    grep -i -A 3 '^fail' "$work/$name.txt" || true
     tail -30 "$work/$name.txt"
     exit 1
   }
@@ -54,9 +56,8 @@ page() {
 }
 if [ "$(id -u)" -eq 0 ]; then
   chmod 755 "$work"
-  page nobody as-user 2 setpriv --reuid nobody --regid nogroup --clear-groups -- &
   page root as-root 3 env
-  wait $!
+  page nobody as-user 2 setpriv --reuid nobody --regid nogroup --clear-groups --
 else
   page "$(id -un)" as-user 2 env
 fi
