@@ -22,12 +22,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 install -D -t "$work/bin" target/debug/ticket-host
 export PATH="$work/bin:$PATH"
-# The page's commands, with a port that is free now in the place of the page's.
-commands() {
-  local port
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  sed -n '/^```sh$/,/^```$/p' | sed -e '/^```/d' -e "s/8620/$port/"
-}
+# A port that is free now, in the place of the page's.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+commands() { sed -n '/^```sh$/,/^```$/p' | sed -e '/^```/d' -e "s/8620/$port/"; }
 commands <plugin-api/docs/debugging.md >"$work/as-root.sh"
 sed '/^<!-- as root -->$/,/^```$/d' plugin-api/docs/debugging.md | commands >"$work/as-user.sh"
 

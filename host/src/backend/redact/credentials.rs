@@ -380,11 +380,14 @@ mod tests {
             "token=>",
         ] {
             let long = text.repeat((256 << 10) / text.len());
-            let started = std::time::Instant::now();
-            super::values(long.as_bytes());
-            let took = started.elapsed();
-            // Also on a busy machine; if it grew with the square of the length, that would take a minute.
-            assert!(took < std::time::Duration::from_secs(10), "{text}: {took:?}");
+            // The best of some tries: on a busy machine others have the processor in between.
+            let tries = (0..5).map(|_| {
+                let started = std::time::Instant::now();
+                super::values(long.as_bytes());
+                started.elapsed()
+            });
+            let took = tries.min().unwrap();
+            assert!(took < std::time::Duration::from_millis(500), "{text}: {took:?}");
         }
     }
 }
