@@ -28,6 +28,9 @@ const REST: Duration = Duration::from_millis(200);
 /// How often the host looks whether a worker has ended of which it knows that it is about to. A descriptor that becomes
 /// readable then (pidfd) would need `unsafe` with tokio, and is Linux's alone.
 const LOOK: Duration = Duration::from_millis(2);
+/// How long a worker is idle before it is stopped. To stop and to wake it takes as long as a short call itself, which
+/// the workers of a busy backend need not pay for each call.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// The process group of one worker.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Group {
     /// Ends what the plugin started if the host ends without having done so: see `host/worker/src/keeper.rs`.
     keeper: Mutex<Option<Child>>,
     cgroup: Option<Cgroup>,
+    rest: Mutex<Rest>,
     /// Why the host killed it, after the words "its process".
     condemned: OnceLock<String>,
     /// Whether somebody is about to look at it.
@@ -57,6 +61,16 @@ struct Leader {
     status: Option<ExitStatus>,
 }
 
+/// What a worker does between two calls.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Since when it is idle. None while it is called.
+    since: Option<Instant>,
+    stopped: bool,
+    /// Whether somebody is about to stop it.
+    stop_is_due: bool,
+}
+
 impl Group {
     /// The group that `child` leads, which was just started, and is to load a library of so many bytes.
     pub(super) fn new(child: Child, library: u64) -> Arc<Group> {
@@ -68,6 +82,7 @@ impl Group {
             starts_programs: AtomicBool::new(false),
             keeper: Mutex::default(),
             cgroup: cgroup::of_worker(id),
+            rest: Mutex::default(),
             condemned: OnceLock::new(),
             look_is_due: AtomicBool::new(false),
             memory: AtomicU64::new(0),
@@ -105,20 +120,56 @@ impl Group {
         rest.unwrap_or(Err(FrameError::Pipe(io::ErrorKind::UnexpectedEof.into())))
     }
 
-    /// Lets it go on after [`Group::pause`].
+    /// To be called when a call begins: lets it go on if it was stopped.
     pub(super) fn resume(&self) {
-        #[cfg(target_os = "linux")]
-        self.signal(Signal::CONT);
+        let mut rest = lock(&self.rest);
+        rest.since = None;
+        if std::mem::take(&mut rest.stopped) {
+            #[cfg(unix)]
+            self.signal(Signal::CONT);
+        }
     }
 
-    /// Stops it, so that it gets no processor time until it is called again.
+    /// To be called when a call has ended: unless another one begins soon, it is stopped, so that it gets no processor
+    /// time until it is called again.
     ///
     /// Only on Linux: there a stopped worker ends with its host too. Elsewhere a worker sees that its host is gone by
     /// the end of its pipe, for which it must run.
     pub(super) fn pause(self: &Arc<Self>) {
-        #[cfg(target_os = "linux")]
-        self.signal(Signal::STOP);
+        if cfg!(target_os = "linux") {
+            self.stop_later();
+        }
         self.look_later();
+    }
+
+    /// Has it stopped once it is idle for [`IDLE`]. One task sees to that for all calls that end meanwhile.
+    fn stop_later(self: &Arc<Self>) {
+        let mut rest = lock(&self.rest);
+        rest.since = Some(Instant::now());
+        if std::mem::replace(&mut rest.stop_is_due, true) {
+            return;
+        }
+        let group = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut left = IDLE;
+            loop {
+                sleep(left).await;
+                let Some(group) = group.upgrade() else { return };
+                let mut rest = lock(&group.rest);
+                left =
+                    rest.since.map_or(Duration::ZERO, |since| IDLE.saturating_sub(since.elapsed()));
+                if left.is_zero() {
+                    rest.stop_is_due = false;
+                    // Else it is in a call, at whose end this begins anew.
+                    if rest.since.is_some() {
+                        rest.stopped = true;
+                        #[cfg(unix)]
+                        group.signal(Signal::STOP);
+                    }
+                    return;
+                }
+            }
+        });
     }
 
     /// Has it looked at in a while, unless that is due already. Looking takes longer than a short call, and on a machine with many
@@ -364,5 +415,35 @@ mod tests {
             }
             group.memory.store(0, Ordering::Relaxed);
         }
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_stopped_when_it_is_idle_and_not_between_calls_that_follow_each_other() {
+        let child = Command::new("sleep").arg("3600").process_group(0).spawn().unwrap();
+        let group = Group::new(child, 0);
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", group.id)).unwrap();
+            stat.rsplit_once(')').unwrap().1.starts_with(" T")
+        };
+        let started = Instant::now();
+        let mut ended = started;
+        while started.elapsed() < 4 * IDLE {
+            let stopped = is_stopped();
+            assert!(!stopped || ended.elapsed() >= IDLE, "after {:?}", ended.elapsed());
+            group.resume();
+            assert!(!is_stopped(), "while it is called");
+            group.pause();
+            ended = Instant::now();
+            sleep(LOOK).await;
+        }
+        while !is_stopped() {
+            sleep(LOOK).await;
+        }
+        group.resume();
+        while is_stopped() {
+            sleep(LOOK).await;
+        }
+        sleep(2 * IDLE).await;
+        assert!(!is_stopped(), "while it is called");
     }
 }
