@@ -27,7 +27,7 @@ pub use crate::incident::Identified;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, Failure, Job, New, Order, State, Store, Timestamp};
+use crate::store::{self, Accepted, CLOCKS, Failure, Job, New, Order, State, Store, Timestamp};
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::counted;
 use clock::Clock;
@@ -42,8 +42,6 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
 const NO_LEVEL: i64 = 6;
-/// By how much this machine's clock may differ from the clock of who sees incidents.
-const CLOCKS: Duration = Duration::from_secs(60);
 /// By how much this machine's clock may have been set since the store was opened.
 const SET: Duration = Duration::from_secs(10);
 
@@ -524,11 +522,8 @@ impl Queue {
     ///
     /// That there is no row of it doesn't tell: the store may have been lost, restored or pruned.
     fn has_begun_since(&self, start_time: &str) -> bool {
-        let Some(began) = unix_time(start_time).map(|seconds| seconds.saturating_mul(1000)) else {
-            return false;
-        };
         let known = self.knows_since() + CLOCKS..=Timestamp::now() + CLOCKS;
-        self.is_steady() && known.contains(&Timestamp::from_millis(began))
+        self.is_steady() && began_at(start_time).is_some_and(|began| known.contains(&began))
     }
 
     /// The time since when this host knows of all tickets that this installation made.
@@ -673,6 +668,11 @@ impl Drop for Watched {
 /// The job of an incident that was kept, whether it is new, and who waits for its ticket.
 type Begun = (Job, bool, Option<Watched>);
 
+/// When an incident began, if its time can be read.
+fn began_at(start_time: &str) -> Option<Timestamp> {
+    unix_time(start_time).map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
+}
+
 /// An incident as the queue keeps it. `backend` is the one that was asked for by its name, if one was.
 ///
 /// # Errors
@@ -700,6 +700,7 @@ pub fn new(
         wanted: true,
         reopen: true,
         certain: queue.has_begun_since(&incident.start_time),
+        began_at: began_at(&incident.start_time),
     })
 }
 

@@ -3,11 +3,19 @@
 //! Invariants: an incident has one row, whichever way it comes in, and at most one ticket for each reason to make one. What a
 //! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
+mod changes;
+mod postgres;
+mod reads;
+mod rows;
+mod sql;
 mod sqlite;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod timestamp;
+mod writer;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +29,7 @@ pub use crate::incident::Identity;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
+pub use postgres::Postgres;
 pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
 pub use timestamp::Timestamp;
@@ -40,6 +49,9 @@ pub struct Failure {
 const LONGEST_FAILURE: usize = 8 << 10;
 /// Bytes that are set aside to say how many more there were.
 const CUT: usize = 40;
+
+/// By how much the clock of who keeps incidents may differ from the clock of who sees them.
+pub(crate) const CLOCKS: Duration = Duration::from_secs(60);
 
 /// What is said of a try whose host is gone.
 const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
@@ -125,8 +137,11 @@ pub struct New {
     pub tell: bool,
     /// Whether a ticket that has failed is tried again.
     pub reopen: bool,
-    /// Whether the incident began while the store was open, so that nobody can have made its ticket before.
+    /// Whether it began while this host had the store, by this host's clock: where no other host works on the store, nobody can
+    /// have made its ticket before.
     pub certain: bool,
+    /// When it began, if that can be told.
+    pub began_at: Option<Timestamp>,
 }
 
 /// What a row says, without its incident.
@@ -337,9 +352,10 @@ pub enum Order {
 /// The store can't do what it was asked. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store {} {what}", path.display())]
+    #[error("the store {store} {what}")]
     Broken {
-        path: PathBuf,
+        /// Its file, or the database without its password.
+        store: String,
         what: &'static str,
         help: String,
         #[source]
@@ -354,8 +370,39 @@ pub enum StoreError {
 
 /// What a store says that takes no new incident.
 const FULL: &str = "is full";
+const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
+
+fn broken(
+    store: &str,
+    what: &'static str,
+    help: String,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::Broken { store: store.to_owned(), what, help, cause }
+}
+
+fn closed(store: &str) -> StoreError {
+    broken(store, "is closed", "start the host again".to_owned(), None)
+}
 
 impl StoreError {
+    /// The same for another who asked at the same time.
+    fn again(&self) -> StoreError {
+        match self {
+            StoreError::Broken { store, what, help, cause } => {
+                let cause = cause.as_ref().map(|cause| {
+                    let cause: &(dyn std::error::Error + 'static) = cause.as_ref();
+                    with_causes(cause.to_string(), cause.source()).into()
+                });
+                StoreError::Broken { store: store.clone(), what, help: help.clone(), cause }
+            }
+            StoreError::NoSuch(id) => StoreError::NoSuch(*id),
+            StoreError::Conflict { id, wanted, state } => {
+                StoreError::Conflict { id: *id, wanted, state: *state }
+            }
+        }
+    }
+
     /// What failed, and why.
     pub(crate) fn said(&self) -> String {
         with_causes(self.to_string(), std::error::Error::source(self))
@@ -495,44 +542,4 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Ends all work on the store, and leaves everything in its one file.
     async fn close(&self);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_cut_to_eight_kilobytes_and_says_so() {
-        let long = |letter: &str| letter.repeat(1 << 20);
-        for (message, help) in [
-            (long("m"), None),
-            (long("m"), Some(long("h"))),
-            ("short".to_owned(), Some(long("h"))),
-            (long("\u{20ac}"), Some(long("\u{20ac}"))),
-        ] {
-            let mut error = Error::plugin("it failed").cause(std::io::Error::other(message));
-            error.help = help;
-            let failure = Failure::from(&error);
-            let bytes = failure.message.len() + failure.help.as_ref().map_or(0, String::len);
-            assert!(bytes <= 8 << 10, "{bytes}");
-            assert!(failure.message.starts_with("it failed: "));
-            let all = format!("{}{}", failure.message, failure.help.unwrap_or_default());
-            assert!(all.ends_with(" bytes more)"), "{}", &all[all.len() - 40..]);
-            assert!(failure.kind == Kind::Plugin);
-        }
-        let mut error = Error::usage("the reason").cause(std::io::Error::other("its cause"));
-        error.others = vec![Error::plugin("another"), Error::settings("a third").help("more")];
-        let failure = Failure::from(&error);
-        assert_eq!(failure.message, "the reason: its cause; another; a third");
-        assert_eq!(failure.kind, Kind::Usage);
-        error.others = (0..1000).map(|_| Error::plugin("x".repeat(100))).collect();
-        let failure = Failure::from(&error);
-        assert!(failure.message.len() <= 8 << 10 && failure.message.ends_with(" bytes more)"));
-        let error = Error::usage("the reason").help("what to do");
-        let failure = Failure::from(&error);
-        assert_eq!(
-            (failure.message.as_str(), failure.help.as_deref()),
-            ("the reason", Some("what to do"))
-        );
-    }
 }

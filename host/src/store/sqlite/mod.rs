@@ -2,34 +2,30 @@
 //!
 //! Invariant: what a method has returned is on disk: WAL with synchronous = FULL, answers after the commit.
 
-mod changes;
 mod inspect;
 mod lock;
 mod readers;
-mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod writer;
+mod transaction;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Cursor, Decision, FULL, Filter, Job, New, Order,
-    Outcome, Result, Store, StoreError, Term, Timestamp, ToTell, Which,
-};
-use crate::error::Kind;
-use crate::machine::{Moment, Policy};
-use changes::{Kinds, Part};
+use super::sql::{Db, Fallible, Hold, SqlError, values};
+use super::tables::Tables;
+use super::writer::{Undone, Writer};
+use super::{Advanced, FULL, FULL_HELP, Result, StoreError, changes};
+use crate::machine::Moment;
 use lock::{Files, Lock};
 use readers::Readers;
-use rows::{Clock, Columns, attempt, job_columns, job_tables};
-use writer::{Db, Writer};
+use transaction::SqliteEngine;
 
 pub use inspect::{Found, inspect};
 pub(crate) use lock::{is_locked, make_private, open_private};
@@ -40,30 +36,37 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The store's own time is written down so often while something waits, though nothing is written.
 const KEPT: Duration = Duration::from_secs(5);
 
-const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
+/// Tells the store's own time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    start: Moment,
+    opened: Instant,
+    /// How often a host has opened the store: this one, or the one that it is looked at beside.
+    pub opening: i64,
+}
+
+impl Clock {
+    /// One that goes on from a moment.
+    pub(super) fn from(start: Moment, opening: i64) -> Clock {
+        Clock { start, opened: Instant::now(), opening }
+    }
+
+    pub(super) fn now(self) -> Moment {
+        self.start + self.opened.elapsed()
+    }
+}
 
 /// The store in a SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
+    name: String,
     clock: Clock,
     files: Arc<Mutex<Files>>,
+    /// The moment that was last written down.
+    kept: Arc<AtomicI64>,
     writer: Writer,
     readers: Readers,
-}
-
-/// Why a write was not done.
-enum Undone {
-    /// SQLite failed: nothing of its group was done.
-    Failed(rusqlite::Error),
-    /// It makes no sense, or there is no room for it. That changed nothing, and the group goes on.
-    Refused(StoreError),
-}
-
-impl From<rusqlite::Error> for Undone {
-    fn from(cause: rusqlite::Error) -> Undone {
-        Undone::Failed(cause)
-    }
 }
 
 impl Sqlite {
@@ -120,48 +123,24 @@ impl Sqlite {
         let clock = Clock::from(Moment::from_millis(now), opening);
         let lock = lock.map(Arc::new);
         let files = Arc::new(Mutex::new(Files::of(path)));
+        // The first write keeps the store's time, and how often it was opened.
+        let kept = Arc::new(AtomicI64::new(Moment::NOW.millis()));
         let readers = Readers::new(path, clock, Arc::clone(&files), lock.clone());
-        let writing = Writer::start(connection, path.to_owned(), clock, Arc::clone(&files), lock);
-        let writer = writing.map_err(|cause| {
+        let engine = SqliteEngine {
+            connection,
+            path: path.to_owned(),
+            name: path.display().to_string(),
+            clock,
+            kept: Arc::clone(&kept),
+            files: Arc::clone(&files),
+            lock,
+        };
+        let writer = Writer::start(engine).map_err(|cause| {
             let help = "may the host's user start another thread?".to_owned();
             broken(path, "can't be written to", help, Some(Box::new(cause)))
         })?;
-        Ok(Sqlite { path: path.to_owned(), clock, files, writer, readers })
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        does: impl Fn(&Db<'_>) -> std::result::Result<T, Undone> + Send + 'static,
-    ) -> Result<T> {
-        self.writer.write(does).await.unwrap_or_else(|| Err(closed(&self.path)))
-    }
-
-    /// Reads what there is, and what was asked to be written before.
-    async fn read<T: Send + 'static>(
-        &self,
-        does: impl FnOnce(&readers::Reader<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.writer.catch_up().await;
-        self.readers.read(does).await
-    }
-
-    /// Does something with what failed for one of the kinds in a backend, part by part, so that other writes have their turn in between.
-    /// How many rows that changed.
-    async fn in_parts(
-        &self,
-        backend: &str,
-        kinds: &[Kind],
-        does: impl Fn(&Db<'_>, &Kinds) -> rusqlite::Result<Part> + Copy + Send + 'static,
-    ) -> Result<u64> {
-        let mut changed = 0;
-        let mut next = Some(0);
-        while let Some(after) = next {
-            let of = Kinds { backend: backend.to_owned(), kinds: changes::text(kinds), after };
-            let part = self.write(move |db| Ok(does(db, &of)?)).await?;
-            changed += part.changed;
-            next = part.next;
-        }
-        Ok(changed)
+        let name = path.display().to_string();
+        Ok(Sqlite { path: path.to_owned(), name, clock, files, kept, writer, readers })
     }
 
     /// Writes all of the store to a new file, as of one moment, while a host may go on to work on it.
@@ -202,46 +181,35 @@ fn bound(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
 }
 
 #[async_trait]
-impl Store for Sqlite {
-    async fn accept(&self, new: New, policy: Policy, claimed: Option<Term>) -> Result<Accepted> {
-        self.write(move |db| changes::accept(db, &new, policy, claimed)).await
+impl Tables for Sqlite {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    async fn claim(
+    fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    async fn reading<T: Send + 'static>(
         &self,
-        backend: &str,
-        which: Which,
-        most: usize,
-        term: Term,
-    ) -> Result<Vec<Claim>> {
-        let backend = backend.to_owned();
-        self.write(move |db| Ok(changes::claim(db, &backend, which, most, term)?)).await
+        does: impl for<'a, 'b> FnOnce(&'a Db<'b>) -> Fallible<T> + Send + 'static,
+    ) -> Result<T> {
+        self.readers.read(does).await
     }
 
-    async fn settle(
-        &self,
-        claim: Arc<Claim>,
-        started_at: Timestamp,
-        outcome: Outcome,
-        policy: Policy,
-    ) -> Result<Option<Job>> {
-        let does =
-            move |db: &Db<'_>| Ok(changes::settle(db, &claim, started_at, &outcome, policy)?);
-        self.writer.write_later(does).await.unwrap_or_else(|| Err(closed(&self.path)))
-    }
-
-    async fn advance(&self) -> Result<Advanced> {
+    async fn do_what_is_due(&self) -> Result<Advanced> {
         const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
         let next = || {
-            self.readers.read(|reader| {
-                let at: Option<i64> = reader.sql.query_row(NEXT, [], |row| row.get(0))?;
-                Ok(at.map(Moment::from_millis))
+            self.readers.read(|db| {
+                let at = db.first(NEXT, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
+                Ok(at.flatten().map(Moment::from_millis))
             })
         };
         let at = next().await?;
         let now = self.clock.now();
         let is_due = at.is_some_and(|at| at <= now);
-        if !is_due && (at.is_none() || now.since(self.writer.kept()) < KEPT) {
+        let kept = Moment::from_millis(self.kept.load(Ordering::Relaxed));
+        if !is_due && (at.is_none() || now.since(kept) < KEPT) {
             return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
         }
         let more = self.write(|db| Ok(changes::advance(db, false)?)).await?;
@@ -253,165 +221,30 @@ impl Store for Sqlite {
         Ok(Advanced { changed: is_due, next })
     }
 
-    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
-        self.write(move |db| changes::order(db, id, order, policy)).await
-    }
-
-    async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {
-        self.in_parts(backend, kinds, move |db, of| changes::reopen(db, of, policy)).await
-    }
-
-    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
-        let since = self.clock.now() - within;
-        self.in_parts(backend, kinds, move |db, of| changes::hasten(db, of, since)).await
-    }
-
-    async fn reassign(&self, decision: &Decision, policy: Policy) -> Result<Vec<(String, u64)>> {
-        let mut left: Vec<(String, u64)> = Vec::new();
-        let mut after = Some(0);
-        while let Some(from) = after {
-            let decision = decision.clone();
-            let (moved, next) =
-                self.write(move |db| Ok(changes::reassign(db, &decision, from, policy)?)).await?;
-            for backend in moved {
-                match left.iter_mut().find(|(name, _)| *name == backend) {
-                    Some((_, count)) => *count += 1,
-                    None => left.push((backend, 1)),
-                }
-            }
-            after = next;
-        }
-        Ok(left)
-    }
-
-    async fn get(&self, id: i64) -> Result<Option<Job>> {
-        const GET: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?");
-        self.read(move |reader| Ok(reader.jobs(GET, &[&id])?.pop())).await
-    }
-
-    async fn attempts(&self, id: i64) -> Result<Vec<Attempt>> {
-        const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM attempts \
-            WHERE step = (SELECT id FROM steps WHERE ticket = ?) ORDER BY number";
-        self.read(move |reader| reader.all(ATTEMPTS, [id], attempt)).await
-    }
-
-    async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
-        let filter = filter.clone();
-        self.read(move |reader| list(reader, &filter)).await
-    }
-
-    async fn counts(&self) -> Result<Vec<Count>> {
-        // The oldest is the one with the smallest number.
-        const COUNTS: &str = "SELECT backend, state, n, \
-            (SELECT accepted_at FROM steps WHERE ticket = first) AS oldest FROM ( \
-            SELECT state, backend, count(*) AS n, min(ticket) AS first FROM steps GROUP BY state, backend)";
-        let count = |row: &rusqlite::Row<'_>| {
-            let mut columns = Columns::of(row);
-            Ok(Count {
-                backend: columns.take()?,
-                state: columns.state()?,
-                rows: columns.take()?,
-                oldest: columns.time()?,
-            })
-        };
-        self.read(move |reader| reader.all(COUNTS, [], count)).await
-    }
-
-    async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>> {
-        const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket \
-            FROM incidents AS i INDEXED BY incidents_to_tell \
-            JOIN assignments AS a ON a.incident = i.id AND a.slot = '' JOIN tickets AS t ON t.id = a.ticket \
-            WHERE i.tell = 2 AND i.source IN (?, '') AND i.id > ? AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?";
-        let source = source.to_owned();
-        let told = |row: &rusqlite::Row<'_>| {
-            let mut columns = Columns::of(row);
-            Ok(ToTell {
-                incident: columns.take()?,
-                source: columns.take()?,
-                number: columns.take()?,
-                key: columns.take()?,
-                began: columns.take()?,
-                ticket: columns.parsed()?.unwrap_or_default(),
-            })
-        };
-        self.read(move |reader| reader.all(TO_TELL, (source, after, most), told)).await
-    }
-
-    async fn told(&self, incident: i64) -> Result<()> {
-        const TOLD: &str = "UPDATE incidents SET tell = 0 WHERE id = ?";
-        self.write(move |db| Ok(db.execute(TOLD, [incident]).map(drop)?)).await
-    }
-
-    async fn note(&self, name: &str) -> Result<Option<String>> {
-        const NOTE: &str = "SELECT value FROM notes WHERE name = ?";
-        let name = name.to_owned();
-        self.readers.read(move |reader| Ok(reader.all(NOTE, [name], |row| row.get(0))?.pop())).await
-    }
-
-    async fn set_note(&self, name: &str, value: &str) -> Result<()> {
-        const SET: &str = "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)";
-        let (name, value) = (name.to_owned(), value.to_owned());
-        self.write(move |db| Ok(db.execute(SET, (&name, &value)).map(drop)?)).await
-    }
-
-    async fn prune(&self, unseen: Duration, after: i64) -> Result<Option<i64>> {
-        self.write(move |db| Ok(changes::prune(db, db.now - unseen, after)?)).await
-    }
-
-    async fn probe(&self) -> Result<()> {
+    async fn try_to_write(&self) -> Result<()> {
         self.write(|db| {
-            if db.room()? < 0 {
-                return Err(Undone::Refused(broken(db.path(), FULL, FULL_HELP.to_owned(), None)));
+            if db.sql.room()? < 0 {
+                return Err(Undone::Refused(super::broken(
+                    db.name,
+                    FULL,
+                    FULL_HELP.to_owned(),
+                    None,
+                )));
             }
             // It must reach the disk like everything else.
-            Ok(db.execute("UPDATE clock SET now = ?", [db.now.millis()]).map(drop)?)
+            Ok(db.execute("UPDATE clock SET now = ?1", values![db.now.millis()]).map(drop)?)
         })
         .await
     }
 
-    async fn look(&self) -> Result<()> {
+    async fn is_in_place(&self) -> Result<()> {
         if crate::lock::lock(&self.files).are_in_place() { Ok(()) } else { Err(gone(&self.path)) }
     }
 
-    async fn close(&self) {
+    async fn end(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-fn list(reader: &readers::Reader<'_>, filter: &Filter) -> rusqlite::Result<Vec<Job>> {
-    let (from, number, order) = match filter.cursor {
-        Cursor::After(number) => ("s.ticket > ?", number, " ORDER BY s.ticket LIMIT ?"),
-        Cursor::Before(number) => ("s.ticket < ?", number, " ORDER BY s.ticket DESC LIMIT ?"),
-    };
-    let mut sql =
-        format!("{}{}", concat!("SELECT ", job_columns!(), job_tables!(), "WHERE "), from);
-    let state = filter.state.map(crate::machine::State::name);
-    let since = filter.since.map(Timestamp::millis);
-    let mut values: Vec<&dyn rusqlite::ToSql> = vec![&number];
-    if let Some(backend) = &filter.backend {
-        // Most rows are of the same few backends: reading them in their order is faster than an index
-        // of the backend. The plus keeps SQLite from that index, unless the state or the key are asked for,
-        // whose indexes leave few rows.
-        let narrowed = filter.state.is_some() || filter.key.is_some();
-        sql.push_str(if narrowed { " AND s.backend = ?" } else { " AND +s.backend = ?" });
-        values.push(backend);
-    }
-    if let Some(state) = &state {
-        sql.push_str(" AND s.state = ?");
-        values.push(state);
-    }
-    if let Some(key) = &filter.key {
-        sql.push_str(" AND t.key = ?");
-        values.push(key);
-    }
-    if let Some(since) = &since {
-        sql.push_str(" AND s.accepted_at >= ?");
-        values.push(since);
-    }
-    sql.push_str(order);
-    values.push(&filter.most);
-    reader.jobs(&sql, &values)
 }
 
 fn broken(
@@ -420,7 +253,11 @@ fn broken(
     help: String,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
-    StoreError::Broken { path: path.to_owned(), what, help, cause }
+    super::broken(&path.display().to_string(), what, help, cause)
+}
+
+fn closed(path: &Path) -> StoreError {
+    super::closed(&path.display().to_string())
 }
 
 /// What was written went to files that nobody will find any more.
@@ -431,20 +268,18 @@ fn gone(path: &Path) -> StoreError {
     broken(path, "was deleted or replaced while the host worked on it", help, None)
 }
 
-fn closed(path: &Path) -> StoreError {
-    broken(path, "is closed", "start the host again".to_owned(), None)
-}
-
 /// SQLite's number for an error, without what it adds to that (https://www.sqlite.org/rescode.html).
-fn code(cause: &rusqlite::Error) -> Option<i32> {
+fn code(cause: &SqlError) -> Option<i32> {
     match cause {
-        rusqlite::Error::SqliteFailure(error, _) => Some(error.extended_code & 0xff),
+        SqlError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+            Some(error.extended_code & 0xff)
+        }
         _ => None,
     }
 }
 
 /// Whether another program holds the store.
-fn is_busy(cause: &rusqlite::Error) -> bool {
+fn is_busy(cause: &SqlError) -> bool {
     matches!(code(cause), Some(5 | 6))
 }
 
@@ -454,8 +289,8 @@ fn busy(path: &Path, cause: String) -> StoreError {
 }
 
 /// What SQLite's error means for the operator.
-fn describe(path: &Path, cause: rusqlite::Error) -> StoreError {
-    let file = path.display();
+fn describe(path: &Path, cause: impl Into<SqlError>) -> StoreError {
+    let (file, cause) = (path.display(), cause.into());
     let (what, help) = match code(&cause) {
         Some(5 | 6) => return busy(path, cause.to_string()),
         Some(8) => (

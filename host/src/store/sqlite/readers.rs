@@ -4,15 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, Params, ToSql};
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::lock::{Files, Lock};
-use super::rows::{self, Clock, Columns};
-use super::{closed, connect, describe, gone};
+use super::transaction::Statements;
+use super::{Clock, closed, connect, describe, gone};
 use crate::lock::lock;
-use crate::machine::Moment;
-use crate::store::{Job, Result, Timestamp};
+use crate::store::sql::{Db, Fallible};
+use crate::store::{Result, Timestamp};
 
 /// So many read at once.
 const MOST: usize = 4;
@@ -39,13 +39,6 @@ impl fmt::Debug for Readers {
     }
 }
 
-/// A connection that reads at one moment.
-pub(super) struct Reader<'a> {
-    pub sql: &'a Connection,
-    now: Moment,
-    at: Timestamp,
-}
-
 impl Readers {
     pub(super) fn new(
         path: &Path,
@@ -67,12 +60,19 @@ impl Readers {
     /// Reads something.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        does: impl FnOnce(&Reader<'_>) -> rusqlite::Result<T> + Send + 'static,
+        does: impl FnOnce(&Db<'_>) -> Fallible<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.0);
-        self.with(move |sql| {
-            let reader = Reader { sql, now: shared.clock.now(), at: Timestamp::now() };
-            does(&reader).map_err(|cause| describe(&shared.path, cause))
+        self.with(move |connection| {
+            let name = shared.path.display().to_string();
+            let db = Db {
+                sql: &Statements::of(connection),
+                now: shared.clock.now(),
+                at: Timestamp::now(),
+                opening: shared.clock.opening,
+                name: &name,
+            };
+            does(&db).map_err(|cause| describe(&shared.path, cause))
         })
         .await
     }
@@ -125,20 +125,5 @@ impl Shared {
         let only = connection.pragma_update(None, "query_only", true);
         only.map_err(|cause| describe(&self.path, cause))?;
         Ok(connection)
-    }
-}
-
-impl Reader<'_> {
-    pub(super) fn all<T>(
-        &self,
-        sql: &str,
-        values: impl Params,
-        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Vec<T>> {
-        self.sql.prepare_cached(sql)?.query_map(values, read)?.collect()
-    }
-
-    pub(super) fn jobs(&self, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Job>> {
-        self.all(sql, values, |row| rows::job(&mut Columns::of(row), self.now, self.at))
     }
 }

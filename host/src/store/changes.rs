@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, named_params};
 use serde::Serialize;
 
-use super::rows::{self, Columns, doubt, job_columns, job_tables, step_columns};
-use super::writer::Db;
-use super::{FULL, FULL_HELP, Undone, broken};
+use super::rows::{self, doubt, job_columns, job_tables, step_columns};
+use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
+use super::writer::Undone;
+use super::{FULL, FULL_HELP, broken};
+use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::store::{
@@ -58,8 +59,7 @@ macro_rules! stored {
 }
 
 impl Stored {
-    fn read(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<Stored> {
-        let mut columns = Columns::of(row);
+    fn read(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<Stored> {
         Ok(Stored {
             id: columns.take()?,
             ticket: columns.take()?,
@@ -67,42 +67,42 @@ impl Stored {
             backend: columns.take()?,
             seen: columns.moment()?,
             failure: columns.parsed()?,
-            step: rows::step(&mut columns, db.opening)?,
+            step: rows::step(columns, db.opening)?,
         })
     }
 
-    fn of_ticket(db: &Db<'_>, ticket: i64) -> rusqlite::Result<Option<Stored>> {
-        const OF_TICKET: &str = stored!("WHERE s.ticket = ?");
-        db.first(OF_TICKET, [ticket], |row| Stored::read(db, row))
+    fn of_ticket(db: &Db<'_>, ticket: i64) -> Fallible<Option<Stored>> {
+        const OF_TICKET: &str = stored!("WHERE s.ticket = ?1");
+        db.first(OF_TICKET, values![ticket], Hold::Wait, |columns| Stored::read(db, columns))
     }
 
-    fn of_step(db: &Db<'_>, step: i64) -> rusqlite::Result<Option<Stored>> {
-        const OF_STEP: &str = stored!("WHERE s.id = ?");
-        db.first(OF_STEP, [step], |row| Stored::read(db, row))
+    fn of_step(db: &Db<'_>, step: i64) -> Fallible<Option<Stored>> {
+        const OF_STEP: &str = stored!("WHERE s.id = ?1");
+        db.first(OF_STEP, values![step], Hold::Wait, |columns| Stored::read(db, columns))
     }
 
     /// Writes it back after a change.
-    fn save(&self, db: &Db<'_>) -> rusqlite::Result<()> {
-        const SAVE: &str = "UPDATE steps SET backend = :backend, state = :state, doubt = :doubt, certain = :certain, settled = :settled, due = :due, \
-            expires = :expires, lease = :lease, tries = :tries, tried_before = :tried_before, failure = :failure, seen = :now, \
-            changed_at = :at WHERE id = :id";
+    fn save(&self, db: &Db<'_>) -> Fallible<()> {
+        const SAVE: &str = "UPDATE steps SET backend = ?1, state = ?2, doubt = ?3, certain = ?4, settled = ?5, due = ?6, \
+            expires = ?7, lease = ?8, tries = ?9, tried_before = ?10, failure = ?11, seen = ?12, changed_at = ?13 WHERE id = ?14";
         let step = &self.step;
-        let values = named_params! {
-            ":backend": self.backend,
-            ":state": step.state.name(),
-            ":doubt": doubt(step.doubt),
-            ":certain": db.certain(step),
-            ":settled": step.settled.millis(),
-            ":due": step.due.map(Moment::millis),
-            ":expires": step.expires.millis(),
-            ":lease": step.lease,
-            ":tries": step.tries,
-            ":tried_before": step.tried_before,
-            ":failure": self.failure.as_ref().map(text),
-            ":now": db.now.millis(),
-            ":at": db.at.millis(),
-            ":id": self.id,
-        };
+        let failure = self.failure.as_ref().map(text);
+        let values = values![
+            &self.backend,
+            step.state.name(),
+            doubt(step.doubt),
+            db.certain(step),
+            step.settled.millis(),
+            step.due.map(Moment::millis),
+            step.expires.millis(),
+            step.lease,
+            step.tries,
+            step.tried_before,
+            failure.as_deref(),
+            db.now.millis(),
+            db.at.millis(),
+            self.id,
+        ];
         db.execute(SAVE, values).map(drop)
     }
 
@@ -116,11 +116,11 @@ impl Stored {
         job.failure = self.failure;
     }
 
-    fn job(&self, db: &Db<'_>) -> rusqlite::Result<Job> {
-        const JOB: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?");
+    fn job(&self, db: &Db<'_>) -> Fallible<Job> {
+        const JOB: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?1");
         let job =
-            db.first(JOB, [self.ticket], |row| rows::job(&mut Columns::of(row), db.now, db.at))?;
-        job.ok_or(rusqlite::Error::QueryReturnedNoRows)
+            db.first(JOB, values![self.ticket], Hold::No, |columns| rows::job(columns, db))?;
+        job.ok_or(SqlError::Gone)
     }
 
     /// Keeps one try, as it ended.
@@ -129,37 +129,38 @@ impl Stored {
         db: &Db<'_>,
         started_at: Timestamp,
         failure: Option<&Failure>,
-    ) -> rusqlite::Result<()> {
-        const NOTE: &str = "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?)";
+    ) -> Fallible<()> {
+        const NOTE: &str =
+            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
         const INSTEAD: &str = "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
             WHERE step = ?1 AND number = ?2";
         let failure = failure.map(|failure| text(&failure.cut(TRY)));
         let (started_at, ended_at) = (started_at.millis(), db.at.millis());
         let state = self.step.state.name();
         let values =
-            rusqlite::params![self.id, self.step.tries, started_at, ended_at, state, failure];
+            values![self.id, self.step.tries, started_at, ended_at, state, failure.as_deref()];
         db.put(NOTE, INSTEAD, values)?;
         self.forget_old_tries(db)
     }
 
-    fn forget_old_tries(&self, db: &Db<'_>) -> rusqlite::Result<()> {
-        const FORGET: &str = "DELETE FROM attempts WHERE step = ? AND number <= ?";
+    fn forget_old_tries(&self, db: &Db<'_>) -> Fallible<()> {
+        const FORGET: &str = "DELETE FROM attempts WHERE step = ?1 AND number <= ?2";
         if self.step.tries > TRIES {
-            db.execute(FORGET, (self.id, self.step.tries - TRIES))?;
+            db.execute(FORGET, values![self.id, self.step.tries - TRIES])?;
         }
         Ok(())
     }
 
     /// Gives the ticket to another backend, if that is still possible. Returns whether it is.
-    fn give_to(&mut self, db: &Db<'_>, backend: &str, policy: Policy) -> rusqlite::Result<bool> {
+    fn give_to(&mut self, db: &Db<'_>, backend: &str, policy: Policy) -> Fallible<bool> {
         if !self.step.change_backend(db.now, policy) {
             return Ok(false);
         }
         self.backend = backend.to_owned();
         self.failure = None;
         self.save(db)?;
-        const TICKET: &str = "UPDATE tickets SET backend = ? WHERE id = ?";
-        db.execute(TICKET, (backend, self.ticket))?;
+        const TICKET: &str = "UPDATE tickets SET backend = ?1 WHERE id = ?2";
+        db.execute(TICKET, values![backend, self.ticket])?;
         Ok(true)
     }
 }
@@ -175,20 +176,20 @@ struct Known {
 }
 
 impl Known {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
+    fn read(columns: &mut Columns<'_>) -> Fallible<Known> {
         Ok(Known {
-            id: row.get(0)?,
-            source: row.get(1)?,
-            key: row.get(2)?,
-            began: row.get(3)?,
+            id: columns.take()?,
+            source: columns.take()?,
+            key: columns.take()?,
+            began: columns.take()?,
             is_alone: false,
         })
     }
 
     /// The incident that this one is: the one that the store has, or a new one.
-    fn of(db: &Db<'_>, new: &New) -> rusqlite::Result<Known> {
-        const HAS_TICKET: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?)";
-        let has_ticket = db.tells(HAS_TICKET, [&new.key])?;
+    fn of(db: &Db<'_>, new: &New) -> Fallible<Known> {
+        const HAS_TICKET: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1)";
+        let has_ticket = db.tells(HAS_TICKET, values![&new.key])?;
         match Known::find(db, new, has_ticket)? {
             Some(known) => {
                 known.add(db, new)?;
@@ -199,83 +200,89 @@ impl Known {
     }
 
     /// The one that the store has. `has_ticket`: some ticket has its key.
-    fn find(db: &Db<'_>, new: &New, has_ticket: bool) -> rusqlite::Result<Option<Known>> {
+    fn find(db: &Db<'_>, new: &New, has_ticket: bool) -> Fallible<Option<Known>> {
         const BY_NUMBER: &str =
-            "SELECT id, source, key, began FROM incidents WHERE source = ? AND number = ?";
+            "SELECT id, source, key, began FROM incidents WHERE source = ?1 AND number = ?2";
         // All tickets of an incident have its key, and it has one.
         const BY_KEY: &str = "SELECT i.id, i.source, i.key, i.began FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
             JOIN incidents AS i ON i.id = a.incident \
             WHERE t.key = ?1 AND (i.source = '' OR ?2 = '' AND i.source <> 'former') ORDER BY i.id LIMIT 1";
         let Identity { source, id } = &new.identity;
-        if let Some(known) = db.first(BY_NUMBER, (source, id), Known::read)? {
+        if let Some(known) = db.first(BY_NUMBER, values![source, id], Hold::No, Known::read)? {
             if source.is_empty() || may_have_begun_together(&known.began, &new.began) {
                 return Ok(Some(known));
             }
             // The source has another incident by this number now: it was made anew, or the config names another one.
-            const FORMER: &str =
-                "UPDATE incidents SET source = 'former', number = id, tell = 0 WHERE id = ?";
-            db.execute(FORMER, [known.id])?;
+            const FORMER: &str = "UPDATE incidents SET source = 'former', number = CAST(id AS TEXT), tell = 0 WHERE id = ?1";
+            db.execute(FORMER, values![known.id])?;
             return Ok(None);
         }
-        if has_ticket { db.first(BY_KEY, (&new.key, source), Known::read) } else { Ok(None) }
+        if !has_ticket {
+            return Ok(None);
+        }
+        db.first(BY_KEY, values![&new.key, source], Hold::No, Known::read)
     }
 
-    fn insert(db: &Db<'_>, new: &New, has_ticket: bool) -> rusqlite::Result<Known> {
+    fn insert(db: &Db<'_>, new: &New, has_ticket: bool) -> Fallible<Known> {
         const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
-            VALUES (?, ?, ?, ?, ?, ?, ?)";
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
-            JOIN incidents AS i ON i.id = a.incident WHERE t.key = ? AND i.source = 'former')";
+            JOIN incidents AS i ON i.id = a.incident WHERE t.key = ?1 AND i.source = 'former')";
         let Identity { source, id } = &new.identity;
         let (wanted, tell) = (new.wanted, i64::from(new.tell));
         // A source that was made anew gives its pages' addresses again: the ticket of the former incident is not this one's.
-        let is_former = has_ticket && !source.is_empty() && db.tells(FORMER, [&new.key])?;
+        let is_former = has_ticket && !source.is_empty() && db.tells(FORMER, values![&new.key])?;
         let key = match is_former {
             true => format!("{} of {}", new.key, new.began),
             false => new.key.clone(),
         };
-        let id = db.insert(INSERT, (source, id, &key, &new.began, &new.incident, wanted, tell))?;
+        let values = values![source, id, &key, &new.began, &new.incident, wanted, tell];
+        let id = db.insert(INSERT, values)?;
         let (source, began) = (source.clone(), new.began.clone());
         Ok(Known { id, source, key, began, is_alone: !has_ticket })
     }
 
     /// Notes what another request for it says.
-    fn add(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<()> {
+    fn add(&self, db: &Db<'_>, new: &New) -> Fallible<()> {
         if self.source.is_empty() && !new.identity.source.is_empty() {
-            const IS: &str = "UPDATE incidents SET source = ?, number = ? WHERE id = ?";
-            db.execute(IS, (&new.identity.source, &new.identity.id, self.id))?;
+            const IS: &str = "UPDATE incidents SET source = ?1, number = ?2 WHERE id = ?3";
+            db.execute(IS, values![&new.identity.source, &new.identity.id, self.id])?;
         }
         if self.began.is_empty() && !new.began.is_empty() {
-            const BEGAN: &str = "UPDATE incidents SET began = ? WHERE id = ?";
-            db.execute(BEGAN, (&new.began, self.id))?;
+            const BEGAN: &str = "UPDATE incidents SET began = ?1 WHERE id = ?2";
+            db.execute(BEGAN, values![&new.began, self.id])?;
         }
         if new.tell {
-            const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ? AND tell = 0";
-            db.execute(TELL, [self.id])?;
+            const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ?1 AND tell = 0";
+            db.execute(TELL, values![self.id])?;
         }
         if new.wanted {
-            const WANTED: &str = "UPDATE incidents SET wanted = 1 WHERE id = ? AND wanted = 0";
-            db.execute(WANTED, [self.id])?;
+            const WANTED: &str = "UPDATE incidents SET wanted = TRUE WHERE id = ?1 AND NOT wanted";
+            db.execute(WANTED, values![self.id])?;
         }
         Ok(())
     }
 
     /// The ticket that it has, or is to have, for this reason.
-    fn ticket(&self, db: &Db<'_>, new: &New) -> rusqlite::Result<Option<i64>> {
-        const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ? AND slot = ?";
+    fn ticket(&self, db: &Db<'_>, new: &New) -> Fallible<Option<i64>> {
+        const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = ?2";
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
-            WHERE a.incident = ? AND t.backend = ? LIMIT 1";
-        const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ? AND backend = ?";
+            WHERE a.incident = ?1 AND t.backend = ?2 LIMIT 1";
+        const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ?1 AND backend = ?2";
         if self.is_alone {
             return Ok(None);
         }
         let slot = slot(new);
-        if let Some(ticket) = db.first(OF_SLOT, (self.id, slot), |row| row.get(0))? {
+        let first = |sql: &str, values: &[Value<'_>]| -> Fallible<Option<i64>> {
+            db.first(sql, values, Hold::No, |columns| columns.take())
+        };
+        if let Some(ticket) = first(OF_SLOT, values![self.id, slot])? {
             return Ok(Some(ticket));
         }
         // Else the one that another incident of the same key has there.
-        let ticket = match db.first(IN_BACKEND, (self.id, &new.backend), |row| row.get(0))? {
+        let ticket = match first(IN_BACKEND, values![self.id, &new.backend])? {
             Some(ticket) => Some(ticket),
-            None => db.first(OF_KEY, (&self.key, &new.backend), |row| row.get(0))?,
+            None => first(OF_KEY, values![&self.key, &new.backend])?,
         };
         if let Some(ticket) = ticket {
             self.assign(db, slot, ticket)?;
@@ -283,12 +290,11 @@ impl Known {
         Ok(ticket)
     }
 
-    fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> rusqlite::Result<()> {
-        const ASSIGN: &str =
-            "INSERT OR IGNORE INTO assignments (incident, slot, ticket) VALUES (?, ?, ?)";
+    fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
+        const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         const INSTEAD: &str =
             "UPDATE assignments SET ticket = ?3 WHERE incident = ?1 AND slot = ?2";
-        db.put(ASSIGN, INSTEAD, rusqlite::params![self.id, slot, ticket])
+        db.put(ASSIGN, INSTEAD, values![self.id, slot, ticket])
     }
 }
 
@@ -303,10 +309,11 @@ pub(super) fn accept(
     policy: Policy,
     claimed: Option<Term>,
 ) -> Done<Accepted> {
-    if db.room()? < 0 {
-        return Err(Undone::Refused(broken(db.path(), FULL, FULL_HELP.to_owned(), None)));
+    db.sql.hold(&new.key)?;
+    if db.sql.room()? < 0 {
+        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
     }
-    db.takes(new.incident.len())?;
+    db.sql.takes(new.incident.len())?;
     let incident = Known::of(db, new)?;
     if let Some(ticket) = incident.ticket(db, new)?
         && let Some(stored) = Stored::of_ticket(db, ticket)?
@@ -323,22 +330,22 @@ fn begin(
     incident: &Known,
     policy: Policy,
     claimed: Option<Term>,
-) -> rusqlite::Result<Accepted> {
-    const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?, ?)";
+) -> Fallible<Accepted> {
+    const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?1, ?2)";
     const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, certain, settled, due, expires, \
         lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?14, ?15, ?15)";
-    const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ? AND id <> ?)";
-    let ticket = db.insert(TICKET, (&new.backend, &incident.key))?;
+    const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND id <> ?2)";
+    let ticket = db.insert(TICKET, values![&new.backend, &incident.key])?;
     incident.assign(db, slot(new), ticket)?;
-    let mut step = Step::accepted(db.now, policy, new.certain);
+    let mut step = Step::accepted(db.now, policy, db.sql.knows(new));
     if let Some(term) = claimed {
         step.claim(db.now, term.lease, term.policy);
     }
-    let values = rusqlite::params![
+    let values = values![
         ticket,
         incident.id,
-        new.backend,
+        &new.backend,
         new.level,
         step.state.name(),
         doubt(step.doubt),
@@ -377,7 +384,7 @@ fn begin(
             unknown: false,
             settled: db.at,
             certain: step.certain,
-            elsewhere: !incident.is_alone && db.tells(ELSEWHERE, (&incident.key, ticket))?,
+            elsewhere: !incident.is_alone && db.tells(ELSEWHERE, values![&incident.key, ticket])?,
             identity: new.identity.clone(),
             wanted: new.wanted,
             waited: Duration::ZERO,
@@ -396,54 +403,51 @@ fn accept_again(
     incident: &Known,
     mut stored: Stored,
     policy: Policy,
-) -> rusqlite::Result<Accepted> {
+) -> Fallible<Accepted> {
     if !new.is_named && stored.backend != new.backend && is_main_only(db, stored.ticket)? {
         move_to(db, &mut stored, &new.backend, policy)?;
     }
     let again = stored.step.accepted_again(new.reopen, db.now, policy);
     if again {
         stored.save(db)?;
-        const NEWER: &str = "UPDATE incidents SET body = ? WHERE id = ?";
-        db.execute(NEWER, (&new.incident, incident.id))?;
-        const LEVEL: &str = "UPDATE steps SET level = ?, incident = ? WHERE id = ?";
-        db.execute(LEVEL, (new.level, incident.id, stored.id))?;
+        const NEWER: &str = "UPDATE incidents SET body = ?1 WHERE id = ?2";
+        db.execute(NEWER, values![&new.incident, incident.id])?;
+        const LEVEL: &str = "UPDATE steps SET level = ?1, incident = ?2 WHERE id = ?3";
+        db.execute(LEVEL, values![new.level, incident.id, stored.id])?;
     } else if new.tell && stored.step.state == State::Created {
         // Its source doesn't know the ticket, or has forgotten it.
-        const TELL: &str = "UPDATE incidents SET tell = 2 WHERE id = ?";
-        db.execute(TELL, [incident.id])?;
+        const TELL: &str = "UPDATE incidents SET tell = 2 WHERE id = ?1";
+        db.execute(TELL, values![incident.id])?;
     }
     if !again && stored.step.state.is_final() && db.now.since(stored.seen) > DAY {
         // Pruning counts in days: it is enough to note once a day that somebody asked for the row.
-        const SEEN: &str = "UPDATE steps SET seen = ? WHERE id = ?";
-        db.execute(SEEN, (db.now.millis(), stored.id))?;
+        const SEEN: &str = "UPDATE steps SET seen = ?1 WHERE id = ?2";
+        db.execute(SEEN, values![db.now.millis(), stored.id])?;
     }
     Ok(Accepted { job: stored.job(db)?, new: again, claim: None })
 }
 
 /// Sources are to hear of the ticket that their incidents have.
-fn tell_of(db: &Db<'_>, ticket: i64) -> rusqlite::Result<()> {
+fn tell_of(db: &Db<'_>, ticket: i64) -> Fallible<()> {
     const TELL: &str = "UPDATE incidents SET tell = 2 WHERE tell = 1 \
-        AND id IN (SELECT incident FROM assignments WHERE ticket = ? AND slot = '')";
-    db.execute(TELL, [ticket]).map(drop)
+        AND id IN (SELECT incident FROM assignments WHERE ticket = ?1 AND slot = '')";
+    db.execute(TELL, values![ticket]).map(drop)
 }
 
 /// Whether nobody has asked for a ticket in that backend by its name.
-fn is_main_only(db: &Db<'_>, ticket: i64) -> rusqlite::Result<bool> {
-    const NAMED: &str = "SELECT EXISTS (SELECT 1 FROM assignments WHERE ticket = ? AND slot <> '')";
-    Ok(!db.tells(NAMED, [ticket])?)
+fn is_main_only(db: &Db<'_>, ticket: i64) -> Fallible<bool> {
+    const NAMED: &str =
+        "SELECT EXISTS (SELECT 1 FROM assignments WHERE ticket = ?1 AND slot <> '')";
+    Ok(!db.tells(NAMED, values![ticket])?)
 }
 
 /// Gives a ticket that every incident gets to another backend, if that is still possible. Where that backend has a ticket of the
 /// same key already, that one is it, and this one isn't made. Returns whether it moved.
-fn move_to(
-    db: &Db<'_>,
-    stored: &mut Stored,
-    backend: &str,
-    policy: Policy,
-) -> rusqlite::Result<bool> {
+fn move_to(db: &Db<'_>, stored: &mut Stored, backend: &str, policy: Policy) -> Fallible<bool> {
     const THERE: &str = "SELECT other.id FROM tickets AS other JOIN tickets AS this ON this.key = other.key \
-        WHERE this.id = ? AND other.backend = ?";
-    let there: Option<i64> = db.first(THERE, (stored.ticket, backend), |row| row.get(0))?;
+        WHERE this.id = ?1 AND other.backend = ?2";
+    let there: Option<i64> =
+        db.first(THERE, values![stored.ticket, backend], Hold::No, |columns| columns.take())?;
     let Some(there) = there else { return stored.give_to(db, backend, policy) };
     let mut gone = stored.step.clone();
     if !gone.change_backend(db.now, policy) {
@@ -454,11 +458,14 @@ fn move_to(
     if matches!(other.step.state, State::Failed | State::Cancelled | State::Suppressed) {
         return Ok(false);
     }
-    db.execute("UPDATE assignments SET ticket = ? WHERE ticket = ?", (there, stored.ticket))?;
+    db.execute(
+        "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2",
+        values![there, stored.ticket],
+    )?;
     if other.step.state == State::Created {
         tell_of(db, there)?;
     }
-    db.execute("DELETE FROM tickets WHERE id = ?", [stored.ticket])?;
+    db.execute("DELETE FROM tickets WHERE id = ?1", values![stored.ticket])?;
     *stored = other;
     Ok(true)
 }
@@ -489,19 +496,19 @@ pub(super) fn claim(
     which: Which,
     most: usize,
     term: Term,
-) -> rusqlite::Result<Vec<Claim>> {
+) -> Fallible<Vec<Claim>> {
     const CERTAIN: &str = ready!("s.certain = ?2 ORDER BY s.level, s.id");
     const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
-    const TAKE: &str = "UPDATE steps SET state = ?, due = ?, lease = ?, tries = ?, settle = ?, changed_at = ? WHERE id = ?";
+    const TAKE: &str = "UPDATE steps SET state = ?1, due = ?2, lease = ?3, tries = ?4, settle = ?5, changed_at = ?6 WHERE id = ?7";
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    let values = (backend, db.opening, limit);
-    let of = |sql| db.all(sql, values, |row| ready_row(db, row));
+    let values: &[Value<'_>] = values![backend, db.opening, limit];
+    let of = |sql| db.all(sql, values, Hold::Skip, |columns| ready_row(db, columns));
     let mut claims = match which {
         Which::Certain => of(CERTAIN)?,
         Which::Uncertain => {
             let mut bytes = 0;
-            db.all_while(UNCERTAIN, values, |row| {
-                let ready = ready_row(db, row)?;
+            db.all_while(UNCERTAIN, values, Hold::Skip, |columns| {
+                let ready = ready_row(db, columns)?;
                 bytes += ready.1.incident.len();
                 Ok((ready, bytes < TOGETHER))
             })?
@@ -514,23 +521,22 @@ pub(super) fn claim(
             both
         }
     };
-    let mut take = db.prepare(TAKE)?;
     for (step, claim) in &mut claims {
         step.claim(db.now, term.lease, term.policy);
         let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
         (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
         claim.lease = step.lease;
         let (state, settle) = (step.state.name(), millis(step.settle));
-        take.execute((state, due, step.lease, step.tries, settle, db.at.millis(), claim.step))?;
+        let at = db.at.millis();
+        db.execute(TAKE, values![state, due, step.lease, step.tries, settle, at, claim.step])?;
     }
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
 /// What can be claimed.
-fn ready_row(db: &Db<'_>, row: &Row<'_>) -> rusqlite::Result<(Step, Claim)> {
-    let mut columns = Columns::of(row);
-    let step = rows::step(&mut columns, db.opening)?;
-    let job = rows::job(&mut columns, db.now, db.at)?;
+fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> {
+    let step = rows::step(columns, db.opening)?;
+    let job = rows::job(columns, db)?;
     let accepted_at = job.accepted_at;
     let claim = Claim {
         job,
@@ -558,7 +564,7 @@ pub(super) fn settle(
     started_at: Timestamp,
     outcome: &Outcome,
     policy: Policy,
-) -> rusqlite::Result<Option<Job>> {
+) -> Fallible<Option<Job>> {
     let Some(mut stored) = Stored::of_step(db, claim.step)? else { return Ok(None) };
     let tries = stored.step.tries;
     if !stored.step.settle(claim.lease, outcome.result(), db.now, policy) {
@@ -566,7 +572,7 @@ pub(super) fn settle(
     }
     let failure = outcome.failure();
     // Where nothing more is taken in, only the beginning of a failure is kept, and nothing in the list of tries.
-    let is_short = failure.is_some() && db.room()? < 0;
+    let is_short = failure.is_some() && db.sql.room()? < 0;
     let given_up = stored.step.state == State::Failed && outcome.would_go_on();
     let said = match failure {
         Some(last) if given_up => {
@@ -578,8 +584,8 @@ pub(super) fn settle(
     stored.save(db)?;
     let mut job = claim.job.clone();
     if let Outcome::Created { ticket, made } = outcome {
-        const MADE: &str = "UPDATE tickets SET ticket = ?, made = ? WHERE id = ?";
-        db.execute(MADE, (text(ticket), made, stored.ticket))?;
+        const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2 WHERE id = ?3";
+        db.execute(MADE, values![&text(ticket), *made, stored.ticket])?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }
@@ -594,12 +600,17 @@ pub(super) fn settle(
 
 /// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns whether there is more to
 /// do.
-pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> rusqlite::Result<bool> {
+pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<bool> {
     const DUE: &str = stored!("INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2");
     const CLAIMED: &str = stored!("WHERE s.state = 'creating' LIMIT ?1");
     let due = match all_leases {
-        true => db.all(CLAIMED, [AT_ONCE], |row| Stored::read(db, row))?,
-        false => db.all(DUE, (db.now.millis(), AT_ONCE), |row| Stored::read(db, row))?,
+        true => {
+            db.all(CLAIMED, values![AT_ONCE], Hold::Wait, |columns| Stored::read(db, columns))?
+        }
+        false => {
+            let values = values![db.now.millis(), AT_ONCE];
+            db.all(DUE, values, Hold::Skip, |columns| Stored::read(db, columns))?
+        }
     };
     let more = due.len() as i64 == AT_ONCE;
     for mut stored in due {
@@ -610,8 +621,8 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> rusqlite::Result<bool> {
             stored.save(db)?;
         } else {
             stored.step.time_came(db.now);
-            const READY: &str = "UPDATE steps SET due = ? WHERE id = ?";
-            db.execute(READY, (stored.step.due.map(Moment::millis), stored.id))?;
+            const READY: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
+            db.execute(READY, values![stored.step.due.map(Moment::millis), stored.id])?;
         }
     }
     Ok(more)
@@ -629,8 +640,8 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
         return Err(Undone::Refused(StoreError::Conflict { id, wanted, state }));
     }
     if order == Order::Retry {
-        const WANTED: &str = "UPDATE incidents SET wanted = 1 WHERE id = ?";
-        db.execute(WANTED, [stored.incident])?;
+        const WANTED: &str = "UPDATE incidents SET wanted = TRUE WHERE id = ?1";
+        db.execute(WANTED, values![stored.incident])?;
     }
     stored.save(db)?;
     Ok(stored.job(db)?)
@@ -640,9 +651,18 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
 #[derive(Debug, Clone)]
 pub(super) struct Kinds {
     pub backend: String,
-    /// A list in JSON.
-    pub kinds: String,
+    pub kinds: Vec<Kind>,
     pub after: i64,
+}
+
+impl Kinds {
+    /// SQL for that a step (as s) failed for one of them.
+    fn condition(&self, db: &Db<'_>) -> String {
+        // As serde writes them in a failure: plain words.
+        let names: Vec<String> =
+            self.kinds.iter().map(|kind| text(kind).replace('"', "'")).collect();
+        format!("{} IN ({})", db.sql.kind_of_failure(), names.join(", "))
+    }
 }
 
 /// What an order changed, and where to go on with it.
@@ -652,13 +672,15 @@ pub(super) struct Part {
 }
 
 /// Tries again some of what failed for one of the kinds in a backend.
-pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> rusqlite::Result<Part> {
-    const FAILED: &str = stored!(
-        "WHERE s.state = 'failed' AND s.backend = ? AND s.doubt < 2 AND s.id > ? \
-         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
+pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> {
+    let sql = format!(
+        stored!(
+            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2 AND {} ORDER BY s.id LIMIT ?3"
+        ),
+        of.condition(db)
     );
-    let failed =
-        db.all(FAILED, (&of.backend, of.after, &of.kinds, AT_ONCE), |row| Stored::read(db, row))?;
+    let values = values![&of.backend, of.after, AT_ONCE];
+    let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
     each(failed, |stored| {
         let changes = stored.step.reopen(db.now, policy);
         if changes {
@@ -669,17 +691,20 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> rusqlite::Resul
 }
 
 /// Makes due some of what waits since a try failed for one of the kinds after a moment.
-pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> rusqlite::Result<Part> {
-    const WAITING: &str = stored!(
-        "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ? AND s.id > ? AND s.seen >= ? \
-         AND s.failure ->> 'kind' IN (SELECT value FROM json_each(?)) ORDER BY s.id LIMIT ?"
+pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
+    let sql = format!(
+        stored!(
+            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3 \
+             AND {} ORDER BY s.id LIMIT ?4"
+        ),
+        of.condition(db)
     );
-    const DUE: &str = "UPDATE steps SET due = ? WHERE id = ?";
-    let values = (&of.backend, of.after, since.millis(), &of.kinds, AT_ONCE);
-    each(db.all(WAITING, values, |row| Stored::read(db, row))?, |stored| {
+    const DUE: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
+    let values = values![&of.backend, of.after, since.millis(), AT_ONCE];
+    each(db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?, |stored| {
         let changes = stored.step.hasten(db.now);
         if changes {
-            db.execute(DUE, (stored.step.due.map(Moment::millis), stored.id))?;
+            db.execute(DUE, values![stored.step.due.map(Moment::millis), stored.id])?;
         }
         Ok(changes)
     })
@@ -687,8 +712,8 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> rusqlite::Result
 
 fn each(
     rows: Vec<Stored>,
-    mut change: impl FnMut(&mut Stored) -> rusqlite::Result<bool>,
-) -> rusqlite::Result<Part> {
+    mut change: impl FnMut(&mut Stored) -> Fallible<bool>,
+) -> Fallible<Part> {
     let next = next(&rows);
     let mut changed = 0;
     for mut stored in rows {
@@ -709,16 +734,18 @@ pub(super) fn reassign(
     decision: &Decision,
     after: i64,
     policy: Policy,
-) -> rusqlite::Result<(Vec<String>, Option<i64>)> {
+) -> Fallible<(Vec<String>, Option<i64>)> {
     const WAITING: &str = stored!(
-        "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ? ORDER BY s.id LIMIT ?"
+        "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ?1 ORDER BY s.id LIMIT ?2"
     );
-    const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?";
-    let waiting = db.all(WAITING, (after, AT_ONCE), |row| Stored::read(db, row))?;
+    const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?1";
+    let values = values![after, AT_ONCE];
+    let waiting = db.all(WAITING, values, Hold::Wait, |columns| Stored::read(db, columns))?;
     let next = next(&waiting);
     let mut left = Vec::new();
     for mut stored in waiting {
-        let source: Option<String> = db.first(SOURCE, [stored.incident], |row| row.get(0))?;
+        let source: Option<String> =
+            db.first(SOURCE, values![stored.incident], Hold::No, |columns| columns.take())?;
         let source = source.unwrap_or_default();
         let Some(backend) = decision.backend(&source) else { continue };
         let from = stored.backend.clone();
@@ -732,31 +759,34 @@ pub(super) fn reassign(
     Ok((left, next))
 }
 
-/// Removes what is finished and was last asked for before that moment, of some rows behind a place in the table. Returns where to go on, if there are older
+/// Removes what is finished and was not asked for in that time, of some rows behind a place in the table. Returns where to go on, if there are older
 /// rows behind these.
-pub(super) fn prune(db: &Db<'_>, before: Moment, after: i64) -> rusqlite::Result<Option<i64>> {
+pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Option<i64>> {
     // What failed stays until a person has seen it and says that it needs no ticket.
     const OLD: &str = "SELECT s.id, s.accepted, s.ticket, \
         s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
             WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) AS old \
         FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
-    const UNUSED: &str = "DELETE FROM incidents WHERE id IN (SELECT value FROM json_each(?)) \
-        AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = incidents.id)";
+    const UNUSED: &str = "DELETE FROM incidents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1)";
+    let before = db.now - unseen;
+    db.sql.forgets(unseen)?;
     // In the order in which they were accepted: behind one that was accepted later there is nothing old.
-    let rows: Vec<(i64, Moment, i64, bool)> =
-        db.all(OLD, (before.millis(), after, AT_ONCE), |row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.take()?, columns.moment()?, columns.take()?, columns.take()?))
-        })?;
+    let values = values![before.millis(), after, AT_ONCE];
+    let rows: Vec<(i64, Moment, i64, bool)> = db.all(OLD, values, Hold::No, |columns| {
+        Ok((columns.take()?, columns.moment()?, columns.take()?, columns.take()?))
+    })?;
     let is_whole = rows.len() as i64 == AT_ONCE;
     let next = rows.last().filter(|(_, accepted, ..)| is_whole && *accepted < before);
     let next = next.map(|(id, ..)| *id);
     for (_, _, ticket, _) in rows.iter().filter(|(.., old)| *old) {
-        const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?";
-        let incidents: Vec<i64> = db.all(INCIDENTS, [ticket], |row| row.get(0))?;
-        db.execute("DELETE FROM tickets WHERE id = ?", [ticket])?;
-        db.execute(UNUSED, [text(&incidents)])?;
+        const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?1";
+        let incidents: Vec<i64> =
+            db.all(INCIDENTS, values![*ticket], Hold::No, |columns| columns.take())?;
+        db.execute("DELETE FROM tickets WHERE id = ?1", values![*ticket])?;
+        for incident in incidents {
+            db.execute(UNUSED, values![incident])?;
+        }
     }
     Ok(next)
 }

@@ -1,0 +1,220 @@
+//! The store of several hosts, in PostgreSQL: one connection that writes in groups, and some that read.
+//!
+//! Invariant: what is decided by time is decided by the database's clock; and nothing is certain that was certain before the
+//! database was started anew, or a backup was put back.
+
+mod engine;
+mod schema;
+mod session;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnectOptions;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::sql::{Db, Fallible, Hold, SqlError, values};
+use super::tables::Tables;
+use super::writer::Writer;
+use super::{Advanced, Result, StoreError, broken, changes, closed};
+use crate::lock::lock;
+use crate::machine::Moment;
+use engine::PgEngine;
+use session::{Asking, Reach, Runtime, Session};
+
+pub use schema::script;
+
+/// So many read at once.
+const READERS: usize = 4;
+/// The store's own time is written down so often while something waits, though nothing is written.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The store in a PostgreSQL database.
+#[derive(Debug)]
+pub struct Postgres {
+    reach: Arc<Reach>,
+    writer: Writer,
+    turns: Arc<Semaphore>,
+    /// Connections that nobody reads from now.
+    idle: Arc<Mutex<Vec<Session>>>,
+}
+
+impl Postgres {
+    /// Opens the store, and makes its tables, or brings them to this version.
+    ///
+    /// # Errors
+    /// The database can't be reached or used, or its tables are of a newer version that this one can't work with.
+    pub async fn open(options: PgConnectOptions) -> Result<Postgres> {
+        Postgres::start(options, true).await
+    }
+
+    /// Opens the store that is there.
+    ///
+    /// # Errors
+    /// As for [`Postgres::open`]; or there are no tables of this version.
+    pub async fn look_at(options: PgConnectOptions) -> Result<Postgres> {
+        Postgres::start(options, false).await
+    }
+
+    async fn start(options: PgConnectOptions, migrates: bool) -> Result<Postgres> {
+        let reach = Arc::new(Reach::new(options));
+        let (to, runtime) = (Arc::clone(&reach), Runtime::Host(Handle::current()));
+        let preparing = tokio::task::spawn_blocking(move || {
+            let session = to.connect(&runtime).map_err(|cause| describe(&to.name, cause))?;
+            schema::prepare(&session, &to.name, migrates)
+        });
+        preparing.await.unwrap_or_else(|_| Err(closed(&reach.name)))?;
+        let writer = Writer::start(PgEngine::new(Arc::clone(&reach))).map_err(|cause| {
+            let help = "may the host's user start another thread?".to_owned();
+            broken(&reach.name, "can't be written to", help, Some(Box::new(cause)))
+        })?;
+        let turns = Arc::new(Semaphore::new(READERS));
+        Ok(Postgres { reach, writer, turns, idle: Arc::default() })
+    }
+}
+
+#[async_trait]
+impl Tables for Postgres {
+    fn name(&self) -> &str {
+        &self.reach.name
+    }
+
+    fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    async fn reading<T: Send + 'static>(
+        &self,
+        does: impl for<'a, 'b> FnOnce(&'a Db<'b>) -> Fallible<T> + Send + 'static,
+    ) -> Result<T> {
+        // An error means that the store is closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let Ok(turn) = turn else { return Err(closed(self.name())) };
+        let (reach, idle) = (Arc::clone(&self.reach), Arc::clone(&self.idle));
+        let runtime = Runtime::Host(Handle::current());
+        let reading = tokio::task::spawn_blocking(move || {
+            // Also when nobody waits for the result any more, it is somebody's turn until it was read.
+            let _turn = turn;
+            let mut session = lock(&idle).pop();
+            let mut does = Some(does);
+            let mut result = None;
+            let read =
+                session::transaction(&mut session, &reach, &runtime, Asking::Read, &mut |db| {
+                    if let Some(does) = does.take() {
+                        result = Some(does(db)?);
+                    }
+                    Ok(())
+                });
+            lock(&idle).extend(session);
+            read.map_err(|cause| describe(&reach.name, cause))?;
+            result.ok_or_else(|| describe(&reach.name, SqlError::Gone))
+        });
+        reading.await.unwrap_or_else(|cause| match cause.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(closed(self.name())),
+        })
+    }
+
+    async fn do_what_is_due(&self) -> Result<Advanced> {
+        const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
+        const KEEP: &str = "UPDATE clock SET now = ?1 WHERE now < ?1";
+        let next = |db: &Db<'_>| {
+            let at = db.first(NEXT, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
+            Ok((at.flatten().map(Moment::from_millis), db.now))
+        };
+        let (at, now) = self.reading(next).await?;
+        let is_due = at.is_some_and(|at| at <= now);
+        if !is_due {
+            return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
+        }
+        let does = |db: &Db<'_>| {
+            let more = changes::advance(db, false)?;
+            db.execute(KEEP, values![db.now.millis()])?;
+            Ok(more)
+        };
+        let next = if self.write(does).await? {
+            Some(Duration::ZERO)
+        } else {
+            let (at, now) = self.reading(next).await?;
+            at.map(|at| at.since(now))
+        };
+        Ok(Advanced { changed: true, next })
+    }
+
+    async fn try_to_write(&self) -> Result<()> {
+        // It must reach the disk like everything else.
+        const KEEP: &str = "UPDATE clock SET now = ?1 WHERE now < ?1";
+        self.write(|db| Ok(db.execute(KEEP, values![db.now.millis()]).map(drop)?)).await
+    }
+
+    /// What is gone is noticed by who asks for it.
+    async fn is_in_place(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn end(&self) {
+        // An error means that they were ended before.
+        if let Ok(_turns) = self.turns.acquire_many(READERS as u32).await {
+            self.turns.close();
+            lock(&self.idle).clear();
+        }
+        self.writer.close().await;
+    }
+}
+
+/// PostgreSQL's code of an error (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+fn code(cause: &SqlError) -> Option<String> {
+    match cause {
+        SqlError::Postgres(cause) => Some(cause.as_database_error()?.code()?.into_owned()),
+        _ => None,
+    }
+}
+
+/// What PostgreSQL's error means for the operator.
+fn describe(store: &str, cause: SqlError) -> StoreError {
+    const WAITS: &str = "until it is there again, incidents are refused (503) and nothing is lost that was accepted";
+    let code = code(&cause);
+    let (what, help) = match code.as_deref() {
+        Some("53100") => (super::FULL, "free space on the database's disk".to_owned()),
+        Some("28P01" | "28000") => (
+            "refuses this user",
+            "are user and password in queue.url and queue.password right, and does pg_hba.conf let them in?".to_owned(),
+        ),
+        Some("3D000") => ("does not exist", "have it created (createdb), or mend queue.url".to_owned()),
+        Some("42501") => (
+            "can't be used by this user",
+            "have a database administrator run what `ticket-host queue migrate --print` prints".to_owned(),
+        ),
+        Some("25006") => (
+            "can only be read",
+            "is it a standby? name the primary in queue.url".to_owned(),
+        ),
+        Some(code) if is_of_server(code) => ("is going down or has no room", WAITS.to_owned()),
+        Some(_) => ("can't be read or written", "see the database's own log".to_owned()),
+        None if is_of_connection(&cause) => {
+            ("can't be reached", format!("is the database up, and the network to it? {WAITS}"))
+        }
+        None => ("can't be read or written", "report this with the log".to_owned()),
+    };
+    broken(store, what, help, Some(Box::new(cause)))
+}
+
+/// Whether the connection is what failed.
+fn is_of_connection(cause: &SqlError) -> bool {
+    use sqlx::Error::{Configuration, Io, Protocol, Tls, WorkerCrashed};
+    match cause {
+        SqlError::Silent(_) | SqlError::Down(_) => true,
+        SqlError::Postgres(cause) => {
+            matches!(cause, Io(_) | Tls(_) | Protocol(_) | Configuration(_) | WorkerCrashed)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the server can do nothing at all now: it is shut down, has no connection or room to give, or is a standby.
+fn is_of_server(code: &str) -> bool {
+    matches!(&code[..code.len().min(2)], "08" | "53" | "58" | "28" | "3D")
+        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25006")
+}

@@ -1,0 +1,459 @@
+//! One connection to PostgreSQL, on which a thread waits for each answer: a transaction, its statements, and how long all may take.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Decode, Executor, Row as _, TypeInfo, ValueRef,
+};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+
+use super::super::sql::{Db, Fallible, Hold, Row, Sql, SqlError, Value};
+use super::super::{New, Timestamp};
+use crate::lock::lock;
+use crate::machine::Moment;
+use crate::store::CLOCKS;
+
+/// How long it is waited for an answer. Behind it the connection is given up, and nobody knows whether the statement was done.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// For how long nobody tries to connect after that failed: who asks meanwhile is told the same at once.
+const REST: Duration = Duration::from_millis(500);
+
+/// What begins each transaction. The bounds are the server's, for a host that is no longer heard of: its locks end with its transaction.
+/// A server that may forget what it has committed would forget tickets. All of it holds for this transaction alone, as a pooler may give
+/// the next one another connection.
+const BEGIN: &str = "SET LOCAL search_path = ticket_host; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '9s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '15s'; \
+    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; ";
+/// What tells this server process and these tables from others: those of a standby that took over, or of a backup that was put back.
+const SERVER: &str = "concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), pg_relation_filenode('ticket_host.clock'), \
+    (SELECT oid FROM pg_database WHERE datname = current_database()))";
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Where the database is, and whether it was there a moment ago.
+pub(super) struct Reach {
+    options: PgConnectOptions,
+    /// What people call it: without its password.
+    pub name: String,
+    failed: Mutex<Option<(Instant, String)>>,
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reach").field(&self.name).finish()
+    }
+}
+
+impl Reach {
+    pub(super) fn new(options: PgConnectOptions) -> Reach {
+        let place = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        let database = options.get_database().unwrap_or(options.get_username());
+        let name = format!("postgres://{place}/{database}");
+        // A pooler refuses parameters that it doesn't know.
+        let options = options.application_name("ticket-host").extra_float_digits(None);
+        Reach { options, name, failed: Mutex::default() }
+    }
+
+    pub(super) fn user(&self) -> &str {
+        self.options.get_username()
+    }
+
+    /// # Errors
+    /// There is no connection, or there was none a moment ago.
+    pub(super) fn connect(&self, runtime: &Runtime) -> Fallible<Session> {
+        if let Some((at, said)) = &*lock(&self.failed)
+            && at.elapsed() < REST
+        {
+            return Err(SqlError::Down(said.clone()));
+        }
+        let connected = runtime.wait(CONNECT, self.options.connect());
+        let mut failed = lock(&self.failed);
+        match connected {
+            Ok(connection) => {
+                *failed = None;
+                Ok(Session {
+                    connection: RefCell::new(connection),
+                    runtime: runtime.clone(),
+                    is_broken: Cell::new(false),
+                    translated: RefCell::default(),
+                })
+            }
+            Err(cause) => {
+                *failed = Some((Instant::now(), cause.to_string()));
+                Err(cause)
+            }
+        }
+    }
+}
+
+/// On what a thread waits for the network.
+#[derive(Clone)]
+pub(super) enum Runtime {
+    /// The thread's own.
+    Own(Arc<tokio::runtime::Runtime>),
+    /// The host's. The thread is not one of those that it runs its tasks on.
+    Host(Handle),
+}
+
+impl Runtime {
+    /// One for this thread alone.
+    pub(super) fn of_thread() -> std::io::Result<Runtime> {
+        let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        built.map(|runtime| Runtime::Own(Arc::new(runtime)))
+    }
+
+    /// Waits for an answer, for a while.
+    fn wait<T>(
+        &self,
+        most: Duration,
+        answer: impl Future<Output = sqlx::Result<T>>,
+    ) -> Fallible<T> {
+        let within = async { timeout(most, answer).await };
+        let answered = match self {
+            Runtime::Own(runtime) => runtime.block_on(within),
+            Runtime::Host(runtime) => runtime.block_on(within),
+        };
+        match answered {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(SqlError::Silent(most.as_secs())),
+        }
+    }
+}
+
+/// A connection.
+pub(super) struct Session {
+    connection: RefCell<PgConnection>,
+    runtime: Runtime,
+    /// Whether an answer did not come: what comes now may be that of another statement.
+    is_broken: Cell<bool>,
+    /// The statements as PostgreSQL writes them, with each [`Hold`].
+    translated: RefCell<[HashMap<String, Arc<str>>; 3]>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("is_broken", &self.is_broken).finish_non_exhaustive()
+    }
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Only to read, all as of one moment.
+    Read,
+    /// To write several things, of which those are left out for which another host must be waited for.
+    WriteMany,
+    WriteOne,
+}
+
+/// Does something in a transaction on a connection, which is made if there is none, or if it has ended meanwhile.
+///
+/// # Errors
+/// Nothing was done; or, if the answer to the commit didn't come, nobody knows whether all was done or nothing.
+pub(super) fn transaction(
+    place: &mut Option<Session>,
+    reach: &Reach,
+    runtime: &Runtime,
+    asking: Asking,
+    does: &mut dyn FnMut(&Db<'_>) -> Fallible<()>,
+) -> Fallible<()> {
+    let begun = match place.take() {
+        None => None,
+        // A connection that was idle may have ended since: that is no failure yet.
+        Some(session) => session.begin(asking).ok().map(|known| (session, known)),
+    };
+    let (session, known) = match begun {
+        Some(begun) => begun,
+        None => {
+            let session = reach.connect(runtime)?;
+            let known = session.begin(asking)?;
+            (session, known)
+        }
+    };
+    let done = session.within(&known, &reach.name, asking, does);
+    if done.is_ok() || session.rolled_back() {
+        *place = Some(session);
+    }
+    done
+}
+
+impl Session {
+    /// Begins a transaction; the moment at which it is done, and since when the store knows all.
+    fn begin(&self, asking: Asking) -> Fallible<Known> {
+        let begin = match asking {
+            Asking::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Asking::WriteMany | Asking::WriteOne => "BEGIN",
+        };
+        let look = format!(
+            "{begin}; {BEGIN} SELECT {NOW}, now, opening, since, pruned, server = {SERVER} FROM clock"
+        );
+        // In one go: each is a way through the network.
+        let row = self.ask(async |connection| {
+            connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(look))).await
+        })?;
+        let row = row.last().ok_or(SqlError::Gone)?;
+        let number = |column| -> Fallible<i64> { Ok(row.try_get(column)?) };
+        let at = number(0)?;
+        let known = Known {
+            at: Timestamp::from_millis(at),
+            now: Moment::from_millis(at.max(number(1)?)),
+            opening: number(2)?,
+            since: Timestamp::from_millis(number(3)?),
+            pruned: Timestamp::from_millis(number(4)?),
+        };
+        if row.try_get(5)? || asking == Asking::Read {
+            return Ok(known);
+        }
+        // Another server process than the one that was known, or other tables: what was certain in those is certain no more.
+        let again = format!(
+            "UPDATE clock SET opening = opening + 1, server = {SERVER}, since = {NOW} WHERE server <> {SERVER}; \
+             SELECT opening, since FROM clock"
+        );
+        let rows = self.ask(async |connection| {
+            connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(again))).await
+        })?;
+        let row = rows.last().ok_or(SqlError::Gone)?;
+        let since = Timestamp::from_millis(row.try_get(1)?);
+        Ok(Known { opening: row.try_get(0)?, since, ..known })
+    }
+
+    fn within(
+        &self,
+        known: &Known,
+        name: &str,
+        asking: Asking,
+        does: &mut dyn FnMut(&Db<'_>) -> Fallible<()>,
+    ) -> Fallible<()> {
+        let statements = Statements { session: self, known, asking };
+        does(&Db { sql: &statements, now: known.now, at: known.at, opening: known.opening, name })?;
+        self.run("COMMIT")
+    }
+
+    /// Whether what was begun is undone, and the connection can be used again.
+    fn rolled_back(&self) -> bool {
+        !self.is_broken.get() && self.run("ROLLBACK").is_ok()
+    }
+
+    /// Does statements that have no values.
+    pub(super) fn run(&self, sql: &str) -> Fallible<()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        self.ask(async |connection| connection.execute(sqlx::raw_sql(sql)).await.map(drop))
+    }
+
+    /// What a query without values gives for one number; None if there is no row.
+    pub(super) fn number(&self, sql: &str) -> Fallible<Option<i64>> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let row =
+            self.ask(async |connection| connection.fetch_optional(sqlx::raw_sql(sql)).await)?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    fn ask<T>(&self, asks: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Fallible<T> {
+        let mut connection = self.connection.borrow_mut();
+        self.heard(self.runtime.wait(ANSWER, asks(&mut connection)))
+    }
+
+    /// Notes whether the connection can still be used after an answer.
+    fn heard<T>(&self, answer: Fallible<T>) -> Fallible<T> {
+        match &answer {
+            Ok(_) | Err(SqlError::Postgres(sqlx::Error::Database(_))) => {}
+            Err(_) => self.is_broken.set(true),
+        }
+        answer
+    }
+
+    /// A statement as PostgreSQL writes it.
+    fn translated(&self, sql: &str, hold: Hold) -> Arc<str> {
+        let end = match hold {
+            Hold::No => "",
+            Hold::Wait => " FOR UPDATE OF s",
+            Hold::Skip => " FOR UPDATE OF s SKIP LOCKED",
+        };
+        let known = &mut self.translated.borrow_mut()[hold as usize];
+        if let Some(translated) = known.get(sql) {
+            return Arc::clone(translated);
+        }
+        let translated: Arc<str> = format!("{}{end}", translate(sql)).into();
+        known.insert(sql.to_owned(), Arc::clone(&translated));
+        translated
+    }
+}
+
+/// Writes values as PostgreSQL does, and leaves out which index SQLite is to take: PostgreSQL finds one by itself.
+fn translate(sql: &str) -> String {
+    let mut words = sql.split(' ');
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "INDEXED" {
+            // BY and the index.
+            words.nth(1);
+        } else {
+            kept.push(word);
+        }
+    }
+    kept.join(" ").replace('?', "$")
+}
+
+/// What a transaction knows of its store.
+struct Known {
+    now: Moment,
+    at: Timestamp,
+    opening: i64,
+    /// Since when (of day) this server process has these tables.
+    since: Timestamp,
+    /// What was last asked for before may have been removed.
+    pruned: Timestamp,
+}
+
+struct Statements<'a> {
+    session: &'a Session,
+    known: &'a Known,
+    asking: Asking,
+}
+
+impl Statements<'_> {
+    fn query_of(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        hold: Hold,
+    ) -> Fallible<sqlx::query::Query<'static, sqlx::Postgres, PgArguments>> {
+        let mut arguments = PgArguments::default();
+        for value in values {
+            match *value {
+                Value::Integer(number) => arguments.add(number),
+                Value::Text(text) => arguments.add(text),
+                Value::Truth(truth) => arguments.add(truth),
+                Value::NoInteger => arguments.add(None::<i64>),
+                Value::Nothing => arguments.add(None::<String>),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        let sql = AssertSqlSafe(self.session.translated(sql, hold));
+        Ok(sqlx::query_with(sql, arguments))
+    }
+}
+
+impl Sql for Statements<'_> {
+    fn execute(&self, sql: &str, values: &[Value<'_>]) -> Fallible<usize> {
+        let query = self.query_of(sql, values, Hold::No)?;
+        let done = self.session.ask(async |connection| connection.execute(query).await)?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    fn insert(&self, sql: &str, values: &[Value<'_>]) -> Fallible<i64> {
+        let query = self.query_of(&format!("{sql} RETURNING id"), values, Hold::No)?;
+        let row = self.session.ask(async |connection| connection.fetch_one(query).await)?;
+        Ok(row.try_get(0)?)
+    }
+
+    fn query(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        hold: Hold,
+        each: &mut dyn FnMut(&dyn Row) -> Fallible<bool>,
+    ) -> Fallible<()> {
+        let query = self.query_of(sql, values, hold)?;
+        let mut connection = self.session.connection.borrow_mut();
+        // One by one: together they may be large.
+        let mut rows = connection.fetch(query);
+        loop {
+            let next = async { rows.next().await.transpose() };
+            let row = self.session.heard(self.session.runtime.wait(ANSWER, next))?;
+            let goes_on = match row {
+                Some(row) => each(&row)?,
+                None => false,
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hold(&self, key: &str) -> Fallible<()> {
+        if self.asking == Asking::WriteOne {
+            const WAIT: &str = "SELECT pg_advisory_xact_lock(hashtextextended(?1, 0)) IS NULL";
+            return self.query(WAIT, &[key.into()], Hold::No, &mut |_| Ok(true));
+        }
+        const TRY: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended(?1, 0))";
+        let mut is_held = false;
+        self.query(TRY, &[key.into()], Hold::No, &mut |row| {
+            is_held = row.value(0)? == Value::Truth(true);
+            Ok(true)
+        })?;
+        if is_held { Ok(()) } else { Err(SqlError::Elsewhere) }
+    }
+
+    fn kind_of_failure(&self) -> &'static str {
+        "(s.failure::json ->> 'kind')"
+    }
+
+    /// PostgreSQL says when its disk is full.
+    fn room(&self) -> Fallible<i64> {
+        Ok(i64::MAX)
+    }
+
+    fn takes(&self, _: usize) -> Fallible<()> {
+        Ok(())
+    }
+
+    fn knows(&self, new: &New) -> bool {
+        let Known { at, since, pruned, .. } = *self.known;
+        new.began_at
+            .is_some_and(|began| (since.max(pruned) + CLOCKS..=at + CLOCKS).contains(&began))
+    }
+
+    fn forgets(&self, unseen: Duration) -> Fallible<()> {
+        const PRUNED: &str = "UPDATE clock SET pruned = ?1 WHERE pruned < ?1";
+        self.execute(PRUNED, &[(self.known.at - unseen).millis().into()]).map(drop)
+    }
+}
+
+impl Row for PgRow {
+    fn value(&self, column: usize) -> Fallible<Value<'_>> {
+        let unreadable = |cause| SqlError::Unreadable { column, cause };
+        let value = self.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(Value::Nothing);
+        }
+        let kind = value.type_info().name().to_owned();
+        match kind.as_str() {
+            "INT8" => i64::decode(value).map(Value::Integer),
+            "BOOL" => bool::decode(value).map(Value::Truth),
+            "TEXT" => <&str>::decode(value).map(Value::Text),
+            _ => Err(format!("it is a {kind}").into()),
+        }
+        .map_err(unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_written_as_postgresql_writes_it() {
+        for (sql, expected) in [
+            ("SELECT a FROM b WHERE c = ?1 AND d = ?2", "SELECT a FROM b WHERE c = $1 AND d = $2"),
+            (
+                "SELECT a FROM b AS x INDEXED BY y WHERE c = ?12",
+                "SELECT a FROM b AS x WHERE c = $12",
+            ),
+            ("SELECT a FROM b INDEXED BY y", "SELECT a FROM b"),
+        ] {
+            assert_eq!(translate(sql), expected);
+        }
+    }
+}

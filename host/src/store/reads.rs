@@ -1,0 +1,87 @@
+//! What is read from the tables.
+
+use super::rows::{self, attempt, job_columns, job_tables};
+use super::sql::{Db, Fallible, Hold, Value, values};
+use super::{Attempt, Count, Cursor, Filter, Job, Timestamp, ToTell};
+use crate::machine::State;
+
+pub(super) fn get(db: &Db<'_>, id: i64) -> Fallible<Option<Job>> {
+    const GET: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?1");
+    db.first(GET, values![id], Hold::No, |columns| rows::job(columns, db))
+}
+
+pub(super) fn attempts(db: &Db<'_>, id: i64) -> Fallible<Vec<Attempt>> {
+    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM attempts \
+        WHERE step = (SELECT id FROM steps WHERE ticket = ?1) ORDER BY number";
+    db.all(ATTEMPTS, values![id], Hold::No, attempt)
+}
+
+pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
+    let (from, number, order) = match filter.cursor {
+        Cursor::After(number) => ("s.ticket > ?1", number, " ORDER BY s.ticket"),
+        Cursor::Before(number) => ("s.ticket < ?1", number, " ORDER BY s.ticket DESC"),
+    };
+    let mut sql =
+        format!("{}{}", concat!("SELECT ", job_columns!(), job_tables!(), "WHERE "), from);
+    let mut values: Vec<Value<'_>> = vec![number.into()];
+    let mut narrow = |column: &str, value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {column} ?{}", values.len()));
+    };
+    if let Some(backend) = &filter.backend {
+        // Most rows are of the same few backends: reading them in their order is faster than an index
+        // of the backend. The empty text keeps engines from that index, unless the state or the key are asked for,
+        // whose indexes leave few rows.
+        let narrowed = filter.state.is_some() || filter.key.is_some();
+        narrow(if narrowed { "s.backend =" } else { "s.backend || '' =" }, backend.into());
+    }
+    if let Some(state) = filter.state.map(State::name) {
+        narrow("s.state =", state.into());
+    }
+    if let Some(key) = &filter.key {
+        narrow("t.key =", key.into());
+    }
+    if let Some(since) = filter.since.map(Timestamp::millis) {
+        narrow("s.accepted_at >=", since.into());
+    }
+    values.push(filter.most.into());
+    sql.push_str(&format!("{order} LIMIT ?{}", values.len()));
+    db.all(&sql, &values, Hold::No, |columns| rows::job(columns, db))
+}
+
+pub(super) fn counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
+    // The oldest is the one with the smallest number.
+    const COUNTS: &str = "SELECT backend, state, n, \
+        (SELECT accepted_at FROM steps WHERE ticket = of_state.first) AS oldest FROM ( \
+        SELECT state, backend, count(*) AS n, min(ticket) AS first FROM steps GROUP BY state, backend) AS of_state";
+    db.all(COUNTS, &[], Hold::No, |columns| {
+        Ok(Count {
+            backend: columns.take()?,
+            state: columns.state()?,
+            rows: columns.take()?,
+            oldest: columns.time()?,
+        })
+    })
+}
+
+pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fallible<Vec<ToTell>> {
+    const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket \
+        FROM incidents AS i INDEXED BY incidents_to_tell \
+        JOIN assignments AS a ON a.incident = i.id AND a.slot = '' JOIN tickets AS t ON t.id = a.ticket \
+        WHERE i.tell = 2 AND i.source IN (?1, '') AND i.id > ?2 AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?3";
+    db.all(TO_TELL, values![source, after, most], Hold::No, |columns| {
+        Ok(ToTell {
+            incident: columns.take()?,
+            source: columns.take()?,
+            number: columns.take()?,
+            key: columns.take()?,
+            began: columns.take()?,
+            ticket: columns.parsed()?.unwrap_or_default(),
+        })
+    })
+}
+
+pub(super) fn note(db: &Db<'_>, name: &str) -> Fallible<Option<String>> {
+    const NOTE: &str = "SELECT value FROM notes WHERE name = ?1";
+    db.first(NOTE, values![name], Hold::No, |columns| columns.take())
+}

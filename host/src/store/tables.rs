@@ -1,0 +1,197 @@
+//! The store in tables, whichever engine keeps them: what is asked of it becomes what is written to them and read from them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::changes::{self, Kinds, Part};
+use super::sql::{Db, Fallible, values};
+use super::writer::{Undone, Writer};
+use super::{
+    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
+    Store, Term, Timestamp, ToTell, Which, closed, reads,
+};
+use crate::error::Kind;
+use crate::machine::Policy;
+
+/// The tables of one store, in an engine.
+#[async_trait]
+pub(super) trait Tables: std::fmt::Debug + Send + Sync {
+    /// What people call the store.
+    fn name(&self) -> &str;
+
+    fn writer(&self) -> &Writer;
+
+    /// Reads what is committed.
+    async fn reading<T: Send + 'static>(
+        &self,
+        does: impl for<'a, 'b> FnOnce(&'a Db<'b>) -> Fallible<T> + Send + 'static,
+    ) -> Result<T>;
+
+    /// As [`Store::advance`].
+    async fn do_what_is_due(&self) -> Result<Advanced>;
+
+    /// As [`Store::probe`].
+    async fn try_to_write(&self) -> Result<()>;
+
+    /// As [`Store::look`].
+    async fn is_in_place(&self) -> Result<()>;
+
+    /// As [`Store::close`].
+    async fn end(&self);
+
+    async fn write<T: Send + 'static>(
+        &self,
+        does: impl for<'a, 'b> Fn(&'a Db<'b>) -> std::result::Result<T, Undone> + Send + 'static,
+    ) -> Result<T> {
+        self.writer().write(does).await.unwrap_or_else(|| Err(closed(self.name())))
+    }
+
+    /// Reads what there is, and what was asked to be written before.
+    async fn read<T: Send + 'static>(
+        &self,
+        does: impl for<'a, 'b> FnOnce(&'a Db<'b>) -> Fallible<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer().catch_up().await;
+        self.reading(does).await
+    }
+
+    /// Does something with what failed for one of the kinds in a backend, part by part, so that other writes have their turn in between.
+    /// How many rows that changed.
+    async fn in_parts(
+        &self,
+        backend: &str,
+        kinds: &[Kind],
+        does: impl for<'a, 'b, 'c> Fn(&'a Db<'b>, &'c Kinds) -> Fallible<Part> + Copy + Send + 'static,
+    ) -> Result<u64> {
+        let mut changed = 0;
+        let mut next = Some(0);
+        while let Some(after) = next {
+            let of = Kinds { backend: backend.to_owned(), kinds: kinds.to_vec(), after };
+            let part = self.write(move |db| Ok(does(db, &of)?)).await?;
+            changed += part.changed;
+            next = part.next;
+        }
+        Ok(changed)
+    }
+}
+
+#[async_trait]
+impl<T: Tables> Store for T {
+    async fn accept(&self, new: New, policy: Policy, claimed: Option<Term>) -> Result<Accepted> {
+        self.write(move |db| changes::accept(db, &new, policy, claimed)).await
+    }
+
+    async fn claim(
+        &self,
+        backend: &str,
+        which: Which,
+        most: usize,
+        term: Term,
+    ) -> Result<Vec<Claim>> {
+        let backend = backend.to_owned();
+        self.write(move |db| Ok(changes::claim(db, &backend, which, most, term)?)).await
+    }
+
+    async fn settle(
+        &self,
+        claim: Arc<Claim>,
+        started_at: Timestamp,
+        outcome: Outcome,
+        policy: Policy,
+    ) -> Result<Option<Job>> {
+        let does =
+            move |db: &Db<'_>| Ok(changes::settle(db, &claim, started_at, &outcome, policy)?);
+        self.writer().write_later(does).await.unwrap_or_else(|| Err(closed(self.name())))
+    }
+
+    async fn advance(&self) -> Result<Advanced> {
+        self.do_what_is_due().await
+    }
+
+    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
+        self.write(move |db| changes::order(db, id, order, policy)).await
+    }
+
+    async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {
+        self.in_parts(backend, kinds, move |db, of| changes::reopen(db, of, policy)).await
+    }
+
+    async fn hasten(&self, backend: &str, kinds: &[Kind], within: Duration) -> Result<u64> {
+        self.in_parts(backend, kinds, move |db, of| changes::hasten(db, of, db.now - within)).await
+    }
+
+    async fn reassign(&self, decision: &Decision, policy: Policy) -> Result<Vec<(String, u64)>> {
+        let mut left: Vec<(String, u64)> = Vec::new();
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let decision = decision.clone();
+            let (moved, next) =
+                self.write(move |db| Ok(changes::reassign(db, &decision, from, policy)?)).await?;
+            for backend in moved {
+                match left.iter_mut().find(|(name, _)| *name == backend) {
+                    Some((_, count)) => *count += 1,
+                    None => left.push((backend, 1)),
+                }
+            }
+            after = next;
+        }
+        Ok(left)
+    }
+
+    async fn get(&self, id: i64) -> Result<Option<Job>> {
+        self.read(move |db| reads::get(db, id)).await
+    }
+
+    async fn attempts(&self, id: i64) -> Result<Vec<Attempt>> {
+        self.read(move |db| reads::attempts(db, id)).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
+        let filter = filter.clone();
+        self.read(move |db| reads::list(db, &filter)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>> {
+        self.read(reads::counts).await
+    }
+
+    async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>> {
+        let source = source.to_owned();
+        self.read(move |db| reads::to_tell(db, &source, after, most)).await
+    }
+
+    async fn told(&self, incident: i64) -> Result<()> {
+        const TOLD: &str = "UPDATE incidents SET tell = 0 WHERE id = ?1";
+        self.write(move |db| Ok(db.execute(TOLD, values![incident]).map(drop)?)).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.reading(move |db| reads::note(db, &name)).await
+    }
+
+    async fn set_note(&self, name: &str, value: &str) -> Result<()> {
+        const SET: &str = "INSERT INTO notes (name, value) VALUES (?1, ?2) \
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.write(move |db| Ok(db.execute(SET, values![&name, &value]).map(drop)?)).await
+    }
+
+    async fn prune(&self, unseen: Duration, after: i64) -> Result<Option<i64>> {
+        self.write(move |db| Ok(changes::prune(db, unseen, after)?)).await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.try_to_write().await
+    }
+
+    async fn look(&self) -> Result<()> {
+        self.is_in_place().await
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}
