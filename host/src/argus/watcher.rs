@@ -20,6 +20,8 @@ use crate::terminal::{counted, line};
 
 /// How often to look whether the config names an Argus to watch by now, or another one.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often to look whether this host is the one, of those that share the store, that watches Argus.
+const LEAD: Duration = Duration::from_millis(100);
 /// At most so many errors of single incidents are logged in a round.
 const ERRORS: usize = 100;
 /// Tickets that Argus is told of in one go.
@@ -35,6 +37,11 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
             tokio::time::sleep(LOOK).await;
             continue;
         };
+        if !watcher.queue.leads() {
+            // Another host watches it, or this one does so in a moment.
+            tokio::time::sleep(LEAD).await;
+            continue;
+        }
         if watcher.watched.as_ref() != Some(&config) {
             watcher.progress.begin_anew();
             watcher.knows_filter = false;

@@ -149,7 +149,7 @@ impl Host {
     fn of(config: &Config) -> Host {
         let mut notes = config.notes.clone();
         notes.extend(root_note());
-        Host { config: config.source(), store: config.queue.path.display().to_string(), notes }
+        Host { config: config.source(), store: config.queue.place(), notes }
     }
 
     fn text(&self) -> String {

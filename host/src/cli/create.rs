@@ -88,6 +88,14 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         let store = &config.queue.path;
         match control::turn(store, &key).await.map_err(|why| unclear(store, why))? {
             Turn::Service(stream) => return tell(&handover.to(stream).await?, program.json),
+            Turn::Myself(_) if config.queue.database.is_some() => {
+                let help = "start it (`ticket-host serve`), post the incident to the service of another machine, or, where no host \
+                            can be at work on it, --force";
+                return Err(Error::usage(
+                    "no service runs on this machine, and those of others may be making this ticket",
+                )
+                .help(help));
+            }
             Turn::Myself(lock) => _lock = lock,
         }
     }

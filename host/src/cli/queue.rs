@@ -5,16 +5,18 @@ mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
 use super::{note, report};
+use crate::config::QueueConfig;
 use crate::control;
 use crate::error::{Error, Result};
 use crate::machine::Policy;
 use crate::serve::JobView;
-use crate::store::{Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError};
+use crate::store::{self, Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError};
 use crate::terminal::safe;
 
 /// Rows that are read at a time.
@@ -31,6 +33,10 @@ Examples:
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   ticket-host queue backup /var/backups/ticket-host.db";
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue migrate
+  ticket-host queue migrate --print | psql --set ON_ERROR_STOP=1 tickets";
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   ticket-host queue cancel 17
@@ -58,6 +64,15 @@ pub(super) enum Command {
     Backup {
         /// The file, which must not exist
         file: PathBuf,
+    },
+    /// Make the tables of a PostgreSQL store, or bring them to this version
+    ///
+    /// The service does that by itself where its user may make tables.
+    #[command(after_help = super::with_exit_codes(MIGRATE_EXAMPLES))]
+    Migrate {
+        /// Only print the SQL, for a database administrator to run
+        #[arg(long)]
+        print: bool,
     },
     /// Never try tickets again, until somebody says otherwise
     #[command(after_help = super::with_exit_codes(CANCEL_EXAMPLES))]
@@ -97,16 +112,33 @@ fn state(name: &str) -> std::result::Result<State, String> {
     })
 }
 
+/// Brings the tables of the config's database to this version.
+async fn migrate(settings: &QueueConfig) -> Result<ExitCode> {
+    if settings.database.is_none() {
+        let help = "`ticket-host serve` brings it to its version, and keeps it as it was beside it";
+        return Err(Error::usage("the store lies in a file").help(help));
+    }
+    store::open(settings).await?.close().await;
+    note("the tables are of this version");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
+    if let Command::Migrate { print: true } = command {
+        print(&store::script())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = program.load_config()?;
     let settings = &config.queue;
+    if let Command::Migrate { .. } = command {
+        return migrate(settings).await;
+    }
     control::catch_up(&settings.path).await;
-    let store = Sqlite::open(&settings.path, settings.max_bytes);
     // Most often it is another config's store that is meant.
-    let store = store.map_err(|error| Error::from(error).at(&config.source()))?;
+    let store = store::look_at(settings).await.map_err(|error| error.at(&config.source()))?;
     let policy = Policy { retry_for: settings.retry_for, settle: settings.settle, least_tries: 1 };
     let host = Host { store, policy };
-    let store = &host.store;
+    let store = host.store.as_ref();
     match command {
         Command::List(list) => return list::run(store, &config, list, program.json).await,
         Command::Show { id } => {
@@ -119,13 +151,18 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             }
         }
         Command::Backup { file } => {
-            store.backup(file).await?;
+            if settings.database.is_some() {
+                let help = "back the database up with its own tools, such as pg_dump";
+                return Err(Error::usage("the store lies in a database").help(help));
+            }
+            Sqlite::open(&settings.path, settings.max_bytes)?.backup(file).await?;
             if program.json {
                 print_json(&json!({"file": file}))?;
             } else {
                 print(&format!("{}\n", safe(&file.display().to_string())))?;
             }
         }
+        Command::Migrate { .. } => {}
         Command::Retry { which } => {
             let states = [State::Queued, State::Unknown, State::Failed];
             return order_all(&host, which, Order::Retry, &states, program.json).await;
@@ -164,7 +201,7 @@ impl Which {
 
 /// The store, and how long its host takes for things.
 struct Host {
-    store: Sqlite,
+    store: Arc<dyn Store>,
     policy: Policy,
 }
 

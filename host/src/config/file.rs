@@ -156,6 +156,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         pins: trust::pins(backends.values()),
         sandbox: raw.sandbox,
     };
+    let queue = QueueConfig::read(&source, path, raw.queue, &mut errors);
     let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
     let mut serve = ServeConfig::read(&source, base, raw.serve, has_argus, &mut errors);
     if lacks_tokens {
@@ -170,7 +171,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         max_incident_bytes: limits.max_incident_bytes,
         workers: WorkerLimits::from(&raw.limits),
         serve,
-        queue: QueueConfig::read(path, raw.queue),
+        queue,
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
         argus,

@@ -31,7 +31,7 @@ impl Rule {
     /// The rule for what is below `key`, in a table to which this rule applies.
     fn below(self, key: &str) -> Rule {
         let own = match key {
-            "secret" | "token" | "proxy" => Rule::All,
+            "secret" | "token" | "password" | "proxy" => Rule::All,
             "endpoint" | "url" | "frontend_url" | "allow_origins" => Rule::Url,
             "sha256" => Rule::Digest,
             _ => Rule::Suspicious,

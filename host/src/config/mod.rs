@@ -36,7 +36,7 @@ pub use argus::{ArgusConfig, Backlog, Ended};
 pub use backends::{BackendConfig, Isolation, LookFirst, WhenUnknown};
 pub use limits::WorkerLimits;
 pub use locations::user_file;
-pub use queue::QueueConfig;
+pub use queue::{Database, QueueConfig};
 pub use reference::reference;
 pub use schema::schema;
 pub(crate) use secret::source as secret_source;

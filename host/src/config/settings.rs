@@ -99,7 +99,7 @@ impl Default for Config {
 impl Config {
     /// Where the settings came from, and where the queue is kept: for people.
     pub fn places(&self) -> String {
-        format!("config: {}; store: {}", self.source(), self.queue.path.display())
+        format!("config: {}; store: {}", self.source(), self.queue.place())
     }
 
     /// Where the settings came from: for people.
@@ -110,13 +110,14 @@ impl Config {
         }
     }
 
-    /// The tokens of the service's clients, as far as the config says more of them than a digest, and Argus's.
+    /// The tokens of the service's clients, as far as the config says more of them than a digest, Argus's, and the database's password.
     pub(super) fn tokens(&self) -> impl Iterator<Item = &SecretSource> {
         let tokens = self.serve.tokens.iter().filter_map(|token| match &token.token {
             TokenSource::Text(source) => Some(source),
             TokenSource::Sha256(_) => None,
         });
-        tokens.chain(self.argus.iter().map(|argus| &argus.token))
+        let database = self.queue.database.iter().filter_map(|it| it.password.as_ref());
+        tokens.chain(self.argus.iter().map(|argus| &argus.token)).chain(database)
     }
 
     /// The files that secrets and tokens are read from.

@@ -5,6 +5,7 @@
 mod clock;
 mod decide;
 mod lane;
+mod lead;
 mod retry;
 mod runner;
 mod search;
@@ -32,6 +33,7 @@ use crate::tasks::{Pulses, Tasks};
 use crate::terminal::counted;
 use clock::Clock;
 use lane::Lane;
+use lead::Lead;
 use runner::Room;
 use standing::{End, Heard, Record};
 pub use standing::{Standing, Unfit};
@@ -99,6 +101,7 @@ pub struct Queue {
     holds: watch::Sender<u64>,
     /// Is told of each ticket that was made or found.
     made: Notify,
+    lead: Lead,
     /// Whether Argus let the last question about an incident go unanswered.
     silence: source::Silence,
 }
@@ -143,6 +146,7 @@ impl Kept {
                 let waits =
                     !self.queue.keeps(&job) && self.queue.rests_until(&job) <= Some(self.deadline);
                 if waits {
+                    let shared = self.queue.store.shared();
                     tokio::select! {
                         Some(later) = watched.changed() => {
                             job = later;
@@ -151,6 +155,11 @@ impl Kept {
                         Ok(()) = self.holds.changed() => continue,
                         () = reached(&mut self.phase, Phase::Over) => {}
                         () = tokio::time::sleep_until(self.deadline.into()) => {}
+                        // Another host may make the ticket, and tells nobody here.
+                        () = tokio::time::sleep(shared.unwrap_or_default()), if shared.is_some() => {
+                            job = self.queue.store.get(job.id).await.ok().flatten().unwrap_or(job);
+                            continue;
+                        }
                     }
                 }
                 // The ticket may have been made in this moment, or somebody else may have changed its row. If
@@ -182,6 +191,7 @@ impl Queue {
             records: Mutex::default(),
             holds: watch::Sender::new(0),
             made: Notify::new(),
+            lead: Lead::new(),
             silence: source::Silence::default(),
         })
     }
@@ -207,6 +217,8 @@ impl Queue {
         let mut pruned = None::<Instant>;
         let mut reminded = None::<Instant>;
         let mut clock = Clock::new(Instant::now(), Timestamp::now());
+        // What other hosts did, which may be more to claim.
+        let mut looked = Instant::now();
         self.undecide(self.setup().backends.keys().cloned());
         while *phase.borrow_and_update() == Phase::Running {
             // Before a runner claims what another backend is to make by now.
@@ -221,12 +233,18 @@ impl Queue {
             if let Some(jump) = clock.look(Instant::now(), Timestamp::now()) {
                 tracing::warn!("{jump}");
             }
-            let pause = self.advance().await;
-            if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
+            self.lead.renew(&*self.store).await;
+            let leads = self.leads();
+            let pause = if leads { self.advance().await } else { TICK };
+            if self.store.shared().is_some_and(|every| looked.elapsed() >= every) {
+                looked = Instant::now();
+                self.wake();
+            }
+            if leads && pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 self.prune().await;
             }
-            if reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
+            if leads && reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
                 reminded = Some(Instant::now());
                 self.remind().await;
             }
@@ -295,6 +313,11 @@ impl Queue {
             tokio::time::sleep(deadline).await;
             queue.kill();
         });
+    }
+
+    /// Whether this host does what one does for all that share the store.
+    pub(crate) fn leads(&self) -> bool {
+        self.store.shared().is_none() || self.lead.is_here()
     }
 
     pub fn setup(&self) -> Arc<Setup> {

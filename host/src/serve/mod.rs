@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::queue::{Occasion, Queue};
 use crate::report;
 use crate::setup::{InUse, Setup, Sources};
-use crate::store::{Sqlite, Store};
+use crate::store::{self, Store};
 use crate::tasks::Tasks;
 use crate::terminal::line;
 use auth::Auth;
@@ -139,6 +139,7 @@ impl Service {
         for fixed in [
             (setup.config.serve.listen != older.config.serve.listen).then_some("serve.listen"),
             (setup.config.queue.path != older.config.queue.path).then_some("queue.path"),
+            (setup.config.queue.database != older.config.queue.database).then_some("queue.url"),
             (setup.config.queue.max_bytes != older.config.queue.max_bytes)
                 .then_some("queue.max_megabytes"),
         ]
@@ -177,13 +178,13 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     say(&setup);
     let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
     let settings = &setup.config.queue;
-    let store = Sqlite::open_alone(&settings.path, settings.max_bytes).await?;
+    let store = store::open(settings).await?;
     match store.probe().await {
         // What is in it is worked on all the same.
         Err(full) if full.is_full() => {}
         probed => probed?,
     }
-    let store = Arc::new(Observed::new(Arc::new(store)));
+    let store = Arc::new(Observed::new(store));
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     let doors = Doors {
         #[cfg(unix)]

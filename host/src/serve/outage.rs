@@ -207,6 +207,14 @@ impl Store for Observed {
         self.heard(self.store.look().await)
     }
 
+    fn shared(&self) -> Option<Duration> {
+        self.store.shared()
+    }
+
+    async fn lead(&self, host: &str, time: Duration) -> Result<bool> {
+        self.heard(self.store.lead(host, time).await)
+    }
+
     async fn close(&self) {
         self.store.close().await;
     }

@@ -4,6 +4,7 @@
 //! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
 mod changes;
+mod place;
 mod postgres;
 mod reads;
 mod rows;
@@ -29,7 +30,8 @@ pub use crate::incident::Identity;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
-pub use postgres::Postgres;
+pub use place::{look_at, open};
+pub use postgres::{Postgres, script};
 pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
 pub use timestamp::Timestamp;
@@ -540,6 +542,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Whether the store is still where it was. Writes nothing.
     async fn look(&self) -> Result<()>;
 
-    /// Ends all work on the store, and leaves everything in its one file.
+    /// How often to look what other hosts did to the store. None: no other host works on it.
+    fn shared(&self) -> Option<Duration>;
+
+    /// Whether this host, of that name among those that share the store, does from now on, for that time, what one host does for
+    /// all of them.
+    async fn lead(&self, host: &str, time: Duration) -> Result<bool>;
+
+    /// Ends all work on the store. A file then has everything.
     async fn close(&self);
 }

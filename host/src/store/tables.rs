@@ -38,6 +38,12 @@ pub(super) trait Tables: std::fmt::Debug + Send + Sync {
     /// As [`Store::look`].
     async fn is_in_place(&self) -> Result<()>;
 
+    /// As [`Store::shared`].
+    fn is_shared(&self) -> Option<Duration>;
+
+    /// As [`Store::lead`].
+    async fn take_lead(&self, host: &str, time: Duration) -> Result<bool>;
+
     /// As [`Store::close`].
     async fn end(&self);
 
@@ -189,6 +195,14 @@ impl<T: Tables> Store for T {
 
     async fn look(&self) -> Result<()> {
         self.is_in_place().await
+    }
+
+    fn shared(&self) -> Option<Duration> {
+        self.is_shared()
+    }
+
+    async fn lead(&self, host: &str, time: Duration) -> Result<bool> {
+        self.take_lead(host, time).await
     }
 
     async fn close(&self) {

@@ -11,7 +11,7 @@ use crate::cli::{note, report};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::serve::JobView;
-use crate::store::{Cursor, Filter, Job, Sqlite, State, Store, Timestamp};
+use crate::store::{Cursor, Filter, Job, State, Store, Timestamp};
 use crate::terminal::{line, safe_json};
 use crate::tickets::remarks;
 
@@ -77,7 +77,7 @@ fn limit(text: &str) -> std::result::Result<i64, String> {
 
 /// Prints the list. JSON that has begun is ended whatever becomes of the store: then it tells of the error itself.
 pub(super) async fn run(
-    store: &Sqlite,
+    store: &dyn Store,
     config: &Config,
     arguments: &Arguments,
     as_json: bool,

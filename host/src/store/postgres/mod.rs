@@ -28,8 +28,8 @@ pub use schema::script;
 
 /// So many read at once.
 const READERS: usize = 4;
-/// The store's own time is written down so often while something waits, though nothing is written.
-const KEPT: Duration = Duration::from_secs(5);
+/// How often a host looks what others did.
+const POLL: Duration = Duration::from_secs(1);
 
 /// The store in a PostgreSQL database.
 #[derive(Debug)]
@@ -152,6 +152,22 @@ impl Tables for Postgres {
     /// What is gone is noticed by who asks for it.
     async fn is_in_place(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn is_shared(&self) -> Option<Duration> {
+        Some(POLL)
+    }
+
+    async fn take_lead(&self, host: &str, time: Duration) -> Result<bool> {
+        // In a row, and not by an advisory lock: that would stay with a host that is cut off until the server notices, and
+        // with a pooler's connection.
+        const LEAD: &str = "UPDATE leader SET host = ?1, until = ?2 WHERE host = ?1 OR until <= ?3";
+        let host = host.to_owned();
+        let lead = move |db: &Db<'_>| {
+            let values = values![&host, (db.now + time).millis(), db.now.millis()];
+            Ok(db.execute(LEAD, values)? > 0)
+        };
+        self.write(lead).await
     }
 
     async fn end(&self) {

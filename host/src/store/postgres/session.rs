@@ -62,11 +62,8 @@ impl Reach {
         let name = format!("postgres://{place}/{database}");
         // A pooler refuses parameters that it doesn't know.
         let options = options.application_name("ticket-host").extra_float_digits(None);
+        let options = options.disable_statement_logging();
         Reach { options, name, failed: Mutex::default() }
-    }
-
-    pub(super) fn user(&self) -> &str {
-        self.options.get_username()
     }
 
     /// # Errors

@@ -241,6 +241,14 @@ impl Tables for Sqlite {
         if crate::lock::lock(&self.files).are_in_place() { Ok(()) } else { Err(gone(&self.path)) }
     }
 
+    fn is_shared(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn take_lead(&self, _: &str, _: Duration) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn end(&self) {
         self.readers.close().await;
         self.writer.close().await;
