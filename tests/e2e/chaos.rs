@@ -22,7 +22,7 @@ const CLIENTS: usize = 16;
 const LATE: Duration = Duration::from_millis(1600);
 
 /// A ticket system that fails as often as it works: how many tickets each key has.
-struct System {
+pub(crate) struct System {
     tickets: Mutex<HashMap<String, usize>>,
     random: Mutex<fastrand::Rng>,
     /// What happened, and how often.
@@ -30,6 +30,27 @@ struct System {
 }
 
 impl System {
+    /// One that fails by chance, and what answers for it.
+    pub(crate) fn new(random: fastrand::Rng) -> (Arc<System>, Stub) {
+        let system = Arc::new(System {
+            tickets: Mutex::default(),
+            random: Mutex::new(random),
+            ways: Mutex::default(),
+        });
+        let answers = Arc::clone(&system);
+        let stub = Stub::new(move |seen| answers.answer(seen));
+        (system, stub)
+    }
+
+    /// Fails the test if a key has not one ticket, or there are not so many.
+    pub(crate) fn has_one_each_of(&self, incidents: usize) {
+        let tickets = self.tickets.lock().unwrap();
+        println!("{:?}", self.ways.lock().unwrap());
+        let twice: Vec<_> = tickets.iter().filter(|(_, made)| **made != 1).collect();
+        assert!(twice.is_empty(), "made more than once: {twice:?}");
+        assert_eq!(tickets.len(), incidents);
+    }
+
     fn roll(&self) -> u32 {
         self.random.lock().unwrap().u32(0..1000)
     }
@@ -104,21 +125,20 @@ impl System {
     }
 }
 
-/// `at_once` requests for each incident, while the host is killed.
-fn chaos(at_once: usize) {
+/// Chance with a seed that is printed, or is given to repeat a run.
+pub(crate) fn seeded() -> fastrand::Rng {
     let seed = match std::env::var("CHAOS_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => fastrand::u64(..),
     };
     println!("CHAOS_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let system = Arc::new(System {
-        tickets: Mutex::default(),
-        random: Mutex::new(random.fork()),
-        ways: Mutex::default(),
-    });
-    let answers = Arc::clone(&system);
-    let stub = Stub::new(move |seen| answers.answer(seen));
+    fastrand::Rng::with_seed(seed)
+}
+
+/// `at_once` requests for each incident, while the host is killed.
+fn chaos(at_once: usize) {
+    let mut random = seeded();
+    let (system, stub) = System::new(random.fork());
     let rest = "secret = { token = \"t\" }\ncall_timeout_seconds = 1\nconcurrency = 32\n\
                 [queue]\npath = \"queue.db\"\nsettle_seconds = 2\nlongest_wait_seconds = 4\n";
     let host = Installation::with(&c_plugin("webhook"), &stub.url, rest);
@@ -174,11 +194,7 @@ fn chaos(at_once: usize) {
         let created = format!("queue_tickets{{backend=\"b\",state=\"created\"}} {INCIDENTS}\n");
         text.contains(&created)
     });
-    let tickets = system.tickets.lock().unwrap();
-    let twice: Vec<_> = tickets.iter().filter(|(_, made)| **made != 1).collect();
-    println!("{:?}", system.ways.lock().unwrap());
-    assert!(twice.is_empty(), "made more than once: {twice:?}");
-    assert_eq!(tickets.len(), INCIDENTS);
+    system.has_one_each_of(INCIDENTS);
     let rows = last.get("/v1/tickets?state=created&limit=1000").json();
     assert_eq!(rows["tickets"].as_array().unwrap().len(), INCIDENTS);
     for way in ["5xx", "429", "reset", "made it, answer lost", "found"] {

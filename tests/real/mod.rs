@@ -6,6 +6,8 @@ mod argus;
 mod cgroups;
 #[cfg(target_os = "linux")]
 mod kernels;
+#[cfg(target_os = "linux")]
+mod postgres;
 mod rt;
 #[cfg(target_os = "linux")]
 mod systemd;

@@ -56,6 +56,12 @@ pub(crate) fn bound_workers(limits: &WorkerLimits) {
 /// tickets has many pages.
 const SEARCH_TIMES: u32 = 10;
 
+/// How long the call may take that makes a ticket: no request of it leaves later. None: it may not begin any more.
+fn time_left(call_timeout: Duration, leave_by: Option<Instant>, now: Instant) -> Option<Duration> {
+    let left = leave_by.map_or(call_timeout, |by| by.saturating_duration_since(now));
+    (!left.is_zero()).then(|| left.min(call_timeout))
+}
+
 /// An incident, and the key that its ticket has in a backend.
 #[derive(Debug, Clone)]
 pub struct KeyedIncident {
@@ -64,6 +70,8 @@ pub struct KeyedIncident {
     /// When the host was told of the incident. Its ticket isn't older than that, or else not older than the incident; unless an
     /// earlier host, or one that has forgotten it, made it.
     pub accepted_at: Timestamp,
+    /// When the host may no longer make its ticket, since another one may do so from then on. None: nobody else does.
+    pub leave_by: Option<Instant>,
 }
 
 /// What a plugin answered.
@@ -280,7 +288,12 @@ impl Backend {
     /// # Errors
     /// Those whose `retry` is [`Retry::Unknown`] leave open whether there is a ticket now.
     pub async fn create(&self, wanted: &KeyedIncident) -> Result<Ticket> {
-        let context = self.context(Some(&wanted.incident), Mode::Normal);
+        let Some(time) = time_left(self.call_timeout, wanted.leave_by, Instant::now()) else {
+            let held = "this machine held the host up for so long that another one may make the ticket by now";
+            let error = Error::plugin(held).retry(Retry::Later);
+            return Err(self.error(Error { is_of_machine: true, ..error }));
+        };
+        let context = self.context_for(Time::of(time), Some(&wanted.incident), Mode::Normal);
         let request = request_for(Operation::Create, wanted, false);
         match self.call(Operation::Create, &request, &context).await {
             Ok(Answer::Given(ticket)) => {

@@ -143,7 +143,8 @@ mod tests {
         ] {
             let incident = json!({"description": "x", "start_time": start_time});
             let incident = Arc::new(serde_json::from_value(incident).unwrap());
-            let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
+            let wanted =
+                KeyedIncident { incident, key: "k".to_owned(), accepted_at, leave_by: None };
             let request = asked_for(Operation::Find, &wanted, false, now);
             let request: Value = serde_json::from_str(&request).unwrap();
             let since = request["incident"].get("start_time").cloned();
@@ -158,7 +159,7 @@ mod tests {
         let incident = json!({"description": "x", "start_time": "9999-01-01T00:00:00Z"});
         let incident = Arc::new(serde_json::from_value(incident).unwrap());
         let accepted_at = Timestamp::now();
-        let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at };
+        let wanted = KeyedIncident { incident, key: "k".to_owned(), accepted_at, leave_by: None };
         let start_time_for = |operation| {
             let request = request_for(operation, &wanted, false);
             serde_json::from_str::<Value>(&request).unwrap()["incident"].get("start_time").cloned()

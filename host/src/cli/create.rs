@@ -99,7 +99,8 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
             Turn::Myself(lock) => _lock = lock,
         }
     }
-    let wanted = KeyedIncident { incident: Arc::new(incident), key, accepted_at: Timestamp::now() };
+    let (incident, accepted_at) = (Arc::new(incident), Timestamp::now());
+    let wanted = KeyedIncident { incident, key, accepted_at, leave_by: None };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     // The watcher would make it there, too.
     let backend = arguments.backend.as_deref().or(config.backend_of(&identity.source));

@@ -75,7 +75,9 @@ fn database_url(text: &str) -> Result<Url> {
         return Err(wrong("holds a password")
             .help("leave it out there, and give queue.password = { file = \"/path\" } or { env = \"NAME\" }"));
     }
-    if url.path().trim_start_matches('/').is_empty() && !url.query_pairs().any(|(name, _)| name == "dbname") {
+    if url.path().trim_start_matches('/').is_empty()
+        && !url.query_pairs().any(|(name, _)| name == "dbname")
+    {
         return Err(wrong("names no database"));
     }
     Ok(url)
@@ -149,7 +151,9 @@ impl QueueConfig {
         let base = file.parent().unwrap_or(Path::new(""));
         let path = raw.path.as_ref().map(|path| base.join(path));
         let config = QueueConfig::new(path.unwrap_or_else(|| locations::store(Some(file))), &raw);
-        let url = errors.keep(source.read_if_given(raw.url.as_ref(), |text| database_url(text))).flatten();
+        let url = errors
+            .keep(source.read_if_given(raw.url.as_ref(), |text| database_url(text)))
+            .flatten();
         let place = raw.password.as_ref().map(|password| Place::new(source, password.span()));
         let password = raw.password.map(|password| SecretSource {
             value: json(password.into_inner()),

@@ -552,7 +552,8 @@ pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Box<Tri
         Box::new(Tried::Apart(Outcome::Failed(Failure::from(&error))))
     })?;
     let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
-    Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at })
+    let leave_by = Some(claim.until);
+    Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at, leave_by })
 }
 
 /// What a try that failed comes to. `retry` is whether there may be a ticket.

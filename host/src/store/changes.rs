@@ -377,10 +377,11 @@ fn begin(
     };
     let claim = match claimed {
         None => None,
-        Some(_) => Some(Claim {
+        Some(term) => Some(Claim {
             job: job.clone(),
             step: id,
             lease: step.lease,
+            until: db.began + term.lease,
             unknown: false,
             settled: db.at,
             certain: step.certain,
@@ -525,7 +526,7 @@ pub(super) fn claim(
         step.claim(db.now, term.lease, term.policy);
         let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
         (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
-        claim.lease = step.lease;
+        (claim.lease, claim.until) = (step.lease, db.began + term.lease);
         let (state, settle) = (step.state.name(), millis(step.settle));
         let at = db.at.millis();
         db.execute(TAKE, values![state, due, step.lease, step.tries, settle, at, claim.step])?;
@@ -542,6 +543,7 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         job,
         step: columns.take()?,
         lease: step.lease,
+        until: db.began,
         unknown: step.doubt == Doubt::Look,
         settled: db.at - db.now.since(step.settled),
         certain: step.certain,

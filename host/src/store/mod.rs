@@ -18,7 +18,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -203,6 +203,8 @@ pub struct Claim {
     pub step: i64,
     /// Which claim of the row this is.
     pub lease: i64,
+    /// When its lease ends at the earliest.
+    pub until: Instant,
     /// Whether there may be a ticket already, since nobody knows what an earlier try did.
     pub unknown: bool,
     /// Since when a search that finds none is believed.

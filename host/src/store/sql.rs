@@ -1,6 +1,6 @@
 //! How the tables are asked, whichever engine keeps them: statements, their values, and the rows that they give.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -237,6 +237,8 @@ pub(super) trait Sql {
 /// What is done in one transaction, at one moment.
 pub(super) struct Db<'a> {
     pub sql: &'a dyn Sql,
+    /// When it began, before it was looked which moment it is.
+    pub began: Instant,
     /// The moment at which it is done.
     pub now: Moment,
     /// The same moment for people.

@@ -195,6 +195,7 @@ impl Session {
         let look = format!(
             "{begin}; {BEGIN} SELECT {NOW}, now, opening, since, pruned, server = {SERVER} FROM clock"
         );
+        let began = Instant::now();
         // In one go: each is a way through the network.
         let row = self.ask(async |connection| {
             connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(look))).await
@@ -203,6 +204,7 @@ impl Session {
         let number = |column| -> Fallible<i64> { Ok(row.try_get(column)?) };
         let at = number(0)?;
         let known = Known {
+            began,
             at: Timestamp::from_millis(at),
             now: Moment::from_millis(at.max(number(1)?)),
             opening: number(2)?,
@@ -233,7 +235,8 @@ impl Session {
         does: &mut dyn FnMut(&Db<'_>) -> Fallible<()>,
     ) -> Fallible<()> {
         let statements = Statements { session: self, known, asking };
-        does(&Db { sql: &statements, now: known.now, at: known.at, opening: known.opening, name })?;
+        let Known { began, now, at, opening, .. } = *known;
+        does(&Db { sql: &statements, began, now, at, opening, name })?;
         self.run("COMMIT")
     }
 
@@ -304,6 +307,7 @@ fn translate(sql: &str) -> String {
 
 /// What a transaction knows of its store.
 struct Known {
+    began: Instant,
     now: Moment,
     at: Timestamp,
     opening: i64,

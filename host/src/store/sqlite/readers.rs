@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -67,6 +68,7 @@ impl Readers {
             let name = shared.path.display().to_string();
             let db = Db {
                 sql: &Statements::of(connection),
+                began: Instant::now(),
                 now: shared.clock.now(),
                 at: Timestamp::now(),
                 opening: shared.clock.opening,

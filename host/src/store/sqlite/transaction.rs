@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
@@ -175,9 +175,11 @@ impl Engine for SqliteEngine {
         writes: &mut dyn FnMut(&Db<'_>) -> Fallible<()>,
     ) -> Fallible<()> {
         let transaction = Transaction::begin(&self.connection)?;
+        let began = Instant::now();
         let now = self.clock.now();
         let db = Db {
             sql: &Statements::of(&self.connection),
+            began,
             now,
             at: Timestamp::now(),
             opening: self.clock.opening,

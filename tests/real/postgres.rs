@@ -1,0 +1,408 @@
+//! Several hosts on one PostgreSQL. `tests/real/postgres.sh` installs one, and runs these; each starts a server of its own.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ticket_host_tests::{
+    Answer, Installation, Service, Stub, c_plugin, desk, key_of, post, ticket_of, wait_for,
+};
+
+use crate::chaos::{System, seeded};
+use crate::clock;
+
+const HOUR: i64 = 3600;
+
+/// A PostgreSQL server in a directory of its own. Root runs it as the user postgres, since it refuses root.
+struct Server {
+    directory: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+fn programs() -> PathBuf {
+    let directory = std::env::var_os("POSTGRES_BIN");
+    directory.expect("no POSTGRES_BIN: run tests/real/postgres.sh").into()
+}
+
+/// A program of PostgreSQL's, as a user that it doesn't refuse.
+fn program(name: &str) -> Command {
+    let program = programs().join(name);
+    let mut command = if rustix::process::getuid().is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+impl Server {
+    fn start() -> Server {
+        let directory = tempfile::tempdir().unwrap();
+        if rustix::process::getuid().is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(directory.path()).status();
+            assert!(owned.unwrap().success());
+        }
+        let data = directory.path().join("data");
+        let made = program("initdb")
+            .arg("-D")
+            .arg(&data)
+            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+            .status();
+        assert!(made.unwrap().success());
+        // It is free now. Whoever takes it before the server does makes this test fail, and no other one.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Server { directory, port, process: None };
+        server.start_again();
+        server.sql("postgres", "CREATE DATABASE tickets");
+        server
+    }
+
+    /// Starts the server that was killed.
+    fn start_again(&mut self) {
+        // What the one before has left of itself may still be about to end.
+        wait_for("the server to start", || {
+            let mut started = program("postgres")
+                .arg("-D")
+                .arg(self.directory.path().join("data"))
+                .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+                .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            let mut answers = false;
+            wait_for("the server to answer or end", || {
+                answers = self.try_sql("postgres", "SELECT 1").is_some();
+                answers || started.try_wait().unwrap().is_some()
+            });
+            self.process = Some(started);
+            answers
+        });
+    }
+
+    /// Kills all of it at once, as a machine that loses its power.
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
+            let pid = pid.ok().and_then(|text| text.lines().next()?.parse::<i32>().ok());
+            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            let _ = process.kill();
+            process.wait().unwrap();
+        }
+    }
+
+    fn try_sql(&self, database: &str, sql: &str) -> Option<String> {
+        let done = Command::new(programs().join("psql"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"])
+            .args(["-d", database, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .output()
+            .unwrap();
+        done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim().to_owned())
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> String {
+        self.try_sql(database, sql).unwrap_or_else(|| panic!("{sql}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What lies between one host and the database.
+struct Network {
+    port: u16,
+    /// Nothing goes through, and nobody is told so.
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Network {
+    fn to(port: u16) -> Network {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let network =
+            Network { port: listener.local_addr().unwrap().port(), is_cut: Arc::clone(&is_cut) };
+        thread::spawn(move || {
+            for here in listener.incoming().flatten() {
+                let Ok(there) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                for (from, to) in [(&here, &there), (&there, &here)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let is_cut = Arc::clone(&is_cut);
+                    thread::spawn(move || pass(from, to, &is_cut));
+                }
+            }
+        });
+        network
+    }
+}
+
+/// Passes on what comes from one side, as long as the network isn't cut.
+fn pass(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+        while is_cut.load(Ordering::Relaxed) {
+            // This waits for nothing but that somebody mends the network.
+            thread::sleep(Duration::from_millis(10));
+        }
+        if to.write_all(&buffer[..bytes]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(std::net::Shutdown::Both);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// A host on the database behind that port. `rest` are the backend's other settings.
+fn host_on(port: u16, endpoint: &str, rest: &str) -> Installation {
+    let rest = format!(
+        "secret = {{ token = \"t\" }}\ncall_timeout_seconds = 1\n{rest}[queue]\nsettle_seconds = 2\n\
+         longest_wait_seconds = 4\npath = \"state/queue.db\"\nurl = \"postgres://postgres@127.0.0.1:{port}/tickets\"\n"
+    );
+    Installation::with(&c_plugin("webhook"), endpoint, &rest)
+}
+
+fn numbered(number: usize, wait_ms: usize) -> Value {
+    let incident = json!({"description": "gw1 is down", "pk": number, "level": number % 5 + 1,
+        "source": {"name": "nav"}});
+    json!({"incident": incident, "key": format!("k{number}"), "wait_ms": wait_ms})
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn three_hosts_make_one_ticket_each_whatever_is_killed_cut_or_set() {
+    let incidents: usize =
+        std::env::var("POSTGRES_INCIDENTS").map_or(1000, |number| number.parse().unwrap());
+    let mut random = seeded();
+    let (system, stub) = System::new(random.fork());
+    let mut server = Server::start();
+    let networks: Vec<Network> = (0..3).map(|_| Network::to(server.port)).collect();
+    let hosts: Vec<Installation> = networks
+        .iter()
+        .map(|network| host_on(network.port, &stub.url, "concurrency = 16\n"))
+        .collect();
+    let start = |index: usize| clock::serve(&hosts[index], [0, HOUR, -HOUR][index]);
+    let urls: [Mutex<String>; 3] = Default::default();
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    let file = |number: usize, host: usize| {
+        let body = numbered(number, 100);
+        wait_for("a host to take an incident", || {
+            let url = urls[host].lock().unwrap().clone();
+            !url.is_empty()
+                && post(&url, "/v1/tickets", &body).is_ok_and(|r| (200..300).contains(&r.status))
+        });
+    };
+    let services = thread::scope(|scope| {
+        let mut filing = Vec::new();
+        for _ in 0..12 {
+            filing.push(scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= incidents {
+                        return;
+                    }
+                    // Each incident is posted to two of the hosts, at once.
+                    let left_out = number % 3;
+                    thread::scope(|scope| {
+                        for host in (0..3).filter(|host| *host != left_out) {
+                            scope.spawn(move || file(number, host));
+                        }
+                    });
+                }
+            }));
+        }
+        let run = |index: usize| {
+            let service = start(index);
+            *urls[index].lock().unwrap() = service.url.clone();
+            service
+        };
+        let mut services: Vec<Service> = (0..3).map(run).collect();
+        let mut rounds = 0;
+        // This waits for nothing: it makes the moments random.
+        let mut pause = |most| thread::sleep(Duration::from_millis(random.u64(0..most)));
+        while !filing.iter().all(thread::ScopedJoinHandle::is_finished) || rounds < 8 {
+            pause(1500);
+            match rounds % 4 {
+                0 | 2 => {
+                    let index = rounds / 2 % 3;
+                    services.remove(index).kill();
+                    urls[index].lock().unwrap().clear();
+                    pause(500);
+                    services.insert(index, run(index));
+                }
+                1 => {
+                    let network = &networks[rounds / 4 % 3];
+                    network.is_cut.store(true, Ordering::Relaxed);
+                    pause(12_000);
+                    network.is_cut.store(false, Ordering::Relaxed);
+                }
+                _ => {
+                    server.kill();
+                    pause(2000);
+                    server.start_again();
+                }
+            }
+            rounds += 1;
+        }
+        println!("{rounds} kills and cuts; all was accepted after {:?}", began.elapsed());
+        services
+    });
+    // Claims of hosts that were killed last until their leases end.
+    let created = || {
+        let counted = "SELECT count(*) FROM ticket_host.steps WHERE state = 'created'";
+        server.try_sql("tickets", counted).is_some_and(|rows| rows == incidents.to_string())
+    };
+    for _ in 0..4 {
+        if created() {
+            break;
+        }
+        let until = Instant::now() + Duration::from_secs(50);
+        wait_for("more tickets", || created() || Instant::now() > until);
+    }
+    println!("all were created after {:?}", began.elapsed());
+    system.has_one_each_of(incidents);
+    let rows = services[0].get("/v1/tickets?state=created&limit=1").json();
+    assert_eq!(rows["tickets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn without_its_database_a_host_refuses_at_once_and_goes_on_when_it_is_back() {
+    let mut server = Server::start();
+    let desk = desk(|_| None);
+    let host = host_on(server.port, &desk.url, "");
+    let service = host.serve();
+    service.post("/v1/tickets", &numbered(1, 5000)).is(201);
+    server.kill();
+    service.post("/v1/tickets", &numbered(2, 5000)).is(503);
+    let started = Instant::now();
+    let reply = service.post("/v1/tickets", &numbered(2, 5000)).is(503);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(reply.text.contains("can't be reached"), "{}", reply.text);
+    assert!(reply.text.contains("nothing is lost that was accepted"), "{}", reply.text);
+    assert_eq!(service.get("/readyz").status, 503);
+    server.start_again();
+    wait_for("the host to accept", || {
+        service.post("/v1/tickets", &numbered(2, 5000)).status == 201
+    });
+    assert_eq!(desk.posted(), ["k1", "k2"]);
+    host.logged("the store goes on", 1);
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn who_asks_one_host_for_a_ticket_that_another_one_makes_gets_it() {
+    let server = Server::start();
+    let (asked, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counts, waits) = (Arc::clone(&asked), Arc::clone(&answers));
+    let desk = Stub::new(move |seen| {
+        if seen.method == "GET" {
+            return Answer::status(204);
+        }
+        counts.fetch_add(1, Ordering::Relaxed);
+        wait_for("the other host to be asked", || waits.load(Ordering::Relaxed));
+        Answer::status(201).header("Location", &ticket_of(&key_of(seen)))
+    });
+    let hosts = [(); 2].map(|()| host_on(server.port, &desk.url, ""));
+    let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| services[0].post("/v1/tickets", &numbered(1, 20_000)));
+        wait_for("the creation", || asked.load(Ordering::Relaxed) == 1);
+        let second = services[1].post("/v1/tickets", &numbered(1, 0)).is(202);
+        assert_eq!(second.json()["state"], "creating");
+        answers.store(true, Ordering::Relaxed);
+        let second = services[1].post("/v1/tickets", &numbered(1, 20_000)).is(200).json();
+        assert_eq!(second["ticket"]["url"], ticket_of("k1"));
+        first.join().unwrap().is(201);
+    });
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn a_backup_that_is_put_back_makes_no_second_ticket() {
+    let server = Server::start();
+    let desk = desk(|_| None);
+    let host = host_on(server.port, &desk.url, "");
+    let service = host.serve();
+    // Long enough that an incident which began now is known to be new.
+    server.sql("tickets", "UPDATE ticket_host.clock SET since = since - 3600000");
+    let mut new = numbered(1, 5000);
+    new["incident"]["start_time"] = service.just_now().into();
+    let empty = server.directory.path().join("empty.sql");
+    let dump = |arguments: &[&str]| {
+        let port = server.port.to_string();
+        let of = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", "tickets", "-q"];
+        let tool = if arguments[0] == "-f" && arguments.len() == 2 { "psql" } else { "pg_dump" };
+        let of = if tool == "psql" { &of[..] } else { &of[..8] };
+        let done = program(tool).args(of).args(arguments).status();
+        assert!(done.unwrap().success(), "{tool}");
+    };
+    dump(&["--clean", "--if-exists", "-f", empty.to_str().unwrap()]);
+    service.post("/v1/tickets", &new).is(201);
+    assert_eq!(desk.seen().len(), 1, "a new incident's ticket isn't looked for");
+    dump(&["-f", empty.to_str().unwrap()]);
+    // The store doesn't know it any more, and it is found.
+    let found = service.post("/v1/tickets", &new).is(200).json();
+    assert_eq!(found["ticket"]["url"], ticket_of("k1"));
+    assert_eq!((desk.seen().len(), desk.posted().len()), (2, 1));
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn create_does_nothing_beside_other_hosts_without_a_service_of_its_own() {
+    let server = Server::start();
+    let desk = desk(|_| None);
+    let (host, other) = (host_on(server.port, &desk.url, ""), host_on(server.port, &desk.url, ""));
+    let service = other.serve();
+    host.create("plugin-closed", &[]).ended(2).says("no service runs on this machine");
+    assert!(desk.seen().is_empty());
+    let own = host.serve();
+    host.create("plugin-closed", &[]).ended(0);
+    assert_eq!(desk.posted().len(), 1);
+    let list = host.run(&["queue", "list"]).ended(0).stdout;
+    assert!(list.contains("created"), "{list}");
+    host.run(&["queue", "backup", "file"]).ended(2).says("pg_dump");
+    for service in [service, own] {
+        assert_eq!(service.stop(), 0);
+    }
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none() {
+    let server = Server::start();
+    let desk = desk(|_| None);
+    let host = host_on(server.port, &desk.url, "");
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    fs::write(host.path("config.toml"), config.replace("//postgres@", "//clerk@")).unwrap();
+    server.sql("tickets", "CREATE USER clerk");
+    let refused = host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3);
+    refused.says("queue migrate --print");
+    let script = host.run(&["queue", "migrate", "--print"]).ended(0).stdout;
+    server.sql("tickets", &script);
+    let granted: Vec<&str> =
+        script.lines().filter_map(|line| line.strip_prefix("--   GRANT")).collect();
+    for grant in granted {
+        server.sql("tickets", &format!("GRANT{}", grant.replace("\"ticket-host\"", "clerk")));
+    }
+    let service = host.serve();
+    service.post("/v1/tickets", &numbered(1, 5000)).is(201);
+}
