@@ -337,6 +337,65 @@ fn who_asks_one_host_for_a_ticket_that_another_one_makes_gets_it() {
 
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
+fn a_limit_of_fifty_requests_a_second_is_one_for_three_hosts_and_so_is_a_pause() {
+    let server = Server::start();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let (seen, refuses) = (Arc::clone(&times), Arc::new(AtomicBool::new(false)));
+    let refused = Arc::clone(&refuses);
+    let desk = desk(move |request| {
+        if request.method == "POST" {
+            seen.lock().unwrap().push(Instant::now());
+            let refuses = refused.swap(false, Ordering::Relaxed);
+            return refuses.then(|| Answer::status(429).header("Retry-After", "4"));
+        }
+        None
+    });
+    let rest = "concurrency = 8\nrequests_per_second = 50\n";
+    let hosts = [(); 3].map(|()| host_on(server.port, &desk.url, rest));
+    let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
+    // Known to be new, so that each ticket is one request.
+    server.sql("tickets", "UPDATE ticket_host.clock SET since = since - 3600000");
+    let began = services[0].just_now();
+    let file = |numbers: std::ops::Range<usize>| {
+        thread::scope(|scope| {
+            for (host, service) in services.iter().enumerate() {
+                for number in numbers.clone().filter(|number| number % 3 == host) {
+                    let mut new = numbered(number, 60_000);
+                    new["incident"]["start_time"] = began.clone().into();
+                    scope.spawn(move || service.post("/v1/tickets", &new).is(201));
+                }
+            }
+        });
+    };
+    file(0..180);
+    let all = std::mem::take(&mut *times.lock().unwrap());
+    assert_eq!(all.len(), 180);
+    // In no second more than fifty, and those that a batch of a tenth of a second may be ahead or behind on each host.
+    let busiest = all.iter().map(|from| {
+        all.iter().filter(|at| **at >= *from && **at < *from + Duration::from_secs(1)).count()
+    });
+    let busiest = busiest.max().unwrap();
+    let took = all.iter().max().unwrap().duration_since(*all.iter().min().unwrap());
+    println!("180 requests of three hosts in {took:?}, {busiest} in the busiest second");
+    assert!(busiest <= 65, "{busiest}");
+    assert!(took >= Duration::from_millis(2900), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+
+    // What one host was asked to wait the others wait, too.
+    refuses.store(true, Ordering::Relaxed);
+    let number = 200;
+    thread::scope(|scope| {
+        scope.spawn(|| services[0].post("/v1/tickets", &numbered(number, 60_000)));
+        wait_for("the pause to be known to all", || {
+            let paused = "SELECT count(*) FROM ticket_host.backends WHERE paused > extract(epoch FROM now()) * 1000";
+            server.sql("tickets", paused) == "1"
+        });
+        wait_for("another host to heed it", || services[1].get("/readyz").text.contains("paused"));
+    });
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
 fn a_backup_that_is_put_back_makes_no_second_ticket() {
     let server = Server::start();
     let desk = desk(|_| None);

@@ -40,6 +40,7 @@ use crate::store::Timestamp;
 use crate::worker::{self, Exceeded, Worker, WorkerError};
 use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
+pub(crate) use gateway::Agreement;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
 use request::request_for;
@@ -137,6 +138,16 @@ impl Backend {
     /// and where requests are spaced.
     pub fn next_turn(&self) -> Instant {
         self.services.gateway.next_turn()
+    }
+
+    /// From now on other hosts make tickets there, too, and this is where they agree how fast.
+    pub(crate) fn agree(&self, agreement: Arc<dyn Agreement>) {
+        self.services.gateway.agree(agreement);
+    }
+
+    /// Another host was told that the ticket system wants to be left alone for that time.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.services.gateway.rest(time);
     }
 
     /// Whether a pause that the ticket system asked for lasts now.

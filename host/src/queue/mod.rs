@@ -2,6 +2,7 @@
 //!
 //! Invariant: what `accept` returned Ok for gets exactly one ticket, or stays where a person sees it.
 
+mod agree;
 mod clock;
 mod decide;
 mod lane;
@@ -174,6 +175,7 @@ impl Kept {
 
 impl Queue {
     pub fn new(store: Arc<dyn Store>, setup: Setup, metrics: Arc<Metrics>) -> Arc<Queue> {
+        agree::with(&store, &setup);
         Arc::new(Queue {
             store,
             metrics,
@@ -238,6 +240,7 @@ impl Queue {
             let pause = if leads { self.advance().await } else { TICK };
             if self.store.shared().is_some_and(|every| looked.elapsed() >= every) {
                 looked = Instant::now();
+                agree::heed(&*self.store, &self.setup()).await;
                 self.wake();
             }
             if leads && pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
@@ -327,6 +330,7 @@ impl Queue {
     /// Goes on with another setup. What failed for reasons that lie in the setup is tried again in the backends of which these may
     /// have been mended: those that are others now, or all if a person asks for it.
     pub async fn replace(&self, setup: Setup, occasion: Occasion) {
+        agree::with(&self.store, &setup);
         let renewed = {
             // A call that ends now is heard either before this or, as one of the setup before, not at all.
             let mut records = lock(&self.records);

@@ -215,6 +215,24 @@ impl Store for Observed {
         self.heard(self.store.lead(host, time).await)
     }
 
+    async fn take_turns(
+        &self,
+        backend: &str,
+        interval: Duration,
+        turns: u32,
+        most: Duration,
+    ) -> Result<Option<Duration>> {
+        self.heard(self.store.take_turns(backend, interval, turns, most).await)
+    }
+
+    async fn set_pause(&self, backend: &str, time: Duration) -> Result<()> {
+        self.heard(self.store.set_pause(backend, time).await)
+    }
+
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
+        self.heard(self.store.pauses().await)
+    }
+
     async fn close(&self) {
         self.store.close().await;
     }

@@ -3,6 +3,7 @@
 //! Invariants: an incident has one row, whichever way it comes in, and at most one ticket for each reason to make one. What a
 //! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
+mod backends;
 mod changes;
 mod place;
 mod postgres;
@@ -550,6 +551,22 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Whether this host, of that name among those that share the store, does from now on, for that time, what one host does for
     /// all of them.
     async fn lead(&self, host: &str, time: Duration) -> Result<bool>;
+
+    /// Takes so many turns of a backend's requests, one `interval` after the other, where several hosts share its limit: how long until the first. None:
+    /// that would be later than in `most`, and nothing was taken.
+    async fn take_turns(
+        &self,
+        backend: &str,
+        interval: Duration,
+        turns: u32,
+        most: Duration,
+    ) -> Result<Option<Duration>>;
+
+    /// Notes for other hosts that a backend's ticket system wants to be left alone for that time.
+    async fn set_pause(&self, backend: &str, time: Duration) -> Result<()>;
+
+    /// The backends whose ticket systems want to be left alone now, and for how long, as far as hosts were told.
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>>;
 
     /// Ends all work on the store. A file then has everything.
     async fn close(&self);

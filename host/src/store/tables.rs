@@ -10,7 +10,7 @@ use super::sql::{Db, Fallible, values};
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
-    Store, Term, Timestamp, ToTell, Which, closed, reads,
+    Store, Term, Timestamp, ToTell, Which, backends, closed, reads,
 };
 use crate::error::Kind;
 use crate::machine::Policy;
@@ -195,6 +195,37 @@ impl<T: Tables> Store for T {
 
     async fn look(&self) -> Result<()> {
         self.is_in_place().await
+    }
+
+    async fn take_turns(
+        &self,
+        backend: &str,
+        interval: Duration,
+        turns: u32,
+        most: Duration,
+    ) -> Result<Option<Duration>> {
+        if self.is_shared().is_none() {
+            return Ok(Some(Duration::ZERO));
+        }
+        let backend = backend.to_owned();
+        let take =
+            move |db: &Db<'_>| Ok(backends::take_turns(db, &backend, interval, turns, most)?);
+        self.write(take).await
+    }
+
+    async fn set_pause(&self, backend: &str, time: Duration) -> Result<()> {
+        if self.is_shared().is_none() {
+            return Ok(());
+        }
+        let backend = backend.to_owned();
+        self.write(move |db| Ok(backends::set_pause(db, &backend, time)?)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
+        if self.is_shared().is_none() {
+            return Ok(Vec::new());
+        }
+        self.reading(backends::pauses).await
     }
 
     fn shared(&self) -> Option<Duration> {

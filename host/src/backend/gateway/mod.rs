@@ -1,5 +1,6 @@
 //! The only way out to the network: a backend's HTTP exchanges, inside its fence and its bounds.
 
+mod agreed;
 mod fence;
 mod pace;
 mod place;
@@ -18,6 +19,8 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Status};
+use agreed::Agreed;
+pub(crate) use agreed::Agreement;
 pub(crate) use fence::Fence;
 pub(crate) use pace::LONGEST_PAUSE;
 use pace::Pace;
@@ -76,6 +79,7 @@ impl std::fmt::Debug for Route {
 pub(crate) struct Gateway {
     route: Route,
     pace: Pace,
+    agreed: Agreed,
     client: OnceLock<Client>,
     /// For what isn't encrypted. The system's certificates, some 300 files, aren't read for it.
     unencrypted: OnceLock<Client>,
@@ -88,12 +92,23 @@ impl Gateway {
         let pace = Pace::new(route.requests_per_second);
         let proxy_is_encrypted = proxies(route.proxy.as_ref()).iter().any(is_encrypted);
         let (client, unencrypted) = (OnceLock::new(), OnceLock::new());
-        Gateway { route, pace, client, unencrypted, proxy_is_encrypted }
+        let agreed = Agreed::default();
+        Gateway { route, pace, agreed, client, unencrypted, proxy_is_encrypted }
     }
 
     /// When the next request could leave. That is later than now during a pause, and where requests are spaced.
     pub(crate) fn next_turn(&self) -> Instant {
         self.pace.next()
+    }
+
+    /// From now on other hosts send requests to the same ticket system, too, and this is where they agree.
+    pub(crate) fn agree(&self, agreement: Arc<dyn Agreement>) {
+        self.agreed.with(agreement);
+    }
+
+    /// Another host was told that the ticket system wants to be left alone for that time.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.pace.rest(time);
     }
 
     /// Whether a pause that the ticket system asked for lasts now.
@@ -173,8 +188,8 @@ impl Gateway {
         let status = response.status().as_u16();
         let headers = texts_of(response.headers());
         match (status, retry_after(&headers)) {
-            (429, asked) => self.pace.pause(left, asked),
-            (403 | 503, asked @ Some(_)) => self.pace.pause(left, asked),
+            (429, asked) => self.pause(left, asked),
+            (403 | 503, asked @ Some(_)) => self.pause(left, asked),
             _ => self.pace.taken(),
         }
         match self.body(&mut response, &origin, time).await {
@@ -217,8 +232,17 @@ impl Gateway {
         Ok(body)
     }
 
+    /// Begins a pause that the ticket system asked for in its answer to a request that left at `left`.
+    fn pause(&self, left: Instant, asked: Option<Duration>) {
+        let pause = self.pace.pause(left, asked);
+        self.agreed.pause(&self.route.backend, pause);
+    }
+
     /// Waits until a request may leave; false if that is after `deadline`.
     async fn turn(&self, deadline: Instant) -> bool {
+        if !self.agreed.turn(&self.route.backend, self.pace.interval(), deadline).await {
+            return false;
+        }
         loop {
             let Some(turn) = self.pace.turn(deadline) else { return false };
             let wait = turn.saturating_duration_since(Instant::now());

@@ -84,8 +84,8 @@ impl Pace {
     }
 
     /// Begins a pause: the ticket system asked for it in its answer to a request that left at `left`. `asked`
-    /// is how long it is to be, if the answer says so.
-    pub(super) fn pause(&self, left: Instant, asked: Option<Duration>) {
+    /// is how long it is to be, if the answer says so. How long it is.
+    pub(super) fn pause(&self, left: Instant, asked: Option<Duration>) -> Duration {
         let asked = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNSAID_PAUSE);
         let pause = asked.min(LONGEST_PAUSE);
         let now = Instant::now();
@@ -100,6 +100,19 @@ impl Pace {
             state.gap = state.gap.max(longer).min(LONGEST_GAP);
             state.taken = 0;
         }
+        pause
+    }
+
+    /// A pause that another host was asked for. It teaches this one no gap: its requests were not refused.
+    pub(super) fn rest(&self, time: Duration) {
+        let mut state = self.state();
+        state.paused = state.paused.max(Instant::now() + time.min(LONGEST_PAUSE));
+        state.next = state.next.max(state.paused);
+    }
+
+    /// The time between two requests that the settings ask for.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// Notes that the ticket system took a request, which shortens the gap.

@@ -83,6 +83,9 @@ INSERT INTO clock VALUES (1, 0, '', 0, 0);
 
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
+-- When a backend's next request may leave, in microseconds, and until when none may, as its ticket system asked.
+CREATE TABLE backends (name TEXT PRIMARY KEY, next BIGINT NOT NULL, paused BIGINT NOT NULL);
+
 -- Who does, until then, what one host does for all.
 CREATE TABLE leader (host TEXT NOT NULL, until BIGINT NOT NULL);
 INSERT INTO leader VALUES ('', 0);

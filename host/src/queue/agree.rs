@@ -1,0 +1,52 @@
+//! How fast the hosts that share a store ask a backend's ticket system, altogether.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::backend::Agreement;
+use crate::setup::Setup;
+use crate::store::Store;
+
+/// Agrees in the store.
+#[derive(Debug)]
+struct InStore(Arc<dyn Store>);
+
+#[async_trait]
+impl Agreement for InStore {
+    async fn take(
+        &self,
+        backend: &str,
+        interval: Duration,
+        turns: u32,
+        most: Duration,
+    ) -> Option<Duration> {
+        // Who made the store logs its failures. Without it nothing new is claimed either.
+        self.0.take_turns(backend, interval, turns, most).await.ok().flatten()
+    }
+
+    async fn pause(&self, backend: &str, time: Duration) {
+        // An error leaves each host to find out by itself.
+        let _ = self.0.set_pause(backend, time).await;
+    }
+}
+
+/// Has the setup's backends agree with other hosts, if there are any.
+pub(super) fn with(store: &Arc<dyn Store>, setup: &Setup) {
+    if store.shared().is_some() {
+        for backend in setup.backends.values().flatten() {
+            backend.agree(Arc::new(InStore(Arc::clone(store))));
+        }
+    }
+}
+
+/// Heeds the pauses that other hosts were asked for.
+pub(super) async fn heed(store: &dyn Store, setup: &Setup) {
+    // An error is told by whoever made the store.
+    for (name, time) in store.pauses().await.unwrap_or_default() {
+        if let Some(Ok(backend)) = setup.backends.get(&name) {
+            backend.rest(time);
+        }
+    }
+}
