@@ -251,13 +251,22 @@ impl Queue {
                 reminded = Some(Instant::now());
                 self.remind().await;
             }
-            tokio::select! {
-                _ = phase.changed() => {}
-                () = tokio::time::sleep(pause) => {}
-                Some(ended) = runners.next() => match *phase.borrow() {
-                    Phase::Running => return Err(ended.unasked()),
-                    _ => ended.asked()?,
+            let rested = tokio::time::sleep(pause);
+            tokio::pin!(rested);
+            loop {
+                tokio::select! {
+                    _ = phase.changed() => {}
+                    () = &mut rested => {}
+                    () = self.store.woken() => {
+                        self.wake();
+                        continue;
+                    }
+                    Some(ended) = runners.next() => match *phase.borrow() {
+                        Phase::Running => return Err(ended.unasked()),
+                        _ => ended.asked()?,
+                    }
                 }
+                break;
             }
         }
         while let Some(ended) = runners.next().await {

@@ -211,6 +211,10 @@ impl Store for Observed {
         self.store.shared()
     }
 
+    async fn woken(&self) {
+        self.store.woken().await;
+    }
+
     async fn lead(&self, host: &str, time: Duration) -> Result<bool> {
         self.heard(self.store.lead(host, time).await)
     }

@@ -360,6 +360,9 @@ fn begin(
         db.at.millis(),
     ];
     let id = db.insert(STEP, values)?;
+    if claimed.is_none() {
+        db.sql.has_more();
+    }
     let job = Job {
         id: ticket,
         backend: new.backend.clone(),
@@ -410,6 +413,7 @@ fn accept_again(
     }
     let again = stored.step.accepted_again(new.reopen, db.now, policy);
     if again {
+        db.sql.has_more();
         stored.save(db)?;
         const NEWER: &str = "UPDATE incidents SET body = ?1 WHERE id = ?2";
         db.execute(NEWER, values![&new.incident, incident.id])?;
@@ -615,6 +619,9 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<bool> {
         }
     };
     let more = due.len() as i64 == AT_ONCE;
+    if !due.is_empty() {
+        db.sql.has_more();
+    }
     for mut stored in due {
         if stored.step.state == State::Creating {
             stored.step.lease_over(db.now);
@@ -642,6 +649,7 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
         return Err(Undone::Refused(StoreError::Conflict { id, wanted, state }));
     }
     if order == Order::Retry {
+        db.sql.has_more();
         const WANTED: &str = "UPDATE incidents SET wanted = TRUE WHERE id = ?1";
         db.execute(WANTED, values![stored.incident])?;
     }
@@ -683,7 +691,7 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> 
     );
     let values = values![&of.backend, of.after, AT_ONCE];
     let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
-    each(failed, |stored| {
+    each(db, failed, |stored| {
         let changes = stored.step.reopen(db.now, policy);
         if changes {
             stored.save(db)?;
@@ -703,7 +711,8 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
     );
     const DUE: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
     let values = values![&of.backend, of.after, since.millis(), AT_ONCE];
-    each(db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?, |stored| {
+    let waiting = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
+    each(db, waiting, |stored| {
         let changes = stored.step.hasten(db.now);
         if changes {
             db.execute(DUE, values![stored.step.due.map(Moment::millis), stored.id])?;
@@ -713,6 +722,7 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
 }
 
 fn each(
+    db: &Db<'_>,
     rows: Vec<Stored>,
     mut change: impl FnMut(&mut Stored) -> Fallible<bool>,
 ) -> Fallible<Part> {
@@ -720,6 +730,9 @@ fn each(
     let mut changed = 0;
     for mut stored in rows {
         changed += u64::from(change(&mut stored)?);
+    }
+    if changed > 0 {
+        db.sql.has_more();
     }
     Ok(Part { changed, next })
 }
@@ -755,6 +768,7 @@ pub(super) fn reassign(
             && is_main_only(db, stored.ticket)?
             && move_to(db, &mut stored, backend, policy)?
         {
+            db.sql.has_more();
             left.push(from);
         }
     }

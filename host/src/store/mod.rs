@@ -548,6 +548,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// How often to look what other hosts did to the store. None: no other host works on it.
     fn shared(&self) -> Option<Duration>;
 
+    /// Returns when another host has said that there is more to claim. It may not be told, and has to look.
+    async fn woken(&self);
+
     /// Whether this host, of that name among those that share the store, does from now on, for that time, what one host does for
     /// all of them.
     async fn lead(&self, host: &str, time: Duration) -> Result<bool>;

@@ -230,6 +230,9 @@ pub(super) trait Sql {
     /// Whether the store knows of each ticket that this installation can have made for that incident.
     fn knows(&self, new: &super::New) -> bool;
 
+    /// Notes that there is more to claim, which other hosts are told when it is committed.
+    fn has_more(&self);
+
     /// Notes that incidents for which nobody has asked for that time are about to be removed.
     fn forgets(&self, unseen: Duration) -> Fallible<()>;
 }

@@ -41,6 +41,9 @@ pub(super) trait Tables: std::fmt::Debug + Send + Sync {
     /// As [`Store::shared`].
     fn is_shared(&self) -> Option<Duration>;
 
+    /// As [`Store::woken`].
+    async fn told_by_others(&self);
+
     /// As [`Store::lead`].
     async fn take_lead(&self, host: &str, time: Duration) -> Result<bool>;
 
@@ -230,6 +233,10 @@ impl<T: Tables> Store for T {
 
     fn shared(&self) -> Option<Duration> {
         self.is_shared()
+    }
+
+    async fn woken(&self) {
+        self.told_by_others().await;
     }
 
     async fn lead(&self, host: &str, time: Duration) -> Result<bool> {

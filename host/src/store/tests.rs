@@ -28,7 +28,7 @@ fn impatient() -> Policy {
 /// Where a store lies: a directory, or a database of its own.
 pub(super) enum Place {
     Sqlite(TempDir),
-    Postgres(PgConnectOptions),
+    Postgres(Box<PgConnectOptions>),
 }
 
 impl Place {
@@ -37,7 +37,7 @@ impl Place {
     }
 
     /// None where there is no server.
-    fn postgres() -> Option<Place> {
+    pub(super) fn postgres() -> Option<Place> {
         let Ok(server) = std::env::var("TEST_POSTGRES") else {
             eprintln!("skipped: TEST_POSTGRES names no PostgreSQL server");
             return None;
@@ -45,7 +45,7 @@ impl Place {
         let server: PgConnectOptions = server.parse().unwrap();
         let name = format!("ticket_host_{:016x}", fastrand::u64(..));
         psql(&server.clone().database("postgres"), &format!("CREATE DATABASE {name}"));
-        Some(Place::Postgres(server.database(&name)))
+        Some(Place::Postgres(Box::new(server.database(&name))))
     }
 
     /// Another place in the same engine.
@@ -69,7 +69,7 @@ impl Place {
         match self {
             Place::Sqlite(_) => Arc::new(Sqlite::open_alone(&self.path(), MAX).await.unwrap()),
             Place::Postgres(options) => {
-                let store = Postgres::open(options.clone()).await.unwrap();
+                let store = Postgres::open((**options).clone()).await.unwrap();
                 // It is looked for what began before a database was known for a minute.
                 store.probe().await.unwrap();
                 self.sql("UPDATE clock SET since = since - 3600000");
@@ -88,7 +88,7 @@ impl Place {
     }
 
     /// Changes the tables behind the store's back.
-    fn sql(&self, sql: &str) {
+    pub(super) fn sql(&self, sql: &str) {
         match self {
             Place::Sqlite(_) => {
                 rusqlite::Connection::open(self.path()).unwrap().execute(sql, []).unwrap();
@@ -164,7 +164,7 @@ pub(super) fn failure(kind: Kind) -> Failure {
     Failure { kind, message: "the reason".to_owned(), help: None }
 }
 
-fn created() -> Outcome {
+pub(super) fn created() -> Outcome {
     let ticket = Ticket { url: "https://t/1".to_owned(), ..Ticket::default() };
     Outcome::Created { ticket, made: true }
 }
@@ -189,7 +189,7 @@ pub(super) fn term(lease: Duration, policy: Policy) -> Term {
     Term { lease, policy }
 }
 
-async fn claim_one<S: Store + ?Sized>(store: &Arc<S>) -> Claim {
+pub(super) async fn claim_one<S: Store + ?Sized>(store: &Arc<S>) -> Claim {
     claim_settling(store, Duration::ZERO).await
 }
 
@@ -825,7 +825,7 @@ async fn what_was_noted_is_there_after_a_restart(place: Place) {
 }
 
 /// Incidents that began while the store was open.
-fn begun(key: &str) -> New {
+pub(super) fn begun(key: &str) -> New {
     New { certain: true, began_at: Some(Timestamp::now()), ..new(key) }
 }
 

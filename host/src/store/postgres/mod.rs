@@ -4,8 +4,11 @@
 //! database was started anew, or a backup was put back.
 
 mod engine;
+mod listening;
 mod schema;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +25,7 @@ use super::{Advanced, Result, StoreError, broken, changes, closed};
 use crate::lock::lock;
 use crate::machine::Moment;
 use engine::PgEngine;
+use listening::Listening;
 use session::{Asking, Reach, Runtime, Session};
 
 pub use schema::script;
@@ -39,6 +43,8 @@ pub struct Postgres {
     turns: Arc<Semaphore>,
     /// Connections that nobody reads from now.
     idle: Arc<Mutex<Vec<Session>>>,
+    /// None for who only looks at what is there.
+    listening: Option<Listening>,
 }
 
 impl Postgres {
@@ -71,7 +77,8 @@ impl Postgres {
             broken(&reach.name, "can't be written to", help, Some(Box::new(cause)))
         })?;
         let turns = Arc::new(Semaphore::new(READERS));
-        Ok(Postgres { reach, writer, turns, idle: Arc::default() })
+        let listening = migrates.then(|| reach.listen());
+        Ok(Postgres { reach, writer, turns, idle: Arc::default(), listening })
     }
 }
 
@@ -156,6 +163,13 @@ impl Tables for Postgres {
 
     fn is_shared(&self) -> Option<Duration> {
         Some(POLL)
+    }
+
+    async fn told_by_others(&self) {
+        match &self.listening {
+            Some(listening) => listening.told().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn take_lead(&self, host: &str, time: Duration) -> Result<bool> {

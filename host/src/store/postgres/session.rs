@@ -16,6 +16,7 @@ use tokio_stream::StreamExt;
 
 use super::super::sql::{Db, Fallible, Hold, Row, Sql, SqlError, Value};
 use super::super::{New, Timestamp};
+use super::listening::{CHANNEL, Listening};
 use crate::lock::lock;
 use crate::machine::Moment;
 use crate::store::CLOCKS;
@@ -43,6 +44,8 @@ pub(super) struct Reach {
     options: PgConnectOptions,
     /// What people call it: without its password.
     pub name: String,
+    /// By what this host tells its own notifications from those of others.
+    pub own: String,
     failed: Mutex<Option<(Instant, String)>>,
 }
 
@@ -63,7 +66,13 @@ impl Reach {
         // A pooler refuses parameters that it doesn't know.
         let options = options.application_name("ticket-host").extra_float_digits(None);
         let options = options.disable_statement_logging();
-        Reach { options, name, failed: Mutex::default() }
+        let own = format!("{:016x}", fastrand::u64(..));
+        Reach { options, name, own, failed: Mutex::default() }
+    }
+
+    /// Hears from other hosts.
+    pub(super) fn listen(&self) -> Listening {
+        Listening::start(self.options.clone(), self.own.clone())
     }
 
     /// # Errors
@@ -178,7 +187,7 @@ pub(super) fn transaction(
             (session, known)
         }
     };
-    let done = session.within(&known, &reach.name, asking, does);
+    let done = session.within(&known, reach, asking, does);
     if done.is_ok() || session.rolled_back() {
         *place = Some(session);
     }
@@ -230,14 +239,18 @@ impl Session {
     fn within(
         &self,
         known: &Known,
-        name: &str,
+        reach: &Reach,
         asking: Asking,
         does: &mut dyn FnMut(&Db<'_>) -> Fallible<()>,
     ) -> Fallible<()> {
-        let statements = Statements { session: self, known, asking };
+        let statements = Statements { session: self, known, asking, has_more: Cell::new(false) };
         let Known { began, now, at, opening, .. } = *known;
+        let Reach { name, own, .. } = reach;
         does(&Db { sql: &statements, began, now, at, opening, name })?;
-        self.run("COMMIT")
+        match statements.has_more.get() {
+            true => self.run(&format!("NOTIFY {CHANNEL}, '{own}'; COMMIT")),
+            false => self.run("COMMIT"),
+        }
     }
 
     /// Whether what was begun is undone, and the connection can be used again.
@@ -321,6 +334,7 @@ struct Statements<'a> {
     session: &'a Session,
     known: &'a Known,
     asking: Asking,
+    has_more: Cell<bool>,
 }
 
 impl Statements<'_> {
@@ -408,6 +422,10 @@ impl Sql for Statements<'_> {
 
     fn takes(&self, _: usize) -> Fallible<()> {
         Ok(())
+    }
+
+    fn has_more(&self) {
+        self.has_more.set(true);
     }
 
     fn knows(&self, new: &New) -> bool {

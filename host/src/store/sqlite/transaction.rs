@@ -124,6 +124,9 @@ impl Sql for Statements<'_> {
         new.certain
     }
 
+    /// Nobody else claims anything.
+    fn has_more(&self) {}
+
     /// The host knows, who has the store for itself.
     fn forgets(&self, _: Duration) -> Fallible<()> {
         Ok(())
