@@ -304,6 +304,9 @@ fn without_its_database_a_host_refuses_at_once_and_goes_on_when_it_is_back() {
     assert_eq!(desk.posted(), ["k1", "k2"]);
     host.logged("the store goes on", 1);
     assert_eq!(service.stop(), 0);
+    // systemd starts it again, as nothing need be changed for that.
+    server.kill();
+    host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(4).says("can't be reached");
 }
 
 #[test]
@@ -455,6 +458,8 @@ fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none()
     server.sql("tickets", "CREATE USER clerk");
     let refused = host.run(&["serve", "--listen", "127.0.0.1:0"]).ended(3);
     refused.says("queue migrate --print");
+    let check = host.run(&["check"]).ended(3);
+    assert!(check.stdout.contains("has no tables of this version"), "{}", check.stdout);
     let script = host.run(&["queue", "migrate", "--print"]).ended(0).stdout;
     server.sql("tickets", &script);
     let granted: Vec<&str> =
@@ -464,4 +469,8 @@ fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none()
     }
     let service = host.serve();
     service.post("/v1/tickets", &numbered(1, 5000)).is(201);
+    let check = host.run(&["check"]);
+    assert!(check.stdout.contains("are of this version"), "{}", check.stdout);
+    let script = host.run(&["queue", "migrate", "--print"]).ended(0).stdout;
+    assert!(script.contains("nothing is to be done"), "{script}");
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs Debian's PostgreSQL, and tries several hosts on one; each test starts a server of its own.
+# Installs Debian's PostgreSQL, and tries the store on one, and several hosts; each test of these starts a server of its own.
 #
-#   tests/real/postgres.sh                            all of them
-#   tests/real/postgres.sh real::postgres::create     those whose names begin so
+#   tests/real/postgres.sh                            all of it
+#   tests/real/postgres.sh real::postgres::create     the tests of hosts whose names begin so
 #   POSTGRES_INCIDENTS=5000 tests/real/postgres.sh    with so many incidents instead of a thousand
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -14,8 +14,32 @@ if [ -z "$(find_programs)" ]; then
   $sudo mkdir -p /etc/postgresql-common
   printf "create_main_cluster = false\nstart_conf = 'manual'\n" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
   $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends postgresql </dev/null
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql </dev/null
 fi
 POSTGRES_BIN=$(find_programs)
 export POSTGRES_BIN
+
+if [ $# -eq 0 ]; then
+  state=$(mktemp -d)
+  # It refuses root.
+  as=()
+  if [ "$(id -u)" -eq 0 ]; then
+    chown postgres "$state"
+    as=(runuser -u postgres --)
+  fi
+  stop() {
+    (cd / && "${as[@]}" "$POSTGRES_BIN/pg_ctl" -D "$state/data" -m immediate stop >/dev/null) || true
+    rm -rf "$state"
+  }
+  trap stop EXIT
+  (
+    cd /
+    "${as[@]}" "$POSTGRES_BIN/initdb" -D "$state/data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+    # It listens nowhere but on a socket there.
+    "${as[@]}" "$POSTGRES_BIN/pg_ctl" -D "$state/data" -l "$state/log" -w start \
+      -o "-k $state -c listen_addresses= -c fsync=off -c max_connections=200" >/dev/null
+  )
+  TEST_POSTGRES="postgres://postgres@localhost/postgres?host=$state" \
+    cargo test -p ticket-host --lib -- --ignored store::
+fi
 cargo test -p ticket-host-tests --test e2e -- --ignored --nocapture "${@:-real::postgres}"

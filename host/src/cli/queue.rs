@@ -3,22 +3,29 @@
 mod list;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
 use super::{note, report};
-use crate::config::QueueConfig;
+use crate::config::{Config, QueueConfig};
 use crate::control;
 use crate::error::{Error, Result};
 use crate::machine::Policy;
 use crate::serve::JobView;
-use crate::store::{self, Cursor, Filter, Job, Order, Sqlite, State, Store, StoreError};
-use crate::terminal::safe;
+use crate::store::{
+    self, Copied, Cursor, Filter, Job, Order, Postgres, Sqlite, State, Store, StoreError,
+};
+use crate::terminal::{counted, safe};
 
+/// Who leads the hosts meanwhile.
+const COPYING: &str = "queue copy";
+/// How long a copy may take before a host that is started during it would begin to work.
+const LONGEST_COPY: Duration = Duration::from_secs(60 * 60);
 /// Rows that are read at a time.
 const PAGE: i64 = 500;
 
@@ -33,6 +40,9 @@ Examples:
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   ticket-host queue backup /var/backups/ticket-host.db";
+const COPY_EXAMPLES: &str = "\
+Examples:
+  ticket-host queue copy --to /etc/ticket-host/postgres.toml";
 const MIGRATE_EXAMPLES: &str = "\
 Examples:
   ticket-host queue migrate
@@ -64,6 +74,16 @@ pub(super) enum Command {
     Backup {
         /// The file, which must not exist
         file: PathBuf,
+    },
+    /// Copy the store to that of another config, from a file to PostgreSQL or back, while no service works on either
+    ///
+    /// Tickets keep their numbers. What waits goes on to wait as long as it would have; what was not made before the copy is looked
+    /// for first.
+    #[command(after_help = super::with_exit_codes(COPY_EXAMPLES))]
+    Copy {
+        /// A config file whose store is empty, or isn't there
+        #[arg(long, value_name = "CONFIG")]
+        to: PathBuf,
     },
     /// Make the tables of a PostgreSQL store, or bring them to this version
     ///
@@ -112,11 +132,54 @@ fn state(name: &str) -> std::result::Result<State, String> {
     })
 }
 
+/// Copies everything to the store of the config `to`.
+async fn copy(settings: &QueueConfig, to: &Path, as_json: bool) -> Result<ExitCode> {
+    let to = Config::load(Some(to))?.queue;
+    if to.place() == settings.place() {
+        return Err(Error::usage("both configs name the same store"));
+    }
+    if settings.database.is_none() && !settings.path.exists() {
+        return Err(Error::usage(format!("there is no store at {}", settings.path.display())));
+    }
+    let (from, to) = (alone(settings).await?, alone(&to).await?);
+    let copied = store::copy(&*from, &*to).await;
+    // So that hosts begin to work at once.
+    for store in [&from, &to] {
+        store.lead(COPYING, Duration::ZERO).await?;
+    }
+    to.close().await;
+    from.close().await;
+    let Copied { incidents, tickets } = copied?;
+    if as_json {
+        print_json(&json!({"incidents": incidents, "tickets": tickets}))?;
+    } else {
+        let (incidents, tickets) =
+            (counted(incidents as u64, "incident"), counted(tickets as u64, "ticket"));
+        print(&format!("copied {incidents} and {tickets}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a store on which no host works.
+async fn alone(settings: &QueueConfig) -> Result<Arc<dyn Store>> {
+    let store = store::open(settings).await?;
+    // No host can lead meanwhile, and one that works on it leads.
+    if !store.lead(COPYING, LONGEST_COPY).await? {
+        let what = format!("a service works on the store {}", settings.place());
+        return Err(Error::usage(what).help("stop all of them, and try it again ten seconds later"));
+    }
+    Ok(store)
+}
+
 /// Brings the tables of the config's database to this version.
-async fn migrate(settings: &QueueConfig) -> Result<ExitCode> {
-    if settings.database.is_none() {
+async fn migrate(settings: &QueueConfig, prints: bool) -> Result<ExitCode> {
+    let Some(database) = &settings.database else {
         let help = "`ticket-host serve` brings it to its version, and keeps it as it was beside it";
         return Err(Error::usage("the store lies in a file").help(help));
+    };
+    if prints {
+        print(&Postgres::missing(database.options()?).await?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     store::open(settings).await?.close().await;
     note("the tables are of this version");
@@ -124,14 +187,12 @@ async fn migrate(settings: &QueueConfig) -> Result<ExitCode> {
 }
 
 pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
-    if let Command::Migrate { print: true } = command {
-        print(&store::script())?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let config = program.load_config()?;
     let settings = &config.queue;
-    if let Command::Migrate { .. } = command {
-        return migrate(settings).await;
+    match command {
+        Command::Migrate { print } => return migrate(settings, *print).await,
+        Command::Copy { to } => return copy(settings, to, program.json).await,
+        _ => {}
     }
     control::catch_up(&settings.path).await;
     // Most often it is another config's store that is meant.
@@ -162,7 +223,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
                 print(&format!("{}\n", safe(&file.display().to_string())))?;
             }
         }
-        Command::Migrate { .. } => {}
+        Command::Migrate { .. } | Command::Copy { .. } => {}
         Command::Retry { which } => {
             let states = [State::Queued, State::Unknown, State::Failed];
             return order_all(&host, which, Order::Retry, &states, program.json).await;

@@ -17,7 +17,7 @@ use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend, KeyedIncident, wanted_key};
 use crate::config::LookFirst;
 use crate::error::{Error, Kind};
-use crate::store::{Claim, Failure, Outcome, Timestamp};
+use crate::store::{CLOCKS, Claim, Failure, Outcome, Timestamp};
 use crate::terminal::line;
 use crate::tickets;
 
@@ -237,7 +237,7 @@ fn not_after(queue: &Queue, claim: &Claim) -> Option<Timestamp> {
         // The other backend may make it at any time.
         Claim { elsewhere: true, .. } => None,
         Claim { unknown: true, .. } => Some(claim.settled),
-        _ => Some(queue.knows_since()),
+        _ => Some(queue.knows_since().max(claim.known_since + CLOCKS)),
     }
 }
 

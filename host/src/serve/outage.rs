@@ -10,8 +10,8 @@ use crate::error::{Kind, Result as Ended};
 use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
-    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
-    Store, StoreError, Term, Timestamp, ToTell, Which,
+    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome,
+    Result, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -235,6 +235,30 @@ impl Store for Observed {
 
     async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
         self.heard(self.store.pauses().await)
+    }
+
+    fn called(&self) -> &str {
+        self.store.called()
+    }
+
+    async fn is_empty(&self) -> Result<bool> {
+        self.heard(self.store.is_empty().await)
+    }
+
+    async fn notes(&self) -> Result<Vec<String>> {
+        self.heard(self.store.notes().await)
+    }
+
+    async fn export(
+        &self,
+        table: &'static store::Table,
+        after: i64,
+    ) -> Result<Option<(store::Rows, i64)>> {
+        self.heard(self.store.export(table, after).await)
+    }
+
+    async fn import(&self, rows: store::Rows) -> Result<()> {
+        self.heard(self.store.import(rows).await)
     }
 
     async fn close(&self) {

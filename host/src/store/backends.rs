@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sql::{Db, Fallible, Hold, values};
+use super::sql::{Db, Fallible, Hold, SqlError, values};
 use crate::machine::{Moment, millis};
 
 /// Takes so many turns, one `interval` after the other: how long until the first. None: that would be later than in `most`.
@@ -16,9 +16,12 @@ pub(super) fn take_turns(
     const NEXT: &str = "SELECT s.next FROM backends AS s WHERE s.name = ?1";
     const TAKE: &str = "UPDATE backends SET next = ?1 WHERE name = ?2";
     make(db, backend)?;
-    let next = db.first(NEXT, values![backend], Hold::Wait, |columns| columns.take())?;
+    // Other writes of this group are not to wait until another host's group is done, nor to hold the row for it.
+    let hold = if db.sql.waits() { Hold::Wait } else { Hold::Skip };
+    let next = db.first(NEXT, values![backend], hold, |columns| columns.take())?;
+    let next: i64 = next.ok_or(SqlError::Elsewhere)?;
     let now = db.now.millis().saturating_mul(MICROS);
-    let first = now.max(next.unwrap_or(0));
+    let first = now.max(next);
     let until = Duration::from_micros((first - now).cast_unsigned());
     if until > most {
         return Ok(None);

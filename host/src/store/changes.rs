@@ -24,8 +24,6 @@ const TRIES: i64 = 100;
 const TRY: usize = 768;
 /// Bytes of the failure that is kept with a ticket when the store is so full that it takes no new incident.
 const SHORT: usize = 256;
-/// At most so many rows are changed or removed by one write, so that those behind it don't wait long.
-const AT_ONCE: i64 = 1000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of the incidents that are claimed to be looked for together, but for the last of them: so many are kept in memory until the
 /// search has ended.
@@ -291,10 +289,8 @@ impl Known {
     }
 
     fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
-        const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        const INSTEAD: &str =
-            "UPDATE assignments SET ticket = ?3 WHERE incident = ?1 AND slot = ?2";
-        db.put(ASSIGN, INSTEAD, values![self.id, slot, ticket])
+        const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
+        db.execute(ASSIGN, values![self.id, slot, ticket]).map(drop)
     }
 }
 
@@ -318,6 +314,10 @@ pub(super) fn accept(
     if let Some(ticket) = incident.ticket(db, new)?
         && let Some(stored) = Stored::of_ticket(db, ticket)?
     {
+        // Who asks for a backend by its name has its ticket there; another host is just giving this one to another backend.
+        if new.is_named && stored.backend != new.backend {
+            return Err(SqlError::Raced.into());
+        }
         return Ok(accept_again(db, new, &incident, stored, policy)?);
     }
     Ok(begin(db, new, &incident, policy, claimed)?)
@@ -338,7 +338,7 @@ fn begin(
     const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND id <> ?2)";
     let ticket = db.insert(TICKET, values![&new.backend, &incident.key])?;
     incident.assign(db, slot(new), ticket)?;
-    let mut step = Step::accepted(db.now, policy, db.sql.knows(new));
+    let mut step = Step::accepted(db.now, policy, db.sql.knows(new)?);
     if let Some(term) = claimed {
         step.claim(db.now, term.lease, term.policy);
     }
@@ -389,6 +389,7 @@ fn begin(
             settled: db.at,
             certain: step.certain,
             elsewhere: !incident.is_alone && db.tells(ELSEWHERE, values![&incident.key, ticket])?,
+            known_since: db.sql.known_since(),
             identity: new.identity.clone(),
             wanted: new.wanted,
             waited: Duration::ZERO,
@@ -552,6 +553,7 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         settled: db.at - db.now.since(step.settled),
         certain: step.certain,
         elsewhere: columns.take()?,
+        known_since: db.sql.known_since(),
         identity: Identity { source: columns.take()?, id: columns.take()? },
         wanted: columns.take()?,
         // By the store's own time, or by the clock if a host was away meanwhile.
@@ -604,22 +606,22 @@ pub(super) fn settle(
     Ok(Some(job))
 }
 
-/// What time has made due. With `all_leases` every lease ends, also one that would last longer. Returns whether there is more to
-/// do.
-pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<bool> {
+/// Does some of what time has made due. With `all_leases` every lease ends, also one that would last longer. Returns how many rows that
+/// changed: none if nothing is left.
+pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
     const DUE: &str = stored!("INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2");
     const CLAIMED: &str = stored!("WHERE s.state = 'creating' LIMIT ?1");
     let due = match all_leases {
-        true => {
-            db.all(CLAIMED, values![AT_ONCE], Hold::Wait, |columns| Stored::read(db, columns))?
-        }
+        true => db.all(CLAIMED, values![db.sql.at_once()], Hold::Wait, |columns| {
+            Stored::read(db, columns)
+        })?,
         false => {
-            let values = values![db.now.millis(), AT_ONCE];
+            let values = values![db.now.millis(), db.sql.at_once()];
             db.all(DUE, values, Hold::Skip, |columns| Stored::read(db, columns))?
         }
     };
-    let more = due.len() as i64 == AT_ONCE;
-    if !due.is_empty() {
+    let changed = due.len();
+    if changed > 0 {
         db.sql.has_more();
     }
     for mut stored in due {
@@ -634,7 +636,7 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<bool> {
             db.execute(READY, values![stored.step.due.map(Moment::millis), stored.id])?;
         }
     }
-    Ok(more)
+    Ok(changed)
 }
 
 pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<Job> {
@@ -689,7 +691,7 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> 
         ),
         of.condition(db)
     );
-    let values = values![&of.backend, of.after, AT_ONCE];
+    let values = values![&of.backend, of.after, db.sql.at_once()];
     let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
     each(db, failed, |stored| {
         let changes = stored.step.reopen(db.now, policy);
@@ -710,7 +712,7 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
         of.condition(db)
     );
     const DUE: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
-    let values = values![&of.backend, of.after, since.millis(), AT_ONCE];
+    let values = values![&of.backend, of.after, since.millis(), db.sql.at_once()];
     let waiting = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
     each(db, waiting, |stored| {
         let changes = stored.step.hasten(db.now);
@@ -726,7 +728,7 @@ fn each(
     rows: Vec<Stored>,
     mut change: impl FnMut(&mut Stored) -> Fallible<bool>,
 ) -> Fallible<Part> {
-    let next = next(&rows);
+    let next = next(db, &rows);
     let mut changed = 0;
     for mut stored in rows {
         changed += u64::from(change(&mut stored)?);
@@ -737,12 +739,12 @@ fn each(
     Ok(Part { changed, next })
 }
 
-/// Where to go on behind rows of which at most [`AT_ONCE`] were read. None: these are all.
-fn next(rows: &[Stored]) -> Option<i64> {
-    rows.last().map(|stored| stored.id).filter(|_| rows.len() as i64 == AT_ONCE)
+/// Where to go on behind rows of which as many were read as are read at once. None: these are all.
+fn next(db: &Db<'_>, rows: &[Stored]) -> Option<i64> {
+    rows.last().map(|stored| stored.id).filter(|_| rows.len() as i64 == db.sql.at_once())
 }
 
-/// Gives at most [`AT_ONCE`] tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
+/// Gives some tickets behind `after` to the backends that are to make them. Returns what backends they left, and where
 /// to go on.
 pub(super) fn reassign(
     db: &Db<'_>,
@@ -754,9 +756,9 @@ pub(super) fn reassign(
         "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ?1 ORDER BY s.id LIMIT ?2"
     );
     const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?1";
-    let values = values![after, AT_ONCE];
+    let values = values![after, db.sql.at_once()];
     let waiting = db.all(WAITING, values, Hold::Wait, |columns| Stored::read(db, columns))?;
-    let next = next(&waiting);
+    let next = next(db, &waiting);
     let mut left = Vec::new();
     for mut stored in waiting {
         let source: Option<String> =
@@ -785,24 +787,39 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
             WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) AS old \
         FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
     const UNUSED: &str = "DELETE FROM incidents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1)";
+    const STILL: &str = "SELECT s.id FROM steps AS s WHERE s.id = ?1 \
+        AND s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?2";
+    // Whoever gives it another ticket meanwhile is waited for.
+    const HOLD: &str = "SELECT s.id FROM incidents AS s WHERE s.id = ?1";
     let before = db.now - unseen;
-    db.sql.forgets(unseen)?;
     // In the order in which they were accepted: behind one that was accepted later there is nothing old.
-    let values = values![before.millis(), after, AT_ONCE];
+    let values = values![before.millis(), after, db.sql.at_once()];
     let rows: Vec<(i64, Moment, i64, bool)> = db.all(OLD, values, Hold::No, |columns| {
         Ok((columns.take()?, columns.moment()?, columns.take()?, columns.take()?))
     })?;
-    let is_whole = rows.len() as i64 == AT_ONCE;
+    let is_whole = rows.len() as i64 == db.sql.at_once();
     let next = rows.last().filter(|(_, accepted, ..)| is_whole && *accepted < before);
     let next = next.map(|(id, ..)| *id);
-    for (_, _, ticket, _) in rows.iter().filter(|(.., old)| *old) {
+    let mut removed = false;
+    for (step, _, ticket, _) in rows.iter().filter(|(.., old)| *old) {
         const INCIDENTS: &str = "SELECT incident FROM assignments WHERE ticket = ?1";
+        // Another host may have opened it again since it was read, or do so now.
+        let still = values![*step, before.millis()];
+        let still: Option<i64> = db.first(STILL, still, Hold::Skip, |columns| columns.take())?;
+        if still.is_none() {
+            continue;
+        }
         let incidents: Vec<i64> =
             db.all(INCIDENTS, values![*ticket], Hold::No, |columns| columns.take())?;
         db.execute("DELETE FROM tickets WHERE id = ?1", values![*ticket])?;
         for incident in incidents {
+            db.all(HOLD, values![incident], Hold::Wait, |_| Ok(()))?;
             db.execute(UNUSED, values![incident])?;
         }
+        removed = true;
+    }
+    if removed {
+        db.sql.forgets(unseen)?;
     }
     Ok(next)
 }

@@ -5,6 +5,7 @@
 
 mod backends;
 mod changes;
+mod copy;
 mod place;
 mod postgres;
 mod reads;
@@ -31,8 +32,9 @@ pub use crate::incident::Identity;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
+pub use copy::{Copied, Rows, Table, copy};
 pub use place::{look_at, open};
-pub use postgres::{Postgres, script};
+pub use postgres::Postgres;
 pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
 pub use timestamp::Timestamp;
@@ -214,6 +216,8 @@ pub struct Claim {
     pub certain: bool,
     /// Whether another backend has a row of the same key.
     pub elsewhere: bool,
+    /// Since when the store knows of each ticket, if the host that has it doesn't know that.
+    pub known_since: Timestamp,
     pub identity: Identity,
     /// Whether somebody asked for the ticket.
     pub wanted: bool,
@@ -375,6 +379,9 @@ pub enum StoreError {
 
 /// What a store says that takes no new incident.
 const FULL: &str = "is full";
+/// What a database is that gives no answer, or that is started or shut down.
+const AWAY: &str = "can't be reached";
+const GOING: &str = "is going down or has no room";
 const FULL_HELP: &str = "free space on its disk, or raise queue.max_megabytes";
 
 fn broken(
@@ -423,6 +430,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
         let message = error.to_string();
         match error {
+            // It may be there in a moment, without that anybody changes the settings.
+            StoreError::Broken { what: AWAY | GOING, help, cause, .. } => {
+                Error { cause, kind: Kind::Client, ..Error::settings(message).help(help) }
+            }
             StoreError::Broken { help, cause, .. } => {
                 Error { cause, ..Error::settings(message).help(help) }
             }
@@ -570,6 +581,21 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// The backends whose ticket systems want to be left alone now, and for how long, as far as hosts were told.
     async fn pauses(&self) -> Result<Vec<(String, Duration)>>;
+
+    /// What people call the store.
+    fn called(&self) -> &str;
+
+    /// Whether it has no incidents.
+    async fn is_empty(&self) -> Result<bool>;
+
+    /// The names of all that was noted.
+    async fn notes(&self) -> Result<Vec<String>>;
+
+    /// Some rows of a table behind the number `after`, for another store, and the number behind which there may be more.
+    async fn export(&self, table: &'static Table, after: i64) -> Result<Option<(Rows, i64)>>;
+
+    /// Writes rows of another store.
+    async fn import(&self, rows: Rows) -> Result<()>;
 
     /// Ends all work on the store. A file then has everything.
     async fn close(&self);

@@ -29,6 +29,9 @@ pub(super) enum SqlError {
     /// Another host is at work on the same key. Nothing was changed yet.
     #[error("another host is at work on the same key")]
     Elsewhere,
+    /// What was read a moment ago is not so any more, since another host changed it.
+    #[error("another host changed the same row at the same time")]
+    Raced,
     #[error("a row that was there a moment ago is gone")]
     Gone,
 }
@@ -217,6 +220,9 @@ pub(super) trait Sql {
     /// [`SqlError::Elsewhere`]: another one does so now, and this transaction has more to do than to wait for that.
     fn hold(&self, key: &str) -> Fallible<()>;
 
+    /// Whether this transaction may wait for other hosts, since it has nothing else to do.
+    fn waits(&self) -> bool;
+
     /// SQL for the kind in the failure (JSON) of a step (as s).
     fn kind_of_failure(&self) -> &'static str;
 
@@ -227,8 +233,17 @@ pub(super) trait Sql {
     /// Notes that an incident of so many bytes comes in.
     fn takes(&self, bytes: usize) -> Fallible<()>;
 
-    /// Whether the store knows of each ticket that this installation can have made for that incident.
-    fn knows(&self, new: &super::New) -> bool;
+    /// How many rows are changed or removed by one write at most, so that those behind it don't wait long.
+    fn at_once(&self) -> i64;
+
+    /// Whether the store knows of each ticket that this installation can have made for that incident, for which it has just found none.
+    fn knows(&self, new: &super::New) -> Fallible<bool>;
+
+    /// Since when (of day) it knows of each ticket, as far as this isn't known of the host who has it for himself.
+    fn known_since(&self) -> Timestamp;
+
+    /// Rows of that table that are made from now on have larger numbers than those that are there.
+    fn numbers_go_on(&self, table: &str) -> Fallible<()>;
 
     /// Notes that there is more to claim, which other hosts are told when it is committed.
     fn has_more(&self);

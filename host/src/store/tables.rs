@@ -10,7 +10,7 @@ use super::sql::{Db, Fallible, values};
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
-    Store, Term, Timestamp, ToTell, Which, backends, closed, reads,
+    Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
 };
 use crate::error::Kind;
 use crate::machine::Policy;
@@ -229,6 +229,30 @@ impl<T: Tables> Store for T {
             return Ok(Vec::new());
         }
         self.reading(backends::pauses).await
+    }
+
+    fn called(&self) -> &str {
+        self.name()
+    }
+
+    async fn is_empty(&self) -> Result<bool> {
+        self.read(copy::is_empty).await
+    }
+
+    async fn notes(&self) -> Result<Vec<String>> {
+        self.read(copy::notes).await
+    }
+
+    async fn export(
+        &self,
+        table: &'static copy::Table,
+        after: i64,
+    ) -> Result<Option<(copy::Rows, i64)>> {
+        self.read(move |db| copy::export(db, table, after)).await
+    }
+
+    async fn import(&self, rows: copy::Rows) -> Result<()> {
+        self.write(move |db| Ok(copy::import(db, &rows)?)).await
     }
 
     fn shared(&self) -> Option<Duration> {

@@ -16,7 +16,7 @@ const GROUP: usize = 256;
 /// At most so many writes wait for their turn; who comes with another one waits until there is room.
 const WAITING: usize = 1024;
 /// How often a write is tried that another host's kept from being done.
-const TRIES: usize = 10;
+const TRIES: usize = 5;
 
 /// For how long a commit waits for more writes, where the one before had several, and for how many it doesn't.
 const COMPANY: Duration = Duration::from_micros(100);

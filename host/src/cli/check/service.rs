@@ -14,10 +14,10 @@ use super::row::Row;
 use crate::argus::{Argus, FilterCheck, page};
 #[cfg(unix)]
 use crate::cli::user::user_name;
-use crate::config::{ArgusConfig, Config, ServeConfig};
+use crate::config::{ArgusConfig, Config, Database, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
-use crate::store::{self, Found};
+use crate::store::{self, Found, Postgres, Store};
 
 /// How long a service that is running may take to say that it is alive.
 const ALIVE: Duration = Duration::from_secs(2);
@@ -32,12 +32,19 @@ pub(super) struct Section {
 
 /// Looks at everything. `offline` asks nobody but this machine.
 pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
-    let found = store::inspect(&config.queue.path);
-    // Who can't look into the store can't tell whose service it is, either.
-    let may_be_ours = !matches!(found, Ok(Found::Nothing | Found::AtRest(_)));
+    let (queue, may_be_ours) = match &config.queue.database {
+        None => {
+            let found = store::inspect(&config.queue.path);
+            // Who can't look into the store can't tell whose service it is, either.
+            let may_be_ours = !matches!(found, Ok(Found::Nothing | Found::AtRest(_)));
+            (storing(config, found), may_be_ours)
+        }
+        Some(_) if offline => (vec![Row::note("store", "a database, which was not asked")], true),
+        Some(database) => (vec![in_database(database).await], true),
+    };
     let mut sections = vec![
         Section { name: "serve", rows: listening(&config.serve, may_be_ours).await },
-        Section { name: "queue", rows: storing(config, found) },
+        Section { name: "queue", rows: queue },
     ];
     if let Some(argus) = &config.argus {
         sections.push(Section { name: "argus", rows: watching(config, argus, offline).await });
@@ -101,6 +108,20 @@ async fn is_alive(listen: SocketAddr) -> io::Result<bool> {
     stream.take(4096).read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
     Ok(answer.split("\r\n\r\n").nth(1) == Some("ok\n"))
+}
+
+/// Whether the database can be worked on.
+async fn in_database(database: &Database) -> Row {
+    let looked = async {
+        let store = Postgres::look_at(database.options()?).await?;
+        store.counts().await?;
+        store.close().await;
+        Ok::<_, Error>(())
+    };
+    match looked.await {
+        Ok(()) => Row::ok("store", format!("the tables in {} are of this version", database.url)),
+        Err(error) => Row::failed("store", &error),
+    }
 }
 
 /// Whether the store can be worked on, and by whom.

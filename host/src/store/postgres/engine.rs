@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{Asking, Reach, Runtime, Session, transaction};
-use super::{code, describe, is_of_connection, is_of_server};
+use super::{code, describe, is_of_connection, is_of_others, is_of_server};
 use crate::store::StoreError;
 use crate::store::sql::{Db, Fallible, SqlError};
 use crate::store::writer::{Blame, Engine};
@@ -39,10 +39,10 @@ impl Engine for PgEngine {
     }
 
     fn blame(&self, cause: &SqlError) -> Blame {
-        let code = code(cause);
-        match code.as_deref() {
-            // A deadlock, a row that another host made or removed at the same time, or a lock that it has had for long.
-            Some("40P01" | "40001" | "23505" | "23503" | "55P03") => Blame::Others,
+        if is_of_others(cause) {
+            return Blame::Others;
+        }
+        match code(cause).as_deref() {
             Some(code) if is_of_server(code) => Blame::Store,
             None if is_of_connection(cause) => Blame::Store,
             _ => Blame::Write,

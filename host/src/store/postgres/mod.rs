@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::sql::{Db, Fallible, Hold, SqlError, values};
 use super::tables::Tables;
-use super::writer::Writer;
+use super::writer::{Undone, Writer};
 use super::{Advanced, Result, StoreError, broken, changes, closed};
 use crate::lock::lock;
 use crate::machine::Moment;
@@ -28,10 +28,10 @@ use engine::PgEngine;
 use listening::Listening;
 use session::{Asking, Reach, Runtime, Session};
 
-pub use schema::script;
-
 /// So many read at once.
 const READERS: usize = 4;
+/// How soon it is looked again at what time has made due, where not all of it could be done.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How often a host looks what others did.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -64,14 +64,17 @@ impl Postgres {
         Postgres::start(options, false).await
     }
 
+    /// SQL that brings the tables that there are to this version, for an administrator to run.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn missing(options: PgConnectOptions) -> Result<String> {
+        once(&Arc::new(Reach::new(options)), schema::missing).await
+    }
+
     async fn start(options: PgConnectOptions, migrates: bool) -> Result<Postgres> {
         let reach = Arc::new(Reach::new(options));
-        let (to, runtime) = (Arc::clone(&reach), Runtime::Host(Handle::current()));
-        let preparing = tokio::task::spawn_blocking(move || {
-            let session = to.connect(&runtime).map_err(|cause| describe(&to.name, cause))?;
-            schema::prepare(&session, &to.name, migrates)
-        });
-        preparing.await.unwrap_or_else(|_| Err(closed(&reach.name)))?;
+        once(&reach, move |session, name| schema::prepare(session, name, migrates)).await?;
         let writer = Writer::start(PgEngine::new(Arc::clone(&reach))).map_err(|cause| {
             let help = "may the host's user start another thread?".to_owned();
             broken(&reach.name, "can't be written to", help, Some(Box::new(cause)))
@@ -80,6 +83,19 @@ impl Postgres {
         let listening = migrates.then(|| reach.listen());
         Ok(Postgres { reach, writer, turns, idle: Arc::default(), listening })
     }
+}
+
+/// Does something on a connection that is for nothing else.
+async fn once<T: Send + 'static>(
+    reach: &Arc<Reach>,
+    does: impl FnOnce(&Session, &str) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (to, runtime) = (Arc::clone(reach), Runtime::Host(Handle::current()));
+    let doing = tokio::task::spawn_blocking(move || {
+        let session = to.connect(&runtime).map_err(|cause| describe(&to.name, cause))?;
+        does(&session, &to.name)
+    });
+    doing.await.unwrap_or_else(|_| Err(closed(&reach.name)))
 }
 
 #[async_trait]
@@ -126,7 +142,6 @@ impl Tables for Postgres {
 
     async fn do_what_is_due(&self) -> Result<Advanced> {
         const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
-        const KEEP: &str = "UPDATE clock SET now = ?1 WHERE now < ?1";
         let next = |db: &Db<'_>| {
             let at = db.first(NEXT, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
             Ok((at.flatten().map(Moment::from_millis), db.now))
@@ -136,24 +151,16 @@ impl Tables for Postgres {
         if !is_due {
             return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
         }
-        let does = |db: &Db<'_>| {
-            let more = changes::advance(db, false)?;
-            db.execute(KEEP, values![db.now.millis()])?;
-            Ok(more)
-        };
-        let next = if self.write(does).await? {
-            Some(Duration::ZERO)
-        } else {
-            let (at, now) = self.reading(next).await?;
-            at.map(|at| at.since(now))
-        };
-        Ok(Advanced { changed: true, next })
+        let changed = self.write(|db| Ok(changes::advance(db, false)?)).await? > 0;
+        self.write(keep).await?;
+        let (at, now) = self.reading(next).await?;
+        // What another host holds, or what more than one write is for, is looked at again soon.
+        Ok(Advanced { changed, next: at.map(|at| at.since(now).max(AGAIN)) })
     }
 
     async fn try_to_write(&self) -> Result<()> {
         // It must reach the disk like everything else.
-        const KEEP: &str = "UPDATE clock SET now = ?1 WHERE now < ?1";
-        self.write(|db| Ok(db.execute(KEEP, values![db.now.millis()]).map(drop)?)).await
+        self.write(keep).await
     }
 
     /// What is gone is noticed by who asks for it.
@@ -194,6 +201,16 @@ impl Tables for Postgres {
     }
 }
 
+/// Writes the store's time down, unless another host does so now.
+fn keep(db: &Db<'_>) -> std::result::Result<(), Undone> {
+    const HELD: &str = "SELECT s.now FROM clock AS s";
+    const KEEP: &str = "UPDATE clock SET now = ?1 WHERE now < ?1";
+    if db.first(HELD, &[], Hold::Skip, |_| Ok(()))?.is_some() {
+        db.execute(KEEP, values![db.now.millis()])?;
+    }
+    Ok(())
+}
+
 /// PostgreSQL's code of an error (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 fn code(cause: &SqlError) -> Option<String> {
     match cause {
@@ -221,14 +238,21 @@ fn describe(store: &str, cause: SqlError) -> StoreError {
             "can only be read",
             "is it a standby? name the primary in queue.url".to_owned(),
         ),
-        Some(code) if is_of_server(code) => ("is going down or has no room", WAITS.to_owned()),
+        Some(code) if is_of_server(code) => (super::GOING, WAITS.to_owned()),
         Some(_) => ("can't be read or written", "see the database's own log".to_owned()),
         None if is_of_connection(&cause) => {
-            ("can't be reached", format!("is the database up, and the network to it? {WAITS}"))
+            (super::AWAY, format!("is the database up, and the network to it? {WAITS}"))
         }
         None => ("can't be read or written", "report this with the log".to_owned()),
     };
     broken(store, what, help, Some(Box::new(cause)))
+}
+
+/// Whether another host did something at the same time: a deadlock, a row that it made or removed, or that this host was held up for so
+/// long that the server gave its transaction up.
+fn is_of_others(cause: &SqlError) -> bool {
+    matches!(cause, SqlError::Raced | SqlError::Elsewhere)
+        || matches!(code(cause).as_deref(), Some("40P01" | "40001" | "23505" | "23503" | "25P03"))
 }
 
 /// Whether the connection is what failed.

@@ -87,14 +87,24 @@ fn steps(from: i64) -> String {
     sql
 }
 
-/// What a database administrator runs, so that the service's own user need not be let make tables.
-pub fn script() -> String {
+/// What a database administrator runs on tables of that version (0: there are none), so that the service's own user need not be let
+/// make tables.
+fn script_from(version: i64) -> String {
+    if version >= NEWEST {
+        return format!("-- The tables are of version {version} already: nothing is to be done.\n");
+    }
     format!(
         "-- The tables of ticket-host {}, version {NEWEST}. Run it as their owner, then let the service's user work on them:\n\
          --   GRANT USAGE ON SCHEMA ticket_host TO \"ticket-host\";\n\
          --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ticket_host TO \"ticket-host\";\n\
          BEGIN;\n{}COMMIT;\n",
         env!("CARGO_PKG_VERSION"),
-        steps(0)
+        steps(version)
     )
+}
+
+/// SQL that brings the tables that there are to this version.
+pub(super) fn missing(session: &Session, name: &str) -> Result<String> {
+    let found = version(session).map_err(|cause| describe(name, cause))?;
+    Ok(script_from(found.map_or(0, |(version, _)| version)))
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
-use super::super::sql::{Db, Fallible, Hold, Row, Sql, SqlError, Value};
+use super::super::sql::{Columns, Db, Fallible, Hold, Row, Sql, SqlError, Value};
 use super::super::{New, Timestamp};
 use super::listening::{CHANNEL, Listening};
 use crate::lock::lock;
@@ -33,7 +33,8 @@ const REST: Duration = Duration::from_millis(500);
 /// the next one another connection.
 const BEGIN: &str = "SET LOCAL search_path = ticket_host; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '9s'; \
     SET LOCAL idle_in_transaction_session_timeout = '15s'; \
-    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; ";
+    SELECT set_config('synchronous_commit', 'on', true) \
+    WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write'); ";
 /// What tells this server process and these tables from others: those of a standby that took over, or of a backup that was put back.
 const SERVER: &str = "concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), pg_relation_filenode('ticket_host.clock'), \
     (SELECT oid FROM pg_database WHERE datname = current_database()))";
@@ -188,7 +189,9 @@ pub(super) fn transaction(
         }
     };
     let done = session.within(&known, reach, asking, does);
-    if done.is_ok() || session.rolled_back() {
+    // Any other failure may be about what the connection remembers, such as a statement's plan for tables that have changed.
+    let may_stay = done.as_ref().err().is_none_or(super::is_of_others);
+    if done.is_ok() || may_stay && session.rolled_back() {
         *place = Some(session);
     }
     done
@@ -398,7 +401,7 @@ impl Sql for Statements<'_> {
     }
 
     fn hold(&self, key: &str) -> Fallible<()> {
-        if self.asking == Asking::WriteOne {
+        if self.waits() {
             const WAIT: &str = "SELECT pg_advisory_xact_lock(hashtextextended(?1, 0)) IS NULL";
             return self.query(WAIT, &[key.into()], Hold::No, &mut |_| Ok(true));
         }
@@ -411,8 +414,13 @@ impl Sql for Statements<'_> {
         if is_held { Ok(()) } else { Err(SqlError::Elsewhere) }
     }
 
+    fn waits(&self) -> bool {
+        self.asking == Asking::WriteOne
+    }
+
     fn kind_of_failure(&self) -> &'static str {
-        "(s.failure::json ->> 'kind')"
+        // It begins with that. As JSON it could not be read where it holds what PostgreSQL can't, such as a NUL.
+        r#"substring(s.failure FROM '^{"kind":"([a-z]*)"')"#
     }
 
     /// PostgreSQL says when its disk is full.
@@ -424,14 +432,46 @@ impl Sql for Statements<'_> {
         Ok(())
     }
 
+    fn numbers_go_on(&self, table: &str) -> Fallible<()> {
+        const NUMBERED: [&str; 3] = ["incidents", "tickets", "steps"];
+        if !NUMBERED.contains(&table) {
+            return Ok(());
+        }
+        let sql =
+            format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}");
+        self.query(&sql, &[], Hold::No, &mut |_| Ok(true))
+    }
+
     fn has_more(&self) {
         self.has_more.set(true);
     }
 
-    fn knows(&self, new: &New) -> bool {
-        let Known { at, since, pruned, .. } = *self.known;
-        new.began_at
-            .is_some_and(|began| (since.max(pruned) + CLOCKS..=at + CLOCKS).contains(&began))
+    fn knows(&self, new: &New) -> Fallible<bool> {
+        let knows = |known_since: Timestamp| {
+            let known = known_since + CLOCKS..=self.known.at + CLOCKS;
+            new.began_at.is_some_and(|began| known.contains(&began))
+        };
+        if !knows(self.known_since()) {
+            return Ok(false);
+        }
+        // What was removed since this transaction began was not found by it. It is told here by then.
+        const KNOWN: &str = "SELECT since, pruned FROM clock";
+        let mut known_since = Timestamp::END;
+        self.query(KNOWN, &[], Hold::No, &mut |row| {
+            let mut columns = Columns::of(row);
+            known_since = columns.time()?.max(columns.time()?);
+            Ok(true)
+        })?;
+        Ok(knows(known_since))
+    }
+
+    fn known_since(&self) -> Timestamp {
+        self.known.since.max(self.known.pruned)
+    }
+
+    /// Each takes some ways through the network.
+    fn at_once(&self) -> i64 {
+        100
     }
 
     fn forgets(&self, unseen: Duration) -> Fallible<()> {

@@ -1,22 +1,25 @@
-//! What several hosts on one database do to each other. See `../tests.rs` for where these run.
+//! What several hosts on one database do to each other.
 
 use std::collections::HashSet;
 
 use super::*;
+use crate::error::Kind;
+use crate::machine::State;
 use crate::store::tests::{
-    LEASE, MINUTE, Place, accept, begun, claim_one, created, new, policy, term,
+    LEASE, MINUTE, Place, accept, begun, claim_one, created, in_state, new, policy, term,
 };
 use crate::store::{Filter, New, Order, Outcome, Store, Timestamp, Which};
 
-/// Runs a test with two hosts, where there is a server.
+/// Two hosts on one database.
 macro_rules! with_two {
     ($place:ident, $one:ident, $other:ident) => {
-        let Some($place) = Place::postgres() else { return };
+        let $place = Place::postgres();
         let ($one, $other) = ($place.open().await, $place.open().await);
     };
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn two_hosts_that_are_told_of_the_same_incidents_at_once_keep_each_once() {
     with_two!(place, one, other);
     let asking: Vec<_> = (0..200)
@@ -38,6 +41,7 @@ async fn two_hosts_that_are_told_of_the_same_incidents_at_once_keep_each_once() 
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn no_two_hosts_claim_the_same_ticket() {
     with_two!(place, one, other);
     for key in 0..40 {
@@ -62,6 +66,7 @@ async fn no_two_hosts_claim_the_same_ticket() {
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn the_end_of_a_claim_that_another_host_took_over_changes_nothing() {
     with_two!(place, one, other);
     accept(&one, new("k")).await;
@@ -79,6 +84,7 @@ async fn the_end_of_a_claim_that_another_host_took_over_changes_nothing() {
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn others_hear_of_what_there_is_to_claim_and_nobody_of_what_he_says_himself() {
     with_two!(place, one, other);
     let hears = |store: Arc<dyn Store>| async move {
@@ -97,6 +103,7 @@ async fn others_hear_of_what_there_is_to_claim_and_nobody_of_what_he_says_himsel
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn one_host_leads_until_it_is_not_heard_of_any_more() {
     with_two!(place, one, other);
     assert!(one.lead("one", MINUTE).await.unwrap());
@@ -108,6 +115,7 @@ async fn one_host_leads_until_it_is_not_heard_of_any_more() {
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn turns_are_one_after_the_other_whichever_host_takes_them() {
     with_two!(place, one, other);
     let (interval, second) = (Duration::from_millis(200), Duration::from_secs(1));
@@ -126,6 +134,7 @@ async fn turns_are_one_after_the_other_whichever_host_takes_them() {
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn a_pause_is_known_to_all_until_it_is_over() {
     with_two!(place, one, other);
     assert!(other.pauses().await.unwrap().is_empty());
@@ -145,6 +154,7 @@ async fn is_certain(store: &Arc<dyn Store>, key: &str, began_at: Option<Timestam
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn nothing_is_certain_in_a_database_that_was_started_anew_or_put_back_until_it_is_known_for_a_minute()
  {
     with_two!(place, one, other);
@@ -160,6 +170,7 @@ async fn nothing_is_certain_in_a_database_that_was_started_anew_or_put_back_unti
     place.sql("UPDATE clock SET since = since - 120000");
     assert!(is_certain(&one, "f", now()).await);
     // What was pruned is as unknown as what was never there.
+    in_state(&one, "done", State::Cancelled).await;
     let mut after = 0;
     while let Some(next) = one.prune(Duration::ZERO, after).await.unwrap() {
         after = next;
@@ -168,6 +179,7 @@ async fn nothing_is_certain_in_a_database_that_was_started_anew_or_put_back_unti
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn what_was_certain_before_the_database_was_started_anew_is_looked_for() {
     with_two!(place, one, other);
     accept(&one, begun("k")).await;
@@ -181,8 +193,9 @@ async fn what_was_certain_before_the_database_was_started_anew_is_looked_for() {
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn tables_of_a_newer_version_are_worked_on_if_they_say_that_this_one_can() {
-    let Some(place) = Place::postgres() else { return };
+    let place = Place::postgres();
     place.open().await.close().await;
     let Place::Postgres(options) = &place else { unreachable!("it was asked for") };
     for (newer, readable_by, refused) in [(2, 1, None), (2, 2, Some("doesn't know"))] {
@@ -199,8 +212,9 @@ async fn tables_of_a_newer_version_are_worked_on_if_they_say_that_this_one_can()
 }
 
 #[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
 async fn a_database_that_cannot_be_used_is_refused_with_what_to_do() {
-    let Some(place) = Place::postgres() else { return };
+    let place = Place::postgres();
     let Place::Postgres(options) = &place else { unreachable!("it was asked for") };
     let nowhere = (**options).clone().port(1);
     let missing = (**options).clone().database("not_there");
@@ -213,4 +227,144 @@ async fn a_database_that_cannot_be_used_is_refused_with_what_to_do() {
         assert!(error.message.contains(said), "{error}");
         assert!(error.help.as_ref().is_some_and(|text| text.contains(help)), "{:?}", error.help);
     }
+}
+
+/// A connection beside the hosts, whose transactions last as long as the test wants.
+async fn beside(place: &Place) -> sqlx::PgConnection {
+    use sqlx::ConnectOptions;
+    let Place::Postgres(options) = place else { unreachable!("it was asked for") };
+    let options = (**options).clone().options([("search_path", "ticket_host")]);
+    options.connect().await.unwrap()
+}
+
+async fn run(connection: &mut sqlx::PgConnection, sql: &'static str) {
+    use sqlx::Executor;
+    connection.execute(sqlx::raw_sql(sql)).await.unwrap();
+}
+
+async fn prune_all(store: &Arc<dyn Store>) {
+    let mut after = 0;
+    while let Some(next) = store.prune(MINUTE, after).await.unwrap() {
+        after = next;
+    }
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn what_another_host_is_just_opening_again_is_not_removed() {
+    with_two!(place, one, other);
+    let id = in_state(&one, "k", State::Suppressed).await;
+    place.sql("UPDATE steps SET seen = seen - 3600000");
+    let mut beside = beside(&place).await;
+    run(&mut beside, "BEGIN; SELECT id FROM steps FOR UPDATE").await;
+    // It neither waits nor removes it.
+    prune_all(&other).await;
+    run(&mut beside, "COMMIT").await;
+    assert_eq!(one.get(id).await.unwrap().unwrap().state, State::Suppressed);
+    prune_all(&other).await;
+    assert_eq!(one.get(id).await.unwrap(), None);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn an_incident_that_just_gets_another_ticket_is_not_removed_with_its_old_one() {
+    with_two!(place, one, other);
+    in_state(&one, "k", State::Created).await;
+    place.sql("UPDATE steps SET seen = seen - 3600000");
+    let mut beside = beside(&place).await;
+    run(
+        &mut beside,
+        "BEGIN; INSERT INTO tickets (id, backend, key) VALUES (100, 'c', 'k'); INSERT INTO assignments VALUES (1, 'c', 100)",
+    )
+    .await;
+    let pruning = tokio::spawn(async move { prune_all(&other).await });
+    // Until it waits for the other transaction.
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    loop {
+        use sqlx::Executor;
+        if beside.fetch_optional(sqlx::raw_sql(waits)).await.unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    run(&mut beside, "COMMIT").await;
+    pruning.await.unwrap();
+    place.sql("DO $$ BEGIN ASSERT (SELECT count(*) FROM incidents) = 1; END $$");
+    place.sql("DO $$ BEGIN ASSERT (SELECT count(*) FROM tickets) = 1; END $$");
+    drop(one);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn a_key_may_be_longer_than_what_an_index_holds() {
+    with_two!(place, one, other);
+    // No compression makes these short.
+    let mut random = fastrand::Rng::with_seed(7);
+    let key: String = (0..1000).map(|_| random.char('\u{4e00}'..'\u{9fff}')).collect();
+    let id = accept(&one, new(&key)).await.job.id;
+    let again = accept(&other, new(&key)).await;
+    assert_eq!((again.new, again.job.id), (false, id));
+    let filter = Filter { key: Some(key), most: 9, ..Filter::default() };
+    assert_eq!(other.list(&filter).await.unwrap().len(), 1);
+    drop(place);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn a_failure_with_a_nul_keeps_no_other_from_being_tried_again() {
+    with_two!(place, one, other);
+    in_state(&one, "a", State::Failed).await;
+    in_state(&one, "b", State::Failed).await;
+    place.sql(
+        r#"UPDATE steps SET failure = '{"kind":"settings","message":"a\u0000b"}' WHERE ticket = 1"#,
+    );
+    assert_eq!(other.reopen("b", &[Kind::Settings], policy()).await.unwrap(), 2);
+    drop(place);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn a_copy_has_all_in_either_direction_and_what_waited_waits_as_long() {
+    let place = Place::postgres();
+    let (from, back) = (Place::sqlite(), Place::sqlite());
+    let file = from.open().await;
+    for (key, state) in [
+        ("made", State::Created),
+        ("cancelled", State::Cancelled),
+        ("failed", State::Failed),
+        ("unknown", State::Unknown),
+        ("queued", State::Queued),
+    ] {
+        in_state(&file, key, state).await;
+    }
+    file.set_note("a", "1").await.unwrap();
+    let database = place.open().await;
+    let again = back.open().await;
+    let copied = crate::store::copy(&*file, &*database).await.unwrap();
+    assert_eq!((copied.incidents, copied.tickets), (5, 5));
+    crate::store::copy(&*database, &*again).await.unwrap();
+    let all = Filter { most: 100, ..Filter::default() };
+    let soon = Duration::from_secs(20);
+    for copy in [&database, &again] {
+        for (job, of) in copy.list(&all).await.unwrap().iter().zip(file.list(&all).await.unwrap()) {
+            assert_eq!((job.id, &job.key, job.state), (of.id, &of.key, of.state));
+            assert_eq!((&job.ticket, &job.failure), (&of.ticket, &of.failure));
+            assert_eq!((job.accepted_at, job.attempts), (of.accepted_at, of.attempts));
+            let (due, due_then) = (job.due_at, of.due_at);
+            assert!(
+                due.zip(due_then).is_none_or(|(one, other)| one.apart(other) < soon),
+                "{job:?}"
+            );
+            assert_eq!(due.is_some(), due_then.is_some());
+            assert!(job.expires_at.apart(of.expires_at) < soon, "{job:?}");
+            let tries = copy.attempts(job.id).await.unwrap();
+            assert_eq!(tries, file.attempts(job.id).await.unwrap());
+        }
+        assert_eq!(copy.note("a").await.unwrap().as_deref(), Some("1"));
+        let more = accept(copy, new("later")).await;
+        assert!(more.new && more.job.id > 5, "numbers go on");
+        assert!(!accept(copy, new("made")).await.new);
+    }
+    let error = crate::store::copy(&*file, &*database).await.unwrap_err().to_string();
+    assert!(error.ends_with("has incidents already"), "{error}");
 }

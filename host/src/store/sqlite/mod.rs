@@ -110,7 +110,7 @@ impl Sqlite {
             Ok(opened) => opened?,
             Err(cause) => std::panic::resume_unwind(cause.into_panic()),
         };
-        while store.write(|db| Ok(changes::advance(db, true)?)).await? {}
+        while store.write(|db| Ok(changes::advance(db, true)?)).await? > 0 {}
         Ok(store)
     }
 
@@ -212,11 +212,10 @@ impl Tables for Sqlite {
         if !is_due && (at.is_none() || now.since(kept) < KEPT) {
             return Ok(Advanced { next: at.map(|at| at.since(now)), ..Advanced::default() });
         }
-        let more = self.write(|db| Ok(changes::advance(db, false)?)).await?;
-        let next = if more {
-            Some(Duration::ZERO)
-        } else {
-            next().await?.map(|at| at.since(self.clock.now()))
+        let changed = self.write(|db| Ok(changes::advance(db, false)?)).await?;
+        let next = match changed {
+            0 => next().await?.map(|at| at.since(self.clock.now())),
+            _ => Some(Duration::ZERO),
         };
         Ok(Advanced { changed: is_due, next })
     }

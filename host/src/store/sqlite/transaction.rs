@@ -92,6 +92,10 @@ impl Sql for Statements<'_> {
         Ok(())
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn kind_of_failure(&self) -> &'static str {
         "s.failure ->> 'kind'"
     }
@@ -120,8 +124,21 @@ impl Sql for Statements<'_> {
     }
 
     /// No other host works on the store.
-    fn knows(&self, new: &New) -> bool {
-        new.certain
+    fn knows(&self, new: &New) -> Fallible<bool> {
+        Ok(new.certain)
+    }
+
+    fn known_since(&self) -> Timestamp {
+        Timestamp::EPOCH
+    }
+
+    fn at_once(&self) -> i64 {
+        1000
+    }
+
+    /// It sees to that by itself.
+    fn numbers_go_on(&self, _: &str) -> Fallible<()> {
+        Ok(())
     }
 
     /// Nobody else claims anything.
