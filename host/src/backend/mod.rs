@@ -36,7 +36,7 @@ use crate::config::{BackendConfig, LookFirst, WhenUnknown, WorkerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
-use crate::store::Timestamp;
+use crate::store::{Timestamp, Until};
 use crate::worker::{self, Exceeded, Worker, WorkerError};
 use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
@@ -72,7 +72,7 @@ pub struct KeyedIncident {
     /// earlier host, or one that has forgotten it, made it.
     pub accepted_at: Timestamp,
     /// When the host may no longer make its ticket, since another one may do so from then on. None: nobody else does.
-    pub leave_by: Option<Instant>,
+    pub leave_by: Option<Until>,
 }
 
 /// What a plugin answered.
@@ -299,7 +299,9 @@ impl Backend {
     /// # Errors
     /// Those whose `retry` is [`Retry::Unknown`] leave open whether there is a ticket now.
     pub async fn create(&self, wanted: &KeyedIncident) -> Result<Ticket> {
-        let Some(time) = time_left(self.call_timeout, wanted.leave_by, Instant::now()) else {
+        let Some(time) =
+            time_left(self.call_timeout, wanted.leave_by.as_ref().map(Until::get), Instant::now())
+        else {
             let held = "this machine held the host up for so long that another one may make the ticket by now";
             let error = Error::plugin(held).retry(Retry::Later);
             return Err(self.error(Error { is_of_machine: true, ..error }));

@@ -1,5 +1,6 @@
 //! One backend's queue at work: claims what is due, has it made, records what came of it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,9 @@ use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::machine::Policy;
-use crate::store::{Claim, Count, Failure, Job, New, Outcome, State, Term, Timestamp, Which};
+use crate::store::{
+    Claim, Count, Failure, Job, Lease, New, Outcome, State, Term, Timestamp, Which,
+};
 use crate::terminal::{counted, line};
 use crate::tickets;
 
@@ -135,7 +138,31 @@ async fn begin_due(
 /// For how long a backend's tickets are claimed.
 fn term(queue: &Queue, backend: &Backend) -> Term {
     let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-    Term { lease: backend.longest_try() + MARGIN, policy }
+    Term { lease: lease(queue, backend), policy }
+}
+
+/// For how long nobody else takes a claim for one that was left. Where it is renewed, so long that the call which makes a ticket has all its
+/// time.
+fn lease(queue: &Queue, backend: &Backend) -> Duration {
+    let shared = queue.store.shared().is_some();
+    MARGIN + if shared { backend.call_timeout } else { backend.longest_try() }
+}
+
+/// Renews claims again and again, where another host would take them for left when this one may still be at work on them.
+pub(super) async fn renewing(
+    queue: &Queue,
+    backend: &Backend,
+    claims: impl IntoIterator<Item = &Claim>,
+) -> Infallible {
+    if queue.store.shared().is_none() {
+        return std::future::pending().await;
+    }
+    let leases: Arc<[Lease]> = claims.into_iter().map(Claim::lease).collect();
+    loop {
+        tokio::time::sleep(MARGIN / 3).await;
+        // Without that no creation leaves after the lease. Who made the store logs its failures.
+        let _ = queue.store.renew(Arc::clone(&leases), lease(queue, backend)).await;
+    }
 }
 
 /// What a call of the backend that begins now is stamped with.
@@ -193,6 +220,7 @@ pub(super) async fn attempt(
         tried = try_once(&queue, &backend, &claim), if under_way.is_some() => tried,
         () = std::future::ready(()), if under_way.is_none() => not_alone(&queue, &backend, &claim),
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
+        never = renewing(&queue, &backend, [&claim]) => match never {},
     };
     let _record = place.free();
     if let Some(under_way) = &mut under_way {
@@ -552,7 +580,7 @@ pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Box<Tri
         Box::new(Tried::Apart(Outcome::Failed(Failure::from(&error))))
     })?;
     let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
-    let leave_by = Some(claim.until);
+    let leave_by = Some(claim.until.clone());
     Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at, leave_by })
 }
 

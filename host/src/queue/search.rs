@@ -100,6 +100,7 @@ pub(super) async fn run(
     let searched = tokio::select! {
         searched = search(&queue, &backend, &open) => Some(searched),
         () = reached(&mut phase, Phase::Killed) => None,
+        never = runner::renewing(&queue, &backend, open.iter().map(|it| &it.claim)) => match never {},
     };
     let _record = place.free();
     for Open { wanted, claim, mut under_way } in open {

@@ -10,8 +10,8 @@ use crate::error::{Kind, Result as Ended};
 use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
-    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome,
-    Result, Store, StoreError, Term, Timestamp, ToTell, Which,
+    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order,
+    Outcome, Result, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -141,6 +141,10 @@ impl Store for Observed {
         policy: Policy,
     ) -> Result<Option<Job>> {
         self.heard(self.store.settle(claim, started_at, outcome, policy).await)
+    }
+
+    async fn renew(&self, leases: Arc<[Lease]>, time: Duration) -> Result<()> {
+        self.heard(self.store.renew(leases, time).await)
     }
 
     async fn advance(&self) -> Result<Advanced> {

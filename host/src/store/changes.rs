@@ -13,8 +13,8 @@ use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::store::{
-    Accepted, Claim, Decision, Failure, Job, New, Order, Outcome, StoreError, Term, Timestamp,
-    Which,
+    Accepted, Claim, Decision, Failure, Job, Lease, New, Order, Outcome, StoreError, Term,
+    Timestamp, Until, Which,
 };
 
 /// Tries of a ticket that are kept: the last ones.
@@ -384,7 +384,7 @@ fn begin(
             job: job.clone(),
             step: id,
             lease: step.lease,
-            until: db.began + term.lease,
+            until: Until::new(db.began + term.lease),
             unknown: false,
             settled: db.at,
             certain: step.certain,
@@ -531,7 +531,7 @@ pub(super) fn claim(
         step.claim(db.now, term.lease, term.policy);
         let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
         (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
-        (claim.lease, claim.until) = (step.lease, db.began + term.lease);
+        (claim.lease, claim.until) = (step.lease, Until::new(db.began + term.lease));
         let (state, settle) = (step.state.name(), millis(step.settle));
         let at = db.at.millis();
         db.execute(TAKE, values![state, due, step.lease, step.tries, settle, at, claim.step])?;
@@ -548,7 +548,7 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         job,
         step: columns.take()?,
         lease: step.lease,
-        until: db.began,
+        until: Until::new(db.began),
         unknown: step.doubt == Doubt::Look,
         settled: db.at - db.now.since(step.settled),
         certain: step.certain,
@@ -563,6 +563,20 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         incident: columns.take()?,
     };
     Ok((step, claim))
+}
+
+/// Lengthens leases. Gives the steps that these still are of.
+pub(super) fn renew(db: &Db<'_>, leases: &[Lease], time: Duration) -> Fallible<Vec<i64>> {
+    const RENEW: &str =
+        "UPDATE steps SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'";
+    let due = (db.now + time).millis();
+    let mut renewed = Vec::new();
+    for lease in leases {
+        if db.execute(RENEW, values![due, lease.step, lease.number])? > 0 {
+            renewed.push(lease.step);
+        }
+    }
+    Ok(renewed)
 }
 
 /// Ends a claim.

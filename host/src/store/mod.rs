@@ -19,7 +19,7 @@ mod timestamp;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
 pub use crate::incident::Identity;
+use crate::lock::lock;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy};
 use crate::terminal::cut;
@@ -206,8 +207,7 @@ pub struct Claim {
     pub step: i64,
     /// Which claim of the row this is.
     pub lease: i64,
-    /// When its lease ends at the earliest.
-    pub until: Instant,
+    pub until: Until,
     /// Whether there may be a ticket already, since nobody knows what an earlier try did.
     pub unknown: bool,
     /// Since when a search that finds none is believed.
@@ -228,6 +228,38 @@ pub struct Claim {
     /// Whether it is the ticket that every incident gets, and not only one of a backend that was asked for by its name.
     pub is_main: bool,
     pub incident: String,
+}
+
+/// A claim, as far as its lease goes.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    step: i64,
+    number: i64,
+    until: Until,
+}
+
+impl Claim {
+    pub fn lease(&self) -> Lease {
+        Lease { step: self.step, number: self.lease, until: self.until.clone() }
+    }
+}
+
+/// When a claim's lease ends at the earliest, by this host's clock that nobody can set. It is later once the claim was renewed.
+#[derive(Debug, Clone)]
+pub struct Until(Arc<Mutex<Instant>>);
+
+impl Until {
+    fn new(until: Instant) -> Until {
+        Until(Arc::new(Mutex::new(until)))
+    }
+
+    pub fn get(&self) -> Instant {
+        *lock(&self.0)
+    }
+
+    fn renewed(&self, until: Instant) {
+        *lock(&self.0) = until;
+    }
 }
 
 /// What a claim led to.
@@ -506,6 +538,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         outcome: Outcome,
         policy: Policy,
     ) -> Result<Option<Job>>;
+
+    /// Has leases last for that time from now on. What was ended meanwhile, or taken for left, stays so.
+    async fn renew(&self, leases: Arc<[Lease]>, time: Duration) -> Result<()>;
 
     /// Does what time has made due: rows become claimable, and leases end.
     async fn advance(&self) -> Result<Advanced>;

@@ -9,8 +9,8 @@ use super::changes::{self, Kinds, Part};
 use super::sql::{Db, Fallible, values};
 use super::writer::{Undone, Writer};
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, New, Order, Outcome, Result,
-    Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
+    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order, Outcome,
+    Result, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
 };
 use crate::error::Kind;
 use crate::machine::Policy;
@@ -113,6 +113,15 @@ impl<T: Tables> Store for T {
         let does =
             move |db: &Db<'_>| Ok(changes::settle(db, &claim, started_at, &outcome, policy)?);
         self.writer().write_later(does).await.unwrap_or_else(|| Err(closed(self.name())))
+    }
+
+    async fn renew(&self, leases: Arc<[Lease]>, time: Duration) -> Result<()> {
+        let renewed = Arc::clone(&leases);
+        let renew = move |db: &Db<'_>| Ok((changes::renew(db, &renewed, time)?, db.began + time));
+        let (renewed, until) = self.write(renew).await?;
+        let of_these = leases.iter().filter(|lease| renewed.contains(&lease.step));
+        of_these.for_each(|lease| lease.until.renewed(until));
+        Ok(())
     }
 
     async fn advance(&self) -> Result<Advanced> {

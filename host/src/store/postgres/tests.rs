@@ -368,3 +368,25 @@ async fn a_copy_has_all_in_either_direction_and_what_waited_waits_as_long() {
     let error = crate::store::copy(&*file, &*database).await.unwrap_err().to_string();
     assert!(error.ends_with("has incidents already"), "{error}");
 }
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn a_lease_that_is_renewed_keeps_others_away_and_one_that_has_ended_is_not_renewed() {
+    with_two!(place, one, other);
+    accept(&one, new("k")).await;
+    let claim = claim_one(&one).await;
+    let before = claim.until.get();
+    // It would have ended.
+    place.sql("UPDATE steps SET due = due - 50000");
+    one.renew([claim.lease()].into(), 2 * LEASE).await.unwrap();
+    assert!(claim.until.get() >= before + LEASE / 2, "it may make the ticket for longer");
+    place.sql("UPDATE steps SET due = due - 60000");
+    other.advance().await.unwrap();
+    assert_eq!(other.get(claim.job.id).await.unwrap().unwrap().state, State::Creating);
+    place.sql("UPDATE steps SET due = 1");
+    other.advance().await.unwrap();
+    let until = claim.until.get();
+    one.renew([claim.lease()].into(), 3 * LEASE).await.unwrap();
+    assert_eq!(claim.until.get(), until, "it is another one's to look for");
+    assert_eq!(other.get(claim.job.id).await.unwrap().unwrap().state, State::Unknown);
+}
