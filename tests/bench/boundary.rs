@@ -105,6 +105,7 @@ fn calls(report: &mut Report) {
             incident: Arc::new(serde_json::from_value(incident).unwrap()),
             key: "k".to_owned(),
             accepted_at: Timestamp::now(),
+            leave_by: None,
         };
         let parse = |reply: &str| {
             drop(black_box(ticket_plugin_api::json::read_text::<Ticket>(reply).unwrap()))

@@ -151,6 +151,7 @@ fn new(number: usize) -> New {
         tell: false,
         reopen: true,
         certain: true,
+        began_at: None,
     }
 }
 

@@ -474,3 +474,81 @@ fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none()
     let script = host.run(&["queue", "migrate", "--print"]).ended(0).stdout;
     assert!(script.contains("nothing is to be done"), "{script}");
 }
+
+/// PgBouncer before a server, which gives each transaction whichever of two connections is free.
+struct Pooler {
+    _directory: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Pooler {
+    fn before(server: &Server) -> Pooler {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "[databases]\ntickets = host=127.0.0.1 port={} dbname=tickets user=postgres\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 2\n",
+            server.port
+        );
+        let file = directory.path().join("pgbouncer.ini");
+        fs::write(&file, settings).unwrap();
+        let mut command = if rustix::process::getuid().is_root() {
+            let owned =
+                Command::new("chown").args(["-R", "postgres"]).arg(directory.path()).status();
+            assert!(owned.unwrap().success());
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--", "pgbouncer"]);
+            command
+        } else {
+            Command::new("/usr/sbin/pgbouncer")
+        };
+        command.arg(&file).current_dir("/").process_group(0);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("the pooler to listen", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Pooler { _directory: directory, port, process }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn behind_a_pooler_that_gives_each_transaction_another_connection_all_works() {
+    let server = Server::start();
+    let pooler = Pooler::before(&server);
+    let desk = desk(|_| None);
+    let hosts = [(); 2].map(|()| {
+        let host = host_on(pooler.port, &desk.url, "concurrency = 4\n");
+        let config = fs::read_to_string(host.path("config.toml")).unwrap();
+        let config = config.replace("/tickets\"", "/tickets?statement-cache-capacity=0\"");
+        fs::write(host.path("config.toml"), config).unwrap();
+        host
+    });
+    let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
+    thread::scope(|scope| {
+        for number in 0..40 {
+            for service in &services {
+                scope.spawn(move || {
+                    let reply = service.post("/v1/tickets", &numbered(number, 60_000));
+                    assert_eq!(reply.json()["state"], "created", "{}", reply.text);
+                });
+            }
+        }
+    });
+    let mut posted = desk.posted();
+    posted.sort_unstable();
+    posted.dedup();
+    assert_eq!((posted.len(), desk.posted().len()), (40, 40));
+    for (host, service) in hosts.iter().zip(services) {
+        assert!(!host.log().contains("ERROR"), "{}", host.log());
+        assert_eq!(service.stop(), 0);
+    }
+}

@@ -8,13 +8,15 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 find_programs() { find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n1; }
-if [ -z "$(find_programs)" ]; then
+if [ -z "$(find_programs)" ] || [ ! -x /usr/sbin/pgbouncer ]; then
   # No server of the system's is started, nor one made.
   sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
   $sudo mkdir -p /etc/postgresql-common
   printf "create_main_cluster = false\nstart_conf = 'manual'\n" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
   $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql </dev/null
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql pgbouncer </dev/null
+  # Debian starts it.
+  $sudo service pgbouncer stop >/dev/null 2>&1 || true
 fi
 POSTGRES_BIN=$(find_programs)
 export POSTGRES_BIN

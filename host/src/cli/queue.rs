@@ -178,7 +178,7 @@ async fn migrate(settings: &QueueConfig, prints: bool) -> Result<ExitCode> {
         return Err(Error::usage("the store lies in a file").help(help));
     };
     if prints {
-        print(&Postgres::missing(database.options()?).await?)?;
+        print(&Postgres::missing(database.options()?, database.is_pooled()).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
     store::open(settings).await?.close().await;

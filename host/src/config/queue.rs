@@ -46,6 +46,14 @@ pub struct Database {
 }
 
 impl Database {
+    /// Whether each transaction may get another connection, which knows nothing of the statements and channels of the one before. So the URL
+    /// says by `statement-cache-capacity=0`.
+    pub fn is_pooled(&self) -> bool {
+        self.url
+            .query_pairs()
+            .any(|(name, value)| name == "statement-cache-capacity" && value == "0")
+    }
+
     /// How it is connected to.
     ///
     /// # Errors

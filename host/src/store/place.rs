@@ -22,7 +22,7 @@ pub async fn open(settings: &QueueConfig) -> Result<Arc<dyn Store>> {
             Error::settings(what).cause(cause).help(help)
         })?;
     }
-    Ok(Arc::new(Postgres::open(database.options()?).await?))
+    Ok(Arc::new(Postgres::open(database.options()?, database.is_pooled()).await?))
 }
 
 /// Opens the store that is there, beside hosts that may be at work on it.
@@ -32,6 +32,8 @@ pub async fn open(settings: &QueueConfig) -> Result<Arc<dyn Store>> {
 pub async fn look_at(settings: &QueueConfig) -> Result<Arc<dyn Store>> {
     match &settings.database {
         None => Ok(Arc::new(Sqlite::open(&settings.path, settings.max_bytes)?)),
-        Some(database) => Ok(Arc::new(Postgres::look_at(database.options()?).await?)),
+        Some(database) => {
+            Ok(Arc::new(Postgres::look_at(database.options()?, database.is_pooled()).await?))
+        }
     }
 }

@@ -64,7 +64,7 @@ impl Place {
         match self {
             Place::Sqlite(_) => Arc::new(Sqlite::open_alone(&self.path(), MAX).await.unwrap()),
             Place::Postgres(options) => {
-                let store = Postgres::open((**options).clone()).await.unwrap();
+                let store = Postgres::open((**options).clone(), false).await.unwrap();
                 // It is looked for what began before a database was known for a minute.
                 store.probe().await.unwrap();
                 self.sql("UPDATE clock SET since = since - 3600000");

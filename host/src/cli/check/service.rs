@@ -113,7 +113,7 @@ async fn is_alive(listen: SocketAddr) -> io::Result<bool> {
 /// Whether the database can be worked on.
 async fn in_database(database: &Database) -> Row {
     let looked = async {
-        let store = Postgres::look_at(database.options()?).await?;
+        let store = Postgres::look_at(database.options()?, database.is_pooled()).await?;
         store.counts().await?;
         store.close().await;
         Ok::<_, Error>(())

@@ -43,44 +43,44 @@ pub struct Postgres {
     turns: Arc<Semaphore>,
     /// Connections that nobody reads from now.
     idle: Arc<Mutex<Vec<Session>>>,
-    /// None for who only looks at what is there.
+    /// None for who only looks at what is there, and where nobody could be heard.
     listening: Option<Listening>,
 }
 
 impl Postgres {
-    /// Opens the store, and makes its tables, or brings them to this version.
+    /// Opens the store, and makes its tables, or brings them to this version. `is_pooled`: each transaction may get another connection.
     ///
     /// # Errors
     /// The database can't be reached or used, or its tables are of a newer version that this one can't work with.
-    pub async fn open(options: PgConnectOptions) -> Result<Postgres> {
-        Postgres::start(options, true).await
+    pub async fn open(options: PgConnectOptions, is_pooled: bool) -> Result<Postgres> {
+        Postgres::start(Reach::new(options, is_pooled), true).await
     }
 
     /// Opens the store that is there.
     ///
     /// # Errors
     /// As for [`Postgres::open`]; or there are no tables of this version.
-    pub async fn look_at(options: PgConnectOptions) -> Result<Postgres> {
-        Postgres::start(options, false).await
+    pub async fn look_at(options: PgConnectOptions, is_pooled: bool) -> Result<Postgres> {
+        Postgres::start(Reach::new(options, is_pooled), false).await
     }
 
     /// SQL that brings the tables that there are to this version, for an administrator to run.
     ///
     /// # Errors
     /// The database can't be reached.
-    pub async fn missing(options: PgConnectOptions) -> Result<String> {
-        once(&Arc::new(Reach::new(options)), schema::missing).await
+    pub async fn missing(options: PgConnectOptions, is_pooled: bool) -> Result<String> {
+        once(&Arc::new(Reach::new(options, is_pooled)), schema::missing).await
     }
 
-    async fn start(options: PgConnectOptions, migrates: bool) -> Result<Postgres> {
-        let reach = Arc::new(Reach::new(options));
+    async fn start(reach: Reach, migrates: bool) -> Result<Postgres> {
+        let reach = Arc::new(reach);
         once(&reach, move |session, name| schema::prepare(session, name, migrates)).await?;
         let writer = Writer::start(PgEngine::new(Arc::clone(&reach))).map_err(|cause| {
             let help = "may the host's user start another thread?".to_owned();
             broken(&reach.name, "can't be written to", help, Some(Box::new(cause)))
         })?;
         let turns = Arc::new(Semaphore::new(READERS));
-        let listening = migrates.then(|| reach.listen());
+        let listening = if migrates { reach.listen() } else { None };
         Ok(Postgres { reach, writer, turns, idle: Arc::default(), listening })
     }
 }

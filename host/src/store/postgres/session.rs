@@ -45,6 +45,7 @@ pub(super) struct Reach {
     options: PgConnectOptions,
     /// What people call it: without its password.
     pub name: String,
+    is_pooled: bool,
     /// By what this host tells its own notifications from those of others.
     pub own: String,
     failed: Mutex<Option<(Instant, String)>>,
@@ -57,7 +58,7 @@ impl fmt::Debug for Reach {
 }
 
 impl Reach {
-    pub(super) fn new(options: PgConnectOptions) -> Reach {
+    pub(super) fn new(options: PgConnectOptions, is_pooled: bool) -> Reach {
         let place = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -68,12 +69,12 @@ impl Reach {
         let options = options.application_name("ticket-host").extra_float_digits(None);
         let options = options.disable_statement_logging();
         let own = format!("{:016x}", fastrand::u64(..));
-        Reach { options, name, own, failed: Mutex::default() }
+        Reach { options, name, is_pooled, own, failed: Mutex::default() }
     }
 
-    /// Hears from other hosts.
-    pub(super) fn listen(&self) -> Listening {
-        Listening::start(self.options.clone(), self.own.clone())
+    /// Hears from other hosts, if that is possible.
+    pub(super) fn listen(&self) -> Option<Listening> {
+        (!self.is_pooled).then(|| Listening::start(self.options.clone(), self.own.clone()))
     }
 
     /// # Errors
@@ -93,6 +94,7 @@ impl Reach {
                     connection: RefCell::new(connection),
                     runtime: runtime.clone(),
                     is_broken: Cell::new(false),
+                    is_pooled: self.is_pooled,
                     translated: RefCell::default(),
                 })
             }
@@ -144,6 +146,8 @@ pub(super) struct Session {
     runtime: Runtime,
     /// Whether an answer did not come: what comes now may be that of another statement.
     is_broken: Cell<bool>,
+    /// Whether the next transaction may get another connection of the server's: then no statement has a name there.
+    is_pooled: bool,
     /// The statements as PostgreSQL writes them, with each [`Hold`].
     translated: RefCell<[HashMap<String, Arc<str>>; 3]>,
 }
@@ -359,7 +363,7 @@ impl Statements<'_> {
             .map_err(sqlx::Error::Encode)?;
         }
         let sql = AssertSqlSafe(self.session.translated(sql, hold));
-        Ok(sqlx::query_with(sql, arguments))
+        Ok(sqlx::query_with(sql, arguments).persistent(!self.session.is_pooled))
     }
 }
 

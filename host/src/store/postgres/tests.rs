@@ -201,8 +201,8 @@ async fn tables_of_a_newer_version_are_worked_on_if_they_say_that_this_one_can()
     for (newer, readable_by, refused) in [(2, 1, None), (2, 2, Some("doesn't know"))] {
         place.sql(&format!("UPDATE version SET version = {newer}, readable_by = {readable_by}"));
         for opened in [
-            Postgres::open((**options).clone()).await,
-            Postgres::look_at((**options).clone()).await,
+            Postgres::open((**options).clone(), false).await,
+            Postgres::look_at((**options).clone(), false).await,
         ] {
             let error = opened.err().map(|error| error.to_string());
             assert_eq!(error.is_some(), refused.is_some(), "{error:?}");
@@ -223,7 +223,7 @@ async fn a_database_that_cannot_be_used_is_refused_with_what_to_do() {
         (nowhere, "can't be reached", "is the database up"),
         (missing, "does not exist", "createdb"),
     ] {
-        let error = crate::Error::from(Postgres::look_at(options).await.unwrap_err());
+        let error = crate::Error::from(Postgres::look_at(options, false).await.unwrap_err());
         assert!(error.message.contains(said), "{error}");
         assert!(error.help.as_ref().is_some_and(|text| text.contains(help)), "{:?}", error.help);
     }
