@@ -69,6 +69,8 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["queue", "show", "99"], &["error"]),
         (&["queue", "backup", "copy.db"], &["file"]),
         (&["queue", "backup", "copy.db"], &["error"]),
+        (&["queue", "migrate"], &["error"]),
+        (&["queue", "copy", "--to", "config.toml"], &["error"]),
         (&["queue", "cancel", "1"], &["tickets", "refused", "error"]),
         (&["queue", "retry", "99"], &["tickets", "refused", "error"]),
         (&["plugins", "list"], &["plugins"]),

@@ -473,6 +473,8 @@ fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none()
     assert!(check.stdout.contains("are of this version"), "{}", check.stdout);
     let script = host.run(&["queue", "migrate", "--print"]).ended(0).stdout;
     assert!(script.contains("nothing is to be done"), "{script}");
+    let answer = host.run(&["queue", "migrate", "--json"]).ended(0).json();
+    assert!(answer["store"].as_str().unwrap().starts_with("postgres://clerk@"), "{answer}");
 }
 
 /// PgBouncer before a server, which gives each transaction whichever of two connections is free.
@@ -551,4 +553,51 @@ fn behind_a_pooler_that_gives_each_transaction_another_connection_all_works() {
         assert!(!host.log().contains("ERROR"), "{}", host.log());
         assert_eq!(service.stop(), 0);
     }
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn a_store_is_copied_to_a_database_while_no_service_works_on_it() {
+    let server = Server::start();
+    let desk = desk(|_| None);
+    let host = host_on(server.port, &desk.url, "");
+    let other = fs::read_to_string(host.path("config.toml")).unwrap();
+    fs::write(host.path("postgres.toml"), &other).unwrap();
+    let file: String = other
+        .lines()
+        .filter(|line| !line.starts_with("url = "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(host.path("config.toml"), file).unwrap();
+    let service = host.serve();
+    service.post("/v1/tickets", &numbered(1, 5000)).is(201);
+    let copy = ["queue", "copy", "--to", "postgres.toml"];
+    host.run(&copy).ended(3).says("is used by another host");
+    assert_eq!(service.stop(), 0);
+    let copied = host.run(&copy).ended(0).stdout;
+    assert_eq!(copied, "copied 1 incident and 1 ticket\n");
+    host.run(&copy).ended(3).says("has incidents already");
+    fs::rename(host.path("postgres.toml"), host.path("config.toml")).unwrap();
+    let service = host.serve();
+    service.post("/v1/tickets", &numbered(1, 5000)).is(200);
+    assert_eq!(desk.posted(), ["k1"]);
+    // Back, which nobody may do while a service works there.
+    let back =
+        other.lines().filter(|line| !line.starts_with("url = ")).map(|line| format!("{line}\n"));
+    let back: String = back.collect();
+    fs::write(host.path("back.toml"), back.replace("state/queue.db", "back/queue.db")).unwrap();
+    wait_for("the service to lead", || {
+        server.sql(
+            "tickets",
+            "SELECT count(*) FROM ticket_host.leader WHERE host NOT IN ('', 'queue copy')",
+        ) == "1"
+    });
+    host.run(&["queue", "copy", "--to", "back.toml"]).ended(2).says("a service works on the store");
+    assert_eq!(service.stop(), 0);
+    wait_for("the service's term to end", || {
+        host.run(&["queue", "copy", "--to", "back.toml"]).code == 0
+    });
+    fs::rename(host.path("back.toml"), host.path("config.toml")).unwrap();
+    let list = host.run(&["queue", "list"]).ended(0).stdout;
+    assert!(list.contains("created"), "{list}");
 }

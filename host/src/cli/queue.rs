@@ -46,7 +46,7 @@ Examples:
 const MIGRATE_EXAMPLES: &str = "\
 Examples:
   ticket-host queue migrate
-  ticket-host queue migrate --print | psql --set ON_ERROR_STOP=1 tickets";
+  ticket-host queue migrate --print > tables.sql";
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   ticket-host queue cancel 17
@@ -172,17 +172,25 @@ async fn alone(settings: &QueueConfig) -> Result<Arc<dyn Store>> {
 }
 
 /// Brings the tables of the config's database to this version.
-async fn migrate(settings: &QueueConfig, prints: bool) -> Result<ExitCode> {
+async fn migrate(settings: &QueueConfig, prints: bool, as_json: bool) -> Result<ExitCode> {
     let Some(database) = &settings.database else {
         let help = "`ticket-host serve` brings it to its version, and keeps it as it was beside it";
         return Err(Error::usage("the store lies in a file").help(help));
     };
     if prints {
-        print(&Postgres::missing(database.options()?, database.is_pooled()).await?)?;
+        let sql = Postgres::missing(database.options()?, database.is_pooled()).await?;
+        if as_json {
+            print_json(&json!({"sql": sql}))?
+        } else {
+            print(&sql)?
+        }
         return Ok(ExitCode::SUCCESS);
     }
     store::open(settings).await?.close().await;
-    note("the tables are of this version");
+    match as_json {
+        true => print_json(&json!({"store": settings.place()}))?,
+        false => note("the tables are of this version"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -190,7 +198,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let config = program.load_config()?;
     let settings = &config.queue;
     match command {
-        Command::Migrate { print } => return migrate(settings, *print).await,
+        Command::Migrate { print } => return migrate(settings, *print, program.json).await,
         Command::Copy { to } => return copy(settings, to, program.json).await,
         _ => {}
     }
