@@ -27,11 +27,21 @@ struct State {
     /// How often it was said that rows may be waiting, and up to which time of these the runner has looked.
     noted: u64,
     seen: u64,
+    /// Whether another host has said that rows may be waiting.
+    heard: bool,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { calls: 0, records: 0, probes: false, searches: false, noted: 1, seen: 0 }
+        State {
+            calls: 0,
+            records: 0,
+            probes: false,
+            searches: false,
+            noted: 1,
+            seen: 0,
+            heard: false,
+        }
     }
 }
 
@@ -60,6 +70,21 @@ impl Lane {
     /// There may be something new to claim.
     pub(super) fn note_waiting(&self) {
         lock(&self.state).noted += 1;
+    }
+
+    /// Another host has said that there may be something to claim. It may claim that itself: nobody here has to wait for his turn for that.
+    pub(super) fn note_heard(&self) {
+        lock(&self.state).heard = true;
+    }
+
+    /// Whether another host has said so since this was last asked.
+    pub(super) fn has_heard(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).heard)
+    }
+
+    /// As [`Lane::look`], where it isn't known that anything waits: nobody has to wait for his turn meanwhile.
+    pub(super) fn peek(&self) -> Look {
+        Look(lock(&self.state).noted)
     }
 
     /// Whether there may be something to claim.
@@ -197,6 +222,19 @@ mod tests {
 
     async fn ends_soon(waiting: impl Future<Output = ()>) -> bool {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok()
+    }
+
+    #[test]
+    fn nobody_waits_for_his_turn_while_it_is_looked_for_what_another_host_has_left() {
+        let lane = Arc::new(Lane::default());
+        lane.saw_all(lane.look());
+        lane.note_heard();
+        assert!(lane.has_heard() && !lane.has_heard(), "it is heard once");
+        let look = lane.peek();
+        assert!(lane.begin_at_once(1).is_some());
+        lane.note_waiting();
+        lane.saw_all(look);
+        assert!(lane.waits(), "that came after the look");
     }
 
     #[test]

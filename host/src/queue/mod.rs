@@ -41,6 +41,8 @@ pub use standing::{Standing, Unfit};
 
 /// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
+/// When it is first looked whether another host has made a ticket that is waited for here.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
@@ -142,12 +144,13 @@ impl Kept {
     pub async fn filed(mut self) -> Filed {
         let (mut job, new) = (self.job, self.new);
         if let Some(watched) = &mut self.watched {
+            let mut look = FIRST_LOOK;
             while !job.state.is_final() {
                 self.holds.borrow_and_update();
                 let waits =
                     !self.queue.keeps(&job) && self.queue.rests_until(&job) <= Some(self.deadline);
                 if waits {
-                    let shared = self.queue.store.shared();
+                    let shared = self.queue.store.shared().map(|every| every.min(look));
                     tokio::select! {
                         Some(later) = watched.changed() => {
                             job = later;
@@ -158,6 +161,7 @@ impl Kept {
                         () = tokio::time::sleep_until(self.deadline.into()) => {}
                         // Another host may make the ticket, and tells nobody here.
                         () = tokio::time::sleep(shared.unwrap_or_default()), if shared.is_some() => {
+                            look *= 2;
                             job = self.queue.store.get(job.id).await.ok().flatten().unwrap_or(job);
                             continue;
                         }
@@ -241,7 +245,7 @@ impl Queue {
             if self.store.shared().is_some_and(|every| looked.elapsed() >= every) {
                 looked = Instant::now();
                 agree::heed(&*self.store, &self.setup()).await;
-                self.wake();
+                self.heard_of_more();
             }
             if leads && pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 pruned = Some(Instant::now());
@@ -258,7 +262,7 @@ impl Queue {
                     _ = phase.changed() => {}
                     () = &mut rested => {}
                     () = self.store.woken() => {
-                        self.wake();
+                        self.heard_of_more();
                         continue;
                     }
                     Some(ended) = runners.next() => match *phase.borrow() {
@@ -631,6 +635,12 @@ impl Queue {
     /// There may be something new to claim.
     fn wake(&self) {
         lock(&self.lanes).values().for_each(|lane| lane.note_waiting());
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Another host may have left something to claim.
+    fn heard_of_more(&self) {
+        lock(&self.lanes).values().for_each(|lane| lane.note_heard());
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 

@@ -88,11 +88,14 @@ async fn begin_due(
         return held;
     }
     let is_time = last.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK);
-    if free == 0 || !lane.waits() && !is_time {
+    if free == 0 || !lane.waits() && !is_time && !lane.has_heard() {
         return LOOK;
     }
     last.looked = Some(now);
-    let look = lane.look();
+    // What other hosts put in line is looked for all the time, and through a network. If all who come meanwhile stood in line for that, each
+    // host would have the others look for what it claims itself in a moment.
+    let peeks = queue.store.shared().is_some() && !lane.waits();
+    let look = if peeks { lane.peek() } else { lane.look() };
     let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe);
     let term = term(queue, backend);
     let mut which = Which::All;
@@ -121,6 +124,8 @@ async fn begin_due(
             // Else there may be more.
             if claims.len() < free {
                 lane.saw_all(look);
+            } else if peeks {
+                lane.note_waiting();
             }
             let stamp = stamp(queue, backend);
             for claim in claims {
@@ -138,7 +143,7 @@ async fn begin_due(
 /// For how long a backend's tickets are claimed.
 fn term(queue: &Queue, backend: &Backend) -> Term {
     let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-    Term { lease: lease(queue, backend), policy }
+    Term { lease: lease(queue, backend), policy, only_certain: search::is_for(backend) }
 }
 
 /// For how long nobody else takes a claim for one that was left. Where it is renewed, so long that the call which makes a ticket has all its
@@ -188,7 +193,8 @@ pub(super) fn room(queue: &Queue, new: &New) -> Option<Room> {
     let lane = lock(&queue.lanes).get(name).map(Arc::clone)?;
     let setup = queue.setup();
     let backend = setup.backends.get(name)?.as_ref().ok()?;
-    if !new.certain && search::is_for(backend) {
+    // Where hosts share a store, that knows better than this one.
+    if !new.certain && search::is_for(backend) && queue.store.shared().is_none() {
         return None;
     }
     let now = Instant::now();

@@ -339,6 +339,7 @@ fn begin(
     let ticket = db.insert(TICKET, values![&new.backend, &incident.key])?;
     incident.assign(db, slot(new), ticket)?;
     let mut step = Step::accepted(db.now, policy, db.sql.knows(new)?);
+    let claimed = claimed.filter(|term| step.certain || !term.only_certain);
     if let Some(term) = claimed {
         step.claim(db.now, term.lease, term.policy);
     }

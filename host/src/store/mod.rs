@@ -187,6 +187,9 @@ pub struct Term {
     pub lease: Duration,
     /// The policy of the backend that makes it.
     pub policy: Policy,
+    /// Whether an incident that is just accepted is claimed only if it is certain that it has no ticket yet: others are looked for
+    /// together.
+    pub only_certain: bool,
 }
 
 /// Which tickets are claimed.

@@ -8,7 +8,7 @@ use crate::machine::State;
 use crate::store::tests::{
     LEASE, MINUTE, Place, accept, begun, claim_one, created, in_state, new, policy, term,
 };
-use crate::store::{Filter, New, Order, Outcome, Store, Timestamp, Which};
+use crate::store::{Filter, New, Order, Outcome, Store, Term, Timestamp, Which};
 
 /// Two hosts on one database.
 macro_rules! with_two {
@@ -176,6 +176,19 @@ async fn nothing_is_certain_in_a_database_that_was_started_anew_or_put_back_unti
         after = next;
     }
     assert!(!is_certain(&other, "g", now()).await);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn what_must_be_looked_for_is_not_claimed_where_that_is_done_for_many_together() {
+    with_two!(place, one, other);
+    let together = Some(Term { only_certain: true, ..term(LEASE, policy()) });
+    let accepted = one.accept(new("a"), policy(), together).await.unwrap();
+    assert_eq!((accepted.claim.is_none(), accepted.job.state), (true, State::Queued));
+    assert!(one.accept(begun("b"), policy(), together).await.unwrap().claim.is_some());
+    let claims = other.claim("b", Which::Uncertain, 9, term(LEASE, policy())).await.unwrap();
+    assert_eq!(claims.len(), 1);
+    drop(place);
 }
 
 #[tokio::test]
