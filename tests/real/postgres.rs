@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,11 @@ fn programs() -> PathBuf {
 
 /// A program of PostgreSQL's, as a user that it doesn't refuse.
 fn program(name: &str) -> Command {
-    let program = programs().join(name);
+    as_postgres(&programs().join(name))
+}
+
+/// A program that refuses root: root runs it as the user postgres.
+fn as_postgres(program: &Path) -> Command {
     let mut command = if rustix::process::getuid().is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(program);
@@ -48,13 +52,18 @@ fn program(name: &str) -> Command {
     command
 }
 
+/// Gives a directory, and what is in it, to who runs such a program.
+fn give_away(directory: &Path) {
+    if rustix::process::getuid().is_root() {
+        let given = Command::new("chown").args(["-R", "postgres"]).arg(directory).status();
+        assert!(given.unwrap().success());
+    }
+}
+
 impl Server {
     fn start() -> Server {
         let directory = tempfile::tempdir().unwrap();
-        if rustix::process::getuid().is_root() {
-            let owned = Command::new("chown").arg("postgres").arg(directory.path()).status();
-            assert!(owned.unwrap().success());
-        }
+        give_away(directory.path());
         let data = directory.path().join("data");
         let made = program("initdb")
             .arg("-D")
@@ -496,18 +505,9 @@ impl Pooler {
         );
         let file = directory.path().join("pgbouncer.ini");
         fs::write(&file, settings).unwrap();
-        let mut command = if rustix::process::getuid().is_root() {
-            let owned =
-                Command::new("chown").args(["-R", "postgres"]).arg(directory.path()).status();
-            assert!(owned.unwrap().success());
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--", "pgbouncer"]);
-            command
-        } else {
-            Command::new("/usr/sbin/pgbouncer")
-        };
-        command.arg(&file).current_dir("/").process_group(0);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        give_away(directory.path());
+        let mut command = as_postgres(Path::new("/usr/sbin/pgbouncer"));
+        let process = command.arg(&file).process_group(0).spawn().unwrap();
         wait_for("the pooler to listen", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Pooler { _directory: directory, port, process }
     }
@@ -568,7 +568,7 @@ fn a_store_is_copied_to_a_database_while_no_service_works_on_it() {
         .filter(|line| !line.starts_with("url = "))
         .map(|line| format!("{line}\n"))
         .collect();
-    fs::write(host.path("config.toml"), file).unwrap();
+    fs::write(host.path("config.toml"), &file).unwrap();
     let service = host.serve();
     service.post("/v1/tickets", &numbered(1, 5000)).is(201);
     let copy = ["queue", "copy", "--to", "postgres.toml"];
@@ -582,10 +582,7 @@ fn a_store_is_copied_to_a_database_while_no_service_works_on_it() {
     service.post("/v1/tickets", &numbered(1, 5000)).is(200);
     assert_eq!(desk.posted(), ["k1"]);
     // Back, which nobody may do while a service works there.
-    let back =
-        other.lines().filter(|line| !line.starts_with("url = ")).map(|line| format!("{line}\n"));
-    let back: String = back.collect();
-    fs::write(host.path("back.toml"), back.replace("state/queue.db", "back/queue.db")).unwrap();
+    fs::write(host.path("back.toml"), file.replace("state/queue.db", "back/queue.db")).unwrap();
     wait_for("the service to lead", || {
         server.sql(
             "tickets",

@@ -2,7 +2,6 @@
 //!
 //! Two may think for a moment that it is them, which does no harm: all of it can be done twice.
 
-use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,7 @@ struct State {
 
 impl Lead {
     pub(super) fn new() -> Lead {
-        let mut host = String::new();
-        // To write to a text never fails.
-        let _ = write!(host, "{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let host = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
         Lead { host, state: Mutex::default() }
     }
 

@@ -634,13 +634,17 @@ impl Queue {
 
     /// There may be something new to claim.
     fn wake(&self) {
-        lock(&self.lanes).values().for_each(|lane| lane.note_waiting());
-        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.rouse(Lane::note_waiting);
     }
 
     /// Another host may have left something to claim.
     fn heard_of_more(&self) {
-        lock(&self.lanes).values().for_each(|lane| lane.note_heard());
+        self.rouse(Lane::note_heard);
+    }
+
+    /// Has each backend's runner look again, once its lane was told why.
+    fn rouse(&self, note: fn(&Lane)) {
+        lock(&self.lanes).values().for_each(|lane| note(lane));
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 

@@ -14,10 +14,10 @@ use super::row::Row;
 use crate::argus::{Argus, FilterCheck, page};
 #[cfg(unix)]
 use crate::cli::user::user_name;
-use crate::config::{ArgusConfig, Config, Database, ServeConfig};
+use crate::config::{ArgusConfig, Config, QueueConfig, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
-use crate::store::{self, Found, Postgres, Store};
+use crate::store::{self, Found};
 
 /// How long a service that is running may take to say that it is alive.
 const ALIVE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
             (storing(config, found), may_be_ours)
         }
         Some(_) if offline => (vec![Row::note("store", "a database, which was not asked")], true),
-        Some(database) => (vec![in_database(database).await], true),
+        Some(_) => (vec![in_database(&config.queue).await], true),
     };
     let mut sections = vec![
         Section { name: "serve", rows: listening(&config.serve, may_be_ours).await },
@@ -111,15 +111,15 @@ async fn is_alive(listen: SocketAddr) -> io::Result<bool> {
 }
 
 /// Whether the database can be worked on.
-async fn in_database(database: &Database) -> Row {
+async fn in_database(queue: &QueueConfig) -> Row {
     let looked = async {
-        let store = Postgres::look_at(database.options()?, database.is_pooled()).await?;
+        let store = store::look_at(queue).await?;
         store.counts().await?;
         store.close().await;
         Ok::<_, Error>(())
     };
     match looked.await {
-        Ok(()) => Row::ok("store", format!("the tables in {} are of this version", database.url)),
+        Ok(()) => Row::ok("store", format!("the tables in {} are of this version", queue.place())),
         Err(error) => Row::failed("store", &error),
     }
 }

@@ -213,10 +213,7 @@ impl Session {
         );
         let began = Instant::now();
         // In one go: each is a way through the network.
-        let row = self.ask(async |connection| {
-            connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(look))).await
-        })?;
-        let row = row.last().ok_or(SqlError::Gone)?;
+        let row = self.last_row(look)?;
         let number = |column| -> Fallible<i64> { Ok(row.try_get(column)?) };
         let at = number(0)?;
         let known = Known {
@@ -235,10 +232,7 @@ impl Session {
             "UPDATE clock SET opening = opening + 1, server = {SERVER}, since = {NOW} WHERE server <> {SERVER}; \
              SELECT opening, since FROM clock"
         );
-        let rows = self.ask(async |connection| {
-            connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(again))).await
-        })?;
-        let row = rows.last().ok_or(SqlError::Gone)?;
+        let row = self.last_row(again)?;
         let since = Timestamp::from_millis(row.try_get(1)?);
         Ok(Known { opening: row.try_get(0)?, since, ..known })
     }
@@ -263,6 +257,13 @@ impl Session {
     /// Whether what was begun is undone, and the connection can be used again.
     fn rolled_back(&self) -> bool {
         !self.is_broken.get() && self.run("ROLLBACK").is_ok()
+    }
+
+    /// The last row that statements without values give.
+    fn last_row(&self, sql: String) -> Fallible<PgRow> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        let mut rows = self.ask(async |connection| connection.fetch_all(sql).await)?;
+        rows.pop().ok_or(SqlError::Gone)
     }
 
     /// Does statements that have no values.
