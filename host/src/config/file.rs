@@ -13,7 +13,7 @@ use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
 use super::limits::{Limits, RawLimits, WorkerLimits};
 use super::queue::{QueueConfig, RawQueue};
-use super::secret::{closing, readable_by_all};
+use super::secret::{SecretSource, closing, readable_by_all};
 use super::serve::{RawServe, ServeConfig, TokenConfig};
 use super::settings::{Config, Draft};
 use super::source::{Source, Spanned};
@@ -73,7 +73,9 @@ pub(super) fn load(path: &Path) -> Result<Draft> {
         .map_err(|cause| unreadable(path, cause))?;
     let mut draft = parse(path, &text(path, bytes)?)?;
     let config = &mut draft.config;
-    let holds_secret = config.backends.values().any(|backend| backend.secret.is_written_out());
+    let secrets = config.backends.values().map(|backend| &backend.secret);
+    let password = config.queue.database.iter().filter_map(|database| database.password.as_ref());
+    let holds_secret = secrets.chain(password).any(SecretSource::is_written_out);
     if holds_secret && readable_by_all(path) {
         config.warnings.push(format!(
             "the config file {} holds a secret and is readable by everybody on this machine; \
@@ -397,6 +399,10 @@ mod tests {
             format!("{BACKEND}url = \"hunter2-æ\"\n"),
             format!("{BACKEND}plugn = \"hunter2-æ\"\n"),
             "[backend.a]\nplugin = \"hunter2-æ\"\n".to_owned(),
+            "[queue]\npassword = \"hunter2-æ\"\n".to_owned(),
+            "[queue]\nurl = \"mysql://x\"\npassword = \"hunter2-æ\"\n".to_owned(),
+            "[queue]\nurl = \"postgres://u:hunter2-æ@db/x\"\n".to_owned(),
+            "[queue]\nurl = \"postgres://u@db/x?password=hunter2-æ\"\n".to_owned(),
             // A token stands where its digest belongs, or what it may do.
             "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\n".to_owned(),
             "[serve.tokens.x]\nsha256 = \"hunter2-æ\"\nscopes = []\n".to_owned(),
