@@ -159,6 +159,7 @@ const TERM: Term = Term {
     lease: Duration::from_secs(60),
     policy: Policy { retry_for: WEEK, settle: Duration::ZERO, least_tries: 10 },
     only_certain: false,
+    tries: None,
 };
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

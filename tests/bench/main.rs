@@ -8,6 +8,7 @@ mod boundary;
 mod cold;
 mod growth;
 mod grpc;
+mod hosts;
 mod process;
 mod report;
 mod samples;
@@ -23,12 +24,13 @@ use report::Report;
 /// A part of the measurement, by its name on the command line.
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("tickets", tickets::measure),
     ("cold", cold::measure),
     ("boundary", boundary::measure),
     ("storm", storm::measure),
     ("growth", growth::measure),
+    ("hosts", hosts::measure),
 ];
 
 fn main() -> ExitCode {

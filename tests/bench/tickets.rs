@@ -75,6 +75,17 @@ impl Kind {
 
     /// A host with this plugin and one backend for it. `settings` are the backend's other settings.
     pub fn host(self, system: &System, settings: &str, concurrency: usize) -> Installation {
+        self.host_on(system, settings, concurrency, "")
+    }
+
+    /// As [`Kind::host`]. `queue` are other settings of the queue.
+    pub fn host_on(
+        self,
+        system: &System,
+        settings: &str,
+        concurrency: usize,
+        queue: &str,
+    ) -> Installation {
         let information = self.information();
         let members = information.as_object().unwrap().iter();
         let information: Vec<String> =
@@ -82,7 +93,7 @@ impl Kind {
         let rest = format!(
             "{settings}\nconcurrency = {concurrency}\n\
              secret = {{ token = \"{TOKEN}\" }}\ninformation = {{ {} }}\n\
-             [queue]\npath = \"queue/queue.db\"\n",
+             [queue]\npath = \"queue/queue.db\"\n{queue}\n",
             information.join(", ")
         );
         Installation::with(&rust_plugin(self.plugin), &system.url, &rest)

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use ticket_host_tests::postgres::{Postgres, as_postgres, give_away, program};
 use ticket_host_tests::{
     Answer, Installation, Service, Stub, c_plugin, desk, key_of, post, ticket_of, wait_for,
 };
@@ -21,118 +22,6 @@ use crate::chaos::{System, seeded};
 use crate::clock;
 
 const HOUR: i64 = 3600;
-
-/// A PostgreSQL server in a directory of its own. Root runs it as the user postgres, since it refuses root.
-struct Server {
-    directory: TempDir,
-    port: u16,
-    process: Option<Child>,
-}
-
-fn programs() -> PathBuf {
-    let directory = std::env::var_os("POSTGRES_BIN");
-    directory.expect("no POSTGRES_BIN: run tests/real/postgres.sh").into()
-}
-
-/// A program of PostgreSQL's, as a user that it doesn't refuse.
-fn program(name: &str) -> Command {
-    as_postgres(&programs().join(name))
-}
-
-/// A program that refuses root: root runs it as the user postgres.
-fn as_postgres(program: &Path) -> Command {
-    let mut command = if rustix::process::getuid().is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-/// Gives a directory, and what is in it, to who runs such a program.
-fn give_away(directory: &Path) {
-    if rustix::process::getuid().is_root() {
-        let given = Command::new("chown").args(["-R", "postgres"]).arg(directory).status();
-        assert!(given.unwrap().success());
-    }
-}
-
-impl Server {
-    fn start() -> Server {
-        let directory = tempfile::tempdir().unwrap();
-        give_away(directory.path());
-        let data = directory.path().join("data");
-        let made = program("initdb")
-            .arg("-D")
-            .arg(&data)
-            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
-            .status();
-        assert!(made.unwrap().success());
-        // It is free now. Whoever takes it before the server does makes this test fail, and no other one.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Server { directory, port, process: None };
-        server.start_again();
-        server.sql("postgres", "CREATE DATABASE tickets");
-        server
-    }
-
-    /// Starts the server that was killed.
-    fn start_again(&mut self) {
-        // What the one before has left of itself may still be about to end.
-        wait_for("the server to start", || {
-            let mut started = program("postgres")
-                .arg("-D")
-                .arg(self.directory.path().join("data"))
-                .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-                .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
-                .process_group(0)
-                .spawn()
-                .unwrap();
-            let mut answers = false;
-            wait_for("the server to answer or end", || {
-                answers = self.try_sql("postgres", "SELECT 1").is_some();
-                answers || started.try_wait().unwrap().is_some()
-            });
-            self.process = Some(started);
-            answers
-        });
-    }
-
-    /// Kills all of it at once, as a machine that loses its power.
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let pid = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
-            let pid = pid.ok().and_then(|text| text.lines().next()?.parse::<i32>().ok());
-            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-            let _ = process.kill();
-            process.wait().unwrap();
-        }
-    }
-
-    fn try_sql(&self, database: &str, sql: &str) -> Option<String> {
-        let done = Command::new(programs().join("psql"))
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"])
-            .args(["-d", database, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
-            .output()
-            .unwrap();
-        done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim().to_owned())
-    }
-
-    fn sql(&self, database: &str, sql: &str) -> String {
-        self.try_sql(database, sql).unwrap_or_else(|| panic!("{sql}"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 /// What lies between one host and the database.
 struct Network {
@@ -199,7 +88,7 @@ fn three_hosts_make_one_ticket_each_whatever_is_killed_cut_or_set() {
         std::env::var("POSTGRES_INCIDENTS").map_or(1000, |number| number.parse().unwrap());
     let mut random = seeded();
     let (system, stub) = System::new(random.fork());
-    let mut server = Server::start();
+    let mut server = Postgres::start();
     let networks: Vec<Network> = (0..3).map(|_| Network::to(server.port)).collect();
     let hosts: Vec<Installation> = networks
         .iter()
@@ -293,7 +182,7 @@ fn three_hosts_make_one_ticket_each_whatever_is_killed_cut_or_set() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn without_its_database_a_host_refuses_at_once_and_goes_on_when_it_is_back() {
-    let mut server = Server::start();
+    let mut server = Postgres::start();
     let desk = desk(|_| None);
     let host = host_on(server.port, &desk.url, "");
     let service = host.serve();
@@ -321,7 +210,7 @@ fn without_its_database_a_host_refuses_at_once_and_goes_on_when_it_is_back() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn who_asks_one_host_for_a_ticket_that_another_one_makes_gets_it() {
-    let server = Server::start();
+    let server = Postgres::start();
     let (asked, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (counts, waits) = (Arc::clone(&asked), Arc::clone(&answers));
     let desk = Stub::new(move |seen| {
@@ -350,7 +239,7 @@ fn who_asks_one_host_for_a_ticket_that_another_one_makes_gets_it() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn a_limit_of_fifty_requests_a_second_is_one_for_three_hosts_and_so_is_a_pause() {
-    let server = Server::start();
+    let server = Postgres::start();
     let times = Arc::new(Mutex::new(Vec::new()));
     let (seen, refuses) = (Arc::clone(&times), Arc::new(AtomicBool::new(false)));
     let refused = Arc::clone(&refuses);
@@ -366,7 +255,7 @@ fn a_limit_of_fifty_requests_a_second_is_one_for_three_hosts_and_so_is_a_pause()
     let hosts = [(); 3].map(|()| host_on(server.port, &desk.url, rest));
     let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
     // Known to be new, so that each ticket is one request.
-    server.sql("tickets", "UPDATE ticket_host.clock SET since = since - 3600000");
+    server.is_known_for_long("tickets");
     let began = services[0].just_now();
     let file = |numbers: std::ops::Range<usize>| {
         thread::scope(|scope| {
@@ -408,13 +297,75 @@ fn a_limit_of_fifty_requests_a_second_is_one_for_three_hosts_and_so_is_a_pause()
 
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
+fn of_three_hosts_one_at_a_time_finds_out_whether_the_ticket_system_is_back_and_then_all_go_on() {
+    let server = Postgres::start();
+    let (is_down, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (down, counts) = (Arc::clone(&is_down), Arc::clone(&asked));
+    let desk = desk(move |_| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        down.load(Ordering::Relaxed).then(|| Answer::status(503))
+    });
+    let hosts = [(); 3].map(|()| host_on(server.port, &desk.url, ""));
+    let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
+    let is_held = |service: &Service| service.get("/readyz").text.contains("down");
+    let mut number = 0;
+    for service in &services {
+        wait_for("the host to find that the ticket system is down", || {
+            number += 1;
+            service.post("/v1/tickets", &numbered(number, 0)).is(202);
+            let until = Instant::now() + Duration::from_secs(1);
+            wait_for("its calls", || is_held(service) || Instant::now() > until);
+            is_held(service)
+        });
+    }
+    // Each by itself would ask every three or four seconds.
+    let (before, began) = (asked.load(Ordering::Relaxed), Instant::now());
+    wait_for("five more requests", || asked.load(Ordering::Relaxed) >= before + 5);
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(7), "{took:?}");
+    is_down.store(false, Ordering::Relaxed);
+    let began = Instant::now();
+    wait_for("all hosts to go on", || services.iter().all(|service| !is_held(service)));
+    let went_on = began.elapsed();
+    println!("down: five requests of three hosts in {took:?}; back: all went on after {went_on:?}");
+    assert!(went_on < Duration::from_secs(20), "{went_on:?}");
+    wait_for("all tickets", || {
+        let rows = "SELECT count(*) FROM ticket_host.steps WHERE state <> 'created'";
+        server.sql("tickets", rows) == "0"
+    });
+    let mut posted = desk.posted();
+    posted.sort();
+    posted.dedup();
+    assert_eq!(posted.len(), number);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn a_host_that_alone_cannot_reach_the_ticket_system_holds_no_other_one() {
+    let server = Postgres::start();
+    let away = desk(|_| Some(Answer::status(503)));
+    let desk = desk(|_| None);
+    let lame = host_on(server.port, &away.url, "");
+    let well = host_on(server.port, &desk.url, "");
+    let [lame, well] = [&lame, &well].map(Installation::serve);
+    for number in 0..20 {
+        lame.post("/v1/tickets", &numbered(number, 0)).is(202);
+        well.post("/v1/tickets", &numbered(100 + number, 10_000)).is(201);
+    }
+    assert!(lame.get("/readyz").text.contains("down"), "{}", lame.get("/readyz").text);
+    wait_for("the tickets that the other host was told of", || desk.posted().len() == 40);
+    assert!(!well.get("/readyz").text.contains("down"), "{}", well.get("/readyz").text);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
 fn a_backup_that_is_put_back_makes_no_second_ticket() {
-    let server = Server::start();
+    let server = Postgres::start();
     let desk = desk(|_| None);
     let host = host_on(server.port, &desk.url, "");
     let service = host.serve();
     // Long enough that an incident which began now is known to be new.
-    server.sql("tickets", "UPDATE ticket_host.clock SET since = since - 3600000");
+    server.is_known_for_long("tickets");
     let mut new = numbered(1, 5000);
     new["incident"]["start_time"] = service.just_now().into();
     let empty = server.directory.path().join("empty.sql");
@@ -439,7 +390,7 @@ fn a_backup_that_is_put_back_makes_no_second_ticket() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn create_does_nothing_beside_other_hosts_without_a_service_of_its_own() {
-    let server = Server::start();
+    let server = Postgres::start();
     let desk = desk(|_| None);
     let (host, other) = (host_on(server.port, &desk.url, ""), host_on(server.port, &desk.url, ""));
     let service = other.serve();
@@ -459,7 +410,7 @@ fn create_does_nothing_beside_other_hosts_without_a_service_of_its_own() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn tables_that_an_administrator_made_are_worked_on_by_a_user_who_may_make_none() {
-    let server = Server::start();
+    let server = Postgres::start();
     let desk = desk(|_| None);
     let host = host_on(server.port, &desk.url, "");
     let config = fs::read_to_string(host.path("config.toml")).unwrap();
@@ -494,7 +445,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    fn before(server: &Server) -> Pooler {
+    fn before(server: &Postgres) -> Pooler {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = format!(
@@ -524,7 +475,7 @@ impl Drop for Pooler {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn behind_a_pooler_that_gives_each_transaction_another_connection_all_works() {
-    let server = Server::start();
+    let server = Postgres::start();
     let pooler = Pooler::before(&server);
     let desk = desk(|_| None);
     let hosts = [(); 2].map(|()| {
@@ -558,7 +509,7 @@ fn behind_a_pooler_that_gives_each_transaction_another_connection_all_works() {
 #[test]
 #[ignore = "tests/real/postgres.sh runs it"]
 fn a_store_is_copied_to_a_database_while_no_service_works_on_it() {
-    let server = Server::start();
+    let server = Postgres::start();
     let desk = desk(|_| None);
     let host = host_on(server.port, &desk.url, "");
     let other = fs::read_to_string(host.path("config.toml")).unwrap();

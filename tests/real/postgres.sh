@@ -18,8 +18,7 @@ if [ -z "$(find_programs)" ] || [ ! -x /usr/sbin/pgbouncer ]; then
   # Debian starts it.
   $sudo service pgbouncer stop >/dev/null 2>&1 || true
 fi
-POSTGRES_BIN=$(find_programs)
-export POSTGRES_BIN
+programs=$(find_programs)
 
 if [ $# -eq 0 ]; then
   state=$(mktemp -d)
@@ -30,15 +29,15 @@ if [ $# -eq 0 ]; then
     as=(runuser -u postgres --)
   fi
   stop() {
-    (cd / && "${as[@]}" "$POSTGRES_BIN/pg_ctl" -D "$state/data" -m immediate stop >/dev/null) || true
+    (cd / && "${as[@]}" "$programs/pg_ctl" -D "$state/data" -m immediate stop >/dev/null) || true
     rm -rf "$state"
   }
   trap stop EXIT
   (
     cd /
-    "${as[@]}" "$POSTGRES_BIN/initdb" -D "$state/data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+    "${as[@]}" "$programs/initdb" -D "$state/data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
     # It listens nowhere but on a socket there.
-    "${as[@]}" "$POSTGRES_BIN/pg_ctl" -D "$state/data" -l "$state/log" -w start \
+    "${as[@]}" "$programs/pg_ctl" -D "$state/data" -l "$state/log" -w start \
       -o "-k $state -c listen_addresses= -c fsync=off -c max_connections=200" >/dev/null
   )
   TEST_POSTGRES="postgres://postgres@localhost/postgres?host=$state" \

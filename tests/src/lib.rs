@@ -3,6 +3,7 @@
 
 mod desk;
 pub mod pages;
+pub mod postgres;
 mod service;
 mod skip;
 mod stub;

@@ -1,10 +1,13 @@
-//! How fast the hosts that share a store ask a backend's ticket system, altogether.
+//! What the hosts that share a store do together: how fast they ask a backend's ticket system, and which of them finds out whether one that made
+//! no tickets does again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::Queue;
+use super::retry::Cause;
 use crate::backend::Agreement;
 use crate::setup::Setup;
 use crate::store::Store;
@@ -41,12 +44,26 @@ pub(super) fn with(store: &Arc<dyn Store>, setup: &Setup) {
     }
 }
 
-/// Heeds the pauses that other hosts were asked for.
-pub(super) async fn heed(store: &dyn Store, setup: &Setup) {
+/// Heeds what other hosts have noted.
+pub(super) async fn heed(queue: &Queue) {
+    let setup = queue.setup();
+    let mut is_news = false;
     // An error is told by whoever made the store.
-    for (name, time) in store.pauses().await.unwrap_or_default() {
-        if let Some(Ok(backend)) = setup.backends.get(&name) {
-            backend.rest(time);
+    for shared in queue.store.backends().await.unwrap_or_default() {
+        if let Some(Ok(backend)) = setup.backends.get(&shared.backend) {
+            backend.rest(shared.paused);
+            is_news |= queue.hear(&shared.backend, shared.released);
         }
+    }
+    if is_news {
+        queue.wake();
+    }
+}
+
+/// Notes that a backend which was held for this makes tickets again.
+pub(super) async fn release(queue: &Queue, backend: &str, cause: Cause) {
+    if cause != Cause::Machine {
+        // An error leaves each host to find out by itself.
+        let _ = queue.store.release(backend).await;
     }
 }

@@ -244,7 +244,7 @@ impl Queue {
             let pause = if leads { self.advance().await } else { TICK };
             if self.store.shared().is_some_and(|every| looked.elapsed() >= every) {
                 looked = Instant::now();
-                agree::heed(&*self.store, &self.setup()).await;
+                agree::heed(self).await;
                 self.heard_of_more();
             }
             if leads && pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
@@ -447,6 +447,12 @@ impl Queue {
     /// What the record of a backend says.
     fn record<T>(&self, backend: &str, says: impl FnOnce(&Record) -> T) -> T {
         says(lock(&self.records).entry(backend.to_owned()).or_default())
+    }
+
+    /// So often other hosts have found by now that a backend makes tickets again: whether that is news.
+    fn hear(&self, backend: &str, released: i64) -> bool {
+        let mut records = lock(&self.records);
+        records.entry(backend.to_owned()).or_default().hear(released, Instant::now())
     }
 
     /// What a person must do before a ticket can be made that nobody need wait for until then.

@@ -64,7 +64,7 @@ pub(super) enum Event {
     /// It made a ticket.
     Made,
     Failed(Cause),
-    /// The settings were read anew, or a person wants a ticket tried: what was known may be true no longer.
+    /// The settings were read anew, a person wants a ticket tried, or another host had one made: what was known may be true no longer.
     Renewed,
 }
 
@@ -168,6 +168,13 @@ impl Breaker {
             None => all.saturating_sub(under_way),
             Some(hold) => usize::from(!probing && now >= hold.until),
         }
+    }
+
+    /// For how long no other host is to find out how the backend is, if this one does now. None: it needn't agree with others, since it is
+    /// not known yet that the backend is to be held, or only this machine lacks something.
+    pub(super) fn tries(&self) -> Option<Duration> {
+        let hold = self.hold.filter(|hold| hold.failures > 1 && hold.cause != Cause::Machine)?;
+        Some(hold.cause.pause(hold.failures.saturating_add(1)))
     }
 
     /// Until when no call may begin.
@@ -318,6 +325,25 @@ mod tests {
             assert_eq!(breaker.cause(), known, "{events:?}");
             assert_eq!(breaker.keeps_from(later), keeps_now, "{events:?}");
             assert_eq!(breaker.keeps_from(much_later), keeps_later, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_take_turns_as_soon_as_it_is_known_that_the_backend_is_to_be_held_and_not_for_this_machine()
+     {
+        for (events, seconds) in [
+            (&[][..], None),
+            (&[Failed(Down)], None),
+            (&[Failed(Down), Failed(Down)], Some(2)),
+            (&[Failed(Down); 9], Some(3)),
+            (&[Failed(Settings); 2], Some(120)),
+            (&[Failed(Settings); 9], Some(300)),
+            (&[Failed(Machine); 9], None),
+            // A person, or another host, says that it may be otherwise now.
+            (&[Failed(Settings), Failed(Settings), Renewed], None),
+        ] {
+            let breaker = after(events, Instant::now());
+            assert_eq!(breaker.tries(), seconds.map(Duration::from_secs), "{events:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::lane::{Lane, Place, Purpose};
 use super::retry::{self, Cause, Change};
 use super::source::{self, Need};
 use super::standing::{End, Heard};
-use super::{Phase, Queue, reached, search};
+use super::{Phase, Queue, agree, reached, search};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
@@ -143,7 +143,9 @@ async fn begin_due(
 /// For how long a backend's tickets are claimed.
 fn term(queue: &Queue, backend: &Backend) -> Term {
     let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-    Term { lease: lease(queue, backend), policy, only_certain: search::is_for(backend) }
+    let shared = queue.store.shared().is_some();
+    let tries = queue.record(&backend.name, |record| record.breaker.tries()).filter(|_| shared);
+    Term { lease: lease(queue, backend), policy, only_certain: search::is_for(backend), tries }
 }
 
 /// For how long nobody else takes a claim for one that was left. Where it is renewed, so long that the call which makes a ticket has all its
@@ -417,6 +419,7 @@ async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, heard: Op
             );
         }
         Some(Change::Released { told: Some(cause), since }) => {
+            agree::release(queue, name, cause).await;
             queue.hasten(name, &HELD, since.elapsed()).await;
             let waiting = counted(waiting(queue, name).await, "ticket");
             let seconds = since.elapsed().as_secs();

@@ -64,6 +64,8 @@ pub(super) struct Record {
     made: Option<Instant>,
     /// Whether the ticket system's last word was that it wants to be left alone.
     is_asked_to_wait: bool,
+    /// How often other hosts, for whom it made no tickets, have found that it does: what was last heard.
+    released: i64,
 }
 
 impl Record {
@@ -99,6 +101,16 @@ impl Record {
     pub(super) fn renew(&mut self, now: Instant) {
         self.streak = Streak::default();
         self.breaker.step(Event::Renewed, self.breaker.generation(), now);
+    }
+
+    /// So often other hosts have found by now that it makes tickets again. Whether that is news: then this host tries, too, if it holds it.
+    /// Settings of its own may still be wrong, or its network be cut.
+    pub(super) fn hear(&mut self, released: i64, now: Instant) -> bool {
+        let is_news = std::mem::replace(&mut self.released, released) != released;
+        if is_news {
+            self.breaker.step(Event::Renewed, self.breaker.generation(), now);
+        }
+        is_news
     }
 
     /// Whether it has made a ticket within that time.
@@ -245,6 +257,23 @@ mod tests {
         ] {
             assert_eq!(add(&mut record, kind, health).is_news, is_news, "{kind:?} {health:?}");
         }
+    }
+
+    #[test]
+    fn what_another_host_found_is_tried_here_and_not_taken_for_true() {
+        let now = Instant::now;
+        let mut record = Record::default();
+        assert!(record.hear(7, now()), "others have worked for long");
+        assert!(!record.hear(7, now()));
+        for _ in 0..3 {
+            add(&mut record, Some(Settings), HELD);
+        }
+        let may = |record: &Record| record.breaker.may_begin(8, 0, false, now());
+        assert!(!record.hear(7, now()) && may(&record) == 0);
+        assert!(record.hear(8, now()) && may(&record) == 1, "one call finds out");
+        add(&mut record, Some(Settings), HELD);
+        add(&mut record, Some(Settings), HELD);
+        assert!(!record.hear(8, now()) && may(&record) == 0, "this host's own settings are wrong");
     }
 
     #[test]

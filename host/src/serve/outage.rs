@@ -11,7 +11,7 @@ use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
     self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order,
-    Outcome, Result, Store, StoreError, Term, Timestamp, ToTell, Which,
+    Outcome, Result, Shared, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -237,8 +237,12 @@ impl Store for Observed {
         self.heard(self.store.set_pause(backend, time).await)
     }
 
-    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
-        self.heard(self.store.pauses().await)
+    async fn release(&self, backend: &str) -> Result<()> {
+        self.heard(self.store.release(backend).await)
+    }
+
+    async fn backends(&self) -> Result<Vec<Shared>> {
+        self.heard(self.store.backends().await)
     }
 
     fn called(&self) -> &str {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rows::{self, doubt, job_columns, job_tables, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken};
+use super::{FULL, FULL_HELP, backends, broken};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
@@ -528,6 +528,12 @@ pub(super) fn claim(
             both
         }
     };
+    if let Some(time) = term.tries
+        && !claims.is_empty()
+        && !backends::take_try(db, backend, time)?
+    {
+        return Ok(Vec::new());
+    }
     for (step, claim) in &mut claims {
         step.claim(db.now, term.lease, term.policy);
         let (job, due) = (&mut claim.job, step.due.map(Moment::millis));

@@ -190,6 +190,19 @@ pub struct Term {
     /// Whether an incident that is just accepted is claimed only if it is certain that it has no ticket yet: others are looked for
     /// together.
     pub only_certain: bool,
+    /// For how long after this claim no other host has one that is only to find out whether the backend makes tickets again: so long nobody
+    /// gets a claim if another one has just had it. None: it is not for that alone.
+    pub tries: Option<Duration>,
+}
+
+/// What hosts that share a store have noted for each other of a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    pub backend: String,
+    /// How long its ticket system wants to be left alone from now on.
+    pub paused: Duration,
+    /// How often a host that it made no tickets for has found that it does.
+    pub released: i64,
 }
 
 /// Which tickets are claimed.
@@ -617,8 +630,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Notes for other hosts that a backend's ticket system wants to be left alone for that time.
     async fn set_pause(&self, backend: &str, time: Duration) -> Result<()>;
 
-    /// The backends whose ticket systems want to be left alone now, and for how long, as far as hosts were told.
-    async fn pauses(&self) -> Result<Vec<(String, Duration)>>;
+    /// Notes for other hosts that a backend which was held makes tickets again.
+    async fn release(&self, backend: &str) -> Result<()>;
+
+    /// What hosts have noted for each other of backends.
+    async fn backends(&self) -> Result<Vec<Shared>>;
 
     /// What people call the store.
     fn called(&self) -> &str;

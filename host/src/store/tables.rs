@@ -10,7 +10,7 @@ use super::sql::{Db, Fallible, values};
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order, Outcome,
-    Result, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
+    Result, Shared, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
 };
 use crate::error::Kind;
 use crate::machine::Policy;
@@ -233,11 +233,19 @@ impl<T: Tables> Store for T {
         self.write(move |db| Ok(backends::set_pause(db, &backend, time)?)).await
     }
 
-    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
+    async fn release(&self, backend: &str) -> Result<()> {
+        if self.is_shared().is_none() {
+            return Ok(());
+        }
+        let backend = backend.to_owned();
+        self.write(move |db| Ok(backends::release(db, &backend)?)).await
+    }
+
+    async fn backends(&self) -> Result<Vec<Shared>> {
         if self.is_shared().is_none() {
             return Ok(Vec::new());
         }
-        self.reading(backends::pauses).await
+        self.reading(backends::all).await
     }
 
     fn called(&self) -> &str {

@@ -181,7 +181,7 @@ async fn prune<S: Store + ?Sized>(store: &Arc<S>, unseen: Duration) -> i64 {
 }
 
 pub(super) fn term(lease: Duration, policy: Policy) -> Term {
-    Term { lease, policy, only_certain: false }
+    Term { lease, policy, only_certain: false, tries: None }
 }
 
 pub(super) async fn claim_one<S: Store + ?Sized>(store: &Arc<S>) -> Claim {

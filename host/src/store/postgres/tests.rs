@@ -8,7 +8,7 @@ use crate::machine::State;
 use crate::store::tests::{
     LEASE, MINUTE, Place, accept, begun, claim_one, created, in_state, new, policy, term,
 };
-use crate::store::{Filter, New, Order, Outcome, Store, Term, Timestamp, Which};
+use crate::store::{Filter, New, Order, Outcome, Shared, Store, Term, Timestamp, Which};
 
 /// Two hosts on one database.
 macro_rules! with_two {
@@ -137,13 +137,34 @@ async fn turns_are_one_after_the_other_whichever_host_takes_them() {
 #[ignore = "tests/real/postgres.sh runs it"]
 async fn a_pause_is_known_to_all_until_it_is_over() {
     with_two!(place, one, other);
-    assert!(other.pauses().await.unwrap().is_empty());
+    assert!(other.backends().await.unwrap().is_empty());
     one.set_pause("b", MINUTE).await.unwrap();
     one.set_pause("b", MINUTE / 2).await.unwrap();
-    let [(name, time)] = &other.pauses().await.unwrap()[..] else { panic!() };
-    assert!(name == "b" && *time > MINUTE - Duration::from_secs(20), "{name} {time:?}");
+    let [Shared { backend, paused, .. }] = &other.backends().await.unwrap()[..] else { panic!() };
+    assert!(backend == "b" && *paused > MINUTE - Duration::from_secs(20), "{backend} {paused:?}");
     place.sql("UPDATE backends SET paused = paused - 60000");
-    assert!(other.pauses().await.unwrap().is_empty());
+    assert_eq!(other.backends().await.unwrap()[0].paused, Duration::ZERO);
+}
+
+#[tokio::test]
+#[ignore = "tests/real/postgres.sh runs it"]
+async fn one_host_after_the_other_finds_out_whether_a_backend_works_until_one_found_that_it_does() {
+    with_two!(place, one, other);
+    let trying = Term { tries: Some(MINUTE), ..term(LEASE, policy()) };
+    let tries =
+        async |store: &Arc<dyn Store>| store.claim("b", Which::All, 1, trying).await.unwrap().len();
+    assert_eq!(tries(&one).await, 0, "there is nothing to try it with");
+    for key in ["k1", "k2", "k3", "k4"] {
+        accept(&one, new(key)).await;
+    }
+    assert_eq!(tries(&other).await, 1, "who had nothing to try it with took no turn");
+    assert_eq!((tries(&one).await, tries(&other).await), (0, 0));
+    place.sql("UPDATE backends SET try_at = try_at - 60000");
+    assert_eq!((tries(&one).await, tries(&other).await), (1, 0));
+    claim_one(&other).await; // One that doesn't hold it.
+    one.release("b").await.unwrap();
+    assert_eq!(other.backends().await.unwrap()[0].released, 1);
+    assert_eq!(tries(&other).await, 1);
 }
 
 /// Whether a ticket of an incident that begins now, and is accepted now, is known not to be there.

@@ -86,8 +86,11 @@ INSERT INTO clock VALUES (1, 0, '', 0, 0);
 
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
--- When a backend's next request may leave, in microseconds, and until when none may, as its ticket system asked.
-CREATE TABLE backends (name TEXT PRIMARY KEY, next BIGINT NOT NULL, paused BIGINT NOT NULL);
+-- When a backend's next request may leave, in microseconds; until when none may, as its ticket system asked; when the next host may
+-- try whether it makes tickets again, and how often one has found that it does.
+CREATE TABLE backends (
+  name TEXT PRIMARY KEY, next BIGINT NOT NULL, paused BIGINT NOT NULL, try_at BIGINT NOT NULL, released BIGINT NOT NULL
+);
 
 -- Who does, until then, what one host does for all.
 CREATE TABLE leader (host TEXT NOT NULL, until BIGINT NOT NULL);
