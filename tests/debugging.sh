@@ -6,9 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 for tool in gdb valgrind make gcc curl pgrep; do
   command -v "$tool" >/dev/null || {
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gdb valgrind make gcc libc6-dev curl procps \
-      </dev/null >/dev/null
+    tests/apt.sh gdb valgrind make gcc libc6-dev curl procps
     break
   }
 done

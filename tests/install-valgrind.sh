@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Installs valgrind where it is missing.
 set -euo pipefail
-command -v valgrind >/dev/null || {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind </dev/null
-}
+command -v valgrind >/dev/null || "$(dirname "${BASH_SOURCE[0]}")/apt.sh" valgrind

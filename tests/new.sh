@@ -6,9 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 command -v go >/dev/null && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && python3 -c "import venv, ensurepip" || {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go g++ make rustc-web cargo-web \
-    python3-venv </dev/null >/dev/null
+  tests/apt.sh golang-go g++ make rustc-web cargo-web python3-venv
 }
 
 type nm readelf strings >/dev/null || { echo "binutils is missing"; exit 1; }

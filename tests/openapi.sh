@@ -11,8 +11,7 @@ python3 -c 'import ensurepip' 2>/dev/null && type npm curl >/dev/null 2>&1 || {
     echo "this needs npm, curl and Python's venv: apt-get install npm curl python3-venv"
     exit 1
   fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm curl python3-venv </dev/null >/dev/null
+  tests/apt.sh npm curl python3-venv
 }
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host/openapi
 versions='openapi-spec-validator==0.9.0 schemathesis==4.32.5 html5lib==1.1 @stoplight/spectral-cli@6.16.3'

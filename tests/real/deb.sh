@@ -14,9 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/real/deb/root.sh
 
 type dh lintian debootstrap systemd-nspawn >/dev/null 2>&1 || {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    debhelper lintian debootstrap systemd-container </dev/null >/dev/null
+  tests/apt.sh debhelper lintian debootstrap systemd-container
 }
 [ $# -gt 0 ] || set -- bookworm trixie
 roots=()

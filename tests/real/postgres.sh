@@ -13,8 +13,7 @@ if [ -z "$(find_programs)" ] || [ ! -x /usr/sbin/pgbouncer ]; then
   sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
   $sudo mkdir -p /etc/postgresql-common
   printf "create_main_cluster = false\nstart_conf = 'manual'\n" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql pgbouncer </dev/null
+  tests/apt.sh postgresql pgbouncer
   # Debian starts it.
   $sudo service pgbouncer stop >/dev/null 2>&1 || true
 fi

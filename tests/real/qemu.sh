@@ -34,10 +34,8 @@ shift
 cache=${QEMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ticket-host/qemu}
 
 type qemu-system-x86_64 cpio strip >/dev/null 2>&1 || {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-x86 cpio binutils \
-    </dev/null >/dev/null
-} >&2
+  "$(dirname "${BASH_SOURCE[0]}")/../apt.sh" qemu-system-x86 cpio binutils
+}
 
 # Calls apt with the arguments behind the suite $1. It knows that suite alone, and no package that is installed here.
 of_suite() {

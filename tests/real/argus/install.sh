@@ -41,9 +41,7 @@ if [ ${#missing[@]} != 0 ]; then
     mkdir -p "$(dirname "$clusters")"
     echo 'create_main_cluster = false' >"$clusters"
   fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq </dev/null
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+  "$here/../../apt.sh" "${missing[@]}"
 fi
 
 if ! is_whole; then

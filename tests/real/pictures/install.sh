@@ -12,8 +12,7 @@ for package in chromium fonts-dejavu-core iproute2 pngquant python3-venv; do
   [ "$status" = 'install ok installed' ] || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  apt-get update -qq </dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+  "$(dirname "${BASH_SOURCE[0]}")/../../apt.sh" "${missing[@]}"
 fi
 
 # `.whole` says for which requirements it was made; one left half-made is made anew.

@@ -26,7 +26,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 # The answers only keep the package from asking: up.sh brings a configuration of its own.
-debconf-set-selections <<'ANSWERS'
+answers=$(mktemp)
+trap 'rm "$answers"' EXIT
+cat >"$answers" <<'ANSWERS'
 request-tracker5 request-tracker5/rtname string rt.example.org
 request-tracker5 request-tracker5/organization string rt.example.org
 request-tracker5 request-tracker5/webbaseurl string http://127.0.0.1
@@ -37,6 +39,4 @@ request-tracker5 request-tracker5/install-cronjobs boolean false
 request-tracker5 request-tracker5/handle-siteconfig-permissions boolean false
 ANSWERS
 
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq </dev/null
-apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
+"$(dirname "${BASH_SOURCE[0]}")/../../apt.sh" --answers "$answers" "${packages[@]}"

@@ -9,9 +9,7 @@ target=x86_64-pc-windows-gnu
 # variant: programs need no DLL of the compiler's beside them.
 if ! { [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -e /usr/lib/rustlib/src/rust/library/Cargo.lock ] &&
   command -v x86_64-w64-mingw32-gcc >/dev/null && [ -x /usr/lib/wine/wine64 ]; }; then
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64-win32 wine64 </dev/null >/dev/null
+  "$(dirname "${BASH_SOURCE[0]}")/../../apt.sh" rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64-win32 wine64
 fi
 # What rustup's cargo may have left around this script.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_BOOTSTRAP RUSTUP_TOOLCHAIN CARGO LD_LIBRARY_PATH
