@@ -62,6 +62,8 @@ pub struct FakeHost {
     pub remaining: Duration,
     /// The title that the host renders, or None for the incident's description.
     pub title: Option<String>,
+    /// What the host renders for a step, or None for a line like a body's.
+    pub comment: Option<String>,
     /// The incident of the call, if it is one that has an incident.
     incident: Option<Value>,
     /// Whether HTTP is denied, as it is in open() and receive().
@@ -138,9 +140,10 @@ impl Host for FakeHost {
             return Err("there is no incident in this call to render".to_owned());
         };
         let description = incident["description"].as_str().unwrap_or_default();
-        Ok(match (part, &self.title) {
-            ("title", Some(title)) => title.clone(),
-            ("title", None) => description.to_owned(),
+        Ok(match (part, &self.title, &self.comment) {
+            ("title", Some(title), _) => title.clone(),
+            ("title", None, _) => description.to_owned(),
+            ("comment" | "closing", _, Some(comment)) => comment.clone(),
             _ => format!("{format} {part} of {description} {extra}"),
         })
     }
@@ -184,6 +187,7 @@ pub fn open<P: TicketPlugin>(
         logged: Vec::new(),
         remaining: Duration::from_secs(30),
         title: None,
+        comment: None,
         incident: None,
         is_offline: true,
     };
@@ -277,13 +281,32 @@ impl Fixture {
         again: bool,
     ) -> Result<Option<Updated>, Error> {
         let request = json!({
-            "ticket": ticket, "key": "key", "incident": incident, "step": step, "again": again,
+            "ticket": ticket, "key": "key", "incident": &incident, "step": step, "again": again,
         });
-        self.host.incident = Some(incident);
-        let returned = self.instance.call(Operation::Update, &request.to_string(), &mut self.host);
-        let updated: Option<Updated> = returned.parse()?;
+        let updated = self.step(incident, &request)?;
         let answers = updated.as_ref().map_or(Ok(()), |updated| updated.answers(step.action));
         sound("update", answers).map(|()| updated)
+    }
+
+    /// What the plugin's `update` returns in a dry run, in which it may change nothing.
+    ///
+    /// # Errors
+    /// As those of [`Fixture::check`].
+    pub fn rehearse(
+        &mut self,
+        ticket: &TicketName,
+        incident: Value,
+        step: &Step,
+    ) -> Result<Option<Updated>, Error> {
+        let request = json!({
+            "ticket": ticket, "key": "key", "incident": &incident, "step": step, "dry_run": true,
+        });
+        self.step(incident, &request)
+    }
+
+    fn step(&mut self, incident: Value, request: &Value) -> Result<Option<Updated>, Error> {
+        self.host.incident = Some(incident);
+        self.instance.call(Operation::Update, &request.to_string(), &mut self.host).parse()
     }
 
     /// The states that the plugin's `state` finds out.

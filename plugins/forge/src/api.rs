@@ -101,7 +101,7 @@ pub(crate) fn with_marker<F: Forge>(
 }
 
 /// Reads a list page by page, until `look` finds something on a page.
-fn look_through<F: Forge, T: DeserializeOwned, R>(
+pub(crate) fn look_through<F: Forge, T: DeserializeOwned, R>(
     forge: &F,
     call: &Call,
     list: &Url,

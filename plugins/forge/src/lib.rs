@@ -6,6 +6,7 @@
 
 pub mod api;
 mod issues;
+mod life;
 mod plugin;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -15,7 +16,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ticket_plugin_api::mapping::LabelMappings;
-use ticket_plugin_api::{About, Call, Check, Request, Response, Result, Settings, Ticket, Url};
+use ticket_plugin_api::{
+    About, Call, Check, Request, Response, Result, Settings, Ticket, TicketState, Url,
+};
 
 pub use plugin::Plugin;
 
@@ -42,6 +45,15 @@ pub struct Dialect {
     pub all_issues: &'static [(&'static str, &'static str)],
     /// The name in that query of the time before which issues are left out.
     pub since: &'static str,
+    /// What stands behind the project in the URL of an issue's page.
+    pub behind_project: &'static str,
+    /// What it calls an issue's comments in URLs, and a number of bytes that it certainly takes in one.
+    pub comments: &'static str,
+    pub comment_limit: usize,
+    /// The method of the request that changes an issue, and what that says to close it, and to open it again.
+    pub changes: &'static str,
+    pub closes: &'static [(&'static str, &'static str)],
+    pub reopens: &'static [(&'static str, &'static str)],
     /// What a refusal says, in lower case, if a rate limit is its reason.
     pub rate_limit: &'static str,
     /// What the token's user needs so that all that an issue is asked to have is set.
@@ -135,6 +147,12 @@ pub trait Forge: Sized + Send + 'static {
     fn not_set(&self, labels: &[String], created: &Self::Issue) -> Vec<String>;
 
     fn ticket(issue: &Self::Issue) -> Ticket;
+
+    /// The issue's state; foreign for what is listed as an issue and is something else.
+    fn state(issue: &Self::Issue) -> TicketState;
+
+    /// Whether this answer to a request for an issue says that it was deleted, and can mean nothing else.
+    fn is_deleted(answer: &Response) -> bool;
 
     /// The issue's body; None for what is listed as an issue and is something else.
     fn body(issue: &Self::Issue) -> Option<&str>;

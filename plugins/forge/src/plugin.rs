@@ -7,11 +7,11 @@ use ticket_plugin_api::listing::{Listed, Listing, Next, Page};
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
     About, Cached, Call, Check, Extra, FindMany, Format, FoundMany, Incident, Result, Settings,
-    Ticket, TicketName, TicketPlugin, TicketRequest, text, utc_before,
+    Ticket, TicketName, TicketPlugin, TicketRequest, UpdateRequest, Updated, text, utc_before,
 };
 
 use crate::issues::{self, Place};
-use crate::{Forge, api};
+use crate::{Forge, api, life};
 
 /// How far the clock of whoever saw the incident and the forge's clock may be apart.
 const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,6 +105,14 @@ impl<F: Forge> TicketPlugin for Plugin<F> {
         let marker = text::marker(&request.key);
         let found = api::with_marker(&self.forge, call, &marker, since.as_deref())?;
         Ok(found.as_ref().map(F::ticket))
+    }
+
+    fn update(
+        &mut self,
+        call: &Call,
+        request: &UpdateRequest<Incident>,
+    ) -> Result<Option<Updated>> {
+        life::update(&self.forge, call, request)
     }
 
     fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {

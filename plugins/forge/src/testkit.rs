@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::testkit::Fixture;
 use ticket_plugin_api::text::marker;
-use ticket_plugin_api::{Error, ErrorKind, FindMany, Retry, WantedKey};
+use ticket_plugin_api::{
+    Action, Error, ErrorKind, FindMany, Retry, Step, TicketName, TicketState, Updated, WantedKey,
+};
 
 /// The key of the incident.
 pub const KEY: &str = "https://argus.example.org/incidents/4";
@@ -51,6 +53,13 @@ pub struct World {
     pub body_limit: usize,
     /// The name of an issue's body.
     pub body: &'static str,
+    /// What an issue's comments are called in URLs, the method that changes an issue, and what closes it and opens it again.
+    pub comments: &'static str,
+    pub changes: &'static str,
+    pub closes: fn() -> Value,
+    pub reopens: fn() -> Value,
+    /// The words for an issue that is open, and one that is closed.
+    pub states: [&'static str; 2],
     /// An issue with this number, body and labels.
     pub issue: fn(u32, &str, &[&str]) -> Value,
     /// Whether it goes on behind an issue: GitLab by its time, as the issues here have it, GitHub by "after", as its link has it.
@@ -89,6 +98,14 @@ macro_rules! shared_tests {
             issues_that_are_removed_meanwhile_hide_no_other
             ten_thousand_keys_settle_in_fifty_calls_and_fewer_than_200_requests
             find_reads_the_issues_as_they_are_now
+            a_step_is_a_comment_with_its_mark_and_then_the_state
+            a_step_that_says_nothing_writes_no_comment
+            a_step_that_is_tried_again_does_what_is_missing
+            a_ticket_that_a_person_closed_or_opened_is_left_alone
+            an_issue_that_is_not_the_tickets_is_left_alone
+            an_issue_that_cannot_be_read_is_not_written_to
+            what_of_a_step_may_be_written_is_told
+            a_dry_run_of_a_step_shows_its_requests
         }
     };
     ($world:expr; $($test:ident)*) => {
@@ -645,4 +662,238 @@ pub fn find_reads_the_issues_as_they_are_now(world: &World) {
     let mut now = wanted([13], None);
     now.keys[0].not_after = None;
     assert_eq!(forge.find_many(&now).unwrap().found.len(), 1, "it may have been made just now");
+}
+
+const STEP: &str = "a-step-that-nobody-guesses";
+
+fn step(action: Action) -> Step {
+    let fields = json!({"extra": 7}).as_object().unwrap().clone();
+    Step { id: STEP.to_owned(), action, diff: BTreeMap::new(), fields }
+}
+
+impl World {
+    /// The ticket that is issue 47.
+    fn ticket(&self) -> TicketName {
+        TicketName { url: format!("{}47", self.page), id: "47".to_owned() }
+    }
+
+    fn issue_url(&self) -> String {
+        format!("{}/47", self.issues())
+    }
+
+    fn comments_url(&self) -> String {
+        format!("{}/{}", self.issue_url(), self.comments)
+    }
+
+    /// Issue 47 in a state: 0 is open, 1 is closed.
+    fn in_state(&self, state: usize) -> Value {
+        let mut issue = (self.issue)(47, "...", &[]);
+        issue["state"] = self.states[state].into();
+        issue
+    }
+
+    /// Scripts that issue 47 is looked at, and in this state.
+    fn is_in_state(&self, fixture: &mut Fixture, state: usize) {
+        fixture.host.answer("GET", &self.issue_url(), 200, self.in_state(state));
+    }
+
+    fn update(
+        &self,
+        fixture: &mut Fixture,
+        action: Action,
+        again: bool,
+    ) -> Result<Option<Updated>, Error> {
+        fixture.update(&self.ticket(), incident(), &step(action), again)
+    }
+}
+
+/// The state in which a step of this kind is carried out, and the one that it leads to.
+const fn leads(action: Action) -> (usize, usize) {
+    match action {
+        Action::Close => (0, 1),
+        Action::Reopen => (1, 0),
+        _ => (0, 0),
+    }
+}
+
+const ACTIONS: [Action; 3] = [Action::Comment, Action::Close, Action::Reopen];
+const STATES: [TicketState; 2] = [TicketState::Open, TicketState::Closed];
+
+pub fn a_step_is_a_comment_with_its_mark_and_then_the_state(world: &World) {
+    for action in ACTIONS {
+        let mut forge = (world.open)(json!({}));
+        let (from, to) = leads(action);
+        world.is_in_state(&mut forge, from);
+        forge.host.answer("POST", &world.comments_url(), 201, json!({"id": 1, "body": "..."}));
+        if action != Action::Comment {
+            forge.host.answer(world.changes, &world.issue_url(), 200, world.in_state(to));
+        }
+        let updated = world.update(&mut forge, action, false).unwrap().unwrap();
+        assert_eq!((updated.done, updated.state), (true, STATES[to]), "{action:?}");
+        let body = forge.host.sent_json(1)["body"].as_str().unwrap().to_owned();
+        let part = if action == Action::Close { "closing" } else { "comment" };
+        assert!(body.starts_with(&format!("markdown {part} of gw1 is down")), "{body}");
+        assert!(body.ends_with(&format!("\n<!-- ticket-host step:{STEP} -->")), "{body}");
+        let mut expected = match action {
+            Action::Close => (world.closes)(),
+            Action::Reopen => (world.reopens)(),
+            _ => continue,
+        };
+        if action == Action::Close {
+            expected["extra"] = json!(7);
+        }
+        assert_eq!(forge.host.sent_json(2), expected);
+    }
+}
+
+pub fn a_step_that_says_nothing_writes_no_comment(world: &World) {
+    let mut forge = (world.open)(json!({}));
+    forge.host.comment = Some(String::new());
+    world.is_in_state(&mut forge, 0);
+    forge.host.answer(world.changes, &world.issue_url(), 200, world.in_state(1));
+    assert!(world.update(&mut forge, Action::Close, false).unwrap().unwrap().done);
+    // Nothing of it is written if that is refused.
+    world.is_in_state(&mut forge, 0);
+    forge.host.answer(world.changes, &world.issue_url(), 422, json!({"message": "no"}));
+    assert!(!world.update(&mut forge, Action::Close, false).unwrap_err().partial);
+}
+
+pub fn a_step_that_is_tried_again_does_what_is_missing(world: &World) {
+    let page = |number| format!("{}?per_page=100&page={number}", world.comments_url());
+    let marked = json!([{"id": 9, "body": format!("text\n<!-- ticket-host step:{STEP} -->")}]);
+    for action in [Action::Close, Action::Reopen] {
+        let (from, to) = leads(action);
+        // Its comment is on the second page: only the state is missing.
+        let mut forge = (world.open)(json!({}));
+        world.is_in_state(&mut forge, from);
+        let others = json!([{"id": 8, "body": format!("another {STEP}")}, {"id": 7, "body": null}]);
+        world.page(&mut forge, &page(1), world.first, &others);
+        world.page(&mut forge, &page(2), world.last, &marked);
+        forge.host.answer(world.changes, &world.issue_url(), 200, world.in_state(to));
+        assert!(world.update(&mut forge, action, true).unwrap().unwrap().done);
+        assert!(forge.host.sent.iter().all(|sent| sent.method != "POST"));
+        // All of it is there.
+        world.is_in_state(&mut forge, to);
+        world.page(&mut forge, &page(1), world.last, &marked);
+        let updated = world.update(&mut forge, action, true).unwrap().unwrap();
+        assert_eq!((updated.done, updated.state), (true, STATES[to]));
+        // Its comments can't all be read.
+        world.is_in_state(&mut forge, from);
+        world.page(&mut forge, &page(1), world.first, &others);
+        forge.host.answer("GET", &page(2), 502, json!(""));
+        assert!(!world.update(&mut forge, action, true).unwrap_err().partial);
+    }
+    let mut forge = (world.open)(json!({}));
+    world.is_in_state(&mut forge, 0);
+    world.page(&mut forge, &page(1), world.last, &json!([]));
+    forge.host.answer("POST", &world.comments_url(), 201, json!({"id": 1, "body": "..."}));
+    assert!(world.update(&mut forge, Action::Comment, true).unwrap().unwrap().done);
+}
+
+pub fn a_ticket_that_a_person_closed_or_opened_is_left_alone(world: &World) {
+    for (action, state) in [(Action::Comment, 1), (Action::Close, 1), (Action::Reopen, 0)] {
+        let mut forge = (world.open)(json!({}));
+        world.is_in_state(&mut forge, state);
+        let updated = world.update(&mut forge, action, false).unwrap().unwrap();
+        assert_eq!((updated.done, updated.state), (false, STATES[state]), "{action:?}");
+        assert_eq!(forge.host.sent.len(), 1);
+    }
+}
+
+pub fn an_issue_that_is_not_the_tickets_is_left_alone(world: &World) {
+    let elsewhere = world.page.replace("/noc/", "/other/");
+    let mut foreign = world.in_state(0);
+    for url in ["html_url", "web_url"] {
+        if foreign[url].is_string() {
+            foreign[url] = format!("{elsewhere}47").into();
+        }
+    }
+    // The project has another issue by this number.
+    let mut forge = (world.open)(json!({}));
+    forge.host.answer("GET", &world.issue_url(), 200, foreign);
+    let updated = world.update(&mut forge, Action::Comment, false).unwrap().unwrap();
+    assert_eq!((updated.done, updated.state), (false, TicketState::Foreign));
+    // A person named a ticket that is in another project, or no issue at all.
+    for (url, looks) in [(format!("{elsewhere}47"), 1), ("https://wiki.example.org/x".into(), 0)] {
+        let mut forge = (world.open)(json!({}));
+        if looks > 0 {
+            world.is_in_state(&mut forge, 0);
+        }
+        let named = TicketName { url, id: String::new() };
+        let updated = forge.update(&named, incident(), &step(Action::Comment), false);
+        assert_eq!(updated.unwrap().unwrap().state, TicketState::Foreign);
+        assert_eq!(forge.host.sent.len(), looks);
+    }
+    // Names are told apart whatever their case.
+    let mut forge = (world.open)(json!({}));
+    world.is_in_state(&mut forge, 1);
+    let url = format!("{}47/?x#note_1", world.page.replace("/noc/", "/NOC/"));
+    let updated = forge.update(
+        &TicketName { url, id: String::new() },
+        incident(),
+        &step(Action::Close),
+        false,
+    );
+    assert_eq!(updated.unwrap().unwrap().state, TicketState::Closed);
+}
+
+pub fn an_issue_that_cannot_be_read_is_not_written_to(world: &World) {
+    let mut strange = world.in_state(0);
+    strange["state"] = "simmering".into();
+    for (status, body) in [
+        (404, json!({"message": "Not Found"})),
+        (410, json!({"message": "Issues has been disabled in this repository."})),
+        (301, json!({"message": "Moved Permanently"})),
+        (500, json!("")),
+        (200, json!("<html>login</html>")),
+        (200, json!({})),
+        (200, strange),
+        (202, world.in_state(0)),
+    ] {
+        for again in [false, true] {
+            let mut forge = (world.open)(json!({}));
+            forge.host.answer("GET", &world.issue_url(), status, body.clone());
+            let error = world.update(&mut forge, Action::Close, again).unwrap_err();
+            assert!(!error.partial, "{status} {body}: {error}");
+            assert_eq!(forge.host.sent.len(), 1, "{status} {body}");
+        }
+    }
+}
+
+pub fn what_of_a_step_may_be_written_is_told(world: &World) {
+    let comment = || json!({"id": 1, "body": "..."});
+    let ends = |first: (u16, Value), second: Option<(u16, Value)>| {
+        let mut forge = (world.open)(json!({}));
+        world.is_in_state(&mut forge, 0);
+        forge.host.answer("POST", &world.comments_url(), first.0, first.1);
+        if let Some((status, body)) = second {
+            forge.host.answer(world.changes, &world.issue_url(), status, body);
+        }
+        let error = world.update(&mut forge, Action::Close, false).unwrap_err();
+        (error.retry, error.partial)
+    };
+    let no = || json!({"message": "no"});
+    assert_eq!(ends((422, no()), None), (Retry::Never, false));
+    assert_eq!(ends((503, no()), None), (Retry::Unknown, false));
+    assert_eq!(ends((200, json!("<html>")), None), (Retry::Unknown, false));
+    let after = |status, body| ends((201, comment()), Some((status, body)));
+    assert_eq!(after(422, no()), (Retry::Never, true));
+    assert_eq!(after(503, no()), (Retry::Unknown, true));
+    assert_eq!(after(200, json!({})), (Retry::Unknown, true));
+    // It took the change, and the issue stayed open.
+    assert_eq!(after(200, world.in_state(0)), (Retry::Unknown, true));
+}
+
+pub fn a_dry_run_of_a_step_shows_its_requests(world: &World) {
+    let mut forge = (world.open)(json!({}));
+    for (method, url) in [
+        ("GET", world.issue_url()),
+        ("POST", world.comments_url()),
+        (world.changes, world.issue_url()),
+    ] {
+        forge.host.outcome(method, &url, HttpAnswer::DryRun);
+    }
+    let error = forge.rehearse(&world.ticket(), incident(), &step(Action::Close)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Client, "{error}");
+    assert_eq!(forge.host.sent.len(), 3);
 }

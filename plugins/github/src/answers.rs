@@ -47,6 +47,10 @@ pub(crate) struct Issue {
     pub(crate) milestone: Option<Numbered>,
     #[serde(rename = "type")]
     pub(crate) kind: Option<Named>,
+    #[serde(default)]
+    pub(crate) state: String,
+    /// Why it was closed: `completed`, `not_planned`, `duplicate`.
+    pub(crate) state_reason: Option<String>,
     /// Only pull requests have it.
     pub(crate) pull_request: Option<Value>,
 }

@@ -9,8 +9,8 @@ mod tests;
 
 use serde_json::{Value, json};
 use ticket_plugin_api::{
-    About, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings, Ticket, Url,
-    export_plugin,
+    About, Action, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings,
+    Ticket, TicketState, Url, export_plugin,
 };
 use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
 
@@ -37,6 +37,8 @@ impl Forge for GitHub {
         // GitHub promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
         offers: &[Offer::FindMany],
+        actions: &[Action::Comment, Action::Close, Action::Reopen],
+        marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -51,6 +53,12 @@ impl Forge for GitHub {
         body_signs: "@#:",
         all_issues: &[("state", "all"), ("sort", "created"), ("direction", "asc")],
         since: "since",
+        behind_project: "/issues",
+        comments: "comments",
+        comment_limit: 65_536,
+        changes: "PATCH",
+        closes: &[("state", "closed"), ("state_reason", "completed")],
+        reopens: &[("state", "open")],
         rate_limit: "rate limit",
         rights: "the token's user needs the role triage or write",
     };
@@ -204,6 +212,21 @@ impl Forge for GitHub {
 
     fn ticket(issue: &Issue) -> Ticket {
         Ticket { url: issue.html_url.clone(), id: issue.number.to_string(), ..Ticket::default() }
+    }
+
+    fn state(issue: &Issue) -> TicketState {
+        match (issue.state.as_str(), issue.state_reason.as_deref()) {
+            _ if issue.pull_request.is_some() => TicketState::Foreign,
+            ("open", _) => TicketState::Open,
+            ("closed", Some("not_planned" | "duplicate")) => TicketState::Cancelled,
+            ("closed", _) => TicketState::Closed,
+            _ => TicketState::Unknown,
+        }
+    }
+
+    /// GitHub also answers 410 where a repository's issues are turned off.
+    fn is_deleted(answer: &Response) -> bool {
+        answer.status == 410 && Self::reason(answer).is_some_and(|why| why.contains("was deleted"))
     }
 
     fn body(issue: &Issue) -> Option<&str> {

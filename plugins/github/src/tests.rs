@@ -29,6 +29,11 @@ const WORLD: World = World {
     title_limit: 256,
     body_limit: 65_536,
     body: "body",
+    comments: "comments",
+    changes: "PATCH",
+    closes: || json!({"state": "closed", "state_reason": "completed"}),
+    reopens: || json!({"state": "open"}),
+    states: ["open", "closed"],
     issue,
     header_of_next: |page, last| {
         let after = last.map(|last| format!("&after={last}")).unwrap_or_default();

@@ -46,6 +46,8 @@ pub(crate) struct Issue {
     pub(crate) confidential: bool,
     pub(crate) due_date: Option<String>,
     pub(crate) issue_type: Option<String>,
+    #[serde(default)]
+    pub(crate) state: String,
 }
 
 impl Project {

@@ -10,8 +10,8 @@ mod tests;
 use serde_json::{Value, json};
 use ticket_plugin_api::mapping::no_such_label;
 use ticket_plugin_api::{
-    About, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings, Ticket, Url,
-    export_plugin,
+    About, Action, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings,
+    Ticket, TicketState, Url, export_plugin,
 };
 use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
 
@@ -40,6 +40,8 @@ impl Forge for GitLab {
         // GitLab promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
         offers: &[Offer::FindMany],
+        actions: &[Action::Comment, Action::Close, Action::Reopen],
+        marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     const DIALECT: Dialect = Dialect {
@@ -59,6 +61,12 @@ impl Forge for GitLab {
             ("sort", "asc"),
         ],
         since: "created_after",
+        behind_project: "/-/",
+        comments: "notes",
+        comment_limit: 1_000_000,
+        changes: "PUT",
+        closes: &[("state_event", "close")],
+        reopens: &[("state_event", "reopen")],
         rate_limit: "too many",
         rights: "has the token's user the role Planner or Reporter?",
     };
@@ -219,6 +227,19 @@ impl Forge for GitLab {
 
     fn ticket(issue: &Issue) -> Ticket {
         Ticket { url: issue.web_url.clone(), id: issue.iid.to_string(), ..Ticket::default() }
+    }
+
+    fn state(issue: &Issue) -> TicketState {
+        match issue.state.as_str() {
+            "opened" => TicketState::Open,
+            "closed" => TicketState::Closed,
+            _ => TicketState::Unknown,
+        }
+    }
+
+    /// GitLab answers 404 for a deleted issue, and for one that the token may no longer see.
+    fn is_deleted(_: &Response) -> bool {
+        false
     }
 
     fn body(issue: &Issue) -> Option<&str> {

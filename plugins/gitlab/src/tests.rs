@@ -29,6 +29,11 @@ const WORLD: World = World {
     title_limit: 255,
     body_limit: 1_048_576,
     body: "description",
+    comments: "notes",
+    changes: "PUT",
+    closes: || json!({"state_event": "close"}),
+    reopens: || json!({"state_event": "reopen"}),
+    states: ["opened", "closed"],
     issue,
     header_of_next: |page, _| {
         ("x-next-page", if page == 0 { String::new() } else { page.to_string() })
