@@ -209,8 +209,13 @@ fn is_of_life(case: &str) -> bool {
 
 /// Whether one of our own plugins has nothing that the case is about.
 fn is_without(name: &str, case: &str) -> bool {
-    let searches = case.starts_with("find-many") || case == "odd-requests";
-    is_of_life(case) && !(name == "rt" && searches)
+    let has = match name {
+        "rt" => case.starts_with("find-many") || case == "odd-requests",
+        // Its tickets are files, which no script can play.
+        "local" => matches!(case, "update-offered" | "update-unknown" | "odd-requests"),
+        _ => false,
+    };
+    is_of_life(case) && !has
 }
 
 /// The library that breaks the rule of a case, or breaks none, and the name of its settings.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: one file for each key, and a file is there whole or not at all.
 
+mod life;
+
 use std::fs::{self, File};
 use std::io::{
     self,
@@ -13,8 +15,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_plugin_api::{
-    About, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket, TicketPlugin,
-    TicketRequest, export_plugin, fingerprint,
+    About, Action, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
+    TicketPlugin, TicketRequest, UpdateRequest, Updated, export_plugin, fingerprint,
 };
 use url::Url;
 
@@ -41,6 +43,8 @@ impl TicketPlugin for Local {
             "a ticket is a file there",
         )],
         dry_run: true,
+        actions: &[Action::Comment, Action::Close, Action::Reopen],
+        marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -97,6 +101,14 @@ impl TicketPlugin for Local {
             Ok(()) => Ok(self.ticket(&path)),
             Err(cause) => Err(failed("can't write", &path, &cause)),
         }
+    }
+
+    fn update(
+        &mut self,
+        call: &Call,
+        request: &UpdateRequest<Incident>,
+    ) -> Result<Option<Updated>> {
+        life::update(self, call, request)
     }
 
     fn find(&mut self, _: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
@@ -225,16 +237,16 @@ mod tests {
     use serde_json::{Value, json};
     use ticket_plugin_api::testkit::{self, Fixture};
 
-    fn open(directory: &Path) -> Fixture {
+    pub(crate) fn open(directory: &Path) -> Fixture {
         let endpoint = Url::from_directory_path(directory).unwrap();
         testkit::open::<Local>(endpoint.as_str(), json!({}), json!({})).unwrap()
     }
 
-    fn incident() -> Value {
+    pub(crate) fn incident() -> Value {
         json!({"description": "gw1 is \"down\"\n---"})
     }
 
-    fn files(directory: &Path) -> Vec<PathBuf> {
+    pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
         fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect()
     }
 

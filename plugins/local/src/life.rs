@@ -1,0 +1,320 @@
+//! What happens to a ticket's file after it was made: a comment at its end, and its state in the front matter.
+//!
+//! Invariant: a step is one new file in the place of the old one, so it is carried out as a whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind::NotFound, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use ticket_plugin_api::{
+    Action, Call, Error, Format, Incident, Result, Retry, TicketName, TicketState, UpdateRequest,
+    Updated, fingerprint,
+};
+use url::Url;
+
+use crate::{Local, failed, sync_directory};
+
+/// Bytes that a ticket's file may have, with all that people wrote into it.
+const LONGEST: u64 = 16 << 20;
+/// The front matter that says whose ticket it is and how it is, which no operator's field replaces.
+const OWN: [&str; 3] = ["title", "key", "state"];
+
+pub(crate) fn update(
+    local: &Local,
+    call: &Call,
+    request: &UpdateRequest<Incident>,
+) -> Result<Option<Updated>> {
+    let step = &request.step;
+    let Some(path) = path_of(local, &request.ticket) else {
+        return Ok(Some(Updated { state: TicketState::Foreign, ..Updated::default() }));
+    };
+    let text = match read(&path) {
+        Ok(text) => text,
+        // A directory that isn't there may be a disk that isn't mounted.
+        Err(cause) if cause.kind() == NotFound && local.directory.is_dir() => return Ok(None),
+        Err(cause) => return Err(failed("can't read", &path, &cause)),
+    };
+    let mut page = Page::read(&text).ok_or_else(|| {
+        Error::creation(format!("{} has no front matter between two lines of ---", path.display()))
+    })?;
+    let was = page.state();
+    if was == TicketState::Unknown {
+        return Err(Error::creation(format!(
+            "{}: its state must be open or closed: correct the line \"state:\"",
+            path.display()
+        )));
+    }
+    let mark = format!("<!-- ticket-host step:{} -->", step.id);
+    let written = page.body.contains(&mark);
+    if (was == TicketState::Open) == (step.action == Action::Reopen) {
+        // If the comment isn't there, a person was faster.
+        return Ok(Some(Updated { done: written, state: was, ..Updated::default() }));
+    }
+    let mut warnings = Vec::new();
+    if !written {
+        let comment = call.comment(step.action, Format::Markdown)?;
+        if !comment.is_empty() {
+            page.add(comment.trim_end(), &mark);
+        }
+    }
+    let state = match step.action {
+        Action::Close => {
+            page.set("state", "closed");
+            page.set_fields(&step.fields, &mut warnings);
+            TicketState::Closed
+        }
+        Action::Reopen => {
+            page.set("state", "open");
+            TicketState::Open
+        }
+        Action::Comment | Action::Other => was,
+    };
+    let preview = if request.dry_run {
+        Some(format!("write {}\n\n{}", path.display(), page.text()))
+    } else {
+        replace(local, &path, &text, &page.text())?;
+        None
+    };
+    Ok(Some(Updated { done: preview.is_none(), state, warnings, preview }))
+}
+
+/// The file that a ticket is, if it is one of this directory's.
+fn path_of(local: &Local, ticket: &TicketName) -> Option<PathBuf> {
+    let path = Url::parse(&ticket.url).ok()?.to_file_path().ok()?;
+    let name = path.file_name()?.to_str()?;
+    let is_ticket = !name.starts_with('.') && name.ends_with(".md");
+    (is_ticket && path.parent() == Some(&local.directory)).then_some(path)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
+    }
+    Ok(text)
+}
+
+/// Puts a new file in the place of one that still is as it was read.
+fn replace(local: &Local, path: &Path, was: &str, is: &str) -> Result<()> {
+    let temporary = local.temporary(&fingerprint(&path.to_string_lossy()));
+    let prepared = (|| {
+        let mut file = File::create(&temporary)?;
+        file.write_all(is.as_bytes())?;
+        file.set_permissions(fs::metadata(path)?.permissions())?;
+        file.sync_all()?;
+        read(path)
+    })();
+    let replaced = match prepared {
+        Ok(now) if now != was => {
+            let why = format!("{} is being changed by somebody else", path.display());
+            Err(Error::client(why).retry(Retry::Later))
+        }
+        Ok(_) => fs::rename(&temporary, path).map_err(|cause| failed("can't write", path, &cause)),
+        Err(cause) => Err(failed("can't write", path, &cause)),
+    };
+    if replaced.is_err() {
+        // It isn't there if it couldn't be made.
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced?;
+    let kept = sync_directory(&local.directory);
+    kept.map_err(|cause| failed("can't keep", path, &cause).retry(Retry::Unknown))
+}
+
+/// A ticket's file: the lines of its front matter, and what stands below.
+struct Page {
+    lines: Vec<String>,
+    body: String,
+}
+
+impl Page {
+    /// None if it has no front matter.
+    fn read(text: &str) -> Option<Page> {
+        let text = text.replace("\r\n", "\n");
+        let (front, body) = text.strip_prefix("---\n")?.split_once("\n---\n")?;
+        let lines = front.lines().map(str::to_owned).collect();
+        Some(Page { lines, body: body.to_owned() })
+    }
+
+    fn text(&self) -> String {
+        format!("---\n{}\n---\n{}", self.lines.join("\n"), self.body)
+    }
+
+    /// It is open where nobody said otherwise.
+    fn state(&self) -> TicketState {
+        let line = self.lines.iter().find_map(|line| line.strip_prefix("state:"));
+        match line.map(|word| word.trim().trim_matches(['"', '\'']).to_lowercase()).as_deref() {
+            None | Some("open") => TicketState::Open,
+            Some("closed") => TicketState::Closed,
+            Some(_) => TicketState::Unknown,
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let begin = format!("{name}:");
+        let line = format!("{begin} {value}");
+        match self.lines.iter_mut().find(|line| line.starts_with(&begin)) {
+            Some(there) => *there = line,
+            None => self.lines.push(line),
+        }
+    }
+
+    /// Sets what the operator wants to be set, as JSON, which is YAML too.
+    fn set_fields(&mut self, fields: &Map<String, Value>, warnings: &mut Vec<String>) {
+        for (name, value) in fields {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+            if name.is_empty() || !name.chars().all(is_plain) || OWN.contains(&name.as_str()) {
+                warnings.push(format!("{name}: is no field that a file can be given"));
+            } else {
+                self.set(name, &value.to_string());
+            }
+        }
+    }
+
+    fn add(&mut self, comment: &str, mark: &str) {
+        self.body = format!("{}\n\n{comment}\n{mark}\n", self.body.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{files, incident, open};
+    use serde_json::json;
+    use ticket_plugin_api::Step;
+    use ticket_plugin_api::testkit::Fixture;
+
+    const MARK: &str = "<!-- ticket-host step:s1 -->";
+
+    fn step(action: Action, id: &str) -> Step {
+        let fields = json!({"reason": "done", "key": "x", "a: b": 1}).as_object().unwrap().clone();
+        Step { id: id.to_owned(), action, diff: Default::default(), fields }
+    }
+
+    /// A ticket, its file, and the plugin.
+    fn made(directory: &Path) -> (Fixture, TicketName, PathBuf) {
+        let mut local = open(directory);
+        let ticket = local.create(incident(), "argus/1").unwrap();
+        let path = Url::parse(&ticket.url).unwrap().to_file_path().unwrap();
+        (local, TicketName { url: ticket.url, id: ticket.id }, path)
+    }
+
+    fn update(
+        local: &mut Fixture,
+        ticket: &TicketName,
+        action: Action,
+        id: &str,
+    ) -> Result<Option<Updated>> {
+        local.update(ticket, incident(), &step(action, id), true)
+    }
+
+    #[test]
+    fn a_life_is_written_below_the_ticket_and_its_state_above() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let before = fs::read_to_string(&path).unwrap();
+        let mut go = |action, id| update(&mut local, &ticket, action, id).unwrap().unwrap();
+        let commented = go(Action::Comment, "s1");
+        assert_eq!((commented.done, commented.state), (true, TicketState::Open));
+        let closed = go(Action::Close, "s2");
+        assert_eq!((closed.done, closed.state), (true, TicketState::Closed));
+        assert_eq!(closed.warnings.len(), 2, "{closed:?}");
+        let text = fs::read_to_string(&path).unwrap();
+        let front = "\nkey: \"argus/1\"\nstate: closed\nreason: \"done\"\n---\n";
+        assert!(text.contains(front), "{text}");
+        let body = before.split_once("\n---\n").unwrap().1.trim_end();
+        let below = format!("{body}\n\nmarkdown comment of");
+        assert!(text.contains(&below) && text.contains(&format!("\n{MARK}\n\nmarkdown closing")));
+        let opened = go(Action::Reopen, "s3");
+        assert_eq!((opened.done, opened.state), (true, TicketState::Open));
+        assert!(fs::read_to_string(&path).unwrap().contains("\nstate: open\n"));
+        assert_eq!(files(dir.path()), [path], "and nothing is left beside it");
+    }
+
+    #[test]
+    fn a_step_that_is_tried_again_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        for action in [Action::Comment, Action::Close] {
+            for _ in 0..3 {
+                assert!(update(&mut local, &ticket, action, "s1").unwrap().unwrap().done);
+            }
+        }
+        assert_eq!(fs::read_to_string(path).unwrap().matches(MARK).count(), 1);
+    }
+
+    #[test]
+    fn what_a_person_closed_or_opened_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let text = fs::read_to_string(&path).unwrap();
+        let closed = text.replacen("\nkey:", "\r\nstate: \"Closed\"\nkey:", 1);
+        for (text, action, state) in [
+            (&text, Action::Reopen, TicketState::Open),
+            (&closed, Action::Comment, TicketState::Closed),
+            (&closed, Action::Close, TicketState::Closed),
+        ] {
+            fs::write(&path, text).unwrap();
+            let updated = update(&mut local, &ticket, action, "s1").unwrap().unwrap();
+            assert_eq!((updated.done, updated.state), (false, state));
+            assert_eq!(fs::read_to_string(&path).unwrap(), *text);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_is_gone_and_one_elsewhere_is_foreign() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(update(&mut local, &ticket, Action::Close, "s1").unwrap(), None);
+        fs::remove_dir(dir.path()).unwrap();
+        update(&mut local, &ticket, Action::Close, "s1").unwrap_err();
+        for url in ["file:///etc/passwd", "file:///etc/motd.md", "https://x.org/a.md", ""] {
+            let named = TicketName { url: url.to_owned(), id: String::new() };
+            let updated = update(&mut local, &named, Action::Close, "s1").unwrap().unwrap();
+            assert_eq!((updated.done, updated.state), (false, TicketState::Foreign), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        for (text, says) in [
+            ("# gw1 is down\n", "front matter"),
+            ("---\ntitle: x\n", "front matter"),
+            ("---\nstate: simmering\n---\n", "open or closed"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = update(&mut local, &ticket, Action::Comment, "s1").unwrap_err();
+            assert!(error.message.contains(says), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "x".repeat(LONGEST as usize + 1)).unwrap();
+        let error = update(&mut local, &ticket, Action::Comment, "s1").unwrap_err();
+        assert!(error.message.contains("more than 16777216 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_changes_meanwhile_is_left_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, _, path) = made(dir.path());
+        let local = Local { directory: dir.path().to_owned() };
+        let error = replace(&local, &path, "what it was", "what it is").unwrap_err();
+        assert_eq!(error.retry, Retry::Later, "{error}");
+        assert_eq!(files(dir.path()), [path]);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_file_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let before = fs::read_to_string(&path).unwrap();
+        let shown = local.rehearse(&ticket, incident(), &step(Action::Close, "s1"));
+        let shown = shown.unwrap().unwrap();
+        assert!(!shown.done && shown.preview.unwrap().contains("state: closed"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+}
