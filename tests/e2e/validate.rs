@@ -107,6 +107,25 @@ fn our_own_plugins_and_the_example_in_c_pass() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The validator sees no files, so it says that there is no comment: the file has it.
+#[test]
+fn a_confined_worker_can_write_a_step_of_local_into_the_tickets_file() {
+    let host = Installation::new();
+    let tickets = host.path("tickets");
+    let text = fs::read_to_string(settings("local")).unwrap();
+    let text = text.replace("{{path}}", tickets.to_str().unwrap());
+    let text = text.replace("{{directory}}", &format!("file://{}/", tickets.display()));
+    let rule = "[[http]]\nmethod = \"POST\"\npath = \"/none\"\nrole = \"comment\"\n";
+    let file = host.path("local.toml");
+    fs::write(&file, format!("{text}\n{rule}")).unwrap();
+    let run = validate(&host, &rust_plugin("local"), &file, &["--json", "--only", "update"]);
+    assert_eq!(outcomes(&run)[0].2, "comment: it writes no comment");
+    let written = fs::read_dir(&tickets).unwrap().map(|file| file.unwrap().path());
+    let [ticket] = &written.collect::<Vec<_>>()[..] else { panic!("one ticket, and nothing else") };
+    let text = fs::read_to_string(ticket).unwrap();
+    assert!(text.contains("The incident has changed"), "{text}");
+}
+
 /// Every case of the validator's, and how it ends where its rule is broken.
 const CASES: &[(&str, &str)] = &[
     ("symbol", "warn"),

@@ -2,15 +2,15 @@
 //! no tickets does again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use super::Queue;
 use super::retry::Cause;
-use crate::backend::Agreement;
+use crate::backend::{Agreement, Backend};
 use crate::setup::Setup;
-use crate::store::Store;
+use crate::store::{Store, Try};
 
 /// Agrees in the store.
 #[derive(Debug)]
@@ -47,23 +47,48 @@ pub(super) fn with(store: &Arc<dyn Store>, setup: &Setup) {
 /// Heeds what other hosts have noted.
 pub(super) async fn heed(queue: &Queue) {
     let setup = queue.setup();
-    let mut is_news = false;
-    // An error is told by whoever made the store.
-    for shared in queue.store.backends().await.unwrap_or_default() {
-        if let Some(Ok(backend)) = setup.backends.get(&shared.backend) {
-            backend.rest(shared.paused);
-            is_news |= queue.hear(&shared.backend, shared.released);
+    // Errors are told by whoever made the store.
+    for (name, time) in queue.store.pauses().await.unwrap_or_default() {
+        if let Some(Ok(backend)) = setup.backends.get(&name) {
+            backend.rest(time);
         }
     }
-    if is_news {
+    let mut may_begin = false;
+    for hold in queue.store.holds().await.unwrap_or_default() {
+        let cause = SHARED.into_iter().find(|cause| cause.shared() == Some(hold.cause.as_str()));
+        if let Some(cause) = cause {
+            may_begin |= queue.note(&hold.backend, |record| {
+                record.hear(cause, hold.left, hold.released, Instant::now())
+            });
+        }
+    }
+    if may_begin {
         queue.wake();
     }
 }
 
-/// Notes that a backend which was held for this makes tickets again.
+const SHARED: [Cause; 2] = [Cause::Down, Cause::Settings];
+
+/// The try that a claim of a held backend is, if hosts take turns in these.
+pub(super) fn tries(queue: &Queue, backend: &Backend) -> Option<Try> {
+    queue.store.shared()?;
+    let cause = queue.record(&backend.name, |record| record.breaker.shared_cause())?;
+    Some(Try { cause: cause.shared()?, time: backend.call_timeout })
+}
+
+/// This host holds a backend for this cause: it has just found so, or its try of that has ended (`ends`).
+pub(super) async fn holds(queue: &Queue, backend: &str, cause: Cause, ends: bool) {
+    let Some(shared) = cause.shared() else { return };
+    let left = queue.record(backend, |record| record.breaker.left(cause, Instant::now()));
+    // Without it the next host tries when this one's call would have been over at the latest.
+    let _ = queue.store.hold(backend, shared, left, ends).await;
+}
+
+/// This host has found that a backend which it held for this cause makes tickets again.
 pub(super) async fn release(queue: &Queue, backend: &str, cause: Cause) {
-    if cause != Cause::Machine {
-        // An error leaves each host to find out by itself.
-        let _ = queue.store.release(backend).await;
+    let Some(shared) = cause.shared() else { return };
+    // An error leaves each host to find out by itself.
+    if let Ok(released) = queue.store.release(backend, shared).await {
+        queue.note(backend, |record| record.knows_released(cause, released));
     }
 }

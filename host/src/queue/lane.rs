@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::retry::Cause;
 use crate::lock::lock;
 
 /// A backend's places for calls.
@@ -49,8 +50,14 @@ impl Default for State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Plain,
-    /// It finds out how a held backend is.
-    Probe,
+    /// It finds out how a held backend is, in turn with the other hosts that hold it for this cause, if there are such.
+    Probe(Option<Cause>),
+}
+
+impl Purpose {
+    fn is_probe(self) -> bool {
+        self != Purpose::Plain
+    }
 }
 
 /// What is under way in a lane.
@@ -111,7 +118,7 @@ impl Lane {
     pub(super) fn begin(self: &Arc<Lane>, purpose: Purpose) -> Place {
         let mut state = lock(&self.state);
         state.calls += 1;
-        state.probes |= purpose == Purpose::Probe;
+        state.probes |= purpose.is_probe();
         Place { lane: Arc::clone(self), purpose, searches: false }
     }
 
@@ -169,6 +176,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The cause for which hosts take turns in what this call is, if it is that.
+    pub(super) fn shared_cause(&self) -> Option<Cause> {
+        match self.purpose {
+            Purpose::Probe(cause) => cause,
+            Purpose::Plain => None,
+        }
+    }
+
     /// The call has ended: another may begin, while this one's end is recorded.
     pub(super) fn free(self) -> Record {
         lock(&self.lane.state).records += 1;
@@ -196,7 +211,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = lock(&self.lane.state);
         state.calls -= 1;
-        state.probes &= self.purpose != Purpose::Probe;
+        state.probes &= !self.purpose.is_probe();
         state.searches &= !self.searches;
         // What a search found none of waits now, and what it had no room for.
         state.noted += u64::from(self.searches);
@@ -263,7 +278,7 @@ mod tests {
     fn a_call_leaves_the_lane_as_it_was() {
         let lane = quiet();
         let idle = lane.busy();
-        let probe = lane.begin(Purpose::Probe);
+        let probe = lane.begin(Purpose::Probe(None));
         assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false });
         let plain = lane.begin(Purpose::Plain);
         drop(plain);

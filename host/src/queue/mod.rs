@@ -449,10 +449,9 @@ impl Queue {
         says(lock(&self.records).entry(backend.to_owned()).or_default())
     }
 
-    /// So often other hosts have found by now that a backend makes tickets again: whether that is news.
-    fn hear(&self, backend: &str, released: i64) -> bool {
-        let mut records = lock(&self.records);
-        records.entry(backend.to_owned()).or_default().hear(released, Instant::now())
+    /// Adds something to the record of a backend.
+    fn note<T>(&self, backend: &str, adds: impl FnOnce(&mut Record) -> T) -> T {
+        adds(lock(&self.records).entry(backend.to_owned()).or_default())
     }
 
     /// What a person must do before a ticket can be made that nobody need wait for until then.

@@ -28,7 +28,7 @@ fn jitter(time: Duration) -> Duration {
 
 /// What keeps a backend from making tickets, whichever ticket it is. The later one counts if there are two: as long as a
 /// person must mend the settings, it doesn't matter that the ticket system is restarted meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Cause {
     /// This machine has no room for what a call needs, such as another process.
     Machine,
@@ -39,6 +39,15 @@ pub(super) enum Cause {
 }
 
 impl Cause {
+    /// What hosts that share a store call it among each other; None where it concerns one of them alone.
+    pub(super) const fn shared(self) -> Option<&'static str> {
+        match self {
+            Cause::Machine => None,
+            Cause::Down => Some("down"),
+            Cause::Settings => Some("settings"),
+        }
+    }
+
     /// How long no call begins after so many failures in a row, each of a call that began after the one before had failed.
     ///
     /// The first failure may be about its ticket alone: another one is tried at once.
@@ -64,7 +73,7 @@ pub(super) enum Event {
     /// It made a ticket.
     Made,
     Failed(Cause),
-    /// The settings were read anew, a person wants a ticket tried, or another host had one made: what was known may be true no longer.
+    /// The settings were read anew, or a person wants a ticket tried: what was known may be true no longer.
     Renewed,
 }
 
@@ -83,6 +92,8 @@ pub(super) enum Change {
         told: Option<Cause>,
         /// When the first call failed.
         since: Instant,
+        /// Whether no other host that held it has found so before.
+        is_first: bool,
     },
 }
 
@@ -105,6 +116,8 @@ struct Hold {
     until: Instant,
     since: Instant,
     told: Option<Cause>,
+    /// Whether no other host has said that it makes tickets again.
+    is_first: bool,
 }
 
 impl Breaker {
@@ -128,7 +141,7 @@ impl Breaker {
                 };
                 ends.then(|| {
                     self.hold = None;
-                    Change::Released { told: hold.told, since: hold.since }
+                    Change::Released { told: hold.told, since: hold.since, is_first: hold.is_first }
                 })
             }
             (Event::Renewed, Some(hold)) => {
@@ -148,7 +161,8 @@ impl Breaker {
         };
         let until = now + cause.pause(failures);
         let told = if failures < 2 { told } else { Some(cause) };
-        self.hold = Some(Hold { cause, failures, until, since, told });
+        // What this host finds from now on counts more than what another one found before.
+        self.hold = Some(Hold { cause, failures, until, since, told, is_first: true });
         match failures {
             1 => Change::Suspected,
             2 => Change::Held(cause),
@@ -170,11 +184,32 @@ impl Breaker {
         }
     }
 
-    /// For how long no other host is to find out how the backend is, if this one does now. None: it needn't agree with others, since it is
-    /// not known yet that the backend is to be held, or only this machine lacks something.
-    pub(super) fn tries(&self) -> Option<Duration> {
+    /// What it is held for, if the hosts that hold it for that take turns in finding out how it is: more than one call said so, and it isn't only
+    /// this machine that lacks something.
+    pub(super) fn shared_cause(&self) -> Option<Cause> {
         let hold = self.hold.filter(|hold| hold.failures > 1 && hold.cause != Cause::Machine)?;
-        Some(hold.cause.pause(hold.failures.saturating_add(1)))
+        Some(hold.cause)
+    }
+
+    /// The hosts that hold it for this cause have agreed when the next one finds out how it is. Whether that is earlier than this one knew.
+    pub(super) fn agree(&mut self, cause: Cause, until: Instant) -> bool {
+        let is_shared = self.shared_cause() == Some(cause);
+        let Some(hold) = self.hold.as_mut().filter(|_| is_shared) else { return false };
+        std::mem::replace(&mut hold.until, until) > until
+    }
+
+    /// Another host that held it for this cause found that it makes tickets again: this one finds out, too. Its own settings may be wrong, or
+    /// its network be cut.
+    pub(super) fn is_released_elsewhere(&mut self, cause: Cause, now: Instant) {
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.cause == cause) {
+            (hold.failures, hold.until, hold.is_first) = (0, now, false);
+        }
+    }
+
+    /// How long this host would wait until it tries again, if it holds it for this cause.
+    pub(super) fn left(&self, cause: Cause, now: Instant) -> Duration {
+        let hold = self.hold.filter(|hold| hold.cause == cause);
+        hold.map_or(Duration::ZERO, |hold| hold.until.saturating_duration_since(now))
     }
 
     /// Until when no call may begin.
@@ -272,7 +307,10 @@ mod tests {
         assert_eq!(breaker.step(Failed(Down), 2, now), Some(Change::StillHeld));
         // A call that hung since before it was down ends long after it is back.
         let told = Some(Down);
-        assert_eq!(breaker.step(Made, 3, now), Some(Change::Released { told, since: now }));
+        assert_eq!(
+            breaker.step(Made, 3, now),
+            Some(Change::Released { told, since: now, is_first: true })
+        );
         assert_eq!(breaker.step(Failed(Down), 0, now), None);
         assert_eq!(breaker.may_begin(8, 0, false, now), 8);
     }
@@ -295,7 +333,8 @@ mod tests {
                 let stamp = if is_new { breaker.generation() } else { 0 };
                 let change = breaker.step(event, stamp, now);
                 let told = (failures > 1).then_some(cause);
-                let expected = ends.then_some(Change::Released { told, since: now });
+                let expected =
+                    ends.then_some(Change::Released { told, since: now, is_first: true });
                 assert_eq!(change, expected, "{cause:?} {event:?} {is_new}");
                 assert_eq!(breaker.until().is_none(), ends);
             }
@@ -331,20 +370,51 @@ mod tests {
     #[test]
     fn hosts_take_turns_as_soon_as_it_is_known_that_the_backend_is_to_be_held_and_not_for_this_machine()
      {
-        for (events, seconds) in [
+        let now = Instant::now();
+        for (events, cause) in [
             (&[][..], None),
             (&[Failed(Down)], None),
-            (&[Failed(Down), Failed(Down)], Some(2)),
-            (&[Failed(Down); 9], Some(3)),
-            (&[Failed(Settings); 2], Some(120)),
-            (&[Failed(Settings); 9], Some(300)),
+            (&[Failed(Down), Failed(Down)], Some(Down)),
+            (&[Failed(Down); 9], Some(Down)),
+            (&[Failed(Settings); 2], Some(Settings)),
             (&[Failed(Machine); 9], None),
-            // A person, or another host, says that it may be otherwise now.
+            // A person says that it may be otherwise now.
             (&[Failed(Settings), Failed(Settings), Renewed], None),
         ] {
-            let breaker = after(events, Instant::now());
-            assert_eq!(breaker.tries(), seconds.map(Duration::from_secs), "{events:?}");
+            let mut breaker = after(events, now);
+            assert_eq!(breaker.shared_cause(), cause, "{events:?}");
+            let before = breaker.until();
+            for agreed in [Down, Settings, Machine] {
+                let is_earlier = breaker.agree(agreed, now);
+                assert_eq!(is_earlier, cause == Some(agreed), "{events:?}");
+            }
+            assert_eq!(breaker.until(), if cause.is_some() { Some(now) } else { before });
         }
+        let mut breaker = after(&[Failed(Down), Failed(Down)], now);
+        assert!(!breaker.agree(Down, now + 30 * SECOND), "another one tries");
+        assert_eq!(breaker.may_begin(8, 0, false, now + 29 * SECOND), 0);
+        assert_eq!(breaker.left(Down, now + 10 * SECOND), 20 * SECOND);
+        assert_eq!(breaker.left(Settings, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_another_host_found_is_tried_here_for_the_same_cause_and_said_by_one() {
+        let now = Instant::now();
+        let mut breaker = after(&[Failed(Settings); 3], now);
+        breaker.is_released_elsewhere(Down, now);
+        assert_eq!(breaker.may_begin(8, 0, false, now), 0, "that was another cause");
+        breaker.is_released_elsewhere(Settings, now);
+        assert_eq!(breaker.may_begin(8, 0, false, now), 1, "one call finds out");
+        let mut released = Breaker { hold: breaker.hold, ..Breaker::default() };
+        let told = Some(Settings);
+        let change = released.step(Made, 0, now);
+        assert_eq!(change, Some(Change::Released { told, since: now, is_first: false }));
+        // This host's own are wrong: what it finds after that it finds first.
+        breaker.step(Failed(Settings), breaker.generation(), now);
+        breaker.step(Failed(Settings), breaker.generation(), now);
+        assert_eq!(breaker.may_begin(8, 0, false, now), 0);
+        let change = breaker.step(Made, breaker.generation(), now);
+        assert_eq!(change, Some(Change::Released { told, since: now, is_first: true }));
     }
 
     #[test]
@@ -363,7 +433,7 @@ mod tests {
         breaker.step(Renewed, 0, now);
         let told = Some(Settings);
         let released = breaker.step(Made, breaker.generation(), now);
-        assert_eq!(released, Some(Change::Released { told, since: now }));
+        assert_eq!(released, Some(Change::Released { told, since: now, is_first: true }));
     }
 
     #[test]

@@ -96,7 +96,8 @@ async fn begin_due(
     // host would have the others look for what it claims itself in a moment.
     let peeks = queue.store.shared().is_some() && !lane.waits();
     let look = if peeks { lane.peek() } else { lane.look() };
-    let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe);
+    let cause = queue.record(&backend.name, |record| record.breaker.shared_cause());
+    let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe(cause));
     let term = term(queue, backend);
     let mut which = Which::All;
     if search::is_for(backend) {
@@ -143,9 +144,8 @@ async fn begin_due(
 /// For how long a backend's tickets are claimed.
 fn term(queue: &Queue, backend: &Backend) -> Term {
     let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-    let shared = queue.store.shared().is_some();
-    let tries = queue.record(&backend.name, |record| record.breaker.tries()).filter(|_| shared);
-    Term { lease: lease(queue, backend), policy, only_certain: search::is_for(backend), tries }
+    let (lease, tries) = (lease(queue, backend), agree::tries(queue, backend));
+    Term { lease, policy, only_certain: search::is_for(backend), tries }
 }
 
 /// For how long nobody else takes a claim for one that was left. Where it is renewed, so long that the call which makes a ticket has all its
@@ -230,11 +230,15 @@ pub(super) async fn attempt(
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
         never = renewing(&queue, &backend, [&claim]) => match never {},
     };
+    let shared_cause = place.shared_cause();
     let _record = place.free();
     if let Some(under_way) = &mut under_way {
         under_way.end_call();
     }
     finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
+    if let Some(cause) = shared_cause {
+        agree::holds(&queue, &backend.name, cause, true).await;
+    }
 }
 
 /// A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
@@ -400,7 +404,11 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
 async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, heard: Option<Heard>) {
     let failed = failure.is_some();
     let why = failure.map_or_else(String::new, |failure| line(&failure.message));
-    match heard.and_then(|heard| heard.change) {
+    let change = heard.and_then(|heard| heard.change);
+    if let Some(Change::Held(cause)) = change {
+        agree::holds(queue, name, cause, false).await;
+    }
+    match change {
         Some(Change::Held(Cause::Down)) => {
             tracing::warn!(
                 "{name}: the ticket system is down; one call at a time finds out when it is back: {why}"
@@ -418,8 +426,10 @@ async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, heard: Op
                 counted(waiting, "ticket")
             );
         }
-        Some(Change::Released { told: Some(cause), since }) => {
-            agree::release(queue, name, cause).await;
+        Some(Change::Released { told: Some(cause), since, is_first }) => {
+            if is_first {
+                agree::release(queue, name, cause).await;
+            }
             queue.hasten(name, &HELD, since.elapsed()).await;
             let waiting = counted(waiting(queue, name).await, "ticket");
             let seconds = since.elapsed().as_secs();

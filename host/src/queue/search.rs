@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::lane::Place;
 use super::runner::{self, STORE_PAUSE, Tried, UnderWay, failed, keyed, not_alone, stopped};
-use super::{Phase, Queue, reached};
+use super::{Phase, Queue, agree, reached};
 use crate::backend::{Answer, Backend, KeyedIncident, wanted_key};
 use crate::config::LookFirst;
 use crate::error::{Error, Kind};
@@ -102,6 +102,7 @@ pub(super) async fn run(
         () = reached(&mut phase, Phase::Killed) => None,
         never = runner::renewing(&queue, &backend, open.iter().map(|it| &it.claim)) => match never {},
     };
+    let shared_cause = place.shared_cause();
     let _record = place.free();
     for Open { wanted, claim, mut under_way } in open {
         if let Some(under_way) = &mut under_way {
@@ -124,6 +125,9 @@ pub(super) async fn run(
         });
     }
     records.join_all().await;
+    if let Some(cause) = shared_cause {
+        agree::holds(&queue, &backend.name, cause, true).await;
+    }
     queue.wake();
 }
 

@@ -1,5 +1,6 @@
 //! Whether a backend can make tickets, as far as the host knows without asking it.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -64,8 +65,8 @@ pub(super) struct Record {
     made: Option<Instant>,
     /// Whether the ticket system's last word was that it wants to be left alone.
     is_asked_to_wait: bool,
-    /// How often other hosts, for whom it made no tickets, have found that it does: what was last heard.
-    released: i64,
+    /// How often a host that held it for a cause has found that it makes tickets again, as far as this one has heard.
+    released: HashMap<Cause, i64>,
 }
 
 impl Record {
@@ -103,14 +104,24 @@ impl Record {
         self.breaker.step(Event::Renewed, self.breaker.generation(), now);
     }
 
-    /// So often other hosts have found by now that it makes tickets again. Whether that is news: then this host tries, too, if it holds it.
-    /// Settings of its own may still be wrong, or its network be cut.
-    pub(super) fn hear(&mut self, released: i64, now: Instant) -> bool {
-        let is_news = std::mem::replace(&mut self.released, released) != released;
-        if is_news {
-            self.breaker.step(Event::Renewed, self.breaker.generation(), now);
+    /// What hosts have noted for each other of a cause for which they hold it. Whether there may be something to begin now.
+    pub(super) fn hear(
+        &mut self,
+        cause: Cause,
+        left: Duration,
+        released: i64,
+        now: Instant,
+    ) -> bool {
+        if self.knows_released(cause, released) {
+            self.breaker.is_released_elsewhere(cause, now);
+            return true;
         }
-        is_news
+        self.breaker.agree(cause, now + left)
+    }
+
+    /// It was released so often. Whether that is news.
+    pub(super) fn knows_released(&mut self, cause: Cause, released: i64) -> bool {
+        self.released.insert(cause, released).unwrap_or_default() != released
     }
 
     /// Whether it has made a ticket within that time.
@@ -260,20 +271,27 @@ mod tests {
     }
 
     #[test]
-    fn what_another_host_found_is_tried_here_and_not_taken_for_true() {
+    fn a_release_is_heard_once_and_of_its_own_this_host_hears_nothing() {
         let now = Instant::now;
+        let minute = Duration::from_secs(60);
         let mut record = Record::default();
-        assert!(record.hear(7, now()), "others have worked for long");
-        assert!(!record.hear(7, now()));
+        assert!(record.hear(Cause::Settings, minute, 7, now()), "others have worked for long");
         for _ in 0..3 {
             add(&mut record, Some(Settings), HELD);
         }
         let may = |record: &Record| record.breaker.may_begin(8, 0, false, now());
-        assert!(!record.hear(7, now()) && may(&record) == 0);
-        assert!(record.hear(8, now()) && may(&record) == 1, "one call finds out");
-        add(&mut record, Some(Settings), HELD);
-        add(&mut record, Some(Settings), HELD);
-        assert!(!record.hear(8, now()) && may(&record) == 0, "this host's own settings are wrong");
+        assert!(!record.hear(Cause::Settings, 9 * minute, 7, now()) && may(&record) == 0);
+        assert!(record.hear(Cause::Down, minute, 1, now()) && may(&record) == 0);
+        assert!(record.knows_released(Cause::Settings, 8), "its own");
+        record.hear(Cause::Settings, minute, 8, now());
+        assert_eq!(may(&record), 0);
+        assert!(record.hear(Cause::Settings, minute, 9, now()) && may(&record) == 1);
+        record.renew(now());
+        for _ in 0..3 {
+            add(&mut record, Some(Settings), HELD);
+        }
+        let none = Duration::ZERO;
+        assert!(record.hear(Cause::Settings, none, 9, now()) && may(&record) == 1, "its turn");
     }
 
     #[test]

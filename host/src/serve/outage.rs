@@ -11,7 +11,7 @@ use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
     self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order,
-    Outcome, Result, Shared, Store, StoreError, Term, Timestamp, ToTell, Which,
+    Outcome, Result, SharedHold, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -237,12 +237,26 @@ impl Store for Observed {
         self.heard(self.store.set_pause(backend, time).await)
     }
 
-    async fn release(&self, backend: &str) -> Result<()> {
-        self.heard(self.store.release(backend).await)
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
+        self.heard(self.store.pauses().await)
     }
 
-    async fn backends(&self) -> Result<Vec<Shared>> {
-        self.heard(self.store.backends().await)
+    async fn hold(
+        &self,
+        backend: &str,
+        cause: &'static str,
+        time: Duration,
+        ends: bool,
+    ) -> Result<()> {
+        self.heard(self.store.hold(backend, cause, time, ends).await)
+    }
+
+    async fn release(&self, backend: &str, cause: &'static str) -> Result<i64> {
+        self.heard(self.store.release(backend, cause).await)
+    }
+
+    async fn holds(&self) -> Result<Vec<SharedHold>> {
+        self.heard(self.store.holds().await)
     }
 
     fn called(&self) -> &str {

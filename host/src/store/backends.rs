@@ -1,9 +1,7 @@
-//! What hosts that share the tables know together of each backend: when its next request may leave, until when none may, and which of them
-//! tries whether it makes tickets again.
+//! What hosts that share the tables know together of each backend: when its next request may leave, and until when none may.
 
 use std::time::Duration;
 
-use super::Shared;
 use super::sql::{Db, Fallible, Hold, SqlError, values};
 use crate::machine::{Moment, millis};
 
@@ -44,32 +42,18 @@ pub(super) fn set_pause(db: &Db<'_>, backend: &str, time: Duration) -> Fallible<
     db.execute(PAUSE, values![until, backend]).map(drop)
 }
 
-/// Takes a try of a backend that is held, after which no host has another for `time`. Whether there was one to take.
-pub(super) fn take_try(db: &Db<'_>, backend: &str, time: Duration) -> Fallible<bool> {
-    const TRY: &str = "UPDATE backends SET try_at = ?1 WHERE name = ?2 AND try_at <= ?3";
-    make(db, backend)?;
-    let next = (db.now + time).millis();
-    Ok(db.execute(TRY, values![next, backend, db.now.millis()])? > 0)
-}
-
-/// Notes that a backend that was held makes tickets again.
-pub(super) fn release(db: &Db<'_>, backend: &str) -> Fallible<()> {
-    const RELEASE: &str = "UPDATE backends SET try_at = 0, released = released + 1 WHERE name = ?1";
-    make(db, backend)?;
-    db.execute(RELEASE, values![backend]).map(drop)
-}
-
-/// What was noted of each backend.
-pub(super) fn all(db: &Db<'_>) -> Fallible<Vec<Shared>> {
-    const ALL: &str = "SELECT name, paused, released FROM backends";
-    db.all(ALL, values![], Hold::No, |columns| {
-        let (backend, paused): (String, Moment) = (columns.take()?, columns.moment()?);
-        Ok(Shared { backend, paused: paused.since(db.now), released: columns.take()? })
+/// The backends that are paused, and for how long.
+pub(super) fn pauses(db: &Db<'_>) -> Fallible<Vec<(String, Duration)>> {
+    const PAUSED: &str = "SELECT name, paused FROM backends WHERE paused > ?1";
+    db.all(PAUSED, values![db.now.millis()], Hold::No, |columns| {
+        let (name, until): (String, Moment) = (columns.take()?, columns.moment()?);
+        Ok((name, until.since(db.now)))
     })
 }
 
 fn make(db: &Db<'_>, backend: &str) -> Fallible<()> {
-    const MAKE: &str = "INSERT INTO backends VALUES (?1, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
+    const MAKE: &str =
+        "INSERT INTO backends (name, next, paused) VALUES (?1, 0, 0) ON CONFLICT DO NOTHING";
     const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM backends WHERE name = ?1)";
     // What is there stays; to look first takes no lock.
     if !db.tells(IS_THERE, values![backend])? {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rows::{self, doubt, job_columns, job_tables, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, backends, broken};
+use super::{FULL, FULL_HELP, broken, holds};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
@@ -507,6 +507,12 @@ pub(super) fn claim(
     const CERTAIN: &str = ready!("s.certain = ?2 ORDER BY s.level, s.id");
     const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
     const TAKE: &str = "UPDATE steps SET state = ?1, due = ?2, lease = ?3, tries = ?4, settle = ?5, changed_at = ?6 WHERE id = ?7";
+    // Before any row is held, which the host whose turn it is would find taken.
+    if let Some(tries) = term.tries
+        && !holds::has_turn(db, backend, tries)?
+    {
+        return Ok(Vec::new());
+    }
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let values: &[Value<'_>] = values![backend, db.opening, limit];
     let of = |sql| db.all(sql, values, Hold::Skip, |columns| ready_row(db, columns));
@@ -528,11 +534,10 @@ pub(super) fn claim(
             both
         }
     };
-    if let Some(time) = term.tries
+    if let Some(tries) = term.tries
         && !claims.is_empty()
-        && !backends::take_try(db, backend, time)?
     {
-        return Ok(Vec::new());
+        holds::take(db, backend, tries)?;
     }
     for (step, claim) in &mut claims {
         step.claim(db.now, term.lease, term.policy);

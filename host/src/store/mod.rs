@@ -6,6 +6,7 @@
 mod backends;
 mod changes;
 mod copy;
+mod holds;
 mod place;
 mod postgres;
 mod reads;
@@ -190,18 +191,27 @@ pub struct Term {
     /// Whether an incident that is just accepted is claimed only if it is certain that it has no ticket yet: others are looked for
     /// together.
     pub only_certain: bool,
-    /// For how long after this claim no other host has one that is only to find out whether the backend makes tickets again: so long nobody
-    /// gets a claim if another one has just had it. None: it is not for that alone.
-    pub tries: Option<Duration>,
+    /// The claim is a try whether a held backend makes tickets again, and the hosts that hold it take turns in these. None: it isn't.
+    pub tries: Option<Try>,
 }
 
-/// What hosts that share a store have noted for each other of a backend.
+/// A try whether a backend that is held makes tickets again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    /// What the backend is held for.
+    pub cause: &'static str,
+    /// How long it may take. So long nobody else tries, unless it is over earlier.
+    pub time: Duration,
+}
+
+/// What hosts that share a store have noted for each other of a backend that they hold, or held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
+pub struct SharedHold {
     pub backend: String,
-    /// How long its ticket system wants to be left alone from now on.
-    pub paused: Duration,
-    /// How often a host that it made no tickets for has found that it does.
+    pub cause: String,
+    /// In what time the next of them may try.
+    pub left: Duration,
+    /// How often one has found that it makes tickets again.
     pub released: i64,
 }
 
@@ -630,11 +640,24 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// Notes for other hosts that a backend's ticket system wants to be left alone for that time.
     async fn set_pause(&self, backend: &str, time: Duration) -> Result<()>;
 
-    /// Notes for other hosts that a backend which was held makes tickets again.
-    async fn release(&self, backend: &str) -> Result<()>;
+    /// The backends whose ticket systems want to be left alone now, and for how long, as far as hosts were told.
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>>;
 
-    /// What hosts have noted for each other of backends.
-    async fn backends(&self) -> Result<Vec<Shared>>;
+    /// Notes when the next of the hosts that hold a backend for a cause may try whether it makes tickets again: after that time. With `ends`
+    /// this host's own try ended; without, it isn't earlier than was noted before.
+    async fn hold(
+        &self,
+        backend: &str,
+        cause: &'static str,
+        time: Duration,
+        ends: bool,
+    ) -> Result<()>;
+
+    /// Notes that a backend which this host held makes tickets again: how often that was noted by now.
+    async fn release(&self, backend: &str, cause: &'static str) -> Result<i64>;
+
+    /// What hosts have noted of the backends that they hold, or held.
+    async fn holds(&self) -> Result<Vec<SharedHold>>;
 
     /// What people call the store.
     fn called(&self) -> &str;

@@ -10,7 +10,8 @@ use super::sql::{Db, Fallible, values};
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order, Outcome,
-    Result, Shared, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, reads,
+    Result, SharedHold, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, holds,
+    reads,
 };
 use crate::error::Kind;
 use crate::machine::Policy;
@@ -233,19 +234,40 @@ impl<T: Tables> Store for T {
         self.write(move |db| Ok(backends::set_pause(db, &backend, time)?)).await
     }
 
-    async fn release(&self, backend: &str) -> Result<()> {
+    async fn pauses(&self) -> Result<Vec<(String, Duration)>> {
+        if self.is_shared().is_none() {
+            return Ok(Vec::new());
+        }
+        self.reading(backends::pauses).await
+    }
+
+    async fn hold(
+        &self,
+        backend: &str,
+        cause: &'static str,
+        time: Duration,
+        ends: bool,
+    ) -> Result<()> {
         if self.is_shared().is_none() {
             return Ok(());
         }
         let backend = backend.to_owned();
-        self.write(move |db| Ok(backends::release(db, &backend)?)).await
+        self.write(move |db| Ok(holds::hold(db, &backend, cause, time, ends)?)).await
     }
 
-    async fn backends(&self) -> Result<Vec<Shared>> {
+    async fn release(&self, backend: &str, cause: &'static str) -> Result<i64> {
+        if self.is_shared().is_none() {
+            return Ok(0);
+        }
+        let backend = backend.to_owned();
+        self.write(move |db| Ok(holds::release(db, &backend, cause)?)).await
+    }
+
+    async fn holds(&self) -> Result<Vec<SharedHold>> {
         if self.is_shared().is_none() {
             return Ok(Vec::new());
         }
-        self.reading(backends::all).await
+        self.reading(holds::all).await
     }
 
     fn called(&self) -> &str {

@@ -45,8 +45,8 @@ pub struct Dialect {
     pub all_issues: &'static [(&'static str, &'static str)],
     /// The name in that query of the time before which issues are left out.
     pub since: &'static str,
-    /// What stands behind the project in the URL of an issue's page.
-    pub behind_project: &'static str,
+    /// What may stand between the project and the number in the URL of an issue's page.
+    pub issue_pages: &'static [&'static str],
     /// What it calls an issue's comments in URLs, and a number of bytes that it certainly takes in one.
     pub comments: &'static str,
     pub comment_limit: usize,

@@ -48,7 +48,11 @@ pub(crate) fn update<F: Forge>(
         // If the comment isn't there, a person was faster.
         return Ok(Some(Updated { done: written, state: was, ..Updated::default() }));
     }
-    let mut warnings = Vec::new();
+    let kept =
+        ["title", F::DIALECT.body].into_iter().filter(|name| step.fields.contains_key(*name));
+    let mut warnings: Vec<String> = kept
+        .map(|name| format!("{name}: is left as it is, since people may have edited it"))
+        .collect();
     if !written && let Some(text) = comment::<F>(call, step, &mut warnings)? {
         write(forge, call, &issue, &text)?;
         written = true;
@@ -85,7 +89,7 @@ fn number<F: Forge>(ticket: &TicketName) -> Option<String> {
 fn place<F: Forge>(url: &str) -> Option<(String, String)> {
     let url = url.split(['?', '#']).next()?.trim_end_matches('/').to_lowercase();
     let (before, number) = url.rsplit_once('/')?;
-    let (project, _) = before.rsplit_once(F::DIALECT.behind_project)?;
+    let project = F::DIALECT.issue_pages.iter().find_map(|page| before.strip_suffix(page))?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| (project.to_owned(), number.to_owned()))
 }
@@ -117,14 +121,26 @@ fn look<F: Forge>(forge: &F, call: &Call, issue: &Url, ticket: &TicketName) -> R
     }
 }
 
-/// Whether the step's comment is there.
+/// Whether the step's comment is there. Of several pages that is believed when two readings agree: one that is removed meanwhile moves
+/// others onto a page that was read already.
 fn has_mark<F: Forge>(forge: &F, call: &Call, issue: &Url, step: &Step) -> Result<bool> {
     let (list, mark) = (issue.clone().segment(F::DIALECT.comments), mark(step));
-    let found = api::look_through(forge, call, &list, "the comments", |page: Vec<Comment>| {
-        let bodies = page.into_iter().filter_map(|comment| comment.body);
-        bodies.into_iter().any(|body| body.contains(&mark)).then_some(())
-    })?;
-    Ok(found.is_some())
+    let mut before = None;
+    loop {
+        let (mut pages, mut count) = (0, 0);
+        let found = api::look_through(forge, call, &list, "the comments", |page: Vec<Comment>| {
+            (pages, count) = (pages + 1, count + page.len());
+            let mut bodies = page.into_iter().filter_map(|comment| comment.body);
+            bodies.any(|body| body.contains(&mark)).then_some(())
+        })?;
+        if found.is_some() || pages < 2 || before == Some(count) {
+            return Ok(found.is_some());
+        }
+        if before.replace(count).is_some() {
+            let why = "the comments: some are made or removed while they are read";
+            return Err(Error::client(why).retry(Retry::Later));
+        }
+    }
 }
 
 /// What the comment says, with the step's mark; None if the operator's template says nothing.
@@ -170,9 +186,14 @@ fn change_of<F: Forge>(step: &Step) -> Option<Value> {
         Action::Reopen => dialect.reopens,
         Action::Comment | Action::Other => return None,
     };
-    let set = change.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
-    let fields = step.fields.clone().into_iter();
-    Some(Value::Object(set.chain(fields.filter(|_| step.action == Action::Close)).collect()))
+    // What the step is can't be turned round by a field, nor is what people wrote replaced.
+    let is_free = |name: &str| name != "title" && name != dialect.body && name != change[0].0;
+    let mut all = serde_json::Map::new();
+    all.extend(change.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    let fields =
+        step.fields.iter().filter(|(name, _)| step.action == Action::Close && is_free(name));
+    all.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    Some(Value::Object(all))
 }
 
 /// Changes the issue's state. Gives the one that it is in then.

@@ -667,7 +667,7 @@ pub fn find_reads_the_issues_as_they_are_now(world: &World) {
 const STEP: &str = "a-step-that-nobody-guesses";
 
 fn step(action: Action) -> Step {
-    let fields = json!({"extra": 7}).as_object().unwrap().clone();
+    let fields = json!({"extra": 7, "title": "mine"}).as_object().unwrap().clone();
     Step { id: STEP.to_owned(), action, diff: BTreeMap::new(), fields }
 }
 
@@ -728,8 +728,13 @@ pub fn a_step_is_a_comment_with_its_mark_and_then_the_state(world: &World) {
         if action != Action::Comment {
             forge.host.answer(world.changes, &world.issue_url(), 200, world.in_state(to));
         }
-        let updated = world.update(&mut forge, action, false).unwrap().unwrap();
+        // No field turns a step round.
+        let mut step = step(action);
+        let own = (world.closes)().as_object().unwrap().keys().next().unwrap().clone();
+        step.fields.insert(own, json!("reopen"));
+        let updated = forge.update(&world.ticket(), incident(), &step, false).unwrap().unwrap();
         assert_eq!((updated.done, updated.state), (true, STATES[to]), "{action:?}");
+        assert!(updated.warnings[0].starts_with("title: is left as it is"), "{updated:?}");
         let body = forge.host.sent_json(1)["body"].as_str().unwrap().to_owned();
         let part = if action == Action::Close { "closing" } else { "comment" };
         assert!(body.starts_with(&format!("markdown {part} of gw1 is down")), "{body}");
@@ -783,11 +788,28 @@ pub fn a_step_that_is_tried_again_does_what_is_missing(world: &World) {
         forge.host.answer("GET", &page(2), 502, json!(""));
         assert!(!world.update(&mut forge, action, true).unwrap_err().partial);
     }
+    let comment = json!({"id": 1, "body": "..."});
     let mut forge = (world.open)(json!({}));
     world.is_in_state(&mut forge, 0);
     world.page(&mut forge, &page(1), world.last, &json!([]));
-    forge.host.answer("POST", &world.comments_url(), 201, json!({"id": 1, "body": "..."}));
+    forge.host.answer("POST", &world.comments_url(), 201, comment.clone());
     assert!(world.update(&mut forge, Action::Comment, true).unwrap().unwrap().done);
+    // A comment that is removed between two pages moves another one onto the page that was read: so they are read until two readings agree.
+    for (second, writes) in [(json!([comment, comment]), false), (marked, false), (json!([]), true)]
+    {
+        let mut forge = (world.open)(json!({}));
+        world.is_in_state(&mut forge, 0);
+        for last in [json!([]), second.clone()] {
+            world.page(&mut forge, &page(1), world.first, &json!([comment]));
+            world.page(&mut forge, &page(2), world.last, &last);
+        }
+        if writes {
+            forge.host.answer("POST", &world.comments_url(), 201, comment.clone());
+        }
+        let updated = world.update(&mut forge, Action::Comment, true);
+        let posted = forge.host.sent.iter().any(|sent| sent.method == "POST");
+        assert_eq!(posted, writes, "{second}: {updated:?}");
+    }
 }
 
 pub fn a_ticket_that_a_person_closed_or_opened_is_left_alone(world: &World) {
@@ -814,7 +836,13 @@ pub fn an_issue_that_is_not_the_tickets_is_left_alone(world: &World) {
     let updated = world.update(&mut forge, Action::Comment, false).unwrap().unwrap();
     assert_eq!((updated.done, updated.state), (false, TicketState::Foreign));
     // A person named a ticket that is in another project, or no issue at all.
-    for (url, looks) in [(format!("{elsewhere}47"), 1), ("https://wiki.example.org/x".into(), 0)] {
+    for (url, looks) in [
+        (format!("{elsewhere}47"), 1),
+        ("https://wiki.example.org/x".into(), 0),
+        // Other things are counted apart.
+        (format!("{}47", world.page.replace("issues", "merge_requests")), 0),
+        (format!("{}47", world.page.replace("issues", "pull")), 0),
+    ] {
         let mut forge = (world.open)(json!({}));
         if looks > 0 {
             world.is_in_state(&mut forge, 0);

@@ -53,7 +53,7 @@ impl Forge for GitHub {
         body_signs: "@#:",
         all_issues: &[("state", "all"), ("sort", "created"), ("direction", "asc")],
         since: "since",
-        behind_project: "/issues",
+        issue_pages: &["/issues"],
         comments: "comments",
         comment_limit: 65_536,
         changes: "PATCH",

@@ -61,7 +61,7 @@ impl Forge for GitLab {
             ("sort", "asc"),
         ],
         since: "created_after",
-        behind_project: "/-/",
+        issue_pages: &["/-/issues", "/-/issues/incident", "/-/work_items"],
         comments: "notes",
         comment_limit: 1_000_000,
         changes: "PUT",

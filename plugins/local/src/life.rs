@@ -1,7 +1,8 @@
 //! What happens to a ticket's file after it was made: a comment at its end, and its state in the front matter.
 //!
-//! Invariant: a step is one new file in the place of the old one, so it is carried out as a whole or not at all.
+//! Invariant: a step is one new file in the place of the old one, so it is carried out as a whole or not at all. What people wrote in it stays.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind::NotFound, Read, Write};
 use std::path::{Path, PathBuf};
@@ -31,8 +32,15 @@ pub(crate) fn update(
     };
     let text = match read(&path) {
         Ok(text) => text,
-        // A directory that isn't there may be a disk that isn't mounted.
-        Err(cause) if cause.kind() == NotFound && local.directory.is_dir() => return Ok(None),
+        // Where no other ticket is there, the directory may be one on which a disk is to be mounted.
+        Err(cause) if cause.kind() == NotFound => match has_tickets(local) {
+            Ok(true) => return Ok(None),
+            Ok(false) => {
+                let why = "is not there, and no other ticket is: is its disk mounted?";
+                return Err(Error::creation(format!("{} {why}", path.display())));
+            }
+            Err(cause) => return Err(failed("can't read the directory of", &path, &cause)),
+        },
         Err(cause) => return Err(failed("can't read", &path, &cause)),
     };
     let mut page = Page::read(&text).ok_or_else(|| {
@@ -82,12 +90,28 @@ pub(crate) fn update(
 /// The file that a ticket is, if it is one of this directory's.
 fn path_of(local: &Local, ticket: &TicketName) -> Option<PathBuf> {
     let path = Url::parse(&ticket.url).ok()?.to_file_path().ok()?;
-    let name = path.file_name()?.to_str()?;
-    let is_ticket = !name.starts_with('.') && name.ends_with(".md");
-    (is_ticket && path.parent() == Some(&local.directory)).then_some(path)
+    (is_ticket(&path) && path.parent() == Some(&local.directory)).then_some(path)
 }
 
+fn is_ticket(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| !name.starts_with('.') && name.ends_with(".md"))
+}
+
+fn has_tickets(local: &Local) -> io::Result<bool> {
+    for entry in fs::read_dir(&local.directory)? {
+        if is_ticket(&entry?.path()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A file's text. What a symbolic link leads to isn't the ticket's own, and would stay as it was when a new file takes the link's place.
 fn read(path: &Path) -> io::Result<String> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST {
@@ -96,13 +120,22 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Puts a new file in the place of one that still is as it was read.
+/// Puts a new file in the place of one that still is as it was read. It belongs to the host's user, and may be read and written by whom the
+/// old one could be.
 fn replace(local: &Local, path: &Path, was: &str, is: &str) -> Result<()> {
     let temporary = local.temporary(&fingerprint(&path.to_string_lossy()));
     let prepared = (|| {
-        let mut file = File::create(&temporary)?;
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+            options.mode(fs::metadata(path)?.mode() & 0o777);
+        }
+        // One may be left of a worker that was killed.
+        let _ = fs::remove_file(&temporary);
+        let mut file = options.open(&temporary)?;
         file.write_all(is.as_bytes())?;
-        file.set_permissions(fs::metadata(path)?.permissions())?;
         file.sync_all()?;
         read(path)
     })();
@@ -127,19 +160,23 @@ fn replace(local: &Local, path: &Path, was: &str, is: &str) -> Result<()> {
 struct Page {
     lines: Vec<String>,
     body: String,
+    /// How its lines end.
+    end: &'static str,
 }
 
 impl Page {
     /// None if it has no front matter.
     fn read(text: &str) -> Option<Page> {
-        let text = text.replace("\r\n", "\n");
-        let (front, body) = text.strip_prefix("---\n")?.split_once("\n---\n")?;
-        let lines = front.lines().map(str::to_owned).collect();
-        Some(Page { lines, body: body.to_owned() })
+        let end = if text.starts_with("---\r\n") { "\r\n" } else { "\n" };
+        let front = text.strip_prefix("---")?.strip_prefix(end)?;
+        let (front, body) = front.split_once(&format!("{end}---{end}"))?;
+        let lines = front.split(end).map(str::to_owned).collect();
+        Some(Page { lines, body: body.to_owned(), end })
     }
 
     fn text(&self) -> String {
-        format!("---\n{}\n---\n{}", self.lines.join("\n"), self.body)
+        let end = self.end;
+        format!("---{end}{}{end}---{end}{}", self.lines.join(end), self.body)
     }
 
     /// It is open where nobody said otherwise.
@@ -155,10 +192,14 @@ impl Page {
     fn set(&mut self, name: &str, value: &str) {
         let begin = format!("{name}:");
         let line = format!("{begin} {value}");
-        match self.lines.iter_mut().find(|line| line.starts_with(&begin)) {
-            Some(there) => *there = line,
-            None => self.lines.push(line),
-        }
+        let Some(at) = self.lines.iter().position(|line| line.starts_with(&begin)) else {
+            self.lines.push(line);
+            return;
+        };
+        // A value may go on in the lines below.
+        let goes_on = |line: &&String| line.starts_with([' ', '\t', '-']) || line.is_empty();
+        let more = self.lines[at + 1..].iter().take_while(goes_on).count();
+        self.lines.splice(at..=at + more, [line]);
     }
 
     /// Sets what the operator wants to be set, as JSON, which is YAML too.
@@ -174,7 +215,9 @@ impl Page {
     }
 
     fn add(&mut self, comment: &str, mark: &str) {
-        self.body = format!("{}\n\n{comment}\n{mark}\n", self.body.trim_end());
+        let end = self.end;
+        let comment = comment.replace('\n', end);
+        self.body = format!("{}{end}{end}{comment}{end}{mark}{end}", self.body.trim_end());
     }
 }
 
@@ -250,7 +293,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut local, ticket, path) = made(dir.path());
         let text = fs::read_to_string(&path).unwrap();
-        let closed = text.replacen("\nkey:", "\r\nstate: \"Closed\"\nkey:", 1);
+        let closed = text.replacen("\nkey:", "\nstate: \"Closed\"\nkey:", 1).replace('\n', "\r\n");
         for (text, action, state) in [
             (&text, Action::Reopen, TicketState::Open),
             (&closed, Action::Comment, TicketState::Closed),
@@ -267,8 +310,15 @@ mod tests {
     fn a_file_that_was_deleted_is_gone_and_one_elsewhere_is_foreign() {
         let dir = tempfile::tempdir().unwrap();
         let (mut local, ticket, path) = made(dir.path());
+        local.create(incident(), "another").unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(update(&mut local, &ticket, Action::Close, "s1").unwrap(), None);
+        // No ticket is there at all, nor the directory.
+        for entry in files(dir.path()) {
+            fs::remove_file(entry).unwrap();
+        }
+        let error = update(&mut local, &ticket, Action::Close, "s1").unwrap_err();
+        assert!(error.message.contains("is its disk mounted?"), "{error}");
         fs::remove_dir(dir.path()).unwrap();
         update(&mut local, &ticket, Action::Close, "s1").unwrap_err();
         for url in ["file:///etc/passwd", "file:///etc/motd.md", "https://x.org/a.md", ""] {
@@ -295,6 +345,43 @@ mod tests {
         fs::write(&path, "x".repeat(LONGEST as usize + 1)).unwrap();
         let error = update(&mut local, &ticket, Action::Comment, "s1").unwrap_err();
         assert!(error.message.contains("more than 16777216 bytes"), "{error}");
+    }
+
+    #[test]
+    fn what_people_wrote_stays_and_so_do_their_line_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let text = "---\ntitle: x\nreason: |\n  two\n\n  lines\ntags:\n- a\n---\nmine\n";
+        for end in ["\n", "\r\n"] {
+            fs::write(&path, text.replace('\n', end)).unwrap();
+            assert!(update(&mut local, &ticket, Action::Close, "s1").unwrap().unwrap().done);
+            let text = fs::read_to_string(&path).unwrap();
+            let front =
+                "---\ntitle: x\nreason: \"done\"\ntags:\n- a\nstate: closed\n---\nmine\n\nmarkdown";
+            assert!(text.starts_with(&front.replace('\n', end)), "{text}");
+            assert_eq!(text.matches('\n').count(), text.matches(end).count(), "{text:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_left_as_it_is_and_the_new_file_may_be_read_by_whom_the_old_one_could() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        update(&mut local, &ticket, Action::Comment, "s1").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let moved = elsewhere.path().join("moved.md");
+        fs::copy(&path, &moved).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&moved, &path).unwrap();
+        let before = fs::read_to_string(&moved).unwrap();
+        let error = update(&mut local, &ticket, Action::Close, "s2").unwrap_err();
+        assert!(error.message.contains("no regular file"), "{error}");
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&moved).unwrap(), before);
     }
 
     #[test]

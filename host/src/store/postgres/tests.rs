@@ -8,7 +8,7 @@ use crate::machine::State;
 use crate::store::tests::{
     LEASE, MINUTE, Place, accept, begun, claim_one, created, in_state, new, policy, term,
 };
-use crate::store::{Filter, New, Order, Outcome, Shared, Store, Term, Timestamp, Which};
+use crate::store::{Filter, New, Order, Outcome, Store, Term, Timestamp, Try, Which};
 
 /// Two hosts on one database.
 macro_rules! with_two {
@@ -137,34 +137,50 @@ async fn turns_are_one_after_the_other_whichever_host_takes_them() {
 #[ignore = "tests/real/postgres.sh runs it"]
 async fn a_pause_is_known_to_all_until_it_is_over() {
     with_two!(place, one, other);
-    assert!(other.backends().await.unwrap().is_empty());
+    assert!(other.pauses().await.unwrap().is_empty());
     one.set_pause("b", MINUTE).await.unwrap();
     one.set_pause("b", MINUTE / 2).await.unwrap();
-    let [Shared { backend, paused, .. }] = &other.backends().await.unwrap()[..] else { panic!() };
-    assert!(backend == "b" && *paused > MINUTE - Duration::from_secs(20), "{backend} {paused:?}");
+    let [(name, time)] = &other.pauses().await.unwrap()[..] else { panic!() };
+    assert!(name == "b" && *time > MINUTE - Duration::from_secs(20), "{name} {time:?}");
     place.sql("UPDATE backends SET paused = paused - 60000");
-    assert_eq!(other.backends().await.unwrap()[0].paused, Duration::ZERO);
+    assert!(other.pauses().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 #[ignore = "tests/real/postgres.sh runs it"]
-async fn one_host_after_the_other_finds_out_whether_a_backend_works_until_one_found_that_it_does() {
+async fn of_the_hosts_that_hold_a_backend_for_one_cause_one_tries_at_a_time() {
     with_two!(place, one, other);
-    let trying = Term { tries: Some(MINUTE), ..term(LEASE, policy()) };
-    let tries =
-        async |store: &Arc<dyn Store>| store.claim("b", Which::All, 1, trying).await.unwrap().len();
-    assert_eq!(tries(&one).await, 0, "there is nothing to try it with");
-    for key in ["k1", "k2", "k3", "k4"] {
-        accept(&one, new(key)).await;
+    let tries = async |store: &Arc<dyn Store>, cause| {
+        let tries = Some(Try { cause, time: MINUTE });
+        let trying = Term { tries, ..term(LEASE, policy()) };
+        store.claim("b", Which::All, 1, trying).await.unwrap().len()
+    };
+    assert_eq!(tries(&one, "down").await, 0, "there is nothing to try it with");
+    for key in 0..9 {
+        accept(&one, new(&key.to_string())).await;
     }
-    assert_eq!(tries(&other).await, 1, "who had nothing to try it with took no turn");
-    assert_eq!((tries(&one).await, tries(&other).await), (0, 0));
-    place.sql("UPDATE backends SET try_at = try_at - 60000");
-    assert_eq!((tries(&one).await, tries(&other).await), (1, 0));
-    claim_one(&other).await; // One that doesn't hold it.
-    one.release("b").await.unwrap();
-    assert_eq!(other.backends().await.unwrap()[0].released, 1);
-    assert_eq!(tries(&other).await, 1);
+    assert_eq!(tries(&other, "down").await, 1, "who had nothing to try it with took no turn");
+    assert_eq!((tries(&one, "down").await, tries(&other, "down").await), (0, 0));
+    assert_eq!(tries(&one, "settings").await, 1, "what it is held for elsewhere is another thing");
+    claim_one(&one).await; // One that doesn't hold it.
+    // Whose turn it isn't changes nothing about that; the one whose it was ends it.
+    one.hold("b", "down", Duration::ZERO, false).await.unwrap();
+    assert_eq!(tries(&one, "down").await, 0);
+    other.hold("b", "down", Duration::ZERO, true).await.unwrap();
+    assert_eq!(tries(&one, "down").await, 1);
+    one.hold("b", "down", MINUTE / 2, true).await.unwrap();
+    other.hold("b", "down", MINUTE, false).await.unwrap();
+    let holds = other.holds().await.unwrap();
+    let down = holds.iter().find(|hold| hold.cause == "down").unwrap();
+    assert!(down.left > MINUTE / 2 && down.released == 0, "{down:?}");
+    assert_eq!(one.release("b", "down").await.unwrap(), 1);
+    let holds = other.holds().await.unwrap();
+    let down = holds.iter().find(|hold| hold.cause == "down").unwrap();
+    assert_eq!((down.left, down.released), (Duration::ZERO, 1));
+    assert_eq!(tries(&other, "down").await, 1);
+    // A host that is gone has its turn for as long as its call could last.
+    place.sql("UPDATE holds SET try_at = try_at - 60000");
+    assert_eq!(tries(&one, "down").await, 1);
 }
 
 /// Whether a ticket of an incident that begins now, and is accepted now, is known not to be there.

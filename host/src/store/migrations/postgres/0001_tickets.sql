@@ -86,10 +86,17 @@ INSERT INTO clock VALUES (1, 0, '', 0, 0);
 
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
--- When a backend's next request may leave, in microseconds; until when none may, as its ticket system asked; when the next host may
--- try whether it makes tickets again, and how often one has found that it does.
-CREATE TABLE backends (
-  name TEXT PRIMARY KEY, next BIGINT NOT NULL, paused BIGINT NOT NULL, try_at BIGINT NOT NULL, released BIGINT NOT NULL
+-- When a backend's next request may leave, in microseconds, and until when none may, as its ticket system asked.
+CREATE TABLE backends (name TEXT PRIMARY KEY, next BIGINT NOT NULL, paused BIGINT NOT NULL);
+
+-- When the next of the hosts that hold a backend, for the same cause, may try whether it makes tickets again; and how often one has found
+-- that it does.
+CREATE TABLE holds (
+    backend  TEXT   NOT NULL,
+    cause    TEXT   NOT NULL,
+    try_at   BIGINT NOT NULL,
+    released BIGINT NOT NULL,
+    PRIMARY KEY (backend, cause)
 );
 
 -- Who does, until then, what one host does for all.
