@@ -44,7 +44,7 @@ pub(super) fn with(store: &Arc<dyn Store>, setup: &Setup) {
     }
 }
 
-/// Heeds what other hosts have noted.
+/// Heeds what other hosts have noted. Who calls this rouses the lanes then.
 pub(super) async fn heed(queue: &Queue) {
     let setup = queue.setup();
     // Errors are told by whoever made the store.
@@ -53,35 +53,50 @@ pub(super) async fn heed(queue: &Queue) {
             backend.rest(time);
         }
     }
-    let mut may_begin = false;
+    let asked = Instant::now();
     for hold in queue.store.holds().await.unwrap_or_default() {
         let cause = SHARED.into_iter().find(|cause| cause.shared() == Some(hold.cause.as_str()));
-        if let Some(cause) = cause {
-            may_begin |= queue.note(&hold.backend, |record| {
-                record.hear(cause, hold.left, hold.released, Instant::now())
-            });
+        if let Some(cause) = cause
+            && setup.backends.contains_key(&hold.backend)
+        {
+            queue.note(&hold.backend, |record| record.hear(cause, hold.left, hold.released, asked));
         }
-    }
-    if may_begin {
-        queue.wake();
     }
 }
 
 const SHARED: [Cause; 2] = [Cause::Down, Cause::Settings];
 
-/// The try that a claim of a held backend is, if hosts take turns in these.
-pub(super) fn tries(queue: &Queue, backend: &Backend) -> Option<Try> {
-    queue.store.shared()?;
-    let cause = queue.record(&backend.name, |record| record.breaker.shared_cause())?;
-    Some(Try { cause: cause.shared()?, time: backend.call_timeout })
+/// The turn that this host takes with a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    cause: Cause,
+    until: Instant,
 }
 
-/// This host holds a backend for this cause: it has just found so, or its try of that has ended (`ends`).
-pub(super) async fn holds(queue: &Queue, backend: &str, cause: Cause, ends: bool) {
+/// The turn to take, and how the store is told.
+pub(super) fn turn(queue: &Queue, backend: &Backend) -> Option<(Turn, Try)> {
+    queue.store.shared()?;
+    let cause = queue.record(&backend.name, |record| record.breaker.shared_cause())?;
+    let time = cause.turn(backend.call_timeout);
+    Some((Turn { cause, until: Instant::now() + time }, Try { cause: cause.shared()?, time }))
+}
+
+/// The turn ends: the next one may try after this pause.
+pub(super) async fn end(queue: &Queue, backend: &str, turn: Option<Turn>, pause: Duration) {
+    if let Some(turn) = turn {
+        // Else another one may have its turn by now.
+        let is_own = Instant::now() < turn.until;
+        hold(queue, backend, turn.cause, pause, is_own).await;
+    }
+}
+
+/// This host holds a backend for this cause, and the next one may try after this pause. `ends`: this host's turn ends.
+pub(super) async fn hold(queue: &Queue, backend: &str, cause: Cause, pause: Duration, ends: bool) {
     let Some(shared) = cause.shared() else { return };
-    let left = queue.record(backend, |record| record.breaker.left(cause, Instant::now()));
-    // Without it the next host tries when this one's call would have been over at the latest.
-    let _ = queue.store.hold(backend, shared, left, ends).await;
+    // Without it the next host tries when this one's turn would have been over at the latest.
+    if queue.store.hold(backend, shared, pause, ends).await.is_ok() {
+        queue.note(backend, |record| record.breaker.is_noted(Instant::now()));
+    }
 }
 
 /// This host has found that a backend which it held for this cause makes tickets again.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::retry::Cause;
+use super::agree::Turn;
 use crate::lock::lock;
 
 /// A backend's places for calls.
@@ -50,8 +50,8 @@ impl Default for State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Plain,
-    /// It finds out how a held backend is, in turn with the other hosts that hold it for this cause, if there are such.
-    Probe(Option<Cause>),
+    /// It finds out how a held backend is, in turn with the other hosts that hold it for the same cause, if there are such.
+    Probe(Option<Turn>),
 }
 
 impl Purpose {
@@ -176,10 +176,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The cause for which hosts take turns in what this call is, if it is that.
-    pub(super) fn shared_cause(&self) -> Option<Cause> {
+    /// The turn of this host that the call is, if it is one.
+    pub(super) fn turn(&self) -> Option<Turn> {
         match self.purpose {
-            Purpose::Probe(cause) => cause,
+            Purpose::Probe(turn) => turn,
             Purpose::Plain => None,
         }
     }

@@ -48,6 +48,15 @@ impl Cause {
         }
     }
 
+    /// How long a host has its turn in finding out how the backend is, if it isn't heard of any more. Of a system that is down, others may ask
+    /// meanwhile.
+    pub(super) fn turn(self, call_timeout: Duration) -> Duration {
+        match self {
+            Cause::Machine | Cause::Down => call_timeout.min(LONGEST_BREAK),
+            Cause::Settings => call_timeout,
+        }
+    }
+
     /// How long no call begins after so many failures in a row, each of a call that began after the one before had failed.
     ///
     /// The first failure may be about its ticket alone: another one is tried at once.
@@ -118,6 +127,8 @@ struct Hold {
     told: Option<Cause>,
     /// Whether no other host has said that it makes tickets again.
     is_first: bool,
+    /// Since when other hosts can read of its last failure.
+    noted: Option<Instant>,
 }
 
 impl Breaker {
@@ -162,7 +173,7 @@ impl Breaker {
         let until = now + cause.pause(failures);
         let told = if failures < 2 { told } else { Some(cause) };
         // What this host finds from now on counts more than what another one found before.
-        self.hold = Some(Hold { cause, failures, until, since, told, is_first: true });
+        self.hold = Some(Hold { cause, failures, until, since, told, is_first: true, noted: None });
         match failures {
             1 => Change::Suspected,
             2 => Change::Held(cause),
@@ -191,11 +202,23 @@ impl Breaker {
         Some(hold.cause)
     }
 
-    /// The hosts that hold it for this cause have agreed when the next one finds out how it is. Whether that is earlier than this one knew.
-    pub(super) fn agree(&mut self, cause: Cause, until: Instant) -> bool {
+    /// The hosts that hold it for this cause have agreed when the next one finds out how it is, as this one read after `asked`. What it has to
+    /// say itself is not there yet, if that is not noted since before.
+    pub(super) fn agree(&mut self, cause: Cause, until: Instant, asked: Instant) {
         let is_shared = self.shared_cause() == Some(cause);
-        let Some(hold) = self.hold.as_mut().filter(|_| is_shared) else { return false };
-        std::mem::replace(&mut hold.until, until) > until
+        if let Some(hold) = self.hold.as_mut().filter(|_| is_shared)
+            && hold.noted.is_some_and(|noted| noted <= asked)
+        {
+            // Whoever is nearest to the store would have each turn.
+            hold.until = until + BEHIND.mul_f64(fastrand::f64());
+        }
+    }
+
+    /// Others can read now what this host found last.
+    pub(super) fn is_noted(&mut self, now: Instant) {
+        if let Some(hold) = self.hold.as_mut() {
+            hold.noted = Some(now);
+        }
     }
 
     /// Another host that held it for this cause found that it makes tickets again: this one finds out, too. Its own settings may be wrong, or
@@ -206,10 +229,14 @@ impl Breaker {
         }
     }
 
-    /// How long this host would wait until it tries again, if it holds it for this cause.
-    pub(super) fn left(&self, cause: Cause, now: Instant) -> Duration {
-        let hold = self.hold.filter(|hold| hold.cause == cause);
-        hold.map_or(Duration::ZERO, |hold| hold.until.saturating_duration_since(now))
+    /// How long this host would wait by itself after the failure that changed this. Nothing else keeps others from trying at once.
+    pub(super) fn pause(&self, change: Option<Change>) -> Duration {
+        match (change, self.hold) {
+            (Some(Change::Held(_) | Change::StillHeld), Some(hold)) => {
+                hold.cause.pause(hold.failures)
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     /// Until when no call may begin.
@@ -233,13 +260,22 @@ impl Breaker {
     }
 
     /// How long a ticket waits whose call failed for what concerns its backend, and by itself would wait for `own`.
-    pub(super) fn wait(&self, own: Duration, change: Option<Change>, now: Instant) -> Duration {
+    ///
+    /// What is shared with other hosts waits for none of them: this one's settings alone may be wrong.
+    pub(super) fn wait(
+        &self,
+        own: Duration,
+        change: Option<Change>,
+        is_shared: bool,
+        now: Instant,
+    ) -> Duration {
         match self.hold {
             // The outage that it met is over already.
             None => own.min(BEHIND),
             // It may be about this ticket alone.
             Some(_) if change == Some(Change::Suspected) => own.max(BEHIND),
             Some(hold) if hold.failures < 2 => own.min(LONGEST_BREAK).max(BEHIND),
+            Some(hold) if is_shared && hold.cause == Cause::Settings => own.max(BEHIND),
             Some(hold) => hold.until.saturating_duration_since(now) + BEHIND,
         }
     }
@@ -383,18 +419,34 @@ mod tests {
         ] {
             let mut breaker = after(events, now);
             assert_eq!(breaker.shared_cause(), cause, "{events:?}");
+            breaker.is_noted(now);
             let before = breaker.until();
             for agreed in [Down, Settings, Machine] {
-                let is_earlier = breaker.agree(agreed, now);
-                assert_eq!(is_earlier, cause == Some(agreed), "{events:?}");
+                breaker.agree(agreed, now + 500 * SECOND, now);
+                let heeds = breaker.until() != before;
+                assert_eq!(heeds, cause == Some(agreed), "{events:?} {agreed:?}");
+                breaker = after(events, now);
+                breaker.is_noted(now);
             }
-            assert_eq!(breaker.until(), if cause.is_some() { Some(now) } else { before });
         }
+        // What was read before others could read of this host's failure doesn't count.
         let mut breaker = after(&[Failed(Down), Failed(Down)], now);
-        assert!(!breaker.agree(Down, now + 30 * SECOND), "another one tries");
-        assert_eq!(breaker.may_begin(8, 0, false, now + 29 * SECOND), 0);
-        assert_eq!(breaker.left(Down, now + 10 * SECOND), 20 * SECOND);
-        assert_eq!(breaker.left(Settings, now), Duration::ZERO);
+        breaker.agree(Down, now + 30 * SECOND, now);
+        breaker.is_noted(now + SECOND);
+        breaker.agree(Down, now + 30 * SECOND, now);
+        assert_eq!(breaker.until(), Some(now + SECOND));
+        breaker.agree(Down, now + 30 * SECOND, now + SECOND);
+        assert_eq!(breaker.may_begin(8, 0, false, now + 30 * SECOND - SECOND / 2), 0);
+        assert_eq!(breaker.may_begin(8, 0, false, now + 31 * SECOND), 1);
+        // What others wait for then is this host's own pause, whatever was agreed upon before.
+        for (change, pause) in [
+            (Some(Change::Held(Down)), SECOND),
+            (Some(Change::StillHeld), SECOND),
+            (Some(Change::Suspected), Duration::ZERO),
+            (None, Duration::ZERO),
+        ] {
+            assert_eq!(breaker.pause(change), pause, "{change:?}");
+        }
     }
 
     #[test]
@@ -453,8 +505,13 @@ mod tests {
             // One that ends when all is well again.
             (&[Failed(Down), Made], 600, None, 1),
         ] {
-            let wait = after(events, now).wait(seconds(own), change, now);
+            let wait = after(events, now).wait(seconds(own), change, false, now);
             assert_eq!(wait, seconds(expected), "{events:?} {own}");
+        }
+        for (cause, expected) in [(Settings, 600), (Down, 3)] {
+            let breaker = after(&[Failed(cause); 3], now);
+            let wait = breaker.wait(seconds(600), Some(Change::StillHeld), true, now);
+            assert_eq!(wait, seconds(expected), "another host may make it");
         }
     }
 }

@@ -96,9 +96,9 @@ async fn begin_due(
     // host would have the others look for what it claims itself in a moment.
     let peeks = queue.store.shared().is_some() && !lane.waits();
     let look = if peeks { lane.peek() } else { lane.look() };
-    let cause = queue.record(&backend.name, |record| record.breaker.shared_cause());
-    let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe(cause));
-    let term = term(queue, backend);
+    let (turn, tries) = agree::turn(queue, backend).unzip();
+    let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe(turn));
+    let term = Term { tries, ..term(queue, backend) };
     let mut which = Which::All;
     if search::is_for(backend) {
         which = Which::Certain;
@@ -144,8 +144,8 @@ async fn begin_due(
 /// For how long a backend's tickets are claimed.
 fn term(queue: &Queue, backend: &Backend) -> Term {
     let policy = Policy { settle: queue.settle(backend), ..queue.setup().policy() };
-    let (lease, tries) = (lease(queue, backend), agree::tries(queue, backend));
-    Term { lease, policy, only_certain: search::is_for(backend), tries }
+    let only_certain = search::is_for(backend);
+    Term { lease: lease(queue, backend), policy, only_certain, tries: None }
 }
 
 /// For how long nobody else takes a claim for one that was left. Where it is renewed, so long that the call which makes a ticket has all its
@@ -230,15 +230,13 @@ pub(super) async fn attempt(
         () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
         never = renewing(&queue, &backend, [&claim]) => match never {},
     };
-    let shared_cause = place.shared_cause();
+    let turn = place.turn();
     let _record = place.free();
     if let Some(under_way) = &mut under_way {
         under_way.end_call();
     }
-    finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
-    if let Some(cause) = shared_cause {
-        agree::holds(&queue, &backend.name, cause, true).await;
-    }
+    let pause = finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
+    agree::end(&queue, &backend.name, turn, pause).await;
 }
 
 /// A call of an earlier claim still goes on, whose lease has ended: the call hung for longer than any may last (this process was
@@ -258,7 +256,7 @@ pub(super) fn stopped(queue: &Queue, backend: &Backend) -> Tried {
     Tried::Apart(outcome(Next::Look(queue.settle(backend)), failure))
 }
 
-/// Says and records what a try came to.
+/// Says and records what a try came to. Returns how long the next one of its backend has to wait for that.
 pub(super) async fn finish(
     queue: &Arc<Queue>,
     backend: &Arc<Backend>,
@@ -267,9 +265,11 @@ pub(super) async fn finish(
     started: Timestamp,
     stamp: u64,
     tried: Tried,
-) {
+) -> Duration {
     let mut phase = queue.phase();
     let (outcome, heard) = conclude(queue, backend, stamp, tried);
+    let change = heard.and_then(|heard| heard.change);
+    let pause = queue.record(&backend.name, |record| record.breaker.pause(change));
     tell(queue, backend, &claim, &outcome, heard);
     let failure = outcome.failure().cloned();
     let early = backend.finds().then(|| made(&claim, &outcome)).flatten();
@@ -296,7 +296,11 @@ pub(super) async fn finish(
         queue.undecide([]);
         queue.decide().await;
     }
-    announce(queue, &backend.name, failure, heard).await;
+    if let Some(Change::Held(cause)) = change {
+        agree::hold(queue, &backend.name, cause, pause, false).await;
+    }
+    announce(queue, &backend.name, failure, change).await;
+    pause
 }
 
 /// The job of a ticket that was made, as it will be recorded.
@@ -349,8 +353,9 @@ fn conclude(
             let heard = queue.heard(backend, stamp, end);
             let next = match (heard, health) {
                 (Some(heard), Health::Failing(_)) => {
+                    let is_shared = queue.store.shared().is_some();
                     let wait = queue.record(&backend.name, |record| {
-                        record.breaker.wait(own_wait, heard.change, Instant::now())
+                        record.breaker.wait(own_wait, heard.change, is_shared, Instant::now())
                     });
                     next.with_wait(wait, queue.settle(backend))
                 }
@@ -401,13 +406,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
 }
 
 /// Says what a call changed for its whole backend, and has what waited for that go on.
-async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, heard: Option<Heard>) {
+async fn announce(queue: &Queue, name: &str, failure: Option<Failure>, change: Option<Change>) {
     let failed = failure.is_some();
     let why = failure.map_or_else(String::new, |failure| line(&failure.message));
-    let change = heard.and_then(|heard| heard.change);
-    if let Some(Change::Held(cause)) = change {
-        agree::holds(queue, name, cause, false).await;
-    }
     match change {
         Some(Change::Held(Cause::Down)) => {
             tracing::warn!(

@@ -102,7 +102,7 @@ pub(super) async fn run(
         () = reached(&mut phase, Phase::Killed) => None,
         never = runner::renewing(&queue, &backend, open.iter().map(|it| &it.claim)) => match never {},
     };
-    let shared_cause = place.shared_cause();
+    let turn = place.turn();
     let _record = place.free();
     for Open { wanted, claim, mut under_way } in open {
         if let Some(under_way) = &mut under_way {
@@ -121,13 +121,11 @@ pub(super) async fn run(
     for (tried, claim, under_way) in ends {
         let (queue, backend) = (Arc::clone(&queue), Arc::clone(&backend));
         records.spawn(async move {
-            runner::finish(&queue, &backend, claim, under_way, started, stamp, tried).await;
+            runner::finish(&queue, &backend, claim, under_way, started, stamp, tried).await
         });
     }
-    records.join_all().await;
-    if let Some(cause) = shared_cause {
-        agree::holds(&queue, &backend.name, cause, true).await;
-    }
+    let pause = records.join_all().await.into_iter().max().unwrap_or_default();
+    agree::end(&queue, &backend.name, turn, pause).await;
     queue.wake();
 }
 

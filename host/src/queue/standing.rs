@@ -104,19 +104,14 @@ impl Record {
         self.breaker.step(Event::Renewed, self.breaker.generation(), now);
     }
 
-    /// What hosts have noted for each other of a cause for which they hold it. Whether there may be something to begin now.
-    pub(super) fn hear(
-        &mut self,
-        cause: Cause,
-        left: Duration,
-        released: i64,
-        now: Instant,
-    ) -> bool {
+    /// What hosts have noted for each other of a cause for which they hold it, as it was read after `asked`.
+    pub(super) fn hear(&mut self, cause: Cause, left: Duration, released: i64, asked: Instant) {
+        let now = Instant::now();
         if self.knows_released(cause, released) {
             self.breaker.is_released_elsewhere(cause, now);
-            return true;
+        } else {
+            self.breaker.agree(cause, now + left, asked);
         }
-        self.breaker.agree(cause, now + left)
     }
 
     /// It was released so often. Whether that is news.
@@ -275,23 +270,28 @@ mod tests {
         let now = Instant::now;
         let minute = Duration::from_secs(60);
         let mut record = Record::default();
-        assert!(record.hear(Cause::Settings, minute, 7, now()), "others have worked for long");
-        for _ in 0..3 {
-            add(&mut record, Some(Settings), HELD);
-        }
+        record.hear(Cause::Settings, minute, 7, now());
+        let hold = |record: &mut Record| {
+            for _ in 0..3 {
+                add(record, Some(Settings), HELD);
+            }
+            record.breaker.is_noted(now());
+        };
+        hold(&mut record);
         let may = |record: &Record| record.breaker.may_begin(8, 0, false, now());
-        assert!(!record.hear(Cause::Settings, 9 * minute, 7, now()) && may(&record) == 0);
-        assert!(record.hear(Cause::Down, minute, 1, now()) && may(&record) == 0);
+        record.hear(Cause::Settings, 9 * minute, 7, now());
+        assert_eq!(may(&record), 0, "others have worked for long");
+        record.hear(Cause::Down, minute, 1, now());
+        assert_eq!(may(&record), 0);
         assert!(record.knows_released(Cause::Settings, 8), "its own");
         record.hear(Cause::Settings, minute, 8, now());
         assert_eq!(may(&record), 0);
-        assert!(record.hear(Cause::Settings, minute, 9, now()) && may(&record) == 1);
-        record.renew(now());
-        for _ in 0..3 {
-            add(&mut record, Some(Settings), HELD);
-        }
-        let none = Duration::ZERO;
-        assert!(record.hear(Cause::Settings, none, 9, now()) && may(&record) == 1, "its turn");
+        record.hear(Cause::Settings, minute, 9, now());
+        assert_eq!(may(&record), 1);
+        hold(&mut record);
+        record.hear(Cause::Settings, Duration::ZERO, 9, now());
+        let soon = now() + Duration::from_secs(1);
+        assert_eq!(record.breaker.may_begin(8, 0, false, soon), 1, "its turn");
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(super) fn take(db: &Db<'_>, backend: &str, tries: Try) -> Fallible<()> {
     set(db, backend, tries.cause, db.now + tries.time)
 }
 
-/// The turn of a host has ended, or it has found that it holds the backend: the next one tries after that time. Without `ends` not before
-/// somebody else's turn has ended.
+/// The turn of a host ends, or it has found that it holds the backend: the next one tries after that time. Without `ends` a moment that is
+/// agreed upon, and still to come, stays: who finds it again and again would put others off for ever.
 pub(super) fn hold(
     db: &Db<'_>,
     backend: &str,
@@ -29,8 +29,7 @@ pub(super) fn hold(
     ends: bool,
 ) -> Fallible<()> {
     let (at, _) = row(db, backend, cause)?.ok_or(SqlError::Elsewhere)?;
-    let next = db.now + time;
-    if ends || at < next { set(db, backend, cause, next) } else { Ok(()) }
+    if ends || at <= db.now { set(db, backend, cause, db.now + time) } else { Ok(()) }
 }
 
 /// A host that held the backend has found that it makes tickets again. How often that was so by now.

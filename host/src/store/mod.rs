@@ -644,7 +644,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn pauses(&self) -> Result<Vec<(String, Duration)>>;
 
     /// Notes when the next of the hosts that hold a backend for a cause may try whether it makes tickets again: after that time. With `ends`
-    /// this host's own try ended; without, it isn't earlier than was noted before.
+    /// this host's own try ended; without, a moment that was noted before, and is still to come, stays.
     async fn hold(
         &self,
         backend: &str,

@@ -54,7 +54,7 @@ pub(crate) fn update(
         )));
     }
     let mark = format!("<!-- ticket-host step:{} -->", step.id);
-    let written = page.body.contains(&mark);
+    let written = page.has(&mark);
     if (was == TicketState::Open) == (step.action == Action::Reopen) {
         // If the comment isn't there, a person was faster.
         return Ok(Some(Updated { done: written, state: was, ..Updated::default() }));
@@ -81,7 +81,7 @@ pub(crate) fn update(
     let preview = if request.dry_run {
         Some(format!("write {}\n\n{}", path.display(), page.text()))
     } else {
-        replace(local, &path, &text, &page.text())?;
+        replace(local, &path, &text, &page.text(), &mut warnings)?;
         None
     };
     Ok(Some(Updated { done: preview.is_none(), state, warnings, preview }))
@@ -120,21 +120,41 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Puts a new file in the place of one that still is as it was read. It belongs to the host's user, and may be read and written by whom the
-/// old one could be.
-fn replace(local: &Local, path: &Path, was: &str, is: &str) -> Result<()> {
+/// Puts a new file in the place of one that still is as it was read. It belongs to the host's user, and has the old one's mode if the host's
+/// umask lets it: the sandbox lets nobody change a mode.
+fn replace(
+    local: &Local,
+    path: &Path,
+    was: &str,
+    is: &str,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     let temporary = local.temporary(&fingerprint(&path.to_string_lossy()));
     let prepared = (|| {
         let mut options = File::options();
         options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-            options.mode(fs::metadata(path)?.mode() & 0o777);
-        }
         // One may be left of a worker that was killed.
         let _ = fs::remove_file(&temporary);
+        #[cfg(unix)]
+        let mode = {
+            use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+            let mode = fs::metadata(path)?.mode() & 0o777;
+            options.mode(mode);
+            mode
+        };
         let mut file = options.open(&temporary)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, PermissionsExt};
+            let has = file.metadata()?.mode() & 0o777;
+            let is_kept =
+                has == mode || file.set_permissions(fs::Permissions::from_mode(mode)).is_ok();
+            if !is_kept {
+                warnings.push(format!(
+                    "the file's mode is {has:o} now, and was {mode:o}: the host's umask takes the rest"
+                ));
+            }
+        }
         file.write_all(is.as_bytes())?;
         file.sync_all()?;
         read(path)
@@ -156,10 +176,13 @@ fn replace(local: &Local, path: &Path, was: &str, is: &str) -> Result<()> {
     kept.map_err(|cause| failed("can't keep", path, &cause).retry(Retry::Unknown))
 }
 
-/// A ticket's file: the lines of its front matter, and what stands below.
+/// A ticket's file, line by line as people left it.
 struct Page {
-    lines: Vec<String>,
-    body: String,
+    /// The line before the front matter.
+    begin: String,
+    front: Vec<String>,
+    /// The line behind it, and all below.
+    rest: String,
     /// How its lines end.
     end: &'static str,
 }
@@ -167,39 +190,61 @@ struct Page {
 impl Page {
     /// None if it has no front matter.
     fn read(text: &str) -> Option<Page> {
-        let end = if text.starts_with("---\r\n") { "\r\n" } else { "\n" };
-        let front = text.strip_prefix("---")?.strip_prefix(end)?;
-        let (front, body) = front.split_once(&format!("{end}---{end}"))?;
-        let lines = front.split(end).map(str::to_owned).collect();
-        Some(Page { lines, body: body.to_owned(), end })
+        let mut lines = text.split_inclusive('\n');
+        let begin = lines.next()?;
+        if begin.trim_start_matches('\u{feff}').trim_end() != "---" {
+            return None;
+        }
+        let is_end = |line: &str| matches!(line.trim_end(), "---" | "...");
+        let (mut front, mut length) = (Vec::new(), begin.len());
+        loop {
+            let line = lines.next()?;
+            if is_end(line) {
+                break;
+            }
+            length += line.len();
+            front.push(line.to_owned());
+        }
+        let end = if begin.ends_with("\r\n") { "\r\n" } else { "\n" };
+        Some(Page { begin: begin.to_owned(), front, rest: text[length..].to_owned(), end })
     }
 
     fn text(&self) -> String {
-        let end = self.end;
-        format!("---{end}{}{end}---{end}{}", self.lines.join(end), self.body)
+        format!("{}{}{}", self.begin, self.front.concat(), self.rest)
+    }
+
+    fn has(&self, mark: &str) -> bool {
+        self.rest.contains(mark)
     }
 
     /// It is open where nobody said otherwise.
     fn state(&self) -> TicketState {
-        let line = self.lines.iter().find_map(|line| line.strip_prefix("state:"));
-        match line.map(|word| word.trim().trim_matches(['"', '\'']).to_lowercase()).as_deref() {
+        let value = self.front.iter().find_map(|line| line.strip_prefix("state:"));
+        let word = value.map(|value| {
+            let value = value.split(" #").next().unwrap_or_default();
+            value.trim().trim_matches(['"', '\'']).to_lowercase()
+        });
+        match word.as_deref() {
             None | Some("open") => TicketState::Open,
             Some("closed") => TicketState::Closed,
             Some(_) => TicketState::Unknown,
         }
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    /// Sets a value that fits on its line. Gives the place of that line.
+    fn set(&mut self, name: &str, value: &str) -> usize {
         let begin = format!("{name}:");
-        let line = format!("{begin} {value}");
-        let Some(at) = self.lines.iter().position(|line| line.starts_with(&begin)) else {
-            self.lines.push(line);
-            return;
-        };
-        // A value may go on in the lines below.
-        let goes_on = |line: &&String| line.starts_with([' ', '\t', '-']) || line.is_empty();
-        let more = self.lines[at + 1..].iter().take_while(goes_on).count();
-        self.lines.splice(at..=at + more, [line]);
+        let line = format!("{begin} {value}{}", self.end);
+        match self.front.iter().position(|line| line.starts_with(&begin)) {
+            Some(at) => {
+                self.front[at] = line;
+                at
+            }
+            None => {
+                self.front.push(line);
+                self.front.len() - 1
+            }
+        }
     }
 
     /// Sets what the operator wants to be set, as JSON, which is YAML too.
@@ -208,16 +253,20 @@ impl Page {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
             if name.is_empty() || !name.chars().all(is_plain) || OWN.contains(&name.as_str()) {
                 warnings.push(format!("{name}: is no field that a file can be given"));
-            } else {
-                self.set(name, &value.to_string());
+                continue;
             }
+            let at = self.set(name, &value.to_string()) + 1;
+            // The value before may have gone on in the lines below.
+            let goes_on = |line: &&String| line.starts_with([' ', '\t', '-', '\r', '\n']);
+            let more = self.front[at..].iter().take_while(goes_on).count();
+            self.front.drain(at..at + more);
         }
     }
 
     fn add(&mut self, comment: &str, mark: &str) {
         let end = self.end;
-        let comment = comment.replace('\n', end);
-        self.body = format!("{}{end}{end}{comment}{end}{mark}{end}", self.body.trim_end());
+        let comment = comment.replace("\r\n", "\n").replace('\n', end);
+        self.rest = format!("{}{end}{end}{comment}{end}{mark}{end}", self.rest.trim_end());
     }
 }
 
@@ -363,6 +412,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_front_matter_ends_where_it_ends_and_what_stands_below_is_nobodys_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        for (begin, end) in [("---", "---"), ("---", "--- "), ("\u{feff}---", "...")] {
+            for front in ["", "title: x\n", "# mine\nstate: open # as yet\n\n"] {
+                let below = "reason:\n- mine\n\n---\nstate: down\n";
+                fs::write(&path, format!("{begin}\n{front}{end}\n{below}")).unwrap();
+                assert!(update(&mut local, &ticket, Action::Close, "s1").unwrap().unwrap().done);
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.contains(&format!("\n{end}\n{}", below.trim_end())), "{text}");
+                let front = text.split(&format!("\n{end}\n")).next().unwrap();
+                assert!(front.contains("\nstate: closed") && front.contains("\nreason: \"done\""));
+            }
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_is_left_as_it_is_and_the_new_file_may_be_read_by_whom_the_old_one_could() {
@@ -389,7 +455,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_, _, path) = made(dir.path());
         let local = Local { directory: dir.path().to_owned() };
-        let error = replace(&local, &path, "what it was", "what it is").unwrap_err();
+        let error =
+            replace(&local, &path, "what it was", "what it is", &mut Vec::new()).unwrap_err();
         assert_eq!(error.retry, Retry::Later, "{error}");
         assert_eq!(files(dir.path()), [path]);
     }

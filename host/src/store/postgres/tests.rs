@@ -169,10 +169,12 @@ async fn of_the_hosts_that_hold_a_backend_for_one_cause_one_tries_at_a_time() {
     other.hold("b", "down", Duration::ZERO, true).await.unwrap();
     assert_eq!(tries(&one, "down").await, 1);
     one.hold("b", "down", MINUTE / 2, true).await.unwrap();
+    // Who finds it again and again doesn't put others off for ever.
     other.hold("b", "down", MINUTE, false).await.unwrap();
     let holds = other.holds().await.unwrap();
     let down = holds.iter().find(|hold| hold.cause == "down").unwrap();
-    assert!(down.left > MINUTE / 2 && down.released == 0, "{down:?}");
+    assert!(down.left <= MINUTE / 2 && !down.left.is_zero(), "{down:?}");
+    assert_eq!(down.released, 0);
     assert_eq!(one.release("b", "down").await.unwrap(), 1);
     let holds = other.holds().await.unwrap();
     let down = holds.iter().find(|hold| hold.cause == "down").unwrap();
