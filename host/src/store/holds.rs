@@ -1,6 +1,6 @@
 //! Which of the hosts that hold a backend, for the same cause, tries next whether it makes tickets again.
 //!
-//! Invariant: a host has its turn until its try has ended, or for as long as a call may last if the host is gone then.
+//! Invariant: a host has its turn until its try has ended, and no longer than it said when it took it: it may be gone.
 
 use std::time::Duration;
 
