@@ -412,7 +412,6 @@ fn each_host_that_holds_a_backend_has_its_turn_however_often_another_one_tries_i
     wait_for("the one that can to go on", || !is_held(&services[1]));
     // Each turn is one's or the other's by chance.
     println!("it went on after {:?}", began.elapsed());
-    assert!(is_held(&services[0]));
     services[1].post("/v1/tickets", &numbered(1000, 10_000)).is(201);
 }
 
