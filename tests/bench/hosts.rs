@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use ticket_host_tests::postgres::{Postgres, programs};
 use ticket_host_tests::{Installation, Service, agent};
 
@@ -11,7 +10,7 @@ use crate::process;
 use crate::report::Report;
 use crate::statistics::{Sample, figure, timed};
 use crate::system::{Behaviour, System};
-use crate::tickets::{KINDS, begun};
+use crate::tickets::{KINDS, begun, ticket_of};
 
 const TICKETS: usize = 3_000;
 const CLIENTS: usize = 30;
@@ -74,23 +73,16 @@ impl<'a> Cluster<'a> {
     }
 
     /// Makes so many tickets by the first `hosts`.
-    fn file(&mut self, count: usize, hosts: usize) -> Sample {
+    fn file(&mut self, count: usize, hosts: usize) {
         let began = self.services[0].just_now();
         let first = self.made;
         self.made += count;
         let clients = AtomicUsize::new(0);
         timed(count, CLIENTS, &|| {
             let service = &self.services[clients.fetch_add(1, Ordering::Relaxed) % hosts];
-            let (agent, url) = (agent(), format!("{}/v1/tickets", service.url));
-            let began = &began;
-            move |number| {
-                let incident = begun(first + number, began);
-                let body = json!({"incident": incident, "wait_ms": 60_000});
-                let mut answer = agent.post(&url).send_json(body).unwrap();
-                let answer: serde_json::Value = answer.body_mut().read_json().unwrap();
-                assert!(answer["ticket"]["url"].is_string(), "{answer}");
-            }
-        })
+            let (agent, began) = (agent(), &began);
+            move |number| ticket_of(service, &agent, &begun(first + number, began))
+        });
     }
 
     fn size(&self) -> f64 {
@@ -110,9 +102,9 @@ impl<'a> Cluster<'a> {
         let (size, before, started) = (self.size(), self.costs(), Instant::now());
         self.file(TICKETS, hosts);
         let wall = started.elapsed().as_secs_f64();
-        let [hosts, database] = [0, 1].map(|which| {
-            (self.costs()[which] - before[which]).as_secs_f64() * 1e3 / TICKETS as f64
-        });
+        let after = self.costs();
+        let [hosts, database] =
+            [0, 1].map(|which| (after[which] - before[which]).as_secs_f64() * 1e3 / TICKETS as f64);
         assert_eq!(self.system.counted().titles.len(), self.made, "each incident has one ticket");
         let bytes = (self.size() - size) / TICKETS as f64;
         Run { rate: TICKETS as f64 / wall, hosts, database, bytes }

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Installation, agent, rust_plugin};
+use ticket_host_tests::{Installation, Service, agent, rust_plugin};
 
 use crate::process;
 use crate::report::{Bar, Goal, Report};
@@ -177,17 +177,21 @@ impl Run {
     }
 }
 
+/// Files an incident, and waits for its ticket.
+pub fn ticket_of(service: &Service, agent: &ureq::Agent, incident: &Value) {
+    let body = json!({"incident": incident, "wait_ms": 60_000});
+    let mut answer = agent.post(format!("{}/v1/tickets", service.url)).send_json(body).unwrap();
+    let answer: Value = answer.body_mut().read_json().unwrap();
+    assert!(answer["ticket"]["url"].is_string(), "{answer}");
+}
+
 /// Makes tickets by the service. Its clients wait for each ticket.
 fn served(kind: Kind, system: &System, settings: &str, concurrency: usize) -> Run {
     let host = kind.host(system, settings, concurrency);
     let service = host.serve();
-    let url = format!("{}/v1/tickets", service.url);
     let began = service.just_now();
     let file = |agent: &ureq::Agent, number: usize| {
-        let body = json!({"incident": begun(number, &began), "wait_ms": 60_000});
-        let mut answer = agent.post(&url).send_json(body).unwrap();
-        let answer: Value = answer.body_mut().read_json().unwrap();
-        assert!(answer["ticket"]["url"].is_string(), "{answer}");
+        ticket_of(&service, agent, &begun(number, &began));
     };
     // Before the measurement: each instance is open, and has looked up what it looks up only once.
     timed(concurrency, concurrency, &|| {

@@ -10,6 +10,17 @@ fn settings(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("validate").join(format!("{name}.toml"))
 }
 
+/// A copy of such settings, in which the tickets' directory is the installation's, with these lines at its end.
+fn settings_in(host: &Installation, name: &str, more: &str) -> PathBuf {
+    let tickets = host.path("tickets");
+    let text = fs::read_to_string(settings(name)).unwrap();
+    let text = text.replace("{{path}}", tickets.to_str().unwrap());
+    let text = text.replace("{{directory}}", &format!("file://{}/", tickets.display()));
+    let file = host.path(&format!("{name}.toml"));
+    fs::write(&file, format!("{text}{more}")).unwrap();
+    file
+}
+
 fn validate(host: &Installation, library: &Path, settings: &Path, more: &[&str]) -> Run {
     let mut arguments = vec!["plugins", "validate", library.to_str().unwrap(), "--settings"];
     arguments.push(settings.to_str().unwrap());
@@ -85,12 +96,7 @@ fn our_own_plugins_and_the_example_in_c_pass() {
             ],
         ),
     ] {
-        let tickets = host.path("tickets");
-        let text = fs::read_to_string(settings(name)).unwrap();
-        let text = text.replace("{{path}}", tickets.to_str().unwrap());
-        let directory = format!("file://{}/", tickets.display());
-        let file = host.path(&format!("{name}.toml"));
-        fs::write(&file, text.replace("{{directory}}", &directory)).unwrap();
+        let file = settings_in(&host, name, "");
         let run = validate(&host, &library, &file, &["--json"]);
         for (case, outcome, message) in outcomes(&run) {
             let expected = match case.as_str() {
@@ -111,16 +117,11 @@ fn our_own_plugins_and_the_example_in_c_pass() {
 #[test]
 fn a_confined_worker_can_write_a_step_of_local_into_the_tickets_file() {
     let host = Installation::new();
-    let tickets = host.path("tickets");
-    let text = fs::read_to_string(settings("local")).unwrap();
-    let text = text.replace("{{path}}", tickets.to_str().unwrap());
-    let text = text.replace("{{directory}}", &format!("file://{}/", tickets.display()));
-    let rule = "[[http]]\nmethod = \"POST\"\npath = \"/none\"\nrole = \"comment\"\n";
-    let file = host.path("local.toml");
-    fs::write(&file, format!("{text}\n{rule}")).unwrap();
+    let rule = "\n[[http]]\nmethod = \"POST\"\npath = \"/none\"\nrole = \"comment\"\n";
+    let file = settings_in(&host, "local", rule);
     let run = validate(&host, &rust_plugin("local"), &file, &["--json", "--only", "update"]);
     assert_eq!(outcomes(&run)[0].2, "comment: it writes no comment");
-    let written = fs::read_dir(&tickets).unwrap().map(|file| file.unwrap().path());
+    let written = fs::read_dir(host.path("tickets")).unwrap().map(|file| file.unwrap().path());
     let [ticket] = &written.collect::<Vec<_>>()[..] else { panic!("one ticket, and nothing else") };
     let text = fs::read_to_string(ticket).unwrap();
     assert!(text.contains("The incident has changed"), "{text}");

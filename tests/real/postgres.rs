@@ -76,6 +76,30 @@ fn host_on(port: u16, endpoint: &str, rest: &str) -> Installation {
     Installation::with(&c_plugin("webhook"), endpoint, &rest)
 }
 
+/// A desk that answers 503 while it is down.
+fn desk_that_may_be_down(is_down: &Arc<AtomicBool>) -> Stub {
+    let down = Arc::clone(is_down);
+    desk(move |_| down.load(Ordering::Relaxed).then(|| Answer::status(503)))
+}
+
+/// Whether a host holds its backend since the ticket system is down.
+fn finds_it_down(service: &Service) -> bool {
+    service.get("/readyz").text.contains("down")
+}
+
+/// Files incidents of the numbers behind this one at each of the hosts until something is so.
+fn file_until(services: &[&Service], number: &mut usize, is_so: impl Fn() -> bool) {
+    wait_for("enough incidents", || {
+        *number += 1;
+        for service in services {
+            service.post("/v1/tickets", &numbered(*number, 0)).is(202);
+        }
+        let until = Instant::now() + Duration::from_secs(1);
+        wait_for("their calls", || is_so() || Instant::now() > until);
+        is_so()
+    });
+}
+
 /// With a time for calls that is longer than the pauses of who holds a backend.
 const PATIENT: &str = "call_timeout_seconds = 30\n";
 
@@ -319,16 +343,9 @@ fn of_three_hosts_one_at_a_time_finds_out_whether_the_ticket_system_is_back_and_
     });
     let hosts = [(); 3].map(|()| host_on(server.port, &desk.url, PATIENT));
     let services: Vec<Service> = hosts.iter().map(Installation::serve).collect();
-    let is_held = |service: &Service| service.get("/readyz").text.contains("down");
     let mut number = 0;
     for service in &services {
-        wait_for("the host to find that the ticket system is down", || {
-            number += 1;
-            service.post("/v1/tickets", &numbered(number, 0)).is(202);
-            let until = Instant::now() + Duration::from_secs(1);
-            wait_for("its calls", || is_held(service) || Instant::now() > until);
-            is_held(service)
-        });
+        file_until(&[service], &mut number, || finds_it_down(service));
     }
     // Each by itself would ask every three or four seconds.
     let (before, began) = (asked.load(Ordering::Relaxed), Instant::now());
@@ -337,7 +354,7 @@ fn of_three_hosts_one_at_a_time_finds_out_whether_the_ticket_system_is_back_and_
     assert!(took > Duration::from_secs(7), "{took:?}");
     is_down.store(false, Ordering::Relaxed);
     let began = Instant::now();
-    wait_for("all hosts to go on", || services.iter().all(|service| !is_held(service)));
+    wait_for("all hosts to go on", || services.iter().all(|service| !finds_it_down(service)));
     let went_on = began.elapsed();
     println!("down: five requests of three hosts in {took:?}; back: all went on after {went_on:?}");
     assert!(went_on < Duration::from_secs(10), "{went_on:?}");
@@ -357,31 +374,21 @@ fn of_three_hosts_one_at_a_time_finds_out_whether_the_ticket_system_is_back_and_
 fn a_host_with_a_wrong_secret_keeps_no_other_from_going_on_after_an_outage() {
     let server = Postgres::start();
     let is_down = Arc::new(AtomicBool::new(false));
-    let down = Arc::clone(&is_down);
     let refuses = desk(|_| Some(Answer::status(401)));
-    let desk = desk(move |_| down.load(Ordering::Relaxed).then(|| Answer::status(503)));
+    let desk = desk_that_may_be_down(&is_down);
     let [lame, well] = [&refuses, &desk].map(|desk| host_on(server.port, &desk.url, PATIENT));
     let [lame, well] = [&lame, &well].map(Installation::serve);
     let mut number = 0;
-    let mut fails = |service: &Service, is_held: &dyn Fn() -> bool| {
-        wait_for("the host to hold the backend", || {
-            number += 1;
-            service.post("/v1/tickets", &numbered(number, 0)).is(202);
-            let until = Instant::now() + Duration::from_secs(1);
-            wait_for("its calls", || is_held() || Instant::now() > until);
-            is_held()
-        });
-    };
     // It pauses for a minute, and all hosts know that.
-    fails(&lame, &|| {
+    file_until(&[&lame], &mut number, || {
         let paused = "SELECT count(*) FROM ticket_host.holds WHERE cause = 'settings' AND try_at > extract(epoch FROM now()) * 1000 + 30000";
         server.sql("tickets", paused) == "1"
     });
     is_down.store(true, Ordering::Relaxed);
-    fails(&well, &|| well.get("/readyz").text.contains("down"));
+    file_until(&[&well], &mut number, || finds_it_down(&well));
     is_down.store(false, Ordering::Relaxed);
     let began = Instant::now();
-    wait_for("the other host to go on", || !well.get("/readyz").text.contains("down"));
+    wait_for("the other host to go on", || !finds_it_down(&well));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     well.post("/v1/tickets", &numbered(1000, 10_000)).is(201);
 }
@@ -391,28 +398,17 @@ fn a_host_with_a_wrong_secret_keeps_no_other_from_going_on_after_an_outage() {
 fn each_host_that_holds_a_backend_has_its_turn_however_often_another_one_tries_in_vain() {
     let server = Postgres::start();
     let is_down = Arc::new(AtomicBool::new(true));
-    let down = Arc::clone(&is_down);
     let away = desk(|_| Some(Answer::status(503)));
-    let desk = desk(move |_| down.load(Ordering::Relaxed).then(|| Answer::status(503)));
+    let desk = desk_that_may_be_down(&is_down);
     let [lame, well] = [&away, &desk].map(|desk| host_on(server.port, &desk.url, PATIENT));
-    let services = [&lame, &well].map(Installation::serve);
-    let is_held = |service: &Service| service.get("/readyz").text.contains("down");
-    let mut number = 0;
-    wait_for("both to hold the backend", || {
-        number += 1;
-        for service in &services {
-            service.post("/v1/tickets", &numbered(number, 0)).is(202);
-        }
-        let until = Instant::now() + Duration::from_secs(1);
-        wait_for("their calls", || services.iter().all(is_held) || Instant::now() > until);
-        services.iter().all(is_held)
-    });
+    let [lame, well] = [&lame, &well].map(Installation::serve);
+    file_until(&[&lame, &well], &mut 0, || finds_it_down(&lame) && finds_it_down(&well));
     is_down.store(false, Ordering::Relaxed);
     let began = Instant::now();
-    wait_for("the one that can to go on", || !is_held(&services[1]));
+    wait_for("the one that can to go on", || !finds_it_down(&well));
     // Each turn is one's or the other's by chance.
     println!("it went on after {:?}", began.elapsed());
-    services[1].post("/v1/tickets", &numbered(1000, 10_000)).is(201);
+    well.post("/v1/tickets", &numbered(1000, 10_000)).is(201);
 }
 
 #[test]
@@ -428,9 +424,9 @@ fn a_host_that_alone_cannot_reach_the_ticket_system_holds_no_other_one() {
         lame.post("/v1/tickets", &numbered(number, 0)).is(202);
         well.post("/v1/tickets", &numbered(100 + number, 10_000)).is(201);
     }
-    assert!(lame.get("/readyz").text.contains("down"), "{}", lame.get("/readyz").text);
+    assert!(finds_it_down(&lame), "{}", lame.get("/readyz").text);
     wait_for("the tickets that the other host was told of", || desk.posted().len() == 40);
-    assert!(!well.get("/readyz").text.contains("down"), "{}", well.get("/readyz").text);
+    assert!(!finds_it_down(&well), "{}", well.get("/readyz").text);
 }
 
 #[test]

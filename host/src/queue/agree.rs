@@ -55,16 +55,13 @@ pub(super) async fn heed(queue: &Queue) {
     }
     let asked = Instant::now();
     for hold in queue.store.holds().await.unwrap_or_default() {
-        let cause = SHARED.into_iter().find(|cause| cause.shared() == Some(hold.cause.as_str()));
-        if let Some(cause) = cause
+        if let Some(cause) = Cause::of_shared(&hold.cause)
             && setup.backends.contains_key(&hold.backend)
         {
             queue.note(&hold.backend, |record| record.hear(cause, hold.left, hold.released, asked));
         }
     }
 }
-
-const SHARED: [Cause; 2] = [Cause::Down, Cause::Settings];
 
 /// The turn that this host takes with a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -446,7 +446,7 @@ impl Queue {
 
     /// What the record of a backend says.
     fn record<T>(&self, backend: &str, says: impl FnOnce(&Record) -> T) -> T {
-        says(lock(&self.records).entry(backend.to_owned()).or_default())
+        self.note(backend, |record| says(record))
     }
 
     /// Adds something to the record of a backend.

@@ -48,6 +48,11 @@ impl Cause {
         }
     }
 
+    /// The cause that hosts call so.
+    pub(super) fn of_shared(name: &str) -> Option<Cause> {
+        [Cause::Down, Cause::Settings].into_iter().find(|cause| cause.shared() == Some(name))
+    }
+
     /// How long a host has its turn in finding out how the backend is, if it isn't heard of any more. Of a system that is down, others may ask
     /// meanwhile.
     pub(super) fn turn(self, call_timeout: Duration) -> Duration {
@@ -198,7 +203,7 @@ impl Breaker {
     /// What it is held for, if the hosts that hold it for that take turns in finding out how it is: more than one call said so, and it isn't only
     /// this machine that lacks something.
     pub(super) fn shared_cause(&self) -> Option<Cause> {
-        let hold = self.hold.filter(|hold| hold.failures > 1 && hold.cause != Cause::Machine)?;
+        let hold = self.hold.filter(|hold| hold.failures > 1 && hold.cause.shared().is_some())?;
         Some(hold.cause)
     }
 
@@ -230,11 +235,9 @@ impl Breaker {
     }
 
     /// How long this host would wait by itself after the failure that changed this. Nothing else keeps others from trying at once.
-    pub(super) fn pause(&self, change: Option<Change>) -> Duration {
+    pub(super) fn pause(&self, change: Change) -> Duration {
         match (change, self.hold) {
-            (Some(Change::Held(_) | Change::StillHeld), Some(hold)) => {
-                hold.cause.pause(hold.failures)
-            }
+            (Change::Held(_) | Change::StillHeld, Some(hold)) => hold.cause.pause(hold.failures),
             _ => Duration::ZERO,
         }
     }
@@ -261,7 +264,7 @@ impl Breaker {
 
     /// How long a ticket waits whose call failed for what concerns its backend, and by itself would wait for `own`.
     ///
-    /// What is shared with other hosts waits for none of them: this one's settings alone may be wrong.
+    /// With `is_shared` another host may make it: a login that is refused here puts it off for that one only as long as the ticket itself waits.
     pub(super) fn wait(
         &self,
         own: Duration,
@@ -440,10 +443,10 @@ mod tests {
         assert_eq!(breaker.may_begin(8, 0, false, now + 31 * SECOND), 1);
         // What others wait for then is this host's own pause, whatever was agreed upon before.
         for (change, pause) in [
-            (Some(Change::Held(Down)), SECOND),
-            (Some(Change::StillHeld), SECOND),
-            (Some(Change::Suspected), Duration::ZERO),
-            (None, Duration::ZERO),
+            (Change::Held(Down), SECOND),
+            (Change::StillHeld, SECOND),
+            (Change::Suspected, Duration::ZERO),
+            (Change::Released { told: None, since: now, is_first: true }, Duration::ZERO),
         ] {
             assert_eq!(breaker.pause(change), pause, "{change:?}");
         }

@@ -96,7 +96,7 @@ async fn begin_due(
     // host would have the others look for what it claims itself in a moment.
     let peeks = queue.store.shared().is_some() && !lane.waits();
     let look = if peeks { lane.peek() } else { lane.look() };
-    let (turn, tries) = agree::turn(queue, backend).unzip();
+    let (turn, tries) = until.and_then(|_| agree::turn(queue, backend)).unzip();
     let purpose = until.map_or(Purpose::Plain, |_| Purpose::Probe(turn));
     let term = Term { tries, ..term(queue, backend) };
     let mut which = Which::All;
@@ -269,7 +269,9 @@ pub(super) async fn finish(
     let mut phase = queue.phase();
     let (outcome, heard) = conclude(queue, backend, stamp, tried);
     let change = heard.and_then(|heard| heard.change);
-    let pause = queue.record(&backend.name, |record| record.breaker.pause(change));
+    let pause = change.map_or(Duration::ZERO, |change| {
+        queue.record(&backend.name, |record| record.breaker.pause(change))
+    });
     tell(queue, backend, &claim, &outcome, heard);
     let failure = outcome.failure().cloned();
     let early = backend.finds().then(|| made(&claim, &outcome)).flatten();

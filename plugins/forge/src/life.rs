@@ -48,8 +48,7 @@ pub(crate) fn update<F: Forge>(
         // If the comment isn't there, a person was faster.
         return Ok(Some(Updated { done: written, state: was, ..Updated::default() }));
     }
-    let kept =
-        ["title", F::DIALECT.body].into_iter().filter(|name| step.fields.contains_key(*name));
+    let kept = step.fields.keys().filter(|name| is_peoples::<F>(name));
     let mut warnings: Vec<String> = kept
         .map(|name| format!("{name}: is left as it is, since people may have edited it"))
         .collect();
@@ -186,14 +185,20 @@ fn change_of<F: Forge>(step: &Step) -> Option<Value> {
         Action::Reopen => dialect.reopens,
         Action::Comment | Action::Other => return None,
     };
-    // What the step is can't be turned round by a field, nor is what people wrote replaced.
-    let is_free = |name: &str| name != "title" && name != dialect.body && name != change[0].0;
     let mut all = serde_json::Map::new();
     all.extend(change.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
-    let fields =
-        step.fields.iter().filter(|(name, _)| step.action == Action::Close && is_free(name));
-    all.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    if step.action == Action::Close {
+        // No field turns the step round.
+        let is_free = |name: &str| name != change[0].0 && !is_peoples::<F>(name);
+        let fields = step.fields.iter().filter(|(name, _)| is_free(name));
+        all.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    }
     Some(Value::Object(all))
+}
+
+/// Whether people may have edited what an issue calls so, which no step replaces.
+fn is_peoples<F: Forge>(name: &str) -> bool {
+    name == "title" || name == F::DIALECT.body
 }
 
 /// Changes the issue's state. Gives the one that it is in then.
