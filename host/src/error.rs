@@ -254,7 +254,8 @@ impl From<api::Error> for Error {
     fn from(error: api::Error) -> Error {
         let kind = Kind::from(error.kind);
         Error {
-            retry: error.retry,
+            // A part of it was carried out, so that all of it may not be tried anew.
+            retry: if error.partial { Retry::Unknown } else { error.retry },
             retry_after: error.retry_after,
             ..Error::new(kind, error.message)
         }

@@ -11,6 +11,7 @@ pub mod config;
 mod control;
 mod error;
 mod incident;
+pub mod life;
 mod lock;
 pub mod machine;
 pub mod metrics;

@@ -31,6 +31,13 @@ struct Tried {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Stepped {
+    backend: String,
+    action: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Operation {
     backend: String,
     operation: &'static str,
@@ -84,6 +91,7 @@ pub(crate) struct Gauges<'a> {
 pub struct Metrics {
     registry: Registry,
     tickets: Family<Tried, Counter>,
+    steps: Family<Stepped, Counter>,
     calls: Family<Operation, Histogram, fn() -> Histogram>,
     responses: Family<Response, Counter>,
     restarts: Family<OfBackend, Counter>,
@@ -101,6 +109,7 @@ impl Default for Metrics {
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let metrics = Metrics {
             tickets: Family::default(),
+            steps: Family::default(),
             calls,
             responses: Family::default(),
             restarts: Family::default(),
@@ -112,6 +121,11 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
+        registry.register(
+            "steps",
+            "Tries to comment on a ticket, to close it or to open it again",
+            metrics.steps.clone(),
+        );
         registry.register_with_unit(
             "call",
             "Time of calls to plugins, with what they wait for",
@@ -162,6 +176,11 @@ impl Metrics {
     pub fn ticket(&self, backend: &str, outcome: &'static str) {
         let labels = Tried { backend: backend.to_owned(), outcome };
         self.tickets.get_or_create(&labels).inc();
+    }
+
+    pub fn step(&self, backend: &str, action: &'static str, outcome: &'static str) {
+        let labels = Stepped { backend: backend.to_owned(), action, outcome };
+        self.steps.get_or_create(&labels).inc();
     }
 
     pub fn call(&self, backend: &str, operation: &'static str, time: Duration) {

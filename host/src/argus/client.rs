@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use ticket_plugin_api::{Incident, Retry, json};
+use ticket_plugin_api::{Incident, Retry, Ticket, json};
 use tokio::task::spawn_blocking;
 use url::Url;
 
@@ -76,20 +76,22 @@ pub(crate) enum Current {
 impl Current {
     /// By the incident as Argus gives it. One that `began` at another time is another one: of an Argus that was set up anew,
     /// or that the config had before. `now` is compared with the end of one that doesn't say whether it is open.
-    fn of(incident: Option<Map<String, Value>>, began: &str, now: Timestamp) -> Current {
+    /// The URL of a `former` ticket is none.
+    fn of(
+        incident: Option<Map<String, Value>>,
+        began: &str,
+        former: Option<&str>,
+        now: Timestamp,
+    ) -> Current {
         let Some(attributes) = incident else { return Current::Gone };
         let incident = Incident::from(attributes);
         if !incident::may_have_begun_together(began, &incident.start_time) {
             return Current::Gone;
         }
-        let flag = |name: &str| incident.attributes.get(name).and_then(Value::as_bool);
-        let has_ended =
-            || Timestamp::from_rfc3339(&incident.end_time).is_some_and(|end| end <= now);
-        let is_stateless = flag("stateful") == Some(false)
-            || incident.attributes.get("end_time").is_some_and(Value::is_null);
-        if !incident.ticket_url.trim().is_empty() {
+        let is_former = former == Some(incident.ticket_url.as_str());
+        if !incident.ticket_url.trim().is_empty() && !is_former {
             Current::HasTicket(incident.ticket_url)
-        } else if !is_stateless && flag("open").map_or_else(has_ended, |is_open| !is_open) {
+        } else if incident::has_ended(&incident, now) {
             Current::Ended
         } else {
             Current::Open
@@ -172,7 +174,17 @@ impl<'a> Argus<'a> {
 
     /// Lists the open incidents of the filter that have no ticket.
     pub(super) fn list(&self) -> Result<Listing<'_>> {
-        Ok(Listing { argus: self, next: Some(self.first_page(PAGE)?), seen: HashSet::new() })
+        self.list_those("ticket=false")
+    }
+
+    /// Lists the open incidents of the filter that have a ticket.
+    pub(super) fn list_with_tickets(&self) -> Result<Listing<'_>> {
+        self.list_those("ticket=true")
+    }
+
+    fn list_those(&self, which: &str) -> Result<Listing<'_>> {
+        let next = Some(self.first_page(which, PAGE)?);
+        Ok(Listing { argus: self, next, seen: HashSet::new() })
     }
 
     /// Asks what the watcher asks, with the filter, for one incident. Gives Argus's version, if it tells one.
@@ -180,7 +192,7 @@ impl<'a> Argus<'a> {
     /// # Errors
     /// It can't be reached, refuses the token or the filter, or is no Argus.
     pub(crate) async fn look(&self) -> Result<Option<String>> {
-        self.page(self.first_page(1)?).await?;
+        self.page(self.first_page("ticket=false", 1)?).await?;
         // Not every version has this address.
         let Ok(about) = self.config.url.join("api/") else { return Ok(None) };
         let about: Option<Value> = self.ask(Method::GET, about, None).await.ok().flatten();
@@ -224,12 +236,18 @@ impl<'a> Argus<'a> {
         self.ask(Method::GET, self.url(&format!("incidents/{pk}/"))?, None).await
     }
 
-    /// How an incident stands now, that `began` then.
+    /// How an incident stands now, that `began` then, and had that ticket before.
     ///
     /// # Errors
     /// Argus can't be asked.
-    pub(crate) async fn current(&self, pk: i64, began: &str) -> Result<Current> {
-        Ok(Current::of(self.incident(pk).await?, began, Timestamp::now()))
+    pub(crate) async fn current(
+        &self,
+        pk: i64,
+        began: &str,
+        former: Option<&Ticket>,
+    ) -> Result<Current> {
+        let former = former.map(|ticket| ticket.url.as_str());
+        Ok(Current::of(self.incident(pk).await?, began, former, Timestamp::now()))
     }
 
     /// Writes a ticket's URL to an incident. False if Argus doesn't have the incident.
@@ -242,10 +260,10 @@ impl<'a> Argus<'a> {
         Ok(self.fetch(Method::PUT, url, Some(body)).await?.is_some())
     }
 
-    /// Where the incidents of the filter that have no ticket are listed, so many at once.
-    fn first_page(&self, size: u32) -> Result<Url> {
+    /// Where the open incidents of the filter are listed of which this is so, too, so many at once.
+    fn first_page(&self, which: &str, size: u32) -> Result<Url> {
         let mut url = self.url("incidents/")?;
-        let filter = format!("open=true&ticket=false&page_size={size}&{}", self.config.filter);
+        let filter = format!("open=true&{which}&page_size={size}&{}", self.config.filter);
         url.set_query(Some(filter.trim_end_matches('&')));
         Ok(url)
     }
@@ -460,15 +478,18 @@ mod tests {
             (json!({"open": true, "ticket_url": " "}), Current::Open),
         ] {
             let Value::Object(attributes) = incident.clone() else { unreachable!("an object") };
-            assert_eq!(Current::of(Some(attributes), "", now), expected, "{incident}");
+            assert_eq!(Current::of(Some(attributes), "", None, now), expected, "{incident}");
         }
-        assert_eq!(Current::of(None, "", now), Current::Gone);
+        assert_eq!(Current::of(None, "", None, now), Current::Gone);
+        let again = json!({"open": true, "ticket_url": "https://rt/1"});
+        let Value::Object(again) = again else { panic!("an object") };
+        assert_eq!(Current::of(Some(again), "", Some("https://rt/1"), now), Current::Open);
         let began = json!({"open": true, "start_time": "2026-11-26T12:00:00+01:00"});
         for (then, expected) in
             [("2026-11-26T11:00:00Z", Current::Open), ("2026-11-26T11:00:01Z", Current::Gone)]
         {
             let Value::Object(attributes) = began.clone() else { panic!("an object") };
-            assert_eq!(Current::of(Some(attributes), then, now), expected, "{then}");
+            assert_eq!(Current::of(Some(attributes), then, None, now), expected, "{then}");
         }
     }
 

@@ -9,12 +9,13 @@ use ticket_plugin_api::Retry;
 
 use super::backlog::{self, Decided, Waiting};
 use super::client::{self, Argus, Current, FilterCheck};
-use super::identity::{self, as_filed, page};
+use super::follow::{Followed, reported};
+use super::identity::{self, page};
 use super::progress::Progress;
 use crate::config::{ArgusConfig, Backlog};
 use crate::error::{Error, Kind, Result};
-use crate::incident::{self, ARGUS, Identified, Identity};
-use crate::queue::{self, Queue};
+use crate::incident::ARGUS;
+use crate::queue::Queue;
 use crate::store::{Filter, ToTell};
 use crate::terminal::{counted, line};
 
@@ -29,8 +30,14 @@ const TOLD_AT_ONCE: i64 = 100;
 
 /// Files Argus's incidents and tells it of their tickets, again and again.
 pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<()> {
-    let mut watcher =
-        Watcher { queue, progress, watched: None, knows_filter: false, refused: HashSet::new() };
+    let mut watcher = Watcher {
+        queue,
+        progress,
+        watched: None,
+        knows_filter: false,
+        refused: HashSet::new(),
+        followed: Followed::default(),
+    };
     let mut said = Said::default();
     loop {
         let Some(config) = watcher.queue.setup().config.argus.clone() else {
@@ -45,6 +52,7 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
         if watcher.watched.as_ref() != Some(&config) {
             watcher.progress.begin_anew();
             watcher.knows_filter = false;
+            watcher.followed = Followed::default();
             watcher.watched = Some(config.clone());
         }
         let mut errors = Vec::new();
@@ -118,6 +126,7 @@ struct Watcher {
     knows_filter: bool,
     /// The incidents of whose tickets Argus wouldn't be told in this round.
     refused: HashSet<i64>,
+    followed: Followed,
 }
 
 impl Watcher {
@@ -176,8 +185,10 @@ impl Watcher {
         let decided = self.decided(argus).await?;
         let mut listing = argus.list()?;
         let mut skipped = 0;
+        let mut without = HashSet::new();
         while let Some(page) = listing.next().await? {
             for attributes in page {
+                without.extend(client::pk(&attributes));
                 if client::pk(&attributes).is_some_and(|pk| !decided.files(pk)) {
                     skipped += 1;
                     continue;
@@ -186,6 +197,9 @@ impl Watcher {
             }
         }
         self.progress.polled(listing.listed(), skipped);
+        if self.queue.follows() {
+            self.followed.round(&self.queue, argus, without, errors).await?;
+        }
         Ok(())
     }
 
@@ -233,16 +247,7 @@ impl Watcher {
         let pk = client::pk(&attributes).ok_or_else(|| {
             Error::usage("Argus listed an incident without a number; it is not filed")
         })?;
-        let incident = as_filed(argus.config, pk, attributes)?;
-        let identified = Identified {
-            identity: Identity::of_argus(pk),
-            key: incident::key(&incident, None)?,
-            began: incident.start_time.clone(),
-        };
-        let mut new = queue::new(&self.queue, &self.queue.setup(), &incident, identified, None)?;
-        new.wanted = false;
-        // A person has to look at what failed. Argus lists it again in each round, which changes nothing.
-        new.reopen = false;
+        let new = reported(&self.queue, argus.config, pk, attributes)?;
         self.queue.keep(new, Duration::ZERO).await?;
         Ok(())
     }
@@ -274,7 +279,8 @@ impl Watcher {
     /// that is another's, needs no URL.
     async fn tell(&self, argus: &Argus<'_>, to_tell: &ToTell) -> Result<()> {
         if let Some(pk) = number_of(argus.config, to_tell)?
-            && let Current::Open | Current::Ended = argus.current(pk, &to_tell.began).await?
+            && let Current::Open | Current::Ended =
+                argus.current(pk, &to_tell.began, to_tell.former.as_ref()).await?
             && argus.set_ticket_url(pk, &to_tell.ticket.url).await?
         {
             self.progress.told();
@@ -337,7 +343,7 @@ mod tests {
         ] {
             let [source, number, key] = [source, number, key].map(str::to_owned);
             let (ticket, began) = (Ticket::default(), String::new());
-            let to_tell = ToTell { incident: 1, source, number, key, began, ticket };
+            let to_tell = ToTell { incident: 1, source, number, key, began, ticket, former: None };
             assert_eq!(number_of(&config, &to_tell).ok(), expected, "{to_tell:?}");
         }
     }

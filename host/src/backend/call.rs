@@ -17,7 +17,7 @@ use super::dry_run::{Shown, Step};
 use super::exchange;
 use super::gateway::Gateway;
 use super::redact::Redactor;
-use super::template::Templates;
+use super::template::{News, Templates};
 use crate::terminal;
 use crate::token_bucket::TokenBucket;
 use crate::worker::Peer;
@@ -132,6 +132,8 @@ pub(super) struct CallContext {
     pub services: Arc<Services>,
     /// The incident that templates are filled in from. None in open() and in a check.
     pub incident: Option<Arc<Incident>>,
+    /// What a comment is about.
+    news: News,
     pub time: Time,
     pub mode: Mode,
     /// Whether a request went out that can have created something.
@@ -160,6 +162,7 @@ impl CallContext {
         CallContext {
             services,
             incident,
+            news: News::default(),
             time,
             mode,
             sent: AtomicBool::new(false),
@@ -170,6 +173,11 @@ impl CallContext {
             dropped: AtomicBool::new(false),
             shown: Mutex::default(),
         }
+    }
+
+    /// The same call, whose comments are about these news.
+    pub(super) fn with_news(self, news: News) -> CallContext {
+        CallContext { news, ..self }
     }
 
     /// Whether a request went out that can have created something, and may have reached the ticket system.
@@ -298,11 +306,13 @@ impl Peer for CallContext {
             return Err("there is no incident in this call to render".to_owned());
         };
         if self.services.templates.is_quick(&part, &extra, &incident) {
-            return self.services.templates.render(&part, &format, &extra, &incident);
+            let Services { templates, .. } = &*self.services;
+            return templates.render(&part, &format, &extra, &incident, &self.news);
         }
-        let services = Arc::clone(&self.services);
-        let rendering =
-            spawn_blocking(move || services.templates.render(&part, &format, &extra, &incident));
+        let (services, news) = (Arc::clone(&self.services), self.news.clone());
+        let rendering = spawn_blocking(move || {
+            services.templates.render(&part, &format, &extra, &incident, &news)
+        });
         match timeout(self.remaining(), rendering).await {
             Ok(Ok(rendered)) => rendered,
             Ok(Err(_)) => Err(PANICKED.to_owned()),
@@ -313,7 +323,8 @@ impl Peer for CallContext {
     fn filled(&self, part: &str, format: &str, extra: &str) -> Option<String> {
         let (incident, templates) = (self.incident.as_ref()?, &self.services.templates);
         let quick = templates.is_quick(part, extra, incident);
-        if quick { templates.render(part, format, extra, incident).ok() } else { None }
+        let render = || templates.render(part, format, extra, incident, &self.news).ok();
+        if quick { render() } else { None }
     }
 
     fn log(&self, level: u32, message: &str) {

@@ -21,7 +21,7 @@ use super::call::{CallContext, LogAllowance, Mode, PANICKED, Services, Time};
 use super::gateway::{Fence, Gateway, Route};
 use super::redact::Redactor;
 use super::reply;
-use super::template::Templates;
+use super::template::{Given, Templates};
 use crate::plugins::manifest;
 use crate::worker::{Peer, converse_with};
 
@@ -42,7 +42,7 @@ pub(super) fn services() -> Arc<Services> {
     Arc::new(Services {
         label: "backend fuzz (fuzz)".to_owned(),
         gateway,
-        templates: Templates::new(None, None).unwrap(),
+        templates: Templates::new(&Given::default()).unwrap(),
         redactor: Redactor::new(&secret, &json!({})),
         not_done: Vec::new(),
         log_allowance: LogAllowance::default(),

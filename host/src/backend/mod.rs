@@ -26,17 +26,20 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ticket_host_worker::Digest;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
 use ticket_plugin_api::message::{Checks, FindMany, Found, FoundMany, Manifest, TicketName};
-use ticket_plugin_api::{Check, ErrorKind, Incident, Retry, Ticket};
+use ticket_plugin_api::{
+    self as api, Action, Check, ErrorKind, Incident, Retry, Ticket, UpdateRequest, Updated,
+};
 
 use crate::config::{BackendConfig, LookFirst, WhenUnknown, WorkerLimits};
 use crate::error::{Error, Kind, Result};
+use crate::life;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
-use crate::store::{Timestamp, Until};
+use crate::store::{Timestamp, Until, Update};
 use crate::worker::{self, Exceeded, Worker, WorkerError};
 use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
@@ -45,7 +48,7 @@ pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
 use request::request_for;
 pub use request::wanted_key;
-pub(crate) use template::Templates;
+pub(crate) use template::{Given, News, Templates};
 
 /// Bounds what the workers of all backends may take together, from now on.
 pub(crate) fn bound_workers(limits: &WorkerLimits) {
@@ -73,6 +76,16 @@ pub struct KeyedIncident {
     pub accepted_at: Timestamp,
     /// When the host may no longer make its ticket, since another one may do so from then on. None: nobody else does.
     pub leave_by: Option<Until>,
+}
+
+/// One thing to do to a ticket.
+#[derive(Debug)]
+pub struct WantedUpdate<'a> {
+    pub of: &'a KeyedIncident,
+    pub ticket: &'a Ticket,
+    pub update: &'a Update,
+    /// Whether an earlier try may have written something.
+    pub again: bool,
 }
 
 /// What a plugin answered.
@@ -108,6 +121,8 @@ pub struct Backend {
     pub call_timeout: Duration,
     /// How many calls may be under way at once.
     pub concurrency: usize,
+    /// What can be done to its tickets after they were made.
+    pub life: Arc<life::Terms>,
     /// Which of the functions that a plugin may be without it has.
     offers: Vec<&'static str>,
     /// The plugin has these functions, and has said that it can't do that with these settings.
@@ -302,9 +317,7 @@ impl Backend {
         let Some(time) =
             time_left(self.call_timeout, wanted.leave_by.as_ref().map(Until::get), Instant::now())
         else {
-            let held = "this machine held the host up for so long that another one may make the ticket by now";
-            let error = Error::plugin(held).retry(Retry::Later);
-            return Err(self.error(Error { is_of_machine: true, ..error }));
+            return Err(self.held_up("make the ticket"));
         };
         let context = self.context_for(Time::of(time), Some(&wanted.incident), Mode::Normal);
         let request = request_for(Operation::Create, wanted, false);
@@ -313,8 +326,60 @@ impl Backend {
                 self.checked(&ticket).map_err(|error| error.retry(Retry::Unknown))
             }
             Ok(answer) => Err(self.unfit(Operation::Create, &answer).retry(Retry::Unknown)),
-            Err(error) => Err(doubted(error, context.unclear())),
+            Err(error) => Err(doubted(error, context.unclear(), "there may be a ticket")),
         }
+    }
+
+    /// Does one thing to a ticket.
+    ///
+    /// # Errors
+    /// Those whose `retry` is [`Retry::Unknown`] leave open whether it was carried out, or a part of it.
+    pub async fn update(&self, wanted: &WantedUpdate<'_>) -> Result<Answer<Updated>> {
+        let leave_by = wanted.of.leave_by.as_ref().map(Until::get);
+        let Some(time) = time_left(self.call_timeout, leave_by, Instant::now()) else {
+            return Err(self.held_up("carry the step out"));
+        };
+        let Update { action, mark, diff, said, .. } = wanted.update;
+        let news = News { diff: diff.clone(), said: said.clone() };
+        let services = Arc::clone(&self.services);
+        let incident = Some(Arc::clone(&wanted.of.incident));
+        let context = CallContext::new(services, incident, Time::of(time), Mode::Normal);
+        let context = Arc::new(context.with_news(news));
+        let closes = *action == Action::Close;
+        let fields = if closes { self.made_of.config.close_fields.clone() } else { Map::new() };
+        let request = UpdateRequest {
+            ticket: TicketName { url: wanted.ticket.url.clone(), id: wanted.ticket.id.clone() },
+            key: wanted.of.key.clone(),
+            incident: &wanted.of.incident.attributes,
+            step: api::Step { id: mark.clone(), action: *action, diff: diff.clone(), fields },
+            again: wanted.again,
+            dry_run: false,
+        };
+        let request = serde_json::to_string(&request).expect("JSON's own values become JSON");
+        match self.call::<Updated>(Operation::Update, &request, &context).await {
+            Ok(Answer::Given(updated)) => {
+                let unfit = |why| {
+                    let why = Error::plugin(format!("update: its reply {why}"));
+                    self.error(why.retry(Retry::Unknown))
+                };
+                updated.answers(*action).map_err(unfit)?;
+                let warnings = reply::list(&updated.warnings, &self.services.redactor);
+                Ok(Answer::Given(Updated { warnings, preview: None, ..updated }))
+            }
+            Ok(Answer::NotFound) => Ok(Answer::NotFound),
+            Ok(answer) => Err(self.unfit(Operation::Update, &answer)),
+            Err(error) => {
+                Err(doubted(error, context.unclear(), "the step may have been carried out"))
+            }
+        }
+    }
+
+    /// The error of a call that may not begin any more, since another host may do the same by now.
+    fn held_up(&self, what: &str) -> Error {
+        let held =
+            format!("this machine held the host up for so long that another one may {what} by now");
+        let error = Error::plugin(held).retry(Retry::Later);
+        self.error(Error { is_of_machine: true, ..error })
     }
 
     /// Runs `operation` and sends nothing: its requests are kept to be shown.
@@ -527,15 +592,13 @@ impl Backend {
     }
 }
 
-/// The error of a creation of which a request came to what is `unclear`: it may have been carried out. A plugin that says "nothing
+/// The error of a call of which a request came to what is `unclear`: it may have been carried out. A plugin that says "nothing
 /// was created" can't know that.
-fn doubted(error: Error, unclear: Option<&str>) -> Error {
+fn doubted(error: Error, unclear: Option<&str>, maybe: &str) -> Error {
     match unclear {
         Some(came) if error.retry != Retry::Unknown => {
-            let message = format!(
-                "{} (there may be a ticket: a request that can create one {came})",
-                error.message
-            );
+            let message =
+                format!("{} ({maybe}: a request that can change something {came})", error.message);
             Error { message, retry: Retry::Unknown, ..error }
         }
         _ => error,
@@ -555,7 +618,8 @@ mod tests {
             (Retry::Later, None, Retry::Later),
             (Retry::Never, None, Retry::Never),
         ] {
-            let error = doubted(Error::new(Kind::Client, "no").retry(said), unclear);
+            let error = Error::new(Kind::Client, "no").retry(said);
+            let error = doubted(error, unclear, "there may be a ticket");
             assert_eq!(error.retry, retry, "{said:?} {unclear:?}");
             let tells = unclear.is_some() && said != Retry::Unknown;
             assert_eq!(error.message.contains("there may be a ticket"), tells, "{error}");

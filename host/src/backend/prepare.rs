@@ -9,16 +9,18 @@ use serde_json::{Value, json};
 use ticket_host_worker::Digest;
 use ticket_host_worker::permissions;
 use ticket_host_worker::sandbox::Policy;
+use ticket_plugin_api::Action;
 use ticket_plugin_api::message::{HostName, Manifest};
 
 use super::call::{LogAllowance, Services};
 use super::gateway::{self, Fence, Gateway, Route, proxies};
 use super::pool::{Pool, Recipe};
 use super::redact::Redactor;
-use super::template::{Templates, Unusable};
+use super::template::{Given, Templates, Unusable};
 use super::{Backend, MadeOf, schema};
 use crate::config::{BackendConfig, BackendSetting, Isolation, Resolved};
 use crate::error::{Error, Errors, Result};
+use crate::life;
 use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::plugins::catalog::Plugin;
@@ -84,6 +86,7 @@ impl Backend {
             unconfined: plugin.unconfined.clone(),
             look_first: config.look_first,
             unknown: config.unknown,
+            life: Arc::new(terms(config, &manifest, &plugin.offers)),
             call_timeout: config.call_timeout,
             concurrency: config.concurrency,
             offers: plugin.offers.clone(),
@@ -122,6 +125,16 @@ impl Backend {
     }
 }
 
+/// What can be done to tickets after they were made.
+fn terms(config: &BackendConfig, manifest: &Manifest, offers: &[&str]) -> life::Terms {
+    let can = |action: &Action| {
+        offers.contains(&"update") && manifest.actions.iter().any(|name| name == action.name())
+    };
+    let actions =
+        [Action::Comment, Action::Close, Action::Reopen].into_iter().filter(can).collect();
+    life::Terms { policy: config.life.clone(), actions }
+}
+
 /// `error` with the backend's name before it, and with the lines of the config file that the setting stands in.
 fn pointing(config: &BackendConfig, label: &str, setting: BackendSetting, error: Error) -> Error {
     config.pointing(setting, error.at(label))
@@ -136,7 +149,12 @@ fn parts(
     let secret = errors.keep_as(config.secret.resolve("secret"), |error| {
         pointing(config, label, BackendSetting::Secret, error)
     });
-    let templates = Templates::new(config.title.as_deref(), config.body.as_deref());
+    let templates = Templates::new(&Given {
+        title: config.title.as_deref(),
+        body: config.body.as_deref(),
+        comment: config.comment.as_deref(),
+        closing: config.closing.as_deref(),
+    });
     let templates = templates.map_err(|all| {
         for Unusable { setting, line, error } in all {
             errors.add(config.pointing_at_line(setting, line, error.at(label)));

@@ -29,7 +29,7 @@ pub(super) fn text(text: &str, redactor: &Redactor) -> String {
 }
 
 /// The items of a list, each as one line, 16 KiB together. If some are left out, a last item says how many.
-fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
+pub(super) fn list(items: &[String], redactor: &Redactor) -> Vec<String> {
     let mut left = LONGEST_LIST;
     let mut kept = Vec::new();
     for item in items {

@@ -6,6 +6,7 @@
 
 mod markdown;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use minijinja::syntax::SyntaxConfig;
@@ -13,8 +14,8 @@ use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 use serde_json::{Map, json};
-use ticket_plugin_api::Incident;
 use ticket_plugin_api::abi::MAX_EXTRA;
+use ticket_plugin_api::{Difference, Incident};
 
 use crate::config::BackendSetting;
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub(super) const DEFAULT_BODY: &str = include_str!("template/body.md");
 const COMMENT: &str = include_str!("template/comment.md");
 /// What the last comment says, with which the ticket is closed.
 const CLOSING: &str = include_str!("template/closing.md");
+/// What a person says.
+const SAID: &str = "{{ said }}";
 
 /// Bytes that a filled-in template may have. No ticket system takes more.
 const LONGEST: usize = 8 << 20;
@@ -39,8 +42,8 @@ const QUICK: usize = 32 << 10;
 /// What a value counts for beside its text, in bytes.
 const EACH: usize = 16;
 
-/// The attributes of an incident from Argus (API v2 and v3, and what Argus adds for ticket plugins).
-const ATTRIBUTES: [&str; 17] = [
+/// The attributes of an incident from Argus (API v2 and v3, what Argus adds for ticket plugins, and what the host adds).
+const ATTRIBUTES: [&str; 18] = [
     "pk",
     "start_time",
     "end_time",
@@ -58,6 +61,7 @@ const ATTRIBUTES: [&str; 17] = [
     "argus_url",
     "user",
     "closed_by",
+    "former_ticket_url",
 ];
 
 /// Whether what lies in a JSON object has no more than `left` bytes, which are then fewer.
@@ -89,6 +93,26 @@ struct Context<'a> {
     tags: Vec<&'a str>,
     source: &'a str,
     end_time: &'a str,
+    diff: &'a BTreeMap<String, Difference>,
+    said: &'a str,
+}
+
+/// What a comment is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
+    /// How the incident differs from what its ticket was told before.
+    pub diff: BTreeMap<String, Difference>,
+    /// What a person says, in the place of the template.
+    pub said: Option<String>,
+}
+
+/// The operator's own templates.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given<'a> {
+    pub title: Option<&'a str>,
+    pub body: Option<&'a str>,
+    pub comment: Option<&'a str>,
+    pub closing: Option<&'a str>,
 }
 
 /// Why a template can't be used.
@@ -113,10 +137,7 @@ pub(crate) struct Templates {
 impl Templates {
     /// # Errors
     /// For each template that can't be read a settings error that names it, and the line.
-    pub(crate) fn new(
-        title: Option<&str>,
-        body: Option<&str>,
-    ) -> std::result::Result<Templates, Vec<Unusable>> {
+    pub(crate) fn new(given: &Given<'_>) -> std::result::Result<Templates, Vec<Unusable>> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -148,10 +169,11 @@ impl Templates {
         let (mut warnings, mut all) = (Vec::new(), Vec::new());
         let mut by_operator = Vec::new();
         for (name, given, default) in [
-            ("title", title, DEFAULT_TITLE),
-            ("body", body, DEFAULT_BODY),
-            ("comment", None, COMMENT),
-            ("closing", None, CLOSING),
+            ("title", given.title, DEFAULT_TITLE),
+            ("body", given.body, DEFAULT_BODY),
+            ("comment", given.comment, COMMENT),
+            ("closing", given.closing, CLOSING),
+            ("said", None, SAID),
         ] {
             by_operator.extend(given.map(|_| name));
             let source = given.unwrap_or(default);
@@ -189,12 +211,16 @@ impl Templates {
         format: &str,
         extra: &str,
         incident: &Incident,
+        news: &News,
     ) -> std::result::Result<String, String> {
         if extra.len() > MAX_EXTRA {
             return Err(format!("render()'s extra has more than {MAX_EXTRA} bytes"));
         }
         let rendered = match part {
             "title" => self.title(incident),
+            "comment" | "closing" if news.said.is_some() => {
+                self.text("said", incident, format, Map::new(), news)
+            }
             "body" | "comment" | "closing" => {
                 let extra = match extra {
                     "" => Map::new(),
@@ -202,7 +228,7 @@ impl Templates {
                         format!("render()'s extra is not a JSON object: {cause}")
                     })?,
                 };
-                self.text(part, incident, format, extra)
+                self.text(part, incident, format, extra, news)
             }
             other => {
                 return Err(format!(
@@ -218,7 +244,7 @@ impl Templates {
 
     /// One line of plain text, never empty.
     fn title(&self, incident: &Incident) -> Result<String> {
-        let text = self.fill_in("title", incident, Map::new())?;
+        let text = self.fill_in("title", incident, Map::new(), &News::default())?;
         let line = markdown::one_line(&text);
         Ok(if line.is_empty() { "Incident".to_owned() } else { line })
     }
@@ -230,8 +256,9 @@ impl Templates {
         incident: &Incident,
         format: &str,
         extra: Map<String, serde_json::Value>,
+        news: &News,
     ) -> Result<String> {
-        let text = self.fill_in(part, incident, extra)?;
+        let text = self.fill_in(part, incident, extra, news)?;
         let made = match format {
             "markdown" => text,
             "html" => markdown::to_html(&text),
@@ -253,6 +280,7 @@ impl Templates {
         name: &str,
         incident: &Incident,
         extra: Map<String, serde_json::Value>,
+        news: &News,
     ) -> Result<String> {
         let context = Context {
             extra,
@@ -260,6 +288,8 @@ impl Templates {
             tags: incident.tags.iter().map(|tag| tag.text.as_str()).collect(),
             source: &incident.source,
             end_time: &incident.end_time,
+            diff: &news.diff,
+            said: news.said.as_deref().unwrap_or_default(),
         };
         let mut out = Bounded { bytes: Vec::new(), full: false };
         let template = self.environment.get_template(name);
@@ -311,7 +341,12 @@ fn unusable(name: &str, what: &str, cause: minijinja::Error) -> Unusable {
     let error = Error::settings(format!("template.{name}, line {line}: {what}"))
         .help("the syntax is Jinja's: https://docs.rs/minijinja/latest/minijinja/syntax/")
         .cause(cause);
-    let setting = if name == "title" { BackendSetting::Title } else { BackendSetting::Body };
+    let setting = match name {
+        "title" => BackendSetting::Title,
+        "comment" => BackendSetting::Comment,
+        "closing" => BackendSetting::Closing,
+        _ => BackendSetting::Body,
+    };
     Unusable { setting, line, error: Box::new(error) }
 }
 
@@ -334,6 +369,7 @@ fn check(
             ("incident" | "source" | "end_time" | "tags" | "missing_fields" | "warnings", _) => {
                 true
             }
+            ("diff" | "said", _) => matches!(name, "comment" | "closing" | "said"),
             _ => environment.globals().any(|(global, _)| global == first),
         };
         if !known {
@@ -365,8 +401,9 @@ mod tests {
 
     fn body(template: &str, extra: &str) -> std::result::Result<String, String> {
         let incident = serde_json::from_value(json!({"description": "gw1 is down"})).unwrap();
-        let templates = Templates::new(None, Some(template)).unwrap();
-        templates.render("body", "html", extra, &incident)
+        let templates =
+            Templates::new(&Given { body: Some(template), ..Given::default() }).unwrap();
+        templates.render("body", "html", extra, &incident, &News::default())
     }
 
     #[test]
@@ -390,8 +427,8 @@ mod tests {
 
     #[test]
     fn the_hosts_own_templates_are_right() {
-        let templates = Templates::new(None, None).unwrap();
-        for part in ["title", "body", "comment", "closing"] {
+        let templates = Templates::new(&Given::default()).unwrap();
+        for part in ["title", "body", "comment", "closing", "said"] {
             let mut warnings = Vec::new();
             assert!(check(&templates.environment, part, &mut warnings).is_ok(), "{part}");
             assert!(warnings.is_empty(), "{part}: {warnings:?}");
@@ -404,14 +441,18 @@ mod tests {
             "description": "gw1 *is* down", "level": 2, "end_time": "2026-11-26T12:00:00Z",
         });
         let incident = serde_json::from_value(incident).unwrap();
-        let templates = Templates::new(None, None).unwrap();
+        let templates = Templates::new(&Given::default()).unwrap();
         for (part, text) in [
             ("comment", "The incident has changed (level 2): gw1 *is* down"),
             ("closing", "The incident has ended at 2026-11-26T12:00:00Z: gw1 *is* down"),
         ] {
-            assert_eq!(templates.render(part, "text", "", &incident).unwrap().trim(), text);
+            assert_eq!(
+                templates.render(part, "text", "", &incident, &News::default()).unwrap().trim(),
+                text
+            );
         }
-        let other = templates.render("reopening", "text", "", &incident).unwrap_err();
+        let other =
+            templates.render("reopening", "text", "", &incident, &News::default()).unwrap_err();
         assert!(other.contains("only title, body, comment and closing"), "{other}");
     }
 
@@ -428,14 +469,16 @@ mod tests {
         let tags: Vec<String> = (0..200_000).map(|_| "a".to_owned()).collect();
         let incident = json!({"description": "x", "tags": tags});
         let incident = serde_json::from_value(incident).unwrap();
-        let templates = Templates::new(None, None).unwrap();
-        assert!(templates.render("body", "markdown", "", &incident).is_ok());
+        let templates = Templates::new(&Given::default()).unwrap();
+        assert!(templates.render("body", "markdown", "", &incident, &News::default()).is_ok());
     }
 
     #[test]
     fn only_the_hosts_own_templates_and_small_incidents_are_filled_in_at_once() {
-        let own = Templates::new(None, None).unwrap();
-        let given = Templates::new(None, Some("{{ incident.description }}")).unwrap();
+        let own = Templates::new(&Given::default()).unwrap();
+        let given =
+            Templates::new(&Given { body: Some("{{ incident.description }}"), ..Given::default() })
+                .unwrap();
         let incident = |length: usize, tags: usize| -> Incident {
             let tags = vec![json!({"tag": "a=b"}); tags];
             let incident = json!({"description": "x".repeat(length), "tags": tags});

@@ -15,8 +15,9 @@ use super::json::json;
 use super::limits::{CallTimeout, Concurrency, Limits, ResponseBytes};
 use super::secret::SecretSource;
 use super::source::{BackendSetting, Source, Spanned, Spans};
-use super::{trust, urls};
+use super::{times, trust, urls};
 use crate::error::{Error, Errors};
+use crate::life::{self, NeverReopen, OnChange, OnEnd};
 use crate::origin::Origin;
 
 /// One backend's settings.
@@ -59,6 +60,14 @@ pub struct BackendConfig {
     /// How long after a creation whose outcome is unknown "there is no ticket" is believed; without it that is the queue's setting,
     /// or the plugin's if it says longer.
     pub settle: Option<Duration>,
+    /// What tickets are told of their incidents after they were made.
+    pub life: life::Policy,
+    /// What the operator wants to be set on tickets that are closed, by the ticket system's names.
+    pub close_fields: Map<String, Value>,
+    /// The operator's template of a comment; without it the host's own is used.
+    pub comment: Option<String>,
+    /// The operator's template of the comment with which a ticket is closed; without it the host's own is used.
+    pub closing: Option<String>,
     /// Where the settings stand in the config file, or None if they came from the environment.
     pub(super) spans: Option<Spans>,
 }
@@ -168,10 +177,33 @@ pub(super) struct RawBackend {
     /// the request, and its lists may lag. Without this setting it is the longer one of `settle_seconds` in `[queue]` and of what the
     /// plugin says of itself.
     settle_seconds: Option<Bounded<Seconds, 0, 3600>>,
+    /// What becomes of a ticket when its incident's level or description changes. What somebody wrote into a ticket is never changed.
+    #[serde(default)]
+    on_change: OnChange,
+    /// For how long a ticket is told of no further change after it was told something, such as "15m": what changes meanwhile is one comment
+    /// then. At most "7d"; without this setting "15m".
+    quiet: Option<Spanned<String>>,
+    /// What becomes of a ticket when its incident ends. A ticket that a person closed is left alone in any case.
+    #[serde(default)]
+    on_end: OnEnd,
+    /// How long an incident must have been ended before its ticket is closed (`on_end = "close"`), such as "15m": one that begins again
+    /// meanwhile leaves the ticket as it is. At most "7d"; without this setting "15m".
+    close_after: Option<Spanned<String>>,
+    /// For how long after it was closed a ticket is opened again if its incident begins again, such as "24h". Later the incident gets a new
+    /// ticket, which links the old one. At most "365d"; without this setting "24h".
+    reopen_within: Option<Spanned<String>>,
+    /// States of a closed ticket in which it is not opened again: an incident that begins again gets a new ticket. Without this setting that is
+    /// so of cancelled ones.
+    never_reopen: Option<Vec<NeverReopen>>,
+    /// What is set on a ticket when it is closed, by the ticket system's own names, such as a resolution that it demands. Titles, texts and
+    /// labels, which people edit, are never set.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    close_fields: Option<Spanned<toml::Table>>,
 }
 
-/// Templates of a ticket's title and body, in Jinja's syntax, in place of the host's own. They see `incident`, `source`,
-/// `end_time`, `tags`, `missing_fields` and `warnings`.
+/// Templates of a ticket's title, body and comments, in Jinja's syntax, in place of the host's own. They see `incident`, `source`,
+/// `end_time`, `tags`, `missing_fields` and `warnings`, and those of comments also `diff`: by the name of what changed (`level`,
+/// `description`, `open`) what it was (`from`) and is (`to`).
 ///
 /// ```toml
 /// [backends.noc-rt.template]
@@ -184,6 +216,10 @@ struct RawTemplate {
     title: Option<Spanned<String>>,
     /// The body, in Markdown. Without this setting it has the sections of Argus's own plugins.
     body: Option<Spanned<String>>,
+    /// What a ticket is told when its incident changes, ends or begins again, in Markdown. If it gives nothing there is no comment.
+    comment: Option<Spanned<String>>,
+    /// What a ticket is told when it is closed, in Markdown.
+    closing: Option<Spanned<String>>,
 }
 
 impl BackendConfig {
@@ -217,6 +253,10 @@ impl BackendConfig {
             unknown: WhenUnknown::default(),
             not_done: None,
             settle: None,
+            life: life::Policy::default(),
+            close_fields: Map::new(),
+            comment: None,
+            closing: None,
             spans: None,
         }
     }
@@ -245,6 +285,7 @@ impl BackendConfig {
             None
         });
         let proxy = source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text));
+        let life = raw.life(source, errors);
         let template = raw.template.map(Spanned::into_inner).unwrap_or_default();
         let default = BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits);
         BackendConfig {
@@ -258,6 +299,13 @@ impl BackendConfig {
             proxy: errors.keep(proxy).flatten(),
             title: template.title.map(Spanned::into_inner),
             body: template.body.map(Spanned::into_inner),
+            comment: template.comment.map(Spanned::into_inner),
+            closing: template.closing.map(Spanned::into_inner),
+            life,
+            close_fields: match table(raw.close_fields) {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            },
             call_timeout: raw.call_timeout_seconds.map_or(default.call_timeout, Bounded::value),
             max_response_bytes: raw
                 .max_response_bytes
@@ -304,6 +352,32 @@ impl std::fmt::Debug for BackendConfig {
 }
 
 impl RawBackend {
+    /// What tickets are told. A time that can't be used is added to `errors`.
+    fn life(&self, source: &Source, errors: &mut Errors) -> life::Policy {
+        let default = life::Policy::default();
+        let mut time = |setting: &Option<Spanned<String>>, name, longest, default| {
+            let read =
+                source.read_if_given(setting.as_ref(), |text| times::read(name, text, longest));
+            errors.keep(read).flatten().unwrap_or(default)
+        };
+        life::Policy {
+            on_change: self.on_change,
+            quiet: time(&self.quiet, "quiet", times::WEEK, default.quiet),
+            on_end: self.on_end,
+            close_after: time(&self.close_after, "close_after", times::WEEK, default.close_after),
+            reopen_within: time(
+                &self.reopen_within,
+                "reopen_within",
+                times::YEAR,
+                default.reopen_within,
+            ),
+            never_reopen: match &self.never_reopen {
+                Some(states) => states.iter().copied().collect(),
+                None => default.never_reopen,
+            },
+        }
+    }
+
     fn spans(&self, source: &Source) -> Spans {
         fn span<T>(value: &Option<Spanned<T>>) -> Option<std::ops::Range<usize>> {
             value.as_ref().map(Spanned::span)
@@ -314,6 +388,8 @@ impl RawBackend {
             (BackendSetting::Information, span(&self.information)),
             (BackendSetting::Title, template.and_then(|template| span(&template.title))),
             (BackendSetting::Body, template.and_then(|template| span(&template.body))),
+            (BackendSetting::Comment, template.and_then(|template| span(&template.comment))),
+            (BackendSetting::Closing, template.and_then(|template| span(&template.closing))),
             (BackendSetting::CaFile, span(&self.ca_file)),
             (BackendSetting::Permissions, span(&self.permissions)),
             (BackendSetting::Sha256, span(&self.sha256)),

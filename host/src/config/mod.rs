@@ -26,6 +26,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod times;
 mod trust;
 mod urls;
 

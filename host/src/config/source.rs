@@ -197,6 +197,10 @@ pub enum BackendSetting {
     Title,
     /// template.body
     Body,
+    /// template.comment
+    Comment,
+    /// template.closing
+    Closing,
     CaFile,
     Permissions,
     Sha256,

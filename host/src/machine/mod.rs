@@ -142,6 +142,9 @@ pub struct Step {
     /// How long after the claim's end "there is no ticket" is believed, should nobody know what the claim led to. It is kept with
     /// the claim, since who notices its end may not know the backend.
     pub settle: Duration,
+    /// Whether each try looks what is there and then writes what is missing, as what is done to a ticket after its making is: so each may
+    /// have written something. The making of a ticket is looked for by tries that write nothing.
+    pub looks_and_writes: bool,
 }
 
 impl Step {
@@ -158,7 +161,13 @@ impl Step {
             tries: 0,
             tried_before: 0,
             settle: policy.settle,
+            looks_and_writes: false,
         }
+    }
+
+    /// Something is to be done to a ticket that was made.
+    pub fn of_update(now: Moment, policy: Policy) -> Step {
+        Step { looks_and_writes: true, ..Step::accepted(now, policy, false) }
     }
 
     /// The incident came in again, and is open. What failed is tried anew if that is wanted, and what was suppressed in any
@@ -299,6 +308,18 @@ impl Step {
         }
     }
 
+    /// A person says which ticket it is: it isn't made any more.
+    ///
+    /// # Errors
+    /// It has its ticket, or is being worked on.
+    pub fn adopt(&mut self) -> std::result::Result<(), State> {
+        if matches!(self.state, State::Creating | State::Created) {
+            return Err(self.state);
+        }
+        (self.state, self.doubt, self.due) = (State::Created, Doubt::None, None);
+        Ok(())
+    }
+
     /// Another backend is to make the ticket. That changes only what certainly has none and waits, or failed; returns
     /// whether it did.
     pub fn change_backend(&mut self, now: Moment, policy: Policy) -> bool {
@@ -335,10 +356,11 @@ impl Step {
         if self.doubt == Doubt::Look { State::Unknown } else { State::Queued }
     }
 
-    /// A creation may have been carried out. Where that was so before, this was a search, which changes nothing about it.
+    /// What was to be done may have been carried out. Where that was so before, this was a search, which changes nothing about it, unless it
+    /// would have written.
     fn doubts(&mut self, settled: Moment) {
         self.certain = false;
-        if self.doubt == Doubt::None {
+        if self.doubt == Doubt::None || self.looks_and_writes {
             (self.doubt, self.settled) = (Doubt::Look, settled);
         }
     }

@@ -39,6 +39,7 @@ fn step(state: State, doubt: Doubt) -> Step {
         tries: 3,
         tried_before: 0,
         settle: SETTLE,
+        looks_and_writes: false,
     }
 }
 
@@ -565,4 +566,38 @@ fn each_state_is_known_by_its_name() {
         assert_eq!(state.is_final(), is_final, "{state:?}");
     }
     assert_eq!(State::of("no such state"), None);
+}
+
+#[test]
+fn each_try_of_an_update_may_have_written_so_that_what_it_did_settles_anew() {
+    let mut update = Step::of_update(at(0), POLICY);
+    update.claim(at(0), LEASE, POLICY);
+    assert!(update.settle(1, Result::Unknown(Duration::ZERO), at(1), POLICY));
+    assert_eq!((update.state, update.settled), (State::Unknown, at(1) + SETTLE));
+    update.due = Some(Moment::NOW);
+    update.claim(at(50), LEASE, POLICY);
+    update.lease_over(at(60));
+    assert_eq!((update.doubt, update.settled), (Doubt::Look, at(60) + SETTLE));
+    // The search for a ticket changes nothing about it.
+    let mut creation = Step { settle: SETTLE, ..unknown() };
+    let settled = creation.settled;
+    creation.claim(at(50), LEASE, POLICY);
+    creation.lease_over(at(60));
+    assert_eq!(creation.settled, settled);
+}
+
+#[test]
+fn a_person_says_which_ticket_it_is_unless_it_has_one_or_is_being_made() {
+    for state in State::ALL {
+        let mut adopted = step(state, Doubt::Ask);
+        let expected = match state {
+            State::Creating | State::Created => Err(state),
+            _ => Ok(()),
+        };
+        assert_eq!(adopted.adopt(), expected);
+        if expected.is_ok() {
+            let is = (adopted.state, adopted.doubt, adopted.due);
+            assert_eq!(is, (State::Created, Doubt::None, None));
+        }
+    }
 }

@@ -25,6 +25,9 @@ struct State {
     probes: bool,
     /// Whether a search for many tickets is under way.
     searches: bool,
+    /// How many of the calls do something to tickets that were made, and whether more of these wait than had a place.
+    updates: usize,
+    more_updates: bool,
     /// How often it was said that rows may be waiting, and up to which time of these the runner has looked.
     noted: u64,
     seen: u64,
@@ -39,6 +42,8 @@ impl Default for State {
             records: 0,
             probes: false,
             searches: false,
+            updates: 0,
+            more_updates: false,
             noted: 1,
             seen: 0,
             heard: false,
@@ -66,12 +71,13 @@ pub(super) struct Busy {
     pub calls: usize,
     pub probes: bool,
     pub searches: bool,
+    pub updates: usize,
 }
 
 impl Lane {
     pub(super) fn busy(&self) -> Busy {
-        let State { calls, probes, searches, .. } = *lock(&self.state);
-        Busy { calls, probes, searches }
+        let State { calls, probes, searches, updates, .. } = *lock(&self.state);
+        Busy { calls, probes, searches, updates }
     }
 
     /// There may be something new to claim.
@@ -99,6 +105,16 @@ impl Lane {
         lock(&self.state).waits()
     }
 
+    /// Notes whether more updates wait than had a place.
+    pub(super) fn note_updates(&self, more: bool) {
+        lock(&self.state).more_updates = more;
+    }
+
+    /// Whether more updates wait than had a place when it was last looked.
+    pub(super) fn has_more_updates(&self) -> bool {
+        lock(&self.state).more_updates
+    }
+
     /// Somebody looks whether something waits: until he has looked, everybody has to wait for his turn.
     pub(super) fn look(&self) -> Look {
         let mut state = lock(&self.state);
@@ -119,7 +135,7 @@ impl Lane {
         let mut state = lock(&self.state);
         state.calls += 1;
         state.probes |= purpose.is_probe();
-        Place { lane: Arc::clone(self), purpose, searches: false }
+        Place { lane: Arc::clone(self), purpose, searches: false, updates: false }
     }
 
     /// A search for many tickets begins.
@@ -130,13 +146,26 @@ impl Lane {
         place
     }
 
+    /// Something begins to be done to a ticket that was made.
+    pub(super) fn begin_update(self: &Arc<Lane>, purpose: Purpose) -> Place {
+        let mut place = self.begin(purpose);
+        place.updates = true;
+        lock(&self.state).updates += 1;
+        place
+    }
+
     /// A call begins, if `most` are not under way and nothing waits for its turn.
     pub(super) fn begin_at_once(self: &Arc<Lane>, most: usize) -> Option<Place> {
         let mut state = lock(&self.state);
         let may = state.calls < most && !state.waits();
         may.then(|| {
             state.calls += 1;
-            Place { lane: Arc::clone(self), purpose: Purpose::Plain, searches: false }
+            Place {
+                lane: Arc::clone(self),
+                purpose: Purpose::Plain,
+                searches: false,
+                updates: false,
+            }
         })
     }
 
@@ -173,6 +202,7 @@ pub(super) struct Place {
     lane: Arc<Lane>,
     purpose: Purpose,
     searches: bool,
+    updates: bool,
 }
 
 impl Place {
@@ -213,9 +243,10 @@ impl Drop for Place {
         state.calls -= 1;
         state.probes &= !self.purpose.is_probe();
         state.searches &= !self.searches;
+        state.updates -= usize::from(self.updates);
         // What a search found none of waits now, and what it had no room for.
         state.noted += u64::from(self.searches);
-        if state.waits() || state.is_empty() {
+        if state.waits() || state.more_updates || state.is_empty() {
             self.lane.ended.notify_one();
         }
     }
@@ -279,14 +310,14 @@ mod tests {
         let lane = quiet();
         let idle = lane.busy();
         let probe = lane.begin(Purpose::Probe(None));
-        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false });
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false, updates: 0 });
         let plain = lane.begin(Purpose::Plain);
         drop(plain);
-        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false });
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: true, searches: false, updates: 0 });
         drop(probe.free());
         assert_eq!(lane.busy(), idle);
         let search = lane.begin_search(Purpose::Plain);
-        assert_eq!(lane.busy(), Busy { calls: 1, probes: false, searches: true });
+        assert_eq!(lane.busy(), Busy { calls: 1, probes: false, searches: true, updates: 0 });
         drop(search);
         assert_eq!(lane.busy(), idle);
         assert!(lane.waits(), "what a search found none of is to be made now");

@@ -12,6 +12,7 @@ mod runner;
 mod search;
 mod source;
 mod standing;
+mod update;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,8 +25,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::backend::Backend;
 use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
-use crate::incident::ARGUS;
 pub use crate::incident::Identified;
+use crate::incident::{self, ARGUS};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
@@ -46,7 +47,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(50);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
-const NO_LEVEL: i64 = 6;
+pub(crate) const NO_LEVEL: i64 = 6;
 /// By how much this machine's clock may have been set since the store was opened.
 const SET: Duration = Duration::from_secs(10);
 
@@ -500,6 +501,27 @@ impl Queue {
         Ok(Kept { queue: Arc::clone(self), job, new: is_new, deadline, phase, holds, watched })
     }
 
+    /// Notes how an incident is now that the store has; its tickets hear of it. Its number in the store, if it has it.
+    ///
+    /// # Errors
+    /// The store can't keep it.
+    pub(crate) async fn report(&self, new: New) -> store::Result<Option<i64>> {
+        let known = self.store.report(new).await?;
+        if known.is_some() {
+            self.wake();
+        }
+        Ok(known)
+    }
+
+    /// Whether any backend's tickets are told how their incidents go on.
+    pub(crate) fn follows(&self) -> bool {
+        let setup = self.setup();
+        let tells = |backend: &Arc<Backend>| {
+            backend.life.policy.tells() && !backend.life.actions.is_empty()
+        };
+        setup.backends.values().flatten().any(tells)
+    }
+
     /// Keeps an incident whose turn comes later.
     async fn put_in_line(self: &Arc<Queue>, new: New, waits: bool) -> store::Result<Begun> {
         let accepted = self.store.accept(new, self.setup().policy(), None).await?;
@@ -756,6 +778,8 @@ pub fn new(
         reopen: true,
         certain: queue.has_begun_since(&incident.start_time),
         began_at: began_at(&incident.start_time),
+        open: !incident::has_ended(incident, Timestamp::now()),
+        reports: false,
     })
 }
 

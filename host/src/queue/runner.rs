@@ -13,7 +13,7 @@ use super::lane::{Lane, Place, Purpose};
 use super::retry::{self, Cause, Change};
 use super::source::{self, Need};
 use super::standing::{End, Heard};
-use super::{Phase, Queue, agree, reached, search};
+use super::{Phase, Queue, agree, reached, search, update};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
@@ -88,7 +88,8 @@ async fn begin_due(
         return held;
     }
     let is_time = last.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK);
-    if free == 0 || !lane.waits() && !is_time && !lane.has_heard() {
+    let has_more = lane.waits() || lane.has_more_updates() || lane.has_heard();
+    if free == 0 || !has_more && !is_time {
         return LOOK;
     }
     last.looked = Some(now);
@@ -120,25 +121,39 @@ async fn begin_due(
     if free == 0 {
         return LOOK;
     }
-    match queue.store.claim(&backend.name, which, free, term).await {
-        Ok(claims) => {
-            // Else there may be more.
-            if claims.len() < free {
-                lane.saw_all(look);
-            } else if peeks {
-                lane.note_waiting();
-            }
-            let stamp = stamp(queue, backend);
-            for claim in claims {
-                let (queue, backend) = (Arc::clone(queue), Arc::clone(backend));
-                let place = lane.begin(purpose);
-                tokio::spawn(attempt(queue, backend, claim, stamp, place));
-            }
-            LOOK
-        }
-        // Who made the store logs its failures.
-        Err(_) => STORE_PAUSE,
+    // Who made the store logs its failures.
+    let Ok(claims) = queue.store.claim(&backend.name, which, free, term).await else {
+        return STORE_PAUSE;
+    };
+    // Else there may be more.
+    if claims.len() < free {
+        lane.saw_all(look);
+    } else if peeks {
+        lane.note_waiting();
     }
+    free -= claims.len();
+    let stamp = stamp(queue, backend);
+    for claim in claims {
+        let (queue, backend) = (Arc::clone(queue), Arc::clone(backend));
+        let place = lane.begin(purpose);
+        tokio::spawn(attempt(queue, backend, claim, stamp, place));
+    }
+    // What is done to tickets that are made has the places that those to be made leave.
+    let room = update::room(free, busy, backend);
+    if room == 0 || !update::may_begin(queue, backend) {
+        return LOOK;
+    }
+    let life = Arc::clone(&backend.life);
+    let Ok(claims) = queue.store.claim_updates(&backend.name, room, term, life).await else {
+        return STORE_PAUSE;
+    };
+    lane.note_updates(claims.len() == room);
+    for claim in claims {
+        let (queue, backend) = (Arc::clone(queue), Arc::clone(backend));
+        let place = lane.begin_update(purpose);
+        tokio::spawn(attempt(queue, backend, claim, stamp, place));
+    }
+    LOOK
 }
 
 /// For how long a backend's tickets are claimed.
@@ -225,9 +240,9 @@ pub(super) async fn attempt(
     let mut phase = queue.phase();
     let mut under_way = UnderWay::begin(&queue, claim.job.id);
     let tried = tokio::select! {
-        tried = try_once(&queue, &backend, &claim), if under_way.is_some() => tried,
+        tried = try_claimed(&queue, &backend, &claim), if under_way.is_some() => tried,
         () = std::future::ready(()), if under_way.is_none() => not_alone(&queue, &backend, &claim),
-        () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend),
+        () = reached(&mut phase, Phase::Killed) => stopped(&queue, &backend, &claim),
         never = renewing(&queue, &backend, [&claim]) => match never {},
     };
     let turn = place.turn();
@@ -243,16 +258,25 @@ pub(super) async fn attempt(
 /// suspended during it, or its thread had no turn). Nothing may be done for the ticket before that call has ended.
 pub(super) fn not_alone(queue: &Queue, backend: &Backend, claim: &Claim) -> Tried {
     let failure = claim.job.failure.clone().unwrap_or_else(|| {
-        Failure::from(&Error::plugin("an earlier call for it goes on; there may be a ticket"))
+        let why = format!("an earlier call for it goes on; {}", maybe(claim));
+        Failure::from(&Error::plugin(why))
     });
     let settle = queue.settle(backend).max(STORE_PAUSE);
     Tried::Apart(outcome(Next::Look(settle), failure))
 }
 
+/// What a call may have done of which nobody knows how it ended.
+fn maybe(claim: &Claim) -> &'static str {
+    match claim.update {
+        Some(_) => "the step may have been carried out",
+        None => "there may be a ticket",
+    }
+}
+
 /// The call was given up, since the host ends.
-pub(super) fn stopped(queue: &Queue, backend: &Backend) -> Tried {
-    let why = "the host was stopped during the call; there may be a ticket";
-    let failure = Failure::new(Kind::Plugin, why, None);
+pub(super) fn stopped(queue: &Queue, backend: &Backend, claim: &Claim) -> Tried {
+    let why = format!("the host was stopped during the call; {}", maybe(claim));
+    let failure = Failure::new(Kind::Plugin, &why, None);
     Tried::Apart(outcome(Next::Look(queue.settle(backend)), failure))
 }
 
@@ -370,6 +394,10 @@ fn conclude(
 
 /// Counts and logs what a try came to. Of the tickets that wait for the same thing only the first is logged.
 fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, heard: Option<Heard>) {
+    if let Some(update) = &claim.update {
+        let is_news = heard.is_none_or(|heard| heard.is_news);
+        return update::tell(queue, backend, claim, update, outcome, is_news);
+    }
     let (said, more): (_, &str) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
         Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
@@ -382,6 +410,8 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
             ("suppressed", "the incident has ended, and nobody asked for its ticket")
         }
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", &failure.message),
+        // Of updates alone.
+        Outcome::Done { .. } | Outcome::Needless { .. } | Outcome::Overtaken => return,
     };
     // That a ticket isn't there yet which nobody had tried to make is no news.
     if matches!(outcome, Outcome::NoTicket) && !claim.unknown {
@@ -484,7 +514,10 @@ async fn record(
                     let why = job.failure.as_ref().map_or("", |failure| failure.message.as_str());
                     tracing::warn!("ticket {id} ({}): failed: {}", line(&job.key), line(why));
                 }
-                return queue.settled(job);
+                if claim.update.is_none() {
+                    queue.settled(job);
+                }
+                return;
             }
             Ok(None) => {
                 return tracing::warn!("ticket {id}: its lease was over before its call");
@@ -552,6 +585,13 @@ impl Drop for UnderWay {
     }
 }
 
+async fn try_claimed(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried {
+    match &claim.update {
+        Some(update) => update::try_once(queue, backend, claim, update).await,
+        None => try_once(queue, backend, claim).await,
+    }
+}
+
 async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried {
     let wanted = match keyed(claim) {
         Ok(wanted) => wanted,
@@ -601,9 +641,23 @@ pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Box<Tri
         let error = Error::usage(format!("the stored incident can't be read: {cause}"));
         Box::new(Tried::Apart(Outcome::Failed(Failure::from(&error))))
     })?;
+    let incident = match &claim.former {
+        Some(former) => with_former(incident, &former.url),
+        None => incident,
+    };
     let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
     let leave_by = Some(claim.until.clone());
     Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at, leave_by })
+}
+
+/// The incident that had another ticket before, which its new one links.
+fn with_former(incident: Incident, url: &str) -> Incident {
+    let mut attributes = incident.attributes;
+    if attributes.get("ticket_url").and_then(serde_json::Value::as_str) == Some(url) {
+        attributes.remove("ticket_url");
+    }
+    attributes.insert("former_ticket_url".to_owned(), url.into());
+    attributes.into()
 }
 
 /// What a try that failed comes to. `retry` is whether there may be a ticket.
@@ -644,7 +698,7 @@ fn is_alone(queue: &Queue, claim: &Claim) -> bool {
     failed && others()
 }
 
-fn outcome(next: Next, failure: Failure) -> Outcome {
+pub(super) fn outcome(next: Next, failure: Failure) -> Outcome {
     match next {
         Next::Again(after) => Outcome::Again { after, failure },
         Next::Postpone(after) => Outcome::Postponed { after, failure },
@@ -693,8 +747,12 @@ fn lost(claim: &Claim, more: &str) -> Outcome {
 
 /// How many tries in a row before this one ended with a broken plugin.
 async fn breaks_before(queue: &Queue, claim: &Claim) -> usize {
-    // If the store can't say, the ticket is tried again.
-    let tries = queue.store.attempts(claim.job.id).await.unwrap_or_default();
+    // If the store can't say, it is tried again.
+    let tries = match claim.update {
+        Some(_) => queue.store.update_attempts(claim.step).await,
+        None => queue.store.attempts(claim.job.id).await,
+    };
+    let tries = tries.unwrap_or_default();
     let broke = |failure: &Failure| is_break(failure.kind);
     tries.iter().rev().take_while(|t| t.failure.as_ref().is_some_and(broke)).count()
 }

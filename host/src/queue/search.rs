@@ -111,7 +111,7 @@ pub(super) async fn run(
         let tried = match &searched {
             Some(searched) => told(&queue, &backend, &claim, searched, &wanted.key).await,
             // A search makes nothing: what was certainly not there before is not there now.
-            None if claim.unknown => stopped(&queue, &backend),
+            None if claim.unknown => stopped(&queue, &backend, &claim),
             None => unsaid(&claim, Duration::ZERO),
         };
         ends.push((tried, claim, under_way));

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use ticket_plugin_api::Retry;
 
-use crate::argus::{Argus, Current};
+use super::Queue;
+use crate::argus::{self, Argus, Current};
 use crate::config::{ArgusConfig, Config, Ended};
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
-use crate::store::Claim;
+use crate::store::{Claim, Failure};
 use crate::terminal::cut;
 
 /// An incident that waited longer than that may have ended, or have got a ticket by hand.
@@ -64,6 +65,10 @@ impl Silence {
 /// Finds out what a claimed incident needs of which there is certainly no ticket.
 pub(super) async fn need(config: &Config, claim: &Claim, began: &str, silence: &Silence) -> Need {
     let plain = Need::Ticket { warning: None };
+    let suppresses = config.argus.as_ref().is_none_or(|argus| argus.ended == Ended::Suppress);
+    if claim.ended && !claim.wanted && (suppresses || claim.identity.argus_pk().is_none()) {
+        return Need::Nothing;
+    }
     let (Some(argus), Some(pk)) = (&config.argus, claim.identity.argus_pk()) else { return plain };
     // A ticket that was asked for by its backend's name is another one than the one that Argus knows.
     if claim.waited <= FRESH || !claim.is_main {
@@ -72,7 +77,7 @@ pub(super) async fn need(config: &Config, claim: &Claim, began: &str, silence: &
     let current = match silence.reason(Instant::now()) {
         Some(why) => Err(why),
         None => {
-            let answer = ask(argus, pk, began).await;
+            let answer = in_time(current(argus, pk, began, claim)).await;
             silence.heard(&answer, Instant::now());
             answer.map_err(|error| error.message)
         }
@@ -80,12 +85,56 @@ pub(super) async fn need(config: &Config, claim: &Claim, began: &str, silence: &
     decide(current, claim.wanted, argus.ended)
 }
 
-async fn ask(argus: &ArgusConfig, pk: i64, began: &str) -> Result<Current> {
-    let answer = async { Argus::new(argus).await?.current(pk, began).await };
+async fn current(argus: &ArgusConfig, pk: i64, began: &str, claim: &Claim) -> Result<Current> {
+    Argus::new(argus).await?.current(pk, began, claim.former.as_ref()).await
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
         let what = format!("no answer within {} s", PATIENCE.as_secs());
         Err(Error::new(Kind::Client, what).retry(Retry::Later))
     })
+}
+
+/// Whether an incident is still ended.
+#[derive(Debug)]
+pub(super) enum Still {
+    Ended,
+    /// It has begun again, which the store knows now.
+    GoesOn,
+    /// Its Argus didn't say.
+    Unsaid(Failure),
+}
+
+/// Looks whether an incident is still ended whose ticket is to be closed for that.
+pub(super) async fn still(queue: &Queue, claim: &Claim, began: &str) -> Still {
+    let setup = queue.setup();
+    let (Some(config), Some(pk)) = (&setup.config.argus, claim.identity.argus_pk()) else {
+        return Still::Ended;
+    };
+    let unsaid = |why: &str| {
+        let why =
+            format!("Argus didn't tell whether the incident is still ended: {}", cut(why, SHOWN));
+        Still::Unsaid(Failure::new(Kind::Client, &why, None))
+    };
+    if let Some(why) = queue.silence.reason(Instant::now()) {
+        return unsaid(&why);
+    }
+    let answer = in_time(async { Argus::new(config).await?.incident(pk).await }).await;
+    queue.silence.heard(&answer, Instant::now());
+    match answer {
+        Ok(Some(theirs)) if argus::began_together(&theirs, began) && !argus::has_ended(&theirs) => {
+            match argus::reported(queue, config, pk, theirs) {
+                Ok(new) => match queue.report(new).await {
+                    Ok(_) => Still::GoesOn,
+                    Err(error) => unsaid(&error.said()),
+                },
+                Err(error) => unsaid(&error.message),
+            }
+        }
+        Ok(_) => Still::Ended,
+        Err(error) => unsaid(&error.message),
+    }
 }
 
 fn decide(current: std::result::Result<Current, String>, wanted: bool, ended: Ended) -> Need {

@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ticket_plugin_api::{Action, Ticket};
 use tokio::sync::Notify;
 
 use crate::error::{Kind, Result as Ended};
+use crate::life;
 use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
-    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order,
-    Outcome, Result, SharedHold, Store, StoreError, Term, Timestamp, ToTell, Which,
+    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life,
+    New, Order, Outcome, Result, SharedHold, Store, StoreError, Term, Timestamp, ToTell, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -141,6 +143,58 @@ impl Store for Observed {
         policy: Policy,
     ) -> Result<Option<Job>> {
         self.heard(self.store.settle(claim, started_at, outcome, policy).await)
+    }
+
+    async fn report(&self, new: New) -> Result<Option<i64>> {
+        self.heard(self.store.report(new).await)
+    }
+
+    async fn ended(&self, incident: i64) -> Result<()> {
+        self.heard(self.store.ended(incident).await)
+    }
+
+    async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>> {
+        self.heard(self.store.tickets_of(incident).await)
+    }
+
+    async fn claim_updates(
+        &self,
+        backend: &str,
+        most: usize,
+        term: Term,
+        life: Arc<life::Terms>,
+    ) -> Result<Vec<Claim>> {
+        self.heard(self.store.claim_updates(backend, most, term, life).await)
+    }
+
+    async fn add_update(
+        &self,
+        ticket: i64,
+        action: Action,
+        said: String,
+        policy: Policy,
+    ) -> Result<i64> {
+        self.heard(self.store.add_update(ticket, action, said, policy).await)
+    }
+
+    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
+        self.heard(self.store.adopt(id, ticket).await)
+    }
+
+    async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>> {
+        self.heard(self.store.update_attempts(update).await)
+    }
+
+    async fn life(&self, ticket: i64) -> Result<Life> {
+        self.heard(self.store.life(ticket).await)
+    }
+
+    async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>> {
+        self.heard(self.store.going_on(source, after, most).await)
+    }
+
+    async fn update_counts(&self) -> Result<Vec<Count>> {
+        self.heard(self.store.update_counts().await)
     }
 
     async fn renew(&self, leases: Arc<[Lease]>, time: Duration) -> Result<()> {

@@ -110,7 +110,7 @@ impl From<StoreError> for Problem {
         let said = error.to_string();
         match error {
             StoreError::NoSuch(_) => Problem::not_found(said),
-            StoreError::Conflict { id, .. } => {
+            StoreError::Conflict { id, .. } | StoreError::NotMade(id) => {
                 Problem::new(StatusCode::CONFLICT, "conflict", said).job(id)
             }
             StoreError::Broken { .. } => {

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::rows::{self, doubt, job_columns, job_tables, step_columns};
+use super::rows::{self, doubt, job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
+use super::stored::{Of, Stored, either, stored};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken, holds};
+use super::{FULL, FULL_HELP, broken, holds, text, updates};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
@@ -17,11 +16,6 @@ use crate::store::{
     Timestamp, Until, Which,
 };
 
-/// Tries of a ticket that are kept: the last ones.
-const TRIES: i64 = 100;
-/// Bytes of the failure that is kept of a try; all of the last one is kept with the ticket. A row of up to a
-/// quarter of a page shares it, a larger one would take a page of its own.
-const TRY: usize = 768;
 /// Bytes of the failure that is kept with a ticket when the store is so full that it takes no new incident.
 const SHORT: usize = 256;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,153 +27,31 @@ const MAIN: &str = "";
 
 type Done<T> = std::result::Result<T, Undone>;
 
-/// A step as it lies in the tables.
-struct Stored {
-    id: i64,
-    ticket: i64,
-    incident: i64,
-    backend: String,
-    seen: Moment,
-    failure: Option<Failure>,
-    step: Step,
-}
-
-/// Selects what [`Stored::read`] reads.
-macro_rules! stored {
-    ($from:literal) => {
-        concat!(
-            "SELECT s.id, s.ticket, s.incident, s.backend, s.seen, s.failure, ",
-            step_columns!(),
-            " FROM steps AS s ",
-            $from
-        )
-    };
-}
-
-impl Stored {
-    fn read(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<Stored> {
-        Ok(Stored {
-            id: columns.take()?,
-            ticket: columns.take()?,
-            incident: columns.take()?,
-            backend: columns.take()?,
-            seen: columns.moment()?,
-            failure: columns.parsed()?,
-            step: rows::step(columns, db.opening)?,
-        })
-    }
-
-    fn of_ticket(db: &Db<'_>, ticket: i64) -> Fallible<Option<Stored>> {
-        const OF_TICKET: &str = stored!("WHERE s.ticket = ?1");
-        db.first(OF_TICKET, values![ticket], Hold::Wait, |columns| Stored::read(db, columns))
-    }
-
-    fn of_step(db: &Db<'_>, step: i64) -> Fallible<Option<Stored>> {
-        const OF_STEP: &str = stored!("WHERE s.id = ?1");
-        db.first(OF_STEP, values![step], Hold::Wait, |columns| Stored::read(db, columns))
-    }
-
-    /// Writes it back after a change.
-    fn save(&self, db: &Db<'_>) -> Fallible<()> {
-        const SAVE: &str = "UPDATE steps SET backend = ?1, state = ?2, doubt = ?3, certain = ?4, settled = ?5, due = ?6, \
-            expires = ?7, lease = ?8, tries = ?9, tried_before = ?10, failure = ?11, seen = ?12, changed_at = ?13 WHERE id = ?14";
-        let step = &self.step;
-        let failure = self.failure.as_ref().map(text);
-        let values = values![
-            &self.backend,
-            step.state.name(),
-            doubt(step.doubt),
-            db.certain(step),
-            step.settled.millis(),
-            step.due.map(Moment::millis),
-            step.expires.millis(),
-            step.lease,
-            step.tries,
-            step.tried_before,
-            failure.as_deref(),
-            db.now.millis(),
-            db.at.millis(),
-            self.id,
-        ];
-        db.execute(SAVE, values).map(drop)
-    }
-
-    /// Brings what a claim knew of it up to date.
-    fn describe(self, db: &Db<'_>, job: &mut Job) {
-        let Step { state, due, expires, tries, .. } = self.step;
-        job.backend = self.backend;
-        (job.state, job.attempts, job.changed_at) = (state, tries, db.at);
-        job.due_at = due.map(|due| rows::due_at(due, db.now, db.at));
-        job.expires_at = rows::time_of_day(expires, db.now, db.at);
-        job.failure = self.failure;
-    }
-
-    fn job(&self, db: &Db<'_>) -> Fallible<Job> {
-        const JOB: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?1");
-        let job =
-            db.first(JOB, values![self.ticket], Hold::No, |columns| rows::job(columns, db))?;
-        job.ok_or(SqlError::Gone)
-    }
-
-    /// Keeps one try, as it ended.
-    fn note_try(
-        &self,
-        db: &Db<'_>,
-        started_at: Timestamp,
-        failure: Option<&Failure>,
-    ) -> Fallible<()> {
-        const NOTE: &str =
-            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-        const INSTEAD: &str = "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
-            WHERE step = ?1 AND number = ?2";
-        let failure = failure.map(|failure| text(&failure.cut(TRY)));
-        let (started_at, ended_at) = (started_at.millis(), db.at.millis());
-        let state = self.step.state.name();
-        let values =
-            values![self.id, self.step.tries, started_at, ended_at, state, failure.as_deref()];
-        db.put(NOTE, INSTEAD, values)?;
-        self.forget_old_tries(db)
-    }
-
-    fn forget_old_tries(&self, db: &Db<'_>) -> Fallible<()> {
-        const FORGET: &str = "DELETE FROM attempts WHERE step = ?1 AND number <= ?2";
-        if self.step.tries > TRIES {
-            db.execute(FORGET, values![self.id, self.step.tries - TRIES])?;
-        }
-        Ok(())
-    }
-
-    /// Gives the ticket to another backend, if that is still possible. Returns whether it is.
-    fn give_to(&mut self, db: &Db<'_>, backend: &str, policy: Policy) -> Fallible<bool> {
-        if !self.step.change_backend(db.now, policy) {
-            return Ok(false);
-        }
-        self.backend = backend.to_owned();
-        self.failure = None;
-        self.save(db)?;
-        const TICKET: &str = "UPDATE tickets SET backend = ?1 WHERE id = ?2";
-        db.execute(TICKET, values![backend, self.ticket])?;
-        Ok(true)
-    }
-}
-
 /// An incident as it lies in the tables.
-struct Known {
-    id: i64,
+pub(super) struct Known {
+    pub(super) id: i64,
     source: String,
     key: String,
     began: String,
+    /// Whether what is known of it was so while hosts followed it.
+    pub(super) followed: bool,
+    /// Since when it has ended.
+    pub(super) ended: Option<Moment>,
+    pub(super) body: String,
     /// It is a new one, and no ticket has its key.
     is_alone: bool,
 }
 
 impl Known {
-    fn read(columns: &mut Columns<'_>) -> Fallible<Known> {
+    pub(super) fn read(columns: &mut Columns<'_>) -> Fallible<Known> {
         Ok(Known {
             id: columns.take()?,
             source: columns.take()?,
             key: columns.take()?,
             began: columns.take()?,
+            followed: columns.take::<i64>()? != 0,
+            ended: columns.take::<Option<i64>>()?.map(Moment::from_millis),
+            body: columns.take()?,
             is_alone: false,
         })
     }
@@ -191,18 +63,25 @@ impl Known {
         match Known::find(db, new, has_ticket)? {
             Some(known) => {
                 known.add(db, new)?;
+                if new.reports {
+                    updates::hear(db, &known, new)?;
+                }
                 Ok(known)
             }
             None => Known::insert(db, new, has_ticket),
         }
     }
 
+    /// The one that the store has, without another one in its place.
+    pub(super) fn existing(db: &Db<'_>, new: &New) -> Fallible<Option<Known>> {
+        Known::find(db, new, true)
+    }
+
     /// The one that the store has. `has_ticket`: some ticket has its key.
     fn find(db: &Db<'_>, new: &New, has_ticket: bool) -> Fallible<Option<Known>> {
-        const BY_NUMBER: &str =
-            "SELECT id, source, key, began FROM incidents WHERE source = ?1 AND number = ?2";
+        const BY_NUMBER: &str = "SELECT id, source, key, began, followed, ended, body FROM incidents WHERE source = ?1 AND number = ?2";
         // All tickets of an incident have its key, and it has one.
-        const BY_KEY: &str = "SELECT i.id, i.source, i.key, i.began FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
+        const BY_KEY: &str = "SELECT i.id, i.source, i.key, i.began, i.followed, i.ended, i.body FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
             JOIN incidents AS i ON i.id = a.incident \
             WHERE t.key = ?1 AND (i.source = '' OR ?2 = '' AND i.source <> 'former') ORDER BY i.id LIMIT 1";
         let Identity { source, id } = &new.identity;
@@ -222,8 +101,8 @@ impl Known {
     }
 
     fn insert(db: &Db<'_>, new: &New, has_ticket: bool) -> Fallible<Known> {
-        const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        const INSERT: &str = "INSERT INTO incidents (source, number, key, began, body, wanted, tell, ended, followed) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)";
         const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM tickets AS t JOIN assignments AS a ON a.ticket = t.id \
             JOIN incidents AS i ON i.id = a.incident WHERE t.key = ?1 AND i.source = 'former')";
         let Identity { source, id } = &new.identity;
@@ -234,10 +113,15 @@ impl Known {
             true => format!("{} of {}", new.key, new.began),
             false => new.key.clone(),
         };
-        let values = values![source, id, &key, &new.began, &new.incident, wanted, tell];
+        let ended = if new.open { None } else { Some(db.now) };
+        let since = ended.map(Moment::millis);
+        let values = values![source, id, &key, &new.began, &new.incident, wanted, tell, since];
         let id = db.insert(INSERT, values)?;
         let (source, began) = (source.clone(), new.began.clone());
-        Ok(Known { id, source, key, began, is_alone: !has_ticket })
+        let is_alone = !has_ticket;
+        // What it says is what this request says, and asked for no further.
+        let body = String::new();
+        Ok(Known { id, source, key, began, followed: true, ended, body, is_alone })
     }
 
     /// Notes what another request for it says.
@@ -264,8 +148,9 @@ impl Known {
     /// The ticket that it has, or is to have, for this reason.
     fn ticket(&self, db: &Db<'_>, new: &New) -> Fallible<Option<i64>> {
         const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = ?2";
+        // The newest: an incident that began again may have had another one there before.
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
-            WHERE a.incident = ?1 AND t.backend = ?2 LIMIT 1";
+            WHERE a.incident = ?1 AND t.backend = ?2 ORDER BY a.ticket DESC LIMIT 1";
         const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ?1 AND backend = ?2";
         if self.is_alone {
             return Ok(None);
@@ -332,9 +217,6 @@ fn begin(
     claimed: Option<Term>,
 ) -> Fallible<Accepted> {
     const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?1, ?2)";
-    const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, certain, settled, due, expires, \
-        lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?14, ?15, ?15)";
     const ELSEWHERE: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND id <> ?2)";
     let ticket = db.insert(TICKET, values![&new.backend, &incident.key])?;
     incident.assign(db, slot(new), ticket)?;
@@ -343,24 +225,7 @@ fn begin(
     if let Some(term) = claimed {
         step.claim(db.now, term.lease, term.policy);
     }
-    let values = values![
-        ticket,
-        incident.id,
-        &new.backend,
-        new.level,
-        step.state.name(),
-        doubt(step.doubt),
-        db.certain(&step),
-        step.settled.millis(),
-        step.due.map(Moment::millis),
-        step.expires.millis(),
-        step.lease,
-        step.tries,
-        millis(step.settle),
-        db.now.millis(),
-        db.at.millis(),
-    ];
-    let id = db.insert(STEP, values)?;
+    let id = insert(db, ticket, incident.id, &new.backend, new.level, &step)?;
     if claimed.is_none() {
         db.sql.has_more();
     }
@@ -397,9 +262,45 @@ fn begin(
             rested: Duration::ZERO,
             is_main: !new.is_named,
             incident: new.incident.clone(),
+            ended: !new.open,
+            former: None,
+            changed: false,
+            update: None,
         }),
     };
     Ok(Accepted { job, new: true, claim })
+}
+
+/// The making of a ticket.
+pub(super) fn insert(
+    db: &Db<'_>,
+    ticket: i64,
+    incident: i64,
+    backend: &str,
+    level: i64,
+    step: &Step,
+) -> Fallible<i64> {
+    const STEP: &str = "INSERT INTO steps (ticket, incident, backend, level, state, doubt, certain, settled, due, expires, \
+        lease, tries, tried_before, settle, accepted, seen, accepted_at, changed_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?14, ?15, ?15)";
+    let values = values![
+        ticket,
+        incident,
+        backend,
+        level,
+        step.state.name(),
+        doubt(step.doubt),
+        db.certain(step),
+        step.settled.millis(),
+        step.due.map(Moment::millis),
+        step.expires.millis(),
+        step.lease,
+        step.tries,
+        millis(step.settle),
+        db.now.millis(),
+        db.at.millis(),
+    ];
+    db.insert(STEP, values)
 }
 
 /// An incident came in that has a ticket, or is to have one, for the same reason.
@@ -435,7 +336,7 @@ fn accept_again(
 }
 
 /// Sources are to hear of the ticket that their incidents have.
-fn tell_of(db: &Db<'_>, ticket: i64) -> Fallible<()> {
+pub(super) fn tell_of(db: &Db<'_>, ticket: i64) -> Fallible<()> {
     const TELL: &str = "UPDATE incidents SET tell = 2 WHERE tell = 1 \
         AND id IN (SELECT incident FROM assignments WHERE ticket = ?1 AND slot = '')";
     db.execute(TELL, values![ticket]).map(drop)
@@ -448,6 +349,19 @@ fn is_main_only(db: &Db<'_>, ticket: i64) -> Fallible<bool> {
     Ok(!db.tells(NAMED, values![ticket])?)
 }
 
+/// Gives the ticket to another backend, if that is still possible. Returns whether it is.
+fn give_to(stored: &mut Stored, db: &Db<'_>, backend: &str, policy: Policy) -> Fallible<bool> {
+    if !stored.step.change_backend(db.now, policy) {
+        return Ok(false);
+    }
+    stored.backend = backend.to_owned();
+    stored.failure = None;
+    stored.save(db)?;
+    const TICKET: &str = "UPDATE tickets SET backend = ?1 WHERE id = ?2";
+    db.execute(TICKET, values![backend, stored.ticket])?;
+    Ok(true)
+}
+
 /// Gives a ticket that every incident gets to another backend, if that is still possible. Where that backend has a ticket of the
 /// same key already, that one is it, and this one isn't made. Returns whether it moved.
 fn move_to(db: &Db<'_>, stored: &mut Stored, backend: &str, policy: Policy) -> Fallible<bool> {
@@ -455,7 +369,7 @@ fn move_to(db: &Db<'_>, stored: &mut Stored, backend: &str, policy: Policy) -> F
         WHERE this.id = ?1 AND other.backend = ?2";
     let there: Option<i64> =
         db.first(THERE, values![stored.ticket, backend], Hold::No, |columns| columns.take())?;
-    let Some(there) = there else { return stored.give_to(db, backend, policy) };
+    let Some(there) = there else { return give_to(stored, db, backend, policy) };
     let mut gone = stored.step.clone();
     if !gone.change_backend(db.now, policy) {
         return Ok(false);
@@ -487,7 +401,8 @@ macro_rules! ready {
             job_columns!(),
             ", s.id, EXISTS (SELECT 1 FROM tickets AS other WHERE other.key = t.key AND other.id <> t.id), \
              i.source, i.number, i.wanted, s.accepted, s.seen, \
-             EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = ''), i.body \
+             EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = ''), i.body, \
+             i.ended IS NOT NULL, (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former), t.told IS NOT NULL \
              FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
               JOIN incidents AS i ON i.id = s.incident \
               WHERE s.due = 0 AND s.backend = ?1 AND ",
@@ -506,7 +421,6 @@ pub(super) fn claim(
 ) -> Fallible<Vec<Claim>> {
     const CERTAIN: &str = ready!("s.certain = ?2 ORDER BY s.level, s.id");
     const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
-    const TAKE: &str = "UPDATE steps SET state = ?1, due = ?2, lease = ?3, tries = ?4, settle = ?5, changed_at = ?6 WHERE id = ?7";
     // Before any row is held, which the host whose turn it is would find taken.
     if let Some(tries) = term.tries
         && !holds::has_turn(db, backend, tries)?
@@ -540,15 +454,24 @@ pub(super) fn claim(
         holds::take(db, backend, tries)?;
     }
     for (step, claim) in &mut claims {
-        step.claim(db.now, term.lease, term.policy);
-        let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
-        (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
-        (claim.lease, claim.until) = (step.lease, Until::new(db.began + term.lease));
-        let (state, settle) = (step.state.name(), millis(step.settle));
-        let at = db.at.millis();
-        db.execute(TAKE, values![state, due, step.lease, step.tries, settle, at, claim.step])?;
+        take(db, step, claim, term)?;
     }
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+}
+
+/// Somebody takes it.
+pub(super) fn take(db: &Db<'_>, step: &mut Step, claim: &mut Claim, term: Term) -> Fallible<()> {
+    const TAKE: [&str; 2] = either!(
+        "UPDATE ",
+        " SET state = ?1, due = ?2, lease = ?3, tries = ?4, settle = ?5, changed_at = ?6 WHERE id = ?7"
+    );
+    step.claim(db.now, term.lease, term.policy);
+    let (job, due) = (&mut claim.job, step.due.map(Moment::millis));
+    (job.state, job.attempts, job.due_at) = (step.state, step.tries, Some(db.at + term.lease));
+    (claim.lease, claim.until) = (step.lease, Until::new(db.began + term.lease));
+    let (state, settle) = (step.state.name(), millis(step.settle));
+    let values = values![state, due, step.lease, step.tries, settle, db.at.millis(), claim.step];
+    db.execute(claim.of().pick(TAKE), values).map(drop)
 }
 
 /// What can be claimed.
@@ -573,19 +496,25 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         rested: db.now.since(columns.moment()?),
         is_main: columns.take()?,
         incident: columns.take()?,
+        ended: columns.take()?,
+        former: columns.parsed()?,
+        changed: columns.take()?,
+        update: None,
     };
     Ok((step, claim))
 }
 
 /// Lengthens leases. Gives the steps that these still are of.
-pub(super) fn renew(db: &Db<'_>, leases: &[Lease], time: Duration) -> Fallible<Vec<i64>> {
-    const RENEW: &str =
-        "UPDATE steps SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'";
+pub(super) fn renew(db: &Db<'_>, leases: &[Lease], time: Duration) -> Fallible<Vec<(Of, i64)>> {
+    const RENEW: [&str; 2] = [
+        "UPDATE steps SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'",
+        "UPDATE updates SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'",
+    ];
     let due = (db.now + time).millis();
     let mut renewed = Vec::new();
     for lease in leases {
-        if db.execute(RENEW, values![due, lease.step, lease.number])? > 0 {
-            renewed.push(lease.step);
+        if db.execute(lease.of.pick(RENEW), values![due, lease.step, lease.number])? > 0 {
+            renewed.push((lease.of, lease.step));
         }
     }
     Ok(renewed)
@@ -599,7 +528,7 @@ pub(super) fn settle(
     outcome: &Outcome,
     policy: Policy,
 ) -> Fallible<Option<Job>> {
-    let Some(mut stored) = Stored::of_step(db, claim.step)? else { return Ok(None) };
+    let Some(mut stored) = Stored::of_step(db, claim.of(), claim.step)? else { return Ok(None) };
     let tries = stored.step.tries;
     if !stored.step.settle(claim.lease, outcome.result(), db.now, policy) {
         return Ok(None);
@@ -609,19 +538,19 @@ pub(super) fn settle(
     let is_short = failure.is_some() && db.sql.room()? < 0;
     let given_up = stored.step.state == State::Failed && outcome.would_go_on();
     let said = match failure {
-        Some(last) if given_up => {
-            Some(Failure::given_up(stored.step.tries, stored.step.doubt, last))
-        }
+        Some(last) if given_up => Some(Failure::given_up(stored.of, &stored.step, last)),
         failure => failure.cloned(),
     };
     stored.failure = if is_short { said.map(|said| said.cut(SHORT)) } else { said };
     stored.save(db)?;
     let mut job = claim.job.clone();
     if let Outcome::Created { ticket, made } = outcome {
-        const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2 WHERE id = ?3";
-        db.execute(MADE, values![&text(ticket), *made, stored.ticket])?;
+        updates::made(db, stored.ticket, ticket, *made, claim)?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
+    }
+    if let Some(update) = &claim.update {
+        updates::ended(db, &stored, update, outcome)?;
     }
     if is_short {
         stored.forget_old_tries(db)?;
@@ -632,20 +561,32 @@ pub(super) fn settle(
     Ok(Some(job))
 }
 
+/// When the next row is due.
+pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM (SELECT min(due) AS due FROM steps WHERE due > 0 \
+    UNION ALL SELECT min(due) AS due FROM updates WHERE due > 0) AS both_kinds";
+
 /// Does some of what time has made due. With `all_leases` every lease ends, also one that would last longer. Returns how many rows that
 /// changed: none if nothing is left.
 pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
-    const DUE: &str = stored!("INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2");
-    const CLAIMED: &str = stored!("WHERE s.state = 'creating' LIMIT ?1");
-    let due = match all_leases {
-        true => db.all(CLAIMED, values![db.sql.at_once()], Hold::Wait, |columns| {
-            Stored::read(db, columns)
-        })?,
-        false => {
-            let values = values![db.now.millis(), db.sql.at_once()];
-            db.all(DUE, values, Hold::Skip, |columns| Stored::read(db, columns))?
-        }
-    };
+    const DUE: [&str; 2] = [
+        stored!("steps", "INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2"),
+        stored!("updates", "INDEXED BY updates_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2"),
+    ];
+    const CLAIMED: [&str; 2] = [
+        stored!("steps", "WHERE s.state = 'creating' LIMIT ?1"),
+        stored!("updates", "WHERE s.state = 'creating' LIMIT ?1"),
+    ];
+    let mut due = Vec::new();
+    for of in Of::ALL {
+        let read = |columns: &mut Columns<'_>| Stored::read(of, db, columns);
+        due.extend(match all_leases {
+            true => db.all(of.pick(CLAIMED), values![db.sql.at_once()], Hold::Wait, read)?,
+            false => {
+                let values = values![db.now.millis(), db.sql.at_once()];
+                db.all(of.pick(DUE), values, Hold::Skip, read)?
+            }
+        });
+    }
     let changed = due.len();
     if changed > 0 {
         db.sql.has_more();
@@ -653,13 +594,12 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
     for mut stored in due {
         if stored.step.state == State::Creating {
             stored.step.lease_over(db.now);
-            stored.failure = Some(Failure::left());
+            stored.failure = Some(Failure::left(stored.of));
             stored.note_try(db, db.at, stored.failure.as_ref())?;
             stored.save(db)?;
         } else {
             stored.step.time_came(db.now);
-            const READY: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
-            db.execute(READY, values![stored.step.due.map(Moment::millis), stored.id])?;
+            stored.is_due(db)?;
         }
     }
     Ok(changed)
@@ -669,6 +609,9 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
+    if stored.step.state == State::Created && updates::order(db, id, order, policy)? {
+        return Ok(stored.job(db)?);
+    }
     let (wanted, done) = match order {
         Order::Retry => ("retried", stored.step.retry(db.now, policy)),
         Order::Cancel => ("cancelled", stored.step.cancel()),
@@ -685,9 +628,10 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
     Ok(stored.job(db)?)
 }
 
-/// Which rows of a backend an order is about: those that failed for one of these kinds, behind a place in the table.
+/// Which rows of a backend an order is about: those that failed for one of these kinds, behind a place in a table.
 #[derive(Debug, Clone)]
 pub(super) struct Kinds {
+    pub of: Of,
     pub backend: String,
     pub kinds: Vec<Kind>,
     pub after: i64,
@@ -711,14 +655,19 @@ pub(super) struct Part {
 
 /// Tries again some of what failed for one of the kinds in a backend.
 pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> {
-    let sql = format!(
+    const FAILED: [&str; 2] = [
         stored!(
-            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2 AND {} ORDER BY s.id LIMIT ?3"
+            "steps",
+            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2"
         ),
-        of.condition(db)
-    );
+        stored!(
+            "updates",
+            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2"
+        ),
+    ];
+    let sql = format!("{} AND {} ORDER BY s.id LIMIT ?3", of.of.pick(FAILED), of.condition(db));
     let values = values![&of.backend, of.after, db.sql.at_once()];
-    let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
+    let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(of.of, db, columns))?;
     each(db, failed, |stored| {
         let changes = stored.step.reopen(db.now, policy);
         if changes {
@@ -730,20 +679,23 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> 
 
 /// Makes due some of what waits since a try failed for one of the kinds after a moment.
 pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
-    let sql = format!(
+    const WAITING: [&str; 2] = [
         stored!(
-            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3 \
-             AND {} ORDER BY s.id LIMIT ?4"
+            "steps",
+            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3"
         ),
-        of.condition(db)
-    );
-    const DUE: &str = "UPDATE steps SET due = ?1 WHERE id = ?2";
+        stored!(
+            "updates",
+            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3"
+        ),
+    ];
+    let sql = format!("{} AND {} ORDER BY s.id LIMIT ?4", of.of.pick(WAITING), of.condition(db));
     let values = values![&of.backend, of.after, since.millis(), db.sql.at_once()];
-    let waiting = db.all(&sql, values, Hold::Wait, |columns| Stored::read(db, columns))?;
+    let waiting = db.all(&sql, values, Hold::Wait, |columns| Stored::read(of.of, db, columns))?;
     each(db, waiting, |stored| {
         let changes = stored.step.hasten(db.now);
         if changes {
-            db.execute(DUE, values![stored.step.due.map(Moment::millis), stored.id])?;
+            stored.is_due(db)?;
         }
         Ok(changes)
     })
@@ -779,11 +731,13 @@ pub(super) fn reassign(
     policy: Policy,
 ) -> Fallible<(Vec<String>, Option<i64>)> {
     const WAITING: &str = stored!(
+        "steps",
         "WHERE s.state IN ('queued', 'failed') AND s.doubt = 0 AND s.id > ?1 ORDER BY s.id LIMIT ?2"
     );
     const SOURCE: &str = "SELECT source FROM incidents WHERE id = ?1";
     let values = values![after, db.sql.at_once()];
-    let waiting = db.all(WAITING, values, Hold::Wait, |columns| Stored::read(db, columns))?;
+    let read = |columns: &mut Columns<'_>| Stored::read(Of::Creation, db, columns);
+    let waiting = db.all(WAITING, values, Hold::Wait, read)?;
     let next = next(db, &waiting);
     let mut left = Vec::new();
     for mut stored in waiting {
@@ -810,7 +764,9 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
     const OLD: &str = "SELECT s.id, s.accepted, s.ticket, \
         s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
-            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) AS old \
+            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) \
+            AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.ticket AND u.state NOT IN ('created', 'cancelled', 'suppressed')) \
+            AND NOT EXISTS (SELECT 1 FROM tickets AS later WHERE later.former = s.ticket) AS old \
         FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
     const UNUSED: &str = "DELETE FROM incidents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1)";
     const STILL: &str = "SELECT s.id FROM steps AS s WHERE s.id = ?1 \
@@ -848,8 +804,4 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
         db.sql.forgets(unseen)?;
     }
     Ok(next)
-}
-
-pub(super) fn text<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("texts, numbers and lists of them are always JSON")
 }

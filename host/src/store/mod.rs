@@ -13,10 +13,12 @@ mod reads;
 mod rows;
 mod sql;
 mod sqlite;
+mod stored;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod updates;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -25,20 +27,22 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use ticket_plugin_api::Ticket;
+use ticket_plugin_api::{Action, Difference, Ticket, TicketState};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
 pub use crate::incident::Identity;
+use crate::life::{self, Snapshot};
 use crate::lock::lock;
 pub use crate::machine::State;
-use crate::machine::{self, Doubt, Policy};
+use crate::machine::{self, Doubt, Policy, Step};
 use crate::terminal::cut;
 pub use copy::{Copied, Rows, Table, copy};
 pub use place::{look_at, open};
 pub use postgres::Postgres;
 pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
+use stored::Of;
 pub use timestamp::Timestamp;
 
 /// Why a try did not give a ticket. Never holds a secret.
@@ -62,6 +66,8 @@ pub(crate) const CLOCKS: Duration = Duration::from_secs(60);
 
 /// What is said of a try whose host is gone.
 const LEFT: &str = "the host was ended, or lost its lease, during the call; there may be a ticket";
+const LEFT_UPDATE: &str =
+    "the host was ended, or lost its lease, during the call; the step may have been carried out";
 
 impl Failure {
     /// A failure of at most 8 KiB.
@@ -83,13 +89,22 @@ impl Failure {
 
 impl Failure {
     /// The failure of a try whose host is gone.
-    fn left() -> Failure {
-        Failure { kind: Kind::Plugin, message: LEFT.to_owned(), help: None }
+    fn left(of: Of) -> Failure {
+        let message = match of {
+            Of::Creation => LEFT,
+            Of::Update => LEFT_UPDATE,
+        };
+        Failure { kind: Kind::Plugin, message: message.to_owned(), help: None }
     }
 
-    /// The failure of a ticket that was tried for too long.
-    fn given_up(tries: i64, doubt: Doubt, last: &Failure) -> Failure {
-        let maybe = if doubt == Doubt::None { "" } else { " (there may be a ticket)" };
+    /// The failure of what was tried for too long.
+    fn given_up(of: Of, step: &Step, last: &Failure) -> Failure {
+        let tries = step.tries;
+        let maybe = match (step.doubt, of) {
+            (Doubt::None, _) => "",
+            (_, Of::Creation) => " (there may be a ticket)",
+            (_, Of::Update) => " (it may have been carried out)",
+        };
         let message = format!("given up after {tries} tries{maybe}: {}", last.message);
         Failure::new(last.kind, &message, last.help.as_deref())
     }
@@ -106,6 +121,11 @@ impl From<&Error> for Failure {
         let all: Vec<String> = error.each().map(said).collect();
         Failure::new(error.kind, &all.join("; "), error.help.as_deref())
     }
+}
+
+/// As JSON.
+fn text<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists of them are always JSON")
 }
 
 /// A message with its causes.
@@ -149,6 +169,11 @@ pub struct New {
     pub certain: bool,
     /// When it began, if that can be told.
     pub began_at: Option<Timestamp>,
+    /// Whether it goes on, as far as it says.
+    pub open: bool,
+    /// Whether a monitoring system tells by it how the incident is now, so that its tickets hear what changed. Else somebody asks for its
+    /// ticket, and what that says otherwise changes nothing.
+    pub reports: bool,
 }
 
 /// What a row says, without its incident.
@@ -254,11 +279,34 @@ pub struct Claim {
     /// Whether it is the ticket that every incident gets, and not only one of a backend that was asked for by its name.
     pub is_main: bool,
     pub incident: String,
+    /// Whether the incident has ended, as its source told.
+    pub ended: bool,
+    /// The ticket that the incident had in this backend before.
+    pub former: Option<Ticket>,
+    /// Whether the incident has changed since it was accepted, so that what the ticket is made with must be noted.
+    changed: bool,
+    /// What is to be done to the ticket. None: it is to be made.
+    pub update: Option<Box<Update>>,
+}
+
+/// One thing to do to a ticket after it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    pub action: Action,
+    /// By what its comment is found on the ticket.
+    pub mark: String,
+    /// How the incident differs from what the ticket was told before.
+    pub diff: BTreeMap<String, Difference>,
+    /// What a person says, in the place of the template.
+    pub said: Option<String>,
+    /// What the ticket is told by it; None if a person wants it.
+    told: Option<Snapshot>,
 }
 
 /// A claim, as far as its lease goes.
 #[derive(Debug, Clone)]
 pub struct Lease {
+    of: Of,
     step: i64,
     number: i64,
     until: Until,
@@ -266,7 +314,12 @@ pub struct Lease {
 
 impl Claim {
     pub fn lease(&self) -> Lease {
-        Lease { step: self.step, number: self.lease, until: self.until.clone() }
+        Lease { of: self.of(), step: self.step, number: self.lease, until: self.until.clone() }
+    }
+
+    /// In which table its step is.
+    fn of(&self) -> Of {
+        if self.update.is_some() { Of::Update } else { Of::Creation }
     }
 }
 
@@ -317,6 +370,17 @@ pub enum Outcome {
     Failed(Failure),
     /// There may be a ticket, and only a person can look for it.
     Lost(Failure),
+    /// The update was carried out, and the ticket is in that state.
+    Done {
+        state: TicketState,
+        warnings: Vec<String>,
+    },
+    /// Nothing was written, since the ticket was in that state.
+    Needless {
+        state: TicketState,
+    },
+    /// Nothing was done, since the incident isn't any more as the ticket was to be told.
+    Overtaken,
 }
 
 impl Outcome {
@@ -327,7 +391,12 @@ impl Outcome {
             | Outcome::Postponed { failure, .. }
             | Outcome::Unknown { failure, .. } => Some(failure),
             Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
-            Outcome::Created { .. } | Outcome::NoTicket | Outcome::Suppressed => None,
+            Outcome::Created { .. }
+            | Outcome::NoTicket
+            | Outcome::Suppressed
+            | Outcome::Done { .. }
+            | Outcome::Needless { .. }
+            | Outcome::Overtaken => None,
         }
     }
 
@@ -339,16 +408,64 @@ impl Outcome {
     /// What it means for the ticket's state.
     fn result(&self) -> machine::Result {
         match *self {
-            Outcome::Created { .. } => machine::Result::Created,
+            Outcome::Created { .. } | Outcome::Done { .. } => machine::Result::Created,
             Outcome::Again { after, .. } => machine::Result::Again(after),
             Outcome::Postponed { after, .. } => machine::Result::Postponed(after),
             Outcome::Unknown { after, .. } => machine::Result::Unknown(after),
             Outcome::NoTicket => machine::Result::NoTicket,
-            Outcome::Suppressed => machine::Result::Suppressed,
+            Outcome::Suppressed | Outcome::Needless { .. } | Outcome::Overtaken => {
+                machine::Result::Suppressed
+            }
             Outcome::Failed(_) => machine::Result::Failed,
             Outcome::Lost(_) => machine::Result::Lost,
         }
     }
+}
+
+/// A ticket, as far as its incidents and what it was told of them go.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    /// The state that it was in when it was last written to.
+    pub status: Option<TicketState>,
+    /// The number of the ticket that its incident had before.
+    pub former: Option<i64>,
+    pub incidents: Vec<Incident>,
+    pub updates: Vec<UpdateRow>,
+}
+
+/// An incident that a ticket is of.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    pub identity: Identity,
+    pub key: String,
+    /// How it is, as far as it was told.
+    pub now: Snapshot,
+}
+
+/// What was done to a ticket after it was made, or is to be done.
+#[derive(Debug, Clone)]
+pub struct UpdateRow {
+    pub id: i64,
+    pub update: Update,
+    pub state: State,
+    pub accepted_at: Timestamp,
+    pub changed_at: Timestamp,
+    /// When it is tried again: [`Timestamp::EPOCH`] is now, None never.
+    pub due_at: Option<Timestamp>,
+    pub failure: Option<Failure>,
+    pub warnings: Vec<String>,
+    pub attempts: Vec<Attempt>,
+}
+
+/// An incident that goes on, as far as its source has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoingOn {
+    /// Its number in the store.
+    pub incident: i64,
+    /// Its number at its source.
+    pub number: String,
+    /// When it began, as it said.
+    pub began: String,
 }
 
 /// What time has made due.
@@ -433,6 +550,9 @@ pub enum StoreError {
     /// A ticket in that state can't be retried, or cancelled.
     #[error("ticket {id} can't be {wanted}: it is {}", state.name())]
     Conflict { id: i64, wanted: &'static str, state: State },
+    /// Nothing can be done to a ticket that isn't there.
+    #[error("ticket {0} is not made yet")]
+    NotMade(i64),
 }
 
 /// What a store says that takes no new incident.
@@ -467,6 +587,7 @@ impl StoreError {
                 StoreError::Broken { store: store.clone(), what, help: help.clone(), cause }
             }
             StoreError::NoSuch(id) => StoreError::NoSuch(*id),
+            StoreError::NotMade(id) => StoreError::NotMade(*id),
             StoreError::Conflict { id, wanted, state } => {
                 StoreError::Conflict { id: *id, wanted, state: *state }
             }
@@ -498,6 +619,9 @@ impl From<StoreError> for Error {
             StoreError::NoSuch(_) => {
                 Error::usage(message).help("`ticket-host queue list` shows what there is")
             }
+            StoreError::NotMade(_) => {
+                Error::usage(message).help("`ticket-host ticket show` shows why")
+            }
             StoreError::Conflict { .. } => Error::usage(message),
         }
     }
@@ -519,6 +643,8 @@ pub struct ToTell {
     /// When it began, as it said.
     pub began: String,
     pub ticket: Ticket,
+    /// The ticket that it had before, which its source may still name.
+    pub former: Option<Ticket>,
 }
 
 /// Which backend makes the ticket that every incident gets.
@@ -554,6 +680,56 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         most: usize,
         term: Term,
     ) -> Result<Vec<Claim>>;
+
+    /// Notes how an incident is now that the store has, and that its tickets are to hear of it: that it ended, if `new` says so. Nothing is
+    /// accepted. None: the store doesn't have it.
+    async fn report(&self, new: New) -> Result<Option<i64>>;
+
+    /// Notes that an incident has ended of which its source says no more.
+    async fn ended(&self, incident: i64) -> Result<()>;
+
+    /// The tickets of an incident, also those that it had before.
+    async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>>;
+
+    /// Takes at most `most` things to do to a backend's tickets: first what is due again, then what its tickets are to be told by `life`. What is
+    /// to be told is sealed by that: what changes from then on is another update.
+    async fn claim_updates(
+        &self,
+        backend: &str,
+        most: usize,
+        term: Term,
+        life: Arc<life::Terms>,
+    ) -> Result<Vec<Claim>>;
+
+    /// Puts something that a person wants to be done to a ticket in its line.
+    ///
+    /// # Errors
+    /// There is no such ticket, or it isn't made.
+    async fn add_update(
+        &self,
+        ticket: i64,
+        action: Action,
+        said: String,
+        policy: Policy,
+    ) -> Result<i64>;
+
+    /// A person says that an incident's ticket is this one.
+    ///
+    /// # Errors
+    /// There is no such row, it has its ticket, or is being worked on.
+    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job>;
+
+    /// The tries of an update.
+    async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>>;
+
+    /// What is known of a ticket beside its making.
+    async fn life(&self, ticket: i64) -> Result<Life>;
+
+    /// At most `most` incidents of a source that have a ticket and go on, behind the number `after` in the store.
+    async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>>;
+
+    /// How many updates each backend has in each state.
+    async fn update_counts(&self) -> Result<Vec<Count>>;
 
     /// Ends a claim. None means that the claim's lease was over, and that nothing was changed. It may wait some milliseconds for
     /// other writes, with which it is committed; what this store reads meanwhile is as if it were done.

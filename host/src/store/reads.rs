@@ -1,8 +1,13 @@
 //! What is read from the tables.
 
 use super::rows::{self, attempt, job_columns, job_tables};
-use super::sql::{Db, Fallible, Hold, Value, values};
-use super::{Attempt, Count, Cursor, Filter, Job, Timestamp, ToTell};
+use super::sql::{Columns, Db, Fallible, Hold, Value, values};
+use super::{
+    Attempt, Count, Cursor, Filter, GoingOn, Incident, Job, Life, Timestamp, ToTell, UpdateRow,
+    updates,
+};
+use crate::incident::Identity;
+use crate::life::Snapshot;
 use crate::machine::State;
 
 pub(super) fn get(db: &Db<'_>, id: i64) -> Fallible<Option<Job>> {
@@ -58,18 +63,12 @@ pub(super) fn counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
     const COUNTS: &str = "SELECT backend, state, n, \
         (SELECT accepted_at FROM steps WHERE ticket = of_state.first) AS oldest FROM ( \
         SELECT state, backend, count(*) AS n, min(ticket) AS first FROM steps GROUP BY state, backend) AS of_state";
-    db.all(COUNTS, &[], Hold::No, |columns| {
-        Ok(Count {
-            backend: columns.take()?,
-            state: columns.state()?,
-            rows: columns.take()?,
-            oldest: columns.time()?,
-        })
-    })
+    db.all(COUNTS, &[], Hold::No, count)
 }
 
 pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fallible<Vec<ToTell>> {
-    const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket \
+    const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket, \
+        (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former) \
         FROM incidents AS i INDEXED BY incidents_to_tell \
         JOIN assignments AS a ON a.incident = i.id AND a.slot = '' JOIN tickets AS t ON t.id = a.ticket \
         WHERE i.tell = 2 AND i.source IN (?1, '') AND i.id > ?2 AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?3";
@@ -81,7 +80,85 @@ pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Falli
             key: columns.take()?,
             began: columns.take()?,
             ticket: columns.parsed()?.unwrap_or_default(),
+            former: columns.parsed()?,
         })
+    })
+}
+
+/// The tickets of an incident: those that it had before, too.
+pub(super) fn tickets_of(db: &Db<'_>, incident: i64) -> Fallible<Vec<Job>> {
+    const OF_INCIDENT: &str = concat!(
+        "SELECT ",
+        job_columns!(),
+        job_tables!(),
+        "WHERE t.id IN (SELECT ticket FROM assignments WHERE incident = ?1) ORDER BY t.id"
+    );
+    db.all(OF_INCIDENT, values![incident], Hold::No, |columns| rows::job(columns, db))
+}
+
+/// What is known of a ticket beside its making.
+pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
+    const TICKET: &str = "SELECT status, former FROM tickets WHERE id = ?1";
+    const INCIDENTS: &str = "SELECT i.source, i.number, i.key, i.body, i.ended IS NULL FROM assignments AS a \
+        JOIN incidents AS i ON i.id = a.incident WHERE a.ticket = ?1 ORDER BY i.id";
+    const UPDATES: &str = "SELECT id, action, mark, diff, said, told, state, accepted_at, changed_at, due, failure, warnings \
+        FROM updates WHERE ticket = ?1 ORDER BY id";
+    let (status, former) = db
+        .first(TICKET, values![ticket], Hold::No, |columns| {
+            Ok((columns.word_if_any()?, columns.take()?))
+        })?
+        .unwrap_or_default();
+    let incidents = db.all(INCIDENTS, values![ticket], Hold::No, |columns| {
+        let identity = Identity { source: columns.take()?, id: columns.take()? };
+        let (key, body): (_, String) = (columns.take()?, columns.take()?);
+        Ok(Incident { identity, key, now: Snapshot::of(&body, columns.take()?) })
+    })?;
+    let mut updates = db.all(UPDATES, values![ticket], Hold::No, |columns| {
+        Ok(UpdateRow {
+            id: columns.take()?,
+            update: updates::update(columns)?,
+            state: columns.state()?,
+            accepted_at: columns.time()?,
+            changed_at: columns.time()?,
+            due_at: rows::due(columns)?.map(|due| rows::due_at(due, db.now, db.at)),
+            failure: columns.parsed()?,
+            warnings: columns.parsed()?.unwrap_or_default(),
+            attempts: Vec::new(),
+        })
+    })?;
+    for update in &mut updates {
+        update.attempts = update_attempts(db, update.id)?;
+    }
+    Ok(Life { status, former, incidents, updates })
+}
+
+pub(super) fn update_attempts(db: &Db<'_>, update: i64) -> Fallible<Vec<Attempt>> {
+    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM update_attempts \
+        WHERE step = ?1 ORDER BY number";
+    db.all(ATTEMPTS, values![update], Hold::No, attempt)
+}
+
+/// Incidents of a source that have a ticket and go on.
+pub(super) fn going_on(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fallible<Vec<GoingOn>> {
+    const GOING_ON: &str = "SELECT i.id, i.number, i.began FROM incidents AS i INDEXED BY incidents_going_on \
+        WHERE i.source = ?1 AND i.ended IS NULL AND i.followed = 1 AND i.id > ?2 ORDER BY i.id LIMIT ?3";
+    db.all(GOING_ON, values![source, after, most], Hold::No, |columns| {
+        Ok(GoingOn { incident: columns.take()?, number: columns.take()?, began: columns.take()? })
+    })
+}
+
+pub(super) fn update_counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
+    const COUNTS: &str =
+        "SELECT backend, state, count(*), min(accepted_at) FROM updates GROUP BY state, backend";
+    db.all(COUNTS, &[], Hold::No, count)
+}
+
+fn count(columns: &mut Columns<'_>) -> Fallible<Count> {
+    Ok(Count {
+        backend: columns.take()?,
+        state: columns.state()?,
+        rows: columns.take()?,
+        oldest: columns.time()?,
     })
 }
 

@@ -47,7 +47,7 @@ pub(super) fn job(columns: &mut Columns<'_>, db: &Db<'_>) -> Fallible<Job> {
     })
 }
 
-fn due(columns: &mut Columns<'_>) -> Fallible<Option<Moment>> {
+pub(super) fn due(columns: &mut Columns<'_>) -> Fallible<Option<Moment>> {
     Ok(columns.take::<Option<i64>>()?.map(Moment::from_millis))
 }
 
@@ -78,6 +78,7 @@ pub(super) fn step(columns: &mut Columns<'_>, opening: i64) -> Fallible<Step> {
         tries: columns.take()?,
         tried_before: columns.take()?,
         settle: Duration::from_millis(columns.take::<i64>()?.max(0).cast_unsigned()),
+        looks_and_writes: false,
     })
 }
 

@@ -175,6 +175,23 @@ impl<'a> Columns<'a> {
         serde_json::from_str(json).map(Some).map_err(|cause| self.unreadable(Box::new(cause)))
     }
 
+    /// A word that a type of serde's has.
+    pub(super) fn word<T: DeserializeOwned>(&mut self) -> Fallible<T> {
+        let Value::Text(word) = self.value()? else {
+            return Err(self.unreadable("it is no text".into()));
+        };
+        serde_json::from_value(word.into()).map_err(|cause| self.unreadable(Box::new(cause)))
+    }
+
+    /// As [`Columns::word`], if there is one.
+    pub(super) fn word_if_any<T: DeserializeOwned>(&mut self) -> Fallible<Option<T>> {
+        if self.row.value(self.next)? == Value::Nothing {
+            self.next += 1;
+            return Ok(None);
+        }
+        self.word().map(Some)
+    }
+
     fn value(&mut self) -> Fallible<Value<'a>> {
         self.next += 1;
         self.row.value(self.next - 1)

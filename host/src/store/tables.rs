@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ticket_plugin_api::{Action, Ticket};
 
 use super::changes::{self, Kinds, Part};
 use super::sql::{Db, Fallible, values};
+use super::stored::Of;
 use super::writer::{Undone, Writer};
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, Job, Lease, New, Order, Outcome,
-    Result, SharedHold, Store, Term, Timestamp, ToTell, Which, backends, closed, copy, holds,
-    reads,
+    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life, New,
+    Order, Outcome, Result, SharedHold, Store, Term, Timestamp, ToTell, Which, backends, closed,
+    copy, holds, reads, updates,
 };
 use crate::error::Kind;
+use crate::life;
 use crate::machine::Policy;
 
 /// The tables of one store, in an engine.
@@ -76,12 +79,14 @@ pub(super) trait Tables: std::fmt::Debug + Send + Sync {
         does: impl for<'a, 'b, 'c> Fn(&'a Db<'b>, &'c Kinds) -> Fallible<Part> + Copy + Send + 'static,
     ) -> Result<u64> {
         let mut changed = 0;
-        let mut next = Some(0);
-        while let Some(after) = next {
-            let of = Kinds { backend: backend.to_owned(), kinds: kinds.to_vec(), after };
-            let part = self.write(move |db| Ok(does(db, &of)?)).await?;
-            changed += part.changed;
-            next = part.next;
+        for of in Of::ALL {
+            let mut next = Some(0);
+            while let Some(after) = next {
+                let of = Kinds { of, backend: backend.to_owned(), kinds: kinds.to_vec(), after };
+                let part = self.write(move |db| Ok(does(db, &of)?)).await?;
+                changed += part.changed;
+                next = part.next;
+            }
         }
         Ok(changed)
     }
@@ -116,11 +121,65 @@ impl<T: Tables> Store for T {
         self.writer().write_later(does).await.unwrap_or_else(|| Err(closed(self.name())))
     }
 
+    async fn report(&self, new: New) -> Result<Option<i64>> {
+        self.write(move |db| Ok(updates::report(db, &new)?)).await
+    }
+
+    async fn ended(&self, incident: i64) -> Result<()> {
+        self.write(move |db| Ok(updates::vanish(db, incident)?)).await
+    }
+
+    async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>> {
+        self.read(move |db| reads::tickets_of(db, incident)).await
+    }
+
+    async fn claim_updates(
+        &self,
+        backend: &str,
+        most: usize,
+        term: Term,
+        life: Arc<life::Terms>,
+    ) -> Result<Vec<Claim>> {
+        let backend = backend.to_owned();
+        self.write(move |db| Ok(updates::claim(db, &backend, most, term, &life)?)).await
+    }
+
+    async fn add_update(
+        &self,
+        ticket: i64,
+        action: Action,
+        said: String,
+        policy: Policy,
+    ) -> Result<i64> {
+        self.write(move |db| updates::add(db, ticket, action, &said, policy)).await
+    }
+
+    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
+        self.write(move |db| updates::adopt(db, id, &ticket)).await
+    }
+
+    async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>> {
+        self.read(move |db| reads::update_attempts(db, update)).await
+    }
+
+    async fn life(&self, ticket: i64) -> Result<Life> {
+        self.read(move |db| reads::life(db, ticket)).await
+    }
+
+    async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>> {
+        let source = source.to_owned();
+        self.read(move |db| reads::going_on(db, &source, after, most)).await
+    }
+
+    async fn update_counts(&self) -> Result<Vec<Count>> {
+        self.read(reads::update_counts).await
+    }
+
     async fn renew(&self, leases: Arc<[Lease]>, time: Duration) -> Result<()> {
         let renewed = Arc::clone(&leases);
         let renew = move |db: &Db<'_>| Ok((changes::renew(db, &renewed, time)?, db.began + time));
         let (renewed, until) = self.write(renew).await?;
-        let of_these = leases.iter().filter(|lease| renewed.contains(&lease.step));
+        let of_these = leases.iter().filter(|lease| renewed.contains(&(lease.of, lease.step)));
         of_these.for_each(|lease| lease.until.renewed(until));
         Ok(())
     }

@@ -10,6 +10,27 @@ use ticket_plugin_api::Ticket;
 
 use super::*;
 
+/// Makes a test of each of these, over each engine.
+macro_rules! over_both {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            #[ignore = "tests/real/postgres.sh runs it"]
+            async fn $name() {
+                super::$name(super::Place::postgres()).await;
+            })*
+        }
+    };
+}
+
+mod life;
+
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 pub(super) const MAX: u64 = 1 << 30;
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -136,6 +157,8 @@ pub(super) fn new(key: &str) -> New {
         reopen: true,
         certain: false,
         began_at: None,
+        open: true,
+        reports: false,
     }
 }
 
@@ -975,24 +998,6 @@ fn a_failure_is_cut_to_eight_kilobytes_and_says_so() {
     );
 }
 
-/// Makes a test of each of these, over each engine.
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::Place::sqlite()).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test]
-            #[ignore = "tests/real/postgres.sh runs it"]
-            async fn $name() {
-                super::$name(super::Place::postgres()).await;
-            })*
-        }
-    };
-}
 over_both! {
     a_backend_and_a_key_have_one_row_however_many_ask_at_once
     claims_go_by_level_then_age_and_are_nobody_elses

@@ -18,8 +18,8 @@ use super::loading::{Loaded, load, load_here, table};
 use super::script::{Behaviour, Exchange, Role, Scripted, Seen, Settings, When};
 use super::secret::{self, Secret};
 use super::{Verdict, crash, fail, skip};
-use crate::backend::Templates;
 use crate::backend::redact::Redactor;
+use crate::backend::{Given, Templates};
 use crate::worker::{Confinement, Denials, Missing, Worker};
 use ticket_host_worker::Pages;
 use ticket_host_worker::library::Image;
@@ -122,7 +122,8 @@ impl Bench {
         let made_up = settings.is_none();
         let settings = settings.unwrap_or_else(|| Settings::made_up(secret, information));
         let secret_schema = secret.clone();
-        let templates = Templates::new(None, None).expect("the default templates can be read");
+        let templates =
+            Templates::new(&Given::default()).expect("the default templates can be read");
         let templates = Arc::new(templates);
         let mut bench = Bench {
             library: library.to_owned(),

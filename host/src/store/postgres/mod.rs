@@ -141,9 +141,9 @@ impl Tables for Postgres {
     }
 
     async fn do_what_is_due(&self) -> Result<Advanced> {
-        const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
         let next = |db: &Db<'_>| {
-            let at = db.first(NEXT, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
+            let at = db
+                .first(changes::NEXT_DUE, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
             Ok((at.flatten().map(Moment::from_millis), db.now))
         };
         let (at, now) = self.reading(next).await?;

@@ -7,7 +7,10 @@ use crate::store::Result;
 
 /// What brings the tables from each version to the next. A step that a release has is never edited. Each names the oldest version whose hosts can
 /// go on to work on the tables after it, so that hosts are brought to a new version one after the other.
-const STEPS: &[(i64, &str)] = &[(1, include_str!("../migrations/postgres/0001_tickets.sql"))];
+const STEPS: &[(i64, &str)] = &[
+    (1, include_str!("../migrations/postgres/0001_tickets.sql")),
+    (1, include_str!("../migrations/postgres/0002_life.sql")),
+];
 
 /// The version of the tables that this program works on.
 const NEWEST: i64 = STEPS.len() as i64;

@@ -438,7 +438,7 @@ impl Sql for Statements<'_> {
     }
 
     fn numbers_go_on(&self, table: &str) -> Fallible<()> {
-        const NUMBERED: [&str; 3] = ["incidents", "tickets", "steps"];
+        const NUMBERED: [&str; 4] = ["incidents", "tickets", "steps", "updates"];
         if !NUMBERED.contains(&table) {
             return Ok(());
         }

@@ -198,10 +198,11 @@ impl Tables for Sqlite {
     }
 
     async fn do_what_is_due(&self) -> Result<Advanced> {
-        const NEXT: &str = "SELECT min(due) FROM steps WHERE due > 0";
         let next = || {
             self.readers.read(|db| {
-                let at = db.first(NEXT, &[], Hold::No, |columns| columns.take::<Option<i64>>())?;
+                let at = db.first(changes::NEXT_DUE, &[], Hold::No, |columns| {
+                    columns.take::<Option<i64>>()
+                })?;
                 Ok(at.flatten().map(Moment::from_millis))
             })
         };

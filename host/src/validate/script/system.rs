@@ -10,7 +10,7 @@ use ticket_plugin_api::abi::host_side::{Host, HttpAnswer, HttpRequest};
 use url::Url;
 
 use super::rules::{Role, Rule, When, role, rule, target};
-use crate::backend::Templates;
+use crate::backend::{News, Templates};
 use crate::worker::Peer;
 
 /// How requests are answered. Logins are answered by the script, unless nothing is sent in a dry run.
@@ -273,7 +273,7 @@ impl<'a> Scripted<'a> {
         let Some((templates, incident)) = &self.rendered else {
             return Err("there is no incident in this call to render".to_owned());
         };
-        let text = templates.render(part, format, extra, incident)?;
+        let text = templates.render(part, format, extra, incident, &News::default())?;
         let rendered = Rendered { part: part.to_owned(), text: text.clone() };
         self.see(|seen| seen.rendered.push(rendered));
         Ok(text)

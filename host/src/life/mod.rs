@@ -1,0 +1,211 @@
+//! What a ticket is told of its incident after it was made: decided, and nothing done.
+//!
+//! Nothing here knows a store, a network or a clock. Invariants: what was told once is not told again; a ticket that is closed is
+//! never commented on; what was deleted, or belongs to another project, is left alone.
+
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+pub use snapshot::Snapshot;
+use ticket_plugin_api::{Action, TicketState};
+
+use crate::machine::Moment;
+
+/// What becomes of a ticket whose incident changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    /// It gets a comment when the level or the description changes.
+    #[default]
+    Comment,
+    Nothing,
+}
+
+/// What becomes of a ticket whose incident ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnEnd {
+    /// It gets a comment, and a person closes it.
+    #[default]
+    Comment,
+    /// It is closed with a comment, if the incident is still ended after `close_after`.
+    Close,
+    Nothing,
+}
+
+/// A state of a ticket in which it is not opened again.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeverReopen {
+    /// It was done: resolved or closed.
+    Closed,
+    /// It was closed and not done: rejected, a duplicate.
+    Cancelled,
+}
+
+/// What a backend's tickets are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub on_change: OnChange,
+    /// How long a ticket is told nothing more of changes after it was told something.
+    pub quiet: Duration,
+    pub on_end: OnEnd,
+    /// How long after its incident's end a ticket is closed.
+    pub close_after: Duration,
+    /// For how long a closed ticket is opened again when its incident begins again; after that it gets a new ticket.
+    pub reopen_within: Duration,
+    pub never_reopen: BTreeSet<NeverReopen>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        const MINUTES: u64 = 60;
+        Policy {
+            on_change: OnChange::default(),
+            quiet: Duration::from_secs(15 * MINUTES),
+            on_end: OnEnd::default(),
+            close_after: Duration::from_secs(15 * MINUTES),
+            reopen_within: Duration::from_secs(24 * 60 * MINUTES),
+            never_reopen: BTreeSet::from([NeverReopen::Cancelled]),
+        }
+    }
+}
+
+impl Policy {
+    /// Whether tickets are told anything at all.
+    pub fn tells(&self) -> bool {
+        self.on_change != OnChange::Nothing || self.on_end != OnEnd::Nothing
+    }
+}
+
+/// What can be done to a backend's tickets: what its policy wants, and its plugin is able to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    pub policy: Policy,
+    pub actions: Vec<Action>,
+}
+
+impl Terms {
+    fn can(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+}
+
+/// A ticket, as far as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What it was told last, or made with.
+    pub told: Snapshot,
+    /// When it was told that.
+    pub told_at: Option<Moment>,
+    /// When it was last told that its incident ended, or began again.
+    pub turned_at: Option<Moment>,
+    /// The state that it was in when it was last written to.
+    pub state: TicketState,
+    /// Since when that is known.
+    pub since: Moment,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing, until something changes.
+    Rest,
+    /// Nothing before that moment; then it is decided anew.
+    Wait(Moment),
+    /// Nothing, and what is so now counts as told.
+    Note,
+    /// A step.
+    Do(Action),
+    /// A new ticket, which links this one.
+    Successor,
+}
+
+/// What is to be done for a ticket of incidents that are `now` so, and ended then if they did.
+pub fn plan(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now: Moment) -> Plan {
+    if *now_is == known.told {
+        return Plan::Rest;
+    }
+    let ends = known.told.open && !now_is.open;
+    let begins = !known.told.open && now_is.open;
+    match known.state {
+        TicketState::Open | TicketState::Unknown if ends => of_end(known, ended, terms, now),
+        TicketState::Open | TicketState::Unknown if begins => of_beginning(known, terms, now),
+        TicketState::Open | TicketState::Unknown if now_is.open => of_change(known, terms, now),
+        TicketState::Closed | TicketState::Cancelled if begins => {
+            if terms.policy.tells() {
+                again(known, terms, now)
+            } else {
+                Plan::Note
+            }
+        }
+        TicketState::Gone | TicketState::Foreign if begins && terms.policy.tells() => {
+            Plan::Successor
+        }
+        // What an ended incident says, and what a ticket that nobody reads is about, is known and not told.
+        _ => Plan::Note,
+    }
+}
+
+fn of_change(known: &Known, terms: &Terms, now: Moment) -> Plan {
+    match terms.policy.on_change {
+        OnChange::Comment if terms.can(Action::Comment) => {
+            after(known.told_at, terms, now, Plan::Do(Action::Comment))
+        }
+        OnChange::Comment | OnChange::Nothing => Plan::Note,
+    }
+}
+
+fn of_end(known: &Known, ended: Moment, terms: &Terms, now: Moment) -> Plan {
+    match terms.policy.on_end {
+        OnEnd::Close if terms.can(Action::Close) => {
+            let due = ended + terms.policy.close_after;
+            if due <= now { Plan::Do(Action::Close) } else { Plan::Wait(due) }
+        }
+        OnEnd::Comment | OnEnd::Close if terms.can(Action::Comment) => {
+            after(known.turned_at, terms, now, Plan::Do(Action::Comment))
+        }
+        OnEnd::Comment | OnEnd::Close | OnEnd::Nothing => Plan::Note,
+    }
+}
+
+/// The ticket was told of the end, and is open.
+fn of_beginning(known: &Known, terms: &Terms, now: Moment) -> Plan {
+    match terms.policy.on_end {
+        OnEnd::Comment | OnEnd::Close if terms.can(Action::Comment) => {
+            after(known.turned_at, terms, now, Plan::Do(Action::Comment))
+        }
+        OnEnd::Comment | OnEnd::Close | OnEnd::Nothing => Plan::Note,
+    }
+}
+
+/// The incident begins again, and its ticket is closed.
+fn again(known: &Known, terms: &Terms, now: Moment) -> Plan {
+    let Policy { reopen_within, never_reopen, .. } = &terms.policy;
+    let is_kept = match known.state {
+        TicketState::Cancelled => never_reopen.contains(&NeverReopen::Cancelled),
+        _ => never_reopen.contains(&NeverReopen::Closed),
+    };
+    let is_recent = now.since(known.since) < *reopen_within;
+    if is_recent && !is_kept && terms.can(Action::Reopen) {
+        Plan::Do(Action::Reopen)
+    } else {
+        Plan::Successor
+    }
+}
+
+/// The plan, once the ticket has been told nothing of that kind for long enough.
+fn after(last: Option<Moment>, terms: &Terms, now: Moment, plan: Plan) -> Plan {
+    match last.map(|last| last + terms.policy.quiet) {
+        Some(due) if due > now => Plan::Wait(due),
+        _ => plan,
+    }
+}

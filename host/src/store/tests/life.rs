@@ -1,0 +1,379 @@
+//! What tickets are told after they were made, as a store keeps it.
+
+use serde_json::json;
+
+use ticket_plugin_api::{Action, Difference, TicketState};
+
+use super::*;
+use crate::life::{OnEnd, Snapshot, Terms};
+
+/// What is told to tickets.
+type Told = crate::life::Policy;
+
+const QUIET: Duration = Duration::from_secs(900);
+
+/// A plugin that can do everything, and an operator who wants tickets closed at once.
+fn terms() -> Terms {
+    let policy = Told {
+        quiet: Duration::ZERO,
+        on_end: OnEnd::Close,
+        close_after: Duration::ZERO,
+        ..Told::default()
+    };
+    Terms { policy, actions: vec![Action::Comment, Action::Close, Action::Reopen] }
+}
+
+/// As its monitoring system reports it now.
+fn now(key: &str, level: i64, open: bool) -> New {
+    let incident = json!({"description": "slow", "level": level}).to_string();
+    New { incident, level, open, reports: true, ..new(key) }
+}
+
+/// Accepts an incident and makes its ticket.
+async fn made(store: &Arc<dyn Store>, key: &str) -> i64 {
+    let id = accept(store, now(key, 3, true)).await.job.id;
+    settle(store, claim_one(store).await, created()).await;
+    id
+}
+
+async fn settle(store: &Arc<dyn Store>, claim: Claim, outcome: Outcome) -> Job {
+    let settled = store.settle(Arc::new(claim), Timestamp::now(), outcome, policy()).await;
+    settled.unwrap().expect("its lease lasts")
+}
+
+async fn report(store: &Arc<dyn Store>, new: New) {
+    store.report(new).await.unwrap().expect("the store has it");
+}
+
+async fn updates(store: &Arc<dyn Store>, terms: Terms) -> Vec<Claim> {
+    let life = Arc::new(terms);
+    store.claim_updates("b", 10, term(LEASE, policy()), life).await.unwrap()
+}
+
+/// The one thing that is to be done.
+async fn only(store: &Arc<dyn Store>) -> Claim {
+    let mut claims = updates(store, terms()).await;
+    assert_eq!(claims.len(), 1);
+    claims.remove(0)
+}
+
+fn action(claim: &Claim) -> Action {
+    claim.update.as_ref().unwrap().action
+}
+
+fn diff(claim: &Claim) -> Vec<String> {
+    let Difference { from, to } = &claim.update.as_ref().unwrap().diff["level"];
+    vec![from.to_string(), to.to_string()]
+}
+
+fn done(state: TicketState) -> Outcome {
+    Outcome::Done { state, warnings: Vec::new() }
+}
+
+async fn a_change_is_sealed_when_it_is_claimed_and_what_comes_later_is_another_update(
+    place: Place,
+) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    assert!(updates(&store, terms()).await.is_empty());
+    report(&store, now("k", 2, true)).await;
+    report(&store, now("k", 1, true)).await;
+    let first = only(&store).await;
+    assert_eq!(
+        (first.job.id, action(&first), diff(&first)),
+        (id, Action::Comment, vec!["3".into(), "1".into()])
+    );
+    report(&store, now("k", 4, true)).await;
+    assert!(updates(&store, terms()).await.is_empty(), "one after the other");
+    let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    settle(&store, first.clone(), again).await;
+    store.advance().await.unwrap();
+    let second_try = only(&store).await;
+    assert_eq!(diff(&second_try), ["3", "1"]);
+    assert_eq!(second_try.incident, first.incident);
+    assert_eq!(second_try.update.as_ref().unwrap().mark, first.update.unwrap().mark);
+    settle(&store, second_try, done(TicketState::Open)).await;
+    let next = only(&store).await;
+    assert_eq!(diff(&next), ["1", "4"]);
+    settle(&store, next, done(TicketState::Open)).await;
+    assert!(updates(&store, terms()).await.is_empty());
+    report(&store, now("k", 4, true)).await;
+    assert!(updates(&store, terms()).await.is_empty(), "it is as it was told");
+    let life = store.life(id).await.unwrap();
+    assert_eq!(life.status, Some(TicketState::Open));
+    let states: Vec<State> = life.updates.iter().map(|update| update.state).collect();
+    assert_eq!(states, [State::Created; 2]);
+    assert_eq!(life.updates[0].attempts.len(), 2);
+}
+
+async fn a_ticket_is_made_with_what_is_known_then_and_is_not_told_that(place: Place) {
+    let store = place.open().await;
+    accept(&store, now("k", 3, true)).await;
+    report(&store, now("k", 2, true)).await;
+    assert!(updates(&store, terms()).await.is_empty(), "there is no ticket");
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.job.level, Snapshot::of(&claim.incident, true).level), (2, Some(2)));
+    report(&store, now("k", 1, true)).await;
+    settle(&store, claim, created()).await;
+    let told = only(&store).await;
+    assert_eq!(diff(&told), ["2", "1"]);
+}
+
+async fn what_happened_before_a_host_followed_is_told_to_no_ticket(place: Place) {
+    let store = place.open().await;
+    made(&store, "k").await;
+    place.sql("UPDATE incidents SET followed = 0");
+    report(&store, now("k", 1, true)).await;
+    assert!(updates(&store, terms()).await.is_empty());
+    report(&store, now("k", 2, true)).await;
+    assert_eq!(diff(&only(&store).await), ["1", "2"]);
+}
+
+async fn closings_come_before_comments_and_each_backends_are_its_own(place: Place) {
+    let store = place.open().await;
+    for key in ["comment", "close"] {
+        made(&store, key).await;
+    }
+    report(&store, now("comment", 1, true)).await;
+    report(&store, now("close", 3, false)).await;
+    let other = store.claim_updates("c", 10, term(LEASE, policy()), Arc::new(terms())).await;
+    assert!(other.unwrap().is_empty());
+    let one = store.claim_updates("b", 1, term(LEASE, policy()), Arc::new(terms())).await.unwrap();
+    assert_eq!(one.iter().map(action).collect::<Vec<_>>(), [Action::Close]);
+    assert_eq!(action(&only(&store).await), Action::Comment);
+}
+
+async fn what_an_update_did_is_unknown_until_the_plugin_has_looked(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    let claim = only(&store).await;
+    assert!(!claim.unknown);
+    let late = claim.clone();
+    settle(&store, claim, unknown(Duration::ZERO)).await;
+    store.advance().await.unwrap();
+    let claim = only(&store).await;
+    assert!(claim.unknown);
+    let outdated = store.settle(Arc::new(late), Timestamp::now(), created(), policy()).await;
+    assert_eq!(outdated.unwrap(), None);
+    settle(&store, claim, done(TicketState::Open)).await;
+    let life = store.life(id).await.unwrap();
+    assert_eq!(life.updates[0].state, State::Created);
+}
+
+async fn an_update_whose_host_is_gone_is_unknown(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    let life = Arc::new(terms());
+    let gone = store.claim_updates("b", 1, term(Duration::ZERO, policy()), life).await.unwrap();
+    store.advance().await.unwrap();
+    let row = store.life(id).await.unwrap().updates.remove(0);
+    assert_eq!(row.state, State::Unknown);
+    assert!(row.failure.unwrap().message.contains("may have been carried out"));
+    store.advance().await.unwrap();
+    let claim = only(&store).await;
+    assert!(claim.unknown && claim.step == gone[0].step);
+}
+
+async fn an_incident_that_begins_again_in_time_leaves_its_ticket_as_it_is(place: Place) {
+    let store = place.open().await;
+    made(&store, "k").await;
+    report(&store, now("k", 3, false)).await;
+    let policy = Told { close_after: QUIET, ..terms().policy };
+    assert!(updates(&store, Terms { policy, ..terms() }).await.is_empty());
+    report(&store, now("k", 3, true)).await;
+    assert!(updates(&store, terms()).await.is_empty());
+}
+
+async fn a_closed_ticket_is_opened_again_or_followed_by_a_new_one_that_links_it(place: Place) {
+    let store = place.open().await;
+    let id = store.accept(of_argus(7), policy(), None).await.unwrap().job.id;
+    settle(&store, claim_one(&store).await, created()).await;
+    store.told(store.to_tell("argus", 0, 9).await.unwrap()[0].incident).await.unwrap();
+    let reported = |open| New { open, reports: true, ..of_argus(7) };
+    for _ in 0..2 {
+        report(&store, reported(false)).await;
+        let close = only(&store).await;
+        assert_eq!(action(&close), Action::Close);
+        settle(&store, close, done(TicketState::Closed)).await;
+        report(&store, reported(true)).await;
+        let reopen = only(&store).await;
+        assert_eq!((action(&reopen), reopen.job.id), (Action::Reopen, id));
+        settle(&store, reopen, done(TicketState::Open)).await;
+    }
+    report(&store, reported(false)).await;
+    settle(&store, only(&store).await, done(TicketState::Closed)).await;
+    report(&store, reported(true)).await;
+    let policy_ = Told { reopen_within: Duration::ZERO, ..terms().policy };
+    assert!(updates(&store, Terms { policy: policy_, ..terms() }).await.is_empty());
+    let claim = claim_one(&store).await;
+    assert_eq!(claim.job.key, "https://argus/incidents/7 again 2");
+    assert_ne!(claim.job.id, id);
+    assert_eq!(claim.former.as_ref().unwrap().url, "https://t/1");
+    let new_one = claim.job.id;
+    settle(&store, claim, created()).await;
+    let told = store.to_tell("argus", 0, 9).await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].former.as_ref().unwrap().url, "https://t/1");
+    // Who asks again gets the new one, and what comes now is told to that.
+    assert_eq!(accept(&store, of_argus(7)).await.job.id, new_one);
+    report(&store, reported(false)).await;
+    assert_eq!(only(&store).await.job.id, new_one);
+    assert_eq!(store.life(new_one).await.unwrap().former, Some(id));
+}
+
+async fn a_ticket_that_is_gone_is_told_nothing_more_and_one_that_a_person_closed_neither(
+    place: Place,
+) {
+    for state in [TicketState::Gone, TicketState::Closed, TicketState::Foreign] {
+        let place = place.another();
+        let store = place.open().await;
+        let id = made(&store, "k").await;
+        report(&store, now("k", 1, true)).await;
+        settle(&store, only(&store).await, Outcome::Needless { state }).await;
+        for (level, open) in [(2, true), (4, true), (4, false)] {
+            report(&store, now("k", level, open)).await;
+            assert!(updates(&store, terms()).await.is_empty(), "{state:?}");
+        }
+        assert_eq!(store.life(id).await.unwrap().status, Some(state));
+        report(&store, now("k", 4, true)).await;
+        let claims = updates(&store, terms()).await;
+        if state == TicketState::Closed {
+            assert_eq!(claims.iter().map(action).collect::<Vec<_>>(), [Action::Reopen]);
+        } else {
+            assert!(claims.is_empty(), "{state:?}");
+            assert_eq!(claim_one(&store).await.job.key, "k again 2", "{state:?}");
+        }
+    }
+}
+
+async fn a_ticket_that_a_person_closed_before_its_incident_began_again_is_opened(place: Place) {
+    let store = place.open().await;
+    made(&store, "k").await;
+    let comments = Terms { actions: vec![Action::Comment, Action::Reopen], ..terms() };
+    report(&store, now("k", 3, false)).await;
+    let end = updates(&store, comments.clone()).await.remove(0);
+    settle(&store, end, done(TicketState::Open)).await;
+    report(&store, now("k", 3, true)).await;
+    let again = updates(&store, comments.clone()).await.remove(0);
+    assert_eq!(action(&again), Action::Comment);
+    settle(&store, again, Outcome::Needless { state: TicketState::Closed }).await;
+    let reopen = updates(&store, comments).await.remove(0);
+    assert_eq!(action(&reopen), Action::Reopen);
+}
+
+async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
+    assert!(updates(&store, terms()).await.is_empty(), "it isn't tried again by itself");
+    let counts = store.update_counts().await.unwrap();
+    assert_eq!((counts[0].state, counts[0].rows), (State::Failed, 1));
+    assert_eq!(prune(&store, Duration::ZERO).await, 0, "a person has yet to see it");
+    report(&store, now("k", 2, true)).await;
+    let next = only(&store).await;
+    assert_eq!(diff(&next), ["3", "2"], "what was not told before is told with it");
+    settle(&store, next, done(TicketState::Open)).await;
+    assert_eq!(store.order(id, Order::Retry, policy()).await.unwrap().id, id);
+    let retried = only(&store).await;
+    assert_eq!(diff(&retried), ["3", "1"]);
+    settle(&store, retried, Outcome::Failed(failure(Kind::Creation))).await;
+    store.order(id, Order::Cancel, policy()).await.unwrap();
+    let states: Vec<State> =
+        store.life(id).await.unwrap().updates.iter().map(|update| update.state).collect();
+    assert_eq!(states, [State::Cancelled, State::Created]);
+    let conflict = store.order(id, Order::Retry, policy()).await.unwrap_err();
+    assert!(matches!(conflict, StoreError::Conflict { state: State::Created, .. }), "{conflict}");
+    assert_eq!(prune(&store, Duration::ZERO).await, 1);
+    assert!(store.update_counts().await.unwrap().is_empty());
+}
+
+async fn a_person_may_comment_and_close_and_that_changes_nothing_of_what_is_told(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, now("k", 3, true)).await.job.id;
+    let comment = |store: &Arc<dyn Store>| {
+        let store = Arc::clone(store);
+        async move { store.add_update(id, Action::Comment, "on it".to_owned(), policy()).await }
+    };
+    assert!(matches!(comment(&store).await, Err(StoreError::NotMade(_))));
+    let missing = store.add_update(99, Action::Close, String::new(), policy()).await;
+    assert!(matches!(missing, Err(StoreError::NoSuch(99))));
+    settle(&store, claim_one(&store).await, created()).await;
+    comment(&store).await.unwrap();
+    report(&store, now("k", 1, true)).await;
+    let said = only(&store).await;
+    assert_eq!(said.update.as_ref().unwrap().said.as_deref(), Some("on it"));
+    settle(&store, said, done(TicketState::Open)).await;
+    assert_eq!(diff(&only(&store).await), ["3", "1"]);
+}
+
+async fn a_person_says_which_ticket_an_incident_has(place: Place) {
+    let store = place.open().await;
+    let id = in_state(&store, "k", State::Failed).await;
+    let ticket = Ticket { url: "https://t/9".to_owned(), ..Ticket::default() };
+    let job = store.adopt(id, ticket.clone()).await.unwrap();
+    assert_eq!((job.state, job.ticket, job.made), (State::Created, Some(ticket.clone()), false));
+    assert!(matches!(store.adopt(id, ticket.clone()).await, Err(StoreError::Conflict { .. })));
+    assert!(matches!(store.adopt(99, ticket).await, Err(StoreError::NoSuch(99))));
+}
+
+async fn an_incident_that_ended_before_its_ticket_was_made_says_so_with_the_claim(place: Place) {
+    let store = place.open().await;
+    accept(&store, New { wanted: false, ..now("k", 3, true) }).await;
+    assert_eq!(store.report(now("other", 3, false)).await.unwrap(), None);
+    report(&store, now("k", 3, false)).await;
+    let claim = claim_one(&store).await;
+    assert!(claim.ended && !claim.wanted);
+}
+
+async fn what_goes_on_is_listed_until_it_ends(place: Place) {
+    let store = place.open().await;
+    for pk in [7, 8] {
+        store.accept(of_argus(pk), policy(), None).await.unwrap();
+    }
+    accept(&store, new("other")).await;
+    let going_on = store.going_on("argus", 0, 9).await.unwrap();
+    let numbers: Vec<&str> = going_on.iter().map(|it| it.number.as_str()).collect();
+    assert_eq!(numbers, ["7", "8"]);
+    store.ended(going_on[0].incident).await.unwrap();
+    let left = store.going_on("argus", 0, 9).await.unwrap();
+    assert_eq!(left, going_on[1..]);
+    assert!(store.going_on("argus", left[0].incident, 9).await.unwrap().is_empty());
+}
+
+async fn a_copy_goes_on_where_the_store_was(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    settle(&store, only(&store).await, unknown(Duration::ZERO)).await;
+    report(&store, now("k", 2, true)).await;
+    let other = place.another();
+    let copied = other.open().await;
+    copy(&*store, &*copied).await.unwrap();
+    copied.advance().await.unwrap();
+    let claim = only(&copied).await;
+    assert!(claim.unknown && claim.job.id == id);
+    settle(&copied, claim, done(TicketState::Open)).await;
+    assert_eq!(diff(&only(&copied).await), ["1", "2"]);
+}
+
+over_both! {
+    a_change_is_sealed_when_it_is_claimed_and_what_comes_later_is_another_update
+    a_ticket_is_made_with_what_is_known_then_and_is_not_told_that
+    what_happened_before_a_host_followed_is_told_to_no_ticket
+    closings_come_before_comments_and_each_backends_are_its_own
+    what_an_update_did_is_unknown_until_the_plugin_has_looked
+    an_update_whose_host_is_gone_is_unknown
+    an_incident_that_begins_again_in_time_leaves_its_ticket_as_it_is
+    a_closed_ticket_is_opened_again_or_followed_by_a_new_one_that_links_it
+    a_ticket_that_is_gone_is_told_nothing_more_and_one_that_a_person_closed_neither
+    a_ticket_that_a_person_closed_before_its_incident_began_again_is_opened
+    what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same
+    a_person_may_comment_and_close_and_that_changes_nothing_of_what_is_told
+    a_person_says_which_ticket_an_incident_has
+    an_incident_that_ended_before_its_ticket_was_made_says_so_with_the_claim
+    what_goes_on_is_listed_until_it_ends
+    a_copy_goes_on_where_the_store_was
+}
