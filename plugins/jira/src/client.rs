@@ -17,7 +17,7 @@ use crate::settings::Secret;
 pub(crate) const PROPERTY: &str = "ticket-host";
 /// The most that Jira gives on one page. Where that is longer than the host takes, fewer are asked for.
 pub(crate) const PAGE: usize = 100;
-/// What stands before the fingerprint in an anchor.
+/// What stands before the fingerprint or the mark in an anchor.
 const ANCHOR: &str = "{anchor:ticket-host-";
 
 pub(crate) struct Client {
@@ -190,9 +190,9 @@ impl Issue {
     }
 }
 
-/// An anchor in wiki markup that carries a fingerprint; no reader sees it.
-pub(crate) fn anchor(fingerprint: &str) -> String {
-    format!("{ANCHOR}{fingerprint}}}")
+/// An anchor in wiki markup that carries a fingerprint, or what tells a step from others; no reader sees it.
+pub(crate) fn anchor(mark: &str) -> String {
+    format!("{ANCHOR}{mark}}}")
 }
 
 impl Client {
@@ -214,6 +214,14 @@ impl Client {
     /// The URL of the page that shows an issue to people.
     pub(crate) fn page_of(&self, key: &str) -> String {
         self.endpoint.join("browse").segment(key).into()
+    }
+
+    /// The key of the issue that a URL shows to people, if it is one of this Jira's.
+    pub(crate) fn key_in<'a>(&self, url: &'a str) -> Option<&'a str> {
+        let page = String::from(self.endpoint.join("browse/"));
+        let url = url.split(['?', '#']).next()?.trim_end_matches('/');
+        let (before, key) = url.split_at_checked(page.len())?;
+        before.eq_ignore_ascii_case(&page).then_some(key)
     }
 
     pub(crate) fn myself(&self, call: &Call) -> Result<Myself> {
@@ -339,16 +347,13 @@ impl Client {
     pub(crate) fn issue(&self, call: &Call, key: &str) -> Result<Option<Issue>> {
         let url = self.rest("issue").segment(key).query("fields", "description");
         let answer = self.send(call, Request::get(url.query("properties", PROPERTY)))?;
-        // Jira's own 404 has messages; a proxy's says nothing about the issue.
-        let said =
-            |answer: &Response| answer.json::<Reason>().is_ok_and(|r| !r.messages.is_empty());
-        if answer.status == 404 && !is_anonymous(&answer) && said(&answer) {
+        if has_no_issue(&answer) {
             return Ok(None);
         }
         self.read(&answer, &format!("issue {key}")).map(Some)
     }
 
-    fn rest(&self, resource: &str) -> Url {
+    pub(crate) fn rest(&self, resource: &str) -> Url {
         self.endpoint.join(&format!("rest/api/{}/{resource}", self.version))
     }
 
@@ -356,7 +361,11 @@ impl Client {
         self.read(&self.send(call, Request::get(url))?, what)
     }
 
-    fn send(&self, call: &Call, request: Request) -> std::result::Result<Response, HttpError> {
+    pub(crate) fn send(
+        &self,
+        call: &Call,
+        request: Request,
+    ) -> std::result::Result<Response, HttpError> {
         let request = request
             .header("Accept", "application/json")
             // Jira refuses a POST that a browser could have been tricked into.
@@ -365,7 +374,7 @@ impl Client {
         call.http(request)
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Response, what: &str) -> Result<T> {
         let refusal = || self.refusal(answer, what, &BTreeMap::new());
         if is_anonymous(answer) {
             return Err(refusal());
@@ -374,7 +383,12 @@ impl Client {
     }
 
     /// The error for an answer that isn't the wanted one, with Jira's own reason.
-    fn refusal(&self, answer: &Response, what: &str, names: &BTreeMap<String, String>) -> Error {
+    pub(crate) fn refusal(
+        &self,
+        answer: &Response,
+        what: &str,
+        names: &BTreeMap<String, String>,
+    ) -> Error {
         let status = answer.status;
         let said = answer.json::<Reason>().ok().map(|reason| reason.text(names));
         let said = said.filter(|said| !said.is_empty());
@@ -403,6 +417,13 @@ impl Client {
             )),
         }
     }
+}
+
+/// Whether an answer says that the issue doesn't exist, or that the login may not see it.
+pub(crate) fn has_no_issue(answer: &Response) -> bool {
+    // Jira's own 404 has messages; a proxy's says nothing about the issue.
+    let said = || answer.json::<Reason>().is_ok_and(|reason| !reason.messages.is_empty());
+    answer.status == 404 && !is_anonymous(answer) && said()
 }
 
 /// Whether the login failed and Jira answered as it answers an anonymous visitor: Cloud does so,

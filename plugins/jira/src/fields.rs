@@ -19,11 +19,12 @@ pub(crate) struct Field {
     #[serde(default)]
     pub(crate) name: String,
     #[serde(default)]
-    schema: Schema,
+    pub(crate) schema: Schema,
 }
 
+/// Which values a field takes.
 #[derive(Deserialize, Default)]
-struct Schema {
+pub(crate) struct Schema {
     #[serde(rename = "type", default)]
     kind: String,
     /// What an array holds.
@@ -42,37 +43,41 @@ pub(crate) struct Dialect {
     pub(crate) documents: bool,
 }
 
+/// Which of these fields, each with its id and its name, is called `name`: by its id, or else those of that name, in upper or lower case.
+pub(crate) fn called<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    name: &str,
+) -> Vec<&'a str> {
+    if let Some((id, _)) = fields.clone().find(|(id, _)| *id == name) {
+        return vec![id];
+    }
+    let lower = name.to_lowercase();
+    fields.filter(|(_, named)| named.to_lowercase() == lower).map(|(id, _)| id).collect()
+}
+
 /// The field whose id is `name`, or whose name it is, in upper or lower case; None if Jira has no
 /// such field.
 ///
 /// # Errors
 /// Where two fields have that name, or where it is a field that every ticket has anyway.
 pub(crate) fn named<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a Field>> {
-    let by_id = fields.iter().find(|field| field.id == name);
-    let lower = name.to_lowercase();
-    let alike: Vec<&Field> = match by_id {
-        Some(field) => vec![field],
-        None => fields.iter().filter(|field| field.name.to_lowercase() == lower).collect(),
-    };
-    match alike[..] {
+    let ids = called(fields.iter().map(|field| (field.id.as_str(), field.name.as_str())), name);
+    match ids[..] {
         [] => Ok(None),
-        [field] if RESERVED.contains(&field.id.as_str()) => Err(Error::settings(format!(
+        [id] if RESERVED.contains(&id) => Err(Error::settings(format!(
             "information: the field {name} can't be set this way; the templates and the other \
              settings make it"
         ))),
-        [field] => Ok(Some(field)),
-        [..] => {
-            let ids: Vec<&str> = alike.iter().map(|field| field.id.as_str()).collect();
-            Err(Error::settings(format!(
-                "information: Jira has {} fields of the name {name}; name one by its id: {}",
-                ids.len(),
-                ids.join(", ")
-            )))
-        }
+        [id] => Ok(fields.iter().find(|field| field.id == id)),
+        [..] => Err(Error::settings(format!(
+            "information: Jira has {} fields of the name {name}; name one by its id: {}",
+            ids.len(),
+            ids.join(", ")
+        ))),
     }
 }
 
-impl Field {
+impl Schema {
     /// `values` (at least one) as this field takes them, and a warning if it doesn't take all.
     ///
     /// # Errors
@@ -96,7 +101,7 @@ impl Field {
                 rest.then(|| format!("it takes one value, so only the first of {values:?} is set"));
             Ok((value, warning))
         };
-        match (self.schema.kind.as_str(), self.schema.items.as_str()) {
+        match (self.kind.as_str(), self.items.as_str()) {
             ("array", "option") => all(&option),
             ("array", "user") => all(&user),
             // A label with a space in it would be two.
@@ -113,10 +118,31 @@ impl Field {
             }
             ("date", _) => one(date(first).ok_or_else(|| format!("{first:?} is not a date"))?),
             ("datetime", _) => one(time(first).ok_or_else(|| format!("{first:?} is not a time"))?),
-            _ if dialect.documents && self.schema.custom.ends_with(":textarea") => {
+            _ if dialect.documents && self.custom.ends_with(":textarea") => {
                 Ok((adf::from_text(&values.join("\n")), None))
             }
             _ => Ok((json!(values.join(", ")), None)),
+        }
+    }
+
+    /// The same of a JSON value: what isn't made of texts, numbers or truth values alone is taken as Jira's own form.
+    pub(crate) fn value_of(
+        &self,
+        value: &Value,
+        dialect: Dialect,
+    ) -> std::result::Result<(Value, Option<String>), String> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        let texts: Option<Vec<String>> = match value {
+            Value::Array(items) => items.iter().map(text).collect(),
+            one => text(one).map(|text| vec![text]),
+        };
+        match texts {
+            Some(texts) => self.value(&texts, dialect),
+            None => Ok((value.clone(), None)),
         }
     }
 }
@@ -160,9 +186,8 @@ fn time(text: &str) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn field(schema: Value) -> Field {
-        serde_json::from_value(json!({"id": "customfield_1", "name": "F", "schema": schema}))
-            .unwrap()
+    fn schema(schema: Value) -> Schema {
+        serde_json::from_value(schema).unwrap()
     }
 
     const SERVER: Dialect = Dialect { cloud: false, documents: false };
@@ -170,7 +195,7 @@ mod tests {
 
     fn value(schema: Value, values: &[&str], dialect: Dialect) -> Value {
         let values: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
-        field(schema).value(&values, dialect).unwrap().0
+        self::schema(schema).value(&values, dialect).unwrap().0
     }
 
     #[test]
@@ -229,11 +254,11 @@ mod tests {
             ("date", "2026-11-23 or so"),
             ("datetime", "yesterday"),
         ] {
-            let refused = field(json!({"type": kind})).value(&[text.to_owned()], SERVER);
+            let refused = schema(json!({"type": kind})).value(&[text.to_owned()], SERVER);
             assert!(refused.unwrap_err().starts_with(&format!("{text:?} is not a ")), "{kind}");
         }
         let several = ["a".to_owned(), "b".to_owned()];
-        let (value, warning) = field(json!({"type": "option"})).value(&several, SERVER).unwrap();
+        let (value, warning) = schema(json!({"type": "option"})).value(&several, SERVER).unwrap();
         assert_eq!(value, json!({"value": "a"}));
         assert!(warning.unwrap().contains("the first"));
     }

@@ -6,10 +6,12 @@
 mod adf;
 mod client;
 mod fields;
+mod life;
 mod list;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transition;
 mod wiki;
 
 use std::collections::BTreeMap;
@@ -18,8 +20,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ticket_plugin_api::listing::Listing;
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, Extra, FindMany, Format, FoundMany, Incident, Offer, Result,
-    Settings, Ticket, TicketPlugin, TicketRequest, export_plugin, fingerprint, text, utc_before,
+    About, Action, Cached, Call, Check, Error, Extra, FindMany, Format, FoundMany, Incident, Offer,
+    Result, Settings, Ticket, TicketPlugin, TicketRequest, UpdateRequest, Updated, export_plugin,
+    fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue, PROPERTY, anchor};
@@ -28,8 +31,8 @@ use settings::{Information, Secret};
 
 /// The most UTF-16 units that Jira takes in a summary.
 const SUMMARY: usize = 255;
-/// The most UTF-16 units that Jira takes in a description.
-const DESCRIPTION: usize = 32_767;
+/// The most UTF-16 units that Jira takes in a description or a comment.
+const TEXT: usize = 32_767;
 /// How far the clocks and time zones of whoever saw the incident, of Jira and of Jira's user may be
 /// apart.
 const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -67,6 +70,8 @@ impl TicketPlugin for Jira {
         // Jira's index learns of an issue some seconds later, on a busy server many.
         settle_seconds: Some(30),
         offers: &[Offer::FindMany],
+        actions: &[Action::Comment, Action::Close, Action::Reopen],
+        marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -138,6 +143,14 @@ impl TicketPlugin for Jira {
         Ok(found.map(|issue| self.ticket(&issue.key)))
     }
 
+    fn update(
+        &mut self,
+        call: &Call,
+        request: &UpdateRequest<Incident>,
+    ) -> Result<Option<Updated>> {
+        life::update(self, call, request).map(Some)
+    }
+
     fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {
         let (project, jql) = (self.project(), self.jql());
         let Jira { client, listing, .. } = self;
@@ -185,26 +198,27 @@ impl Jira {
         warnings: &mut Vec<String>,
     ) -> Value {
         let fingerprint = fingerprint(key);
-        let project = self.information.project_key_or_id.text();
-        let is_number = project.chars().all(|c| c.is_ascii_digit());
+        let project = &self.information.project_key_or_id;
+        let named_by = if project.is_id() { "id" } else { "key" };
         let mut fields = custom.values.clone();
-        fields.insert("project".into(), json!({if is_number { "id" } else { "key" }: project}));
+        fields.insert("project".into(), json!({named_by: project.text()}));
         fields.insert("issuetype".into(), json!({"name": self.information.kind}));
         fields.insert("summary".into(), json!(summary));
-        fields.insert("description".into(), self.description(markdown, &fingerprint, warnings));
+        let description = self.text(markdown, &anchor(&fingerprint), warnings);
+        fields.insert("description".into(), description);
         json!({"fields": fields, "properties": [{"key": PROPERTY, "value": {"key": fingerprint}}]})
     }
 
-    /// The body in the markup that this Jira reads, cut to the length that it takes.
-    fn description(&self, markdown: &str, fingerprint: &str, warnings: &mut Vec<String>) -> Value {
-        let mut limit = DESCRIPTION;
+    /// A description or comment in the markup that this Jira reads, cut to the length that it takes; in wiki markup with the anchor.
+    fn text(&self, markdown: &str, anchor: &str, warnings: &mut Vec<String>) -> Value {
+        let mut limit = TEXT;
         loop {
             let mut cut = Vec::new();
             let markdown = text::body(markdown.to_owned(), limit, &mut cut);
-            let wiki = format!("{}\n\n{}", wiki::from_markdown(&markdown), anchor(fingerprint));
+            let wiki = format!("{}\n\n{}", wiki::from_markdown(&markdown), anchor);
             // Escaping makes text longer, a few times at most: then less of it is tried. A document
             // is measured in the same way, since Jira counts its text.
-            if wiki.encode_utf16().count() > DESCRIPTION && limit > DESCRIPTION / 16 {
+            if wiki.encode_utf16().count() > TEXT && limit > TEXT / 16 {
                 limit /= 2;
                 continue;
             }
@@ -246,7 +260,7 @@ impl Jira {
                 ));
                 continue;
             };
-            match field.value(&values, dialect) {
+            match field.schema.value(&values, dialect) {
                 Ok((value, warning)) => {
                     warnings.extend(warning.map(|why| format!("custom field {name}: {why}")));
                     custom.values.insert(field.id.clone(), value);

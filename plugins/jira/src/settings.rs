@@ -33,6 +33,11 @@ pub(crate) struct Information {
     /// 2 (wiki markup) or 3 (Atlassian Document Format, only Cloud); 3 for Cloud if not set.
     #[schemars(range(min = 2, max = 3))]
     pub(crate) api_version: Option<u8>,
+    /// The transition that closes an issue, or the status that it leads to, by name or id; if not set, the plugin takes one that leads
+    /// to a status of the category "done".
+    pub(crate) close_transition: Option<String>,
+    /// The same of the one that opens an issue again, which leads to a status of another category.
+    pub(crate) reopen_transition: Option<String>,
     #[serde(flatten)]
     pub(crate) fields: FieldMappings,
 }
@@ -78,5 +83,10 @@ impl Project {
             Project::Key(key) => key.trim().to_owned(),
             Project::Id(id) => id.to_string(),
         }
+    }
+
+    /// Whether it is named by its number, which no key is.
+    pub(crate) fn is_id(&self) -> bool {
+        self.text().bytes().all(|byte| byte.is_ascii_digit())
     }
 }

@@ -1,5 +1,7 @@
 //! What the plugin asks of Jira and makes of its answers, as the REST references have them.
 
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
