@@ -352,18 +352,27 @@ TICKET_HELPER ticket_str ticket_header_value(const ticket_http_response *respons
    return ticket_of("");
 }
 
-/* Replies the error that an exchange stands for, its kind by the status. Returns its code. */
-TICKET_HELPER int32_t ticket_http_error(const ticket_call *call, const ticket_exchange *done) {
+/* Replies the error that an exchange of update() stands for, its kind by the status. `partial`: the step's comment is on the ticket
+ * already. Returns its code. */
+TICKET_HELPER int32_t ticket_step_error(const ticket_call *call, const ticket_exchange *done, int partial) {
    const uint32_t status = done->response.status;
-   const int later = status == 408 || status == 425 || status == 429 || status == 503;
+   const char *const in_doubt = done->flags & TICKET_HTTP_CHANGES_NOTHING ? "later" : "unknown";
+   const char *what = done->what, *retry = "never";
+   int32_t code = TICKET_CREATION_ERROR;
    if (done->sent == TICKET_HTTP_DENIED || status == 401 || status == 403 || status == 404 || status == 410)
-      return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", done->what, done->why);
-   if (done->sent == TICKET_HTTP_NOT_SENT || done->sent == TICKET_HTTP_DRY_RUN || later)
-      return ticket_fail(call, TICKET_CLIENT_ERROR, "later", done->what, done->why);
-   if (done->sent != TICKET_HTTP_OK || status >= 500)
-      return ticket_fail(call, TICKET_CLIENT_ERROR, done->flags & TICKET_HTTP_CHANGES_NOTHING ? "later" : "unknown", done->what, done->why);
-   if (status >= 400) return ticket_fail(call, TICKET_CREATION_ERROR, "never", done->what, done->why);
-   return ticket_fail(call, TICKET_PLUGIN_ERROR, "unknown", "an answer that this plugin doesn't expect: ", done->why);
+      code = TICKET_SETTINGS_ERROR;
+   else if (done->sent == TICKET_HTTP_NOT_SENT || done->sent == TICKET_HTTP_DRY_RUN || status == 408 || status == 425 || status == 429 || status == 503)
+      code = TICKET_CLIENT_ERROR, retry = "later";
+   else if (done->sent != TICKET_HTTP_OK || status >= 500)
+      code = TICKET_CLIENT_ERROR, retry = in_doubt;
+   else if (status < 400)
+      code = TICKET_PLUGIN_ERROR, retry = in_doubt, what = "an answer that this plugin doesn't expect: ";
+   char end[64];
+   snprintf(end, sizeof end, "\", \"retry\": \"%s\"%s}", retry, partial ? ", \"partial\": true" : "");
+   return ticket_reply(call, code, "{\"message\": \"", what, done->why, end);
 }
+
+/* As ticket_step_error(), in all other functions. */
+TICKET_HELPER int32_t ticket_http_error(const ticket_call *call, const ticket_exchange *done) { return ticket_step_error(call, done, 0); }
 
 #endif
