@@ -4,13 +4,12 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ticket_plugin_api::{
     Call, Endpoint, Error, HttpError, Request, Response, Result, Retry, Url, http,
 };
 
 use crate::settings::Secret;
-use crate::ticket::Stored;
 
 /// The most links of one search. Databases join 61 tables (MySQL) or 64 (SQLite) in one query, and RT and its extensions need some for
 /// themselves; of more it says that it finds nothing.
@@ -37,9 +36,9 @@ pub(crate) struct Queue {
 pub(crate) struct CustomField {
     #[serde(default)]
     name: String,
-    /// On a ticket: the values that it has in this field.
+    /// On a ticket: the values that it has in this field. Of a file RT tells its name and more, and no text.
     #[serde(default)]
-    pub(crate) values: Vec<String>,
+    values: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -77,10 +76,25 @@ pub(crate) struct Linked {
     pub(crate) links: Vec<Link>,
 }
 
+/// A message of a ticket: what it was created with, a comment, a reply, a mail that was sent, as far as these are text.
+#[derive(Deserialize)]
+pub(crate) struct Message {
+    pub(crate) id: Number,
+    #[serde(rename = "Content", default)]
+    pub(crate) content: Option<String>,
+}
+
+/// In which order a ticket's messages are listed.
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
 /// The number of a record. RT writes it as a number here and as text there.
 #[derive(Deserialize)]
 #[serde(try_from = "Value")]
-struct Number(String);
+pub(crate) struct Number(pub(crate) String);
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -115,7 +129,12 @@ impl Queue {
 
 impl Link {
     pub(crate) fn refers_to(&self, url: &str) -> bool {
-        self.kind == "refers-to" && self.url == url
+        self.reference() == Some(url)
+    }
+
+    /// The URL that this record refers to, if that is what the link says.
+    pub(crate) fn reference(&self) -> Option<&str> {
+        (self.kind == "refers-to").then_some(self.url.as_str())
     }
 }
 
@@ -123,6 +142,10 @@ impl CustomField {
     /// RT takes a field's name in upper and lower case alike.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.to_lowercase() == name.to_lowercase()
+    }
+
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        self.values.iter().filter_map(Value::as_str).collect()
     }
 }
 
@@ -140,6 +163,15 @@ impl Client {
         self.endpoint.join("Ticket/Display.html").query("id", id).into()
     }
 
+    /// The number of the ticket that has such a page, if it is a page of this RT.
+    pub(crate) fn number(&self, page: &str) -> Option<String> {
+        let start = String::from(self.endpoint.join(""));
+        let is_here = page.get(..start.len())?.eq_ignore_ascii_case(&start);
+        let (_, query) = page.split('#').next()?.split_once('?')?;
+        let id = query.split(['&', ';']).find_map(|parameter| parameter.strip_prefix("id="))?;
+        (is_here && is_number(id)).then(|| id.to_owned())
+    }
+
     pub(crate) fn system(&self, call: &Call) -> Result<System> {
         self.read(&self.send(call, Request::get(self.rest("rt")))?, "RT")
     }
@@ -150,7 +182,7 @@ impl Client {
         let mut asked = name.to_owned();
         if name.contains('/') {
             // RT can't find a name with a slash by a URL, so its number is looked up first.
-            let query = serde_json::json!([{"field": "Name", "value": name}]).to_string();
+            let query = json!([{"field": "Name", "value": name}]).to_string();
             let found = self.send(call, Request::get(self.rest("queues").query("query", &query)));
             let page: Page<Record> = match found {
                 Err(HttpError::DryRun) => return Ok(Seen::NotAsked),
@@ -188,13 +220,68 @@ impl Client {
         Ok(created.id.0)
     }
 
-    /// The ticket with this number; None if the login lacks the right ShowTicket.
-    pub(crate) fn ticket(&self, call: &Call, id: &str) -> Result<Option<Stored>> {
-        let answer = self.send(call, Request::get(self.rest("ticket").segment(id)))?;
-        if answer.status == 403 {
-            return Ok(None);
+    /// The ticket with this number, with its queue's name; None if the login lacks the right ShowTicket. Of one that was merged into
+    /// another ticket RT gives that one.
+    pub(crate) fn ticket<T: DeserializeOwned>(&self, call: &Call, id: &str) -> Result<Option<T>> {
+        let url = self.rest("ticket").segment(id).query("fields[Queue]", "Name");
+        let answer = self.send(call, Request::get(url))?;
+        match answer.status {
+            403 => Ok(None),
+            404 if answer.json::<Refusal>().is_ok() => Err(Error::creation(format!(
+                "RT has no ticket {id} (404): was it shredded, or is the endpoint another RT?"
+            ))),
+            _ => self.read(&answer, &format!("ticket {id}")).map(Some),
         }
-        self.read(&answer, &format!("ticket {id}")).map(Some)
+    }
+
+    /// A page of the ticket's messages. RT leaves those out that the login may not see, and doesn't fill the page with others.
+    pub(crate) fn messages(
+        &self,
+        call: &Call,
+        ticket: &str,
+        order: Order,
+        per_page: usize,
+        page: usize,
+    ) -> Result<Vec<Message>> {
+        let text = json!([{"field": "ContentType", "operator": "STARTSWITH", "value": "text/"}]);
+        let order = match order {
+            Order::OldestFirst => "ASC",
+            Order::NewestFirst => "DESC",
+        };
+        let list = self.rest("ticket").segment(ticket).segment("attachments");
+        let url = list
+            .query("query", &text.to_string())
+            .query("fields", "Content")
+            .query("orderby", "id")
+            .query("order", order)
+            .query("per_page", &per_page.to_string())
+            .query("page", &page.to_string());
+        let answer = self.send(call, Request::get(url))?;
+        let page: Page<Message> = self.read(&answer, &format!("ticket {ticket}'s messages"))?;
+        Ok(page.items)
+    }
+
+    /// Adds a comment to a ticket; `comment` may change it, too. Gives what RT says to that.
+    pub(crate) fn comment(&self, call: &Call, ticket: &str, comment: &Value) -> Result<Vec<Value>> {
+        let url = self.rest("ticket").segment(ticket).segment("comment");
+        let answer = self.send(call, Request::post(url).json(comment))?;
+        self.carried_out(&answer, 201, "the comment")
+    }
+
+    /// Changes a ticket. Gives what RT says to that: also a refusal is answered 200.
+    pub(crate) fn change(&self, call: &Call, ticket: &str, change: &Value) -> Result<Vec<Value>> {
+        let url = self.rest("ticket").segment(ticket);
+        let answer = self.send(call, Request::new("PUT", url).json(change))?;
+        self.carried_out(&answer, 200, "the ticket's status")
+    }
+
+    /// What RT says to a request that changes a ticket. It may have been carried out after a 2xx, whatever that says, and after a failure
+    /// of RT's own.
+    fn carried_out(&self, answer: &Response, wanted: u16, what: &str) -> Result<Vec<Value>> {
+        let may_be = matches!(answer.status, 200..=299 | 408 | 500..);
+        answer
+            .read(wanted, &format!("{what}: RT"), || self.refusal(answer, what))
+            .map_err(|error| if may_be { error.retry(Retry::Unknown) } else { error })
     }
 
     /// The number of the oldest ticket that refers to `link`.
@@ -290,7 +377,10 @@ impl TryFrom<Value> for Number {
 
     fn try_from(value: Value) -> std::result::Result<Number, &'static str> {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number { Ok(Number(text)) } else { Err("an id that is not a number") }
+        if is_number(&text) { Ok(Number(text)) } else { Err("an id that is not a number") }
     }
+}
+
+pub(crate) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -3,23 +3,24 @@
 //! Once the queue is known, and RT has been seen to store such values, a ticket takes one request.
 
 mod client;
+mod life;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Error, Extra, FindMany, Format, Found, FoundMany, Incident, Offer,
-    Result, Settings, Ticket, TicketName, TicketPlugin, TicketRequest, WantedKey, export_plugin,
-    text, utc, utc_before,
+    About, Action, Cached, Call, Check, Error, Extra, FindMany, Format, Found, FoundMany, Incident,
+    Offer, Result, Settings, Ticket, TicketName, TicketPlugin, TicketRequest, UpdateRequest,
+    Updated, WantedKey, export_plugin, text, utc_before,
 };
 
 use client::{Client, CustomField, Linked, MOST_LINKS, Seen};
 use settings::{Information, Requestors, Secret};
-use ticket::{Asked, SUBJECT, links, marker};
+use ticket::{Asked, CustomFields, SUBJECT, Stored, as_rt_takes, links, marker};
 
 /// How far the clocks and time zones of the host, of RT and of RT's user may be apart.
 const CLOCKS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -49,6 +50,8 @@ impl TicketPlugin for Rt {
         description: "Request Tracker 5 (REST 2.0)",
         aliases: &["argus_ticket_rt.RequestTrackerPlugin"],
         offers: &[Offer::FindMany],
+        actions: &[Action::Comment, Action::Close, Action::Reopen],
+        marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
     };
     type Secret = Secret;
@@ -56,6 +59,7 @@ impl TicketPlugin for Rt {
 
     fn open(settings: Settings<Secret, Information>) -> Result<Rt> {
         let Settings { endpoint, secret, information, .. } = settings;
+        information.verify()?;
         Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: Cached::default() })
     }
 
@@ -105,6 +109,14 @@ impl TicketPlugin for Rt {
     fn find(&mut self, call: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {
         let id = self.client.with_link(call, &marker(&request.key))?;
         Ok(id.map(|id| self.ticket(id)))
+    }
+
+    fn update(
+        &mut self,
+        call: &Call,
+        request: &UpdateRequest<Incident>,
+    ) -> Result<Option<Updated>> {
+        life::update(self, call, request)
     }
 
     /// RT's search goes by the links of many keys as exactly as by one's, so the keys are searched for in groups.
@@ -179,17 +191,15 @@ impl Rt {
     fn custom_fields(
         &mut self,
         call: &Call,
-        mapped: BTreeMap<String, Vec<String>>,
+        mapped: CustomFields,
         warnings: &mut Vec<String>,
-    ) -> Result<BTreeMap<String, Vec<String>>> {
+    ) -> Result<CustomFields> {
         let queue = self.information.queue.text();
         let known = self.known(call)?.map_or(&[][..], |known| &known.custom_fields);
-        let mut fields = BTreeMap::new();
+        let mut fields = CustomFields::new();
         for (name, values) in mapped {
             if known.is_empty() || known.iter().any(|field| field.is(&name)) {
-                // RT 5.0 stores a time as midnight unless its offset is written as +00:00.
-                let values = values.into_iter().map(|value| utc(&value).unwrap_or(value));
-                fields.insert(name, values.collect());
+                fields.insert(name, as_rt_takes(values));
             } else {
                 warnings.push(format!(
                     "custom field {name}: queue {queue} has none of that name that this user may \
@@ -227,7 +237,7 @@ impl Rt {
         if doubtful.iter().all(|what| known.stored.contains(what)) {
             return Vec::new();
         }
-        match self.client.ticket(call, id) {
+        match self.client.ticket::<Stored>(call, id) {
             Ok(Some(stored)) => {
                 let differences = stored.differences(asked);
                 if differences.is_empty() && known.stored.len() < REMEMBERED {

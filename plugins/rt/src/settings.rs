@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_plugin_api::mapping::FieldMappings;
-use ticket_plugin_api::{Error, Result, http};
+use ticket_plugin_api::{Error, Result, TicketState, http};
 
 /// A token, or a user's name and password.
 #[derive(Deserialize, JsonSchema)]
@@ -29,8 +29,39 @@ pub(crate) struct Information {
     pub(crate) queue: Queue,
     /// Who has the problem: one email address or RT user name, or a list of them.
     pub(crate) requestor: Option<Requestors>,
+    /// The status that a ticket gets when it is closed.
+    #[serde(default = "resolved")]
+    pub(crate) close_status: String,
+    /// The status that a closed ticket gets when it is opened again.
+    #[serde(default = "open")]
+    pub(crate) reopen_status: String,
+    /// What the queue's other statuses mean, if its lifecycle isn't RT's own.
+    #[serde(default)]
+    pub(crate) statuses: Statuses,
     #[serde(flatten)]
     pub(crate) fields: FieldMappings,
+}
+
+fn resolved() -> String {
+    "resolved".to_owned()
+}
+
+fn open() -> String {
+    "open".to_owned()
+}
+
+/// Statuses beside RT's own, which are known: new, open, stalled, resolved, rejected, deleted.
+#[derive(Default, Deserialize, JsonSchema)]
+pub(crate) struct Statuses {
+    /// Somebody still has to do something.
+    #[serde(default)]
+    open: Vec<String>,
+    /// It is done.
+    #[serde(default)]
+    closed: Vec<String>,
+    /// It is closed, and was not done.
+    #[serde(default)]
+    cancelled: Vec<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -80,6 +111,43 @@ impl Secret {
         match self {
             Secret::Token { .. } => "the token",
             Secret::Password { .. } => "username and password",
+        }
+    }
+}
+
+impl Information {
+    /// Whether the statuses that are set go together.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let (close, reopen) = (&self.close_status, &self.reopen_status);
+        if !matches!(self.meaning(close), TicketState::Closed | TicketState::Cancelled) {
+            return Err(Error::settings(format!(
+                "information: close_status {close:?} is no status of a closed ticket"
+            )));
+        }
+        if self.meaning(reopen) != TicketState::Open {
+            return Err(Error::settings(format!(
+                "information: reopen_status {reopen:?} is no status of an open ticket"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What a ticket's status means. RT doesn't tell its upper from its lower case.
+    pub(crate) fn meaning(&self, status: &str) -> TicketState {
+        let status = status.to_lowercase();
+        let is = |name: &String| name.to_lowercase() == status;
+        let Statuses { open, closed, cancelled } = &self.statuses;
+        match status.as_str() {
+            "deleted" => TicketState::Gone,
+            _ if open.iter().any(is) => TicketState::Open,
+            _ if closed.iter().any(is) => TicketState::Closed,
+            _ if cancelled.iter().any(is) => TicketState::Cancelled,
+            "new" | "open" | "stalled" => TicketState::Open,
+            "resolved" => TicketState::Closed,
+            "rejected" => TicketState::Cancelled,
+            _ if is(&self.close_status) => TicketState::Closed,
+            _ if is(&self.reopen_status) => TicketState::Open,
+            _ => TicketState::Unknown,
         }
     }
 }

@@ -8,12 +8,12 @@ use ticket_plugin_api::{Error, ErrorKind, FindMany, FoundMany, Retry, WantedKey}
 use crate::Rt;
 use crate::ticket::marker;
 
-const KEY: &str = "https://argus.example.org/incidents/4";
+pub(crate) const KEY: &str = "https://argus.example.org/incidents/4";
 const QUEUE: &str = "https://rt.example.org/REST/2.0/queue/NOC";
 const TICKET: &str = "https://rt.example.org/REST/2.0/ticket";
-const CREATED: &str = "https://rt.example.org/REST/2.0/ticket/4711";
+const CREATED: &str = "https://rt.example.org/REST/2.0/ticket/4711?fields%5BQueue%5D=Name";
 
-fn open(information: Value) -> Fixture {
+pub(crate) fn open(information: Value) -> Fixture {
     open_at("https://rt.example.org/", information)
 }
 
@@ -35,7 +35,7 @@ fn fields() -> Value {
     })
 }
 
-fn incident() -> Value {
+pub(crate) fn incident() -> Value {
     json!({
         "pk": 4,
         "description": "gw1 is down",
@@ -428,7 +428,12 @@ fn an_endpoint_may_have_a_sub_path_and_lack_the_slash() {
         let mut rt = open_at(endpoint, json!({"queue": "NOC"}));
         rt.host.answer("GET", "https://x.org:8/noc/rt/REST/2.0/queue/NOC", 200, queue(&[]));
         rt.host.answer("POST", "https://x.org:8/noc/rt/REST/2.0/ticket", 201, json!({"id": 5}));
-        rt.host.answer("GET", "https://x.org:8/noc/rt/REST/2.0/ticket/5", 200, stored());
+        rt.host.answer(
+            "GET",
+            "https://x.org:8/noc/rt/REST/2.0/ticket/5?fields%5BQueue%5D=Name",
+            200,
+            stored(),
+        );
         let ticket = rt.create(incident(), KEY).unwrap();
         assert_eq!(ticket.url, "https://x.org:8/noc/rt/Ticket/Display.html?id=5");
     }

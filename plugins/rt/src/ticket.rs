@@ -15,10 +15,30 @@ pub(crate) const SUBJECT: usize = 200;
 /// RT cuts a link off after so many bytes.
 const LINK: usize = 240;
 
+/// How the markers of all keys begin.
+const MARKER: &str = "urn:ticket-host:sha256:";
+
+/// Custom fields by their names, with their values.
+pub(crate) type CustomFields = BTreeMap<String, Vec<String>>;
+
 /// The link that only the ticket with this key has. RT's search finds a new link immediately and
 /// exactly, and the link doesn't bother people who read the ticket.
 pub(crate) fn marker(key: &str) -> String {
-    format!("urn:ticket-host:sha256:{}", fingerprint(key))
+    format!("{MARKER}{}", fingerprint(key))
+}
+
+/// The values of a custom field as RT takes them: RT 5.0 stores a time as midnight unless its offset is written as +00:00.
+pub(crate) fn as_rt_takes(values: Vec<String>) -> Vec<String> {
+    values.into_iter().map(|value| utc(&value).unwrap_or(value)).collect()
+}
+
+/// Custom fields as a request has them.
+pub(crate) fn fields_json(fields: &CustomFields) -> Value {
+    let fields = fields.iter().map(|(name, values)| match &values[..] {
+        [one] => (name.clone(), json!(one)),
+        several => (name.clone(), json!(several)),
+    });
+    Value::Object(fields.collect())
 }
 
 /// What a ticket is asked to have, beside its body.
@@ -27,17 +47,12 @@ pub(crate) struct Asked {
     pub(crate) subject: String,
     pub(crate) links: Vec<String>,
     pub(crate) requestors: Vec<String>,
-    pub(crate) custom_fields: BTreeMap<String, Vec<String>>,
+    pub(crate) custom_fields: CustomFields,
 }
 
 impl Asked {
     /// The body of RT's request.
     pub(crate) fn json(&self, html: &str) -> Value {
-        let fields = self.custom_fields.iter().map(|(name, values)| match &values[..] {
-            [one] => (name.clone(), json!(one)),
-            several => (name.clone(), json!(several)),
-        });
-        let fields: serde_json::Map<String, Value> = fields.collect();
         json!({
             "Queue": self.queue,
             "Subject": self.subject,
@@ -45,7 +60,7 @@ impl Asked {
             "ContentType": "text/html",
             "RefersTo": self.links,
             "Requestor": self.requestors,
-            "CustomFields": fields,
+            "CustomFields": fields_json(&self.custom_fields),
         })
     }
 
@@ -99,7 +114,7 @@ impl Stored {
             out.push(format!("RT changed the subject to {:?}", self.subject));
         }
         for link in &asked.links {
-            if !self.links.iter().any(|has| has.refers_to(link)) {
+            if !self.refers_to(link) {
                 out.push(format!("RT did not store the link {link}"));
             }
         }
@@ -110,9 +125,16 @@ impl Stored {
                 asked.requestors
             ));
         }
-        for (name, values) in &asked.custom_fields {
+        out.extend(self.field_differences(&asked.custom_fields));
+        out
+    }
+
+    /// Which custom fields are not as they were asked for, a sentence each.
+    pub(crate) fn field_differences(&self, asked: &CustomFields) -> Vec<String> {
+        let mut out = Vec::new();
+        for (name, values) in asked {
             let field = self.custom_fields.iter().find(|field| field.is(name));
-            let has = field.map_or(&[][..], |field| &field.values);
+            let has = field.map(CustomField::texts).unwrap_or_default();
             // RT has them in an order of its own, and may add a default.
             if !values.iter().all(|value| has.iter().any(|stored| means(value, stored))) {
                 out.push(format!(
@@ -122,6 +144,17 @@ impl Stored {
             }
         }
         out
+    }
+
+    pub(crate) fn refers_to(&self, link: &str) -> bool {
+        self.links.iter().any(|has| has.refers_to(link))
+    }
+
+    /// Whether it is another key's ticket, too. RT gives the links of a ticket that is merged into another one to that.
+    pub(crate) fn is_also_anothers(&self, key: &str) -> bool {
+        let ours = marker(key);
+        let mut references = self.links.iter().filter_map(Link::reference);
+        references.any(|link| link.starts_with(MARKER) && link != ours)
     }
 }
 
