@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::argus::Done;
+use crate::serve::StepState;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";
@@ -75,6 +76,8 @@ impl EncodeLabelValue for Status {
 #[derive(Debug)]
 pub(crate) struct Gauges<'a> {
     pub counts: &'a [Count],
+    /// The same of what is done to tickets after they were made.
+    pub steps: &'a [Count],
     /// Each backend's name, and whether it can make tickets.
     pub backends: &'a [(&'a str, bool)],
     /// How many tickets wait for each backend that the config no longer has.
@@ -218,7 +221,7 @@ impl Metrics {
     /// All of it as text.
     pub(crate) fn text(&self, gauges: &Gauges<'_>) -> String {
         let mut text = String::new();
-        let store = store(gauges.counts, gauges.orphans, gauges.now);
+        let store = store(gauges);
         let up = up(gauges.backends);
         let log = log(gauges.dropped);
         let watched = gauges.argus.map(watched).unwrap_or_default();
@@ -234,7 +237,8 @@ impl Metrics {
 }
 
 /// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
-fn store(counts: &[Count], orphans: &BTreeMap<String, i64>, now: Timestamp) -> Registry {
+fn store(gauges: &Gauges<'_>) -> Registry {
+    let Gauges { counts, steps, orphans, now, .. } = *gauges;
     let rows: Family<InState, Gauge> = Family::default();
     let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
     for count in counts {
@@ -249,6 +253,14 @@ fn store(counts: &[Count], orphans: &BTreeMap<String, i64>, now: Timestamp) -> R
     }
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register("queue_tickets", "Tickets in the store, by state", rows);
+    let rows: Family<InState, Gauge> = Family::default();
+    for count in steps {
+        let state = StepState::from(count.state).name();
+        let labels = InState { backend: count.backend.clone(), state };
+        rows.get_or_create(&labels).set(count.rows);
+    }
+    let help = "Comments, closings and openings of tickets in the store, by state";
+    registry.register("queue_steps", help, rows);
     let without: Family<OfBackend, Gauge> = Family::default();
     for (backend, tickets) in orphans {
         without.get_or_create(&OfBackend { backend: backend.clone() }).set(*tickets);
@@ -332,8 +344,10 @@ mod tests {
         let done =
             Done { last_poll: Some(Timestamp::from_millis(1500)), listed: 4, ..Done::default() };
         let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
+        let steps = [count(State::Failed, 2, 1)];
         let gauges = Gauges {
             counts: &counts,
+            steps: &steps,
             backends: &[("b", true), ("c", false)],
             orphans: &orphans,
             argus: Some(&done),
@@ -350,6 +364,7 @@ mod tests {
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"unknown\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"created\"} 7",
+                            "ticket_host_queue_steps{backend=\"b\",state=\"failed\"} 2",
                             "ticket_host_queue_oldest_seconds{backend=\"b\"} 8.0",
                             "ticket_host_queue_orphans{backend=\"gone\"} 5",
                             "ticket_host_log_dropped_events_total 0",

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{
-    Answer, Installation, Seen, Service, Stub, agent, c_plugin, desk, ticket_of, wait_for,
+    Answer, Fate, Installation, Seen, Service, Stub, Tickets, agent, c_plugin, desk, ticket_of,
+    wait_for,
 };
 
 /// A stand-in for an Argus.
@@ -20,6 +21,8 @@ pub(crate) struct Argus {
     refusing: Arc<Mutex<Option<i64>>>,
     /// Incident that has no description.
     odd: Arc<Mutex<Option<i64>>>,
+    /// Of incidents that have another level than 3.
+    levels: Arc<Mutex<BTreeMap<i64, i64>>>,
     /// How many incidents a page has.
     pub(crate) page: usize,
     /// Its FRONTEND_URL, which the front page of its API tells.
@@ -34,6 +37,7 @@ impl Argus {
             broken: Arc::default(),
             refusing: Arc::default(),
             odd: Arc::default(),
+            levels: Arc::default(),
             page: 3,
             frontend: "https://argus.example.org/",
         }
@@ -45,6 +49,10 @@ impl Argus {
 
     fn have_urls(&self, pks: impl IntoIterator<Item = i64>) -> bool {
         pks.into_iter().all(|pk| self.url(pk) == ticket_of(&key(pk)))
+    }
+
+    fn set_open(&self, pk: i64, open: bool) {
+        self.incidents.lock().unwrap().get_mut(&pk).unwrap().1 = open;
     }
 
     pub(crate) fn serve(&self) -> Stub {
@@ -105,9 +113,10 @@ impl Argus {
         }
     }
 
-    /// A page of the open incidents without a ticket.
+    /// A page of the open incidents, with a ticket or without.
     fn listed(&self, incidents: &BTreeMap<i64, (String, bool)>, path: &str, query: &str) -> Answer {
-        assert!(query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
+        let with_ticket = query.starts_with("open=true&ticket=true&page_size=1");
+        assert!(with_ticket || query.starts_with("open=true&ticket=false&page_size=1"), "{query}");
         assert!(query.contains("&level__lte=3"), "{query}");
         if query.contains("level__lte=3x") {
             return Answer::status(400).body(r#"{"level__lte":["Enter a number."]}"#);
@@ -115,7 +124,7 @@ impl Argus {
         let from: i64 = query.split("cursor=").nth(1).map_or(0, |cursor| cursor.parse().unwrap());
         let open: Vec<i64> = incidents
             .iter()
-            .filter(|(pk, (url, open))| **pk > from && url.is_empty() && *open)
+            .filter(|(pk, (url, open))| **pk > from && url.is_empty() != with_ticket && *open)
             .map(|(pk, _)| *pk)
             .collect();
         // The link to the next one names a host that exists only
@@ -126,13 +135,16 @@ impl Argus {
         let next = cursor.filter(|_| open.len() > self.page);
         let next = next.map(|at| format!("http://inside{path}?{filter}&cursor={at}"));
         let results: Vec<Value> =
-            open.iter().take(self.page).map(|pk| self.incident(*pk, "")).collect();
+            open.iter().take(self.page).map(|pk| self.incident(*pk, &incidents[pk].0)).collect();
         Answer::status(200).body(&json!({"next": next, "results": results}).to_string())
     }
 
     fn incident(&self, pk: i64, url: &str) -> Value {
         let mut incident = of_api(pk);
         incident["ticket_url"] = url.into();
+        if let Some(level) = self.levels.lock().unwrap().get(&pk) {
+            incident["level"] = (*level).into();
+        }
         if *self.odd.lock().unwrap() == Some(pk) {
             incident["description"] = Value::Null;
         }
@@ -218,10 +230,10 @@ fn a_late_success_is_told_though_the_incident_is_closed_by_then() {
     let argus = Argus::with(1);
     let (desk, down) = broken_desk();
     let server = argus.serve();
-    let host = host(&desk, &server);
+    let host = host_with(&desk, &server, "interval_seconds = 1\nended = \"create\"\n");
     let _service = host.serve();
     wait_for("a try", || !desk.seen().is_empty());
-    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    argus.set_open(1, false);
     down.store(false, Relaxed);
     wait_for("the URL", || argus.url(1) == ticket_of(&key(1)));
 }
@@ -266,7 +278,7 @@ fn an_argus_that_is_down_or_refuses_is_asked_again_and_said_once() {
 fn a_proxy_that_has_no_argus_behind_it_does_not_say_that_argus_lost_its_incidents() {
     let argus = Argus::with(1);
     // So that Argus doesn't list it again.
-    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    argus.set_open(1, false);
     *argus.broken.lock().unwrap() = Some(404);
     let (desk, server) = (desk(|_| None), argus.serve());
     let host = host(&desk, &server);
@@ -362,7 +374,7 @@ fn an_incident_of_arguss_api_gets_the_ticket_that_the_watcher_made() {
 #[test]
 fn an_incident_by_hand_is_told_to_argus_and_not_filed_again() {
     let argus = Argus::with(1);
-    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    argus.set_open(1, false);
     let (desk, server) = (desk(|_| None), argus.serve());
     let host = host(&desk, &server);
     let service = host.serve();
@@ -400,7 +412,7 @@ fn an_incident_of_which_somebody_says_that_it_began_at_another_time_is_no_other_
     let service = host.serve();
     wait_for("it to wait", || jobs(&service) == 1);
     // Argus doesn't list it again.
-    argus.incidents.lock().unwrap().get_mut(&1).unwrap().1 = false;
+    argus.set_open(1, false);
     let claimed = json!({"pk": 1, "description": "x", "argus_url": key(1), "start_time": "2026-11-24T00:00:00Z"});
     service.file(&claimed, 0).is(202);
     down.store(false, Relaxed);
@@ -431,7 +443,7 @@ fn nothing_is_made_of_an_incident_that_may_be_arguss_while_argus_cannot_be_asked
 #[test]
 fn an_incident_is_taken_from_argus_by_its_number() {
     let argus = Argus::with(2);
-    argus.incidents.lock().unwrap().get_mut(&2).unwrap().1 = false;
+    argus.set_open(2, false);
     let (desk, server) = (desk(|_| None), argus.serve());
     let host = host(&desk, &server);
     let made = host.run(&["create", "--argus", "2"]).ended(0);
@@ -591,14 +603,14 @@ fn argus_hears_of_a_ticket_at_once() {
     let service = host.serve();
     wait_for("the URL", || argus.have_urls([1]));
     argus.add(2);
-    argus.incidents.lock().unwrap().get_mut(&2).unwrap().1 = false;
+    argus.set_open(2, false);
     service.file(&of_api(2), 30_000).is(201);
     wait_for("the other URL", || argus.have_urls([2]));
     // Both within the first hour.
     assert!(ready(&service)["last_told"].is_string());
     let polls = server.seen().iter().filter(|s| s.target.contains("page_size=1000")).count();
-    // The first one looks how many there are.
-    assert_eq!(polls, 2);
+    // The first one looks how many there are, the last one for those that have tickets.
+    assert_eq!(polls, 3);
 }
 
 #[test]
@@ -767,4 +779,76 @@ fn the_command_line_makes_an_incidents_ticket_where_the_watcher_would() {
     wait_for("all URLs", || argus.have_urls(1..=3));
     assert_eq!((usual.posted().len(), watched.posted().len()), (0, 3));
     host.run(&["create", "--argus", "3", "--backend", "usual"]).ended(0);
+}
+
+/// A host that tells tickets everything at once, watching an Argus with one incident, whose ticket it has made.
+fn followed(argus: &Argus) -> (Tickets, Stub, Stub, Installation, Service) {
+    let tickets = Tickets::default();
+    let (stub, server) = (tickets.serve(|_| Fate::Done), argus.serve());
+    let at_once = "[backends.b]\n";
+    let host = host(&stub, &server);
+    let told = format!("{at_once}quiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\n");
+    change(&host, at_once, &told);
+    let service = host.serve();
+    wait_for("the ticket", || argus.have_urls([1]));
+    (tickets, stub, server, host, service)
+}
+
+#[test]
+fn a_ticket_follows_its_incident_in_argus_and_argus_hears_of_a_new_one() {
+    let argus = Argus::with(1);
+    let (tickets, _stub, _server, _host, _service) = followed(&argus);
+    let done = |expected: &[&str]| {
+        wait_for(&format!("{expected:?}"), || tickets.of(&key(1)).actions() == expected);
+    };
+    argus.levels.lock().unwrap().insert(1, 1);
+    done(&["comment"]);
+    argus.set_open(1, false);
+    done(&["comment", "close"]);
+    argus.set_open(1, true);
+    done(&["comment", "close", "reopen"]);
+    // It was deleted by a person: the next time that it begins it gets a new one.
+    argus.set_open(1, false);
+    done(&["comment", "close", "reopen", "close"]);
+    tickets.set(&key(1), "gone");
+    argus.set_open(1, true);
+    let new_one = format!("{}#again-2", key(1));
+    wait_for("Argus to hear of the new one", || argus.url(1) == ticket_of(&new_one));
+    assert_eq!(tickets.of(&new_one).incident["former_ticket_url"], ticket_of(&key(1)));
+    assert_eq!((tickets.of(&new_one).made, tickets.of(&key(1)).made), (1, 1));
+}
+
+#[test]
+fn a_ticket_is_not_closed_if_its_incident_began_again_since_the_watcher_looked() {
+    let argus = Argus::with(1);
+    let tickets = Tickets::default();
+    let (stub, server) = (tickets.serve(|_| Fate::Done), argus.serve());
+    let host = host_with(&stub, &server, "interval_seconds = 5\n");
+    let told = "[backends.b]\non_end = \"close\"\nclose_after = \"2s\"\n";
+    change(&host, "[backends.b]\n", told);
+    let service = host.serve();
+    wait_for("the ticket", || argus.have_urls([1]));
+    argus.set_open(1, false);
+    let ended = || job_of(&service, 1)["incidents"][0]["status"] == "ended";
+    wait_for("the watcher to see that", ended);
+    argus.set_open(1, true);
+    host.logged("close isn't needed, the incident began again", 1);
+    assert_eq!(job_of(&service, 1)["steps"][0]["state"], "needless");
+    assert_eq!(tickets.of(&key(1)).actions(), [""; 0]);
+    argus.set_open(1, false);
+    wait_for("it to be closed", || tickets.of(&key(1)).actions() == ["close"]);
+}
+
+fn job_of(service: &Service, id: i64) -> Value {
+    service.get(&format!("/v1/tickets/{id}")).is(200).json()
+}
+
+#[test]
+fn an_incident_that_argus_no_longer_has_has_ended() {
+    let argus = Argus::with(2);
+    let (tickets, _stub, _server, _host, _service) = followed(&argus);
+    wait_for("the tickets", || argus.have_urls([1, 2]));
+    argus.incidents.lock().unwrap().remove(&2);
+    wait_for("it to be closed", || tickets.of(&key(2)).actions() == ["close"]);
+    assert_eq!(tickets.of(&key(1)).actions(), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! Every incident gets exactly one ticket, though the ticket system fails in every way that it can
+//! Every incident gets exactly one ticket, which follows its life, though the ticket system fails in every way that it can
 //! and the host is killed again and again.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use ticket_host_tests::{
-    Answer, Installation, Seen, Stub, c_plugin, key_of, post, ticket_of, wait_for,
+    Answer, Fate, Installation, Seen, Stub, Tickets, c_plugin, key_of, post, ticket_of, wait_for,
 };
 
 const INCIDENTS: usize = 1000;
@@ -210,4 +210,150 @@ fn a_thousand_incidents_get_a_ticket_each_though_the_host_is_killed_twenty_times
 #[test]
 fn two_requests_at_once_for_each_incident_make_one_ticket() {
     chaos(2);
+}
+
+/// How many changes each incident goes through in a life.
+const CHANGES: i64 = 6;
+
+/// Incidents live their lives, each reported as it is now, again and again until the host says that it has it; in the end every ticket
+/// says what is true, and each step was done once and in order.
+fn lives(incidents: usize, kills: usize) {
+    let mut random = seeded();
+    let tickets = Tickets::default();
+    let fates = Mutex::new(random.fork());
+    let stub = tickets.serve(move |seen| fate(seen, fates.lock().unwrap().u32(0..1000)));
+    let rest = "secret = { token = \"t\" }\ncall_timeout_seconds = 1\nconcurrency = 32\nquiet = \"0s\"\n\
+                on_end = \"close\"\nclose_after = \"0s\"\n\
+                [queue]\npath = \"queue.db\"\nsettle_seconds = 2\nlongest_wait_seconds = 4\n";
+    let host = Installation::with(&c_plugin("webhook"), &stub.url, rest);
+    let url = Mutex::new(String::new());
+    let tell = |number: usize, level: i64, open: bool| {
+        let incident = json!({"description": "gw1 is down", "level": level});
+        let status = if open { "open" } else { "ended" };
+        let body = json!({"incident": incident, "key": format!("k{number}"), "status": status});
+        wait_for("the host to take a report", || {
+            let url = url.lock().unwrap().clone();
+            !url.is_empty()
+                && post(&url, "/v1/incidents", &body).is_ok_and(|r| (200..300).contains(&r.status))
+        });
+    };
+    // What the last report of each incident said.
+    let last = Mutex::new(HashMap::new());
+    let next = AtomicUsize::new(0);
+    let seeds = Mutex::new(random.fork());
+    let service = thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= incidents {
+                        return;
+                    }
+                    let mut random = seeds.lock().unwrap().fork();
+                    tell(number, 3, true);
+                    let (mut level, mut open) = (3, true);
+                    for _ in 0..CHANGES {
+                        // This waits for nothing: it makes the moment of the change random.
+                        thread::sleep(Duration::from_millis(random.u64(0..300)));
+                        match random.u32(0..3) {
+                            0 => open = !open,
+                            _ if open => level = random.i64(1..6),
+                            _ => open = true,
+                        }
+                        tell(number, level, open);
+                    }
+                    last.lock().unwrap().insert(format!("k{number}"), (level, open));
+                }
+            });
+        }
+        let killer = scope.spawn(|| {
+            for _ in 0..kills {
+                let service = host.serve();
+                *url.lock().unwrap() = service.url.clone();
+                // As above, for the moment of the kill.
+                thread::sleep(Duration::from_millis(random.u64(0..1500)));
+                service.kill();
+            }
+            let service = host.serve();
+            *url.lock().unwrap() = service.url.clone();
+            service
+        });
+        killer.join().unwrap()
+    });
+    let last = last.into_inner().unwrap();
+    let is_at_rest = || {
+        let text = service.get("/metrics").text;
+        let waits = |line: &str| {
+            let of = ["queue_tickets{", "queue_steps{"].iter().any(|name| line.contains(name));
+            of && ["queued", "creating", "working", "unknown"]
+                .iter()
+                .any(|state| line.contains(&format!("state=\"{state}\"")))
+        };
+        !text.lines().any(waits)
+    };
+    let is_right = |key: &str| {
+        let (_, open) = last[key];
+        let ticket = tickets.of(key);
+        // One that ended before its ticket was made has none.
+        ticket.made == 0 && !open || ticket.state == if open { "open" } else { "closed" }
+    };
+    wait_for("every ticket to be as its incident", || {
+        is_at_rest() && last.keys().all(|key| is_right(key))
+    });
+    let mut done = 0;
+    for (url, ticket) in tickets.all() {
+        assert_eq!(ticket.made, 1, "{url}");
+        assert!(!ticket.has_one_twice(), "{url}: {ticket:?}");
+        let turns: Vec<&str> = ticket.actions().into_iter().filter(|a| *a != "comment").collect();
+        let in_turn =
+            turns.iter().enumerate().all(|(nth, action)| *action == ["close", "reopen"][nth % 2]);
+        assert!(in_turn, "{url}: {ticket:?}");
+        done += ticket.steps.len();
+    }
+    println!("{incidents} lives, {kills} kills, {done} steps");
+    // In the host's record nothing failed, and each that was done is on its ticket in the same order.
+    let rows = service.get("/v1/tickets?limit=1000").json();
+    for row in rows["tickets"].as_array().unwrap() {
+        let shown = service.get(&format!("/v1/tickets/{}", row["id"])).json();
+        let kept: Vec<&str> = shown["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|s| s["state"] == "done")
+            .map(|s| s["action"].as_str().unwrap())
+            .collect();
+        assert_eq!(kept, tickets.of(row["key"].as_str().unwrap()).actions(), "{shown}");
+    }
+}
+
+/// What becomes of a request, by chance.
+fn fate(seen: &Seen, way: u32) -> Fate {
+    let lost = |is_done: bool, answer| match is_done {
+        true => Fate::Afterwards(answer),
+        false => Fate::Instead(answer),
+    };
+    match (seen.method.as_str(), way) {
+        (_, 0..60) => Fate::Instead(Answer::status([500, 502, 503, 504][way as usize % 4])),
+        (_, 60..120) => Fate::Instead(Answer::HangUp),
+        (_, 120..123) => Fate::Instead(Answer::status(429).header("Retry-After", "1")),
+        (_, 123..130) => {
+            thread::sleep(LATE);
+            lost(way % 2 == 0, Answer::HangUp)
+        }
+        ("POST" | "PATCH", 130..190) => Fate::Afterwards(Answer::HangUp),
+        ("POST" | "PATCH", 190..230) => Fate::Afterwards(Answer::status(500)),
+        _ => Fate::Done,
+    }
+}
+
+#[test]
+fn tickets_follow_the_lives_of_sixty_incidents_though_the_host_is_killed_six_times() {
+    lives(60, 6);
+}
+
+/// `.ci/long lives` runs it with ten seeds.
+#[test]
+#[ignore = ".ci/long runs it"]
+fn tickets_follow_the_lives_of_five_hundred_incidents() {
+    lives(500, 30);
 }

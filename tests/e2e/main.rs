@@ -34,6 +34,7 @@ mod install;
 mod jira;
 mod json;
 mod libraries;
+mod life;
 mod mistakes;
 mod moves;
 mod new;

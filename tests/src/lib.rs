@@ -7,6 +7,7 @@ pub mod postgres;
 mod service;
 mod skip;
 mod stub;
+mod tickets;
 mod webhook;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
@@ -24,6 +25,7 @@ pub use desk::{desk, key_of, ticket_of};
 pub use service::{Reply, Service, agent, post, wait_for};
 pub use skip::skipped;
 pub use stub::{Answer, Seen, Stub};
+pub use tickets::{Fate, Tickets, Written};
 pub use webhook::webhook_as;
 
 const WINDOWS_PROGRAM: &str = "ticket-host.exe";

@@ -18,6 +18,7 @@ mod progress;
 mod queue;
 mod sdk;
 mod serve;
+mod ticket;
 #[cfg(unix)]
 mod user;
 mod validate;
@@ -121,6 +122,9 @@ enum Command {
     /// See what `serve` accepted and what became of it; try tickets again, or give them up
     #[command(subcommand)]
     Queue(queue::Command),
+    /// See a ticket with all that was done to it; comment on it, close it, or say which one it is
+    #[command(subcommand)]
+    Ticket(ticket::Command),
     /// See which plugins there are; install one, check one, start one of your own
     #[command(subcommand)]
     Plugins(plugins::Command),
@@ -248,6 +252,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Config(command) => config::run(command, arguments.json),
         Command::Serve(serve) => serve::run(serve, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
+        Command::Ticket(command) => ticket::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,
         Command::Completions(completions) => completions::run(completions, arguments.json),
         Command::Man(man) => man::run(man, arguments.json),

@@ -1,7 +1,7 @@
 //! `ticket-host queue`: what was accepted and what became of it, on the store itself.
 
 mod list;
-mod show;
+pub(super) mod show;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::config::{Config, QueueConfig};
 use crate::control;
 use crate::error::{Error, Result};
 use crate::machine::Policy;
-use crate::serve::JobView;
+use crate::serve::StepState;
 use crate::store::{
     self, Copied, Cursor, Filter, Job, Order, Postgres, Sqlite, State, Store, StoreError,
 };
@@ -55,13 +55,13 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     List(list::Arguments),
-    /// Show one ticket with all its tries. Times are in UTC
+    /// Show one ticket with all its tries, as `ticket show` does. Times are in UTC
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// Its number, as `queue list` shows it
         id: i64,
     },
-    /// Try tickets now: also what failed, was cancelled or suppressed
+    /// Try tickets now: also what failed, was cancelled or suppressed, and what failed of what is done to a ticket later
     #[command(after_help = super::with_exit_codes(RETRY_EXAMPLES))]
     Retry {
         #[command(flatten)]
@@ -110,6 +110,10 @@ pub(super) struct Which {
     /// In this state: queued, creating, unknown, created, failed, cancelled or suppressed
     #[arg(long, value_parser = state)]
     state: Option<State>,
+    /// With a step (a comment, or what closes or opens the ticket) in this state: queued, working, unknown, done, failed,
+    /// cancelled or needless
+    #[arg(long, value_name = "STATE", value_parser = step)]
+    step: Option<StepState>,
     /// With this key
     #[arg(long)]
     key: Option<String>,
@@ -119,7 +123,7 @@ pub(super) struct Which {
 #[derive(Debug, clap::Args)]
 pub(super) struct Several {
     /// Their numbers; what is said beside them must be true of each
-    #[arg(required_unless_present_any = ["backend", "state", "key"])]
+    #[arg(required_unless_present_any = ["backend", "state", "step", "key"])]
     ids: Vec<i64>,
     #[command(flatten)]
     which: Which,
@@ -129,6 +133,12 @@ fn state(name: &str) -> std::result::Result<State, String> {
     State::of(name).ok_or_else(|| {
         let all: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
         format!("a state is one of {}", all.join(", "))
+    })
+}
+
+fn step(name: &str) -> std::result::Result<StepState, String> {
+    serde_json::from_value(name.into()).map_err(|_| {
+        "a step is queued, working, unknown, done, failed, cancelled or needless".to_owned()
     })
 }
 
@@ -202,23 +212,11 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         Command::Copy { to } => return copy(settings, to, program.json).await,
         _ => {}
     }
-    control::catch_up(&settings.path).await;
-    // Most often it is another config's store that is meant.
-    let store = store::look_at(settings).await.map_err(|error| error.at(&config.source()))?;
-    let policy = Policy { retry_for: settings.retry_for, settle: settings.settle, least_tries: 1 };
-    let host = Host { store, policy };
+    let host = Host::of(&config).await?;
     let store = host.store.as_ref();
     match command {
         Command::List(list) => return list::run(store, &config, list, program.json).await,
-        Command::Show { id } => {
-            let job = store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
-            let attempts = store.attempts(*id).await?;
-            if program.json {
-                print_json(&json!(JobView::with(job, attempts)))?;
-            } else {
-                print(&show::text(&job, &attempts, &config))?;
-            }
-        }
+        Command::Show { id } => show::run(store, &config, *id, program.json).await?,
         Command::Backup { file } => {
             if settings.database.is_some() {
                 let help = "back the database up with its own tools, such as pg_dump";
@@ -249,6 +247,7 @@ impl Which {
         Filter {
             backend: self.backend.clone(),
             state: self.state,
+            step: self.step.map(State::from),
             key: self.key.clone(),
             most: PAGE,
             ..Filter::default()
@@ -269,9 +268,22 @@ impl Which {
 }
 
 /// The store, and how long its host takes for things.
-struct Host {
-    store: Arc<dyn Store>,
-    policy: Policy,
+pub(super) struct Host {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) policy: Policy,
+}
+
+impl Host {
+    /// That of a config, also while a service works on it.
+    pub(super) async fn of(config: &Config) -> Result<Host> {
+        let settings = &config.queue;
+        control::catch_up(&settings.path).await;
+        // Most often it is another config's store that is meant.
+        let store = store::look_at(settings).await.map_err(|error| error.at(&config.source()))?;
+        let policy =
+            Policy { retry_for: settings.retry_for, settle: settings.settle, least_tries: 1 };
+        Ok(Host { store, policy })
+    }
 }
 
 /// Gives the order for those with the numbers, or for all of the kind that are in one of `states`,
@@ -344,7 +356,8 @@ impl Orders {
             let Some(last) = page.last() else { break };
             filter.cursor = Cursor::After(last.id);
             for job in &page {
-                if filter.state.is_some() || states.contains(&job.state) {
+                let is_meant = filter.state.is_some() || filter.step.is_some();
+                if is_meant || states.contains(&job.state) {
                     self.give_one(host, job.id, order).await?;
                 }
             }
@@ -360,7 +373,11 @@ impl Orders {
                     self.printed = print(&format!("{id}: {}\n", job.state.name()));
                 }
             }
-            Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
+            Err(
+                error @ (StoreError::NoSuch(_)
+                | StoreError::NotMade(_)
+                | StoreError::Conflict { .. }),
+            ) => {
                 self.refuse(id, &Error::from(error));
             }
             Err(error) => return Err(error.into()),

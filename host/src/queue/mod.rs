@@ -320,6 +320,15 @@ impl Queue {
                 counted(count.rows.unsigned_abs(), "ticket")
             );
         }
+        let counts = self.store.update_counts().await.unwrap_or_default();
+        for count in counts.iter().filter(|count| count.state == State::Failed) {
+            tracing::warn!(
+                "{}: {} of tickets failed, which is for a person to look at: `ticket-host queue list --step failed` shows which; \
+                 `queue retry` or `queue cancel` ends that",
+                count.backend,
+                counted(count.rows.unsigned_abs(), "step")
+            );
+        }
     }
 
     /// Begins nothing new, and gives up what is still under way after `deadline`.

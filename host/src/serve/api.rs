@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http_body_util::BodyExt;
+use serde_json::Value;
 use ticket_plugin_api::{Incident, json};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +20,8 @@ use super::auth::Client;
 use super::budget::{Budget, Held};
 use super::problem::Problem;
 use super::schema::{
-    ArgusReady, BackendReady, BackendView, Create, JobId, JobView, Jobs, Page, PluginView, Ready,
+    ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
+    PluginView, Ready, Report, Reported,
 };
 use super::{Service, docs, document, orphans};
 use crate::config::{ArgusConfig, Scope};
@@ -52,7 +54,7 @@ const LARGEST_PAGE: i64 = 1000;
 
 /// All routes. Each is in the group of its scope, but for those that need no token.
 pub(super) fn router(service: Arc<Service>) -> axum::Router {
-    let create = OpenApiRouter::new().routes(routes!(create));
+    let create = OpenApiRouter::new().routes(routes!(create)).routes(routes!(report_incident));
     let read = OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show))
@@ -158,7 +160,7 @@ async fn create(
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
     let (body, held) = read(request, most, &service.bodies).await?;
-    let (new, wait) = asked(&service, &setup, client, &body).await?;
+    let (new, wait) = asked(&service, &setup, client, read_json(&body)?).await?;
     drop(body);
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
@@ -200,16 +202,84 @@ async fn create(
     }
 }
 
-/// The incident that a request's body is, and how long its sender waits for the ticket.
+/// Report how an incident is now
+///
+/// The whole life of an incident by one call, which may be repeated at any time: one that is open gets its ticket, and what changes, ends or
+/// begins again is told to that as the backend's settings want. One that ended without a ticket gets none.
+#[utoipa::path(
+    post, path = "/v1/incidents", tag = "tickets", request_body = Report,
+    responses(
+        (status = 200, body = Reported, description = "The incident is kept as it is now. Its tickets are made, or it needs none"),
+        (status = 201, body = Reported, description = "Its ticket was made meanwhile"),
+        (status = 202, body = Reported, description = "The incident is kept as it is now, and its ticket will be made"),
+        (status = 400, body = Problem, description = "The request is not as it should be (type `urn:ticket-host:problem:usage`). Or: the backend's settings are wrong (kind `settings`)"),
+        (status = 408, body = Problem, description = "The request's body didn't come in time"),
+        (status = 413, body = Problem, description = "The incident is larger than `limits.max_incident_bytes` of the config"),
+        (status = 415, body = Problem, description = "The request's Content-Type isn't `application/json`"),
+        (status = 503, body = Problem, description = "The watched Argus can't be asked whether the incident is its own (kind `client`). Or: nothing can be stored (type `urn:ticket-host:problem:store`)"),
+    )
+)]
+async fn report_incident(
+    Shared(service): Shared<Arc<Service>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let setup = service.queue.setup();
+    let most = setup.config.max_incident_bytes + BESIDE;
+    let (body, held) = read(request, most, &service.bodies).await?;
+    let Report { incident, status, backend, key, wait_ms } = read_json(&body)?;
+    let create = Create { incident: as_reported(incident, status), backend, key, wait_ms: None };
+    let (new, _) = asked(&service, &setup, client, create).await?;
+    drop(body);
+    let open = status == IncidentStatus::Open;
+    // Nobody asked for its ticket. What failed is for a person, however often this is repeated.
+    let new = New { open, reports: true, wanted: false, reopen: false, ..new };
+    let refused = |error| Problem::from(error).adding("nothing was accepted");
+    if !open {
+        let known = service.queue.report(new).await.map_err(refused)?;
+        let tickets = match known {
+            Some(incident) => service.queue.store.tickets_of(incident).await?,
+            None => Vec::new(),
+        };
+        let tickets = tickets.into_iter().map(JobView::from).collect();
+        return Ok((StatusCode::OK, Json(Reported { status, tickets })).into_response());
+    }
+    let wait = Duration::from_millis(wait_ms.unwrap_or(0)).min(control::LONGEST_WAIT);
+    let kept = service.queue.keep(new, wait).await.map_err(refused)?;
+    drop(held);
+    let filed = kept.filed().await;
+    let code = match filed.job.state {
+        State::Created if filed.new && filed.job.made => StatusCode::CREATED,
+        state if state.is_final() => StatusCode::OK,
+        _ => StatusCode::ACCEPTED,
+    };
+    Ok((code, Json(Reported { status, tickets: vec![filed.job.into()] })).into_response())
+}
+
+/// The incident, which says itself since when it has ended.
+fn as_reported(mut incident: Value, status: IncidentStatus) -> Value {
+    let Some(attributes) = incident.as_object_mut() else { return incident };
+    let end = attributes.get("end_time").and_then(Value::as_str);
+    let says = end.is_some_and(|end| Timestamp::from_rfc3339(end).is_some());
+    if status == IncidentStatus::Ended && !says {
+        attributes.insert("end_time".to_owned(), Timestamp::now().rfc3339().into());
+    }
+    incident
+}
+
+/// What a request's body is.
+fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let odd = |cause| Error::usage(format!("the request's body is not as it should be: {cause}"));
+    Ok(json::read(body).map_err(odd)?)
+}
+
+/// The incident that a request is about, and how long its sender waits for the ticket.
 async fn asked(
     service: &Service,
     setup: &Setup,
     client: Client,
-    body: &[u8],
+    asked: Create,
 ) -> Result<(New, Duration), Problem> {
-    let asked: Create = json::read(body).map_err(|cause| {
-        Error::usage(format!("the request's body is not as it should be: {cause}"))
-    })?;
     let mut incident = incident::of(asked.incident, "the request")?;
     let watched = setup.config.argus.as_ref();
     if client.is_argus {
@@ -354,6 +424,7 @@ async fn list(
     let filter = Filter {
         backend: page.backend,
         state: page.state,
+        step: page.step.map(State::from),
         key: page.key,
         since: None,
         cursor: Cursor::After(page.cursor.unwrap_or(0)),
@@ -370,7 +441,7 @@ async fn list(
 
 /// Show one job
 ///
-/// With the history of its tries.
+/// With the history of its tries, the incidents that its ticket is of, and all that was done to the ticket since it was made.
 #[utoipa::path(
     get, path = "/v1/tickets/{id}", tag = "tickets",
     params(JobId),
@@ -387,7 +458,8 @@ async fn show(
     let held = service.answers.hold(HISTORY).await?;
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
-    Ok(held.json(JobView::with(job, store.attempts(id).await?)).await)
+    let (attempts, life) = (store.attempts(id).await?, store.life(id).await?);
+    Ok(held.json(JobView::with(job, attempts, life)).await)
 }
 
 /// Try a job now
@@ -489,6 +561,7 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 )]
 async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
     let counts = service.queue.store.counts().await?;
+    let steps = service.queue.store.update_counts().await?;
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let backends: Vec<(&str, bool)> = standings
@@ -498,6 +571,7 @@ async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Prob
     let argus = setup.config.argus.as_ref().map(|_| service.argus.done());
     let text = service.queue.metrics.text(&Gauges {
         counts: &counts,
+        steps: &steps,
         backends: &backends,
         orphans: &orphans::of(&counts, &setup),
         argus: argus.as_ref(),

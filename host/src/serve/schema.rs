@@ -1,16 +1,18 @@
 //! What the service is asked and what it answers, as JSON: the schemas of its OpenAPI document.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ticket_plugin_api::Ticket;
+use ticket_plugin_api::{Difference, Ticket};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
 use crate::argus;
 use crate::queue::{Standing, Unfit};
-use crate::store::{Attempt, Failure, Job, State, Timestamp};
+use crate::store::{self, Attempt, Failure, Job, Life, State, Timestamp, UpdateRow};
 
 /// Which job is meant, by the path.
 #[derive(Debug, IntoParams)]
@@ -128,6 +130,10 @@ pub(crate) struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     history: Option<Vec<AttemptView>>,
+    /// What is known of the ticket since it was made; only where one job is shown
+    #[serde(flatten)]
+    #[schema(inline)]
+    life: Option<LifeView>,
 }
 
 fn job_example() -> Value {
@@ -188,27 +194,237 @@ impl From<Job> for JobView {
             level: job.level,
             accepted_at: job.accepted_at.rfc3339(),
             changed_at: job.changed_at.rfc3339(),
-            due_at: due_at
-                .map(|at| if at == Timestamp::EPOCH { Timestamp::now() } else { at }.rfc3339()),
+            due_at: due_at.map(due),
             attempts: job.attempts,
             ticket: job.ticket,
             error: job.failure,
             history: None,
+            life: None,
         }
     }
 }
 
 impl JobView {
-    pub(crate) fn with(job: Job, attempts: Vec<Attempt>) -> JobView {
-        let history = attempts.into_iter().map(|attempt| AttemptView {
-            number: attempt.number,
-            started_at: attempt.started_at.rfc3339(),
-            ended_at: attempt.ended_at.rfc3339(),
-            outcome: attempt.outcome,
-            error: attempt.failure,
-        });
-        JobView { history: Some(history.collect()), ..JobView::from(job) }
+    pub(crate) fn with(job: Job, attempts: Vec<Attempt>, life: Life) -> JobView {
+        let history = Some(history(attempts));
+        JobView { history, life: Some(life.into()), ..JobView::from(job) }
     }
+}
+
+fn history(attempts: Vec<Attempt>) -> Vec<AttemptView> {
+    let view = |attempt: Attempt| AttemptView {
+        number: attempt.number,
+        started_at: attempt.started_at.rfc3339(),
+        ended_at: attempt.ended_at.rfc3339(),
+        outcome: attempt.outcome,
+        error: attempt.failure,
+    };
+    attempts.into_iter().map(view).collect()
+}
+
+/// What is known of a ticket since it was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LifeView {
+    /// The state that the ticket was in when it was last written to: open, closed, cancelled, gone (it was deleted) or foreign (it is
+    /// not where the backend makes tickets any more)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    status: Option<String>,
+    /// The job of the ticket that the incident had before
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    former: Option<i64>,
+    /// What the ticket is of
+    incidents: Vec<IncidentView>,
+    /// What was done to the ticket, or is to be done, in this order
+    steps: Vec<StepView>,
+}
+
+/// An incident, as its source told of it last.
+#[derive(Debug, Serialize, ToSchema)]
+struct IncidentView {
+    /// `argus`; empty if all that is known of it is its key
+    source: String,
+    /// Its number there, or its key
+    id: String,
+    key: String,
+    status: IncidentStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    level: Option<i64>,
+    description: String,
+}
+
+/// Whether an incident goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IncidentStatus {
+    Open,
+    Ended,
+}
+
+/// Something that is done to a ticket after it was made.
+#[derive(Debug, Serialize, ToSchema)]
+struct StepView {
+    id: i64,
+    /// comment, close or reopen
+    action: &'static str,
+    state: StepState,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    #[schema(format = DateTime)]
+    changed_at: String,
+    /// When it is tried again
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    due_at: Option<String>,
+    /// How the incident differs from what the ticket was told before, by its attributes: what it was (`from`) and is (`to`)
+    #[schema(value_type = Object)]
+    diff: BTreeMap<String, Difference>,
+    /// What a person says with it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    text: Option<String>,
+    /// What is not on the ticket as it was asked for
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    /// Why the last try failed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<Failure>,
+    history: Vec<AttemptView>,
+}
+
+/// What became of a step so far.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StepState {
+    /// Waits for its turn, or for its next try
+    Queued,
+    /// A plugin is at work on it
+    Working,
+    /// It may have been carried out: that will be looked for
+    Unknown,
+    Done,
+    /// A person is needed
+    Failed,
+    /// A person said that it isn't done
+    Cancelled,
+    /// A person was faster, the ticket is gone, or the incident changed meanwhile: nothing was done
+    Needless,
+}
+
+impl From<State> for StepState {
+    fn from(state: State) -> StepState {
+        match state {
+            State::Queued => StepState::Queued,
+            State::Creating => StepState::Working,
+            State::Unknown => StepState::Unknown,
+            State::Created => StepState::Done,
+            State::Failed => StepState::Failed,
+            State::Cancelled => StepState::Cancelled,
+            State::Suppressed => StepState::Needless,
+        }
+    }
+}
+
+impl From<StepState> for State {
+    fn from(state: StepState) -> State {
+        match state {
+            StepState::Queued => State::Queued,
+            StepState::Working => State::Creating,
+            StepState::Unknown => State::Unknown,
+            StepState::Done => State::Created,
+            StepState::Failed => State::Failed,
+            StepState::Cancelled => State::Cancelled,
+            StepState::Needless => State::Suppressed,
+        }
+    }
+}
+
+impl StepState {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            StepState::Queued => "queued",
+            StepState::Working => "working",
+            StepState::Unknown => "unknown",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Cancelled => "cancelled",
+            StepState::Needless => "needless",
+        }
+    }
+}
+
+impl From<Life> for LifeView {
+    fn from(life: Life) -> LifeView {
+        let incident = |store::Incident { identity, key, now }| IncidentView {
+            source: identity.source,
+            id: identity.id,
+            key,
+            status: if now.open { IncidentStatus::Open } else { IncidentStatus::Ended },
+            level: now.level,
+            description: now.description,
+        };
+        LifeView {
+            status: life.status.map(|state| store::word(&state)),
+            former: life.former,
+            incidents: life.incidents.into_iter().map(incident).collect(),
+            steps: life.updates.into_iter().map(StepView::from).collect(),
+        }
+    }
+}
+
+impl From<UpdateRow> for StepView {
+    fn from(row: UpdateRow) -> StepView {
+        let due_at = row.due_at.filter(|_| row.state != State::Creating);
+        StepView {
+            id: row.id,
+            action: row.update.action.name(),
+            state: row.state.into(),
+            accepted_at: row.accepted_at.rfc3339(),
+            changed_at: row.changed_at.rfc3339(),
+            due_at: due_at.map(due),
+            diff: row.update.diff,
+            text: row.update.said,
+            warnings: row.warnings,
+            error: row.failure,
+            history: history(row.attempts),
+        }
+    }
+}
+
+/// When something is due, which may be now.
+fn due(at: Timestamp) -> String {
+    if at == Timestamp::EPOCH { Timestamp::now() } else { at }.rfc3339()
+}
+
+/// How an incident is now, as a monitoring system reports it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with an `incident` and a `status`")]
+#[schema(examples(json!({"incident": incident_example(), "status": "open"})))]
+pub(super) struct Report {
+    #[schema(value_type = IncidentSchema)]
+    pub incident: Value,
+    /// Whether it goes on
+    pub status: IncidentStatus,
+    /// As for `POST /v1/tickets`
+    pub backend: Option<String>,
+    /// As for `POST /v1/tickets`
+    #[schema(min_length = 1)]
+    pub key: Option<String>,
+    /// How many milliseconds to wait for the ticket of one that is open, 300000 at most; 0 if nothing is said
+    #[schema(format = "uint64")]
+    pub wait_ms: Option<u64>,
+}
+
+/// An incident that was reported, and its tickets.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({"status": "open", "tickets": [job_example()]})))]
+pub(super) struct Reported {
+    pub status: IncidentStatus,
+    /// None if it ended and no ticket had been asked for
+    pub tickets: Vec<JobView>,
 }
 
 /// Which jobs are listed.
@@ -222,6 +438,9 @@ pub(super) struct Page {
     /// In this state
     #[param(nullable = false)]
     pub state: Option<State>,
+    /// With a step in this state
+    #[param(nullable = false)]
+    pub step: Option<StepState>,
     /// With this key
     #[param(nullable = false)]
     pub key: Option<String>,

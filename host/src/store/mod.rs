@@ -44,6 +44,7 @@ pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
 use stored::Of;
 pub use timestamp::Timestamp;
+pub(crate) use updates::word;
 
 /// Why a try did not give a ticket. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -493,6 +494,8 @@ pub struct Attempt {
 pub struct Filter {
     pub backend: Option<String>,
     pub state: Option<State>,
+    /// Only rows to whose tickets something was done, or is to be done, that is in this state.
+    pub step: Option<State>,
     pub key: Option<String>,
     /// Only rows that were accepted then or later.
     pub since: Option<Timestamp>,

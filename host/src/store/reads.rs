@@ -53,6 +53,13 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     if let Some(since) = filter.since.map(Timestamp::millis) {
         narrow("s.accepted_at >=", since.into());
     }
+    if let Some(step) = filter.step.map(State::name) {
+        values.push(step.into());
+        sql.push_str(&format!(
+            " AND EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = t.id AND u.state = ?{})",
+            values.len()
+        ));
+    }
     values.push(filter.most.into());
     sql.push_str(&format!("{order} LIMIT ?{}", values.len()));
     db.all(&sql, &values, Hold::No, |columns| rows::job(columns, db))

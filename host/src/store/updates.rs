@@ -373,7 +373,7 @@ pub(super) fn ended(
 }
 
 /// A word of a plugin's or of the ABI, as it is kept.
-pub(super) fn word<T: serde::Serialize>(word: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(word: &T) -> String {
     text(word).trim_matches('"').to_owned()
 }
 
@@ -396,7 +396,7 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
     let slots: Vec<String> =
         db.all(SLOTS, values![incident, former], Hold::No, |columns| columns.take())?;
     // With its incident's key it would be found as the former one.
-    let key = format!("{key} again {}", before + 2);
+    let key = format!("{key}#again-{}", before + 2);
     let ticket = db.insert(TICKET, values![&backend, &key, former])?;
     db.execute(LEAVE, values![incident, former])?;
     for slot in &slots {

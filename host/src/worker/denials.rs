@@ -333,6 +333,7 @@ mod tests {
         assert!(lock(&backend.calls).contains(&socket));
         let text = metrics.text(&Gauges {
             counts: &[],
+            steps: &[],
             backends: &[],
             orphans: &Default::default(),
             argus: None,

@@ -1,12 +1,35 @@
-//! `ticket-host queue show`: one ticket with all its tries, a line each.
+//! One ticket with all its tries and all that was done to it, a line each: `queue show` and `ticket show`.
+
+use serde_json::json;
 
 use super::list::next_try;
+use crate::cli::output::{print, print_json};
 use crate::config::Config;
-use crate::store::{Attempt, Failure, Job};
+use crate::error::Result;
+use crate::serve::{JobView, StepState};
+use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError, word};
 use crate::terminal::line;
 
+/// Prints the ticket of that number.
+///
+/// # Errors
+/// There is none, or the store can't be read.
+pub(in crate::cli) async fn run(
+    store: &dyn Store,
+    config: &Config,
+    id: i64,
+    as_json: bool,
+) -> Result<()> {
+    let job = store.get(id).await?.ok_or(StoreError::NoSuch(id))?;
+    let (attempts, life) = (store.attempts(id).await?, store.life(id).await?);
+    match as_json {
+        true => print_json(&json!(JobView::with(job, attempts, life))),
+        false => print(&text(&job, &attempts, &life, config)),
+    }
+}
+
 /// The ticket as a person reads it. What there is nothing to say of has no line.
-pub(super) fn text(job: &Job, attempts: &[Attempt], config: &Config) -> String {
+fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String {
     let mut out = format!("ticket {}: {}\n", job.id, job.state.name());
     let mut say = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -24,15 +47,49 @@ pub(super) fn text(job: &Job, attempts: &[Attempt], config: &Config) -> String {
         say("lacks", &ticket.missing_fields.join(", "));
         ticket.warnings.iter().for_each(|warning| say("warning", warning));
     }
+    say("is", &life.status.map(|state| word(&state)).unwrap_or_default());
+    say("before", &life.former.map(|id| format!("ticket {id}")).unwrap_or_default());
+    for incident in &life.incidents {
+        let ended = if incident.now.open { "" } else { ", ended" };
+        let level = incident.now.level.map(|level| format!(", level {level}"));
+        let said = format!("{}{}{ended}", incident.now.description, level.unwrap_or_default());
+        say("incident", &said);
+    }
     if let Some(Failure { message, help, .. }) = &job.failure {
         say("error", message);
         say("help", help.as_deref().unwrap_or_default());
     }
     say("tries", &job.attempts.to_string());
+    out.push_str(&tries(attempts, |state| state.name()));
+    for step in &life.updates {
+        let state = StepState::from(step.state).name();
+        let when = step.accepted_at.second().rfc3339();
+        out.push_str(&format!("{} {}: {state}\n", step.update.action.name(), step.id));
+        let mut say = |name: &str, value: &str| {
+            if !value.is_empty() {
+                out.push_str(&format!("  {name:8}  {}\n", line(value)));
+            }
+        };
+        say("accepted", &when);
+        say("by", if step.update.said.is_some() { "a person" } else { "" });
+        for (name, change) in &step.update.diff {
+            say(name, &format!("{} -> {}", change.from, change.to));
+        }
+        step.warnings.iter().for_each(|warning| say("warning", warning));
+        if let Some(help) = step.failure.as_ref().and_then(|failure| failure.help.as_deref()) {
+            say("help", help);
+        }
+        out.push_str(&tries(&step.attempts, |state| StepState::from(state).name()));
+    }
+    out
+}
+
+fn tries(attempts: &[Attempt], name: impl Fn(State) -> &'static str) -> String {
+    let mut out = String::new();
     for Attempt { number, started_at, outcome, failure, .. } in attempts {
         let why = failure.as_ref().map(|failure| format!(": {}", line(&failure.message)));
         let (started, why) = (started_at.second().rfc3339(), why.unwrap_or_default());
-        out.push_str(&format!("  {number}  {started}  {}{why}\n", outcome.name()));
+        out.push_str(&format!("  {number}  {started}  {}{why}\n", name(*outcome)));
     }
     out
 }
@@ -41,7 +98,7 @@ pub(super) fn text(job: &Job, attempts: &[Attempt], config: &Config) -> String {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::store::{State, Timestamp};
+    use crate::store::Timestamp;
 
     #[test]
     fn each_fact_and_each_try_has_a_line_and_text_from_outside_begins_none() {
@@ -65,7 +122,7 @@ mod tests {
         let outcome = State::Failed;
         let tried = Attempt { number: 1, started_at: at, ended_at: at, outcome, failure };
         assert_eq!(
-            text(&job, &[tried], &Config::default()),
+            text(&job, &[tried], &Life::default(), &Config::default()),
             "ticket 17: failed\n  backend   noc-rt\n  key       nav\\n#1\n  level     3\n  \
              accepted  2023-11-14T22:13:20Z\n  changed   2023-11-14T22:13:20Z\n  \
              error     no\\n  2  forged\n  help      mend it\n  tries     1\n  \

@@ -1,0 +1,126 @@
+//! `ticket-host ticket`: one ticket, and what a person wants to be done to it.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use ticket_plugin_api::{Action, Ticket};
+use url::Url;
+
+use super::output::{print, print_json};
+use super::queue::{Host, show};
+use crate::error::{Error, Result};
+use crate::store::StoreError;
+
+/// Bytes that a text may have.
+const LONGEST_TEXT: usize = 64 << 10;
+/// Bytes that a ticket's URL may have.
+const LONGEST_URL: usize = 4096;
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ticket-host ticket show 17
+  ticket-host ticket show 17 --json";
+const COMMENT_EXAMPLES: &str = "\
+Examples:
+  ticket-host ticket comment 17 'The provider knows of it'";
+const CLOSE_EXAMPLES: &str = "\
+Examples:
+  ticket-host ticket close 17
+  ticket-host ticket close 17 'A planned outage'";
+const ADOPT_EXAMPLES: &str = "\
+Examples:
+  ticket-host ticket adopt 17 'https://rt.example.org/Ticket/Display.html?id=1234'";
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show a ticket: its incidents, its tries, and all that was done to it. Times are in UTC
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// Its number, as `queue list` shows it
+        id: i64,
+    },
+    /// Comment on a ticket
+    ///
+    /// The service does it, as reliably as it makes tickets: `ticket show` tells what became of it.
+    #[command(after_help = super::with_exit_codes(COMMENT_EXAMPLES))]
+    Comment {
+        /// Its number, as `queue list` shows it
+        id: i64,
+        /// What it is told
+        text: String,
+    },
+    /// Close a ticket, whether or not its incident has ended
+    ///
+    /// The service does it, as reliably as it makes tickets: `ticket show` tells what became of it.
+    #[command(after_help = super::with_exit_codes(CLOSE_EXAMPLES))]
+    Close {
+        /// Its number, as `queue list` shows it
+        id: i64,
+        /// What it is told with that
+        #[arg(default_value = "Closed by hand.")]
+        text: String,
+    },
+    /// Say which ticket an incident has that was made by somebody else
+    ///
+    /// No other ticket is made then, and what becomes of the incident is told to this one.
+    #[command(after_help = super::with_exit_codes(ADOPT_EXAMPLES))]
+    Adopt {
+        /// The number of the ticket that wasn't made, as `queue list` shows it
+        id: i64,
+        /// The URL of the one that is there
+        url: String,
+    },
+}
+
+pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result<ExitCode> {
+    let config = program.load_config()?;
+    let host = Host::of(&config).await?;
+    match command {
+        Command::Show { id } => show::run(&*host.store, &config, *id, program.json).await?,
+        Command::Comment { id, text } => {
+            add(&host, *id, Action::Comment, text, program.json).await?;
+        }
+        Command::Close { id, text } => add(&host, *id, Action::Close, text, program.json).await?,
+        Command::Adopt { id, url } => {
+            let job = host.store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
+            let endpoint = config.backends.get(&job.backend).map(|backend| &backend.endpoint);
+            let ticket = Ticket { url: checked(url, endpoint)?, ..Ticket::default() };
+            let job = host.store.adopt(*id, ticket).await?;
+            match program.json {
+                true => print_json(&json!({"id": id, "state": job.state}))?,
+                false => print(&format!("{id}: {}\n", job.state.name()))?,
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has the service do something to a ticket.
+async fn add(host: &Host, id: i64, action: Action, text: &str, as_json: bool) -> Result<()> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > LONGEST_TEXT || text.contains('\0') {
+        let what = format!("the text must have 1 to {LONGEST_TEXT} bytes, and no NUL");
+        return Err(Error::usage(what));
+    }
+    let step = host.store.add_update(id, action, text.to_owned(), host.policy).await?;
+    match as_json {
+        true => print_json(&json!({"id": id, "step": step, "action": action.name()})),
+        false => print(&format!("{id}: {} {step} is in the queue\n", action.name())),
+    }
+}
+
+/// The URL of a ticket that people can open.
+fn checked(url: &str, endpoint: Option<&Url>) -> Result<String> {
+    let of_backend = |parsed: &Url| {
+        matches!(parsed.scheme(), "http" | "https")
+            || endpoint.is_some_and(|endpoint| endpoint.scheme() == parsed.scheme())
+    };
+    let is_sound = url.len() <= LONGEST_URL
+        && !url.chars().any(|c| c.is_control() || c.is_whitespace())
+        && Url::parse(url).is_ok_and(|parsed| of_backend(&parsed));
+    if !is_sound {
+        let help = "write the whole URL, as the browser shows it";
+        return Err(Error::usage("that is no URL of a ticket").help(help));
+    }
+    Ok(url.to_owned())
+}

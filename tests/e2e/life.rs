@@ -1,0 +1,346 @@
+//! What becomes of a ticket after it was made: its incident changes, ends and begins again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use serde_json::{Value, json};
+use ticket_host_tests::{
+    Answer, Fate, Installation, Seen, Service, Stub, Tickets, c_plugin, wait_for,
+};
+
+const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
+/// Everything is told at once.
+const AT_ONCE: &str = "quiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\n";
+
+fn host_at(stub: &Stub, backend: &str) -> Installation {
+    let rest = format!("secret = {{ token = \"t\" }}\n{backend}\n{QUEUE}");
+    Installation::with(&c_plugin("webhook"), &stub.url, &rest)
+}
+
+/// A ticket system where nothing goes wrong.
+fn tickets() -> (Tickets, Stub) {
+    let tickets = Tickets::default();
+    let stub = tickets.serve(|_| Fate::Done);
+    (tickets, stub)
+}
+
+/// An incident as its monitoring system reports it.
+fn report(level: i64, status: &str) -> Value {
+    let incident = json!({"description": "gw1 is down", "level": level});
+    json!({"incident": incident, "status": status, "key": "k", "wait_ms": 30_000})
+}
+
+fn tell(service: &Service, level: i64, status: &str) -> Value {
+    let reply = service.post("/v1/incidents", &report(level, status));
+    assert!((200..300).contains(&reply.status), "{reply:?}");
+    reply.json()
+}
+
+fn show(service: &Service, id: i64) -> Value {
+    service.get(&format!("/v1/tickets/{id}")).is(200).json()
+}
+
+/// Waits until all that was to be done to a ticket was done, and that is so much.
+fn steps(service: &Service, id: i64, count: usize) -> Value {
+    let all = |shown: &Value| shown["steps"].as_array().unwrap().clone();
+    wait_for(&format!("{count} steps"), || {
+        let steps = all(&show(service, id));
+        let is_over = |step: &Value| {
+            !["queued", "working", "unknown"].contains(&step["state"].as_str().unwrap())
+        };
+        steps.len() == count && steps.iter().all(is_over)
+    });
+    show(service, id)
+}
+
+fn states(shown: &Value) -> Vec<(&str, &str)> {
+    let word = |value: &Value| -> &str {
+        // It lives as long as what is shown.
+        value.as_str().unwrap().to_owned().leak()
+    };
+    shown["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (word(&s["action"]), word(&s["state"])))
+        .collect()
+}
+
+#[test]
+fn a_ticket_follows_its_incident_from_one_report_to_the_next() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let made = service.post("/v1/incidents", &report(3, "open")).is(201).json();
+    let id = made["tickets"][0]["id"].as_i64().unwrap();
+    assert_eq!(
+        (&made["status"], &made["tickets"][0]["state"]),
+        (&json!("open"), &json!("created"))
+    );
+    // Whatever is repeated changes nothing.
+    for _ in 0..3 {
+        service.post("/v1/incidents", &report(3, "open")).is(200);
+    }
+    tell(&service, 1, "open");
+    steps(&service, id, 1);
+    let ended = tell(&service, 1, "ended");
+    assert_eq!((&ended["status"], &ended["tickets"][0]["id"]), (&json!("ended"), &json!(id)));
+    let closed = steps(&service, id, 2);
+    assert_eq!(
+        (&closed["status"], &closed["incidents"][0]["status"]),
+        (&json!("closed"), &json!("ended"))
+    );
+    tell(&service, 1, "ended");
+    tell(&service, 1, "open");
+    let shown = steps(&service, id, 3);
+    let done = [("comment", "done"), ("close", "done"), ("reopen", "done")];
+    assert_eq!(states(&shown), done);
+    assert_eq!(shown["steps"][0]["diff"], json!({"level": {"from": 3, "to": 1}}));
+    assert_eq!(shown["status"], "open");
+    let ticket = tickets.of("k");
+    assert_eq!(ticket.actions(), ["comment", "close", "reopen"]);
+    let said: Vec<&str> = ticket.steps.iter().map(|(.., said)| said.as_str()).collect();
+    assert_eq!(said[0], "The incident has changed (level 1, it was 3): gw1 is down");
+    assert!(said[1].starts_with("The incident has ended at 20"), "{said:?}");
+    assert_eq!(said[2], "The incident has begun again (level 1): gw1 is down");
+    assert_eq!((ticket.state.as_str(), ticket.made), ("open", 1));
+}
+
+#[test]
+fn by_default_an_end_is_a_comment_and_what_comes_soon_after_waits() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, "");
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 2, "open");
+    steps(&service, id, 1);
+    tell(&service, 1, "open");
+    tell(&service, 1, "ended");
+    let shown = steps(&service, id, 2);
+    assert_eq!(states(&shown), [("comment", "done"), ("comment", "done")]);
+    let ticket = tickets.of("k");
+    assert!(ticket.steps[1].2.starts_with("The incident has ended at 20"), "{ticket:?}");
+    assert!(ticket.steps[1].2.contains("(level 1, it was 2)"), "what was not told is told with it");
+    assert_eq!(ticket.state, "open");
+}
+
+#[test]
+fn the_operators_own_words_and_an_empty_comment_is_none() {
+    let (tickets, stub) = tickets();
+    let own = "[backends.b.template]\ncomment = \"{% if diff.level %}now {{ diff.level.to }}{% endif %}\"\n\
+               closing = \"over: {{ incident.description }}\"\n";
+    let host = host_at(&stub, &format!("{AT_ONCE}{own}"));
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 2, "open");
+    steps(&service, id, 1);
+    tell(&service, 2, "ended");
+    steps(&service, id, 2);
+    let ticket = tickets.of("k");
+    let said: Vec<&str> = ticket.steps.iter().map(|(.., said)| said.as_str()).collect();
+    assert_eq!(said, ["now 2", "over: gw1 is down"]);
+    tell(&service, 2, "open");
+    assert_eq!(steps(&service, id, 3)["status"], "open");
+    assert_eq!(tickets.of("k").steps.len(), 2, "the template gives nothing for a beginning");
+}
+
+#[test]
+fn a_ticket_that_a_person_closed_is_not_written_to_and_opened_if_its_incident_begins_again() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tickets.set("k", "closed");
+    tell(&service, 1, "open");
+    let shown = steps(&service, id, 1);
+    assert_eq!(
+        (states(&shown), &shown["status"]),
+        (vec![("comment", "needless")], &json!("closed"))
+    );
+    tell(&service, 1, "ended");
+    tell(&service, 1, "open");
+    assert_eq!(states(&steps(&service, id, 2)), [("comment", "needless"), ("reopen", "done")]);
+    assert_eq!(tickets.of("k").actions(), ["reopen"]);
+}
+
+#[test]
+fn a_ticket_that_is_gone_is_left_alone_and_a_new_one_links_it_when_the_incident_begins_again() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tickets.set("k", "gone");
+    tell(&service, 1, "open");
+    assert_eq!(steps(&service, id, 1)["status"], "gone");
+    host.logged("the ticket was deleted, and is told nothing any more", 1);
+    tell(&service, 1, "ended");
+    tell(&service, 1, "open");
+    let key = "k#again-2";
+    wait_for("a new ticket", || tickets.of(key).made == 1);
+    let former = ticket_host_tests::ticket_of("k");
+    assert_eq!(tickets.of(key).incident["former_ticket_url"], former);
+    assert_eq!(tickets.of("k").steps, []);
+    let newest = tell(&service, 1, "open")["tickets"][0]["id"].as_i64().unwrap();
+    assert_eq!(show(&service, newest)["former"], id);
+    tell(&service, 1, "ended");
+    assert_eq!(steps(&service, newest, 1)["status"], "closed");
+}
+
+#[test]
+fn a_step_whose_answer_is_lost_is_done_once() {
+    let tickets = Tickets::default();
+    let lost = Arc::new(AtomicUsize::new(0));
+    let losing = Arc::clone(&lost);
+    let stub = tickets.serve(move |seen| match seen.method.as_str() {
+        "PATCH" if losing.fetch_add(1, Relaxed) % 2 == 0 => Fate::Afterwards(Answer::HangUp),
+        _ => Fate::Done,
+    });
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 1, "open");
+    let shown = steps(&service, id, 1);
+    let outcomes: Vec<&Value> =
+        shown["steps"][0]["history"].as_array().unwrap().iter().map(|t| &t["outcome"]).collect();
+    assert_eq!(outcomes, ["unknown", "created"]);
+    tell(&service, 1, "ended");
+    assert_eq!(steps(&service, id, 2)["status"], "closed");
+    let ticket = tickets.of("k");
+    assert_eq!(ticket.actions(), ["comment", "close"]);
+    assert!(!ticket.has_one_twice());
+}
+
+/// What is refused of a step is its own affair.
+#[test]
+fn a_backend_whose_tickets_may_not_be_commented_on_makes_tickets_all_the_same() {
+    let tickets = Tickets::default();
+    let is_refused = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&is_refused);
+    let stub = tickets.serve(move |seen: &Seen| match seen.method.as_str() {
+        "PATCH" if refusing.load(Relaxed) => Fate::Instead(Answer::status(403)),
+        _ => Fate::Done,
+    });
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 1, "open");
+    host.logged("comment: retried", 1);
+    let other = json!({"description": "gw2 is down"});
+    let other = json!({"incident": other, "status": "open", "key": "other", "wait_ms": 30_000});
+    service.post("/v1/incidents", &other).is(201);
+    wait_for("the step to fail", || show(&service, id)["steps"][0]["state"] == "failed");
+    assert_eq!(service.get("/readyz").is(200).json()["unready"], 0);
+    is_refused.store(false, Relaxed);
+    service.post(&format!("/v1/tickets/{id}/retry"), &json!({})).is(200);
+    assert_eq!(states(&steps(&service, id, 1)), [("comment", "done")]);
+}
+
+#[test]
+fn who_asks_for_a_ticket_tells_it_nothing() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let incident = |level: i64| json!({"description": "x", "level": level});
+    let ask = |level| json!({"incident": incident(level), "key": "k", "wait_ms": 30_000});
+    let id = service.post("/v1/tickets", &ask(3)).is(201).json()["id"].as_i64().unwrap();
+    service.post("/v1/tickets", &ask(1)).is(200);
+    // What a monitoring system reports is told, and with what the ticket was made before.
+    let report = json!({"incident": incident(2), "key": "k", "status": "open"});
+    service.post("/v1/incidents", &report).is(200);
+    let shown = steps(&service, id, 1);
+    assert_eq!(shown["steps"][0]["diff"], json!({"level": {"from": 3, "to": 2}}));
+    assert_eq!(tickets.of("k").steps.len(), 1);
+}
+
+#[test]
+fn an_incident_that_ended_before_anybody_asked_gets_no_ticket() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let reply = service.post("/v1/incidents", &report(3, "ended")).is(200).json();
+    assert_eq!(reply, json!({"status": "ended", "tickets": []}));
+    assert!(tickets.all().is_empty());
+}
+
+#[test]
+fn a_report_that_is_not_as_it_should_be_is_refused_and_the_service_goes_on() {
+    let (_, stub) = tickets();
+    let host = host_at(&stub, "");
+    let service = host.serve();
+    let incident = json!({"description": "x", "pk": 1, "source": {"name": "nav"}});
+    for (body, why) in [
+        (json!({"incident": incident}), "missing field `status`"),
+        (json!({"status": "open"}), "missing field `incident`"),
+        (json!({"incident": incident, "status": "over"}), "unknown variant `over`"),
+        (json!({"incident": incident, "status": "open", "x": 1}), "unknown field `x`"),
+        (json!({"incident": "x", "status": "open"}), "is not a JSON object"),
+        (json!({"incident": {}, "status": "ended"}), "has no description"),
+        (
+            json!({"incident": {"description": "x"}, "status": "ended"}),
+            "nothing tells its ticket from another's",
+        ),
+        (json!({"incident": incident, "status": "open", "backend": "c"}), "there is no backend"),
+    ] {
+        let problem = service.post("/v1/incidents", &body).is(400).json();
+        assert_eq!(problem["kind"], "usage", "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{why}: {problem}");
+    }
+    let report = json!({"incident": incident, "status": "open", "wait_ms": 30_000});
+    service.post("/v1/incidents", &report).is(201);
+}
+
+#[test]
+fn a_person_sees_a_ticket_comments_on_it_closes_it_and_says_which_one_it_is() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let number = id.to_string();
+    let said = host.run(&["ticket", "comment", &number, "a *planned* outage"]).ended(0);
+    assert_eq!(said.stdout, format!("{id}: comment 1 is in the queue\n"));
+    steps(&service, id, 1);
+    host.run(&["ticket", "close", &number, "--json"]).ended(0);
+    steps(&service, id, 2);
+    let ticket = tickets.of("k");
+    assert_eq!(ticket.actions(), ["comment", "close"]);
+    assert_eq!(ticket.steps[0].2, "a \\*planned\\* outage", "what a person says is text");
+    assert_eq!((ticket.steps[1].2.as_str(), ticket.state.as_str()), ("Closed by hand.", "closed"));
+    let shown = host.run(&["ticket", "show", &number]).ended(0);
+    for part in [
+        "is        closed",
+        "incident  gw1 is down, level 3",
+        "close 2: done",
+        "by        a person",
+    ] {
+        assert!(shown.stdout.contains(part), "{part}: {}", shown.stdout);
+    }
+    host.run(&["ticket", "comment", "99", "x"]).ended(2).says("there is no ticket 99");
+    host.run(&["ticket", "comment", &number, " "]).ended(2).says("the text must have 1 to");
+    host.run(&["ticket", "adopt", &number, "https://t.org/1"]).ended(2).says("can't be adopted");
+}
+
+#[test]
+fn a_person_says_which_ticket_an_incident_has_and_that_is_told_what_comes() {
+    let tickets = Tickets::default();
+    let stub = tickets.serve(|seen| match seen.method.as_str() {
+        "POST" => Fate::Instead(Answer::status(422)),
+        _ => Fate::Done,
+    });
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let failed = tell(&service, 3, "open");
+    let id = failed["tickets"][0]["id"].as_i64().unwrap();
+    assert_eq!(failed["tickets"][0]["state"], "failed");
+    let number = id.to_string();
+    host.run(&["ticket", "comment", &number, "x"]).ended(2).says("is not made yet");
+    for odd in ["17", "ftp://t.org/1", "https://t.org/a b"] {
+        host.run(&["ticket", "adopt", &number, odd]).ended(2).says("that is no URL of a ticket");
+    }
+    host.run(&["ticket", "adopt", &number, "https://tickets.example.org/elsewhere"]).ended(0);
+    let adopted = show(&service, id);
+    assert_eq!(adopted["state"], "created");
+    assert_eq!(adopted["ticket"]["url"], "https://tickets.example.org/elsewhere");
+    tell(&service, 1, "open");
+    // The webhook doesn't know that one.
+    assert_eq!(steps(&service, id, 1)["status"], "foreign");
+}
