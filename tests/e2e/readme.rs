@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use ticket_host_tests::pages::{block, blocks, root, sh};
-use ticket_host_tests::{Installation, built, library_name, rust_plugin, skipped};
+use ticket_host_tests::{Installation, built, c_plugin, library_name, rust_plugin, skipped};
 
 /// Words of the README's blocks for a shell, and the script that takes the block from there and runs it. Without one
 /// a test of this module runs it.
@@ -59,6 +59,39 @@ fn each_of_the_readmes_blocks_for_a_shell_is_run() {
         let text = fs::read_to_string(root().join(script)).unwrap();
         let takes = format!("tests/readme-block.sh \"{words}\"");
         assert!(text.contains(&takes), "{script} doesn't run the README's lines with {words}");
+    }
+}
+
+/// What each plugin can, as the README's table says it: from the manifests.
+#[test]
+fn the_readmes_table_says_what_each_plugin_can() {
+    let host = Installation::new();
+    host.config("");
+    for name in ["rt", "jira", "github", "gitlab", "local"] {
+        host.add(&rust_plugin(name));
+    }
+    host.add(&c_plugin("webhook"));
+    let readme = fs::read_to_string(root().join(README)).unwrap();
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| plugin | tickets | create"));
+    let mut rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    for name in ["rt", "jira", "github", "gitlab", "local", "webhook"] {
+        let shown = host.run(&["plugins", "show", name, "--json"]).ended(0).json();
+        let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|it| it == word);
+        let (offers, actions) = (&shown["offers"], &shown["manifest"]["actions"]);
+        let updates = |action| has(offers, "update") && has(actions, action);
+        let can = [
+            true,
+            has(offers, "find"),
+            updates("comment"),
+            updates("close"),
+            updates("reopen"),
+            has(offers, "state"),
+            has(offers, "receive"),
+        ];
+        let cells: String = can.map(|can| if can { " yes |" } else { " |" }).concat();
+        let row = rows.next().unwrap_or_default();
+        assert!(row.contains(&format!("`{name}`")), "{name}: {row}");
+        assert!(row.ends_with(&format!(" |{cells}")), "{name}:{cells} {row}");
     }
 }
 

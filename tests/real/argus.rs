@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{Installation, agent, rust_plugin, wait_for};
@@ -42,6 +43,7 @@ impl Argus {
         let sent = match method {
             "GET" => agent.get(url).header("Authorization", token).call(),
             "PUT" => agent.put(url).header("Authorization", token).send_json(body),
+            "PATCH" => agent.patch(url).header("Authorization", token).send_json(body),
             _ => agent.post(url).header("Authorization", token).send_json(body),
         };
         let mut response = sent.unwrap();
@@ -57,6 +59,22 @@ impl Argus {
         let (status, made) = self.ask("POST", "", "ARGUS_SOURCE_TOKEN", incident);
         assert_eq!(status, 201, "{made}");
         made["pk"].as_i64().unwrap()
+    }
+
+    /// Adds an event of that type to an incident, as its source does.
+    fn event(&self, pk: i64, kind: &str) {
+        let now = time::OffsetDateTime::now_utc();
+        let now = now.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let event = json!({"timestamp": now, "type": kind, "description": ""});
+        let (status, answer) =
+            self.ask("POST", &format!("{pk}/events/"), "ARGUS_SOURCE_TOKEN", event);
+        assert_eq!(status, 201, "{answer}");
+    }
+
+    fn set_level(&self, pk: i64, level: i64) {
+        let (status, answer) =
+            self.ask("PATCH", &format!("{pk}/"), "ARGUS_TOKEN", json!({"level": level}));
+        assert_eq!(status, 200, "{answer}");
     }
 
     fn press_the_button(&self, pk: i64) -> (u16, Value) {
@@ -87,6 +105,65 @@ fn subject(url: &str) -> String {
         .unwrap();
     let ticket: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
     ticket["Subject"].as_str().unwrap().to_owned()
+}
+
+/// What RT says of a ticket, and the texts of its comments.
+fn in_rt(url: &str) -> (String, Vec<String>) {
+    let id = url.rsplit_once("id=").unwrap().1;
+    let ask = |path: &str| -> Value {
+        let mut answer = agent()
+            .get(format!("{}/REST/2.0/ticket/{id}{path}", env("RT_URL")))
+            .header("Authorization", format!("token {}", env("RT_TOKEN_ROOT")))
+            .call()
+            .unwrap();
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+    };
+    let status = ask("")["Status"].as_str().unwrap().to_owned();
+    let texts = ask("/attachments?fields=Content&per_page=100");
+    let texts = texts["items"].as_array().unwrap().iter().filter_map(|it| it["Content"].as_str());
+    (status, texts.filter(|text| text.contains("step:")).map(str::to_owned).collect())
+}
+
+/// Twenty incidents change, end and begin again, and each ticket follows.
+fn tickets_follow_their_incidents(host: &Installation, argus: &Argus) {
+    const POLL: Duration = Duration::from_secs(5);
+    let config_file = host.path("config.toml");
+    let before = fs::read_to_string(&config_file).unwrap();
+    let told =
+        "[backends.b]\nquiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\nconcurrency = 8\n";
+    let told = before
+        .replace("[backends.b]\n", told)
+        .replace("interval_seconds = 1\n", &format!("interval_seconds = {}\n", POLL.as_secs()));
+    fs::write(&config_file, told).unwrap();
+    let lives: Vec<i64> = (0..FILED).map(|n| argus.incident(&format!("lives {n}"))).collect();
+    wait_for("all URLs", || lives.iter().all(|pk| !argus.ticket_url(*pk).is_empty()));
+    let urls: Vec<String> = lives.iter().map(|pk| argus.ticket_url(*pk)).collect();
+    let follow = |what: &str, status: &str, comments: usize, said: &str| {
+        let began = Instant::now();
+        wait_for(what, || {
+            urls.iter().all(|url| {
+                let (is, texts) = in_rt(url);
+                is == status && texts.len() == comments && texts.iter().any(|t| t.contains(said))
+            })
+        });
+        let took = began.elapsed();
+        println!(
+            "{what}: {FILED} tickets after {took:?}, {:.1} polls",
+            took.div_duration_f64(POLL)
+        );
+    };
+    lives.iter().for_each(|pk| argus.set_level(*pk, 1));
+    follow("a comment each", "new", 1, "has changed (level 1, it was 2)");
+    lives.iter().for_each(|pk| argus.event(*pk, "END"));
+    follow("closed, each", "resolved", 2, "has ended at 20");
+    lives.iter().for_each(|pk| argus.event(*pk, "RES"));
+    follow("open again, each", "open", 3, "has begun again");
+    for (n, pk) in lives.iter().enumerate() {
+        assert_eq!(argus.ticket_url(*pk), urls[n], "the same ticket");
+        assert_eq!(tickets(&format!("lives {n}")), 1);
+    }
+    fs::write(&config_file, before).unwrap();
+    host.logged("config and plugins were read again", 3);
 }
 
 /// How many tickets RT has with a subject.
@@ -128,6 +205,7 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     who_asks_gets_the_ticket_that_argus_knows(&service.url, &argus, filed);
     all_ways_to_one_ticket(&host, &argus);
     where_arguss_pages_are_is_told(&host);
+    tickets_follow_their_incidents(&host, &argus);
     a_filter_that_argus_does_not_know_files_nothing(&host, &argus);
 }
 

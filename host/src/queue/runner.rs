@@ -395,7 +395,8 @@ fn conclude(
 /// Counts and logs what a try came to. Of the tickets that wait for the same thing only the first is logged.
 fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, heard: Option<Heard>) {
     if let Some(update) = &claim.update {
-        let is_news = heard.is_none_or(|heard| heard.is_news);
+        // What fails for the same again and again is said once.
+        let is_news = heard.map_or(claim.job.attempts == 1, |heard| heard.is_news);
         return update::tell(queue, backend, claim, update, outcome, is_news);
     }
     let (said, more): (_, &str) = match outcome {
@@ -680,7 +681,8 @@ async fn trouble(queue: &Queue, backend: &Arc<Backend>, error: &Error, claim: &C
         retry: error.retry,
         retry_after: error.retry_after,
         is_of_machine: error.is_of_machine,
-        is_alone: is_alone(queue, claim),
+        // That tickets are made says nothing of whether they may be commented on.
+        is_alone: claim.update.is_none() && is_alone(queue, claim),
         was_unknown: claim.unknown,
         is_paused: backend.paused(),
         next_turn: backend.next_turn().saturating_duration_since(Instant::now()),

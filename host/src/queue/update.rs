@@ -149,6 +149,9 @@ pub(super) fn tell(
         Outcome::Overtaken => {
             tracing::info!("ticket {id}: {action} isn't needed, the incident began again: {more}");
         }
+        Outcome::Failed(_) | Outcome::Lost(_) => {
+            tracing::warn!("ticket {id}: {action}: failed: {more}");
+        }
         _ if is_news => tracing::warn!("ticket {id}: {action}: {came}: {more}"),
         _ => tracing::debug!("ticket {id}: {action}: {came}: {more}"),
     }

@@ -66,7 +66,7 @@ sub rights {
 
 our @ACL = (
     rights('argus', [ 'General', map { $_->{Name} } grep { $_->{Name} ne 'Hidden' } @Queues ],
-        qw(SeeQueue CreateTicket ShowTicket ModifyTicket ReplyToTicket
+        qw(SeeQueue CreateTicket ShowTicket ModifyTicket ReplyToTicket CommentOnTicket ShowTicketComments
            SeeCustomField ModifyCustomField SetInitialCustomField)),
     rights('seeonly',    ['General'], qw(SeeQueue)),
     rights('createonly', ['General'], qw(CreateTicket)),
