@@ -455,6 +455,7 @@ pub(super) fn claim(
     }
     for (step, claim) in &mut claims {
         take(db, step, claim, term)?;
+        updates::making(db, claim)?;
     }
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
@@ -545,7 +546,7 @@ pub(super) fn settle(
     stored.save(db)?;
     let mut job = claim.job.clone();
     if let Outcome::Created { ticket, made } = outcome {
-        updates::made(db, stored.ticket, ticket, *made, claim)?;
+        updates::made(db, stored.ticket, ticket, *made)?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }

@@ -68,22 +68,22 @@ pub(super) fn vanish(db: &Db<'_>, incident: i64) -> Fallible<()> {
     }
 }
 
-/// A ticket was made or found.
-pub(super) fn made(
-    db: &Db<'_>,
-    id: i64,
-    ticket: &Ticket,
-    made: bool,
-    claim: &Claim,
-) -> Fallible<()> {
-    const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2, look = CASE WHEN told IS NULL THEN look ELSE 0 END WHERE id = ?3";
+/// A ticket that may be made now is told by that what is known of its incident now, whatever becomes of the claim: should it be found later,
+/// it is the one that the last such claim made.
+pub(super) fn making(db: &Db<'_>, claim: &Claim) -> Fallible<()> {
     const TOLD: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
-    db.execute(MADE, values![&text(ticket), made, id])?;
-    if claim.changed {
+    // Else the incident is as it was when it was accepted.
+    if claim.changed && !claim.unknown {
         let told = Snapshot::of(&claim.incident, !claim.ended);
-        db.execute(TOLD, values![&text(&told), id])?;
+        db.execute(TOLD, values![&text(&told), claim.job.id])?;
     }
     Ok(())
+}
+
+/// A ticket was made or found. What is new of its incident since it was made is told to it.
+pub(super) fn made(db: &Db<'_>, id: i64, ticket: &Ticket, made: bool) -> Fallible<()> {
+    const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2, look = CASE WHEN told IS NULL THEN look ELSE 0 END WHERE id = ?3";
+    db.execute(MADE, values![&text(ticket), made, id]).map(drop)
 }
 
 /// Selects what [`ready_row`] reads.

@@ -119,6 +119,23 @@ async fn a_ticket_is_made_with_what_is_known_then_and_is_not_told_that(place: Pl
     assert_eq!(diff(&told), ["2", "1"]);
 }
 
+async fn a_ticket_that_is_found_is_told_what_is_new_since_the_claim_that_made_it(place: Place) {
+    let store = place.open().await;
+    accept(&store, now("k", 3, true)).await;
+    let refused = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    settle(&store, claim_one(&store).await, refused).await;
+    report(&store, now("k", 2, true)).await;
+    store.advance().await.unwrap();
+    // It makes one that says 2, and nobody hears of it.
+    settle(&store, claim_one(&store).await, unknown(Duration::ZERO)).await;
+    report(&store, now("k", 3, true)).await;
+    store.advance().await.unwrap();
+    let found = claim_one(&store).await;
+    assert!(found.unknown);
+    settle(&store, found, created()).await;
+    assert_eq!(diff(&only(&store).await), ["2", "3"]);
+}
+
 async fn what_happened_before_a_host_followed_is_told_to_no_ticket(place: Place) {
     let store = place.open().await;
     made(&store, "k").await;
@@ -362,6 +379,7 @@ async fn a_copy_goes_on_where_the_store_was(place: Place) {
 over_both! {
     a_change_is_sealed_when_it_is_claimed_and_what_comes_later_is_another_update
     a_ticket_is_made_with_what_is_known_then_and_is_not_told_that
+    a_ticket_that_is_found_is_told_what_is_new_since_the_claim_that_made_it
     what_happened_before_a_host_followed_is_told_to_no_ticket
     closings_come_before_comments_and_each_backends_are_its_own
     what_an_update_did_is_unknown_until_the_plugin_has_looked
