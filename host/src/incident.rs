@@ -71,11 +71,19 @@ pub(crate) fn may_have_begun_together(one: &str, other: &str) -> bool {
 /// Whether an incident has ended, as it says itself. `now` is compared with the end of one that doesn't say whether it is open; one that has
 /// no state never ends.
 pub(crate) fn has_ended(incident: &Incident, now: Timestamp) -> bool {
-    let flag = |name: &str| incident.attributes.get(name).and_then(Value::as_bool);
     let is_over = || Timestamp::from_rfc3339(&incident.end_time).is_some_and(|end| end <= now);
-    let is_stateless = flag("stateful") == Some(false)
-        || incident.attributes.get("end_time").is_some_and(Value::is_null);
-    !is_stateless && flag("open").map_or_else(is_over, |is_open| !is_open)
+    let open = flag(&incident.attributes, "open");
+    !is_stateless(&incident.attributes) && open.map_or_else(is_over, |is_open| !is_open)
+}
+
+/// Whether an incident has no state, so that it is never open and never ends.
+pub(crate) fn is_stateless(attributes: &Map<String, Value>) -> bool {
+    flag(attributes, "stateful") == Some(false)
+        || attributes.get("end_time").is_some_and(Value::is_null)
+}
+
+fn flag(attributes: &Map<String, Value>, name: &str) -> Option<bool> {
+    attributes.get(name).and_then(Value::as_bool)
 }
 
 /// Reads one incident of at most `max` bytes from `input`, called `name` in errors.

@@ -211,6 +211,13 @@ fn refused_for_what_is_asked(met: &mut Met) {
         }
     }
     met.answered(&create, never_ends);
+    let report = met.operation("post", "/v1/incidents");
+    let mut never_ends = connect(&service);
+    never_ends.write_all(slow.text(&report).as_bytes()).unwrap();
+    for body in ["nonsense".to_owned(), " ".repeat(2 << 20)] {
+        met.ask(&service, &report, &Request { head: JSON, body, ..Request::default() });
+    }
+    met.answered(&report, never_ends);
 }
 
 /// The errors of a service that is too busy, or can't do its work.

@@ -4,11 +4,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::client::{self, Argus};
 use super::identity::as_filed;
+use super::watcher::goes_on;
 use crate::config::ArgusConfig;
 use crate::error::{Error, Result};
 use crate::incident::{self, ARGUS, Identified, Identity};
@@ -17,15 +19,25 @@ use crate::store::{New, Timestamp};
 
 /// How many incidents are read from the store at once.
 const PAGE: i64 = 500;
-/// How many incidents that are listed no more are asked for in one round.
+/// How many incidents that are listed no more are asked for in one round, and for how long: what comes newly waits for that.
 const ASKED: usize = 200;
+const TIME: Duration = Duration::from_secs(10);
+/// How many incidents may be gone at once. If more are, it is another Argus.
+const GONE: usize = 20;
+/// An incident that stays as it is is reported again after that time, so that the store, which may have been changed otherwise, knows that it
+/// goes on.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// What was reported last of each incident that goes on, by its number in Argus.
+/// What was reported last of each incident, by its number in Argus.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
-    reported: HashMap<i64, u64>,
+    reported: HashMap<i64, (u64, Instant)>,
+    /// Those that have no state, and so never end.
+    stateless: HashSet<i64>,
     /// Behind which incident of the store the last round stopped to ask, since there were too many.
     after: i64,
+    /// Whether it was said that too many are gone.
+    said: bool,
 }
 
 /// An incident as Argus has it now, for the store.
@@ -50,7 +62,8 @@ pub(crate) fn reported(
 }
 
 impl Followed {
-    /// Reports what changed of the incidents that have tickets. What can't be reported is put in `errors`.
+    /// Reports what changed of the incidents that have tickets; those that have none are `without`. What can't be reported is put in
+    /// `errors`.
     ///
     /// # Errors
     /// Argus can't be asked, or the store can't be read.
@@ -67,7 +80,7 @@ impl Followed {
             for attributes in page {
                 let Some(pk) = client::pk(&attributes) else { continue };
                 going_on.insert(pk);
-                self.report(queue, argus, pk, attributes, errors).await?;
+                goes_on(self.report(queue, argus, pk, attributes).await, errors)?;
             }
         }
         self.reported.retain(|pk, _| going_on.contains(pk));
@@ -82,33 +95,60 @@ impl Followed {
         going_on: &HashSet<i64>,
         errors: &mut Vec<Error>,
     ) -> Result<()> {
+        let began = Instant::now();
         let mut asked = 0;
-        let mut after = std::mem::take(&mut self.after);
-        loop {
-            let incidents = queue.store.going_on(ARGUS, after, PAGE).await?;
+        let mut gone = Vec::new();
+        let mut is_whole = false;
+        while !is_whole {
+            let incidents = queue.store.going_on(ARGUS, self.after, PAGE).await?;
+            is_whole = (incidents.len() as i64) < PAGE;
             for incident in &incidents {
-                after = incident.incident;
-                let Ok(pk) = incident.number.parse::<i64>() else { continue };
-                if going_on.contains(&pk) {
+                let pk = incident.number.parse::<i64>().ok();
+                let Some(pk) =
+                    pk.filter(|pk| !going_on.contains(pk) && !self.stateless.contains(pk))
+                else {
+                    self.after = incident.incident;
                     continue;
-                }
-                if asked == ASKED {
-                    self.after = after;
-                    return Ok(());
+                };
+                if asked == ASKED || began.elapsed() > TIME {
+                    return self.are_gone(queue, &gone).await;
                 }
                 asked += 1;
-                match argus.incident(pk).await? {
+                // One that can't be asked for doesn't keep the others from it.
+                self.after = incident.incident;
+                match argus.incident(pk).await {
                     // It may have been set up anew: then this is another one.
-                    Some(attributes) if began_together(&attributes, &incident.began) => {
-                        self.report(queue, argus, pk, attributes, errors).await?;
+                    Ok(Some(theirs)) if began_together(&theirs, &incident.began) => {
+                        if incident::is_stateless(&theirs) {
+                            self.stateless.insert(pk);
+                        }
+                        goes_on(self.report(queue, argus, pk, theirs).await, errors)?;
                     }
-                    _ => queue.store.ended(incident.incident).await?,
+                    Ok(_) => gone.push(incident.incident),
+                    Err(error) => goes_on(Err(error), errors)?,
                 }
             }
-            if (incidents.len() as i64) < PAGE {
-                return Ok(());
-            }
         }
+        self.after = 0;
+        self.are_gone(queue, &gone).await
+    }
+
+    /// Incidents that Argus doesn't have any more have ended, unless so many are gone that it must be another Argus.
+    async fn are_gone(&mut self, queue: &Queue, gone: &[i64]) -> Result<()> {
+        if gone.len() > GONE {
+            if !std::mem::replace(&mut self.said, true) {
+                tracing::warn!(
+                    "Argus doesn't have {} incidents any more that were open: their tickets are told nothing of that; is argus.url another Argus's?",
+                    gone.len()
+                );
+            }
+            return Ok(());
+        }
+        self.said = false;
+        for incident in gone {
+            queue.store.ended(*incident).await?;
+        }
+        Ok(())
     }
 
     async fn report(
@@ -117,21 +157,17 @@ impl Followed {
         argus: &Argus<'_>,
         pk: i64,
         attributes: Map<String, Value>,
-        errors: &mut Vec<Error>,
     ) -> Result<()> {
         let mut hasher = DefaultHasher::new();
         Value::Object(attributes.clone()).to_string().hash(&mut hasher);
         let digest = hasher.finish();
-        if self.reported.get(&pk) == Some(&digest) {
+        let is_known = |(known, at): &(u64, Instant)| *known == digest && at.elapsed() < AGAIN;
+        if self.reported.get(&pk).is_some_and(is_known) {
             return Ok(());
         }
-        match reported(queue, argus.config, pk, attributes) {
-            Ok(new) => {
-                queue.report(new).await?;
-                self.reported.insert(pk, digest);
-            }
-            Err(error) => errors.push(error),
-        }
+        let new = reported(queue, argus.config, pk, attributes)?;
+        queue.report(new).await?;
+        self.reported.insert(pk, (digest, Instant::now()));
         Ok(())
     }
 }

@@ -45,7 +45,8 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
             continue;
         };
         if !watcher.queue.leads() {
-            // Another host watches it, or this one does so in a moment.
+            // Another host watches it, or this one does so in a moment, and knows nothing of what the other one reported.
+            watcher.followed = Followed::default();
             tokio::time::sleep(LEAD).await;
             continue;
         }
@@ -108,7 +109,7 @@ fn is_about_all(error: &Error) -> bool {
 ///
 /// # Errors
 /// It is about all of them.
-fn goes_on(done: Result<()>, errors: &mut Vec<Error>) -> Result<()> {
+pub(super) fn goes_on(done: Result<()>, errors: &mut Vec<Error>) -> Result<()> {
     match done {
         Err(error) if is_about_all(&error) => return Err(error),
         Err(error) if errors.len() < ERRORS => errors.push(error),

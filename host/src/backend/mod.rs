@@ -326,7 +326,11 @@ impl Backend {
                 self.checked(&ticket).map_err(|error| error.retry(Retry::Unknown))
             }
             Ok(answer) => Err(self.unfit(Operation::Create, &answer).retry(Retry::Unknown)),
-            Err(error) => Err(doubted(error, context.unclear(), "there may be a ticket")),
+            Err(error) => Err(doubted(
+                error,
+                context.unclear(),
+                "there may be a ticket: a request that can create one",
+            )),
         }
     }
 
@@ -368,9 +372,11 @@ impl Backend {
             }
             Ok(Answer::NotFound) => Ok(Answer::NotFound),
             Ok(answer) => Err(self.unfit(Operation::Update, &answer)),
-            Err(error) => {
-                Err(doubted(error, context.unclear(), "the step may have been carried out"))
-            }
+            Err(error) => Err(doubted(
+                error,
+                context.unclear(),
+                "the step may have been carried out: a request that can change something",
+            )),
         }
     }
 
@@ -597,8 +603,7 @@ impl Backend {
 fn doubted(error: Error, unclear: Option<&str>, maybe: &str) -> Error {
     match unclear {
         Some(came) if error.retry != Retry::Unknown => {
-            let message =
-                format!("{} ({maybe}: a request that can change something {came})", error.message);
+            let message = format!("{} ({maybe} {came})", error.message);
             Error { message, retry: Retry::Unknown, ..error }
         }
         _ => error,
@@ -619,7 +624,7 @@ mod tests {
             (Retry::Never, None, Retry::Never),
         ] {
             let error = Error::new(Kind::Client, "no").retry(said);
-            let error = doubted(error, unclear, "there may be a ticket");
+            let error = doubted(error, unclear, "there may be a ticket: it");
             assert_eq!(error.retry, retry, "{said:?} {unclear:?}");
             let tells = unclear.is_some() && said != Retry::Unknown;
             assert_eq!(error.message.contains("there may be a ticket"), tells, "{error}");

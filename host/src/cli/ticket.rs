@@ -29,7 +29,7 @@ Examples:
   ticket-host ticket close 17 'A planned outage'";
 const ADOPT_EXAMPLES: &str = "\
 Examples:
-  ticket-host ticket adopt 17 'https://rt.example.org/Ticket/Display.html?id=1234'";
+  ticket-host ticket adopt 17 'https://jira.example.org/browse/NOC-7'";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -24,6 +24,7 @@ pub enum OnChange {
     /// It gets a comment when the level or the description changes.
     #[default]
     Comment,
+    /// It is told nothing of that.
     Nothing,
 }
 
@@ -36,6 +37,7 @@ pub enum OnEnd {
     Comment,
     /// It is closed with a comment, if the incident is still ended after `close_after`.
     Close,
+    /// It is told nothing of that, nor that the incident begins again.
     Nothing,
 }
 

@@ -6,14 +6,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ticket_plugin_api::Difference;
 
+use crate::terminal::cut;
+
+/// Bytes that are kept of a description.
+const LONGEST: usize = 2 << 10;
+
 /// What of an incident a ticket is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub open: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
+    /// Its beginning, if it is long.
     #[serde(default)]
     pub description: String,
+    /// What tells a long description from others that begin so: its CRC-32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<u32>,
 }
 
 impl Snapshot {
@@ -21,10 +30,13 @@ impl Snapshot {
     pub fn of(attributes: &str, open: bool) -> Snapshot {
         // What isn't of the kind that is meant counts as absent, as everywhere.
         let attributes: Map<String, Value> = serde_json::from_str(attributes).unwrap_or_default();
+        let said = attributes.get("description").and_then(Value::as_str).unwrap_or_default();
+        let is_long = said.len() > LONGEST;
         Snapshot {
             open,
             level: attributes.get("level").and_then(Value::as_i64),
-            description: text(&attributes, "description"),
+            description: cut(said, LONGEST),
+            rest: is_long.then(|| crc32(said)),
         }
     }
 
@@ -38,11 +50,18 @@ impl Snapshot {
         };
         add("open", told.open.into(), self.open.into());
         add("level", told.level.into(), self.level.into());
-        add("description", told.description.as_str().into(), self.description.as_str().into());
+        let said = |it: &Snapshot| Value::from(it.description.as_str());
+        add("description", said(told), said(self));
+        if told.rest != self.rest && told.description == self.description {
+            let (from, to) = (said(told), said(self));
+            diff.insert("description".to_owned(), Difference { from, to });
+        }
         diff
     }
 }
 
-fn text(attributes: &Map<String, Value>, name: &str) -> String {
-    attributes.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn crc32(text: &str) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(text.as_bytes());
+    crc.sum()
 }

@@ -9,7 +9,7 @@ const NOW: Moment = Moment::from_millis(1_000_000_000);
 const ALL: [Action; 3] = [Action::Comment, Action::Close, Action::Reopen];
 
 fn snapshot(open: bool, level: i64) -> Snapshot {
-    Snapshot { open, level: Some(level), description: "x".to_owned() }
+    Snapshot { open, level: Some(level), description: "x".to_owned(), rest: None }
 }
 
 fn known(told: Snapshot, state: TicketState) -> Known {
@@ -162,6 +162,12 @@ fn a_difference_names_what_changed_and_nothing_else() {
     assert_eq!(names, ["level", "open"]);
     assert_eq!((&diff["level"].from, &diff["level"].to), (&3.into(), &1.into()));
     assert!(before.diff(&before).is_empty());
+    let long = |end: &str| {
+        Snapshot::of(&format!(r#"{{"description": "{}{end}"}}"#, "x".repeat(9000)), true)
+    };
+    assert!(long("a").description.len() < (2 << 10) + 100);
+    assert_eq!(long("a"), long("a"));
+    assert_eq!(long("a").diff(&long("b")).keys().collect::<Vec<_>>(), ["description"]);
     let odd = Snapshot::of(r#"{"level": "high", "description": 7}"#, true);
     assert_eq!(odd, Snapshot { open: true, ..Snapshot::default() });
 }

@@ -165,9 +165,9 @@ impl Step {
         }
     }
 
-    /// Something is to be done to a ticket that was made.
+    /// Something is to be done to a ticket that was made. That nobody has done it yet is certain for as long as the store stays open.
     pub fn of_update(now: Moment, policy: Policy) -> Step {
-        Step { looks_and_writes: true, ..Step::accepted(now, policy, false) }
+        Step { looks_and_writes: true, ..Step::accepted(now, policy, true) }
     }
 
     /// The incident came in again, and is open. What failed is tried anew if that is wanted, and what was suppressed in any
@@ -306,6 +306,11 @@ impl Step {
             }
             other => Err(other),
         }
+    }
+
+    /// It failed, and is not done any more: something else is done in its place.
+    pub fn is_overtaken(&mut self) {
+        (self.state, self.due) = (State::Suppressed, None);
     }
 
     /// A person says which ticket it is: it isn't made any more.

@@ -515,11 +515,8 @@ impl Queue {
     /// # Errors
     /// The store can't keep it.
     pub(crate) async fn report(&self, new: New) -> store::Result<Option<i64>> {
-        let known = self.store.report(new).await?;
-        if known.is_some() {
-            self.wake();
-        }
-        Ok(known)
+        // What is to be done for that the runners find within a second.
+        self.store.report(new, self.setup().policy()).await
     }
 
     /// Whether any backend's tickets are told how their incidents go on.

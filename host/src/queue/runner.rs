@@ -511,7 +511,12 @@ async fn record(
         match queue.store.settle(Arc::clone(&claim), started, outcome.clone(), policy).await {
             Ok(Some(job)) => {
                 if job.state == State::Failed && outcome.would_go_on() {
-                    queue.metrics.ticket(&job.backend, "failed");
+                    match &claim.update {
+                        Some(update) => {
+                            queue.metrics.step(&job.backend, update.action.name(), "failed");
+                        }
+                        None => queue.metrics.ticket(&job.backend, "failed"),
+                    }
                     let why = job.failure.as_ref().map_or("", |failure| failure.message.as_str());
                     tracing::warn!("ticket {id} ({}): failed: {}", line(&job.key), line(why));
                 }

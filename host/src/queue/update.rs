@@ -28,10 +28,9 @@ pub(super) fn room(free: usize, busy: Busy, backend: &Backend) -> usize {
     free.min(most.saturating_sub(busy.updates))
 }
 
-/// Whether updates can be done now at all, and whether one may be the call that finds out how a held backend is.
+/// Whether updates can be done now: no call but that which makes a ticket tells whether settings were mended.
 pub(super) fn may_begin(queue: &Queue, backend: &Backend) -> bool {
-    let cause = || queue.record(&backend.name, |record| record.breaker.cause());
-    !backend.life.actions.is_empty() && cause() != Some(Cause::Settings)
+    queue.record(&backend.name, |record| record.breaker.cause()) != Some(Cause::Settings)
 }
 
 pub(super) async fn try_once(
@@ -62,7 +61,9 @@ pub(super) async fn try_once(
         }
     }
     let ticket = claim.job.ticket.clone().unwrap_or_default();
-    let asked = WantedUpdate { of: &wanted, ticket: &ticket, update, again: claim.unknown };
+    // What a store that was put back from a backup takes for undone may have been done.
+    let again = claim.unknown || !claim.certain && backend.manifest.marks;
+    let asked = WantedUpdate { of: &wanted, ticket: &ticket, update, again };
     match backend.update(&asked).await {
         Ok(answer) => {
             let outcome = match answer {

@@ -43,7 +43,7 @@ const DROPPED: usize = 16 << 20;
 /// are the most that is kept of one, and hardly any has a tenth of that.
 const ROW: usize = 48 << 10;
 /// Bytes that are set aside for a ticket with all its tries.
-const HISTORY: usize = 1 << 20;
+const HISTORY: usize = 4 << 20;
 /// Bytes of a request's body that lie in one piece.
 const BLOCK: usize = 16 << 10;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -205,11 +205,12 @@ async fn create(
 /// Report how an incident is now
 ///
 /// The whole life of an incident by one call, which may be repeated at any time: one that is open gets its ticket, and what changes, ends or
-/// begins again is told to that as the backend's settings want. One that ended without a ticket gets none.
+/// begins again is told to that as the backend's settings want. One that ended without a ticket gets none. Reports of one incident must come in
+/// their order: the last one counts.
 #[utoipa::path(
     post, path = "/v1/incidents", tag = "tickets", request_body = Report,
     responses(
-        (status = 200, body = Reported, description = "The incident is kept as it is now. Its tickets are made, or it needs none"),
+        (status = 200, body = Reported, description = "The incident is kept as it is now. Its tickets are made, failed (which is for a person), or it needs none"),
         (status = 201, body = Reported, description = "Its ticket was made meanwhile"),
         (status = 202, body = Reported, description = "The incident is kept as it is now, and its ticket will be made"),
         (status = 400, body = Problem, description = "The request is not as it should be (type `urn:ticket-host:problem:usage`). Or: the backend's settings are wrong (kind `settings`)"),
@@ -237,12 +238,13 @@ async fn report_incident(
     let refused = |error| Problem::from(error).adding("nothing was accepted");
     if !open {
         let known = service.queue.report(new).await.map_err(refused)?;
+        let held = service.answers.hold(HISTORY).await?;
         let tickets = match known {
             Some(incident) => service.queue.store.tickets_of(incident).await?,
             None => Vec::new(),
         };
         let tickets = tickets.into_iter().map(JobView::from).collect();
-        return Ok((StatusCode::OK, Json(Reported { status, tickets })).into_response());
+        return Ok(held.json(Reported { status, tickets }).await);
     }
     let wait = Duration::from_millis(wait_ms.unwrap_or(0)).min(control::LONGEST_WAIT);
     let kept = service.queue.keep(new, wait).await.map_err(refused)?;

@@ -145,8 +145,8 @@ impl Store for Observed {
         self.heard(self.store.settle(claim, started_at, outcome, policy).await)
     }
 
-    async fn report(&self, new: New) -> Result<Option<i64>> {
-        self.heard(self.store.report(new).await)
+    async fn report(&self, new: New, policy: Policy) -> Result<Option<i64>> {
+        self.heard(self.store.report(new, policy).await)
     }
 
     async fn ended(&self, incident: i64) -> Result<()> {

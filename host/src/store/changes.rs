@@ -72,6 +72,11 @@ impl Known {
         }
     }
 
+    /// By what plugins know it.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The one that the store has, without another one in its place.
     pub(super) fn existing(db: &Db<'_>, new: &New) -> Fallible<Option<Known>> {
         Known::find(db, new, true)
@@ -150,7 +155,7 @@ impl Known {
         const OF_SLOT: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = ?2";
         // The newest: an incident that began again may have had another one there before.
         const IN_BACKEND: &str = "SELECT a.ticket FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
-            WHERE a.incident = ?1 AND t.backend = ?2 ORDER BY a.ticket DESC LIMIT 1";
+            WHERE a.incident = ?1 AND t.backend = ?2 AND a.slot NOT LIKE 'former:%' ORDER BY a.ticket DESC LIMIT 1";
         const OF_KEY: &str = "SELECT id FROM tickets WHERE key = ?1 AND backend = ?2";
         if self.is_alone {
             return Ok(None);
@@ -168,6 +173,7 @@ impl Known {
             None => first(OF_KEY, values![&self.key, &new.backend])?,
         };
         if let Some(ticket) = ticket {
+            updates::joins(db, ticket)?;
             self.assign(db, slot, ticket)?;
         }
         Ok(ticket)
@@ -610,7 +616,7 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
-    if stored.step.state == State::Created && updates::order(db, id, order, policy)? {
+    if stored.step.state == State::Created && updates::order_all(db, id, order, policy)? {
         return Ok(stored.job(db)?);
     }
     let (wanted, done) = match order {
@@ -670,6 +676,9 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> 
     let values = values![&of.backend, of.after, db.sql.at_once()];
     let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(of.of, db, columns))?;
     each(db, failed, |stored| {
+        if stored.of == Of::Update && updates::decide_anew(db, stored)? {
+            return Ok(true);
+        }
         let changes = stored.step.reopen(db.now, policy);
         if changes {
             stored.save(db)?;
@@ -766,12 +775,17 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
         s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
             WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) \
+            AND NOT EXISTS (SELECT 1 FROM tickets AS t WHERE t.id = s.ticket AND t.look IS NOT NULL) \
             AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.ticket AND u.state NOT IN ('created', 'cancelled', 'suppressed')) \
             AND NOT EXISTS (SELECT 1 FROM tickets AS later WHERE later.former = s.ticket) AS old \
         FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
     const UNUSED: &str = "DELETE FROM incidents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1)";
     const STILL: &str = "SELECT s.id FROM steps AS s WHERE s.id = ?1 \
         AND s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?2";
+    // Who tells it something holds it.
+    const AT_REST: &str = "SELECT s.id FROM tickets AS s WHERE s.id = ?1 AND s.look IS NULL \
+        AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.id AND u.state NOT IN ('created', 'cancelled', 'suppressed')) \
+        AND NOT EXISTS (SELECT 1 FROM tickets AS later WHERE later.former = s.id)";
     // Whoever gives it another ticket meanwhile is waited for.
     const HOLD: &str = "SELECT s.id FROM incidents AS s WHERE s.id = ?1";
     let before = db.now - unseen;
@@ -789,7 +803,9 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
         // Another host may have opened it again since it was read, or do so now.
         let still = values![*step, before.millis()];
         let still: Option<i64> = db.first(STILL, still, Hold::Skip, |columns| columns.take())?;
-        if still.is_none() {
+        let at_rest: Option<i64> =
+            db.first(AT_REST, values![*ticket], Hold::Skip, |columns| columns.take())?;
+        if still.is_none() || at_rest.is_none() {
             continue;
         }
         let incidents: Vec<i64> =

@@ -685,13 +685,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<Claim>>;
 
     /// Notes how an incident is now that the store has, and that its tickets are to hear of it: that it ended, if `new` says so. Nothing is
-    /// accepted. None: the store doesn't have it.
-    async fn report(&self, new: New) -> Result<Option<i64>>;
+    /// accepted, but a ticket that was not needed any more is needed again if it goes on. None: the store doesn't have it.
+    async fn report(&self, new: New, policy: Policy) -> Result<Option<i64>>;
 
     /// Notes that an incident has ended of which its source says no more.
     async fn ended(&self, incident: i64) -> Result<()>;
 
-    /// The tickets of an incident, also those that it had before.
+    /// The newest tickets of an incident, also those that it had before: twenty at most.
     async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>>;
 
     /// Takes at most `most` things to do to a backend's tickets: first what is due again, then what its tickets are to be told by `life`. What is

@@ -56,7 +56,7 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     if let Some(step) = filter.step.map(State::name) {
         values.push(step.into());
         sql.push_str(&format!(
-            " AND EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = t.id AND u.state = ?{})",
+            " AND t.id IN (SELECT ticket FROM updates WHERE state = ?{})",
             values.len()
         ));
     }
@@ -98,18 +98,18 @@ pub(super) fn tickets_of(db: &Db<'_>, incident: i64) -> Fallible<Vec<Job>> {
         "SELECT ",
         job_columns!(),
         job_tables!(),
-        "WHERE t.id IN (SELECT ticket FROM assignments WHERE incident = ?1) ORDER BY t.id"
+        "WHERE t.id IN (SELECT ticket FROM assignments WHERE incident = ?1) ORDER BY t.id DESC LIMIT 20"
     );
     db.all(OF_INCIDENT, values![incident], Hold::No, |columns| rows::job(columns, db))
 }
 
-/// What is known of a ticket beside its making.
+/// What is known of a ticket beside its making, of what was done to it the last hundred.
 pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
     const TICKET: &str = "SELECT status, former FROM tickets WHERE id = ?1";
     const INCIDENTS: &str = "SELECT i.source, i.number, i.key, i.body, i.ended IS NULL FROM assignments AS a \
-        JOIN incidents AS i ON i.id = a.incident WHERE a.ticket = ?1 ORDER BY i.id";
+        JOIN incidents AS i ON i.id = a.incident WHERE a.ticket = ?1 ORDER BY i.id LIMIT 100";
     const UPDATES: &str = "SELECT id, action, mark, diff, said, told, state, accepted_at, changed_at, due, failure, warnings \
-        FROM updates WHERE ticket = ?1 ORDER BY id";
+        FROM updates WHERE ticket = ?1 ORDER BY id DESC LIMIT 100";
     let (status, former) = db
         .first(TICKET, values![ticket], Hold::No, |columns| {
             Ok((columns.word_if_any()?, columns.take()?))
@@ -133,16 +133,20 @@ pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
             attempts: Vec::new(),
         })
     })?;
+    updates.reverse();
     for update in &mut updates {
         update.attempts = update_attempts(db, update.id)?;
     }
     Ok(Life { status, former, incidents, updates })
 }
 
+/// The last tries of an update.
 pub(super) fn update_attempts(db: &Db<'_>, update: i64) -> Fallible<Vec<Attempt>> {
     const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM update_attempts \
-        WHERE step = ?1 ORDER BY number";
-    db.all(ATTEMPTS, values![update], Hold::No, attempt)
+        WHERE step = ?1 ORDER BY number DESC LIMIT 20";
+    let mut attempts = db.all(ATTEMPTS, values![update], Hold::No, attempt)?;
+    attempts.reverse();
+    Ok(attempts)
 }
 
 /// Incidents of a source that have a ticket and go on.
@@ -155,8 +159,8 @@ pub(super) fn going_on(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fall
 }
 
 pub(super) fn update_counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
-    const COUNTS: &str =
-        "SELECT backend, state, count(*), min(accepted_at) FROM updates GROUP BY state, backend";
+    // Nobody asks for the oldest.
+    const COUNTS: &str = "SELECT backend, state, count(*), 0 FROM updates GROUP BY state, backend";
     db.all(COUNTS, &[], Hold::No, count)
 }
 

@@ -121,8 +121,8 @@ impl<T: Tables> Store for T {
         self.writer().write_later(does).await.unwrap_or_else(|| Err(closed(self.name())))
     }
 
-    async fn report(&self, new: New) -> Result<Option<i64>> {
-        self.write(move |db| Ok(updates::report(db, &new)?)).await
+    async fn report(&self, new: New, policy: Policy) -> Result<Option<i64>> {
+        self.write(move |db| updates::report(db, &new, policy)).await
     }
 
     async fn ended(&self, incident: i64) -> Result<()> {

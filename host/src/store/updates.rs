@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ticket_plugin_api::{Action, Ticket, TicketState};
 
@@ -10,62 +11,123 @@ use super::rows::{self, job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{holds, text};
+use super::{FULL, FULL_HELP, broken, holds, text};
 use crate::incident::{ARGUS, Identity};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
+use crate::queue::NO_LEVEL;
 use crate::store::{Claim, Job, New, Order, Outcome, StoreError, Term, Until, Update};
 
 /// How many tickets are looked at in one write, so that others have their turn in between.
-const LOOKS: i64 = 64;
+const LOOKS: i64 = 32;
+/// How many incidents of one ticket are read to tell how it is with them.
+const TOGETHER: i64 = 50;
+/// How many updates of a ticket are kept that are finished.
+const KEPT: i64 = 100;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the slot begins with of a ticket that the incident had before. No backend's name has a colon.
 const FORMER: &str = "former:";
 
 /// An incident that the store has comes in as its source has it now. Its tickets are to hear what is new of it.
 pub(super) fn hear(db: &Db<'_>, known: &Known, new: &New) -> Fallible<()> {
-    const LEVEL: &str = "UPDATE steps SET level = ?1 WHERE incident = ?2 AND state IN ('queued', 'unknown', 'failed')";
-    if note(db, known, &new.incident, new.open)? {
-        db.execute(LEVEL, values![new.level, known.id])?;
-    }
-    Ok(())
+    note(db, known, &new.incident, new.open, new.level)
 }
 
-/// Notes how an incident is now. Whether its tickets have to be looked at.
-fn note(db: &Db<'_>, known: &Known, body: &str, open: bool) -> Fallible<bool> {
-    const NOTE: &str = "UPDATE incidents SET body = ?1, ended = ?2, followed = 1 WHERE id = ?3";
+/// Notes how an incident is now: its steps first, then its tickets, then itself, as everybody who writes to several of these does.
+fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Fallible<()> {
+    const LEVEL: &str = "UPDATE steps SET level = ?1 WHERE ticket IN (SELECT ticket FROM assignments WHERE incident = ?2) \
+        AND state IN ('queued', 'unknown', 'failed')";
+    // Pruning counts in days.
+    const SEEN: &str = "UPDATE steps SET seen = ?1 WHERE seen < ?2 AND ticket IN \
+        (SELECT ticket FROM assignments WHERE incident = ?3 AND slot NOT LIKE 'former:%')";
+    // With each whether it is known to be closed or gone, and whether another of its incidents goes on.
+    const TICKETS: &str = "SELECT t.id, t.status IN ('closed', 'cancelled', 'gone', 'foreign'), EXISTS ( \
+            SELECT 1 FROM assignments AS b JOIN incidents AS i ON i.id = b.incident \
+            WHERE b.ticket = t.id AND b.incident <> ?1 AND b.slot NOT LIKE 'former:%' AND i.ended IS NULL) \
+        FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket WHERE a.incident = ?1 AND a.slot NOT LIKE 'former:%'";
     // A ticket that isn't made yet is made with what is known then.
-    const TICKETS: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END \
-        WHERE id IN (SELECT ticket FROM assignments WHERE incident = ?2 AND slot NOT LIKE 'former:%')";
+    const LOOK: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
+    const NOTE: &str = "UPDATE incidents SET body = ?1, ended = ?2, followed = 1 WHERE id = ?3";
     let before = Snapshot::of(&known.body, known.ended.is_none());
-    if known.followed && before == Snapshot::of(body, open) {
-        return Ok(false);
+    let is_news = !known.followed || before != Snapshot::of(body, open);
+    db.execute(SEEN, values![db.now.millis(), (db.now - DAY).millis(), known.id])?;
+    if !is_news {
+        return Ok(());
     }
-    let ended = if open { None } else { Some(known.ended.unwrap_or(db.now).millis()) };
-    db.execute(NOTE, values![body, ended, known.id])?;
+    db.execute(LEVEL, values![level, known.id])?;
     // Of one that no host followed nobody knows what its ticket was told: from now on it is followed.
     if known.followed {
-        db.execute(TICKETS, values![&text(&before), known.id])?;
+        let tickets: Vec<(i64, Option<bool>, bool)> =
+            db.all(TICKETS, values![known.id], Hold::No, |columns| {
+                Ok((columns.take()?, columns.take()?, columns.take()?))
+            })?;
+        for (ticket, is_closed, others_go_on) in tickets {
+            let told = match is_closed {
+                // It isn't told of the end, which must be known when the incident begins again, however soon that is.
+                Some(true) if !open && !others_go_on => {
+                    const END: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
+                    db.execute(END, values![&text(&Snapshot::of(body, false)), ticket])?;
+                    continue;
+                }
+                _ => Together::of(db, ticket)?.map_or_else(|| before.clone(), |all| all.now),
+            };
+            db.execute(LOOK, values![&text(&told), ticket])?;
+        }
         db.sql.has_more();
     }
-    Ok(known.followed)
+    let ended = if open { None } else { Some(known.ended.unwrap_or(db.now).millis()) };
+    db.execute(NOTE, values![body, ended, known.id]).map(drop)
+}
+
+/// An incident is about to be another one of a ticket's, which is told of that if it is made already.
+pub(super) fn joins(db: &Db<'_>, ticket: i64) -> Fallible<()> {
+    const JOINS: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = 0 WHERE id = ?2 AND ticket IS NOT NULL";
+    let Some(together) = Together::of(db, ticket)? else { return Ok(()) };
+    db.execute(JOINS, values![&text(&together.now), ticket]).map(drop)
 }
 
 /// As [`super::Store::report`].
-pub(super) fn report(db: &Db<'_>, new: &New) -> Fallible<Option<i64>> {
+pub(super) fn report(db: &Db<'_>, new: &New, policy: Policy) -> Result<Option<i64>, Undone> {
     db.sql.hold(&new.key)?;
+    if db.sql.room()? < 0 {
+        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
+    }
     let Some(known) = Known::existing(db, new)? else { return Ok(None) };
+    if new.open {
+        needed_again(db, known.id, policy)?;
+    }
     hear(db, &known, new)?;
     Ok(Some(known.id))
+}
+
+/// An incident goes on: what it needed no more it needs again.
+fn needed_again(db: &Db<'_>, incident: i64, policy: Policy) -> Fallible<()> {
+    const SUPPRESSED: &str = stored!(
+        "steps",
+        "WHERE s.state = 'suppressed' AND s.ticket IN \
+            (SELECT ticket FROM assignments WHERE incident = ?1 AND slot NOT LIKE 'former:%')"
+    );
+    let read = |columns: &mut Columns<'_>| Stored::read(Of::Creation, db, columns);
+    for mut stored in db.all(SUPPRESSED, values![incident], Hold::Wait, read)? {
+        if stored.step.accepted_again(false, db.now, policy) {
+            stored.save(db)?;
+            db.sql.has_more();
+        }
+    }
+    Ok(())
 }
 
 /// As [`super::Store::ended`].
 pub(super) fn vanish(db: &Db<'_>, incident: i64) -> Fallible<()> {
     const KNOWN: &str =
         "SELECT id, source, key, began, followed, ended, body FROM incidents WHERE id = ?1";
-    match db.first(KNOWN, values![incident], Hold::No, Known::read)? {
-        Some(known) => note(db, &known, &known.body, false).map(drop),
-        None => Ok(()),
-    }
+    let known = || db.first(KNOWN, values![incident], Hold::No, Known::read);
+    let Some(before) = known()? else { return Ok(()) };
+    // Another host may be told of it at this moment.
+    db.sql.hold(before.key())?;
+    let Some(known) = known()? else { return Ok(()) };
+    let level = Snapshot::of(&known.body, false).level.unwrap_or(NO_LEVEL);
+    note(db, &known, &known.body, false, level)
 }
 
 /// A ticket that may be made now is told by that what is known of its incident now, whatever becomes of the claim: should it be found later,
@@ -74,7 +136,8 @@ pub(super) fn making(db: &Db<'_>, claim: &Claim) -> Fallible<()> {
     const TOLD: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
     // Else the incident is as it was when it was accepted.
     if claim.changed && !claim.unknown {
-        let told = Snapshot::of(&claim.incident, !claim.ended);
+        // One that ended meanwhile is wanted all the same: its end is told to the ticket.
+        let told = Snapshot::of(&claim.incident, true);
         db.execute(TOLD, values![&text(&told), claim.job.id])?;
     }
     Ok(())
@@ -95,8 +158,8 @@ const READY: &str = concat!(
     ", s.id, COALESCE(i.source, ''), COALESCE(i.number, ''), s.accepted, s.seen, s.body, i.ended IS NOT NULL, s.action, s.mark, s.diff, s.said, s.told \
      FROM updates AS s INDEXED BY updates_ready JOIN tickets AS t ON t.id = s.ticket \
      LEFT JOIN incidents AS i ON i.id = s.incident \
-     WHERE s.due = 0 AND s.backend = ?1 AND NOT EXISTS (SELECT 1 FROM updates AS earlier \
-        WHERE earlier.ticket = s.ticket AND earlier.id < s.id AND earlier.state IN ('queued', 'creating', 'unknown')) \
+     WHERE s.due = 0 AND s.backend = ?1 AND NOT EXISTS (SELECT 1 FROM updates AS other WHERE other.ticket = s.ticket \
+        AND (other.state = 'creating' OR other.id < s.id AND other.state IN ('queued', 'unknown'))) \
      ORDER BY s.level, s.id LIMIT ?2"
 );
 
@@ -146,7 +209,7 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
         until: Until::new(db.began),
         unknown: step.doubt == Doubt::Look,
         settled: db.at - db.now.since(step.settled),
-        certain: false,
+        certain: step.certain,
         elsewhere: false,
         known_since: db.sql.known_since(),
         identity: Identity { source: columns.take()?, id: columns.take()? },
@@ -190,28 +253,49 @@ struct Together {
     ended: Moment,
 }
 
+/// Selects what [`looked_at`] reads, of tickets to be looked at.
+macro_rules! look {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.id, s.told, s.told_at, s.turned_at, s.status, s.status_at \
+             FROM tickets AS s INDEXED BY tickets_to_look_at WHERE s.backend = ?1 AND ",
+            $which,
+            " AND s.ticket IS NOT NULL AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.id \
+             AND u.state IN ('queued', 'creating', 'unknown')) ORDER BY s.look, s.id LIMIT ?3"
+        )
+    };
+}
+
+fn looked_at(columns: &mut Columns<'_>) -> Fallible<Looked> {
+    let id = columns.take()?;
+    let told: Option<Snapshot> = columns.parsed()?;
+    let moment = |columns: &mut Columns<'_>| -> Fallible<Option<Moment>> {
+        Ok(columns.take::<Option<i64>>()?.map(Moment::from_millis))
+    };
+    let known = life::Known {
+        told: told.unwrap_or_default(),
+        told_at: moment(columns)?,
+        turned_at: moment(columns)?,
+        state: columns.word_if_any()?.unwrap_or_default(),
+        since: moment(columns)?.unwrap_or(Moment::NOW),
+    };
+    Ok(Looked { id, known })
+}
+
 /// Decides of some tickets what they are told, and notes at most `most` things to do. How many these are.
 fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fallible<usize> {
-    const LOOK: &str = "SELECT s.id, s.told, s.told_at, s.turned_at, s.status, s.status_at \
-        FROM tickets AS s INDEXED BY tickets_to_look_at WHERE s.backend = ?1 AND s.look <= ?2 AND s.ticket IS NOT NULL \
-        AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.id AND u.state IN ('queued', 'creating', 'unknown')) \
-        ORDER BY s.look, s.id LIMIT ?3";
-    let values = values![backend, db.now.millis(), LOOKS];
-    let looked = db.all(LOOK, values, Hold::Skip, |columns| {
-        let id = columns.take()?;
-        let told: Option<Snapshot> = columns.parsed()?;
-        let moment = |columns: &mut Columns<'_>| -> Fallible<Option<Moment>> {
-            Ok(columns.take::<Option<i64>>()?.map(Moment::from_millis))
-        };
-        let known = life::Known {
-            told: told.unwrap_or_default(),
-            told_at: moment(columns)?,
-            turned_at: moment(columns)?,
-            state: columns.word_if_any()?.unwrap_or_default(),
-            since: moment(columns)?.unwrap_or(Moment::NOW),
-        };
-        Ok(Looked { id, known })
-    })?;
+    // What waited for its time, such as a closing, before what is only to be told.
+    const LOOK: [&str; 2] = [look!("s.look > 0 AND s.look <= ?2"), look!("s.look = 0 AND ?2 > 0")];
+    // Nothing is sealed in the part of the store that is kept for what becomes of what is in it.
+    if db.sql.room()? < 0 {
+        return Ok(0);
+    }
+    let mut looked = Vec::new();
+    for sql in LOOK {
+        let left = LOOKS - looked.len() as i64;
+        let values = values![backend, db.now.millis(), left];
+        looked.extend(db.all(sql, values, Hold::Skip, |columns| looked_at(columns))?);
+    }
     let mut steps = Vec::new();
     for ticket in looked {
         let Some(together) = Together::of(db, ticket.id)? else {
@@ -232,9 +316,15 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
             Plan::Do(action) => steps.push((action, ticket, together)),
         }
     }
-    steps.sort_by_key(|(action, ticket, _)| (rank(*action), Reverse(ticket.id)));
+    // Of those that are alike the one that was looked at first.
+    steps.sort_by_key(|(action, ..)| rank(*action));
     steps.truncate(most);
     for (action, ticket, together) in &steps {
+        // Another host may have noted something to do since this statement of ours began.
+        const UNFINISHED: &str = "SELECT EXISTS (SELECT 1 FROM updates WHERE ticket = ?1 AND state IN ('queued', 'creating', 'unknown'))";
+        if db.tells(UNFINISHED, values![ticket.id])? {
+            continue;
+        }
         put_off(db, ticket.id, None)?;
         let update = Update {
             action: *action,
@@ -244,6 +334,7 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
             told: Some(together.now.clone()),
         };
         let Together { incident, body, .. } = together;
+        db.sql.takes(body.len())?;
         insert(db, ticket.id, *incident, backend, body, &update, term.policy)?;
     }
     Ok(steps.len())
@@ -252,8 +343,9 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
 impl Together {
     fn of(db: &Db<'_>, ticket: i64) -> Fallible<Option<Together>> {
         const INCIDENTS: &str = "SELECT i.id, i.body, i.ended FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
-            WHERE a.ticket = ?1 AND a.slot NOT LIKE 'former:%' ORDER BY i.id";
-        let incidents = db.all(INCIDENTS, values![ticket], Hold::No, |columns| {
+            WHERE a.ticket = ?1 AND a.slot NOT LIKE 'former:%' \
+            ORDER BY CASE WHEN i.ended IS NULL THEN 0 ELSE 1 END, i.ended DESC, i.id LIMIT ?2";
+        let incidents = db.all(INCIDENTS, values![ticket, TOGETHER], Hold::No, |columns| {
             let (incident, body): (i64, String) = (columns.take()?, columns.take()?);
             let ended = columns.take::<Option<i64>>()?.map(Moment::from_millis);
             let now = Snapshot::of(&body, ended.is_none());
@@ -302,8 +394,11 @@ fn insert(
     policy: Policy,
 ) -> Fallible<i64> {
     const INSERT: &str = "INSERT INTO updates (ticket, incident, backend, level, state, doubt, settled, due, expires, lease, tries, \
-        tried_before, settle, accepted, seen, accepted_at, changed_at, action, mark, body, told, diff, said) \
-        VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, 0, ?7, 0, 0, 0, ?8, ?6, ?6, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        tried_before, settle, accepted, seen, accepted_at, changed_at, action, mark, body, told, diff, said, certain) \
+        VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, 0, ?7, 0, 0, 0, ?8, ?6, ?6, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    const FORGET: &str = "DELETE FROM updates WHERE ticket = ?1 AND state IN ('created', 'cancelled', 'suppressed') \
+        AND id <= (SELECT id FROM updates WHERE ticket = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+    db.execute(FORGET, values![ticket, KEPT])?;
     let step = Step::of_update(db.now, policy);
     let (told, diff) = (text(&update.told), text(&update.diff));
     let values = values![
@@ -322,6 +417,7 @@ fn insert(
         &told,
         &diff,
         update.said.as_deref(),
+        db.certain(&step),
     ];
     db.insert(INSERT, values)
 }
@@ -352,6 +448,9 @@ pub(super) fn ended(
         Outcome::Overtaken => return put_off(db, stored.ticket, Some(Moment::NOW)),
         _ => return Ok(()),
     };
+    // The incident of what is finished is needed no more.
+    const BODY: &str = "UPDATE updates SET body = '' WHERE id = ?1";
+    db.execute(BODY, values![stored.id])?;
     db.execute(SEEN, values![now, stored.ticket])?;
     if state != TicketState::Unknown {
         db.execute(STATE, values![&word(&state), now, stored.ticket])?;
@@ -363,6 +462,8 @@ pub(super) fn ended(
         return put_off(db, stored.ticket, Some(Moment::NOW));
     }
     db.execute(TOLD, values![&text(told), stored.ticket])?;
+    // It may have been one that failed long ago, and was retried.
+    put_off(db, stored.ticket, Some(Moment::NOW))?;
     if done {
         db.execute(TOLD_AT, values![now, stored.ticket])?;
         if turns {
@@ -379,24 +480,30 @@ pub(crate) fn word<T: serde::Serialize>(word: &T) -> String {
 
 /// An incident that has a ticket gets a new one.
 fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fallible<()> {
-    const KEY: &str = "SELECT i.key, t.backend, (SELECT count(*) FROM assignments AS a WHERE a.incident = i.id AND a.slot LIKE 'former:%') \
-        FROM incidents AS i, tickets AS t WHERE i.id = ?1 AND t.id = ?2";
-    const SLOTS: &str =
-        "SELECT slot FROM assignments WHERE incident = ?1 AND ticket = ?2 ORDER BY slot";
+    const KEY: &str =
+        "SELECT i.key, t.backend FROM incidents AS i, tickets AS t WHERE i.id = ?1 AND t.id = ?2";
+    const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND backend = ?2)";
+    const SLOTS: &str = "SELECT slot FROM assignments WHERE incident = ?1 AND ticket = ?2 AND slot NOT LIKE 'former:%' ORDER BY slot";
     const TICKET: &str = "INSERT INTO tickets (backend, key, former) VALUES (?1, ?2, ?3)";
     const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND ticket = ?2";
     const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
     // Its source knows the former one.
     const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ?1 AND source = ?2";
     let incident = together.incident;
-    let read = |columns: &mut Columns<'_>| Ok((columns.take()?, columns.take()?, columns.take()?));
-    let of: Option<(String, String, i64)> =
-        db.first(KEY, values![incident, former], Hold::No, read)?;
-    let (key, backend, before) = of.ok_or(SqlError::Gone)?;
+    let read = |columns: &mut Columns<'_>| Ok((columns.take()?, columns.take()?));
+    let of: Option<(String, String)> = db.first(KEY, values![incident, former], Hold::No, read)?;
+    let (own, backend) = of.ok_or(SqlError::Gone)?;
     let slots: Vec<String> =
         db.all(SLOTS, values![incident, former], Hold::No, |columns| columns.take())?;
-    // With its incident's key it would be found as the former one.
-    let key = format!("{key}#again-{}", before + 2);
+    // With its incident's key it would be found as the former one. Others of that key may have had new ones, too.
+    let mut number = 2;
+    let key = loop {
+        let key = format!("{own}#again-{number}");
+        if !db.tells(TAKEN, values![&key, &backend])? {
+            break key;
+        }
+        number += 1;
+    };
     let ticket = db.insert(TICKET, values![&backend, &key, former])?;
     db.execute(LEAVE, values![incident, former])?;
     for slot in &slots {
@@ -406,7 +513,7 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
     if slots.iter().any(String::is_empty) {
         db.execute(TELL, values![incident, ARGUS])?;
     }
-    let level = together.now.level.unwrap_or(crate::queue::NO_LEVEL);
+    let level = together.now.level.unwrap_or(NO_LEVEL);
     // What a backup doesn't know may have made it.
     let step = Step::accepted(db.now, policy, false);
     super::changes::insert(db, ticket, incident, &backend, level, &step)?;
@@ -414,31 +521,63 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
     Ok(())
 }
 
-/// What a person orders of a ticket that is made is for the oldest of its updates that it can be for. Whether there is one.
-pub(super) fn order(db: &Db<'_>, ticket: i64, order: Order, policy: Policy) -> Fallible<bool> {
+/// What a person orders of a ticket that is made is for its updates that failed; to cancel, where none did, for those that wait. Whether there
+/// are such.
+pub(super) fn order_all(db: &Db<'_>, ticket: i64, order: Order, policy: Policy) -> Fallible<bool> {
     const FAILED: &str =
-        stored!("updates", "WHERE s.ticket = ?1 AND s.state = 'failed' ORDER BY s.id LIMIT 1");
-    const LEFT: &str = stored!(
+        stored!("updates", "WHERE s.ticket = ?1 AND s.state = 'failed' ORDER BY s.id");
+    const WAITING: &str = stored!(
         "updates",
-        "WHERE s.ticket = ?1 AND s.state IN ('queued', 'unknown', 'failed') ORDER BY s.id LIMIT 1"
+        "WHERE s.ticket = ?1 AND s.state IN ('queued', 'unknown') ORDER BY s.id"
     );
-    let which = match order {
-        Order::Retry => FAILED,
-        Order::Cancel => LEFT,
+    let of = |which: &str| {
+        let read = |columns: &mut Columns<'_>| Stored::read(Of::Update, db, columns);
+        db.all(which, values![ticket], Hold::Wait, read)
     };
-    let read = |columns: &mut Columns<'_>| Stored::read(Of::Update, db, columns);
-    let Some(mut stored) = db.first(which, values![ticket], Hold::Wait, read)? else {
-        return Ok(false);
-    };
-    let done = match order {
-        Order::Retry => stored.step.retry(db.now, policy),
-        Order::Cancel => stored.step.cancel(),
-    };
-    if done.is_ok() {
-        stored.save(db)?;
-        db.sql.has_more();
+    let mut all = of(FAILED)?;
+    if all.is_empty() && order == Order::Cancel {
+        all = of(WAITING)?;
     }
-    Ok(done.is_ok())
+    for stored in &mut all {
+        match order {
+            Order::Retry if decide_anew(db, stored)? => {}
+            // An error means that it is in no such state: it was just read.
+            Order::Retry => {
+                let _ = stored.step.retry(db.now, policy);
+                stored.save(db)?;
+            }
+            Order::Cancel => {
+                let _ = stored.step.cancel();
+                stored.save(db)?;
+                counts_as_told(db, stored)?;
+            }
+        }
+    }
+    db.sql.has_more();
+    Ok(!all.is_empty())
+}
+
+/// An update that failed, and of which nothing was written, is not done as it was: what its ticket is to be told is decided anew. Whether that
+/// can be; what a person wants is done as it was.
+pub(super) fn decide_anew(db: &Db<'_>, stored: &mut Stored) -> Fallible<bool> {
+    const TOLD: &str = "SELECT told FROM updates WHERE id = ?1 AND told <> 'null'";
+    let told: Option<String> =
+        db.first(TOLD, values![stored.id], Hold::No, |columns| columns.take())?;
+    // Who retries what only a person can look for has looked.
+    if stored.step.doubt == Doubt::Look || told.is_none() {
+        return Ok(false);
+    }
+    stored.step.is_overtaken();
+    stored.save(db)?;
+    put_off(db, stored.ticket, Some(Moment::NOW))?;
+    Ok(true)
+}
+
+/// What a person doesn't want to be told isn't told by the next step either.
+fn counts_as_told(db: &Db<'_>, stored: &Stored) -> Fallible<()> {
+    const COUNTS: &str = "UPDATE tickets SET told = (SELECT told FROM updates WHERE id = ?1) \
+        WHERE id = ?2 AND EXISTS (SELECT 1 FROM updates WHERE id = ?1 AND told <> 'null')";
+    db.execute(COUNTS, values![stored.id, stored.ticket]).map(drop)
 }
 
 /// As [`super::Store::add_update`].
@@ -485,8 +624,7 @@ pub(super) fn adopt(db: &Db<'_>, id: i64, ticket: &Ticket) -> Result<Job, Undone
         .map_err(|state| Undone::Refused(StoreError::Conflict { id, wanted, state }))?;
     stored.failure = None;
     stored.save(db)?;
-    const ADOPT: &str = "UPDATE tickets SET ticket = ?1, made = ?2 WHERE id = ?3";
-    db.execute(ADOPT, values![&text(ticket), false, id])?;
+    made(db, id, ticket, false)?;
     super::changes::tell_of(db, id)?;
     Ok(stored.job(db)?)
 }

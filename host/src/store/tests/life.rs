@@ -42,7 +42,7 @@ async fn settle(store: &Arc<dyn Store>, claim: Claim, outcome: Outcome) -> Job {
 }
 
 async fn report(store: &Arc<dyn Store>, new: New) {
-    store.report(new).await.unwrap().expect("the store has it");
+    store.report(new, policy()).await.unwrap().expect("the store has it");
 }
 
 async fn updates(store: &Arc<dyn Store>, terms: Terms) -> Vec<Claim> {
@@ -283,8 +283,9 @@ async fn a_ticket_that_a_person_closed_before_its_incident_began_again_is_opened
 async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(place: Place) {
     let store = place.open().await;
     let id = made(&store, "k").await;
+    let fails = |kind| Outcome::Failed(failure(kind));
     report(&store, now("k", 1, true)).await;
-    settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
+    settle(&store, only(&store).await, fails(Kind::Creation)).await;
     assert!(updates(&store, terms()).await.is_empty(), "it isn't tried again by itself");
     let counts = store.update_counts().await.unwrap();
     assert_eq!((counts[0].state, counts[0].rows), (State::Failed, 1));
@@ -293,18 +294,145 @@ async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(pl
     let next = only(&store).await;
     assert_eq!(diff(&next), ["3", "2"], "what was not told before is told with it");
     settle(&store, next, done(TicketState::Open)).await;
+    // What failed is not said any more, since it isn't so any more.
     assert_eq!(store.order(id, Order::Retry, policy()).await.unwrap().id, id);
-    let retried = only(&store).await;
-    assert_eq!(diff(&retried), ["3", "1"]);
-    settle(&store, retried, Outcome::Failed(failure(Kind::Creation))).await;
+    assert!(updates(&store, terms()).await.is_empty());
+    report(&store, now("k", 5, true)).await;
+    settle(&store, only(&store).await, fails(Kind::Settings)).await;
+    assert_eq!(store.reopen("b", &[Kind::Settings], policy()).await.unwrap(), 1);
+    let anew = only(&store).await;
+    assert_eq!(diff(&anew), ["2", "5"]);
+    settle(&store, anew, fails(Kind::Creation)).await;
     store.order(id, Order::Cancel, policy()).await.unwrap();
+    report(&store, now("k", 4, true)).await;
+    let next = only(&store).await;
+    assert_eq!(diff(&next), ["5", "4"], "what a person cancelled counts as told");
+    settle(&store, next, done(TicketState::Open)).await;
     let states: Vec<State> =
         store.life(id).await.unwrap().updates.iter().map(|update| update.state).collect();
-    assert_eq!(states, [State::Cancelled, State::Created]);
+    let (done, needless) = (State::Created, State::Suppressed);
+    assert_eq!(states, [needless, done, needless, State::Cancelled, done]);
     let conflict = store.order(id, Order::Retry, policy()).await.unwrap_err();
     assert!(matches!(conflict, StoreError::Conflict { state: State::Created, .. }), "{conflict}");
+    assert!(updates(&store, terms()).await.is_empty());
     assert_eq!(prune(&store, Duration::ZERO).await, 1);
     assert!(store.update_counts().await.unwrap().is_empty());
+}
+
+async fn what_may_have_been_done_is_looked_for_when_a_person_retries_it(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    settle(&store, only(&store).await, unknown(Duration::ZERO)).await;
+    store.advance().await.unwrap();
+    settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
+    store.order(id, Order::Retry, policy()).await.unwrap();
+    let again = only(&store).await;
+    assert!(again.unknown && diff(&again) == ["3", "1"]);
+}
+
+async fn what_is_not_so_any_more_is_not_told_late(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    settle(&store, only(&store).await, unknown(Duration::ZERO)).await;
+    store.advance().await.unwrap();
+    settle(&store, only(&store).await, Outcome::Lost(failure(Kind::Plugin))).await;
+    report(&store, now("k", 3, true)).await;
+    assert!(updates(&store, terms()).await.is_empty(), "by what it was told last");
+    store.order(id, Order::Retry, policy()).await.unwrap();
+    // Only a person knew whether it was done, who says that it wasn't: it isn't so any more.
+    assert!(updates(&store, terms()).await.is_empty());
+}
+
+async fn incidents_that_share_a_ticket_share_its_end_and_get_new_ones_of_their_own(place: Place) {
+    let store = place.open().await;
+    let of = |pk: i64, level: i64, open: bool| {
+        let incident = json!({"description": "slow", "level": level}).to_string();
+        let reported = New { incident, level, open, reports: true, wanted: true, ..of_argus(pk) };
+        New { key: "site".to_owned(), ..reported }
+    };
+    let id = store.accept(of(1, 2, true), policy(), None).await.unwrap().job.id;
+    settle(&store, claim_one(&store).await, created()).await;
+    assert_eq!(store.accept(of(2, 4, true), policy(), None).await.unwrap().job.id, id);
+    assert!(updates(&store, terms()).await.is_empty(), "the worse one is told already");
+    report(&store, of(1, 2, false)).await;
+    let milder = only(&store).await;
+    assert_eq!((action(&milder), diff(&milder)), (Action::Comment, vec!["2".into(), "4".into()]));
+    settle(&store, milder, done(TicketState::Open)).await;
+    report(&store, of(2, 4, false)).await;
+    let close = only(&store).await;
+    assert_eq!(action(&close), Action::Close);
+    settle(&store, close, Outcome::Needless { state: TicketState::Gone }).await;
+    let mut keys = Vec::new();
+    for pk in [1, 2] {
+        report(&store, of(pk, 4, true)).await;
+        assert!(updates(&store, terms()).await.is_empty());
+        let claim = claim_one(&store).await;
+        keys.push(claim.job.key.clone());
+        settle(&store, claim, created()).await;
+        // The other one's ticket is told nothing of it.
+        assert!(updates(&store, terms()).await.is_empty());
+        report(&store, of(pk, 4, false)).await;
+        settle(&store, only(&store).await, Outcome::Needless { state: TicketState::Gone }).await;
+    }
+    assert_eq!(keys, ["site#again-2", "site#again-3"]);
+}
+
+async fn a_new_ticket_that_was_not_needed_is_needed_when_its_incident_begins_again(place: Place) {
+    let store = place.open().await;
+    let reported = |open| New { open, reports: true, ..of_argus(7) };
+    store.accept(reported(true), policy(), None).await.unwrap();
+    settle(&store, claim_one(&store).await, created()).await;
+    report(&store, reported(false)).await;
+    settle(&store, only(&store).await, Outcome::Needless { state: TicketState::Gone }).await;
+    report(&store, reported(true)).await;
+    assert!(updates(&store, terms()).await.is_empty());
+    report(&store, reported(false)).await;
+    settle(&store, claim_one(&store).await, Outcome::Suppressed).await;
+    report(&store, reported(true)).await;
+    let needed = claim_one(&store).await;
+    assert_eq!(needed.job.key, "https://argus/incidents/7#again-2");
+    assert!(!needed.ended);
+}
+
+async fn a_ticket_of_an_incident_that_ended_meanwhile_is_told_of_the_end(place: Place) {
+    let store = place.open().await;
+    accept(&store, now("k", 3, true)).await;
+    report(&store, now("k", 3, false)).await;
+    settle(&store, claim_one(&store).await, created()).await;
+    assert_eq!(action(&only(&store).await), Action::Close);
+}
+
+async fn what_goes_on_and_is_reported_is_not_pruned(place: Place) {
+    let store = place.open().await;
+    made(&store, "k").await;
+    let hour = Duration::from_secs(60 * 60);
+    place.sql("UPDATE steps SET seen = seen - 90000000");
+    report(&store, now("k", 3, true)).await;
+    assert_eq!(prune(&store, hour).await, 0, "it was reported just now");
+    // What is to be told, too.
+    report(&store, now("k", 3, false)).await;
+    place.sql("UPDATE steps SET seen = seen - 90000000");
+    assert_eq!(prune(&store, hour).await, 0);
+    settle(&store, only(&store).await, done(TicketState::Closed)).await;
+    assert!(updates(&store, terms()).await.is_empty());
+    place.sql("UPDATE steps SET seen = seen - 90000000");
+    assert_eq!(prune(&store, hour).await, 1);
+}
+
+async fn a_step_of_a_store_that_was_opened_anew_may_have_been_done(place: Place) {
+    let store = place.open().await;
+    made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    let first = only(&store).await;
+    assert!(first.certain);
+    let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    settle(&store, first, again).await;
+    let store = place.open_anew(store).await;
+    store.advance().await.unwrap();
+    let claim = only(&store).await;
+    assert!(!claim.certain && !claim.unknown);
 }
 
 async fn a_person_may_comment_and_close_and_that_changes_nothing_of_what_is_told(place: Place) {
@@ -339,7 +467,7 @@ async fn a_person_says_which_ticket_an_incident_has(place: Place) {
 async fn an_incident_that_ended_before_its_ticket_was_made_says_so_with_the_claim(place: Place) {
     let store = place.open().await;
     accept(&store, New { wanted: false, ..now("k", 3, true) }).await;
-    assert_eq!(store.report(now("other", 3, false)).await.unwrap(), None);
+    assert_eq!(store.report(now("other", 3, false), policy()).await.unwrap(), None);
     report(&store, now("k", 3, false)).await;
     let claim = claim_one(&store).await;
     assert!(claim.ended && !claim.wanted);
@@ -389,6 +517,13 @@ over_both! {
     a_ticket_that_is_gone_is_told_nothing_more_and_one_that_a_person_closed_neither
     a_ticket_that_a_person_closed_before_its_incident_began_again_is_opened
     what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same
+    what_may_have_been_done_is_looked_for_when_a_person_retries_it
+    what_is_not_so_any_more_is_not_told_late
+    incidents_that_share_a_ticket_share_its_end_and_get_new_ones_of_their_own
+    a_new_ticket_that_was_not_needed_is_needed_when_its_incident_begins_again
+    a_ticket_of_an_incident_that_ended_meanwhile_is_told_of_the_end
+    what_goes_on_and_is_reported_is_not_pruned
+    a_step_of_a_store_that_was_opened_anew_may_have_been_done
     a_person_may_comment_and_close_and_that_changes_nothing_of_what_is_told
     a_person_says_which_ticket_an_incident_has
     an_incident_that_ended_before_its_ticket_was_made_says_so_with_the_claim
