@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticket_host_tests::{
     Answer, Fate, Installation, Seen, Service, Stub, Tickets, c_plugin, wait_for,
 };
+
+use crate::serve::Door;
 
 const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
 /// Everything is told at once.
@@ -122,6 +125,99 @@ fn by_default_an_end_is_a_comment_and_what_comes_soon_after_waits() {
     assert!(ticket.steps[1].2.starts_with("The incident has ended at 20"), "{ticket:?}");
     assert!(ticket.steps[1].2.contains("(level 1, it was 2)"), "what was not told is told with it");
     assert_eq!(ticket.state, "open");
+}
+
+#[test]
+fn what_changes_while_a_ticket_is_left_in_quiet_is_one_comment() {
+    let (tickets, stub) = tickets();
+    let host = host_at(&stub, "quiet = \"2s\"\n");
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 2, "open");
+    steps(&service, id, 1);
+    let told = Instant::now();
+    for level in [1, 4, 5] {
+        tell(&service, level, "open");
+    }
+    let shown = steps(&service, id, 2);
+    assert!(told.elapsed() > Duration::from_secs(1), "{:?}", told.elapsed());
+    assert_eq!(shown["steps"][1]["diff"], json!({"level": {"from": 2, "to": 5}}));
+    assert_eq!(tickets.of("k").actions(), ["comment", "comment"]);
+}
+
+#[test]
+fn what_the_ticket_system_demands_of_a_closing_goes_with_it_and_with_nothing_else() {
+    let (_, stub) = tickets();
+    let fields = "close_fields = { Resolution = \"Fixed\", Effort = 3 }\n";
+    let host = host_at(&stub, &format!("{AT_ONCE}{fields}"));
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    tell(&service, 2, "open");
+    steps(&service, id, 1);
+    tell(&service, 2, "ended");
+    steps(&service, id, 2);
+    let sent: Vec<Value> = stub
+        .seen()
+        .iter()
+        .filter(|seen| seen.method == "PATCH")
+        .map(|seen| serde_json::from_str::<Value>(&seen.body).unwrap()["step"]["fields"].clone())
+        .collect();
+    assert_eq!(sent, [Value::Null, json!({"Resolution": "Fixed", "Effort": 3})]);
+}
+
+#[test]
+fn steps_that_hang_keep_no_ticket_from_being_made() {
+    let tickets = Tickets::default();
+    let door = Arc::new(Door::default());
+    let shut = Arc::clone(&door);
+    let stub = tickets.serve(move |seen| {
+        if seen.method == "PATCH" {
+            shut.pass();
+        }
+        Fate::Done
+    });
+    let host = host_at(&stub, &format!("{AT_ONCE}concurrency = 2\n"));
+    let service = host.serve();
+    let open = |key: &str, level: i64| {
+        let incident = json!({"description": "gw1 is down", "level": level});
+        json!({"incident": incident, "key": key, "status": "open", "wait_ms": 30_000})
+    };
+    let keys = ["a", "b", "c", "d"];
+    for key in keys {
+        service.post("/v1/incidents", &open(key, 3)).is(201);
+    }
+    for key in keys {
+        service.post("/v1/incidents", &open(key, 1)).is(200);
+    }
+    host_has(&service, "working");
+    for number in 0..5 {
+        service.post("/v1/incidents", &open(&format!("new {number}").replace(' ', "-"), 3)).is(201);
+    }
+    host_has(&service, "working");
+    door.open();
+    wait_for("all comments", || keys.iter().all(|key| tickets.of(key).actions() == ["comment"]));
+}
+
+/// Waits until one step is in that state.
+fn host_has(service: &Service, state: &str) {
+    let line = format!("queue_steps{{backend=\"b\",state=\"{state}\"}} 1");
+    wait_for(&line, || service.get("/metrics").text.contains(&line));
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_with_what_to_write() {
+    let (_, stub) = tickets();
+    let host =
+        host_at(&stub, "quiet = \"soon\"\nclose_after = \"8d\"\nnever_reopen = [\"open\"]\n");
+    let run = host.run(&["check", "--offline"]).ended(3);
+    for part in [
+        "quiet: is no time",
+        "close_after: is too long",
+        "write a number and s, m, h or d, such as \"15m\", up to \"7d\"",
+        "each of `never_reopen` must be \"closed\" or \"cancelled\"",
+    ] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
+    }
 }
 
 #[test]

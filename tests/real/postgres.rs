@@ -18,7 +18,7 @@ use ticket_host_tests::{
     Answer, Installation, Service, Stub, c_plugin, desk, key_of, post, ticket_of, wait_for,
 };
 
-use crate::chaos::{System, seeded};
+use crate::chaos::{System, TOLD_AT_ONCE, lives, seeded, tickets_by_chance};
 use crate::clock;
 
 const HOUR: i64 = 3600;
@@ -205,6 +205,18 @@ fn three_hosts_make_one_ticket_each_whatever_is_killed_cut_or_set() {
     system.has_one_each_of(incidents);
     let rows = services[0].get("/v1/tickets?state=created&limit=1").json();
     assert_eq!(rows["tickets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+#[ignore = "tests/real/postgres.sh runs it"]
+fn tickets_follow_their_incidents_though_three_hosts_are_killed_again_and_again() {
+    let mut random = seeded();
+    let (tickets, stub) = tickets_by_chance(&mut random);
+    let server = Postgres::start();
+    let hosts: Vec<Installation> = (0..3)
+        .map(|_| host_on(server.port, &stub.url, &format!("concurrency = 16\n{TOLD_AT_ONCE}")))
+        .collect();
+    lives(&hosts, &tickets, 100, &mut random);
 }
 
 #[test]

@@ -160,7 +160,8 @@ pub(super) fn going_on(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fall
 
 pub(super) fn update_counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
     // Nobody asks for the oldest.
-    const COUNTS: &str = "SELECT backend, state, count(*), 0 FROM updates GROUP BY state, backend";
+    const COUNTS: &str =
+        "SELECT backend, state, count(*), CAST(0 AS BIGINT) FROM updates GROUP BY state, backend";
     db.all(COUNTS, &[], Hold::No, count)
 }
 
