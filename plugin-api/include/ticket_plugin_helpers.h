@@ -372,7 +372,7 @@ TICKET_HELPER int32_t ticket_step_error(const ticket_call *call, const ticket_ex
    return ticket_reply(call, code, "{\"message\": \"", what, done->why, end);
 }
 
-/* As ticket_step_error(), in all other functions. */
+/* As ticket_step_error(), where no comment of a step was written. */
 TICKET_HELPER int32_t ticket_http_error(const ticket_call *call, const ticket_exchange *done) { return ticket_step_error(call, done, 0); }
 
 #endif

@@ -313,10 +313,15 @@ fn follow(service: &Service, tickets: &Tickets, last: &HashMap<String, (i64, boo
         !text.lines().any(waits)
     };
     let is_right = |key: &str| {
-        let (_, open) = last[key];
+        let (level, open) = last[key];
         let ticket = tickets.of(key);
         // One that ended before its ticket was made has none.
-        ticket.made == 0 && !open || ticket.state == if open { "open" } else { "closed" }
+        if !open {
+            return ticket.made == 0 || ticket.state == "closed";
+        }
+        let made = format!("level {}", ticket.incident["level"]);
+        let said = ticket.steps.last().map_or(made.as_str(), |(.., text)| text);
+        ticket.state == "open" && said.contains(&format!("level {level}"))
     };
     let wrong = || last.keys().filter(|key| !is_right(key)).count();
     let (mut left, mut since) = (wrong(), Instant::now());

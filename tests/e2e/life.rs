@@ -57,16 +57,8 @@ fn steps(service: &Service, id: i64, count: usize) -> Value {
 }
 
 fn states(shown: &Value) -> Vec<(&str, &str)> {
-    let word = |value: &Value| -> &str {
-        // It lives as long as what is shown.
-        value.as_str().unwrap().to_owned().leak()
-    };
-    shown["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|s| (word(&s["action"]), word(&s["state"])))
-        .collect()
+    let steps = shown["steps"].as_array().unwrap().iter();
+    steps.map(|step| (step["action"].as_str().unwrap(), step["state"].as_str().unwrap())).collect()
 }
 
 #[test]
@@ -298,7 +290,7 @@ fn a_step_whose_answer_is_lost_is_done_once() {
     let shown = steps(&service, id, 1);
     let outcomes: Vec<&Value> =
         shown["steps"][0]["history"].as_array().unwrap().iter().map(|t| &t["outcome"]).collect();
-    assert_eq!(outcomes, ["unknown", "created"]);
+    assert_eq!(outcomes, ["unknown", "done"]);
     tell(&service, 1, "ended");
     assert_eq!(steps(&service, id, 2)["status"], "closed");
     let ticket = tickets.of("k");
@@ -403,7 +395,7 @@ fn a_person_sees_a_ticket_comments_on_it_closes_it_and_says_which_one_it_is() {
     assert_eq!((ticket.steps[1].2.as_str(), ticket.state.as_str()), ("Closed by hand.", "closed"));
     let shown = host.run(&["ticket", "show", &number]).ended(0);
     for part in [
-        "is        closed",
+        "status    closed",
         "incident  gw1 is down, level 3",
         "close 2: done",
         "by        a person",
@@ -439,4 +431,36 @@ fn a_person_says_which_ticket_an_incident_has_and_that_is_told_what_comes() {
     tell(&service, 1, "open");
     // The webhook doesn't know that one.
     assert_eq!(steps(&service, id, 1)["status"], "foreign");
+}
+
+#[test]
+fn steps_that_failed_are_listed_and_decided_anew_or_left() {
+    let tickets = Tickets::default();
+    let stub = tickets.serve(|seen| match seen.method.as_str() {
+        "PATCH" => Fate::Instead(Answer::status(422)),
+        _ => Fate::Done,
+    });
+    let host = host_at(&stub, AT_ONCE);
+    let service = host.serve();
+    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let number = id.to_string();
+    tell(&service, 1, "open");
+    assert_eq!(states(&steps(&service, id, 1)), [("comment", "failed")]);
+    let listed = |step: &str| {
+        let listed = host.run(&["queue", "list", "--step", step, "--json"]).ended(0).json();
+        listed["tickets"].as_array().unwrap().len()
+    };
+    assert_eq!((listed("failed"), listed("done")), (1, 0));
+    let of_api = service.get("/v1/tickets?step=failed").is(200).json();
+    assert_eq!(of_api["tickets"][0]["id"], id);
+    host.run(&["queue", "retry", "--step", "done"]).ended(2).says("only --step failed");
+    host.run(&["queue", "cancel", "--step", "failed", "99"]).ended(2).says("there is no ticket 99");
+    host.run(&["queue", "retry", "--step", "over"]).ended(2).says("a step is queued, working");
+    let retried = host.run(&["queue", "retry", "--step", "failed"]).ended(0);
+    assert_eq!(retried.stdout, format!("{id}: its steps\n"));
+    let shown = steps(&service, id, 2);
+    assert_eq!(states(&shown), [("comment", "needless"), ("comment", "failed")]);
+    host.run(&["queue", "cancel", "--step", "failed"]).ended(0);
+    assert_eq!(states(&show(&service, id)), [("comment", "needless"), ("comment", "cancelled")]);
+    host.run(&["queue", "cancel", &number]).ended(2).says("can't be cancelled");
 }

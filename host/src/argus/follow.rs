@@ -22,6 +22,8 @@ const PAGE: i64 = 500;
 /// How many incidents that are listed no more are asked for in one round, and for how long: what comes newly waits for that.
 const ASKED: usize = 200;
 const TIME: Duration = Duration::from_secs(10);
+/// One that goes on and isn't listed is asked for again after that time.
+const REST: Duration = Duration::from_secs(5 * 60);
 /// How many incidents may be gone at once. If more are, it is another Argus.
 const GONE: usize = 20;
 /// An incident that stays as it is is reported again after that time, so that the store, which may have been changed otherwise, knows that it
@@ -34,8 +36,12 @@ pub(super) struct Followed {
     reported: HashMap<i64, (u64, Instant)>,
     /// Those that have no state, and so never end.
     stateless: HashSet<i64>,
+    /// When those were asked for that go on and aren't listed, such as those that left the filter.
+    asked: HashMap<i64, Instant>,
     /// Behind which incident of the store the last round stopped to ask, since there were too many.
     after: i64,
+    /// Those of this pass over the store's incidents that Argus doesn't have.
+    gone: Vec<i64>,
     /// Whether it was said that too many are gone.
     said: bool,
 }
@@ -84,6 +90,7 @@ impl Followed {
             }
         }
         self.reported.retain(|pk, _| going_on.contains(pk));
+        self.asked.retain(|pk, at| !going_on.contains(pk) && at.elapsed() < REST);
         self.ask_for_the_others(queue, argus, &going_on, errors).await
     }
 
@@ -97,7 +104,6 @@ impl Followed {
     ) -> Result<()> {
         let began = Instant::now();
         let mut asked = 0;
-        let mut gone = Vec::new();
         let mut is_whole = false;
         while !is_whole {
             let incidents = queue.store.going_on(ARGUS, self.after, PAGE).await?;
@@ -111,9 +117,10 @@ impl Followed {
                     continue;
                 };
                 if asked == ASKED || began.elapsed() > TIME {
-                    return self.are_gone(queue, &gone).await;
+                    return Ok(());
                 }
                 asked += 1;
+                self.asked.insert(pk, Instant::now());
                 // One that can't be asked for doesn't keep the others from it.
                 self.after = incident.incident;
                 match argus.incident(pk).await {
@@ -124,12 +131,16 @@ impl Followed {
                         }
                         goes_on(self.report(queue, argus, pk, theirs).await, errors)?;
                     }
-                    Ok(_) => gone.push(incident.incident),
-                    Err(error) => goes_on(Err(error), errors)?,
+                    Ok(_) => self.gone.push(incident.incident),
+                    Err(error) => {
+                        self.asked.remove(&pk);
+                        goes_on(Err(error), errors)?;
+                    }
                 }
             }
         }
         self.after = 0;
+        let gone = std::mem::take(&mut self.gone);
         self.are_gone(queue, &gone).await
     }
 
@@ -138,7 +149,8 @@ impl Followed {
         if gone.len() > GONE {
             if !std::mem::replace(&mut self.said, true) {
                 tracing::warn!(
-                    "Argus doesn't have {} incidents any more that were open: their tickets are told nothing of that; is argus.url another Argus's?",
+                    "Argus doesn't have {} incidents any more that were open: their tickets are told nothing of that\nhelp: does argus.url lead to \
+                     another Argus? If they were deleted there, close their tickets: `ticket-host ticket close ID`",
                     gone.len()
                 );
             }
@@ -146,7 +158,7 @@ impl Followed {
         }
         self.said = false;
         for incident in gone {
-            queue.store.ended(*incident).await?;
+            queue.store.incident_ended(*incident).await?;
         }
         Ok(())
     }

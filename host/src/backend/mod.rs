@@ -334,11 +334,11 @@ impl Backend {
         }
     }
 
-    /// Does one thing to a ticket.
+    /// Does one thing to a ticket. None: the ticket is gone.
     ///
     /// # Errors
     /// Those whose `retry` is [`Retry::Unknown`] leave open whether it was carried out, or a part of it.
-    pub async fn update(&self, wanted: &WantedUpdate<'_>) -> Result<Answer<Updated>> {
+    pub async fn update(&self, wanted: &WantedUpdate<'_>) -> Result<Option<Updated>> {
         let leave_by = wanted.of.leave_by.as_ref().map(Until::get);
         let Some(time) = time_left(self.call_timeout, leave_by, Instant::now()) else {
             return Err(self.held_up("carry the step out"));
@@ -368,9 +368,9 @@ impl Backend {
                 };
                 updated.answers(*action).map_err(unfit)?;
                 let warnings = reply::list(&updated.warnings, &self.services.redactor);
-                Ok(Answer::Given(Updated { warnings, preview: None, ..updated }))
+                Ok(Some(Updated { warnings, preview: None, ..updated }))
             }
-            Ok(Answer::NotFound) => Ok(Answer::NotFound),
+            Ok(Answer::NotFound) => Ok(None),
             Ok(answer) => Err(self.unfit(Operation::Update, &answer)),
             Err(error) => Err(doubted(
                 error,

@@ -369,7 +369,8 @@ fn check(
             ("incident" | "source" | "end_time" | "tags" | "missing_fields" | "warnings", _) => {
                 true
             }
-            ("diff" | "said", _) => matches!(name, "comment" | "closing" | "said"),
+            ("diff", _) => matches!(name, "comment" | "closing"),
+            ("said", _) => name == "said",
             _ => environment.globals().any(|(global, _)| global == first),
         };
         if !known {

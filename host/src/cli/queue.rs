@@ -129,6 +129,13 @@ pub(super) struct Several {
     which: Which,
 }
 
+impl Several {
+    /// Whether they are picked by a step for which there is nothing to order.
+    fn of_no_use(&self) -> bool {
+        self.which.step.is_some_and(|step| State::from(step) != State::Failed)
+    }
+}
+
 fn state(name: &str) -> std::result::Result<State, String> {
     State::of(name).ok_or_else(|| {
         let all: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
@@ -230,6 +237,10 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             }
         }
         Command::Migrate { .. } | Command::Copy { .. } => {}
+        Command::Retry { which } | Command::Cancel { which } if which.of_no_use() => {
+            let help = "what waits is given up by the ticket's number: `queue cancel 17`";
+            return Err(Error::usage("only --step failed can be retried or cancelled").help(help));
+        }
         Command::Retry { which } => {
             let states = [State::Queued, State::Unknown, State::Failed];
             return order_all(&host, which, Order::Retry, &states, program.json).await;
@@ -376,7 +387,12 @@ impl Orders {
             Ok(job) => {
                 self.done.push(json!({"id": id, "state": job.state}));
                 if !self.as_json && self.printed.is_ok() {
-                    self.printed = print(&format!("{id}: {}\n", job.state.name()));
+                    // One that has its ticket isn't tried again itself.
+                    let what = match job.state {
+                        State::Created => "its steps",
+                        state => state.name(),
+                    };
+                    self.printed = print(&format!("{id}: {what}\n"));
                 }
             }
             Err(

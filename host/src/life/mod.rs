@@ -88,6 +88,9 @@ impl Policy {
     }
 }
 
+/// For how long it is taken for granted that a ticket which was closed still is.
+pub const TRUST: Duration = Duration::from_secs(60 * 60);
+
 /// What can be done to a backend's tickets: what its policy wants, and its plugin is able to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
@@ -136,22 +139,24 @@ pub fn plan(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now:
     if *now_is == known.told {
         return Plan::Rest;
     }
-    let ends = known.told.open && !now_is.open;
-    let begins = !known.told.open && now_is.open;
-    match known.state {
-        TicketState::Open | TicketState::Unknown if ends => of_end(known, ended, terms, now),
-        TicketState::Open | TicketState::Unknown if begins => of_beginning(known, terms, now),
+    let turns = known.told.open != now_is.open;
+    if turns && terms.policy.on_end == OnEnd::Nothing {
+        return Plan::Note;
+    }
+    let begins = turns && now_is.open;
+    // A person may have opened it again: the plugin looks, and writes nothing to one that is closed.
+    let is_trusted = begins || now.since(known.since) < TRUST;
+    let state = match known.state {
+        TicketState::Closed | TicketState::Cancelled if !is_trusted => TicketState::Unknown,
+        state => state,
+    };
+    match state {
+        TicketState::Open | TicketState::Unknown if turns => {
+            of_turn(known, now_is, ended, terms, now)
+        }
         TicketState::Open | TicketState::Unknown if now_is.open => of_change(known, terms, now),
-        TicketState::Closed | TicketState::Cancelled if begins => {
-            if terms.policy.tells() {
-                again(known, terms, now)
-            } else {
-                Plan::Note
-            }
-        }
-        TicketState::Gone | TicketState::Foreign if begins && terms.policy.tells() => {
-            Plan::Successor
-        }
+        TicketState::Closed | TicketState::Cancelled if begins => again(known, terms, now),
+        TicketState::Gone | TicketState::Foreign if begins => Plan::Successor,
         // What an ended incident says, and what a ticket that nobody reads is about, is known and not told.
         _ => Plan::Note,
     }
@@ -166,26 +171,15 @@ fn of_change(known: &Known, terms: &Terms, now: Moment) -> Plan {
     }
 }
 
-fn of_end(known: &Known, ended: Moment, terms: &Terms, now: Moment) -> Plan {
-    match terms.policy.on_end {
-        OnEnd::Close if terms.can(Action::Close) => {
-            let due = ended + terms.policy.close_after;
-            if due <= now { Plan::Do(Action::Close) } else { Plan::Wait(due) }
-        }
-        OnEnd::Comment | OnEnd::Close if terms.can(Action::Comment) => {
-            after(known.turned_at, terms, now, Plan::Do(Action::Comment))
-        }
-        OnEnd::Comment | OnEnd::Close | OnEnd::Nothing => Plan::Note,
+/// The incident of an open ticket ended, or began again.
+fn of_turn(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now: Moment) -> Plan {
+    if !now_is.open && terms.policy.on_end == OnEnd::Close && terms.can(Action::Close) {
+        let due = ended + terms.policy.close_after;
+        return if due <= now { Plan::Do(Action::Close) } else { Plan::Wait(due) };
     }
-}
-
-/// The ticket was told of the end, and is open.
-fn of_beginning(known: &Known, terms: &Terms, now: Moment) -> Plan {
-    match terms.policy.on_end {
-        OnEnd::Comment | OnEnd::Close if terms.can(Action::Comment) => {
-            after(known.turned_at, terms, now, Plan::Do(Action::Comment))
-        }
-        OnEnd::Comment | OnEnd::Close | OnEnd::Nothing => Plan::Note,
+    match terms.can(Action::Comment) {
+        true => after(known.turned_at, terms, now, Plan::Do(Action::Comment)),
+        false => Plan::Note,
     }
 }
 

@@ -120,8 +120,10 @@ fn nothing_is_done_that_the_operator_does_not_want_or_the_plugin_cannot_do() {
     let nothing =
         Policy { on_change: OnChange::Nothing, on_end: OnEnd::Nothing, ..Policy::default() };
     let nothing = Terms { policy: nothing, actions: ALL.to_vec() };
-    for state in [Open, Closed, Gone] {
-        plans(ended.clone(), state, open.clone(), &nothing, Note);
+    for terms in [nothing, terms(OnEnd::Nothing)] {
+        for state in [Open, Closed, Gone] {
+            plans(ended.clone(), state, open.clone(), &terms, Note);
+        }
     }
 }
 
@@ -170,4 +172,17 @@ fn a_difference_names_what_changed_and_nothing_else() {
     assert_eq!(long("a").diff(&long("b")).keys().collect::<Vec<_>>(), ["description"]);
     let odd = Snapshot::of(r#"{"level": "high", "description": 7}"#, true);
     assert_eq!(odd, Snapshot { open: true, ..Snapshot::default() });
+}
+
+#[test]
+fn a_ticket_that_was_closed_long_ago_may_be_open_again_and_is_looked_at() {
+    let terms = terms(OnEnd::Comment);
+    let closed = |ago| Known { since: NOW - ago, ..known(snapshot(true, 3), Closed) };
+    for (ago, expected) in [(TRUST / 2, Note), (TRUST, Do(Action::Comment))] {
+        for now_is in [snapshot(true, 1), snapshot(false, 3)] {
+            assert_eq!(plan(&closed(ago), &now_is, NOW, &terms, NOW), expected, "{ago:?}");
+        }
+    }
+    let ended = Known { told: snapshot(false, 3), ..closed(TRUST) };
+    assert_eq!(plan(&ended, &snapshot(true, 3), NOW, &terms, NOW), Do(Action::Reopen));
 }

@@ -309,8 +309,10 @@ impl Step {
     }
 
     /// It failed, and is not done any more: something else is done in its place.
-    pub fn is_overtaken(&mut self) {
-        (self.state, self.due) = (State::Suppressed, None);
+    pub fn overtake(&mut self) {
+        if self.state == State::Failed {
+            (self.state, self.due) = (State::Suppressed, None);
+        }
     }
 
     /// A person says which ticket it is: it isn't made any more.

@@ -601,3 +601,13 @@ fn a_person_says_which_ticket_it_is_unless_it_has_one_or_is_being_made() {
         }
     }
 }
+
+#[test]
+fn only_what_failed_is_overtaken() {
+    for state in State::ALL {
+        let mut overtaken = step(state, Doubt::None);
+        overtaken.overtake();
+        let expected = if state == State::Failed { State::Suppressed } else { state };
+        assert_eq!(overtaken.state, expected);
+    }
+}

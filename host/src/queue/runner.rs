@@ -139,7 +139,7 @@ async fn begin_due(
         tokio::spawn(attempt(queue, backend, claim, stamp, place));
     }
     // What is done to tickets that are made has the places that those to be made leave.
-    let room = update::room(free, busy, backend);
+    let room = update::room(free, busy.updates, backend.concurrency);
     if room == 0 || !update::may_begin(queue, backend) {
         return LOOK;
     }
@@ -518,7 +518,10 @@ async fn record(
                         None => queue.metrics.ticket(&job.backend, "failed"),
                     }
                     let why = job.failure.as_ref().map_or("", |failure| failure.message.as_str());
-                    tracing::warn!("ticket {id} ({}): failed: {}", line(&job.key), line(why));
+                    let step =
+                        claim.update.as_ref().map(|update| format!(": {}", update.action.name()));
+                    let (key, step) = (line(&job.key), step.unwrap_or_default());
+                    tracing::warn!("ticket {id} ({key}){step}: failed: {}", line(why));
                 }
                 if claim.update.is_none() {
                     queue.settled(job);

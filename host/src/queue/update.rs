@@ -9,11 +9,10 @@ use ticket_plugin_api::{Action, TicketState, Updated};
 
 use super::Queue;
 use super::decide::Health;
-use super::lane::Busy;
 use super::retry::Cause;
 use super::runner::{self, Tried, keyed, outcome};
 use super::source::{self, Still};
-use crate::backend::{Answer, Backend, WantedUpdate};
+use crate::backend::{Backend, WantedUpdate};
 use crate::error::Kind;
 use crate::store::{Claim, Failure, Outcome, Update};
 use crate::terminal::line;
@@ -21,11 +20,34 @@ use crate::terminal::line;
 /// How long a closing waits for an Argus that doesn't tell whether the incident is still ended.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// How many updates may begin, where so many calls may: never so many that no place is left for the making of a ticket, where a backend has
-/// more than one.
-pub(super) fn room(free: usize, busy: Busy, backend: &Backend) -> usize {
-    let most = (backend.concurrency / 2).max(1);
-    free.min(most.saturating_sub(busy.updates))
+/// How many updates may begin, where so many calls of `concurrency` may and so many `updates` are under way: never so many that no place is
+/// left for the making of a ticket, where a backend has more than one.
+pub(super) fn room(free: usize, updates: usize, concurrency: usize) -> usize {
+    let most = (concurrency / 2).max(1);
+    free.min(most.saturating_sub(updates))
+}
+
+/// What is done first for an update.
+#[derive(Debug, PartialEq, Eq)]
+enum First {
+    /// Nothing: only a person can find out whether it was carried out.
+    Lost,
+    /// Nothing: its incident goes on.
+    Overtaken,
+    AskWhetherEnded,
+    Write,
+}
+
+/// `unknown`: it may have been carried out, which a plugin that `marks` can look for. `closes`: it closes the ticket since its incident has
+/// `ended`.
+fn first(unknown: bool, marks: bool, closes: bool, ended: bool) -> First {
+    match (unknown, closes) {
+        (true, _) if !marks => First::Lost,
+        // What may have been closed is seen to its end.
+        (true, _) | (false, false) => First::Write,
+        (false, true) if ended => First::AskWhetherEnded,
+        (false, true) => First::Overtaken,
+    }
 }
 
 /// Whether updates can be done now: no call but that which makes a ticket tells whether settings were mended.
@@ -43,20 +65,18 @@ pub(super) async fn try_once(
         Ok(wanted) => wanted,
         Err(tried) => return *tried,
     };
-    if claim.unknown && !backend.manifest.marks {
-        return Tried::Apart(lost(claim));
-    }
-    // What may have been closed is seen to its end.
-    let closes = update.action == Action::Close && update.said.is_none() && !claim.unknown;
-    if closes && !claim.ended {
-        return Tried::Apart(Outcome::Overtaken);
-    }
-    if closes {
-        match source::still(queue, claim, &wanted.incident.start_time).await {
-            Still::Ended => {}
-            Still::GoesOn => return Tried::Apart(Outcome::Overtaken),
-            Still::Unsaid(failure) => {
-                return Tried::Apart(Outcome::Postponed { after: ASK_AGAIN, failure });
+    let closes = update.action == Action::Close && update.said.is_none();
+    match first(claim.unknown, backend.manifest.marks, closes, claim.ended) {
+        First::Write => {}
+        First::Lost => return Tried::Apart(lost(claim)),
+        First::Overtaken => return Tried::Apart(Outcome::Overtaken),
+        First::AskWhetherEnded => {
+            match source::still(queue, claim, &wanted.incident.start_time).await {
+                Still::Ended => {}
+                Still::GoesOn => return Tried::Apart(Outcome::Overtaken),
+                Still::Unsaid(failure) => {
+                    return Tried::Apart(Outcome::Postponed { after: ASK_AGAIN, failure });
+                }
             }
         }
     }
@@ -67,13 +87,11 @@ pub(super) async fn try_once(
     match backend.update(&asked).await {
         Ok(answer) => {
             let outcome = match answer {
-                Answer::Given(Updated { done: true, state, warnings, .. }) => {
+                Some(Updated { done: true, state, warnings, .. }) => {
                     Outcome::Done { state, warnings }
                 }
-                Answer::Given(Updated { state, .. }) => Outcome::Needless { state },
-                Answer::NotFound | Answer::Unsupported => {
-                    Outcome::Needless { state: TicketState::Gone }
-                }
+                Some(Updated { state, .. }) => Outcome::Needless { state },
+                None => Outcome::Needless { state: TicketState::Gone },
             };
             // That it can be written to proves nothing about making another.
             Tried::Told { outcome, made: false }
@@ -155,5 +173,40 @@ pub(super) fn tell(
         }
         _ if is_news => tracing::warn!("ticket {id}: {action}: {came}: {more}"),
         _ => tracing::debug!("ticket {id}: {action}: {came}: {more}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_leave_a_place_for_tickets_to_be_made_where_there_is_more_than_one() {
+        for (free, updates, concurrency, expected) in
+            [(4, 0, 4, 2), (4, 2, 4, 0), (1, 0, 4, 1), (1, 0, 1, 1), (0, 0, 4, 0), (5, 0, 5, 2)]
+        {
+            assert_eq!(
+                room(free, updates, concurrency),
+                expected,
+                "{free} {updates} {concurrency}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_looked_for_or_left_to_a_person_and_an_end_is_looked_at_again() {
+        for (unknown, marks, closes, ended, expected) in [
+            (false, true, false, false, First::Write),
+            (false, false, false, true, First::Write),
+            (true, true, false, false, First::Write),
+            (true, false, false, false, First::Lost),
+            (true, false, true, true, First::Lost),
+            (false, true, true, true, First::AskWhetherEnded),
+            (false, true, true, false, First::Overtaken),
+            (true, true, true, false, First::Write),
+        ] {
+            let does = first(unknown, marks, closes, ended);
+            assert_eq!(does, expected, "{unknown} {marks} {closes} {ended}");
+        }
     }
 }

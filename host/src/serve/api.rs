@@ -466,14 +466,15 @@ async fn show(
 
 /// Try a job now
 ///
-/// Also one that failed, was cancelled or suppressed. A job that may have a ticket is looked for before another one is made.
+/// Also one that failed, was cancelled or suppressed. A job that may have a ticket is looked for before another one is made. Of a job with a ticket
+/// its steps that failed.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/retry", tag = "tickets",
     params(JobId),
     responses(
         (status = 200, body = JobView, description = "The job, which is in the queue again"),
         (status = 404, body = Problem, description = "There is no such job"),
-        (status = 409, body = Problem, description = "The job has its ticket, or is being worked on"),
+        (status = 409, body = Problem, description = "The job has its ticket and no such step, or is being worked on"),
         (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
     )
 )]
@@ -486,14 +487,14 @@ async fn retry(
 
 /// Cancel a job
 ///
-/// It is not tried again until somebody says otherwise.
+/// It is not tried again until somebody says otherwise. Of a job with a ticket its steps that failed, or those that wait if none did.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/cancel", tag = "tickets",
     params(JobId),
     responses(
         (status = 200, body = JobView, description = "The job, which is cancelled"),
         (status = 404, body = Problem, description = "There is no such job"),
-        (status = 409, body = Problem, description = "The job has its ticket, or is being worked on"),
+        (status = 409, body = Problem, description = "The job has its ticket and no such step, or is being worked on"),
         (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
     )
 )]

@@ -149,8 +149,8 @@ impl Store for Observed {
         self.heard(self.store.report(new, policy).await)
     }
 
-    async fn ended(&self, incident: i64) -> Result<()> {
-        self.heard(self.store.ended(incident).await)
+    async fn incident_ended(&self, incident: i64) -> Result<()> {
+        self.heard(self.store.incident_ended(incident).await)
     }
 
     async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>> {

@@ -129,7 +129,7 @@ pub(crate) struct JobView {
     /// Every try; only where one job is shown
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    history: Option<Vec<AttemptView>>,
+    history: Option<Vec<AttemptView<State>>>,
     /// What is known of the ticket since it was made; only where one job is shown
     #[serde(flatten)]
     #[schema(inline)]
@@ -169,7 +169,7 @@ fn ticket_example() -> Value {
 
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AttemptView {
+pub(super) struct AttemptView<S> {
     /// 1 is the first
     number: i64,
     #[schema(format = DateTime)]
@@ -177,7 +177,7 @@ pub(super) struct AttemptView {
     #[schema(format = DateTime)]
     ended_at: String,
     /// The state that it led to
-    outcome: State,
+    outcome: S,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<Failure>,
@@ -211,12 +211,12 @@ impl JobView {
     }
 }
 
-fn history(attempts: Vec<Attempt>) -> Vec<AttemptView> {
+fn history<S: From<State>>(attempts: Vec<Attempt>) -> Vec<AttemptView<S>> {
     let view = |attempt: Attempt| AttemptView {
         number: attempt.number,
         started_at: attempt.started_at.rfc3339(),
         ended_at: attempt.ended_at.rfc3339(),
-        outcome: attempt.outcome,
+        outcome: attempt.outcome.into(),
         error: attempt.failure,
     };
     attempts.into_iter().map(view).collect()
@@ -292,7 +292,7 @@ struct StepView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<Failure>,
-    history: Vec<AttemptView>,
+    history: Vec<AttemptView<StepState>>,
 }
 
 /// What became of a step so far.

@@ -385,6 +385,7 @@ fn move_to(db: &Db<'_>, stored: &mut Stored, backend: &str, policy: Policy) -> F
     if matches!(other.step.state, State::Failed | State::Cancelled | State::Suppressed) {
         return Ok(false);
     }
+    updates::joins(db, there)?;
     db.execute(
         "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2",
         values![there, stored.ticket],
@@ -557,7 +558,7 @@ pub(super) fn settle(
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }
     if let Some(update) = &claim.update {
-        updates::ended(db, &stored, update, outcome)?;
+        updates::settled(db, &stored, update, outcome)?;
     }
     if is_short {
         stored.forget_old_tries(db)?;
@@ -606,7 +607,7 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
             stored.save(db)?;
         } else {
             stored.step.time_came(db.now);
-            stored.is_due(db)?;
+            stored.save_due(db)?;
         }
     }
     Ok(changed)
@@ -705,7 +706,7 @@ pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
     each(db, waiting, |stored| {
         let changes = stored.step.hasten(db.now);
         if changes {
-            stored.is_due(db)?;
+            stored.save_due(db)?;
         }
         Ok(changes)
     })
@@ -774,10 +775,7 @@ pub(super) fn prune(db: &Db<'_>, unseen: Duration, after: i64) -> Fallible<Optio
     const OLD: &str = "SELECT s.id, s.accepted, s.ticket, \
         s.state IN ('created', 'cancelled', 'suppressed') AND s.seen < ?1 AND NOT EXISTS (\
             SELECT 1 FROM assignments AS a JOIN incidents AS i ON i.id = a.incident \
-            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) \
-            AND NOT EXISTS (SELECT 1 FROM tickets AS t WHERE t.id = s.ticket AND t.look IS NOT NULL) \
-            AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.ticket AND u.state NOT IN ('created', 'cancelled', 'suppressed')) \
-            AND NOT EXISTS (SELECT 1 FROM tickets AS later WHERE later.former = s.ticket) AS old \
+            WHERE a.ticket = s.ticket AND a.slot = '' AND i.tell = 2) AS old \
         FROM steps AS s WHERE s.id > ?2 ORDER BY s.id LIMIT ?3";
     const UNUSED: &str = "DELETE FROM incidents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1)";
     const STILL: &str = "SELECT s.id FROM steps AS s WHERE s.id = ?1 \

@@ -689,9 +689,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn report(&self, new: New, policy: Policy) -> Result<Option<i64>>;
 
     /// Notes that an incident has ended of which its source says no more.
-    async fn ended(&self, incident: i64) -> Result<()>;
+    async fn incident_ended(&self, incident: i64) -> Result<()>;
 
-    /// The newest tickets of an incident, also those that it had before: twenty at most.
+    /// The tickets of an incident, but not those that it had before: the newest twenty.
     async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>>;
 
     /// Takes at most `most` things to do to a backend's tickets: first what is due again, then what its tickets are to be told by `life`. What is

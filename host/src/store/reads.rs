@@ -92,13 +92,13 @@ pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Falli
     })
 }
 
-/// The tickets of an incident: those that it had before, too.
+/// The tickets of an incident, but not those that it had before.
 pub(super) fn tickets_of(db: &Db<'_>, incident: i64) -> Fallible<Vec<Job>> {
     const OF_INCIDENT: &str = concat!(
         "SELECT ",
         job_columns!(),
         job_tables!(),
-        "WHERE t.id IN (SELECT ticket FROM assignments WHERE incident = ?1) ORDER BY t.id DESC LIMIT 20"
+        "WHERE t.id IN (SELECT ticket FROM assignments WHERE incident = ?1 AND slot NOT LIKE 'former:%') ORDER BY t.id DESC LIMIT 20"
     );
     db.all(OF_INCIDENT, values![incident], Hold::No, |columns| rows::job(columns, db))
 }

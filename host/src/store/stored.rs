@@ -122,7 +122,7 @@ impl Stored {
     }
 
     /// Writes back when it is due, if nothing else changed.
-    pub(super) fn is_due(&self, db: &Db<'_>) -> Fallible<()> {
+    pub(super) fn save_due(&self, db: &Db<'_>) -> Fallible<()> {
         const DUE: [&str; 2] = either!("UPDATE ", " SET due = ?1 WHERE id = ?2");
         db.execute(self.of.pick(DUE), values![self.step.due.map(Moment::millis), self.id]).map(drop)
     }

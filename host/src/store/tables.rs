@@ -125,8 +125,8 @@ impl<T: Tables> Store for T {
         self.write(move |db| updates::report(db, &new, policy)).await
     }
 
-    async fn ended(&self, incident: i64) -> Result<()> {
-        self.write(move |db| Ok(updates::vanish(db, incident)?)).await
+    async fn incident_ended(&self, incident: i64) -> Result<()> {
+        self.write(move |db| Ok(updates::incident_ended(db, incident)?)).await
     }
 
     async fn tickets_of(&self, incident: i64) -> Result<Vec<Job>> {

@@ -20,6 +20,8 @@ use crate::store::{Claim, Job, New, Order, Outcome, StoreError, Term, Until, Upd
 
 /// How many tickets are looked at in one write, so that others have their turn in between.
 const LOOKS: i64 = 32;
+/// How often, if there was nothing to do for those that were looked at before.
+const PASSES: usize = 4;
 /// How many incidents of one ticket are read to tell how it is with them.
 const TOGETHER: i64 = 50;
 /// How many updates of a ticket are kept that are finished.
@@ -41,10 +43,10 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
     const SEEN: &str = "UPDATE steps SET seen = ?1 WHERE seen < ?2 AND ticket IN \
         (SELECT ticket FROM assignments WHERE incident = ?3 AND slot NOT LIKE 'former:%')";
     // With each whether it is known to be closed or gone, and whether another of its incidents goes on.
-    const TICKETS: &str = "SELECT t.id, t.status IN ('closed', 'cancelled', 'gone', 'foreign'), EXISTS ( \
+    const TICKETS: &str = "SELECT s.id, s.status IN ('closed', 'cancelled', 'gone', 'foreign'), s.status_at, EXISTS ( \
             SELECT 1 FROM assignments AS b JOIN incidents AS i ON i.id = b.incident \
-            WHERE b.ticket = t.id AND b.incident <> ?1 AND b.slot NOT LIKE 'former:%' AND i.ended IS NULL) \
-        FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket WHERE a.incident = ?1 AND a.slot NOT LIKE 'former:%'";
+            WHERE b.ticket = s.id AND b.incident <> ?1 AND b.slot NOT LIKE 'former:%' AND i.ended IS NULL) \
+        FROM assignments AS a JOIN tickets AS s ON s.id = a.ticket WHERE a.incident = ?1 AND a.slot NOT LIKE 'former:%'";
     // A ticket that isn't made yet is made with what is known then.
     const LOOK: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
     const NOTE: &str = "UPDATE incidents SET body = ?1, ended = ?2, followed = 1 WHERE id = ?3";
@@ -57,20 +59,20 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
     db.execute(LEVEL, values![level, known.id])?;
     // Of one that no host followed nobody knows what its ticket was told: from now on it is followed.
     if known.followed {
-        let tickets: Vec<(i64, Option<bool>, bool)> =
-            db.all(TICKETS, values![known.id], Hold::No, |columns| {
-                Ok((columns.take()?, columns.take()?, columns.take()?))
+        let tickets: Vec<(i64, Option<bool>, Option<i64>, bool)> =
+            db.all(TICKETS, values![known.id], Hold::Wait, |columns| {
+                Ok((columns.take()?, columns.take()?, columns.take()?, columns.take()?))
             })?;
-        for (ticket, is_closed, others_go_on) in tickets {
-            let told = match is_closed {
-                // It isn't told of the end, which must be known when the incident begins again, however soon that is.
-                Some(true) if !open && !others_go_on => {
-                    const END: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
-                    db.execute(END, values![&text(&Snapshot::of(body, false)), ticket])?;
-                    continue;
-                }
-                _ => Together::of(db, ticket)?.map_or_else(|| before.clone(), |all| all.now),
-            };
+        for (ticket, is_closed, since, others_go_on) in tickets {
+            let since = since.map_or(Moment::NOW, Moment::from_millis);
+            let is_closed = is_closed == Some(true) && db.now.since(since) < life::TRUST;
+            // It isn't told of the end, which must be known when the incident begins again, however soon that is.
+            if is_closed && !open && !others_go_on {
+                const END: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
+                db.execute(END, values![&text(&Snapshot::of(body, false)), ticket])?;
+                continue;
+            }
+            let told = Together::of(db, ticket)?.map_or_else(|| before.clone(), |all| all.now);
             db.execute(LOOK, values![&text(&told), ticket])?;
         }
         db.sql.has_more();
@@ -79,11 +81,12 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
     db.execute(NOTE, values![body, ended, known.id]).map(drop)
 }
 
-/// An incident is about to be another one of a ticket's, which is told of that if it is made already.
+/// An incident is about to be another one of a ticket's, which is told of that.
 pub(super) fn joins(db: &Db<'_>, ticket: i64) -> Fallible<()> {
-    const JOINS: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = 0 WHERE id = ?2 AND ticket IS NOT NULL";
-    let Some(together) = Together::of(db, ticket)? else { return Ok(()) };
-    db.execute(JOINS, values![&text(&together.now), ticket]).map(drop)
+    const JOINS: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
+    // One that no incident has any more was left, since it is closed or gone: for who joins it that begins again.
+    let told = Together::of(db, ticket)?.map_or_else(Snapshot::default, |all| all.now);
+    db.execute(JOINS, values![&text(&told), ticket]).map(drop)
 }
 
 /// As [`super::Store::report`].
@@ -117,8 +120,8 @@ fn needed_again(db: &Db<'_>, incident: i64, policy: Policy) -> Fallible<()> {
     Ok(())
 }
 
-/// As [`super::Store::ended`].
-pub(super) fn vanish(db: &Db<'_>, incident: i64) -> Fallible<()> {
+/// As [`super::Store::incident_ended`].
+pub(super) fn incident_ended(db: &Db<'_>, incident: i64) -> Fallible<()> {
     const KNOWN: &str =
         "SELECT id, source, key, began, followed, ended, body FROM incidents WHERE id = ?1";
     let known = || db.first(KNOWN, values![incident], Hold::No, Known::read);
@@ -155,7 +158,8 @@ const READY: &str = concat!(
     step_columns!(),
     ", ",
     job_columns!(),
-    ", s.id, COALESCE(i.source, ''), COALESCE(i.number, ''), s.accepted, s.seen, s.body, i.ended IS NOT NULL, s.action, s.mark, s.diff, s.said, s.told \
+    ", s.id, COALESCE(i.source, ''), COALESCE(i.number, ''), s.accepted, s.seen, s.body, NOT EXISTS (SELECT 1 FROM assignments AS a JOIN incidents AS o ON o.id = a.incident \
+        WHERE a.ticket = t.id AND a.slot NOT LIKE 'former:%' AND o.ended IS NULL), s.action, s.mark, s.diff, s.said, s.told \
      FROM updates AS s INDEXED BY updates_ready JOIN tickets AS t ON t.id = s.ticket \
      LEFT JOIN incidents AS i ON i.id = s.incident \
      WHERE s.due = 0 AND s.backend = ?1 AND NOT EXISTS (SELECT 1 FROM updates AS other WHERE other.ticket = s.ticket \
@@ -233,7 +237,7 @@ pub(super) fn update(columns: &mut Columns<'_>) -> Fallible<Update> {
         mark: columns.take()?,
         diff: columns.parsed()?.unwrap_or_default(),
         said: columns.take()?,
-        told: columns.parsed::<Option<Snapshot>>()?.flatten(),
+        told: columns.parsed()?,
     })
 }
 
@@ -290,30 +294,38 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
     if db.sql.room()? < 0 {
         return Ok(0);
     }
-    let mut looked = Vec::new();
-    for sql in LOOK {
-        let left = LOOKS - looked.len() as i64;
-        let values = values![backend, db.now.millis(), left];
-        looked.extend(db.all(sql, values, Hold::Skip, |columns| looked_at(columns))?);
-    }
     let mut steps = Vec::new();
-    for ticket in looked {
-        let Some(together) = Together::of(db, ticket.id)? else {
-            put_off(db, ticket.id, None)?;
-            continue;
-        };
-        match life::plan(&ticket.known, &together.now, together.ended, life, db.now) {
-            Plan::Rest => put_off(db, ticket.id, None)?,
-            Plan::Wait(until) => put_off(db, ticket.id, Some(until))?,
-            Plan::Note => {
-                const NOTE: &str = "UPDATE tickets SET told = ?1, look = NULL WHERE id = ?2";
-                db.execute(NOTE, values![&text(&together.now), ticket.id])?;
-            }
-            Plan::Successor => {
+    for _ in 0..PASSES {
+        let mut looked = Vec::new();
+        for sql in LOOK {
+            let left = LOOKS - looked.len() as i64;
+            let values = values![backend, db.now.millis(), left];
+            looked.extend(db.all(sql, values, Hold::Skip, |columns| looked_at(columns))?);
+        }
+        let is_whole = (looked.len() as i64) < LOOKS;
+        for ticket in looked {
+            let Some(together) = Together::of(db, ticket.id)? else {
                 put_off(db, ticket.id, None)?;
-                succeed(db, ticket.id, &together, term.policy)?;
+                continue;
+            };
+            match life::plan(&ticket.known, &together.now, together.ended, life, db.now) {
+                Plan::Rest => put_off(db, ticket.id, None)?,
+                Plan::Wait(until) => put_off(db, ticket.id, Some(until))?,
+                Plan::Note => {
+                    const NOTE: &str = "UPDATE tickets SET told = ?1, look = NULL WHERE id = ?2";
+                    db.execute(NOTE, values![&text(&together.now), ticket.id])?;
+                }
+                Plan::Successor => {
+                    succeed(db, ticket.id, &together, term.policy)?;
+                    // Another of its incidents may have begun again, too.
+                    put_off(db, ticket.id, Some(Moment::NOW))?;
+                }
+                Plan::Do(action) => steps.push((action, ticket, together)),
             }
-            Plan::Do(action) => steps.push((action, ticket, together)),
+        }
+        // What is to be done is read again by the next pass.
+        if is_whole || !steps.is_empty() {
+            break;
         }
     }
     // Of those that are alike the one that was looked at first.
@@ -400,7 +412,7 @@ fn insert(
         AND id <= (SELECT id FROM updates WHERE ticket = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
     db.execute(FORGET, values![ticket, KEPT])?;
     let step = Step::of_update(db.now, policy);
-    let (told, diff) = (text(&update.told), text(&update.diff));
+    let (told, diff) = (update.told.as_ref().map(text), text(&update.diff));
     let values = values![
         ticket,
         incident,
@@ -414,7 +426,7 @@ fn insert(
         update.action.name(),
         &update.mark,
         body,
-        &told,
+        told.as_deref(),
         &diff,
         update.said.as_deref(),
         db.certain(&step),
@@ -423,7 +435,7 @@ fn insert(
 }
 
 /// The claim of an update has ended: what its ticket is known to say by that.
-pub(super) fn ended(
+pub(super) fn settled(
     db: &Db<'_>,
     stored: &Stored,
     update: &Update,
@@ -560,24 +572,30 @@ pub(super) fn order_all(db: &Db<'_>, ticket: i64, order: Order, policy: Policy) 
 /// An update that failed, and of which nothing was written, is not done as it was: what its ticket is to be told is decided anew. Whether that
 /// can be; what a person wants is done as it was.
 pub(super) fn decide_anew(db: &Db<'_>, stored: &mut Stored) -> Fallible<bool> {
-    const TOLD: &str = "SELECT told FROM updates WHERE id = ?1 AND told <> 'null'";
+    const TOLD: &str = "SELECT told FROM updates WHERE id = ?1 AND told IS NOT NULL";
     let told: Option<String> =
         db.first(TOLD, values![stored.id], Hold::No, |columns| columns.take())?;
     // Who retries what only a person can look for has looked.
     if stored.step.doubt == Doubt::Look || told.is_none() {
         return Ok(false);
     }
-    stored.step.is_overtaken();
+    stored.step.overtake();
     stored.save(db)?;
     put_off(db, stored.ticket, Some(Moment::NOW))?;
     Ok(true)
 }
 
-/// What a person doesn't want to be told isn't told by the next step either.
+/// What a person doesn't want to be told isn't told by the next step either, if it is still so.
 fn counts_as_told(db: &Db<'_>, stored: &Stored) -> Fallible<()> {
-    const COUNTS: &str = "UPDATE tickets SET told = (SELECT told FROM updates WHERE id = ?1) \
-        WHERE id = ?2 AND EXISTS (SELECT 1 FROM updates WHERE id = ?1 AND told <> 'null')";
-    db.execute(COUNTS, values![stored.id, stored.ticket]).map(drop)
+    const SEALED: &str = "SELECT told FROM updates WHERE id = ?1";
+    const COUNTS: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
+    let sealed: Option<Option<Snapshot>> =
+        db.first(SEALED, values![stored.id], Hold::No, |columns| columns.parsed())?;
+    let Some(sealed) = sealed.flatten() else { return Ok(()) };
+    if Together::of(db, stored.ticket)?.is_some_and(|all| all.now == sealed) {
+        db.execute(COUNTS, values![&text(&sealed), stored.ticket])?;
+    }
+    Ok(())
 }
 
 /// As [`super::Store::add_update`].

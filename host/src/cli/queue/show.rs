@@ -47,8 +47,8 @@ fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String
         say("lacks", &ticket.missing_fields.join(", "));
         ticket.warnings.iter().for_each(|warning| say("warning", warning));
     }
-    say("is", &life.status.map(|state| word(&state)).unwrap_or_default());
-    say("before", &life.former.map(|id| format!("ticket {id}")).unwrap_or_default());
+    say("status", &life.status.map(|state| word(&state)).unwrap_or_default());
+    say("former", &life.former.map(|id| format!("ticket {id}")).unwrap_or_default());
     for incident in &life.incidents {
         let ended = if incident.now.open { "" } else { ", ended" };
         let level = incident.now.level.map(|level| format!(", level {level}"));

@@ -50,9 +50,9 @@ CREATE TABLE updates (
     action      TEXT    NOT NULL,
     -- By what the step's comment is found on the ticket.
     mark        TEXT    NOT NULL,
-    -- The incident as it was when the step was made (JSON), and what of that the ticket is told (JSON).
+    -- The incident as it was when the step was made (JSON), and what of that the ticket is told (JSON; NULL: a person wants the step).
     body        TEXT    NOT NULL,
-    told        TEXT    NOT NULL,
+    told        TEXT,
     -- How that differs from what the ticket was told before (JSON).
     diff        TEXT    NOT NULL,
     -- What a person says, in the place of the template.

@@ -319,6 +319,40 @@ async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(pl
     assert!(store.update_counts().await.unwrap().is_empty());
 }
 
+async fn a_cancelled_step_does_not_undo_what_was_told_since(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, "k").await;
+    report(&store, now("k", 1, true)).await;
+    settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
+    report(&store, now("k", 2, true)).await;
+    settle(&store, only(&store).await, done(TicketState::Open)).await;
+    store.order(id, Order::Cancel, policy()).await.unwrap();
+    report(&store, now("k", 1, true)).await;
+    assert_eq!(diff(&only(&store).await), ["2", "1"]);
+}
+
+async fn a_shared_ticket_is_not_to_be_closed_while_one_of_its_incidents_goes_on(place: Place) {
+    let store = place.open().await;
+    let of = |pk: i64, open: bool| {
+        let reported = New { open, reports: true, wanted: true, ..of_argus(pk) };
+        New { key: "site".to_owned(), ..reported }
+    };
+    store.accept(of(1, true), policy(), None).await.unwrap();
+    settle(&store, claim_one(&store).await, created()).await;
+    store.accept(of(2, true), policy(), None).await.unwrap();
+    assert!(updates(&store, terms()).await.is_empty());
+    for pk in [1, 2] {
+        report(&store, of(pk, false)).await;
+    }
+    let close = only(&store).await;
+    assert!(close.ended);
+    let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    settle(&store, close, again).await;
+    report(&store, of(1, true)).await;
+    store.advance().await.unwrap();
+    assert!(!only(&store).await.ended);
+}
+
 async fn what_may_have_been_done_is_looked_for_when_a_person_retries_it(place: Place) {
     let store = place.open().await;
     let id = made(&store, "k").await;
@@ -482,7 +516,7 @@ async fn what_goes_on_is_listed_until_it_ends(place: Place) {
     let going_on = store.going_on("argus", 0, 9).await.unwrap();
     let numbers: Vec<&str> = going_on.iter().map(|it| it.number.as_str()).collect();
     assert_eq!(numbers, ["7", "8"]);
-    store.ended(going_on[0].incident).await.unwrap();
+    store.incident_ended(going_on[0].incident).await.unwrap();
     let left = store.going_on("argus", 0, 9).await.unwrap();
     assert_eq!(left, going_on[1..]);
     assert!(store.going_on("argus", left[0].incident, 9).await.unwrap().is_empty());
@@ -517,6 +551,8 @@ over_both! {
     a_ticket_that_is_gone_is_told_nothing_more_and_one_that_a_person_closed_neither
     a_ticket_that_a_person_closed_before_its_incident_began_again_is_opened
     what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same
+    a_cancelled_step_does_not_undo_what_was_told_since
+    a_shared_ticket_is_not_to_be_closed_while_one_of_its_incidents_goes_on
     what_may_have_been_done_is_looked_for_when_a_person_retries_it
     what_is_not_so_any_more_is_not_told_late
     incidents_that_share_a_ticket_share_its_end_and_get_new_ones_of_their_own

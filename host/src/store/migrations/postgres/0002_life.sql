@@ -38,7 +38,7 @@ CREATE TABLE updates (
     action       TEXT   NOT NULL,
     mark         TEXT   NOT NULL,
     body         TEXT   NOT NULL,
-    told         TEXT   NOT NULL,
+    told         TEXT,
     diff         TEXT   NOT NULL,
     said         TEXT,
     warnings     TEXT
