@@ -360,8 +360,9 @@ impl Orders {
             let filter = Filter { cursor: Cursor::After(*id - 1), most: 1, ..which.which.filter() };
             let has_step = which.which.step.is_none()
                 || host.store.list(&filter).await?.iter().any(|job| job.id == *id);
-            let lack = host.store.get(*id).await?.and_then(|job| which.which.lacks(&job));
-            let lack = lack.or_else(|| (!has_step).then(|| "has no such step".to_owned()));
+            let no_step = || (!has_step).then(|| "has no such step".to_owned());
+            let job = host.store.get(*id).await?;
+            let lack = job.and_then(|job| which.which.lacks(&job).or_else(no_step));
             match lack {
                 Some(lack) => self.refuse(*id, &Error::usage(format!("ticket {id} {lack}"))),
                 None => self.give_one(host, *id, order).await?,
