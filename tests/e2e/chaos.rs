@@ -368,7 +368,7 @@ fn fate(seen: &Seen, way: u32) -> Fate {
         (_, 120..123) => Fate::Instead(Answer::status(429).header("Retry-After", "1")),
         (_, 123..130) => {
             thread::sleep(LATE);
-            lost(way % 2 == 0, Answer::HangUp)
+            lost(way.is_multiple_of(2), Answer::HangUp)
         }
         ("POST" | "PATCH", 130..190) => Fate::Afterwards(Answer::HangUp),
         ("POST" | "PATCH", 190..230) => Fate::Afterwards(Answer::status(500)),

@@ -280,7 +280,9 @@ fn a_step_whose_answer_is_lost_is_done_once() {
     let lost = Arc::new(AtomicUsize::new(0));
     let losing = Arc::clone(&lost);
     let stub = tickets.serve(move |seen| match seen.method.as_str() {
-        "PATCH" if losing.fetch_add(1, Relaxed) % 2 == 0 => Fate::Afterwards(Answer::HangUp),
+        "PATCH" if losing.fetch_add(1, Relaxed).is_multiple_of(2) => {
+            Fate::Afterwards(Answer::HangUp)
+        }
         _ => Fate::Done,
     });
     let host = host_at(&stub, AT_ONCE);

@@ -300,7 +300,7 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
         for sql in LOOK {
             let left = LOOKS - looked.len() as i64;
             let values = values![backend, db.now.millis(), left];
-            looked.extend(db.all(sql, values, Hold::Skip, |columns| looked_at(columns))?);
+            looked.extend(db.all(sql, values, Hold::Skip, looked_at)?);
         }
         let is_whole = (looked.len() as i64) < LOOKS;
         for ticket in looked {
