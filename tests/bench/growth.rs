@@ -152,6 +152,8 @@ fn new(number: usize) -> New {
         reopen: true,
         certain: true,
         began_at: None,
+        open: true,
+        reports: false,
     }
 }
 
