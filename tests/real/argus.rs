@@ -126,7 +126,7 @@ fn in_rt(url: &str) -> (String, Vec<String>) {
 
 /// Twenty incidents change, end and begin again, and each ticket follows.
 fn tickets_follow_their_incidents(host: &Installation, argus: &Argus) {
-    const POLL: Duration = Duration::from_secs(5);
+    const POLL: Duration = Duration::from_secs(15);
     let config_file = host.path("config.toml");
     let before = fs::read_to_string(&config_file).unwrap();
     let told =

@@ -21,7 +21,7 @@ use super::budget::{Budget, Held};
 use super::problem::Problem;
 use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
-    PluginView, Ready, Report, Reported,
+    PluginView, Ready, Report, Reported, WholeJob,
 };
 use super::{Service, docs, document, orphans};
 use crate::config::{ArgusConfig, Scope};
@@ -448,7 +448,7 @@ async fn list(
     get, path = "/v1/tickets/{id}", tag = "tickets",
     params(JobId),
     responses(
-        (status = 200, body = JobView, description = "The job"),
+        (status = 200, body = WholeJob, description = "The job"),
         (status = 404, body = Problem, description = "There is no such job"),
         (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
     )

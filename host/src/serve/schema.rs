@@ -130,10 +130,6 @@ pub(crate) struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     history: Option<Vec<AttemptView<State>>>,
-    /// What is known of the ticket since it was made; only where one job is shown
-    #[serde(flatten)]
-    #[schema(inline)]
-    life: Option<LifeView>,
 }
 
 fn job_example() -> Value {
@@ -199,16 +195,25 @@ impl From<Job> for JobView {
             ticket: job.ticket,
             error: job.failure,
             history: None,
-            life: None,
         }
     }
 }
 
 impl JobView {
-    pub(crate) fn with(job: Job, attempts: Vec<Attempt>, life: Life) -> JobView {
+    /// With all that is known of it.
+    pub(crate) fn with(job: Job, attempts: Vec<Attempt>, life: Life) -> WholeJob {
         let history = Some(history(attempts));
-        JobView { history, life: Some(life.into()), ..JobView::from(job) }
+        WholeJob { job: JobView { history, ..JobView::from(job) }, life: life.into() }
     }
+}
+
+/// One job, with all that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WholeJob {
+    #[serde(flatten)]
+    job: JobView,
+    #[serde(flatten)]
+    life: LifeView,
 }
 
 fn history<S: From<State>>(attempts: Vec<Attempt>) -> Vec<AttemptView<S>> {
