@@ -76,6 +76,10 @@ include-name = "POST /v1/tickets"
 # has, nor that an incident without a key must have something else that tells its ticket from another's, nor all of what
 # a key may be.
 checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 400, 409]
+[[operations]]
+include-name = "POST /v1/incidents"
+# As for the tickets.
+checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 400]
 END
 
 echo secret >token
