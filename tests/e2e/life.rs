@@ -466,3 +466,18 @@ fn steps_that_failed_are_listed_and_decided_anew_or_left() {
     assert_eq!(states(&show(&service, id)), [("comment", "needless"), ("comment", "cancelled")]);
     host.run(&["queue", "cancel", &number]).ended(2).says("can't be cancelled");
 }
+
+#[test]
+fn nobody_waits_for_the_ticket_of_a_backend_that_is_not_ready() {
+    let (_, stub) = tickets();
+    let absent = "[backends.absent]\nplugin = \"none\"\nendpoint = \"https://x.example.org\"\n";
+    let host = host_at(&stub, absent);
+    let config = std::fs::read_to_string(host.path("config.toml")).unwrap();
+    std::fs::write(host.path("config.toml"), format!("default_backend = \"b\"\n{config}")).unwrap();
+    let service = host.serve();
+    let mut report = report(3, "open");
+    report["backend"] = "absent".into();
+    report["wait_ms"] = 300_000.into();
+    let kept = service.post("/v1/incidents", &report).is(202).json();
+    assert_eq!(kept["tickets"][0]["state"], "queued");
+}

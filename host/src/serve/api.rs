@@ -247,6 +247,9 @@ async fn report_incident(
         return Ok(held.json(Reported { status, tickets }).await);
     }
     let wait = Duration::from_millis(wait_ms.unwrap_or(0)).min(control::LONGEST_WAIT);
+    // Nobody waits for a backend that isn't ready.
+    let is_ready = matches!(setup.backends.get(&new.backend), Some(Ok(_)));
+    let wait = if is_ready { wait } else { Duration::ZERO };
     let kept = service.queue.keep(new, wait).await.map_err(refused)?;
     drop(held);
     let filed = kept.filed().await;
