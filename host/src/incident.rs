@@ -12,6 +12,9 @@ use crate::store::Timestamp;
 /// The most characters that a key may have.
 const LONGEST_KEY: usize = 1000;
 
+/// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
+pub(crate) const NO_LEVEL: i64 = 6;
+
 /// The source of incidents of the configured Argus.
 pub(crate) const ARGUS: &str = "argus";
 

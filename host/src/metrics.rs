@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::argus::Done;
-use crate::serve::StepState;
+use crate::machine::StepState;
 use crate::store::{Count, Timestamp};
 
 const PREFIX: &str = "ticket_host";

@@ -10,6 +10,8 @@ use ticket_host_tests::{
     wait_for,
 };
 
+use crate::chaos::TOLD_AT_ONCE;
+
 /// A stand-in for an Argus.
 #[derive(Clone)]
 pub(crate) struct Argus {
@@ -785,10 +787,8 @@ fn the_command_line_makes_an_incidents_ticket_where_the_watcher_would() {
 fn followed(argus: &Argus) -> (Tickets, Stub, Stub, Installation, Service) {
     let tickets = Tickets::default();
     let (stub, server) = (tickets.serve(|_| Fate::Done), argus.serve());
-    let at_once = "[backends.b]\n";
     let host = host(&stub, &server);
-    let told = format!("{at_once}quiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\n");
-    change(&host, at_once, &told);
+    change(&host, "[backends.b]\n", &format!("[backends.b]\n{TOLD_AT_ONCE}"));
     let service = host.serve();
     wait_for("the ticket", || argus.have_urls([1]));
     (tickets, stub, server, host, service)

@@ -5,20 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{
-    Answer, Fate, Installation, Seen, Service, Stub, Tickets, c_plugin, wait_for,
-};
+use ticket_host_tests::{Answer, Fate, Seen, Service, Stub, Tickets, wait_for};
 
-use crate::serve::Door;
-
-const QUEUE: &str = "[queue]\npath = \"queue.db\"\nsettle_seconds = 0\nlongest_wait_seconds = 1\n";
-/// Everything is told at once.
-const AT_ONCE: &str = "quiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\n";
-
-fn host_at(stub: &Stub, backend: &str) -> Installation {
-    let rest = format!("secret = {{ token = \"t\" }}\n{backend}\n{QUEUE}");
-    Installation::with(&c_plugin("webhook"), &stub.url, &rest)
-}
+use crate::chaos::TOLD_AT_ONCE;
+use crate::serve::{Door, host_at};
 
 /// A ticket system where nothing goes wrong.
 fn tickets() -> (Tickets, Stub) {
@@ -37,6 +27,11 @@ fn tell(service: &Service, level: i64, status: &str) -> Value {
     let reply = service.post("/v1/incidents", &report(level, status));
     assert!((200..300).contains(&reply.status), "{reply:?}");
     reply.json()
+}
+
+/// The job of an incident that is reported for the first time, whose ticket is made.
+fn opened(service: &Service) -> i64 {
+    tell(service, 3, "open")["tickets"][0]["id"].as_i64().unwrap()
 }
 
 fn show(service: &Service, id: i64) -> Value {
@@ -64,7 +59,7 @@ fn states(shown: &Value) -> Vec<(&str, &str)> {
 #[test]
 fn a_ticket_follows_its_incident_from_one_report_to_the_next() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
     let made = service.post("/v1/incidents", &report(3, "open")).is(201).json();
     let id = made["tickets"][0]["id"].as_i64().unwrap();
@@ -106,7 +101,7 @@ fn by_default_an_end_is_a_comment_and_what_comes_soon_after_waits() {
     let (tickets, stub) = tickets();
     let host = host_at(&stub, "");
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 2, "open");
     steps(&service, id, 1);
     tell(&service, 1, "open");
@@ -124,7 +119,7 @@ fn what_changes_while_a_ticket_is_left_in_quiet_is_one_comment() {
     let (tickets, stub) = tickets();
     let host = host_at(&stub, "quiet = \"2s\"\n");
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 2, "open");
     steps(&service, id, 1);
     let told = Instant::now();
@@ -141,9 +136,9 @@ fn what_changes_while_a_ticket_is_left_in_quiet_is_one_comment() {
 fn what_the_ticket_system_demands_of_a_closing_goes_with_it_and_with_nothing_else() {
     let (_, stub) = tickets();
     let fields = "close_fields = { Resolution = \"Fixed\", Effort = 3 }\n";
-    let host = host_at(&stub, &format!("{AT_ONCE}{fields}"));
+    let host = host_at(&stub, &format!("{TOLD_AT_ONCE}{fields}"));
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 2, "open");
     steps(&service, id, 1);
     tell(&service, 2, "ended");
@@ -168,7 +163,7 @@ fn steps_that_hang_keep_no_ticket_from_being_made() {
         }
         Fate::Done
     });
-    let host = host_at(&stub, &format!("{AT_ONCE}concurrency = 2\n"));
+    let host = host_at(&stub, &format!("{TOLD_AT_ONCE}concurrency = 2\n"));
     let service = host.serve();
     let open = |key: &str, level: i64| {
         let incident = json!({"description": "gw1 is down", "level": level});
@@ -217,9 +212,9 @@ fn the_operators_own_words_and_an_empty_comment_is_none() {
     let (tickets, stub) = tickets();
     let own = "[backends.b.template]\ncomment = \"{% if diff.level %}now {{ diff.level.to }}{% endif %}\"\n\
                closing = \"over: {{ incident.description }}\"\n";
-    let host = host_at(&stub, &format!("{AT_ONCE}{own}"));
+    let host = host_at(&stub, &format!("{TOLD_AT_ONCE}{own}"));
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 2, "open");
     steps(&service, id, 1);
     tell(&service, 2, "ended");
@@ -235,9 +230,9 @@ fn the_operators_own_words_and_an_empty_comment_is_none() {
 #[test]
 fn a_ticket_that_a_person_closed_is_not_written_to_and_opened_if_its_incident_begins_again() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tickets.set("k", "closed");
     tell(&service, 1, "open");
     let shown = steps(&service, id, 1);
@@ -254,9 +249,9 @@ fn a_ticket_that_a_person_closed_is_not_written_to_and_opened_if_its_incident_be
 #[test]
 fn a_ticket_that_is_gone_is_left_alone_and_a_new_one_links_it_when_the_incident_begins_again() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tickets.set("k", "gone");
     tell(&service, 1, "open");
     assert_eq!(steps(&service, id, 1)["status"], "gone");
@@ -285,9 +280,9 @@ fn a_step_whose_answer_is_lost_is_done_once() {
         }
         _ => Fate::Done,
     });
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 1, "open");
     let shown = steps(&service, id, 1);
     let outcomes: Vec<&Value> =
@@ -310,9 +305,9 @@ fn a_backend_whose_tickets_may_not_be_commented_on_makes_tickets_all_the_same() 
         "PATCH" if refusing.load(Relaxed) => Fate::Instead(Answer::status(403)),
         _ => Fate::Done,
     });
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     tell(&service, 1, "open");
     host.logged("comment: retried", 1);
     let other = json!({"description": "gw2 is down"});
@@ -328,7 +323,7 @@ fn a_backend_whose_tickets_may_not_be_commented_on_makes_tickets_all_the_same() 
 #[test]
 fn who_asks_for_a_ticket_tells_it_nothing() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
     let incident = |level: i64| json!({"description": "x", "level": level});
     let ask = |level| json!({"incident": incident(level), "key": "k", "wait_ms": 30_000});
@@ -345,7 +340,7 @@ fn who_asks_for_a_ticket_tells_it_nothing() {
 #[test]
 fn an_incident_that_ended_before_anybody_asked_gets_no_ticket() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
     let reply = service.post("/v1/incidents", &report(3, "ended")).is(200).json();
     assert_eq!(reply, json!({"status": "ended", "tickets": []}));
@@ -382,9 +377,9 @@ fn a_report_that_is_not_as_it_should_be_is_refused_and_the_service_goes_on() {
 #[test]
 fn a_person_sees_a_ticket_comments_on_it_closes_it_and_says_which_one_it_is() {
     let (tickets, stub) = tickets();
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     let number = id.to_string();
     let said = host.run(&["ticket", "comment", &number, "a *planned* outage"]).ended(0);
     assert_eq!(said.stdout, format!("{id}: comment 1 is in the queue\n"));
@@ -416,7 +411,7 @@ fn a_person_says_which_ticket_an_incident_has_and_that_is_told_what_comes() {
         "POST" => Fate::Instead(Answer::status(422)),
         _ => Fate::Done,
     });
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
     let failed = tell(&service, 3, "open");
     let id = failed["tickets"][0]["id"].as_i64().unwrap();
@@ -442,9 +437,9 @@ fn steps_that_failed_are_listed_and_decided_anew_or_left() {
         "PATCH" => Fate::Instead(Answer::status(422)),
         _ => Fate::Done,
     });
-    let host = host_at(&stub, AT_ONCE);
+    let host = host_at(&stub, TOLD_AT_ONCE);
     let service = host.serve();
-    let id = tell(&service, 3, "open")["tickets"][0]["id"].as_i64().unwrap();
+    let id = opened(&service);
     let number = id.to_string();
     tell(&service, 1, "open");
     assert_eq!(states(&steps(&service, id, 1)), [("comment", "failed")]);

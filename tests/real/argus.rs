@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ticket_host_tests::{Installation, agent, rust_plugin, wait_for};
 
+use crate::chaos::TOLD_AT_ONCE;
+
 const FILED: usize = 20;
 
 fn env(name: &str) -> String {
@@ -129,10 +131,9 @@ fn tickets_follow_their_incidents(host: &Installation, argus: &Argus) {
     const POLL: Duration = Duration::from_secs(15);
     let config_file = host.path("config.toml");
     let before = fs::read_to_string(&config_file).unwrap();
-    let told =
-        "[backends.b]\nquiet = \"0s\"\non_end = \"close\"\nclose_after = \"0s\"\nconcurrency = 8\n";
+    let told = format!("[backends.b]\n{TOLD_AT_ONCE}concurrency = 8\n");
     let told = before
-        .replace("[backends.b]\n", told)
+        .replace("[backends.b]\n", &told)
         .replace("interval_seconds = 1\n", &format!("interval_seconds = {}\n", POLL.as_secs()));
     fs::write(&config_file, told).unwrap();
     let lives: Vec<i64> = (0..FILED).map(|n| argus.incident(&format!("lives {n}"))).collect();

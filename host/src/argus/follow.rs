@@ -22,8 +22,6 @@ const PAGE: i64 = 500;
 /// How many incidents that are listed no more are asked for in one round, and for how long: what comes newly waits for that.
 const ASKED: usize = 200;
 const TIME: Duration = Duration::from_secs(10);
-/// One that goes on and isn't listed is asked for again after that time.
-const REST: Duration = Duration::from_secs(5 * 60);
 /// How many incidents may be gone at once. If more are, it is another Argus.
 const GONE: usize = 20;
 /// An incident that stays as it is is reported again after that time, so that the store, which may have been changed otherwise, knows that it
@@ -36,8 +34,6 @@ pub(super) struct Followed {
     reported: HashMap<i64, (u64, Instant)>,
     /// Those that have no state, and so never end.
     stateless: HashSet<i64>,
-    /// When those were asked for that go on and aren't listed, such as those that left the filter.
-    asked: HashMap<i64, Instant>,
     /// Behind which incident of the store the last round stopped to ask, since there were too many.
     after: i64,
     /// Those of this pass over the store's incidents that Argus doesn't have.
@@ -90,7 +86,6 @@ impl Followed {
             }
         }
         self.reported.retain(|pk, _| going_on.contains(pk));
-        self.asked.retain(|pk, at| !going_on.contains(pk) && at.elapsed() < REST);
         self.ask_for_the_others(queue, argus, &going_on, errors).await
     }
 
@@ -120,7 +115,6 @@ impl Followed {
                     return Ok(());
                 }
                 asked += 1;
-                self.asked.insert(pk, Instant::now());
                 // One that can't be asked for doesn't keep the others from it.
                 self.after = incident.incident;
                 match argus.incident(pk).await {
@@ -132,10 +126,7 @@ impl Followed {
                         goes_on(self.report(queue, argus, pk, theirs).await, errors)?;
                     }
                     Ok(_) => self.gone.push(incident.incident),
-                    Err(error) => {
-                        self.asked.remove(&pk);
-                        goes_on(Err(error), errors)?;
-                    }
+                    Err(error) => goes_on(Err(error), errors)?,
                 }
             }
         }
@@ -171,7 +162,7 @@ impl Followed {
         attributes: Map<String, Value>,
     ) -> Result<()> {
         let mut hasher = DefaultHasher::new();
-        Value::Object(attributes.clone()).to_string().hash(&mut hasher);
+        attributes.hash(&mut hasher);
         let digest = hasher.finish();
         let is_known = |(known, at): &(u64, Instant)| *known == digest && at.elapsed() < AGAIN;
         if self.reported.get(&pk).is_some_and(is_known) {

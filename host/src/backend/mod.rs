@@ -46,6 +46,7 @@ pub use dry_run::Step;
 pub(crate) use gateway::Agreement;
 pub(crate) use in_process::load as load_in_process;
 use pool::{Broken, NoInstance, Pool, Taken};
+pub(crate) use reply::can_be_opened;
 use request::request_for;
 pub use request::wanted_key;
 pub(crate) use template::{Given, News, Templates};

@@ -50,16 +50,20 @@ pub(super) fn preview(preview: &str, redactor: &Redactor) -> String {
     terminal::cut(&redactor.strike_start(preview, 2 * LONGEST_PREVIEW), LONGEST_PREVIEW)
 }
 
+/// Whether people can open a ticket's URL, which has the scheme http, https or `scheme`, the endpoint's own.
+pub(crate) fn can_be_opened(url: &str, scheme: &str) -> bool {
+    let known = |url: Url| matches!(url.scheme(), "http" | "https") || url.scheme() == scheme;
+    url.len() <= LONGEST_URL
+        && !url.chars().any(|c| c.is_control() || c.is_whitespace())
+        && Url::parse(url).is_ok_and(known)
+}
+
 /// The ticket with all its texts bounded. Its URL must have the scheme http, https or `scheme`, the endpoint's own.
 ///
 /// # Errors
 /// The beginning of the URL, if nobody could open it.
 pub(super) fn ticket(ticket: &Ticket, scheme: &str, redactor: &Redactor) -> Result<Ticket, String> {
-    let known = |url: Url| matches!(url.scheme(), "http" | "https") || url.scheme() == scheme;
-    let sound = ticket.url.len() <= LONGEST_URL
-        && !ticket.url.chars().any(|c| c.is_control() || c.is_whitespace())
-        && Url::parse(&ticket.url).is_ok_and(known);
-    if !sound {
+    if !can_be_opened(&ticket.url, scheme) {
         return Err(ticket.url.chars().take(100).collect());
     }
     let mut warnings = list(&ticket.warnings, redactor);

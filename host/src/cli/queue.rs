@@ -15,8 +15,7 @@ use super::{note, report};
 use crate::config::{Config, QueueConfig};
 use crate::control;
 use crate::error::{Error, Result};
-use crate::machine::Policy;
-use crate::serve::StepState;
+use crate::machine::{Policy, StepState};
 use crate::store::{
     self, Copied, Cursor, Filter, Job, Order, Postgres, Sqlite, State, Store, StoreError,
 };
@@ -396,11 +395,7 @@ impl Orders {
                     self.printed = print(&format!("{id}: {what}\n"));
                 }
             }
-            Err(
-                error @ (StoreError::NoSuch(_)
-                | StoreError::NotMade(_)
-                | StoreError::Conflict { .. }),
-            ) => {
+            Err(error @ (StoreError::NoSuch(_) | StoreError::Conflict { .. })) => {
                 self.refuse(id, &Error::from(error));
             }
             Err(error) => return Err(error.into()),

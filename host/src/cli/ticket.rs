@@ -4,17 +4,15 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use ticket_plugin_api::{Action, Ticket};
-use url::Url;
 
 use super::output::{print, print_json};
 use super::queue::{Host, show};
+use crate::backend::can_be_opened;
 use crate::error::{Error, Result};
 use crate::store::StoreError;
 
 /// Bytes that a text may have.
 const LONGEST_TEXT: usize = 64 << 10;
-/// Bytes that a ticket's URL may have.
-const LONGEST_URL: usize = 4096;
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -83,8 +81,13 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
         Command::Close { id, text } => add(&host, *id, Action::Close, text, program.json).await?,
         Command::Adopt { id, url } => {
             let job = host.store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
-            let endpoint = config.backends.get(&job.backend).map(|backend| &backend.endpoint);
-            let ticket = Ticket { url: checked(url, endpoint)?, ..Ticket::default() };
+            let backend = config.backends.get(&job.backend);
+            let scheme = backend.map_or("https", |backend| backend.endpoint.scheme());
+            if !can_be_opened(url, scheme) {
+                let help = "write the whole URL, as the browser shows it";
+                return Err(Error::usage("that is no URL of a ticket").help(help));
+            }
+            let ticket = Ticket { url: url.clone(), ..Ticket::default() };
             let job = host.store.adopt(*id, ticket).await?;
             match program.json {
                 true => print_json(&json!({"id": id, "state": job.state}))?,
@@ -107,20 +110,4 @@ async fn add(host: &Host, id: i64, action: Action, text: &str, as_json: bool) ->
         true => print_json(&json!({"id": id, "step": step, "action": action.name()})),
         false => print(&format!("{id}: {} {step} is in the queue\n", action.name())),
     }
-}
-
-/// The URL of a ticket that people can open.
-fn checked(url: &str, endpoint: Option<&Url>) -> Result<String> {
-    let of_backend = |parsed: &Url| {
-        matches!(parsed.scheme(), "http" | "https")
-            || endpoint.is_some_and(|endpoint| endpoint.scheme() == parsed.scheme())
-    };
-    let is_sound = url.len() <= LONGEST_URL
-        && !url.chars().any(|c| c.is_control() || c.is_whitespace())
-        && Url::parse(url).is_ok_and(|parsed| of_backend(&parsed));
-    if !is_sound {
-        let help = "write the whole URL, as the browser shows it";
-        return Err(Error::usage("that is no URL of a ticket").help(help));
-    }
-    Ok(url.to_owned())
 }

@@ -42,21 +42,15 @@ impl Snapshot {
 
     /// How this differs from what was told before, by the incident's attributes.
     pub fn diff(&self, told: &Snapshot) -> BTreeMap<String, Difference> {
-        let mut diff = BTreeMap::new();
-        let mut add = |name: &str, from: Value, to: Value| {
-            if from != to {
-                diff.insert(name.to_owned(), Difference { from, to });
-            }
-        };
-        add("open", told.open.into(), self.open.into());
-        add("level", told.level.into(), self.level.into());
         let said = |it: &Snapshot| Value::from(it.description.as_str());
-        add("description", said(told), said(self));
-        if told.rest != self.rest && told.description == self.description {
-            let (from, to) = (said(told), said(self));
-            diff.insert("description".to_owned(), Difference { from, to });
-        }
-        diff
+        let is_said_otherwise = (&told.description, told.rest) != (&self.description, self.rest);
+        let all = [
+            ("open", told.open != self.open, told.open.into(), self.open.into()),
+            ("level", told.level != self.level, told.level.into(), self.level.into()),
+            ("description", is_said_otherwise, said(told), said(self)),
+        ];
+        let differing = all.into_iter().filter(|(_, differs, ..)| *differs);
+        differing.map(|(name, _, from, to)| (name.to_owned(), Difference { from, to })).collect()
     }
 }
 

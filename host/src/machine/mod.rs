@@ -74,6 +74,67 @@ impl State {
     }
 }
 
+/// What became so far of something that is done to a ticket after it was made: the same states, by the names that fit that.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    /// Waits for its turn, or for its next try
+    Queued,
+    /// A plugin is at work on it
+    Working,
+    /// It may have been carried out: that will be looked for
+    Unknown,
+    Done,
+    /// A person is needed
+    Failed,
+    /// A person said that it isn't done
+    Cancelled,
+    /// A person was faster, the ticket is gone, or the incident changed meanwhile: nothing was done
+    Needless,
+}
+
+impl From<State> for StepState {
+    fn from(state: State) -> StepState {
+        match state {
+            State::Queued => StepState::Queued,
+            State::Creating => StepState::Working,
+            State::Unknown => StepState::Unknown,
+            State::Created => StepState::Done,
+            State::Failed => StepState::Failed,
+            State::Cancelled => StepState::Cancelled,
+            State::Suppressed => StepState::Needless,
+        }
+    }
+}
+
+impl From<StepState> for State {
+    fn from(state: StepState) -> State {
+        match state {
+            StepState::Queued => State::Queued,
+            StepState::Working => State::Creating,
+            StepState::Unknown => State::Unknown,
+            StepState::Done => State::Created,
+            StepState::Failed => State::Failed,
+            StepState::Cancelled => State::Cancelled,
+            StepState::Needless => State::Suppressed,
+        }
+    }
+}
+
+impl StepState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            StepState::Queued => "queued",
+            StepState::Working => "working",
+            StepState::Unknown => "unknown",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Cancelled => "cancelled",
+            StepState::Needless => "needless",
+        }
+    }
+}
+
 /// Whether there may be a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Doubt {

@@ -46,8 +46,6 @@ const TICK: Duration = Duration::from_millis(500);
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Where an incident without a level stands in the order; Argus's worst is 1, its mildest 5.
-pub(crate) const NO_LEVEL: i64 = 6;
 /// By how much this machine's clock may have been set since the store was opened.
 const SET: Duration = Duration::from_secs(10);
 
@@ -778,7 +776,7 @@ pub fn new(
         began,
         backend: made_by.name.clone(),
         is_named: backend.is_some(),
-        level: incident.level.unwrap_or(NO_LEVEL),
+        level: incident.level.unwrap_or(incident::NO_LEVEL),
         incident: json,
         wanted: true,
         reopen: true,

@@ -160,8 +160,10 @@ async fn create(
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
     let (body, held) = read(request, most, &service.bodies).await?;
-    let (new, wait) = asked(&service, &setup, client, read_json(&body)?).await?;
+    let Create { incident, backend, key, wait_ms } = read_json(&body)?;
     drop(body);
+    let new = asked(&service, &setup, client, incident, backend, key).await?;
+    let wait = wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(control::LONGEST_WAIT);
     let unready = setup.backends.get(&new.backend).and_then(|backend| backend.as_ref().err());
     let wait = if unready.is_some() { Duration::ZERO } else { wait };
     let kept = service.queue.keep(new, wait).await;
@@ -229,9 +231,9 @@ async fn report_incident(
     let most = setup.config.max_incident_bytes + BESIDE;
     let (body, held) = read(request, most, &service.bodies).await?;
     let Report { incident, status, backend, key, wait_ms } = read_json(&body)?;
-    let create = Create { incident: as_reported(incident, status), backend, key, wait_ms: None };
-    let (new, _) = asked(&service, &setup, client, create).await?;
     drop(body);
+    let incident = as_reported(incident, status);
+    let new = asked(&service, &setup, client, incident, backend, key).await?;
     let open = status == IncidentStatus::Open;
     // Nobody asked for its ticket. What failed is for a person, however often this is repeated.
     let new = New { open, reports: true, wanted: false, reopen: false, ..new };
@@ -278,27 +280,27 @@ fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> 
     Ok(json::read(body).map_err(odd)?)
 }
 
-/// The incident that a request is about, and how long its sender waits for the ticket.
+/// The incident that a request is about.
 async fn asked(
     service: &Service,
     setup: &Setup,
     client: Client,
-    asked: Create,
-) -> Result<(New, Duration), Problem> {
-    let mut incident = incident::of(asked.incident, "the request")?;
+    incident: Value,
+    backend: Option<String>,
+    key: Option<String>,
+) -> Result<New, Problem> {
+    let mut incident = incident::of(incident, "the request")?;
     let watched = setup.config.argus.as_ref();
     if client.is_argus {
         watched.inspect(|argus| compare_pages(service, argus, &incident));
     }
-    let given = asked.key.as_deref();
+    let given = key.as_deref();
     let identified = argus::identify(watched, &mut incident, given, client.is_argus).await;
     let identified = identified.map_err(|error| match error.kind {
         Kind::Client => Problem::from(error).adding("nothing was accepted"),
         _ => error.into(),
     })?;
-    let new = queue::new(&service.queue, setup, &incident, identified, asked.backend.as_deref())?;
-    let wait = asked.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(control::LONGEST_WAIT);
-    Ok((new, wait))
+    Ok(queue::new(&service.queue, setup, &incident, identified, backend.as_deref())?)
 }
 
 /// Argus's button gives away where Argus's pages are, which its API doesn't tell.
@@ -464,7 +466,7 @@ async fn show(
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(store::StoreError::NoSuch(id))?;
     let (attempts, life) = (store.attempts(id).await?, store.life(id).await?);
-    Ok(held.json(JobView::with(job, attempts, life)).await)
+    Ok(held.json(WholeJob::new(job, attempts, life)).await)
 }
 
 /// Try a job now

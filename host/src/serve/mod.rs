@@ -45,7 +45,7 @@ use connections::{Routes, Stage};
 use live::Live;
 use orphans::Counted;
 use outage::Observed;
-pub(crate) use schema::{JobView, StepState};
+pub(crate) use schema::{JobView, WholeJob};
 use systemd::{Signal, Signals};
 
 /// Connections that the system keeps until they are accepted. Who comes then tries again only a second later.

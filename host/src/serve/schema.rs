@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
 use crate::argus;
+use crate::machine::StepState;
 use crate::queue::{Standing, Unfit};
 use crate::store::{self, Attempt, Failure, Job, Life, State, Timestamp, UpdateRow};
 
@@ -199,14 +200,6 @@ impl From<Job> for JobView {
     }
 }
 
-impl JobView {
-    /// With all that is known of it.
-    pub(crate) fn with(job: Job, attempts: Vec<Attempt>, life: Life) -> WholeJob {
-        let history = Some(history(attempts));
-        WholeJob { job: JobView { history, ..JobView::from(job) }, life: life.into() }
-    }
-}
-
 /// One job, with all that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WholeJob {
@@ -214,6 +207,13 @@ pub(crate) struct WholeJob {
     job: JobView,
     #[serde(flatten)]
     life: LifeView,
+}
+
+impl WholeJob {
+    pub(crate) fn new(job: Job, attempts: Vec<Attempt>, life: Life) -> WholeJob {
+        let history = Some(history(attempts));
+        WholeJob { job: JobView { history, ..JobView::from(job) }, life: life.into() }
+    }
 }
 
 fn history<S: From<State>>(attempts: Vec<Attempt>) -> Vec<AttemptView<S>> {
@@ -298,67 +298,6 @@ struct StepView {
     #[schema(nullable = false)]
     error: Option<Failure>,
     history: Vec<AttemptView<StepState>>,
-}
-
-/// What became of a step so far.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StepState {
-    /// Waits for its turn, or for its next try
-    Queued,
-    /// A plugin is at work on it
-    Working,
-    /// It may have been carried out: that will be looked for
-    Unknown,
-    Done,
-    /// A person is needed
-    Failed,
-    /// A person said that it isn't done
-    Cancelled,
-    /// A person was faster, the ticket is gone, or the incident changed meanwhile: nothing was done
-    Needless,
-}
-
-impl From<State> for StepState {
-    fn from(state: State) -> StepState {
-        match state {
-            State::Queued => StepState::Queued,
-            State::Creating => StepState::Working,
-            State::Unknown => StepState::Unknown,
-            State::Created => StepState::Done,
-            State::Failed => StepState::Failed,
-            State::Cancelled => StepState::Cancelled,
-            State::Suppressed => StepState::Needless,
-        }
-    }
-}
-
-impl From<StepState> for State {
-    fn from(state: StepState) -> State {
-        match state {
-            StepState::Queued => State::Queued,
-            StepState::Working => State::Creating,
-            StepState::Unknown => State::Unknown,
-            StepState::Done => State::Created,
-            StepState::Failed => State::Failed,
-            StepState::Cancelled => State::Cancelled,
-            StepState::Needless => State::Suppressed,
-        }
-    }
-}
-
-impl StepState {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            StepState::Queued => "queued",
-            StepState::Working => "working",
-            StepState::Unknown => "unknown",
-            StepState::Done => "done",
-            StepState::Failed => "failed",
-            StepState::Cancelled => "cancelled",
-            StepState::Needless => "needless",
-        }
-    }
 }
 
 impl From<Life> for LifeView {

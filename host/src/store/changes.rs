@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rows::{self, doubt, job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
-use super::stored::{Of, Stored, either, stored};
+use super::stored::{Of, Stored, either, stored, stored_either};
 use super::writer::Undone;
 use super::{FULL, FULL_HELP, broken, holds, text, updates};
 use crate::error::Kind;
@@ -64,7 +64,7 @@ impl Known {
             Some(known) => {
                 known.add(db, new)?;
                 if new.reports {
-                    updates::hear(db, &known, new)?;
+                    updates::hear(db, &known, &new.incident, new.open)?;
                 }
                 Ok(known)
             }
@@ -428,38 +428,30 @@ pub(super) fn claim(
 ) -> Fallible<Vec<Claim>> {
     const CERTAIN: &str = ready!("s.certain = ?2 ORDER BY s.level, s.id");
     const UNCERTAIN: &str = ready!("s.certain < ?2 ORDER BY s.certain, s.level, s.id");
-    // Before any row is held, which the host whose turn it is would find taken.
-    if let Some(tries) = term.tries
-        && !holds::has_turn(db, backend, tries)?
-    {
-        return Ok(Vec::new());
-    }
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let values: &[Value<'_>] = values![backend, db.opening, limit];
     let of = |sql| db.all(sql, values, Hold::Skip, |columns| ready_row(db, columns));
-    let mut claims = match which {
-        Which::Certain => of(CERTAIN)?,
-        Which::Uncertain => {
-            let mut bytes = 0;
-            db.all_while(UNCERTAIN, values, Hold::Skip, |columns| {
-                let ready = ready_row(db, columns)?;
-                bytes += ready.1.incident.len();
-                Ok((ready, bytes < TOGETHER))
-            })?
-        }
-        Which::All => {
-            let mut both = of(CERTAIN)?;
-            both.extend(of(UNCERTAIN)?);
-            both.sort_by_key(|(_, claim)| (claim.job.level, claim.step));
-            both.truncate(most);
-            both
-        }
+    let ready = || {
+        Ok(match which {
+            Which::Certain => of(CERTAIN)?,
+            Which::Uncertain => {
+                let mut bytes = 0;
+                db.all_while(UNCERTAIN, values, Hold::Skip, |columns| {
+                    let ready = ready_row(db, columns)?;
+                    bytes += ready.1.incident.len();
+                    Ok((ready, bytes < TOGETHER))
+                })?
+            }
+            Which::All => {
+                let mut both = of(CERTAIN)?;
+                both.extend(of(UNCERTAIN)?);
+                both.sort_by_key(|(_, claim)| (claim.job.level, claim.step));
+                both.truncate(most);
+                both
+            }
+        })
     };
-    if let Some(tries) = term.tries
-        && !claims.is_empty()
-    {
-        holds::take(db, backend, tries)?;
-    }
+    let mut claims = holds::in_turn(db, backend, term.tries, ready)?;
     for (step, claim) in &mut claims {
         take(db, step, claim, term)?;
         updates::making(db, claim)?;
@@ -483,7 +475,7 @@ pub(super) fn take(db: &Db<'_>, step: &mut Step, claim: &mut Claim, term: Term) 
 }
 
 /// What can be claimed.
-fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> {
+pub(super) fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> {
     let step = rows::step(columns, db.opening)?;
     let job = rows::job(columns, db)?;
     let accepted_at = job.accepted_at;
@@ -514,10 +506,8 @@ fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> 
 
 /// Lengthens leases. Gives the steps that these still are of.
 pub(super) fn renew(db: &Db<'_>, leases: &[Lease], time: Duration) -> Fallible<Vec<(Of, i64)>> {
-    const RENEW: [&str; 2] = [
-        "UPDATE steps SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'",
-        "UPDATE updates SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'",
-    ];
+    const RENEW: [&str; 2] =
+        either!("UPDATE ", " SET due = ?1 WHERE id = ?2 AND lease = ?3 AND state = 'creating'");
     let due = (db.now + time).millis();
     let mut renewed = Vec::new();
     for lease in leases {
@@ -580,10 +570,7 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
         stored!("steps", "INDEXED BY steps_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2"),
         stored!("updates", "INDEXED BY updates_due WHERE s.due > 0 AND s.due <= ?1 LIMIT ?2"),
     ];
-    const CLAIMED: [&str; 2] = [
-        stored!("steps", "WHERE s.state = 'creating' LIMIT ?1"),
-        stored!("updates", "WHERE s.state = 'creating' LIMIT ?1"),
-    ];
+    const CLAIMED: [&str; 2] = stored_either!("WHERE s.state = 'creating' LIMIT ?1");
     let mut due = Vec::new();
     for of in Of::ALL {
         let read = |columns: &mut Columns<'_>| Stored::read(of, db, columns);
@@ -663,16 +650,8 @@ pub(super) struct Part {
 
 /// Tries again some of what failed for one of the kinds in a backend.
 pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> {
-    const FAILED: [&str; 2] = [
-        stored!(
-            "steps",
-            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2"
-        ),
-        stored!(
-            "updates",
-            "WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2"
-        ),
-    ];
+    const FAILED: [&str; 2] =
+        stored_either!("WHERE s.state = 'failed' AND s.backend = ?1 AND s.doubt < 2 AND s.id > ?2");
     let sql = format!("{} AND {} ORDER BY s.id LIMIT ?3", of.of.pick(FAILED), of.condition(db));
     let values = values![&of.backend, of.after, db.sql.at_once()];
     let failed = db.all(&sql, values, Hold::Wait, |columns| Stored::read(of.of, db, columns))?;
@@ -690,16 +669,9 @@ pub(super) fn reopen(db: &Db<'_>, of: &Kinds, policy: Policy) -> Fallible<Part> 
 
 /// Makes due some of what waits since a try failed for one of the kinds after a moment.
 pub(super) fn hasten(db: &Db<'_>, of: &Kinds, since: Moment) -> Fallible<Part> {
-    const WAITING: [&str; 2] = [
-        stored!(
-            "steps",
-            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3"
-        ),
-        stored!(
-            "updates",
-            "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3"
-        ),
-    ];
+    const WAITING: [&str; 2] = stored_either!(
+        "WHERE s.due > 0 AND s.state IN ('queued', 'unknown') AND s.backend = ?1 AND s.id > ?2 AND s.seen >= ?3"
+    );
     let sql = format!("{} AND {} ORDER BY s.id LIMIT ?4", of.of.pick(WAITING), of.condition(db));
     let values = values![&of.backend, of.after, since.millis(), db.sql.at_once()];
     let waiting = db.all(&sql, values, Hold::Wait, |columns| Stored::read(of.of, db, columns))?;

@@ -8,15 +8,23 @@ use super::sql::{Db, Fallible, Hold, SqlError, values};
 use super::{SharedHold, Try};
 use crate::machine::Moment;
 
-/// Whether it is this host's turn. Until the transaction ends, no other one takes it.
-pub(super) fn has_turn(db: &Db<'_>, backend: &str, tries: Try) -> Fallible<bool> {
-    let row = row(db, backend, tries.cause)?;
-    Ok(row.is_some_and(|(at, _)| at <= db.now))
-}
-
-/// Takes the turn, which the host has.
-pub(super) fn take(db: &Db<'_>, backend: &str, tries: Try) -> Fallible<()> {
-    set(db, backend, tries.cause, db.now + tries.time)
+/// Claims only if it is this host's turn, where the hosts that hold a backend take turns; what is claimed takes it. No row is held before that
+/// is known, which the host whose turn it is would find taken, and until the transaction ends no other host takes the turn.
+pub(super) fn in_turn<T>(
+    db: &Db<'_>,
+    backend: &str,
+    tries: Option<Try>,
+    claim: impl FnOnce() -> Fallible<Vec<T>>,
+) -> Fallible<Vec<T>> {
+    let Some(tries) = tries else { return claim() };
+    if row(db, backend, tries.cause)?.is_none_or(|(at, _)| at > db.now) {
+        return Ok(Vec::new());
+    }
+    let claims = claim()?;
+    if !claims.is_empty() {
+        set(db, backend, tries.cause, db.now + tries.time)?;
+    }
+    Ok(claims)
 }
 
 /// The turn of a host ends, or it has found that it holds the backend: the next one tries after that time. Without `ends` a moment that is

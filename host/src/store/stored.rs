@@ -65,6 +65,17 @@ macro_rules! stored {
 }
 pub(super) use stored;
 
+/// The same for both tables.
+macro_rules! stored_either {
+    ($from:literal) => {
+        [
+            $crate::store::stored::stored!("steps", $from),
+            $crate::store::stored::stored!("updates", $from),
+        ]
+    };
+}
+pub(super) use stored_either;
+
 impl Stored {
     pub(super) fn read(of: Of, db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<Stored> {
         Ok(Stored {
@@ -87,8 +98,7 @@ impl Stored {
     }
 
     pub(super) fn of_step(db: &Db<'_>, of: Of, step: i64) -> Fallible<Option<Stored>> {
-        const OF_STEP: [&str; 2] =
-            [stored!("steps", "WHERE s.id = ?1"), stored!("updates", "WHERE s.id = ?1")];
+        const OF_STEP: [&str; 2] = stored_either!("WHERE s.id = ?1");
         let read = |columns: &mut Columns<'_>| Stored::read(of, db, columns);
         db.first(of.pick(OF_STEP), values![step], Hold::Wait, read)
     }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use ticket_plugin_api::{Action, Ticket, TicketState};
 
-use super::changes::{Known, take};
-use super::rows::{self, job_columns, step_columns};
+use super::changes::{Known, ready_row, take};
+use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
 use super::{FULL, FULL_HELP, broken, holds, text};
-use crate::incident::{ARGUS, Identity};
+use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
-use crate::queue::NO_LEVEL;
-use crate::store::{Claim, Job, New, Order, Outcome, StoreError, Term, Until, Update};
+use crate::store::{Claim, Job, New, Order, Outcome, StoreError, Term, Update};
 
 /// How many tickets are looked at in one write, so that others have their turn in between.
 const LOOKS: i64 = 32;
@@ -30,13 +29,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the slot begins with of a ticket that the incident had before. No backend's name has a colon.
 const FORMER: &str = "former:";
 
-/// An incident that the store has comes in as its source has it now. Its tickets are to hear what is new of it.
-pub(super) fn hear(db: &Db<'_>, known: &Known, new: &New) -> Fallible<()> {
-    note(db, known, &new.incident, new.open, new.level)
-}
-
-/// Notes how an incident is now: its steps first, then its tickets, then itself, as everybody who writes to several of these does.
-fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Fallible<()> {
+/// Notes how an incident is now that the store has, and that its tickets are to hear what is new of it: its steps first, then its tickets, then
+/// itself, as everybody who writes to several of these does.
+pub(super) fn hear(db: &Db<'_>, known: &Known, body: &str, open: bool) -> Fallible<()> {
     const LEVEL: &str = "UPDATE steps SET level = ?1 WHERE ticket IN (SELECT ticket FROM assignments WHERE incident = ?2) \
         AND state IN ('queued', 'unknown', 'failed')";
     // Pruning counts in days.
@@ -47,16 +42,15 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
             SELECT 1 FROM assignments AS b JOIN incidents AS i ON i.id = b.incident \
             WHERE b.ticket = s.id AND b.incident <> ?1 AND b.slot NOT LIKE 'former:%' AND i.ended IS NULL) \
         FROM assignments AS a JOIN tickets AS s ON s.id = a.ticket WHERE a.incident = ?1 AND a.slot NOT LIKE 'former:%'";
-    // A ticket that isn't made yet is made with what is known then.
-    const LOOK: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
     const NOTE: &str = "UPDATE incidents SET body = ?1, ended = ?2, followed = 1 WHERE id = ?3";
     let before = Snapshot::of(&known.body, known.ended.is_none());
-    let is_news = !known.followed || before != Snapshot::of(body, open);
+    let now = Snapshot::of(body, open);
+    let is_news = !known.followed || before != now;
     db.execute(SEEN, values![db.now.millis(), (db.now - DAY).millis(), known.id])?;
     if !is_news {
         return Ok(());
     }
-    db.execute(LEVEL, values![level, known.id])?;
+    db.execute(LEVEL, values![now.level.unwrap_or(NO_LEVEL), known.id])?;
     // Of one that no host followed nobody knows what its ticket was told: from now on it is followed.
     if known.followed {
         let tickets: Vec<(i64, Option<bool>, Option<i64>, bool)> =
@@ -68,12 +62,11 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
             let is_closed = is_closed == Some(true) && db.now.since(since) < life::TRUST;
             // It isn't told of the end, which must be known when the incident begins again, however soon that is.
             if is_closed && !open && !others_go_on {
-                const END: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
-                db.execute(END, values![&text(&Snapshot::of(body, false)), ticket])?;
+                is_told(db, ticket, &now)?;
                 continue;
             }
             let told = Together::of(db, ticket)?.map_or_else(|| before.clone(), |all| all.now);
-            db.execute(LOOK, values![&text(&told), ticket])?;
+            has_news(db, ticket, &told)?;
         }
         db.sql.has_more();
     }
@@ -83,10 +76,22 @@ fn note(db: &Db<'_>, known: &Known, body: &str, open: bool, level: i64) -> Falli
 
 /// An incident is about to be another one of a ticket's, which is told of that.
 pub(super) fn joins(db: &Db<'_>, ticket: i64) -> Fallible<()> {
-    const JOINS: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
     // One that no incident has any more was left, since it is closed or gone: for who joins it that begins again.
     let told = Together::of(db, ticket)?.map_or_else(Snapshot::default, |all| all.now);
-    db.execute(JOINS, values![&text(&told), ticket]).map(drop)
+    has_news(db, ticket, &told)
+}
+
+/// There may be news for a ticket that was told, or made with, this until now, if nothing else is known of it. One that isn't made yet is made
+/// with what is known then.
+fn has_news(db: &Db<'_>, ticket: i64, told: &Snapshot) -> Fallible<()> {
+    const LOOK: &str = "UPDATE tickets SET told = COALESCE(told, ?1), look = CASE WHEN ticket IS NULL THEN look ELSE 0 END WHERE id = ?2";
+    db.execute(LOOK, values![&text(told), ticket]).map(drop)
+}
+
+/// What a ticket was told last, or made with.
+fn is_told(db: &Db<'_>, ticket: i64, told: &Snapshot) -> Fallible<()> {
+    const TOLD: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
+    db.execute(TOLD, values![&text(told), ticket]).map(drop)
 }
 
 /// As [`super::Store::report`].
@@ -99,7 +104,7 @@ pub(super) fn report(db: &Db<'_>, new: &New, policy: Policy) -> Result<Option<i6
     if new.open {
         needed_again(db, known.id, policy)?;
     }
-    hear(db, &known, new)?;
+    hear(db, &known, &new.incident, new.open)?;
     Ok(Some(known.id))
 }
 
@@ -129,21 +134,18 @@ pub(super) fn incident_ended(db: &Db<'_>, incident: i64) -> Fallible<()> {
     // Another host may be told of it at this moment.
     db.sql.hold(before.key())?;
     let Some(known) = known()? else { return Ok(()) };
-    let level = Snapshot::of(&known.body, false).level.unwrap_or(NO_LEVEL);
-    note(db, &known, &known.body, false, level)
+    hear(db, &known, &known.body, false)
 }
 
 /// A ticket that may be made now is told by that what is known of its incident now, whatever becomes of the claim: should it be found later,
 /// it is the one that the last such claim made.
 pub(super) fn making(db: &Db<'_>, claim: &Claim) -> Fallible<()> {
-    const TOLD: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
     // Else the incident is as it was when it was accepted.
-    if claim.changed && !claim.unknown {
-        // One that ended meanwhile is wanted all the same: its end is told to the ticket.
-        let told = Snapshot::of(&claim.incident, true);
-        db.execute(TOLD, values![&text(&told), claim.job.id])?;
+    if !claim.changed || claim.unknown {
+        return Ok(());
     }
-    Ok(())
+    // One that ended meanwhile is wanted all the same: its end is told to the ticket.
+    is_told(db, claim.job.id, &Snapshot::of(&claim.incident, true))
 }
 
 /// A ticket was made or found. What is new of its incident since it was made is told to it.
@@ -152,14 +154,17 @@ pub(super) fn made(db: &Db<'_>, id: i64, ticket: &Ticket, made: bool) -> Fallibl
     db.execute(MADE, values![&text(ticket), made, id]).map(drop)
 }
 
-/// Selects what [`ready_row`] reads.
+/// Selects what [`ready_row`] reads, and [`update`] behind that: another backend's ticket, who wants it, what was before, and whether it is the
+/// ticket that every incident gets say nothing of an update.
 const READY: &str = concat!(
     "SELECT ",
     step_columns!(),
     ", ",
     job_columns!(),
-    ", s.id, COALESCE(i.source, ''), COALESCE(i.number, ''), s.accepted, s.seen, s.body, NOT EXISTS (SELECT 1 FROM assignments AS a JOIN incidents AS o ON o.id = a.incident \
-        WHERE a.ticket = t.id AND a.slot NOT LIKE 'former:%' AND o.ended IS NULL), s.action, s.mark, s.diff, s.said, s.told \
+    ", s.id, FALSE, COALESCE(i.source, ''), COALESCE(i.number, ''), TRUE, s.accepted, s.seen, TRUE, s.body, \
+     NOT EXISTS (SELECT 1 FROM assignments AS a JOIN incidents AS o ON o.id = a.incident \
+        WHERE a.ticket = t.id AND a.slot NOT LIKE 'former:%' AND o.ended IS NULL), \
+     NULL, FALSE, s.action, s.mark, s.diff, s.said, s.told \
      FROM updates AS s INDEXED BY updates_ready JOIN tickets AS t ON t.id = s.ticket \
      LEFT JOIN incidents AS i ON i.id = s.incident \
      WHERE s.due = 0 AND s.backend = ?1 AND NOT EXISTS (SELECT 1 FROM updates AS other WHERE other.ticket = s.ticket \
@@ -175,59 +180,26 @@ pub(super) fn claim(
     term: Term,
     life: &Terms,
 ) -> Fallible<Vec<Claim>> {
-    if let Some(tries) = term.tries
-        && !holds::has_turn(db, backend, tries)?
-    {
-        return Ok(Vec::new());
-    }
-    let mut claims = ready(db, backend, most, term)?;
-    if claims.len() < most && look(db, backend, most - claims.len(), term, life)? > 0 {
-        claims.extend(ready(db, backend, most - claims.len(), term)?);
-    }
-    if let Some(tries) = term.tries
-        && !claims.is_empty()
-    {
-        holds::take(db, backend, tries)?;
-    }
-    Ok(claims)
+    holds::in_turn(db, backend, term.tries, || {
+        let mut claims = ready(db, backend, most, term)?;
+        if claims.len() < most && look(db, backend, most - claims.len(), term, life)? > 0 {
+            claims.extend(ready(db, backend, most - claims.len(), term)?);
+        }
+        Ok(claims)
+    })
 }
 
 fn ready(db: &Db<'_>, backend: &str, most: usize, term: Term) -> Fallible<Vec<Claim>> {
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    let read = |columns: &mut Columns<'_>| ready_row(db, columns);
-    let mut ready = db.all(READY, values![backend, limit], Hold::Skip, read)?;
+    let mut ready = db.all(READY, values![backend, limit], Hold::Skip, |columns| {
+        let (step, claim) = ready_row(db, columns)?;
+        let update = Some(Box::new(update(columns)?));
+        Ok((Step { looks_and_writes: true, ..step }, Claim { update, ..claim }))
+    })?;
     for (step, claim) in &mut ready {
         take(db, step, claim, term)?;
     }
     Ok(ready.into_iter().map(|(_, claim)| claim).collect())
-}
-
-fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Step, Claim)> {
-    let step = Step { looks_and_writes: true, ..rows::step(columns, db.opening)? };
-    let job = rows::job(columns, db)?;
-    let accepted_at = job.accepted_at;
-    let claim = Claim {
-        job,
-        step: columns.take()?,
-        lease: step.lease,
-        until: Until::new(db.began),
-        unknown: step.doubt == Doubt::Look,
-        settled: db.at - db.now.since(step.settled),
-        certain: step.certain,
-        elsewhere: false,
-        known_since: db.sql.known_since(),
-        identity: Identity { source: columns.take()?, id: columns.take()? },
-        wanted: true,
-        waited: db.now.since(columns.moment()?).max(db.at.since(accepted_at)),
-        rested: db.now.since(columns.moment()?),
-        is_main: true,
-        incident: columns.take()?,
-        ended: columns.take()?,
-        former: None,
-        changed: false,
-        update: Some(Box::new(update(columns)?)),
-    };
-    Ok((step, claim))
 }
 
 /// Reads action, mark, diff, said and told.
@@ -312,8 +284,8 @@ fn look(db: &Db<'_>, backend: &str, most: usize, term: Term, life: &Terms) -> Fa
                 Plan::Rest => put_off(db, ticket.id, None)?,
                 Plan::Wait(until) => put_off(db, ticket.id, Some(until))?,
                 Plan::Note => {
-                    const NOTE: &str = "UPDATE tickets SET told = ?1, look = NULL WHERE id = ?2";
-                    db.execute(NOTE, values![&text(&together.now), ticket.id])?;
+                    is_told(db, ticket.id, &together.now)?;
+                    put_off(db, ticket.id, None)?;
                 }
                 Plan::Successor => {
                     succeed(db, ticket.id, &together, term.policy)?;
@@ -443,9 +415,9 @@ pub(super) fn settled(
 ) -> Fallible<()> {
     const STATE: &str = "UPDATE tickets SET status = ?1, \
         status_at = CASE WHEN status = ?1 AND status_at IS NOT NULL THEN status_at ELSE ?2 END WHERE id = ?3";
-    const TOLD: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
-    const TOLD_AT: &str = "UPDATE tickets SET told_at = ?1 WHERE id = ?2";
-    const TURNED_AT: &str = "UPDATE tickets SET turned_at = ?1 WHERE id = ?2";
+    // It may have been one that failed long ago, and was retried: what is to be told then is decided anew.
+    const TOLD: &str = "UPDATE tickets SET told = ?1, told_at = COALESCE(?2, told_at), turned_at = COALESCE(?3, turned_at), look = 0 \
+        WHERE id = ?4";
     const SEEN: &str = "UPDATE steps SET seen = ?1 WHERE ticket = ?2";
     let now = db.now.millis();
     let (state, done) = match outcome {
@@ -473,16 +445,8 @@ pub(super) fn settled(
     if !done && turns && told.open && state != TicketState::Open {
         return put_off(db, stored.ticket, Some(Moment::NOW));
     }
-    db.execute(TOLD, values![&text(told), stored.ticket])?;
-    // It may have been one that failed long ago, and was retried.
-    put_off(db, stored.ticket, Some(Moment::NOW))?;
-    if done {
-        db.execute(TOLD_AT, values![now, stored.ticket])?;
-        if turns {
-            db.execute(TURNED_AT, values![now, stored.ticket])?;
-        }
-    }
-    Ok(())
+    let (told_at, turned_at) = (done.then_some(now), (done && turns).then_some(now));
+    db.execute(TOLD, values![&text(told), told_at, turned_at, stored.ticket]).map(drop)
 }
 
 /// A word of a plugin's or of the ABI, as it is kept.
@@ -588,12 +552,11 @@ pub(super) fn decide_anew(db: &Db<'_>, stored: &mut Stored) -> Fallible<bool> {
 /// What a person doesn't want to be told isn't told by the next step either, if it is still so.
 fn counts_as_told(db: &Db<'_>, stored: &Stored) -> Fallible<()> {
     const SEALED: &str = "SELECT told FROM updates WHERE id = ?1";
-    const COUNTS: &str = "UPDATE tickets SET told = ?1 WHERE id = ?2";
     let sealed: Option<Option<Snapshot>> =
         db.first(SEALED, values![stored.id], Hold::No, |columns| columns.parsed())?;
     let Some(sealed) = sealed.flatten() else { return Ok(()) };
     if Together::of(db, stored.ticket)?.is_some_and(|all| all.now == sealed) {
-        db.execute(COUNTS, values![&text(&sealed), stored.ticket])?;
+        is_told(db, stored.ticket, &sealed)?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use super::list::next_try;
 use crate::cli::output::{print, print_json};
 use crate::config::Config;
 use crate::error::Result;
-use crate::serve::{JobView, StepState};
+use crate::machine::StepState;
+use crate::serve::WholeJob;
 use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError, word};
 use crate::terminal::line;
 
@@ -23,7 +24,7 @@ pub(in crate::cli) async fn run(
     let job = store.get(id).await?.ok_or(StoreError::NoSuch(id))?;
     let (attempts, life) = (store.attempts(id).await?, store.life(id).await?);
     match as_json {
-        true => print_json(&json!(JobView::with(job, attempts, life))),
+        true => print_json(&json!(WholeJob::new(job, attempts, life))),
         false => print(&text(&job, &attempts, &life, config)),
     }
 }
@@ -31,11 +32,7 @@ pub(in crate::cli) async fn run(
 /// The ticket as a person reads it. What there is nothing to say of has no line.
 fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String {
     let mut out = format!("ticket {}: {}\n", job.id, job.state.name());
-    let mut say = |name: &str, value: &str| {
-        if !value.is_empty() {
-            out.push_str(&format!("  {name:8}  {}\n", line(value)));
-        }
-    };
+    let mut say = |name, value: &str| out.push_str(&row(name, value));
     say("backend", &job.backend);
     say("key", &job.key);
     say("level", &job.level.to_string());
@@ -65,11 +62,7 @@ fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String
         let state = StepState::from(step.state).name();
         let when = step.accepted_at.second().rfc3339();
         out.push_str(&format!("{} {}: {state}\n", step.update.action.name(), step.id));
-        let mut say = |name: &str, value: &str| {
-            if !value.is_empty() {
-                out.push_str(&format!("  {name:8}  {}\n", line(value)));
-            }
-        };
+        let mut say = |name, value: &str| out.push_str(&row(name, value));
         say("accepted", &when);
         say("by", if step.update.said.is_some() { "a person" } else { "" });
         for (name, change) in &step.update.diff {
@@ -82,6 +75,11 @@ fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String
         out.push_str(&tries(&step.attempts, |state| StepState::from(state).name()));
     }
     out
+}
+
+/// The line of a fact, if there is something to say of it.
+fn row(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("  {name:8}  {}\n", line(value)) }
 }
 
 fn tries(attempts: &[Attempt], name: impl Fn(State) -> &'static str) -> String {
