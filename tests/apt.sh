@@ -16,6 +16,6 @@ if [ "$1" = --answers ]; then
   shift 2
 fi
 {
-  "${sudo[@]}" apt-get update -qq &&
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+  "${sudo[@]}" apt-get -o Acquire::Retries=5 update -qq &&
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y -qq --no-install-recommends "$@"
 } </dev/null >"$said" 2>&1 || { cat "$said" >&2; exit 1; }
