@@ -6,10 +6,11 @@ static const char manifest[] =
    " \"description\": \"POSTs each incident as JSON to a webhook of your own\","
    " \"actions\": [\"comment\", \"close\", \"reopen\"], \"marks\": true,"
    " \"secret_schema\": {\"type\": \"object\", \"required\": [\"token\"], \"properties\": {\"token\":"
-   " {\"type\": \"string\", \"pattern\": \"^[!-~]+$\", \"description\": \"sent as Bearer token\"}}},"
+   " {\"type\": \"string\", \"pattern\": \"^[!-~]+$\", \"description\": \"sent as Bearer token\"}, \"webhook_secret\":"
+   " {\"type\": \"string\", \"minLength\": 16, \"description\": \"what webhooks have in X-Webhook-Secret; without it none is taken\"}}},"
    " \"information_schema\": {\"type\": \"object\"}}";
 
-typedef struct webhook { ticket_text endpoint, authorization; } webhook;
+typedef struct webhook { ticket_text endpoint, authorization, webhook_secret; } webhook;
 
 static int32_t open_backend(const ticket_call *call, ticket_str settings, void **instance) {
    webhook *self = calloc(1, sizeof *self);
@@ -17,9 +18,11 @@ static int32_t open_backend(const ticket_call *call, ticket_str settings, void *
    ticket_put_unescaped(&self->endpoint, ticket_member(settings, "endpoint"));
    ticket_put(&self->authorization, ticket_of("Bearer "), TICKET_AS_IS);
    ticket_put_unescaped(&self->authorization, ticket_member(ticket_member(settings, "secret"), "token"));
-   if (ticket_fits(&self->authorization) && ticket_fits(&self->endpoint)) return *instance = self, TICKET_OK;
+   ticket_put_unescaped(&self->webhook_secret, ticket_member(ticket_member(settings, "secret"), "webhook_secret"));
+   if (ticket_fits(&self->authorization) && ticket_fits(&self->endpoint) && ticket_fits(&self->webhook_secret))
+      return *instance = self, TICKET_OK;
    free(self);
-   return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "secret.token or endpoint is over 8 KiB", ticket_of(""));
+   return ticket_fail(call, TICKET_SETTINGS_ERROR, "never", "endpoint, secret.token or secret.webhook_secret is over 8 KiB", ticket_of(""));
 }
 
 /* What has no body is a GET, which changes nothing. */
@@ -134,6 +137,93 @@ static int32_t update(void *instance, const ticket_call *call, ticket_str reques
    return ticket_step_error(call, &done, written);
 }
 
+/* Adds a member that a ticket has, if it is a text of no more than 1 KiB. */
+static void add_member(ticket_long *json, ticket_str ticket, const char *name) {
+   const ticket_str text = ticket_string_member(ticket, name);
+   if (text.len == 0 || text.len > 1024) return;
+   ticket_add_text(json, ", \"");
+   ticket_add_text(json, name);
+   ticket_add_text(json, "\": ");
+   ticket_add(json, text, TICKET_AS_IS);
+}
+
+/* Adds for how long an answer wants the desk to be left alone, if it says so in seconds: a day at most. */
+static void add_retry_after(ticket_long *json, const ticket_exchange *done) {
+   enum { DAY = 24 * 60 * 60 };
+   const ticket_str value = ticket_header_value(&done->response, "retry-after");
+   long seconds = 0;
+   for (size_t i = 0; i < value.len; i++) {
+      if (value.ptr[i] < '0' || value.ptr[i] > '9') return;
+      seconds = seconds < DAY ? seconds * 10 + (value.ptr[i] - '0') : DAY;
+   }
+   char text[48];
+   snprintf(text, sizeof text, ", \"retry_after_ms\": %ld", 1000 * (seconds < DAY ? seconds : DAY));
+   if (value.len > 0) ticket_add_text(json, text);
+}
+
+/* One request for each ticket. Of one that can't be read nothing is said. A 404 or 410 may be about that ticket alone, and so is no
+ * error of the backend's. */
+static int32_t state(void *instance, const ticket_call *call, ticket_str request) {
+   enum { TIME_FOR_A_TICKET = 2000 };
+   const webhook *self = instance;
+   const ticket_str tickets = ticket_member(request, "tickets");
+   ticket_long json = {0};
+   ticket_exchange done = {0}, failed = {0};
+   int asked = 0, told = 0, fails = 0, limited = 0;
+   ticket_add_text(&json, "{\"tickets\": [");
+   for (ticket_str ticket = {0}; !limited && ticket_item(tickets, &ticket);) {
+      if (asked++ > 0 && call->remaining_ms(call) < TIME_FOR_A_TICKET) break;
+      ticket_text url = self->endpoint;
+      put_parameter(&url, "ticket", ticket_member(ticket, "url"));
+      if (!ticket_fits(&url)) continue;
+      done = ask(self, call, "GET", &url, ticket_of(""));
+      const char *const word = state_of(&done);
+      if (word == NULL) {
+         const uint32_t status = done.response.status;
+         if (status != 404 && status != 410 && fails++ == 0) failed = done;
+         limited = status == 429 || ticket_header_value(&done.response, "retry-after").len > 0;
+         continue;
+      }
+      ticket_add_text(&json, told++ > 0 ? ", {\"url\": " : "{\"url\": ");
+      ticket_add(&json, ticket_member(ticket, "url"), TICKET_AS_IS);
+      ticket_add_text(&json, ", \"state\": \"");
+      ticket_add_text(&json, word);
+      ticket_add_text(&json, "\"");
+      /* The id by which the host knows it stays. */
+      if (ticket_string_member(ticket, "id").len == 0) add_member(&json, done.response.body, "id");
+      add_member(&json, done.response.body, "by");
+      add_member(&json, done.response.body, "at");
+      add_member(&json, done.response.body, "detail");
+      ticket_add_text(&json, "}");
+   }
+   ticket_add_text(&json, "]");
+   if (limited) add_retry_after(&json, &done);
+   ticket_add_text(&json, "}");
+   const int replies = !json.failed && (told > 0 || fails == 0);
+   if (replies) call->reply(call, ticket_long_view(&json));
+   free(json.ptr);
+   if (replies) return TICKET_OK;
+   if (told == 0 && fails > 0) return ticket_http_error(call, &failed);
+   return ticket_fail(call, TICKET_PLUGIN_ERROR, "later", "out of memory", ticket_of(""));
+}
+
+/* All webhooks have the same token: to check a signature this file would need a library, or code that nobody should copy. */
+static int32_t receive(void *instance, const ticket_call *call, ticket_str request, ticket_str body) {
+   const webhook *self = instance;
+   ticket_text secret = {0};
+   if (self->webhook_secret.len == 0)
+      return ticket_reply(call, TICKET_OK, "{\"forged\": \"", "secret.webhook_secret is not set, and so no webhook is taken", ticket_of(""), "\"}");
+   ticket_put_unescaped(&secret, ticket_webhook_header(request, "x-webhook-secret"));
+   if (!ticket_fits(&secret) || !ticket_same_secret(ticket_view(&secret), ticket_view(&self->webhook_secret)))
+      return ticket_reply(call, TICKET_OK, "{\"forged\": \"", "X-Webhook-Secret is missing, or is not secret.webhook_secret", ticket_of(""), "\"}");
+   const ticket_str url = ticket_is_json(body, '{') ? ticket_string_member(ticket_member(body, "ticket"), "url") : ticket_of("");
+   ticket_text unescaped = {0};
+   ticket_put_unescaped(&unescaped, url);
+   if (unescaped.len == 0 || !ticket_fits(&unescaped))
+      return ticket_fail(call, TICKET_PLUGIN_ERROR, "never", "the webhook's body has no ", ticket_of("{\"ticket\": {\"url\": \"...\"}}"));
+   return ticket_reply(call, TICKET_OK, "{\"tickets\": [{\"url\": \"", "", ticket_view(&unescaped), "\"}]}");
+}
+
 static const ticket_plugin table = {
    .size = sizeof table,
    .abi_version = TICKET_PLUGIN_ABI_VERSION,
@@ -144,6 +234,8 @@ static const ticket_plugin table = {
    .create = create,
    .find = find,
    .update = update,
+   .state = state,
+   .receive = receive,
 };
 
 const ticket_plugin *ticket_plugin_entry(uint32_t host_abi_version) {

@@ -234,9 +234,16 @@ fn is_without(name: &str, case: &str) -> bool {
             let begins = ["find-many", "update", "odd-requests"];
             begins.iter().any(|begin| case.starts_with(begin))
         }
-        "webhook" => case.starts_with("update") || case == "odd-requests",
-        // Its tickets are files, which no script can play.
-        "local" => matches!(case, "update-offered" | "update-unknown" | "odd-requests"),
+        "webhook" => {
+            let begins = ["update", "state", "receive", "odd-requests"];
+            begins.iter().any(|begin| case.starts_with(begin))
+        }
+        // Its tickets are files: no script can play how one was changed.
+        "local" => {
+            let has =
+                ["update-offered", "update-unknown", "state", "state-unclear", "odd-requests"];
+            has.contains(&case)
+        }
         _ => false,
     };
     is_of_life(case) && !has

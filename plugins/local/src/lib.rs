@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_plugin_api::{
-    About, Action, Call, Check, Error, Extra, Format, Incident, Result, Settings, Ticket,
-    TicketPlugin, TicketRequest, UpdateRequest, Updated, export_plugin, fingerprint,
+    About, Action, Call, Check, Error, Extra, Format, Incident, Offer, Result, Settings,
+    StateRequest, States, Ticket, TicketPlugin, TicketRequest, UpdateRequest, Updated,
+    export_plugin, fingerprint,
 };
 use url::Url;
 
@@ -43,6 +44,7 @@ impl TicketPlugin for Local {
             "a ticket is a file there",
         )],
         dry_run: true,
+        offers: &[Offer::State],
         actions: &[Action::Comment, Action::Close, Action::Reopen],
         marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
@@ -109,6 +111,10 @@ impl TicketPlugin for Local {
         request: &UpdateRequest<Incident>,
     ) -> Result<Option<Updated>> {
         life::update(self, call, request)
+    }
+
+    fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
+        life::state(self, call, request)
     }
 
     fn find(&mut self, _: &Call, request: &TicketRequest<Incident>) -> Result<Option<Ticket>> {

@@ -1,4 +1,4 @@
-//! What happens to a ticket's file after it was made: a comment at its end, and its state in the front matter.
+//! What becomes of a ticket's file after it was made: a comment at its end, and its state in the front matter, which is told, too.
 //!
 //! Invariant: a step is one new file in the place of the old one, so it is carried out as a whole or not at all. What people wrote in it stays.
 
@@ -6,11 +6,12 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind::NotFound, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use ticket_plugin_api::{
-    Action, Call, Error, Format, Incident, Result, Retry, TicketName, TicketState, UpdateRequest,
-    Updated, fingerprint,
+    Action, Call, Error, Format, Incident, Result, Retry, StateRequest, States, TicketState,
+    TicketStatus, UpdateRequest, Updated, fingerprint,
 };
 use url::Url;
 
@@ -18,6 +19,8 @@ use crate::{Local, failed, sync_directory};
 
 /// Bytes that a ticket's file may have, with all that people wrote into it.
 const LONGEST: u64 = 16 << 20;
+/// What is left of a call's time when no other file is begun: a directory may lie on a slow network.
+const TIME_FOR_A_FILE: Duration = Duration::from_secs(1);
 /// The front matter that says whose ticket it is and how it is, which no operator's field replaces.
 const OWN: [&str; 3] = ["title", "key", "state"];
 
@@ -27,32 +30,14 @@ pub(crate) fn update(
     request: &UpdateRequest<Incident>,
 ) -> Result<Option<Updated>> {
     let step = &request.step;
-    let Some(path) = path_of(local, &request.ticket) else {
-        return Ok(Some(Updated { state: TicketState::Foreign, ..Updated::default() }));
+    let (path, text, mut page) = match look(local, &request.ticket.url)? {
+        Look::There { path, text, page } => (path, text, page),
+        Look::Gone => return Ok(None),
+        Look::Foreign => {
+            return Ok(Some(Updated { state: TicketState::Foreign, ..Updated::default() }));
+        }
     };
-    let text = match read(&path) {
-        Ok(text) => text,
-        // Where no other ticket is there, the directory may be one on which a disk is to be mounted.
-        Err(cause) if cause.kind() == NotFound => match has_tickets(local) {
-            Ok(true) => return Ok(None),
-            Ok(false) => {
-                let why = "is not there, and no other ticket is: is its disk mounted?";
-                return Err(Error::creation(format!("{} {why}", path.display())));
-            }
-            Err(cause) => return Err(failed("can't read the directory of", &path, &cause)),
-        },
-        Err(cause) => return Err(failed("can't read", &path, &cause)),
-    };
-    let mut page = Page::read(&text).ok_or_else(|| {
-        Error::creation(format!("{} has no front matter between two lines of ---", path.display()))
-    })?;
     let was = page.state();
-    if was == TicketState::Unknown {
-        return Err(Error::creation(format!(
-            "{}: its state must be open or closed: correct the line \"state:\"",
-            path.display()
-        )));
-    }
     let mark = format!("<!-- ticket-host step:{} -->", step.id);
     let written = page.has(&mark);
     if (was == TicketState::Open) == (step.action == Action::Reopen) {
@@ -87,9 +72,81 @@ pub(crate) fn update(
     Ok(Some(Updated { done: preview.is_none(), state, warnings, preview }))
 }
 
-/// The file that a ticket is, if it is one of this directory's.
-fn path_of(local: &Local, ticket: &TicketName) -> Option<PathBuf> {
-    let path = Url::parse(&ticket.url).ok()?.to_file_path().ok()?;
+/// In which state tickets are. One whose file can't be read or understood is left out; if that is all of them, the first one's error is
+/// what there is to say.
+pub(crate) fn state(local: &Local, call: &Call, request: &StateRequest) -> Result<States> {
+    let mut states = States::default();
+    let mut failed = None;
+    for (number, asked) in request.tickets.iter().enumerate() {
+        if number > 0 && call.remaining() < TIME_FOR_A_FILE {
+            break;
+        }
+        let status = TicketStatus { url: asked.url.clone(), ..TicketStatus::default() };
+        states.tickets.push(match look(local, &asked.url) {
+            Ok(Look::There { path, page, .. }) => TicketStatus {
+                id: local.ticket(&path).id,
+                state: page.state(),
+                detail: page.word().unwrap_or_default().to_owned(),
+                ..status
+            },
+            Ok(Look::Gone) => TicketStatus { state: TicketState::Gone, ..status },
+            Ok(Look::Foreign) => TicketStatus { state: TicketState::Foreign, ..status },
+            Err(error) => {
+                call.debug(&error.message);
+                failed.get_or_insert(error);
+                continue;
+            }
+        });
+    }
+    match failed {
+        Some(error) if states.tickets.is_empty() => Err(error),
+        _ => Ok(states),
+    }
+}
+
+/// What there is at a ticket's URL.
+enum Look {
+    /// It is none of this directory's.
+    Foreign,
+    Gone,
+    /// Its state is open or closed.
+    There {
+        path: PathBuf,
+        text: String,
+        page: Page,
+    },
+}
+
+fn look(local: &Local, url: &str) -> Result<Look> {
+    let Some(path) = path_of(local, url) else { return Ok(Look::Foreign) };
+    let text = match read(&path) {
+        Ok(text) => text,
+        // Where no other ticket is there, the directory may be one on which a disk is to be mounted.
+        Err(cause) if cause.kind() == NotFound => match has_tickets(local) {
+            Ok(true) => return Ok(Look::Gone),
+            Ok(false) => {
+                let why = "is not there, and no other ticket is: is its disk mounted?";
+                return Err(Error::creation(format!("{} {why}", path.display())));
+            }
+            Err(cause) => return Err(failed("can't read the directory of", &path, &cause)),
+        },
+        Err(cause) => return Err(failed("can't read", &path, &cause)),
+    };
+    let page = Page::read(&text).ok_or_else(|| {
+        Error::creation(format!("{} has no front matter between two lines of ---", path.display()))
+    })?;
+    if page.state() == TicketState::Unknown {
+        return Err(Error::creation(format!(
+            "{}: its state must be open or closed: correct the line \"state:\"",
+            path.display()
+        )));
+    }
+    Ok(Look::There { path, text, page })
+}
+
+/// The file that a URL names, if it is a ticket of this directory.
+fn path_of(local: &Local, url: &str) -> Option<PathBuf> {
+    let path = Url::parse(url).ok()?.to_file_path().ok()?;
     (is_ticket(&path) && path.parent() == Some(&local.directory)).then_some(path)
 }
 
@@ -217,14 +274,16 @@ impl Page {
         self.rest.contains(mark)
     }
 
+    /// What stands there as its state, if anything does.
+    fn word(&self) -> Option<&str> {
+        let value = self.front.iter().find_map(|line| line.strip_prefix("state:"))?;
+        let value = value.split(" #").next().unwrap_or_default();
+        Some(value.trim().trim_matches(['"', '\'']))
+    }
+
     /// It is open where nobody said otherwise.
     fn state(&self) -> TicketState {
-        let value = self.front.iter().find_map(|line| line.strip_prefix("state:"));
-        let word = value.map(|value| {
-            let value = value.split(" #").next().unwrap_or_default();
-            value.trim().trim_matches(['"', '\'']).to_lowercase()
-        });
-        match word.as_deref() {
+        match self.word().map(str::to_lowercase).as_deref() {
             None | Some("open") => TicketState::Open,
             Some("closed") => TicketState::Closed,
             Some(_) => TicketState::Unknown,
@@ -275,8 +334,9 @@ mod tests {
     use super::*;
     use crate::tests::{files, incident, open};
     use serde_json::json;
-    use ticket_plugin_api::Step;
+    use ticket_plugin_api::message::AskedTicket;
     use ticket_plugin_api::testkit::Fixture;
+    use ticket_plugin_api::{Step, TicketName};
 
     const MARK: &str = "<!-- ticket-host step:s1 -->";
 
@@ -470,5 +530,73 @@ mod tests {
         let shown = shown.unwrap().unwrap();
         assert!(!shown.done && shown.preview.unwrap().contains("state: closed"));
         assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+
+    fn asking(urls: &[&str]) -> StateRequest {
+        let asked = |url: &&str| AskedTicket { url: (*url).to_owned(), ..AskedTicket::default() };
+        StateRequest { tickets: urls.iter().map(asked).collect() }
+    }
+
+    #[test]
+    fn states_are_told_by_the_urls_alone_with_the_words_that_stand_in_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let other = local.create(incident(), "another").unwrap();
+        let elsewhere = "file:///etc/motd.md";
+        let text = fs::read_to_string(&path).unwrap();
+        for (line, state, detail) in [
+            ("", TicketState::Open, ""),
+            ("state: open # as yet\n", TicketState::Open, "open"),
+            ("state: \"Closed\"\n", TicketState::Closed, "Closed"),
+        ] {
+            fs::write(&path, text.replacen("key:", &format!("{line}key:"), 1)).unwrap();
+            let told = local.state(&asking(&[elsewhere, &ticket.url, &other.url])).unwrap();
+            let [foreign, own, another] = &told.tickets[..] else { panic!("{told:?}") };
+            assert_eq!((foreign.state, foreign.id.as_str()), (TicketState::Foreign, ""));
+            assert_eq!((own.state, &own.id, own.detail.as_str()), (state, &ticket.id, detail));
+            assert_eq!((another.state, &another.id), (TicketState::Open, &other.id));
+        }
+        fs::remove_file(&path).unwrap();
+        let told = local.state(&asking(&[&ticket.url])).unwrap();
+        assert_eq!(told.tickets[0].state, TicketState::Gone);
+        assert_eq!(local.state(&asking(&[])).unwrap(), States::default());
+    }
+
+    #[test]
+    fn a_ticket_whose_state_cannot_be_read_is_left_out_and_alone_it_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, path) = made(dir.path());
+        let other = local.create(incident(), "another").unwrap();
+        for (text, says) in [
+            ("# gw1 is down\n", "front matter"),
+            ("---\nstate: simmering\n---\n", "open or closed"),
+            ("---\nstate:\n---\n", "open or closed"),
+            (&"x".repeat(LONGEST as usize + 1), "more than 16777216 bytes"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let told = local.state(&asking(&[&ticket.url, &other.url])).unwrap();
+            assert_eq!(told.tickets.len(), 1, "{told:?}");
+            assert_eq!(told.tickets[0].url, other.url);
+            let error = local.state(&asking(&[&ticket.url])).unwrap_err();
+            assert!(error.message.contains(says), "{error}");
+            assert!(local.host.logged.iter().all(|line| line.contains(says)), "{error}");
+            local.host.logged.clear();
+        }
+        // The only two that there were: nobody knows whether they are gone.
+        for entry in files(dir.path()) {
+            fs::remove_file(entry).unwrap();
+        }
+        let error = local.state(&asking(&[&ticket.url, &other.url])).unwrap_err();
+        assert!(error.message.contains("is its disk mounted?"), "{error}");
+    }
+
+    #[test]
+    fn files_for_which_no_time_is_left_are_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, ticket, _) = made(dir.path());
+        let other = local.create(incident(), "another").unwrap();
+        local.host.remaining = Duration::from_millis(900);
+        let told = local.state(&asking(&[&ticket.url, &other.url])).unwrap();
+        assert_eq!(told.tickets.len(), 1, "{told:?}");
     }
 }
