@@ -103,6 +103,9 @@ pub struct Metrics {
     waited: Family<OfBackend, Counter<f64, AtomicU64>>,
     refused_reloads: Counter,
     argus_elsewhere: Counter,
+    states: Family<InState, Counter>,
+    states_held: Family<OfBackend, Gauge>,
+    webhooks: Family<Tried, Counter>,
 }
 
 impl Default for Metrics {
@@ -121,6 +124,9 @@ impl Default for Metrics {
             waited: Family::default(),
             refused_reloads: Counter::default(),
             argus_elsewhere: Counter::default(),
+            states: Family::default(),
+            states_held: Family::default(),
+            webhooks: Family::default(),
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
@@ -171,6 +177,17 @@ impl Default for Metrics {
             "Incidents of Argus's button whose page isn't where argus.frontend_url says",
             metrics.argus_elsewhere.clone(),
         );
+        registry.register(
+            "ticket_states",
+            "Tickets that others closed, opened again or deleted, by the state that they are in since",
+            metrics.states.clone(),
+        );
+        registry.register(
+            "ticket_states_held",
+            "Whether so many tickets seem to be closed or gone at once that a person must say whether that is so (ticket-host ticket believe)",
+            metrics.states_held.clone(),
+        );
+        registry.register("webhooks", "Webhooks of ticket systems", metrics.webhooks.clone());
         Metrics { registry, ..metrics }
     }
 }
@@ -184,6 +201,18 @@ impl Metrics {
     pub fn step(&self, backend: &str, action: &'static str, outcome: &'static str) {
         let labels = Stepped { backend: backend.to_owned(), action, outcome };
         self.steps.get_or_create(&labels).inc();
+    }
+
+    pub fn state(&self, backend: &str, state: &'static str) {
+        self.states.get_or_create(&InState { backend: backend.to_owned(), state }).inc();
+    }
+
+    pub fn states_held(&self, backend: &str, held: bool) {
+        self.states_held.get_or_create(&OfBackend { backend: backend.to_owned() }).set(held.into());
+    }
+
+    pub fn webhook(&self, backend: &str, outcome: &'static str) {
+        self.webhooks.get_or_create(&Tried { backend: backend.to_owned(), outcome }).inc();
     }
 
     pub fn call(&self, backend: &str, operation: &'static str, time: Duration) {

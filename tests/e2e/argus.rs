@@ -25,6 +25,8 @@ pub(crate) struct Argus {
     odd: Arc<Mutex<Option<i64>>>,
     /// Of incidents that have another level than 3.
     levels: Arc<Mutex<BTreeMap<i64, i64>>>,
+    /// Why each incident was acknowledged.
+    pub(crate) acks: Arc<Mutex<Vec<(i64, String)>>>,
     /// How many incidents a page has.
     pub(crate) page: usize,
     /// Its FRONTEND_URL, which the front page of its API tells.
@@ -40,20 +42,29 @@ impl Argus {
             refusing: Arc::default(),
             odd: Arc::default(),
             levels: Arc::default(),
+            acks: Arc::default(),
             page: 3,
             frontend: "https://argus.example.org/",
         }
     }
 
-    fn add(&self, pk: i64) {
+    pub(crate) fn add(&self, pk: i64) {
         self.incidents.lock().unwrap().insert(pk, (String::new(), true));
     }
 
-    fn have_urls(&self, pks: impl IntoIterator<Item = i64>) -> bool {
+    pub(crate) fn refuse(&self, pk: Option<i64>) {
+        *self.refusing.lock().unwrap() = pk;
+    }
+
+    pub(crate) fn have_urls(&self, pks: impl IntoIterator<Item = i64>) -> bool {
         pks.into_iter().all(|pk| self.url(pk) == ticket_of(&key(pk)))
     }
 
-    fn set_open(&self, pk: i64, open: bool) {
+    pub(crate) fn is_open(&self, pk: i64) -> bool {
+        self.incidents.lock().unwrap()[&pk].1
+    }
+
+    pub(crate) fn set_open(&self, pk: i64, open: bool) {
         self.incidents.lock().unwrap().get_mut(&pk).unwrap().1 = open;
     }
 
@@ -111,6 +122,26 @@ impl Argus {
                 incidents.get_mut(&pk.parse().unwrap()).unwrap().0 = url;
                 Answer::status(200).body(&seen.body)
             }
+            ("POST", ["api", "v2", "incidents", pk, "acks"]) => {
+                let body: Value = serde_json::from_str(&seen.body).unwrap();
+                let why = body["description"].as_str().unwrap().to_owned();
+                self.acks.lock().unwrap().push((pk.parse().unwrap(), why));
+                Answer::status(201).body("{}")
+            }
+            // As Argus says it to a user who is a source.
+            ("POST", ["api", "v2", "incidents", pk, "events"])
+                if pk.parse().ok() == *self.refusing.lock().unwrap() =>
+            {
+                Answer::status(400)
+                    .header("Content-Type", "application/json")
+                    .body(r#"{"type":"A source system cannot post events of type 'CLO'."}"#)
+            }
+            ("POST", ["api", "v2", "incidents", pk, "events"]) => {
+                let body: Value = serde_json::from_str(&seen.body).unwrap();
+                assert_eq!(body["type"], "CLO");
+                incidents.get_mut(&pk.parse().unwrap()).unwrap().1 = false;
+                Answer::status(201).body("{}")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -144,6 +175,7 @@ impl Argus {
     fn incident(&self, pk: i64, url: &str) -> Value {
         let mut incident = of_api(pk);
         incident["ticket_url"] = url.into();
+        incident["acked"] = self.acks.lock().unwrap().iter().any(|(acked, _)| *acked == pk).into();
         if let Some(level) = self.levels.lock().unwrap().get(&pk) {
             incident["level"] = (*level).into();
         }
@@ -159,7 +191,7 @@ fn host(desk: &Stub, argus: &Stub) -> Installation {
 }
 
 /// A host whose `[argus]` has these settings, too.
-fn host_with(desk: &Stub, argus: &Stub, more: &str) -> Installation {
+pub(crate) fn host_with(desk: &Stub, argus: &Stub, more: &str) -> Installation {
     let rest = format!(
         "secret = {{ token = \"t\" }}\n[queue]\npath = \"queue.db\"\nsettle_seconds = 0\n\
          longest_wait_seconds = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n[argus]\nurl = \"{}\"\nfrontend_url = \"https://argus.example.org\"\n\
@@ -177,7 +209,7 @@ fn of_api(pk: i64) -> Value {
 }
 
 /// Changes a text in the config.
-fn change(host: &Installation, from: &str, to: &str) {
+pub(crate) fn change(host: &Installation, from: &str, to: &str) {
     let config = std::fs::read_to_string(host.path("config.toml")).unwrap();
     assert!(config.contains(from), "{config}");
     std::fs::write(host.path("config.toml"), config.replace(from, to)).unwrap();
@@ -210,7 +242,7 @@ fn broken_desk() -> (Stub, Arc<AtomicBool>) {
 }
 
 /// The key that Argus's own button gives to the same incident.
-fn key(pk: i64) -> String {
+pub(crate) fn key(pk: i64) -> String {
     format!("https://argus.example.org/incidents/{pk}")
 }
 
@@ -839,7 +871,7 @@ fn a_ticket_is_not_closed_if_its_incident_began_again_since_the_watcher_looked()
     wait_for("it to be closed", || tickets.of(&key(1)).actions() == ["close"]);
 }
 
-fn job_of(service: &Service, id: i64) -> Value {
+pub(crate) fn job_of(service: &Service, id: i64) -> Value {
     service.get(&format!("/v1/tickets/{id}")).is(200).json()
 }
 

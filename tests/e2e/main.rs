@@ -56,6 +56,7 @@ mod serve_limits;
 mod serve_live;
 mod service_log;
 mod settings;
+mod states;
 mod trust;
 mod validate;
 mod version;

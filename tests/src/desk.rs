@@ -32,6 +32,9 @@ pub fn desk(instead: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -
         if let Some(answer) = instead(seen) {
             return answer;
         }
+        if seen.target.contains("?ticket=") {
+            return Answer::status(200).body(r#"{"state": "open"}"#);
+        }
         let key = key_of(seen);
         let mut tickets = tickets.lock().unwrap();
         let status = match seen.method.as_str() {

@@ -87,7 +87,14 @@ impl Tickets {
                 let Some(ticket) = tickets.get(url) else {
                     return told(json!({"state": "foreign"}));
                 };
-                let has = ticket.steps.iter().any(|(_, id, _)| *id == asked["step"]);
+                let Some(step) = asked.get("step") else {
+                    // As it is for who may not see it any more.
+                    return match ticket.state.as_str() {
+                        "unseen" => Answer::status(404),
+                        state => told(json!({"state": state, "by": "ada", "detail": "by hand"})),
+                    };
+                };
+                let has = ticket.steps.iter().any(|(_, id, _)| id == step);
                 let comment = if has { "written" } else { "missing" };
                 told(json!({"state": ticket.state, "comment": comment}))
             }

@@ -18,7 +18,7 @@ use crate::backend::gateway;
 use crate::config::ArgusConfig;
 use crate::error::{Error, Kind, Result};
 use crate::incident;
-use crate::store::Timestamp;
+use crate::store::{Back, Becomes, Timestamp};
 use crate::terminal::cut;
 
 const TIME: Duration = Duration::from_secs(30);
@@ -143,6 +143,20 @@ impl Listing<'_> {
     }
 }
 
+/// Whether an incident, as Argus gives it, is to become so.
+fn needs(incident: &Map<String, Value>, began: &str, becomes: Becomes, now: Timestamp) -> bool {
+    let is_acked = incident.get("acked").and_then(Value::as_bool) == Some(true);
+    let is_stateless = incident::is_stateless(incident);
+    let incident = Incident::from(incident.clone());
+    let is_it = incident::may_have_begun_together(began, &incident.start_time);
+    is_it
+        && !incident::has_ended(&incident, now)
+        && match becomes {
+            Becomes::Acknowledged => !is_acked,
+            Becomes::Ended => !is_stateless,
+        }
+}
+
 /// The number of an incident that Argus gave.
 pub(super) fn pk(incident: &Map<String, Value>) -> Option<i64> {
     incident.get("pk").and_then(Value::as_i64)
@@ -258,6 +272,34 @@ impl<'a> Argus<'a> {
         let url = self.url(&format!("incidents/{pk}/ticket_url/"))?;
         let body = json!({"ticket_url": ticket_url});
         Ok(self.fetch(Method::PUT, url, Some(body)).await?.is_some())
+    }
+
+    /// Acknowledges an incident that goes on and isn't acknowledged, or closes one that goes on. False if there is nothing to be done: Argus
+    /// doesn't have it, it `began` at another time, or it is so already.
+    ///
+    /// # Errors
+    /// Argus can't be asked, or refuses.
+    pub(super) async fn tell_back(&self, pk: i64, began: &str, back: &Back) -> Result<bool> {
+        let Some(incident) = self.incident(pk).await? else { return Ok(false) };
+        if !needs(&incident, began, back.becomes, Timestamp::now()) {
+            return Ok(false);
+        }
+        let now = Timestamp::now().rfc3339();
+        let (path, body) = match back.becomes {
+            Becomes::Acknowledged => {
+                ("acks", json!({"timestamp": now, "description": back.why, "expiration": null}))
+            }
+            // What a person can do to an incident; ending one is its source's.
+            Becomes::Ended => {
+                ("events", json!({"timestamp": now, "type": "CLO", "description": back.why}))
+            }
+        };
+        let url = self.url(&format!("incidents/{pk}/{path}/"))?;
+        let told = self.fetch(Method::POST, url, Some(body)).await.map_err(|error| {
+            let help = "the token of [argus] must be a person's, not a source's, who may acknowledge and close incidents";
+            if error.kind == Kind::Usage { error.help(help) } else { error }
+        })?;
+        Ok(told.is_some())
     }
 
     /// Where the open incidents of the filter are listed of which this is so, too, so many at once.
@@ -445,6 +487,30 @@ mod tests {
             let error = reply("r", status, true, Vec::new()).unwrap_err();
             assert_eq!((error.kind, error.retry), (kind, retry), "{status}");
             assert!(error.message.contains(&format!("answered {status}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_incident_is_acknowledged_or_closed_only_while_it_goes_on_and_is_the_one() {
+        use Becomes::{Acknowledged, Ended};
+        let now = Timestamp::from_rfc3339("2026-11-26T12:00:00Z").unwrap();
+        let began = "2026-11-26T10:00:00Z";
+        for (incident, becomes, expected) in [
+            (json!({"open": true, "acked": false, "end_time": "infinity"}), Acknowledged, true),
+            (json!({"open": true, "end_time": "infinity"}), Acknowledged, true),
+            (json!({"open": true, "acked": true, "end_time": "infinity"}), Acknowledged, false),
+            (json!({"open": true, "acked": true, "end_time": "infinity"}), Ended, true),
+            (json!({"open": false, "end_time": "2026-11-26T11:00:00Z"}), Ended, false),
+            (json!({"open": false, "end_time": "2026-11-26T11:00:00Z"}), Acknowledged, false),
+            // One that has no state can be acknowledged, and never ends.
+            (json!({"open": false, "stateful": false, "end_time": null}), Acknowledged, true),
+            (json!({"open": false, "stateful": false, "end_time": null}), Ended, false),
+            // Another one by now.
+            (json!({"open": true, "start_time": "2026-11-26T11:00:00Z"}), Ended, false),
+        ] {
+            let Value::Object(mut attributes) = incident.clone() else { panic!("an object") };
+            attributes.entry("start_time").or_insert(began.into());
+            assert_eq!(needs(&attributes, began, becomes, now), expected, "{becomes:?} {incident}");
         }
     }
 

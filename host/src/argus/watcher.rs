@@ -16,7 +16,7 @@ use crate::config::{ArgusConfig, Backlog};
 use crate::error::{Error, Kind, Result};
 use crate::incident::ARGUS;
 use crate::queue::Queue;
-use crate::store::{Filter, ToTell};
+use crate::store::{Becomes, Filter, ToTell, ToTellBack};
 use crate::terminal::{counted, line};
 
 /// How often to look whether the config names an Argus to watch by now, or another one.
@@ -36,6 +36,7 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
         watched: None,
         knows_filter: false,
         refused: HashSet::new(),
+        refused_back: HashSet::new(),
         followed: Followed::default(),
     };
     let mut said = Said::default();
@@ -127,6 +128,8 @@ struct Watcher {
     knows_filter: bool,
     /// The incidents of whose tickets Argus wouldn't be told in this round.
     refused: HashSet<i64>,
+    /// Those of which it wouldn't be told that their tickets were closed.
+    refused_back: HashSet<i64>,
     followed: Followed,
 }
 
@@ -143,7 +146,12 @@ impl Watcher {
             }
         }
         self.refused.clear();
-        let Err(error) = self.tell_all(argus, errors).await else { return true };
+        self.refused_back.clear();
+        let told = match self.tell_all(argus, errors).await {
+            Ok(()) => self.tell_all_back(argus, errors).await,
+            refused => refused,
+        };
+        let Err(error) = told else { return true };
         // A token that is refused is refused for everything.
         if !(error.kind == Kind::Settings && errors.iter().any(|e| e.kind == Kind::Settings)) {
             errors.push(error);
@@ -166,9 +174,10 @@ impl Watcher {
                         return;
                     }
                 }
-                () = self.queue.created(), if answers => {
+                () = self.queue.news(), if answers => {
                     let Ok(argus) = Argus::new(config).await else { return };
-                    answers = self.tell_all(&argus, &mut Vec::new()).await.is_ok();
+                    answers = self.tell_all(&argus, &mut Vec::new()).await.is_ok()
+                        && self.tell_all_back(&argus, &mut Vec::new()).await.is_ok();
                 }
             }
         }
@@ -274,6 +283,43 @@ impl Watcher {
                 goes_on(told, errors)?;
             }
         }
+    }
+
+    /// Tells Argus of all tickets that were closed; what it refuses is put in `errors`.
+    ///
+    /// # Errors
+    /// Argus can't be asked, or the store can't be read.
+    async fn tell_all_back(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let incidents = self.queue.store.to_tell_back(after, TOLD_AT_ONCE).await?;
+            let Some(last) = incidents.last() else { return Ok(()) };
+            after = last.incident;
+            for to_tell in incidents {
+                if self.refused_back.contains(&to_tell.incident) {
+                    continue;
+                }
+                let told = self.tell_back(argus, &to_tell).await;
+                if told.is_err() {
+                    self.refused_back.insert(to_tell.incident);
+                }
+                goes_on(told, errors)?;
+            }
+        }
+    }
+
+    async fn tell_back(&self, argus: &Argus<'_>, to_tell: &ToTellBack) -> Result<()> {
+        let number = &to_tell.number;
+        if let Ok(pk) = number.parse()
+            && argus.tell_back(pk, &to_tell.began, &to_tell.back).await?
+        {
+            let becomes = match to_tell.back.becomes {
+                Becomes::Acknowledged => "acknowledged",
+                Becomes::Ended => "closed",
+            };
+            tracing::info!("Argus's incident {pk} is {becomes}: {}", line(&to_tell.back.why));
+        }
+        Ok(self.queue.store.told_back(to_tell.incident).await?)
     }
 
     /// Tells of one ticket, unless the incident has one: a person's stays. An incident that Argus doesn't have any more, or

@@ -81,6 +81,8 @@ impl Allowance {
 pub(super) enum Mode {
     /// For open(), which may not use the network.
     Offline,
+    /// For receive(), which may not either: anybody may send what it reads.
+    Webhook,
     Normal,
     /// Requests are not sent, and are kept to be shown.
     DryRun,
@@ -285,6 +287,7 @@ impl Peer for CallContext {
     async fn http(&self, request: HttpRequest) -> HttpAnswer {
         match self.mode {
             Mode::Offline => HttpAnswer::Denied("open() may not use the network".to_owned()),
+            Mode::Webhook => HttpAnswer::Denied("receive() may not use the network".to_owned()),
             Mode::DryRun => match self.services.gateway.admit(&request) {
                 Ok(_) => {
                     if let Ok(mut shown) = self.shown.lock() {

@@ -25,11 +25,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use ticket_host_worker::Digest;
 use ticket_plugin_api::abi::host_side::{Operation, Returned};
-use ticket_plugin_api::message::{Checks, FindMany, Found, FoundMany, Manifest, TicketName};
+use ticket_plugin_api::message::{
+    Changed, ChangesRequest, Checks, FindMany, Found, FoundMany, Manifest, Received, StateRequest,
+    States, TicketName, WebhookHead,
+};
 use ticket_plugin_api::{
     self as api, Action, Check, ErrorKind, Incident, Retry, Ticket, UpdateRequest, Updated,
 };
@@ -40,12 +44,13 @@ use crate::life;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
 use crate::store::{Timestamp, Until, Update};
+use crate::terminal::cut;
 use crate::worker::{self, Exceeded, Worker, WorkerError};
 use call::{CallContext, Mode, Services, Time};
 pub use dry_run::Step;
 pub(crate) use gateway::Agreement;
 pub(crate) use in_process::load as load_in_process;
-use pool::{Broken, NoInstance, Pool, Taken};
+use pool::{Asked, Broken, NoInstance, Pool, Taken};
 pub(crate) use reply::can_be_opened;
 use request::request_for;
 pub use request::wanted_key;
@@ -56,6 +61,9 @@ pub(crate) fn bound_workers(limits: &WorkerLimits) {
     places::PLACES.bound(limits.most);
     worker::watch::bound_memory(limits.memory);
 }
+
+/// Bytes that are kept of what a ticket system says of a ticket's state.
+const LONGEST_WORDS: usize = 200;
 
 /// How many times as long as another call a search may take, as long as the ticket system goes on answering: a list of thousands of
 /// tickets has many pages.
@@ -134,6 +142,10 @@ pub struct Backend {
     /// The endpoint's scheme. The URL of a ticket must have this one, http or https.
     scheme: String,
     pool: Pool,
+    /// The instance that reads webhooks, and nothing else: what anybody may send can break nothing that makes tickets.
+    webhooks: Pool,
+    /// How often the states of tickets are asked for; None: never.
+    pub poll: Option<Duration>,
     metrics: Arc<Metrics>,
     /// Whether [`Backend::lacks_find`] has told its warning.
     told_of_no_find: AtomicBool,
@@ -192,6 +204,21 @@ impl Backend {
     /// The plugin has the function, and says that it can't do that with these settings.
     pub fn cannot_find_many(&self) {
         self.cannot_find_many.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the plugin can tell in which state tickets are.
+    pub fn tells_states(&self) -> bool {
+        self.offers.contains(&"state")
+    }
+
+    /// Whether the plugin can tell which tickets changed.
+    pub fn tells_changes(&self) -> bool {
+        self.offers.contains(&"changes")
+    }
+
+    /// Whether the plugin can read webhooks of its ticket system.
+    pub fn reads_webhooks(&self) -> bool {
+        self.offers.contains(&"receive")
     }
 
     /// How long one search may take, as long as the ticket system goes on answering.
@@ -290,15 +317,9 @@ impl Backend {
     /// The search failed, and so nothing is known that wasn't before.
     pub async fn find_many(&self, asked: &FindMany) -> Result<Answer<FoundMany>> {
         let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
-        let context = self.context_for(time, None, Mode::Normal);
-        let request = serde_json::to_string(asked).expect("keys and times become JSON");
-        let mut found: FoundMany = match self.call(Operation::FindMany, &request, &context).await? {
-            Answer::Given(found) => found,
-            Answer::NotFound => return Ok(Answer::NotFound),
-            Answer::Unsupported => return Ok(Answer::Unsupported),
-        };
-        let unfit = |why| self.error(Error::plugin(format!("find_many: its reply {why}")));
-        found.answers(asked).map_err(unfit)?;
+        let answer = self.ask_for::<FoundMany>(Operation::FindMany, time, asked).await?;
+        let Answer::Given(mut found) = answer else { return Ok(answer) };
+        found.answers(asked).map_err(|why| self.unsound(Operation::FindMany, &why))?;
         for Found { ticket, .. } in &mut found.found {
             let Ticket { url, id, .. } = self.checked(&Ticket {
                 url: std::mem::take(&mut ticket.url),
@@ -381,6 +402,76 @@ impl Backend {
         }
     }
 
+    /// In which state tickets are, as far as one call finds that out.
+    ///
+    /// # Errors
+    /// Nothing was found out.
+    pub async fn state(&self, asked: &StateRequest) -> Result<Answer<States>> {
+        let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
+        let answer = self.ask_for::<States>(Operation::State, time, asked).await?;
+        let Answer::Given(mut states) = answer else { return Ok(answer) };
+        states.answers(asked).map_err(|why| self.unsound(Operation::State, &why))?;
+        for status in &mut states.tickets {
+            status.by = self.shown(&status.by);
+            status.detail = self.shown(&status.detail);
+        }
+        Ok(Answer::Given(states))
+    }
+
+    /// Which tickets changed since the cursor of the last answer.
+    ///
+    /// # Errors
+    /// That isn't known.
+    pub async fn changes(&self, cursor: Option<&str>) -> Result<Answer<Changed>> {
+        let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
+        let asked = ChangesRequest { cursor: cursor.map(str::to_owned) };
+        let answer = self.ask_for::<Changed>(Operation::Changes, time, &asked).await?;
+        if let Answer::Given(changed) = &answer {
+            changed.answers(&asked).map_err(|why| self.unsound(Operation::Changes, &why))?;
+        }
+        Ok(answer)
+    }
+
+    /// What a webhook is about. Nothing is sent to the ticket system.
+    ///
+    /// # Errors
+    /// It can't be read, or the plugin broke.
+    pub async fn receive(&self, head: &WebhookHead, body: &[u8]) -> Result<Answer<Received>> {
+        let context = self.context(None, Mode::Webhook);
+        let head = serde_json::to_string(head).expect("texts become JSON");
+        let answer =
+            self.call_in(&self.webhooks, Asked::Receive(&head, body), "receive", &context).await?;
+        let Answer::Given(received) = answer else { return Ok(answer) };
+        let received: Received = received;
+        received
+            .is_sound()
+            .map_err(|why| self.error(Error::plugin(format!("receive: its reply {why}"))))?;
+        let forged = received.forged.map(|why| self.shown(&why));
+        Ok(Answer::Given(Received { forged, ..received }))
+    }
+
+    /// A text of the ticket system's or the plugin's, made fit to be shown.
+    fn shown(&self, text: &str) -> String {
+        cut(&reply::text(text, &self.services.redactor), LONGEST_WORDS)
+    }
+
+    /// Asks for something that changes nothing.
+    async fn ask_for<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        time: Time,
+        asked: &impl Serialize,
+    ) -> Result<Answer<T>> {
+        let context = self.context_for(time, None, Mode::Normal);
+        let request = serde_json::to_string(asked).expect("texts and lists of them become JSON");
+        self.call(operation, &request, &context).await
+    }
+
+    /// The error for a reply that can't be.
+    fn unsound(&self, operation: Operation, why: &str) -> Error {
+        self.error(Error::plugin(format!("{}: its reply {why}", operation.name())))
+    }
+
     /// The error of a call that may not begin any more, since another host may do the same by now.
     fn held_up(&self, what: &str) -> Error {
         let held =
@@ -430,9 +521,16 @@ impl Backend {
 
     /// An instance for one call: an idle one if there is one, otherwise a new one.
     async fn instance(&self, context: &Arc<CallContext>) -> Result<Taken<'_>> {
+        self.instance_of(&self.pool, context).await
+    }
+
+    async fn instance_of<'a>(
+        &self,
+        pool: &'a Pool,
+        context: &Arc<CallContext>,
+    ) -> Result<Taken<'a>> {
         let opening = || self.context_for(context.time.of_part(), None, Mode::Offline);
-        let taken = self.pool.take(context, opening).await;
-        taken.map_err(|why| self.not_opened(why))
+        pool.take(context, opening).await.map_err(|why| self.not_opened(why))
     }
 
     /// Has an instance do `operation`.
@@ -442,13 +540,24 @@ impl Backend {
         request: &str,
         context: &Arc<CallContext>,
     ) -> Result<Answer<T>> {
-        let taken = self.instance(context).await?;
+        self.call_in(&self.pool, Asked::Do(operation, request), operation.name(), context).await
+    }
+
+    async fn call_in<T: DeserializeOwned>(
+        &self,
+        pool: &Pool,
+        asked: Asked<'_>,
+        name: &'static str,
+        context: &Arc<CallContext>,
+    ) -> Result<Answer<T>> {
+        let taken = self.instance_of(pool, context).await?;
         let started = Instant::now();
-        let returned = taken.call(operation, request, context).await;
-        self.metrics.call(&self.name, operation.name(), started.elapsed());
+        let returned = taken.call(asked, context).await;
+        self.metrics.call(&self.name, name, started.elapsed());
+        let writes = matches!(asked, Asked::Do(operation, _) if operation.writes());
         // After an operation that changes nothing "unknown" means no more than "try it later".
         let settled = |error: Error| match error.retry {
-            Retry::Unknown if !operation.writes() => error.retry(Retry::Later),
+            Retry::Unknown if !writes => error.retry(Retry::Later),
             _ => error,
         };
         let (taken, returned) =

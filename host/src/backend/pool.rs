@@ -88,11 +88,19 @@ impl From<Broken> for NoInstance {
 /// The instances of one backend.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub recipe: Recipe,
+    pub recipe: Arc<Recipe>,
     permits: Semaphore,
     idle: Arc<IdleList>,
     /// A worker in which the library is loaded, for the next instance.
     loaded: Mutex<Option<Worker>>,
+}
+
+/// What an instance is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked<'a> {
+    Do(Operation, &'a str),
+    /// To read a webhook: all of it but its body, and the body.
+    Receive(&'a str, &'a [u8]),
 }
 
 /// An instance that belongs to one call until it is given back.
@@ -104,7 +112,7 @@ pub(super) struct Taken<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(recipe: Recipe, concurrency: usize) -> Pool {
+    pub(super) fn new(recipe: Arc<Recipe>, concurrency: usize) -> Pool {
         let idle = Arc::default();
         if recipe.isolation == Isolation::Worker {
             PLACES.watch(Arc::downgrade(&idle));
@@ -115,7 +123,7 @@ impl Pool {
     /// Has the next instance be opened in `worker`, in which the backend's library was loaded with nothing granted to it.
     /// Where the backend's own workers are to be confined otherwise, it is ended.
     pub(super) fn begin_with(&self, worker: Worker) {
-        let Recipe { isolation, confinement, .. } = &self.recipe;
+        let Recipe { isolation, confinement, .. } = &*self.recipe;
         if *isolation == Isolation::Worker && confinement.permissions == Permissions::default() {
             worker.is_refused_as(&confinement.denials);
             lock(&self.loaded).replace(worker);
@@ -159,7 +167,7 @@ impl Pool {
     }
 
     async fn open_worker(&self, context: &CallContext) -> Result<Instance, NoInstance> {
-        let Recipe { image, confinement, settings, .. } = &self.recipe;
+        let Recipe { image, confinement, settings, .. } = &*self.recipe;
         let place = timeout(context.remaining(), PLACES.take()).await;
         let place = place.map_err(|_| NoInstance::NoPlace)?;
         let loaded = lock(&self.loaded).take().filter(|worker| worker.gone().is_none());
@@ -201,22 +209,41 @@ impl<'a> Taken<'a> {
     /// dropped.
     pub(super) async fn call(
         self,
-        operation: Operation,
-        request: &str,
+        asked: Asked<'_>,
         context: &Arc<CallContext>,
     ) -> Result<(Taken<'a>, Returned), Broken> {
         let Taken { pool, instance, _permit } = self;
         let (instance, returned) = match instance {
             Instance::Worker(mut worker, place) => {
-                let returned = worker.call(operation, request, &**context).await?;
+                let returned = match asked {
+                    Asked::Do(operation, request) => {
+                        worker.call(operation, request, &**context).await?
+                    }
+                    Asked::Receive(head, body) => worker.receive(head, body, &**context).await?,
+                };
                 (Instance::Worker(worker, place), returned)
             }
             Instance::InProcess(mut plugin) => {
-                let (request, shared) = (request.to_owned(), Arc::clone(context));
+                let shared = Arc::clone(context);
                 let runtime = Handle::current();
+                let mut calls: Box<dyn FnMut(&mut _, &mut Blocking<'_, CallContext>) -> _ + Send> =
+                    match asked {
+                        Asked::Do(operation, request) => {
+                            let request = request.to_owned();
+                            Box::new(move |plugin: &mut host_side::Instance, host| {
+                                plugin.call(operation, &request, host)
+                            })
+                        }
+                        Asked::Receive(head, body) => {
+                            let (head, body) = (head.to_owned(), body.to_owned());
+                            Box::new(move |plugin: &mut host_side::Instance, host| {
+                                plugin.receive(&head, &body, host)
+                            })
+                        }
+                    };
                 let calling = spawn_blocking(move || {
                     let mut host = Blocking::new(&*shared, runtime);
-                    let returned = plugin.call(operation, &request, &mut host);
+                    let returned = calls(&mut plugin, &mut host);
                     (Instance::InProcess(plugin), returned)
                 });
                 match in_time(&**context, calling).await {

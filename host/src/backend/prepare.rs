@@ -79,7 +79,7 @@ impl Backend {
         }
         let redactor = redactor.with_logins(&proxies(config.proxy.as_ref()));
         warnings.extend(templates.warnings.iter().cloned());
-        let recipe = recipe(&label, config, plugin, confinement, &secret.value);
+        let recipe = Arc::new(recipe(&label, config, plugin, confinement, &secret.value));
         Ok(Backend {
             name: config.name.clone(),
             warnings,
@@ -102,7 +102,9 @@ impl Backend {
                 log_allowance: LogAllowance::default(),
             }),
             scheme: config.endpoint.scheme().to_owned(),
-            pool: Pool::new(recipe, config.concurrency),
+            pool: Pool::new(Arc::clone(&recipe), config.concurrency),
+            webhooks: Pool::new(recipe, 1),
+            poll: config.poll,
             metrics: Arc::clone(metrics),
             manifest,
             told_of_no_find: AtomicBool::new(false),

@@ -9,7 +9,8 @@ use super::output::{print, print_json};
 use super::queue::{Host, show};
 use crate::backend::can_be_opened;
 use crate::error::{Error, Result};
-use crate::store::StoreError;
+use crate::queue::believe;
+use crate::store::{StoreError, Timestamp};
 
 /// Bytes that a text may have.
 const LONGEST_TEXT: usize = 64 << 10;
@@ -25,6 +26,9 @@ const CLOSE_EXAMPLES: &str = "\
 Examples:
   ticket-host ticket close 17
   ticket-host ticket close 17 'A planned outage'";
+const BELIEVE_EXAMPLES: &str = "\
+Examples:
+  ticket-host ticket believe noc-rt";
 const ADOPT_EXAMPLES: &str = "\
 Examples:
   ticket-host ticket adopt 17 'https://jira.example.org/browse/NOC-7'";
@@ -58,6 +62,15 @@ pub(super) enum Command {
         #[arg(default_value = "Closed by hand.")]
         text: String,
     },
+    /// Say that so many tickets are closed or gone as a backend's ticket system tells
+    ///
+    /// If more than 20 are at once, the service makes nothing of it (`on_ticket_closed`) until a person has looked: a permission that was lost can
+    /// look the same. `ticket_host_ticket_states_held` and the log tell that it waits for this.
+    #[command(after_help = super::with_exit_codes(BELIEVE_EXAMPLES))]
+    Believe {
+        /// The backend, as the config names it
+        backend: String,
+    },
     /// Say which ticket an incident has that was made by somebody else
     ///
     /// No other ticket is made then, and what becomes of the incident is told to this one.
@@ -79,6 +92,15 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             add(&host, *id, Action::Comment, text, program.json).await?;
         }
         Command::Close { id, text } => add(&host, *id, Action::Close, text, program.json).await?,
+        Command::Believe { backend } => {
+            config.backend(Some(backend))?;
+            let now = Timestamp::now();
+            host.store.set_note(&believe(backend), &now.millis().to_string()).await?;
+            match program.json {
+                true => print_json(&json!({"backend": backend, "believed_at": now.rfc3339()}))?,
+                false => print(&format!("{backend}: what it tells of tickets is believed\n"))?,
+            }
+        }
         Command::Adopt { id, url } => {
             let job = host.store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let backend = config.backends.get(&job.backend);

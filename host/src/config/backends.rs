@@ -17,8 +17,12 @@ use super::secret::SecretSource;
 use super::source::{BackendSetting, Source, Spanned, Spans};
 use super::{times, trust, urls};
 use crate::error::{Error, Errors};
-use crate::life::{self, NeverReopen, OnChange, OnEnd};
+use crate::life::{self, ClosedState, NeverReopen, OnChange, OnEnd, OnTicketClosed};
 use crate::origin::Origin;
+
+/// How often tickets' states are asked for without a setting, and at most.
+const POLL: Duration = Duration::from_secs(60);
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
 /// One backend's settings.
 #[derive(Clone, PartialEq)]
@@ -62,6 +66,8 @@ pub struct BackendConfig {
     pub settle: Option<Duration>,
     /// What tickets are told of their incidents after they were made.
     pub life: life::Policy,
+    /// How often the ticket system is asked in which state tickets are; None: never.
+    pub poll: Option<Duration>,
     /// What the operator wants to be set on tickets that are closed, by the ticket system's names.
     pub close_fields: Map<String, Value>,
     /// The operator's template of a comment; without it the host's own is used.
@@ -195,6 +201,17 @@ pub(super) struct RawBackend {
     /// States of a closed ticket in which it is not opened again: an incident that begins again gets a new ticket. Without this setting that is
     /// so of cancelled ones.
     never_reopen: Option<Vec<NeverReopen>>,
+    /// What becomes of an incident in the watched Argus when a person closes its ticket: `ack` acknowledges it, `end` closes it, as the user whose
+    /// token `[argus]` has. A ticket that this host closed, or closes, is no news. Its state must have been told twice, `poll` apart, or once
+    /// after a webhook that the ticket system signed; and if more than 20 tickets of this backend seem to be closed or gone within ten minutes, a
+    /// person is asked first (`ticket-host ticket believe`).
+    #[serde(default)]
+    on_ticket_closed: OnTicketClosed,
+    /// In which states a ticket counts as closed for `on_ticket_closed`. Without this setting `closed` and `cancelled`.
+    closed_states: Option<Vec<ClosedState>>,
+    /// How often the ticket system is asked in which state the tickets are whose incidents go on, such as "60s", if the plugin can tell. That takes
+    /// a fifth of the time at most, and so of the requests. "0s" is never; at most "7d", without this setting "60s".
+    poll: Option<Spanned<String>>,
     /// What is set on a ticket when it is closed, by the ticket system's own names, such as a resolution that it demands. Titles, texts and
     /// labels, which people edit, are never set.
     #[schemars(with = "Option<Map<String, Value>>")]
@@ -254,6 +271,7 @@ impl BackendConfig {
             not_done: None,
             settle: None,
             life: life::Policy::default(),
+            poll: Some(POLL),
             close_fields: Map::new(),
             comment: None,
             closing: None,
@@ -285,7 +303,7 @@ impl BackendConfig {
             None
         });
         let proxy = source.read_if_given(raw.proxy.as_ref(), |text| urls::proxy(text));
-        let life = raw.life(source, errors);
+        let (life, poll) = (raw.life(source, errors), raw.poll(source, errors));
         let template = raw.template.map(Spanned::into_inner).unwrap_or_default();
         let default = BackendConfig::new(name, raw.plugin.into_inner(), endpoint, limits);
         BackendConfig {
@@ -302,6 +320,7 @@ impl BackendConfig {
             comment: template.comment.map(Spanned::into_inner),
             closing: template.closing.map(Spanned::into_inner),
             life,
+            poll,
             close_fields: match table(raw.close_fields) {
                 Value::Object(fields) => fields,
                 _ => Map::new(),
@@ -375,7 +394,20 @@ impl RawBackend {
                 Some(states) => states.iter().copied().collect(),
                 None => default.never_reopen,
             },
+            on_ticket_closed: self.on_ticket_closed,
+            closed_states: match &self.closed_states {
+                Some(states) => states.iter().copied().collect(),
+                None => default.closed_states,
+            },
         }
+    }
+
+    /// How often tickets' states are asked for.
+    fn poll(&self, source: &Source, errors: &mut Errors) -> Option<Duration> {
+        let read =
+            source.read_if_given(self.poll.as_ref(), |text| times::read("poll", text, times::WEEK));
+        let poll = errors.keep(read).flatten().unwrap_or(POLL);
+        (!poll.is_zero()).then(|| poll.max(SHORTEST_POLL))
     }
 
     fn spans(&self, source: &Source) -> Spans {

@@ -3,6 +3,7 @@
 //! Nothing here knows a store, a network or a clock. Invariants: what was told once is not told again; a ticket that is closed is
 //! never commented on; what was deleted, or belongs to another project, is left alone.
 
+mod belief;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use belief::{Belief, MANY, Seen, Witness};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use snapshot::Snapshot;
@@ -53,6 +55,44 @@ pub enum NeverReopen {
     Cancelled,
 }
 
+/// What becomes of an incident whose ticket a person closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTicketClosed {
+    /// It goes on as it did.
+    #[default]
+    Nothing,
+    /// It is acknowledged at its source: somebody has seen to it.
+    Ack,
+    /// It is ended at its source.
+    End,
+}
+
+/// A state of a ticket that counts as closed for its incident.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClosedState {
+    /// It was done: resolved or closed.
+    Closed,
+    /// It was closed and not done: rejected, a duplicate.
+    Cancelled,
+    /// It was deleted.
+    Gone,
+}
+
+impl ClosedState {
+    fn of(state: TicketState) -> Option<ClosedState> {
+        match state {
+            TicketState::Closed => Some(ClosedState::Closed),
+            TicketState::Cancelled => Some(ClosedState::Cancelled),
+            TicketState::Gone => Some(ClosedState::Gone),
+            TicketState::Open | TicketState::Foreign | TicketState::Unknown => None,
+        }
+    }
+}
+
 /// What a backend's tickets are told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -65,6 +105,9 @@ pub struct Policy {
     /// For how long a closed ticket is opened again when its incident begins again; after that it gets a new ticket.
     pub reopen_within: Duration,
     pub never_reopen: BTreeSet<NeverReopen>,
+    pub on_ticket_closed: OnTicketClosed,
+    /// In which states a ticket counts as closed for that.
+    pub closed_states: BTreeSet<ClosedState>,
 }
 
 impl Default for Policy {
@@ -77,11 +120,20 @@ impl Default for Policy {
             close_after: Duration::from_secs(15 * MINUTES),
             reopen_within: Duration::from_secs(24 * 60 * MINUTES),
             never_reopen: BTreeSet::from([NeverReopen::Cancelled]),
+            on_ticket_closed: OnTicketClosed::default(),
+            closed_states: BTreeSet::from([ClosedState::Closed, ClosedState::Cancelled]),
         }
     }
 }
 
 impl Policy {
+    /// What becomes of the incident of a ticket that is in this state from now on, which this host didn't bring about.
+    pub fn of_closed(&self, state: TicketState) -> OnTicketClosed {
+        let counts =
+            ClosedState::of(state).is_some_and(|state| self.closed_states.contains(&state));
+        if counts { self.on_ticket_closed } else { OnTicketClosed::Nothing }
+    }
+
     /// Whether tickets are told anything at all.
     pub fn tells(&self) -> bool {
         self.on_change != OnChange::Nothing || self.on_end != OnEnd::Nothing

@@ -35,6 +35,24 @@ fn plans(told: Snapshot, state: TicketState, now_is: Snapshot, terms: &Terms, ex
 }
 
 #[test]
+fn an_incident_hears_of_its_ticket_as_the_operator_wants_and_of_the_states_that_he_names() {
+    use OnTicketClosed::{Ack, End, Nothing};
+    let gone_too = BTreeSet::from([ClosedState::Closed, ClosedState::Gone]);
+    for (on_ticket_closed, states, expected) in [
+        (Nothing, None, [Nothing; 6]),
+        (Ack, None, [Nothing, Ack, Ack, Nothing, Nothing, Nothing]),
+        (End, Some(gone_too), [Nothing, End, Nothing, End, Nothing, Nothing]),
+        (End, Some(BTreeSet::new()), [Nothing; 6]),
+    ] {
+        let default = Policy { on_ticket_closed, ..Policy::default() };
+        let policy = Policy { closed_states: states.unwrap_or(default.closed_states), ..default };
+        let becomes =
+            [Open, Closed, Cancelled, Gone, Foreign, Unknown].map(|state| policy.of_closed(state));
+        assert_eq!(becomes, expected, "{on_ticket_closed:?} {:?}", policy.closed_states);
+    }
+}
+
+#[test]
 fn what_was_told_is_not_told_again_whatever_the_ticket_is() {
     for state in [Open, Closed, Cancelled, Gone, Foreign, Unknown] {
         for open in [true, false] {

@@ -12,6 +12,7 @@ mod runner;
 mod search;
 mod source;
 mod standing;
+mod states;
 mod update;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use ticket_plugin_api::message::TicketName;
 use ticket_plugin_api::{Incident, unix_time};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -39,6 +41,8 @@ use lead::Lead;
 use runner::Room;
 use standing::{End, Heard, Record};
 pub use standing::{Standing, Unfit};
+use states::Inbox;
+pub(crate) use states::believe;
 
 /// How often to look at what time has made due, at least.
 const TICK: Duration = Duration::from_millis(500);
@@ -86,6 +90,8 @@ pub struct Queue {
     /// The backends of which what waits, or failed, is still to be looked at, since they are new or may have been mended; None if
     /// the store has been told all that the setup means for it.
     undecided: Mutex<Option<BTreeSet<String>>>,
+    /// What each backend's ticket system told by webhooks.
+    inboxes: Mutex<HashMap<String, Arc<Inbox>>>,
     /// The places for calls of each backend.
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     phase: watch::Sender<Phase>,
@@ -101,8 +107,8 @@ pub struct Queue {
     records: Mutex<HashMap<String, Record>>,
     /// Is raised when a backend is held, or asked to wait: nobody need wait for its tickets.
     holds: watch::Sender<u64>,
-    /// Is told of each ticket that was made or found.
-    made: Notify,
+    /// Is told of what an incident's source is to hear: a ticket that was made or found, or closed by a person.
+    news: Notify,
     lead: Lead,
     /// Whether Argus let the last question about an incident go unanswered.
     silence: source::Silence,
@@ -187,6 +193,7 @@ impl Queue {
             pruned: AtomicI64::new(Timestamp::EPOCH.millis()),
             setup: RwLock::new(Arc::new(setup)),
             undecided: Mutex::default(),
+            inboxes: Mutex::default(),
             lanes: Mutex::default(),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
@@ -195,7 +202,7 @@ impl Queue {
             given_up: Mutex::default(),
             records: Mutex::default(),
             holds: watch::Sender::new(0),
-            made: Notify::new(),
+            news: Notify::new(),
             lead: Lead::new(),
             silence: source::Silence::default(),
         })
@@ -233,6 +240,8 @@ impl Queue {
                 if names.insert(name.clone()) {
                     let running = runner(Arc::clone(self), name.clone());
                     runners.start(format!("the queue of {name}"), running);
+                    let asking = states::run(Arc::clone(self), name.clone());
+                    runners.start(format!("the states of {name}'s tickets"), asking);
                 }
             }
             if let Some(jump) = clock.look(Instant::now(), Timestamp::now()) {
@@ -679,15 +688,28 @@ impl Queue {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Waits until there is a ticket that wasn't there when this was last called. Only one may wait.
-    pub(crate) async fn created(&self) {
-        self.made.notified().await;
+    /// Waits until there is something to tell an incident's source that wasn't there when this was last called. Only one may wait.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn has_news(&self) {
+        self.news.notify_one();
+    }
+
+    fn inbox(&self, backend: &str) -> Arc<Inbox> {
+        Arc::clone(lock(&self.inboxes).entry(backend.to_owned()).or_default())
+    }
+
+    /// The ticket system itself says that these tickets of a backend changed, or its plugin's receive(): they are asked for soon.
+    pub(crate) fn changed_by_others(&self, backend: &str, tickets: Vec<TicketName>) {
+        self.inbox(backend).add(tickets);
     }
 
     /// What became of a ticket is on disk.
     fn settled(&self, job: Job) {
         if job.state == State::Created {
-            self.made.notify_one();
+            self.has_news();
         }
         self.tell(job);
     }

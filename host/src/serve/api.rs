@@ -23,7 +23,7 @@ use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{Service, docs, document, orphans};
+use super::{Service, docs, document, hooks, orphans};
 use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::metrics::Gauges;
@@ -65,6 +65,7 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
         .merge(guarded(create, &service, Scope::Create))
         .merge(guarded(read, &service, Scope::Read))
         .merge(guarded(admin, &service, Scope::Admin))
+        .routes(routes!(hooks::receive))
         .routes(routes!(openapi))
         .routes(routes!(docs));
     document::limited(limited.get_openapi_mut());
@@ -329,14 +330,21 @@ async fn read(
         let detail = "the request's Content-Type must be application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "usage", detail));
     }
-    let too_large = || {
+    collected(request.into_body(), most, budget).await?.ok_or_else(|| {
         let detail = format!("the request's body has more than {most} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
             .help("raise limits.max_incident_bytes if that is what your incidents are")
-    };
-    match tokio::time::timeout(BODY, collect(request.into_body(), most, budget)).await {
-        Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(too_large()),
+    })
+}
+
+/// A body, with its part of the budget, or None if it has more than `most` bytes. It must come in time.
+pub(super) async fn collected(
+    body: Body,
+    most: usize,
+    budget: &Budget,
+) -> Result<Option<(Vec<u8>, Held)>, Problem> {
+    match tokio::time::timeout(BODY, collect(body, most, budget)).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(Stopped::Busy(problem))) => Err(problem),
         Ok(Err(Stopped::Broke(cause))) => {
             let detail = format!("the request's body broke off: {cause}");

@@ -9,6 +9,7 @@ mod connections;
 mod control;
 mod docs;
 mod document;
+mod hooks;
 mod live;
 mod orphans;
 mod outage;
@@ -82,6 +83,8 @@ pub(crate) struct Service {
     orphans: Mutex<Option<Counted>>,
     bodies: Budget,
     answers: Budget,
+    /// How many webhooks each backend may still take.
+    webhooks: hooks::Rates,
 }
 
 impl Service {
@@ -206,6 +209,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
+        webhooks: hooks::Rates::default(),
     });
     let mut running = Running::start(service, store, live, doors);
     listening(address);

@@ -13,7 +13,8 @@ use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
     self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life,
-    New, Order, Outcome, Result, SharedHold, Store, StoreError, Term, Timestamp, ToTell, Which,
+    New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, StoreError, Term,
+    Timestamp, ToTell, ToTellBack, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -191,6 +192,22 @@ impl Store for Observed {
 
     async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>> {
         self.heard(self.store.going_on(source, after, most).await)
+    }
+
+    async fn open_tickets(&self, backend: &str, after: &Place, most: i64) -> Result<OpenTickets> {
+        self.heard(self.store.open_tickets(backend, after, most).await)
+    }
+
+    async fn sighted(&self, sighting: Sighting) -> Result<bool> {
+        self.heard(self.store.sighted(sighting).await)
+    }
+
+    async fn to_tell_back(&self, after: i64, most: i64) -> Result<Vec<ToTellBack>> {
+        self.heard(self.store.to_tell_back(after, most).await)
+    }
+
+    async fn told_back(&self, incident: i64) -> Result<()> {
+        self.heard(self.store.told_back(incident).await)
     }
 
     async fn update_counts(&self) -> Result<Vec<Count>> {

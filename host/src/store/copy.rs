@@ -46,6 +46,7 @@ const TABLES: &[Table] = &[
             ("tell", Number),
             ("followed", Number),
             ("ended", Time),
+            ("back", Text),
         ],
     },
     Table {

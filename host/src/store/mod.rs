@@ -3,6 +3,7 @@
 //! Invariants: an incident has one row, whichever way it comes in, and at most one ticket for each reason to make one. What a
 //! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
+mod back;
 mod backends;
 mod changes;
 mod copy;
@@ -469,6 +470,77 @@ pub struct GoingOn {
     pub began: String,
 }
 
+/// A ticket of an incident that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTicket {
+    /// Its number in the store.
+    pub id: i64,
+    pub url: String,
+    /// What the ticket system calls it; empty if nobody knows.
+    pub remote: String,
+    /// The key that it was made with.
+    pub key: String,
+    /// The state that it is known to be in.
+    pub known: TicketState,
+}
+
+/// Some of a backend's tickets whose incidents go on. One that is of several incidents may come more than once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenTickets {
+    pub tickets: Vec<OpenTicket>,
+    /// Behind which place there may be more.
+    pub next: Option<Place>,
+}
+
+/// A place in the order of incidents that go on; the default is before the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    pub source: String,
+    pub incident: i64,
+    pub ticket: i64,
+}
+
+/// A ticket's state, which is believed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its number in the store.
+    pub ticket: i64,
+    /// The state that was known when it was asked for.
+    pub known: TicketState,
+    pub state: TicketState,
+    /// What the incident's source is to be told of it.
+    pub back: Option<Back>,
+}
+
+/// What an incident's source is to be told of its ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Back {
+    /// What becomes of the incident.
+    pub becomes: Becomes,
+    /// What is said of the ticket.
+    pub why: String,
+}
+
+/// What becomes of an incident whose ticket was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Becomes {
+    Acknowledged,
+    Ended,
+}
+
+/// An incident whose source is to be told of its ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToTellBack {
+    /// Its number in the store.
+    pub incident: i64,
+    /// Its number at its source.
+    pub number: String,
+    /// When it began, as it said.
+    pub began: String,
+    pub back: Back,
+}
+
 /// What time has made due.
 #[derive(Debug, Default)]
 pub struct Advanced {
@@ -730,6 +802,19 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// At most `most` incidents of a source that have a ticket and go on, behind the number `after` in the store.
     async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>>;
+
+    /// At most `most` of a backend's tickets whose incidents go on, behind that place.
+    async fn open_tickets(&self, backend: &str, after: &Place, most: i64) -> Result<OpenTickets>;
+
+    /// Notes in which state a ticket is, and what its incidents' source is to be told of that. False, and nothing is noted, if another state is
+    /// known of it by now, or this host closes or opens it at the moment.
+    async fn sighted(&self, sighting: Sighting) -> Result<bool>;
+
+    /// At most `most` incidents of Argus's that it is to be told something of their tickets, behind the number `after` in the store.
+    async fn to_tell_back(&self, after: i64, most: i64) -> Result<Vec<ToTellBack>>;
+
+    /// Notes that an incident's source knows what it was to be told of its ticket.
+    async fn told_back(&self, incident: i64) -> Result<()>;
 
     /// How many updates each backend has in each state.
     async fn update_counts(&self) -> Result<Vec<Count>>;

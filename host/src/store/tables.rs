@@ -12,8 +12,8 @@ use super::stored::Of;
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life, New,
-    Order, Outcome, Result, SharedHold, Store, Term, Timestamp, ToTell, Which, backends, closed,
-    copy, holds, reads, updates,
+    OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, Term, Timestamp,
+    ToTell, ToTellBack, Which, back, backends, closed, copy, holds, reads, updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -169,6 +169,23 @@ impl<T: Tables> Store for T {
     async fn going_on(&self, source: &str, after: i64, most: i64) -> Result<Vec<GoingOn>> {
         let source = source.to_owned();
         self.read(move |db| reads::going_on(db, &source, after, most)).await
+    }
+
+    async fn open_tickets(&self, backend: &str, after: &Place, most: i64) -> Result<OpenTickets> {
+        let (backend, after) = (backend.to_owned(), after.clone());
+        self.read(move |db| back::open_tickets(db, &backend, &after, most)).await
+    }
+
+    async fn sighted(&self, sighting: Sighting) -> Result<bool> {
+        self.write(move |db| Ok(back::sighted(db, &sighting)?)).await
+    }
+
+    async fn to_tell_back(&self, after: i64, most: i64) -> Result<Vec<ToTellBack>> {
+        self.read(move |db| back::to_tell_back(db, after, most)).await
+    }
+
+    async fn told_back(&self, incident: i64) -> Result<()> {
+        self.write(move |db| Ok(back::told_back(db, incident)?)).await
     }
 
     async fn update_counts(&self) -> Result<Vec<Count>> {

@@ -10,6 +10,7 @@ use crate::store::Result;
 const STEPS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/postgres/0001_tickets.sql")),
     (1, include_str!("../migrations/postgres/0002_life.sql")),
+    (1, include_str!("../migrations/postgres/0003_back.sql")),
 ];
 
 /// The version of the tables that this program works on.

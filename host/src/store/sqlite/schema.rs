@@ -16,6 +16,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0002_steps.sql")),
     M::up(include_str!("../migrations/0003_certain.sql")),
     M::up(include_str!("../migrations/0004_life.sql")),
+    M::up(include_str!("../migrations/0005_back.sql")),
 ];
 
 /// The version that this program brings a store to.

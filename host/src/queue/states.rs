@@ -1,0 +1,493 @@
+//! In which state a backend's tickets are: asks the ticket system again and again, and notes what is believed of the answers.
+//!
+//! Only tickets whose incidents go on are asked for. Who makes tickets has the right of way: see [`REST`].
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::TicketState;
+use ticket_plugin_api::abi::MAX_STATES;
+use ticket_plugin_api::message::{AskedTicket, StateRequest, TicketName, TicketStatus};
+use tokio::sync::Notify;
+
+use super::{Phase, Queue, reached};
+use crate::backend::{Answer, Backend};
+use crate::error::{Error, Result};
+use crate::life::{Belief, MANY, OnTicketClosed, Seen, Witness};
+use crate::lock::lock;
+use crate::store::{Back, Becomes, OpenTicket, Place, Sighting, Timestamp};
+use crate::terminal::line;
+
+/// After each call it rests for so many times as long as that took. So it has a fifth of the time at most, and of a limit of requests.
+const REST: u32 = 4;
+/// How often to look whether a backend that can't be asked can be by now.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long after a state was told it counts if it is told again, where nothing says how often to ask.
+const APART: Duration = Duration::from_secs(60);
+/// How long nothing is asked after an error.
+const REPAIR: Duration = Duration::from_secs(10);
+/// How many tickets are read from the store at once, to find those among them that changed.
+const PAGE: i64 = 1000;
+/// Where the plugin tells which tickets changed, all are asked for only so often.
+const ALL_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How many pages of changes are read in one go.
+const CHANGES: usize = 20;
+/// How many tickets that webhooks named may wait to be asked for. If there are more, all are asked for.
+const NAMED: usize = 1000;
+
+/// What webhooks of a backend's ticket system named.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    named: Mutex<Named>,
+    more: Notify,
+}
+
+/// Tickets, by what their system calls them.
+#[derive(Debug, Default)]
+struct Named {
+    urls: HashSet<String>,
+    ids: HashSet<String>,
+    /// They were too many to be kept.
+    all: bool,
+}
+
+impl Named {
+    fn add(&mut self, tickets: impl IntoIterator<Item = TicketName>) {
+        for TicketName { url, id } in tickets {
+            self.all |= self.urls.len() + self.ids.len() >= NAMED;
+            if self.all {
+                return;
+            }
+            if !id.is_empty() {
+                self.ids.insert(id);
+            }
+            if !url.is_empty() {
+                self.urls.insert(url);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.urls.is_empty() && self.ids.is_empty()
+    }
+
+    fn names(&self, ticket: &OpenTicket) -> bool {
+        self.all || self.urls.contains(&ticket.url) || self.ids.contains(&ticket.remote)
+    }
+}
+
+impl Inbox {
+    /// These are to be asked for soon.
+    pub(super) fn add(&self, tickets: impl IntoIterator<Item = TicketName>) {
+        lock(&self.named).add(tickets);
+        self.more.notify_one();
+    }
+
+    fn take(&self) -> Named {
+        std::mem::take(&mut lock(&self.named))
+    }
+}
+
+/// Runs until the queue stops.
+pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
+    let mut phase = queue.phase();
+    let mut states = States::new(&queue, name);
+    let stops = reached(&mut phase, Phase::Stopping);
+    tokio::pin!(stops);
+    loop {
+        tokio::select! {
+            () = &mut stops => return Ok(()),
+            () = states.turn() => {}
+        }
+    }
+}
+
+/// What is known, and to be found out, of a backend's tickets.
+struct States {
+    queue: Arc<Queue>,
+    name: String,
+    inbox: Arc<Inbox>,
+    belief: Belief,
+    /// Which tickets are to be asked for, and who says that they changed.
+    todo: VecDeque<(OpenTicket, Witness)>,
+    /// Behind which place the tickets are to be asked for, too, where all are.
+    rest_of_all: Option<Place>,
+    /// Those of all that came so far.
+    came: HashSet<i64>,
+    /// When it was last begun to ask for all.
+    all_at: Option<Instant>,
+    /// From where on the plugin tells which tickets changed; None: all are to be asked for first.
+    cursor: Option<String>,
+    /// When the last round began.
+    polled: Instant,
+    /// When to go on.
+    next: Instant,
+    /// Since when a person is to say whether so many tickets are closed.
+    held: Option<Timestamp>,
+    /// What went wrong last, which was logged.
+    said: Option<String>,
+}
+
+impl States {
+    fn new(queue: &Arc<Queue>, name: String) -> States {
+        let now = Instant::now();
+        States {
+            inbox: queue.inbox(&name),
+            queue: Arc::clone(queue),
+            name,
+            belief: Belief::default(),
+            todo: VecDeque::new(),
+            rest_of_all: None,
+            came: HashSet::new(),
+            all_at: None,
+            cursor: None,
+            polled: now,
+            next: now,
+            held: None,
+            said: None,
+        }
+    }
+
+    /// Waits for what is to be done next, and does it.
+    async fn turn(&mut self) {
+        tokio::select! {
+            () = self.inbox.more.notified() => {}
+            () = tokio::time::sleep_until(self.next.into()) => {}
+        }
+        let began = Instant::now();
+        self.next = began + LOOK;
+        let setup = self.queue.setup();
+        let Some(Ok(backend)) = setup.backends.get(&self.name) else { return };
+        if !backend.tells_states() {
+            return;
+        }
+        let is_held = self.queue.record(&self.name, |record| record.breaker.until().is_some());
+        if is_held || backend.next_turn() > began {
+            return;
+        }
+        let done = self.go_on(backend, began).await;
+        if done.is_err() {
+            // What changed may have been lost with that.
+            self.cursor = None;
+        }
+        self.say(done);
+    }
+
+    async fn go_on(&mut self, backend: &Arc<Backend>, began: Instant) -> Result<()> {
+        let named = self.inbox.take();
+        if !named.is_empty() {
+            let found = self.find(|ticket| named.names(ticket)).await?;
+            found.into_iter().for_each(|it| self.todo.push_front((it, Witness::Signed)));
+        }
+        if self.todo.is_empty() && self.rest_of_all.is_none() {
+            match backend.poll {
+                // Of hosts that share a store one asks.
+                Some(every) if self.queue.leads() => {
+                    let due = self.polled + every;
+                    if due > began {
+                        self.next = due.min(began + LOOK);
+                        return Ok(());
+                    }
+                    self.polled = began;
+                    self.poll(backend).await?;
+                }
+                _ => return Ok(()),
+            }
+        }
+        if self.todo.is_empty() {
+            self.next_of_all().await?;
+        }
+        let asked = Instant::now();
+        self.ask(backend).await?;
+        let more = !self.todo.is_empty() || self.rest_of_all.is_some();
+        let now = Instant::now();
+        self.next = now + if more { asked.elapsed() * REST } else { Duration::ZERO };
+        Ok(())
+    }
+
+    /// Begins a round: of all tickets, or of those that changed.
+    async fn poll(&mut self, backend: &Backend) -> Result<()> {
+        let is_due = self.all_at.is_none_or(|at| at.elapsed() >= ALL_EVERY);
+        let mut all = is_due || self.cursor.is_none() || !backend.tells_changes();
+        let mut changed = Named::default();
+        if backend.tells_changes() {
+            // Before all are asked for: what changes meanwhile is told by the next round.
+            all |= self.changes(backend, &mut changed).await?;
+        }
+        if all || changed.all {
+            self.all_at = Some(Instant::now());
+            self.rest_of_all = Some(Place::default());
+            self.came.clear();
+            return Ok(());
+        }
+        if changed.is_empty() && self.belief.is_sure() {
+            return Ok(());
+        }
+        let belief = std::mem::take(&mut self.belief);
+        let found = self.find(|ticket| changed.names(ticket) || belief.doubts(ticket.id)).await;
+        self.belief = belief;
+        let found = found?;
+        self.belief.retain(&found.iter().map(|ticket| ticket.id).collect());
+        self.todo.extend(found.into_iter().map(|ticket| (ticket, Witness::Nobody)));
+        Ok(())
+    }
+
+    /// Reads what changed since the last time. Whether some of it may have been missed.
+    async fn changes(&mut self, backend: &Backend, changed: &mut Named) -> Result<bool> {
+        let mut gap = self.cursor.is_none();
+        for _ in 0..CHANGES {
+            let Answer::Given(page) = backend.changes(self.cursor.as_deref()).await? else {
+                self.cursor = None;
+                return Ok(true);
+            };
+            changed.add(page.tickets);
+            gap |= page.gap;
+            self.cursor = Some(page.cursor);
+            if let Some(pause) = page.retry_after_ms {
+                backend.rest(Duration::from_millis(pause));
+                return Ok(gap);
+            }
+            if !page.more {
+                break;
+            }
+        }
+        Ok(gap)
+    }
+
+    /// The tickets of incidents that go on of which this is so.
+    async fn find(&self, is_it: impl Fn(&OpenTicket) -> bool) -> Result<Vec<OpenTicket>> {
+        let (mut found, mut came) = (Vec::new(), HashSet::new());
+        let mut place = Some(Place::default());
+        while let Some(after) = place {
+            let page = self.queue.store.open_tickets(&self.name, &after, PAGE).await?;
+            place = page.next;
+            found.extend(page.tickets.into_iter().filter(|it| is_it(it) && came.insert(it.id)));
+        }
+        Ok(found)
+    }
+
+    /// Has the next of all tickets asked for.
+    async fn next_of_all(&mut self) -> Result<()> {
+        let Some(after) = self.rest_of_all.take() else { return Ok(()) };
+        let page = self.queue.store.open_tickets(&self.name, &after, MAX_STATES as i64).await?;
+        self.rest_of_all = page.next;
+        let (came, todo) = (&mut self.came, &mut self.todo);
+        let new = page.tickets.into_iter().filter(|ticket| came.insert(ticket.id));
+        todo.extend(new.map(|ticket| (ticket, Witness::Nobody)));
+        if self.rest_of_all.is_none() {
+            self.belief.retain(&std::mem::take(&mut self.came));
+        }
+        Ok(())
+    }
+
+    /// Asks for some of the tickets, and notes what is believed of the answer.
+    async fn ask(&mut self, backend: &Arc<Backend>) -> Result<()> {
+        let Some((_, witness)) = self.todo.front() else { return Ok(()) };
+        let witness = *witness;
+        let alike = self.todo.iter().take_while(|(_, of)| *of == witness).count();
+        let part: Vec<OpenTicket> =
+            self.todo.drain(..alike.min(MAX_STATES)).map(|(ticket, _)| ticket).collect();
+        let mut urls = HashSet::new();
+        let once = part.iter().filter(|ticket| urls.insert(&ticket.url));
+        let asked = once.map(|OpenTicket { url, remote, key, .. }| AskedTicket {
+            url: url.clone(),
+            id: remote.clone(),
+            key: key.clone(),
+        });
+        let Answer::Given(states) =
+            backend.state(&StateRequest { tickets: asked.collect() }).await?
+        else {
+            return Err(Error::plugin(format!("{}: the plugin tells no states", self.name))
+                .help("poll = \"0s\" in the backend's settings stops asking"));
+        };
+        let now = Instant::now();
+        let apart = backend.poll.unwrap_or(APART);
+        let mut believed = Vec::new();
+        for ticket in part {
+            let Some(status) = states.tickets.iter().find(|it| it.url == ticket.url) else {
+                continue;
+            };
+            let seen = self.belief.see(ticket.id, ticket.known, status.state, witness, apart, now);
+            if seen == Seen::So {
+                believed.push((ticket, status.clone()));
+            }
+        }
+        self.note(backend, believed, now).await?;
+        if let Some(pause) = states.retry_after_ms {
+            backend.rest(Duration::from_millis(pause));
+        }
+        Ok(())
+    }
+
+    /// Notes the states of tickets that are believed, unless so many are closed that a person must say so.
+    async fn note(
+        &mut self,
+        backend: &Backend,
+        mut believed: Vec<(OpenTicket, TicketStatus)>,
+        now: Instant,
+    ) -> Result<()> {
+        if self.belief.may_believe(now) {
+            self.held = None;
+        } else if !self.is_confirmed().await? {
+            if self.held.is_none() {
+                self.held = Some(Timestamp::now());
+                tracing::warn!(
+                    "{}: more than {MANY} tickets seem to be closed or gone at once: nothing is made of that until a person has looked\nhelp: if \
+                     that is so, `ticket-host ticket believe {}`; if not, look at what the backend's user may see",
+                    self.name,
+                    self.name
+                );
+            }
+            believed.retain(|(_, status)| status.state == TicketState::Open);
+        }
+        self.queue.metrics.states_held(&self.name, self.held.is_some());
+        for (ticket, status) in believed {
+            let back = back(backend, &ticket, &status);
+            let is_told = back.is_some();
+            let sighting =
+                Sighting { ticket: ticket.id, known: ticket.known, state: status.state, back };
+            let is_news = self.queue.store.sighted(sighting).await?;
+            self.belief.is_known(ticket.id, is_news && status.state != TicketState::Open, now);
+            if !is_news {
+                continue;
+            }
+            self.queue.metrics.state(&self.name, word(status.state));
+            tracing::info!("ticket {}: {}", ticket.id, line(&sentence(&ticket, &status)));
+            if is_told {
+                self.queue.has_news();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a person has said, since it was asked for, that so many tickets are closed.
+    async fn is_confirmed(&self) -> Result<bool> {
+        let Some(held) = self.held else { return Ok(false) };
+        let said = self.queue.store.note(&believe(&self.name)).await?;
+        let at = said.and_then(|at| at.parse().ok()).map(Timestamp::from_millis);
+        Ok(at.is_some_and(|at| at >= held))
+    }
+
+    /// Logs what went wrong when it comes, and not again while it stays.
+    fn say(&mut self, done: Result<()>) {
+        match done {
+            Err(error) => {
+                let text = crate::report::text(&error);
+                if self.said.as_ref() != Some(&text) {
+                    tracing::warn!(
+                        "{}: the states of tickets can't be asked for now: {}",
+                        self.name,
+                        text.trim_start_matches("error: ").trim_end()
+                    );
+                    self.said = Some(text);
+                }
+                self.next = Instant::now() + REPAIR;
+            }
+            Ok(()) => self.said = None,
+        }
+    }
+}
+
+/// By which name it is noted in the store that a person believes what is told of a backend's tickets.
+pub(crate) fn believe(backend: &str) -> String {
+    format!("believe {backend}")
+}
+
+/// What the incident's source is told of a ticket that is in that state now.
+fn back(backend: &Backend, ticket: &OpenTicket, status: &TicketStatus) -> Option<Back> {
+    let becomes = match backend.life.policy.of_closed(status.state) {
+        OnTicketClosed::Nothing => return None,
+        OnTicketClosed::Ack => Becomes::Acknowledged,
+        OnTicketClosed::End => Becomes::Ended,
+    };
+    Some(Back { becomes, why: sentence(ticket, status) })
+}
+
+/// What happened to a ticket, for people.
+fn sentence(ticket: &OpenTicket, status: &TicketStatus) -> String {
+    let is = match status.state {
+        TicketState::Open => "is open again",
+        TicketState::Closed => "was closed",
+        TicketState::Cancelled => "was closed without being done",
+        TicketState::Gone => "was deleted",
+        TicketState::Foreign => "is no longer where this backend's tickets are",
+        TicketState::Unknown => "is in a state that nobody knows",
+    };
+    let by = if status.by.is_empty() { String::new() } else { format!(" by {}", status.by) };
+    let detail =
+        if status.detail.is_empty() { String::new() } else { format!(" ({})", status.detail) };
+    format!("the ticket {} {is}{by}{detail}", ticket.url)
+}
+
+fn word(state: TicketState) -> &'static str {
+    match state {
+        TicketState::Open => "open",
+        TicketState::Closed => "closed",
+        TicketState::Cancelled => "cancelled",
+        TicketState::Gone => "gone",
+        TicketState::Foreign => "foreign",
+        TicketState::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(url: &str, remote: &str) -> OpenTicket {
+        let [url, remote] = [url, remote].map(str::to_owned);
+        OpenTicket { id: 1, url, remote, key: String::new(), known: TicketState::Open }
+    }
+
+    fn name(url: &str, id: &str) -> TicketName {
+        TicketName { url: url.to_owned(), id: id.to_owned() }
+    }
+
+    #[test]
+    fn a_ticket_is_named_by_its_url_or_its_id_and_a_nameless_one_by_nothing() {
+        let mut named = Named::default();
+        assert!(named.is_empty());
+        named.add([name("https://rt/1", ""), name("", "7")]);
+        for (ticket, expected) in [
+            (ticket("https://rt/1", ""), true),
+            (ticket("https://rt/2", "7"), true),
+            (ticket("https://rt/2", ""), false),
+            (ticket("https://rt/7", "1"), false),
+        ] {
+            assert_eq!(named.names(&ticket), expected, "{ticket:?}");
+        }
+    }
+
+    #[test]
+    fn so_many_that_are_named_are_all_and_take_no_more_memory() {
+        let mut named = Named::default();
+        named.add((0..2 * NAMED).map(|id| name("", &id.to_string())));
+        assert!(named.all && named.names(&ticket("https://rt/1", "x")));
+        assert!(named.ids.len() <= NAMED);
+    }
+
+    #[test]
+    fn what_happened_to_a_ticket_is_said_with_who_and_how_if_that_is_known() {
+        let at = ticket("https://rt/1", "1");
+        let status = |state, by: &str, detail: &str| TicketStatus {
+            state,
+            by: by.to_owned(),
+            detail: detail.to_owned(),
+            ..TicketStatus::default()
+        };
+        for (status, expected) in [
+            (status(TicketState::Closed, "", ""), "the ticket https://rt/1 was closed"),
+            (
+                status(TicketState::Cancelled, "ada", "rejected"),
+                "the ticket https://rt/1 was closed without being done by ada (rejected)",
+            ),
+            (
+                status(TicketState::Gone, "", "deleted"),
+                "the ticket https://rt/1 was deleted (deleted)",
+            ),
+        ] {
+            assert_eq!(sentence(&at, &status), expected);
+        }
+    }
+}
