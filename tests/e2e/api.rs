@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Installation, Reply, Service, rust_plugin};
+use ticket_host_tests::{Installation, Reply, Service, c_plugin, rust_plugin};
 
 use crate::serve_limits::raise_open_files;
 
@@ -115,7 +115,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     fn text(&self, operation: &Operation) -> String {
-        let path = operation.path.replace("{id}", &self.id.to_string());
+        let path = operation.path.replace("{id}", &self.id.to_string()).replace("{backend}", "b");
         let token = match self.token {
             "" => String::new(),
             token => format!("Authorization: Bearer {token}\r\n"),
@@ -218,6 +218,31 @@ fn refused_for_what_is_asked(met: &mut Met) {
         met.ask(&service, &report, &Request { head: JSON, body, ..Request::default() });
     }
     met.answered(&report, never_ends);
+    refused_webhooks(met);
+}
+
+/// The errors of who sends webhooks.
+fn refused_webhooks(met: &mut Met) {
+    let receive = met.operation("post", "/v1/hooks/{backend}");
+    met.ask(&local("").serve(), &receive, &Request::default());
+    let secret = "secret = { token = \"t\", webhook_secret = \"a-secret-of-the-desk\" }\n";
+    let host = Installation::with(
+        &c_plugin("webhook"),
+        "http://127.0.0.1:1/",
+        &format!("{secret}{QUEUE}"),
+    );
+    let service = host.serve();
+    let mut never_ends = connect(&service);
+    let slow = Request { body: "{".to_owned(), missing: 10, ..Request::default() };
+    never_ends.write_all(slow.text(&receive).as_bytes()).unwrap();
+    met.ask(&service, &receive, &Request::default());
+    met.ask(&service, &receive, &Request { body: " ".repeat(300_000), ..Request::default() });
+    let head = "X-Webhook-Secret: a-secret-of-the-desk\r\n";
+    met.ask(&service, &receive, &Request { head, body: "nonsense".into(), ..Request::default() });
+    let limited = (0..30).map(|_| met.ask(&service, &receive, &Request::default()));
+    let limited = limited.filter(|answer| answer.contains("retry-after: 1"));
+    assert!(limited.count() > 0);
+    met.answered(&receive, never_ends);
 }
 
 /// The errors of a service that is too busy, or can't do its work.

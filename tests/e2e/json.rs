@@ -75,6 +75,8 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["queue", "migrate"], &["error"]),
         (&["queue", "copy", "--to", "config.toml"], &["error"]),
         (&["queue", "cancel", "1"], &["tickets", "refused", "error"]),
+        (&["ticket", "believe", "b"], &["backend", "believed_at"]),
+        (&["ticket", "believe", "x"], &["error"]),
         (&["ticket", "adopt", "1", "https://t.org/1"], &["id", "state"]),
         (&["queue", "retry", "99"], &["tickets", "refused", "error"]),
         (&["plugins", "list"], &["plugins"]),

@@ -682,6 +682,7 @@ fn the_openapi_document_lists_every_path() {
             "/openapi.json",
             "/readyz",
             "/v1/backends",
+            "/v1/hooks/{backend}",
             "/v1/incidents",
             "/v1/plugins",
             "/v1/tickets",

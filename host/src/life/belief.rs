@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn so_many_at_once_are_for_a_person_to_believe() {
         let (mut belief, start) = (Belief::default(), Instant::now());
-        let mut see = |belief: &mut Belief, ticket| {
+        let see = |belief: &mut Belief, ticket| {
             belief.see(ticket, Open, Closed, Witness::Nobody, APART, start);
         };
         (0..MANY as i64).for_each(|ticket| see(&mut belief, ticket));

@@ -29,6 +29,7 @@ macro_rules! over_both {
     };
 }
 
+mod back;
 mod life;
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ const STEPS: &[(i64, &str)] = &[
 ];
 
 /// The version of the tables that this program works on.
-const NEWEST: i64 = STEPS.len() as i64;
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
 /// Which version the tables are of, and the oldest one whose hosts can work on them.
 fn version(session: &Session) -> Fallible<Option<(i64, i64)>> {

@@ -250,7 +250,8 @@ async fn tables_of_a_newer_version_are_worked_on_if_they_say_that_this_one_can()
     let place = Place::postgres();
     place.open().await.close().await;
     let Place::Postgres(options) = &place else { unreachable!("it was asked for") };
-    for (newer, readable_by, refused) in [(3, 2, None), (3, 3, Some("doesn't know"))] {
+    let newer = NEWEST + 1;
+    for (readable_by, refused) in [(NEWEST, None), (newer, Some("doesn't know"))] {
         place.sql(&format!("UPDATE version SET version = {newer}, readable_by = {readable_by}"));
         for opened in [
             Postgres::open((**options).clone(), false).await,
