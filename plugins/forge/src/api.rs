@@ -1,9 +1,11 @@
 //! A forge's REST API over the host's HTTP: requests, lists of several pages, refusals as errors.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ticket_plugin_api::{Call, Error, ErrorKind, Request, Response, Result, Retry, Url};
+use ticket_plugin_api::{Call, Error, ErrorKind, HttpError, Request, Response, Result, Retry, Url};
 
 use crate::Forge;
 use crate::issues::{self, Next, Place};
@@ -12,6 +14,10 @@ use crate::issues::{self, Next, Place};
 /// host takes; each divides the one before it, so that a smaller page can begin where a larger one would have.
 pub(crate) const PAGES: [usize; 5] = [100, 50, 25, 5, 1];
 
+/// With less time left, no other request of several begins.
+const TIME_FOR_A_REQUEST: Duration = Duration::from_secs(2);
+/// After so many bytes of answers none does: the host keeps 64 MiB for one call.
+const MOST_BYTES: usize = 32 << 20;
 /// How often a search begins anew in a list that changes.
 const MOST_BEGINNINGS: usize = 3;
 
@@ -108,21 +114,14 @@ pub(crate) fn look_through<F: Forge, T: DeserializeOwned, R>(
     what: &str,
     mut look: impl FnMut(Vec<T>) -> Option<R>,
 ) -> Result<Option<R>> {
-    let [mut size, smaller @ ..] = PAGES;
-    let mut smaller = smaller.into_iter();
-    let mut so_far = 0;
+    let (mut size, mut so_far) = (0, 0);
     loop {
-        let page = so_far / size + 1;
-        let url = list.clone().query("per_page", &size.to_string());
-        let request = Request::get(url.query("page", &page.to_string()));
-        let answer = match call.http(forge.with_headers(request)) {
-            Err(cause) if cause.is_too_large() && size > 1 => {
-                size = smaller.next().unwrap_or(1);
-                continue;
-            }
-            Err(cause) => return Err(call.unfinished(what, so_far, cause)),
-            Ok(answer) => answer,
-        };
+        let answer = fitting(forge, call, &mut size, |most| {
+            let page = so_far / most + 1;
+            list.clone().query("per_page", &most.to_string()).query("page", &page.to_string())
+        });
+        let answer = answer.map_err(|cause| call.unfinished(what, so_far, cause))?;
+        let (size, page) = (PAGES[size], so_far / PAGES[size] + 1);
         let items: Vec<T> = read(forge, &answer, 200, what)?;
         let is_full = items.len() >= size;
         if let Some(found) = look(items) {
@@ -133,6 +132,32 @@ pub(crate) fn look_through<F: Forge, T: DeserializeOwned, R>(
             None => return Ok(None),
         }
     }
+}
+
+/// The answer to a GET of `url`, which gets the most items that it may ask for: those of `PAGES[size]`, or fewer from now on, if the host
+/// has no room for so many.
+pub(crate) fn fitting(
+    forge: &impl Forge,
+    call: &Call,
+    size: &mut usize,
+    url: impl Fn(usize) -> Url,
+) -> std::result::Result<Response, HttpError> {
+    *size = (*size).min(PAGES.len() - 1);
+    loop {
+        match call.http(forge.with_headers(Request::get(url(PAGES[*size])))) {
+            Err(cause) if cause.is_too_large() && *size + 1 < PAGES.len() => *size += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a call that got so many bytes of answers has the time, and the host the room, for another one.
+pub(crate) fn has_room(call: &Call, bytes: usize) -> bool {
+    bytes == 0 || (bytes <= MOST_BYTES && call.remaining() >= TIME_FOR_A_REQUEST)
+}
+
+pub(crate) fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error for an answer that isn't the wanted one, with the forge's own reason.

@@ -5,10 +5,10 @@
 //! were removed and the list is read again from a page before.
 
 use serde::{Deserialize, Serialize};
-use ticket_plugin_api::{Call, Request, Result};
+use ticket_plugin_api::{Call, Result};
 
 use crate::Forge;
-use crate::api::{PAGES, read};
+use crate::api::{PAGES, fitting, read};
 
 /// With how many issues of the page before a page begins. More than one, since GitHub may leave some out of a page.
 const OVERLAP: usize = 5;
@@ -57,16 +57,12 @@ pub(crate) fn page<F: Forge>(
     so_far: usize,
 ) -> Result<Page<F::Issue>> {
     let what = "the issues";
-    let mut size = place.size.min(PAGES.len() - 1);
-    let (window, answer) = loop {
-        let window = Window::at(place.end, PAGES[size]);
-        let request = Request::get(window.url(forge, since, place));
-        match call.http(forge.with_headers(request)) {
-            Err(cause) if cause.is_too_large() && size + 1 < PAGES.len() => size += 1,
-            Err(cause) => return Err(call.unfinished(what, so_far, cause)),
-            Ok(answer) => break (window, answer),
-        }
-    };
+    let mut size = place.size;
+    let answer = fitting(forge, call, &mut size, |most| {
+        Window::at(place.end, most).url(forge, since, place)
+    });
+    let answer = answer.map_err(|cause| call.unfinished(what, so_far, cause))?;
+    let window = Window::at(place.end, PAGES[size]);
     let issues: Vec<F::Issue> = read(forge, &answer, 200, what)?;
     let bytes = answer.body.len();
     let numbers: Vec<String> = issues.iter().map(|issue| F::ticket(issue).id).collect();

@@ -5,11 +5,14 @@
 //! one request.
 
 pub mod api;
+mod changes;
 mod issues;
 mod life;
 mod plugin;
+mod states;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod webhooks;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ticket_plugin_api::mapping::LabelMappings;
 use ticket_plugin_api::{
-    About, Call, Check, Request, Response, Result, Settings, Ticket, TicketState, Url,
+    About, Call, Check, Request, Response, Result, Settings, Ticket, TicketStatus, Url, Webhook,
 };
 
 pub use plugin::Plugin;
@@ -45,6 +48,14 @@ pub struct Dialect {
     pub all_issues: &'static [(&'static str, &'static str)],
     /// The name in that query of the time before which issues are left out.
     pub since: &'static str,
+    /// The name in that query of the numbers of issues, by which many are listed at once; None if the forge can't do that.
+    pub numbers: Option<&'static str>,
+    /// The query that lists all issues, the one first whose last change is the oldest, and the name in it of the time of that change before
+    /// which issues are left out.
+    pub changed_issues: &'static [(&'static str, &'static str)],
+    pub changed_since: &'static str,
+    /// Where in a webhook's JSON (RFC 6901) the URL of the page stands that it is about.
+    pub webhook_url: &'static str,
     /// What may stand between the project and the number in the URL of an issue's page.
     pub issue_pages: &'static [&'static str],
     /// What it calls an issue's comments in URLs, and a number of bytes that it certainly takes in one.
@@ -148,11 +159,25 @@ pub trait Forge: Sized + Send + 'static {
 
     fn ticket(issue: &Self::Issue) -> Ticket;
 
-    /// The issue's state; foreign for what is listed as an issue and is something else.
-    fn state(issue: &Self::Issue) -> TicketState;
+    /// The issue's number and state, with the forge's own word and, of a closed one, who closed it and when; foreign for what is listed as
+    /// an issue and is something else, or is in another project now.
+    fn status(issue: &Self::Issue) -> TicketStatus;
+
+    /// When the issue was last changed (RFC 3339), if the forge says so.
+    fn updated(issue: &Self::Issue) -> Option<&str>;
 
     /// Whether this answer to a request for an issue says that it was deleted, and can mean nothing else.
     fn is_deleted(answer: &Response) -> bool;
+
+    /// Where the API has the issue now, by an answer that says that it was moved; None if the forge doesn't say that, or names a place
+    /// that isn't its own: the token is for no other.
+    fn moved_to(&self, answer: &Response) -> Option<Url>;
+
+    /// Whether the forge signed the webhook, as the settings say.
+    ///
+    /// # Errors
+    /// Why it is taken for a forged one, with what an operator can do.
+    fn is_signed(&self, webhook: &Webhook) -> std::result::Result<(), String>;
 
     /// The issue's body; None for what is listed as an issue and is something else.
     fn body(issue: &Self::Issue) -> Option<&str>;

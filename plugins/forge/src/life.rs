@@ -11,6 +11,7 @@ use ticket_plugin_api::{
     TicketState, UpdateRequest, Updated, Url, text,
 };
 
+use crate::states::{self, Shown};
 use crate::{Forge, api};
 
 /// What is read of a comment.
@@ -31,7 +32,7 @@ pub(crate) fn update<F: Forge>(
 ) -> Result<Option<Updated>> {
     let step = &request.step;
     let not_done = |state| Ok(Some(Updated { state, ..Updated::default() }));
-    let Some(number) = number::<F>(&request.ticket) else {
+    let Some(number) = states::number(forge, &request.ticket) else {
         return not_done(TicketState::Foreign);
     };
     let issue = forge.project_url().segment("issues").segment(&number);
@@ -76,47 +77,13 @@ fn rehearse<F: Forge>(forge: &F, call: &Call, issue: Url, step: &Step) -> Result
     last.map(|()| Updated::default())
 }
 
-/// The number of the issue that a ticket is, if it can be one of a forge.
-fn number<F: Forge>(ticket: &TicketName) -> Option<String> {
-    let of_url = place::<F>(&ticket.url).map(|(_, number)| number);
-    let id = Some(ticket.id.clone()).filter(|id| !id.is_empty());
-    let number = id.or(of_url)?;
-    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(number)
-}
-
-/// The project's page, and the number, in the URL of an issue's page. Both in lower case, since neither forge tells names apart by case.
-fn place<F: Forge>(url: &str) -> Option<(String, String)> {
-    let url = url.split(['?', '#']).next()?.trim_end_matches('/').to_lowercase();
-    let (before, number) = url.rsplit_once('/')?;
-    let project = F::DIALECT.issue_pages.iter().find_map(|page| before.strip_suffix(page))?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| (project.to_owned(), number.to_owned()))
-}
-
 /// In which state the issue is: [`TicketState::Foreign`] if it is not the ticket's.
 fn look<F: Forge>(forge: &F, call: &Call, issue: &Url, ticket: &TicketName) -> Result<TicketState> {
-    let what = "the issue";
     let answer = api::send(forge, call, Request::get(issue.clone()))?;
-    if F::is_deleted(&answer) {
-        return Ok(TicketState::Gone);
-    }
-    if matches!(answer.status, 301 | 302 | 307 | 308) {
-        return Err(Error::creation(format!(
-            "{what} was moved ({}): its project was renamed, or it is in another one now",
-            answer.status
-        )));
-    }
-    let shown: F::Issue = api::read(forge, &answer, 200, what)?;
-    let asked = place::<F>(&ticket.url);
-    if asked.is_none() || asked != place::<F>(&F::ticket(&shown).url) {
-        return Ok(TicketState::Foreign);
-    }
-    match F::state(&shown) {
-        TicketState::Unknown => Err(Error::plugin(format!(
-            "{what} is in a state that {} doesn't document",
-            F::DIALECT.name
-        ))),
-        state => Ok(state),
+    match states::shown(forge, &answer)? {
+        Shown::Deleted => Ok(TicketState::Gone),
+        Shown::Moved(_) => Err(states::was_moved(&answer)),
+        Shown::Issue(issue) => Ok(states::status::<F>(&issue, &ticket.url, false)?.state),
     }
 }
 
@@ -210,7 +177,7 @@ fn change_state<F: Forge>(
     change: &Value,
 ) -> Result<TicketState> {
     let answer = api::send(forge, call, Request::new(F::DIALECT.changes, issue).json(change))?;
-    let state = F::state(&carried_out(forge, &answer, 200, "the issue's state")?);
+    let state = F::status(&carried_out(forge, &answer, 200, "the issue's state")?).state;
     let is_open = state == TicketState::Open;
     if state == TicketState::Unknown || is_open != (action == Action::Reopen) {
         let name = F::DIALECT.name;

@@ -1,4 +1,4 @@
-//! A forge as a ticket plugin: what happens in which order when it is checked, creates and finds.
+//! A forge as a ticket plugin: what happens in which order when it is checked, creates and finds, and who does the rest.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use serde_json::json;
 use ticket_plugin_api::listing::{Listed, Listing, Next, Page};
 use ticket_plugin_api::mapping::{check_labels, no_such_label, part_labels};
 use ticket_plugin_api::{
-    About, Cached, Call, Check, Extra, FindMany, Format, FoundMany, Incident, Result, Settings,
-    Ticket, TicketName, TicketPlugin, TicketRequest, UpdateRequest, Updated, text, utc_before,
+    About, Cached, Call, Changed, ChangesRequest, Check, Extra, FindMany, Format, FoundMany,
+    Incident, Received, Result, Settings, StateRequest, States, Ticket, TicketName, TicketPlugin,
+    TicketRequest, UpdateRequest, Updated, Webhook, text, utc_before,
 };
 
 use crate::issues::{self, Place};
-use crate::{Forge, api, life};
+use crate::{Forge, api, changes, life, states, webhooks};
 
 /// How far the clock of whoever saw the incident and the forge's clock may be apart.
 const CLOCKS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -113,6 +114,18 @@ impl<F: Forge> TicketPlugin for Plugin<F> {
         request: &UpdateRequest<Incident>,
     ) -> Result<Option<Updated>> {
         life::update(&self.forge, call, request)
+    }
+
+    fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
+        states::state(&self.forge, call, request)
+    }
+
+    fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
+        webhooks::receive(&self.forge, webhook)
+    }
+
+    fn changes(&mut self, call: &Call, request: &ChangesRequest) -> Result<Changed> {
+        changes::changes(&self.forge, call, request)
     }
 
     fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {

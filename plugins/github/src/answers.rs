@@ -51,6 +51,9 @@ pub(crate) struct Issue {
     pub(crate) state: String,
     /// Why it was closed: `completed`, `not_planned`, `duplicate`.
     pub(crate) state_reason: Option<String>,
+    pub(crate) closed_by: Option<User>,
+    pub(crate) closed_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
     /// Only pull requests have it.
     pub(crate) pull_request: Option<Value>,
 }

@@ -10,9 +10,9 @@ mod tests;
 use serde_json::{Value, json};
 use ticket_plugin_api::{
     About, Action, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings,
-    Ticket, TicketState, Url, export_plugin,
+    Ticket, TicketState, TicketStatus, Url, Webhook, export_plugin,
 };
-use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
+use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api, webhooks};
 
 use answers::{Issue, Named, Refusal, Repository};
 use settings::{Information, Secret};
@@ -20,6 +20,7 @@ use settings::{Information, Secret};
 struct GitHub {
     api: Endpoint,
     authorization: String,
+    webhook_secret: Option<String>,
     /// `owner/name`
     name: String,
     repository: Url,
@@ -36,7 +37,7 @@ impl Forge for GitHub {
         aliases: &["argus_ticket_github.GithubPlugin"],
         // GitHub promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
-        offers: &[Offer::FindMany],
+        offers: &[Offer::FindMany, Offer::State, Offer::Receive, Offer::Changes],
         actions: &[Action::Comment, Action::Close, Action::Reopen],
         marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
@@ -53,6 +54,10 @@ impl Forge for GitHub {
         body_signs: "@#:",
         all_issues: &[("state", "all"), ("sort", "created"), ("direction", "asc")],
         since: "since",
+        numbers: None,
+        changed_issues: &[("state", "all"), ("sort", "updated"), ("direction", "asc")],
+        changed_since: "since",
+        webhook_url: "/issue/html_url",
         issue_pages: &["/issues"],
         comments: "comments",
         comment_limit: 65_536,
@@ -83,7 +88,9 @@ impl Forge for GitHub {
         }
         let api = Endpoint::new(&api_url(&endpoint));
         let repository = api.join("repos").segment(owner).segment(repository);
-        Ok(GitHub { api, authorization: format!("Bearer {token}"), name, repository, information })
+        let authorization = format!("Bearer {token}");
+        let webhook_secret = secret.webhook_secret.filter(|secret| !secret.is_empty());
+        Ok(GitHub { api, authorization, webhook_secret, name, repository, information })
     }
 
     fn project_name(&self) -> &str {
@@ -214,14 +221,23 @@ impl Forge for GitHub {
         Ticket { url: issue.html_url.clone(), id: issue.number.to_string(), ..Ticket::default() }
     }
 
-    fn state(issue: &Issue) -> TicketState {
-        match (issue.state.as_str(), issue.state_reason.as_deref()) {
+    fn status(issue: &Issue) -> TicketStatus {
+        let Ticket { url, id, .. } = Self::ticket(issue);
+        let state = match (issue.state.as_str(), issue.state_reason.as_deref()) {
             _ if issue.pull_request.is_some() => TicketState::Foreign,
             ("open", _) => TicketState::Open,
             ("closed", Some("not_planned" | "duplicate")) => TicketState::Cancelled,
             ("closed", _) => TicketState::Closed,
             _ => TicketState::Unknown,
-        }
+        };
+        let by = issue.closed_by.as_ref().map(|user| user.login.clone()).unwrap_or_default();
+        let at = issue.closed_at.clone().unwrap_or_default();
+        let detail = issue.state_reason.as_ref().unwrap_or(&issue.state).clone();
+        TicketStatus { url, id, state, by, at, detail, moved: None }
+    }
+
+    fn updated(issue: &Issue) -> Option<&str> {
+        issue.updated_at.as_deref()
     }
 
     /// GitHub also answers 410 where a repository's issues are turned off.
@@ -229,10 +245,39 @@ impl Forge for GitHub {
         answer.status == 410 && Self::reason(answer).is_some_and(|why| why.contains("was deleted"))
     }
 
+    /// Source: <https://docs.github.com/rest/issues/issues#get-an-issue>: 301 of one that was transferred.
+    fn moved_to(&self, answer: &Response) -> Option<Url> {
+        let place = answer.header("location")?;
+        place.starts_with(&String::from(self.api.join(""))).then(|| Url::from(place))
+    }
+
+    /// Source: <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>.
+    fn is_signed(&self, webhook: &Webhook) -> std::result::Result<(), String> {
+        let secret = self.webhook_secret.as_ref().ok_or_else(|| webhooks::no_secret("GitHub"))?;
+        let signature = webhook.head.header("x-hub-signature-256");
+        let signature = signature
+            .ok_or("X-Hub-Signature-256 is missing: has the webhook on GitHub a secret?")?;
+        let signature = signature.strip_prefix("sha256=").and_then(from_hex);
+        let is_signed = signature.is_some_and(|signature| {
+            webhooks::is_hmac_sha256(secret.as_bytes(), &[webhook.body], &signature)
+        });
+        is_signed.then_some(()).ok_or_else(|| {
+            "X-Hub-Signature-256 is another one: is secret.webhook_secret the webhook's secret?"
+                .to_owned()
+        })
+    }
+
     fn body(issue: &Issue) -> Option<&str> {
         // GitHub lists pull requests among the issues.
         issue.body.as_deref().filter(|_| issue.pull_request.is_none())
     }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    if rest.is_empty() { bytes.collect() } else { None }
 }
 
 /// The URL of the API that belongs to the URL that people use.

@@ -1,4 +1,4 @@
-//! What an operator sets: the token, the repository, and what an issue gets beside its text.
+//! What an operator sets: the token, the webhook's secret, the repository, and what an issue gets beside its text.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,6 +8,8 @@ use ticket_plugin_forge::LabelSettings;
 pub(crate) struct Secret {
     /// A personal access token, fine-grained or classic, or an app's installation token.
     pub(crate) token: String,
+    /// The secret of the repository's webhook on GitHub, which signs what it sends. Without it no webhook is believed.
+    pub(crate) webhook_secret: Option<String>,
 }
 
 /// The repository, and what an issue gets beside its text.

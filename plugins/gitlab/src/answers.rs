@@ -48,6 +48,18 @@ pub(crate) struct Issue {
     pub(crate) issue_type: Option<String>,
     #[serde(default)]
     pub(crate) state: String,
+    pub(crate) closed_by: Option<Login>,
+    pub(crate) closed_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    /// The issue of another project that goes on with this one, which is closed.
+    pub(crate) moved_to_id: Option<u64>,
+    #[serde(rename = "_links", default)]
+    pub(crate) links: Links,
+}
+
+#[derive(Deserialize, Default)]
+pub(crate) struct Links {
+    pub(crate) closed_as_duplicate_of: Option<String>,
 }
 
 impl Project {

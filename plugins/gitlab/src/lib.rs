@@ -7,23 +7,38 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
 use ticket_plugin_api::mapping::no_such_label;
 use ticket_plugin_api::{
     About, Action, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings,
-    Ticket, TicketState, Url, export_plugin,
+    Ticket, TicketState, TicketStatus, Url, Webhook, export_plugin,
 };
-use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api};
+use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api, webhooks};
 
 use answers::{Issue, Login, reason};
 use settings::{Information, Secret};
 
 /// Planner: the lowest role that may set labels and see other users' confidential issues.
 const PLANNER: u32 = 15;
+/// How many seconds ago a webhook may have been signed, or by how many GitLab's clock may be ahead.
+const OLDEST_WEBHOOK: u64 = 5 * 60;
+
+/// By what a webhook of GitLab's is known.
+enum WebhookSecret {
+    /// The secret token, which it has in a header.
+    Token(String),
+    /// The key of a signing token.
+    Key(Vec<u8>),
+}
 
 struct GitLab {
     endpoint: Endpoint,
     token: String,
+    webhook_secret: Option<WebhookSecret>,
     /// The project's path or number.
     project: String,
     information: Information,
@@ -39,7 +54,7 @@ impl Forge for GitLab {
         aliases: &["argus_ticket_gitlab.GitlabPlugin"],
         // GitLab promises nothing about when an issue is in its list, which replicas may answer.
         settle_seconds: Some(30),
-        offers: &[Offer::FindMany],
+        offers: &[Offer::FindMany, Offer::State, Offer::Receive, Offer::Changes],
         actions: &[Action::Comment, Action::Close, Action::Reopen],
         marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
@@ -61,6 +76,15 @@ impl Forge for GitLab {
             ("sort", "asc"),
         ],
         since: "created_after",
+        numbers: Some("iids[]"),
+        changed_issues: &[
+            ("scope", "all"),
+            ("state", "all"),
+            ("order_by", "updated_at"),
+            ("sort", "asc"),
+        ],
+        changed_since: "updated_after",
+        webhook_url: "/object_attributes/url",
         issue_pages: &["/-/issues", "/-/issues/incident", "/-/work_items"],
         comments: "notes",
         comment_limit: 1_000_000,
@@ -87,7 +111,8 @@ impl Forge for GitLab {
             ));
         }
         let endpoint = Endpoint::new(endpoint.trim_end_matches('/').trim_end_matches("/api/v4"));
-        Ok(GitLab { endpoint, token, project, information })
+        let webhook_secret = webhook_secret(secret.webhook_secret)?;
+        Ok(GitLab { endpoint, token, webhook_secret, project, information })
     }
 
     fn project_name(&self) -> &str {
@@ -229,12 +254,25 @@ impl Forge for GitLab {
         Ticket { url: issue.web_url.clone(), id: issue.iid.to_string(), ..Ticket::default() }
     }
 
-    fn state(issue: &Issue) -> TicketState {
-        match issue.state.as_str() {
-            "opened" => TicketState::Open,
-            "closed" => TicketState::Closed,
-            _ => TicketState::Unknown,
-        }
+    fn status(issue: &Issue) -> TicketStatus {
+        let Ticket { url, id, .. } = Self::ticket(issue);
+        let (state, detail) = match issue.state.as_str() {
+            "opened" => (TicketState::Open, "opened"),
+            // Where it is now GitLab says by a number that only administrators can ask for.
+            "closed" if issue.moved_to_id.is_some() => (TicketState::Foreign, "moved"),
+            "closed" if issue.links.closed_as_duplicate_of.is_some() => {
+                (TicketState::Cancelled, "duplicate")
+            }
+            "closed" => (TicketState::Closed, "closed"),
+            other => (TicketState::Unknown, other),
+        };
+        let by = issue.closed_by.as_ref().map(|user| user.username.clone()).unwrap_or_default();
+        let at = issue.closed_at.clone().unwrap_or_default();
+        TicketStatus { url, id, state, by, at, detail: detail.to_owned(), moved: None }
+    }
+
+    fn updated(issue: &Issue) -> Option<&str> {
+        issue.updated_at.as_deref()
     }
 
     /// GitLab answers 404 for a deleted issue, and for one that the token may no longer see.
@@ -242,7 +280,66 @@ impl Forge for GitLab {
         false
     }
 
+    /// GitLab redirects whole projects alone.
+    fn moved_to(&self, _: &Response) -> Option<Url> {
+        None
+    }
+
+    /// Source: <https://docs.gitlab.com/user/project/integrations/webhooks/>; signing tokens are those of
+    /// <https://www.standardwebhooks.com>.
+    fn is_signed(&self, webhook: &Webhook) -> std::result::Result<(), String> {
+        let header = |name: &str| {
+            let value = webhook.head.header(name);
+            value.ok_or_else(|| format!("{name} is missing: has GitLab's webhook the token that secret.webhook_secret is?"))
+        };
+        let is_signed = match &self.webhook_secret {
+            None => return Err(webhooks::no_secret("GitLab")),
+            Some(WebhookSecret::Token(token)) => {
+                token.as_bytes().ct_eq(header("x-gitlab-token")?.as_bytes()).into()
+            }
+            Some(WebhookSecret::Key(key)) => {
+                let (id, time) = (header("webhook-id")?, header("webhook-timestamp")?);
+                is_recent(time)?;
+                let parts = [id.as_bytes(), b".", time.as_bytes(), b".", webhook.body];
+                // While a key is changed there are several signatures.
+                header("webhook-signature")?
+                    .split(' ')
+                    .filter_map(|signature| {
+                        BASE64_STANDARD.decode(signature.strip_prefix("v1,")?).ok()
+                    })
+                    .any(|signature| webhooks::is_hmac_sha256(key, &parts, &signature))
+            }
+        };
+        let why = "its token or signature is another one: is secret.webhook_secret the webhook's?";
+        is_signed.then_some(()).ok_or_else(|| why.to_owned())
+    }
+
     fn body(issue: &Issue) -> Option<&str> {
         issue.description.as_deref()
+    }
+}
+
+/// # Errors
+/// It should be a signing token, and is none.
+fn webhook_secret(secret: Option<String>) -> Result<Option<WebhookSecret>> {
+    let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return Ok(None) };
+    let Some(key) = secret.strip_prefix("whsec_") else {
+        return Ok(Some(WebhookSecret::Token(secret)));
+    };
+    match BASE64_STANDARD.decode(key) {
+        Ok(key) if !key.is_empty() => Ok(Some(WebhookSecret::Key(key))),
+        _ => Err(Error::settings(
+            "secret: webhook_secret begins with whsec_, and no base64 follows: copy the whole signing token from GitLab",
+        )),
+    }
+}
+
+/// A webhook that somebody kept isn't believed later.
+fn is_recent(time: &str) -> std::result::Result<(), String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match time.parse::<u64>() {
+        Ok(time) if now.abs_diff(time) <= OLDEST_WEBHOOK => Ok(()),
+        _ => Err("webhook-timestamp isn't of the last 5 minutes: is this machine's clock right?"
+            .to_owned()),
     }
 }

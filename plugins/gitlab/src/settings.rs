@@ -1,4 +1,4 @@
-//! What an operator sets: the token, the project, and what an issue gets beside its text.
+//! What an operator sets: the token, the webhook's secret, the project, and what an issue gets beside its text.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,6 +8,8 @@ use ticket_plugin_forge::LabelSettings;
 pub(crate) struct Secret {
     /// A personal, group or project access token with the scope `api`.
     pub(crate) token: String,
+    /// The signing token of the project's webhook on GitLab (`whsec_...`), or its secret token. Without it no webhook is believed.
+    pub(crate) webhook_secret: Option<String>,
 }
 
 /// The project, and what an issue gets beside its text.
