@@ -100,7 +100,7 @@ class TicketHostPlugin(TicketPlugin):
     @staticmethod
     def get_ticket_identifier(incident: Incident):
         """The number or key at the end of the ticket's URL, where it's known to be one."""
-        found = re.search(r"(?:/issues/|/work_items/|/browse/|[?&]id=)([\w-]+)/?$", incident.ticket_url)
+        found = re.search(r"(?:/issues/|/work_items/|/epics/|/browse/|[?&]id=)([\w-]+)/?$", incident.ticket_url)
         return found[1] if found else incident.ticket_url
 
 

@@ -405,6 +405,7 @@ class Identifier(unittest.TestCase):
             "https://rt.example.org/Ticket/Display.html?id=62": "62",
             "https://github.com/o/r/issues/7": "7",
             "https://gitlab.example.org/o/r/-/work_items/7/": "7",
+            "https://gitlab.example.org/groups/g/-/epics/3": "3",
             "https://jira.example.org/browse/NOC-12": "NOC-12",
             "https://other.example.org/x/12": "https://other.example.org/x/12",
             "": "",

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::schema::NEWEST;
 use super::*;
 use crate::error::Kind;
 use crate::machine::State;
