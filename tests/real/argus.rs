@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -167,6 +168,91 @@ fn tickets_follow_their_incidents(host: &Installation, argus: &Argus) {
     host.logged("config and plugins were read again", 3);
 }
 
+/// Tickets are closed in RT, and their incidents are acknowledged or closed in Argus: within two polls, or at once by a webhook.
+fn incidents_hear_of_their_tickets(host: &Installation, service: &str, argus: &Argus) {
+    const POLL: Duration = Duration::from_secs(10);
+    const SECRET: &str = "a-secret-of-rts-scrip";
+    let config_file = host.path("config.toml");
+    let before = fs::read_to_string(&config_file).unwrap();
+    let mut read_again = host.log().matches("config and plugins were read again").count();
+    let mut settings = |on_ticket_closed: &str, poll: Duration| {
+        let told = format!(
+            "[backends.b]\non_ticket_closed = \"{on_ticket_closed}\"\npoll = \"{}s\"\n",
+            poll.as_secs()
+        );
+        let secret = format!("secret = {{ webhook_secret = \"{SECRET}\", token");
+        let with = before.replace("[backends.b]\n", &told).replace("secret = { token", &secret);
+        fs::write(&config_file, with).unwrap();
+        read_again += 1;
+        host.logged("config and plugins were read again", read_again);
+    };
+    let pks: Vec<i64> = (0..4).map(|n| argus.incident(&format!("hears {n}"))).collect();
+    wait_for("all URLs", || pks.iter().all(|pk| !argus.ticket_url(*pk).is_empty()));
+    let shown = |pk: i64| argus.ask("GET", &format!("{pk}/"), "ARGUS_TOKEN", Value::Null).1;
+    let hears = |what: &str, done: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        wait_for(what, done);
+        let took = began.elapsed();
+        println!("{what}: after {took:?}, {:.1} polls", took.div_duration_f64(POLL));
+        took
+    };
+    settings("ack", POLL);
+    set_status(&argus.ticket_url(pks[0]), "resolved");
+    let took = hears("acknowledged", &|| shown(pks[0])["acked"] == true);
+    // The watcher hears of it at once; RT and Argus answer slowly here.
+    assert!(took < 2 * POLL + POLL / 2, "{took:?}");
+    let (_, acks) = argus.ask("GET", &format!("{}/acks/", pks[0]), "ARGUS_TOKEN", Value::Null);
+    let why = acks[0]["event"]["description"].as_str().unwrap();
+    assert!(why.contains(&argus.ticket_url(pks[0])) && why.contains("was closed"), "{why}");
+    settings("end", POLL);
+    set_status(&argus.ticket_url(pks[1]), "rejected");
+    let took = hears("closed", &|| shown(pks[1])["open"] == false);
+    assert!(took < 2 * POLL + POLL / 2, "{took:?}");
+    settings("end", Duration::from_secs(3600));
+    let url = argus.ticket_url(pks[2]);
+    set_status(&url, "resolved");
+    let id = url.rsplit_once("id=").unwrap().1;
+    let body = format!("{{\"ticket\": {{\"id\": {id}}}}}");
+    let sent = |secret: &str| {
+        let sent = agent()
+            .post(format!("{service}/v1/hooks/b"))
+            .header("X-Ticket-Host-Signature-256", format!("sha256={}", hmac(secret, &body)))
+            .send(&body);
+        sent.unwrap().status().as_u16()
+    };
+    assert_eq!(sent("a-secret-of-somebody"), 401);
+    assert_eq!(sent(SECRET), 202);
+    let took = hears("closed by a webhook", &|| shown(pks[2])["open"] == false);
+    assert!(took < POLL, "{took:?}");
+    assert_eq!((&shown(pks[3])["acked"], &shown(pks[3])["open"]), (&json!(false), &json!(true)));
+    fs::write(&config_file, &before).unwrap();
+    host.logged("config and plugins were read again", read_again + 1);
+}
+
+/// A person brings a ticket of RT's into that status.
+fn set_status(url: &str, status: &str) {
+    let id = url.rsplit_once("id=").unwrap().1;
+    let answer = agent()
+        .put(format!("{}/REST/2.0/ticket/{id}", env("RT_URL")))
+        .header("Authorization", format!("token {}", env("RT_TOKEN_ROOT")))
+        .send_json(json!({"Status": status}))
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+}
+
+/// HMAC-SHA256, in hexadecimal digits, as openssl makes it.
+fn hmac(secret: &str, text: &str) -> String {
+    let mut openssl = Command::new("openssl")
+        .args(["dgst", "-sha256", "-hmac", secret])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let said = String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap();
+    said.trim_end().rsplit_once(' ').unwrap().1.to_owned()
+}
+
 /// How many tickets RT has with a subject.
 fn tickets(subject: &str) -> Value {
     let query = format!("Subject='{subject}'");
@@ -207,6 +293,7 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     all_ways_to_one_ticket(&host, &argus);
     where_arguss_pages_are_is_told(&host);
     tickets_follow_their_incidents(&host, &argus);
+    incidents_hear_of_their_tickets(&host, &service.url, &argus);
     a_filter_that_argus_does_not_know_files_nothing(&host, &argus);
 }
 
