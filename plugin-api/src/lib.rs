@@ -26,6 +26,7 @@ mod plugin;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod text;
+mod webhook;
 
 pub use abi::plugin_side::{Call, Extra, Format};
 pub use cache::Cached;
@@ -38,6 +39,7 @@ pub use message::{
     UpdateRequest, Updated, WantedKey, Webhook, fingerprint,
 };
 pub use plugin::{About, Offer, Settings, TicketPlugin};
+pub use webhook::is_hmac_sha256;
 
 // The examples of that page are compiled, too.
 #[cfg(doctest)]

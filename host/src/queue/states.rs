@@ -3,7 +3,7 @@
 //! Only tickets whose incidents go on are asked for. Who makes tickets has the right of way: see [`REST`].
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::TicketState;
@@ -108,6 +108,8 @@ struct States {
     queue: Arc<Queue>,
     name: String,
     inbox: Arc<Inbox>,
+    /// What the rest is about. Another one's answers, after a change of the config, are no second ones.
+    of: Weak<Backend>,
     belief: Belief,
     /// Which tickets are to be asked for, and who says that they changed.
     todo: VecDeque<(OpenTicket, Witness)>,
@@ -136,6 +138,7 @@ impl States {
             inbox: queue.inbox(&name),
             queue: Arc::clone(queue),
             name,
+            of: Weak::new(),
             belief: Belief::default(),
             todo: VecDeque::new(),
             rest_of_all: None,
@@ -161,6 +164,10 @@ impl States {
         let Some(Ok(backend)) = setup.backends.get(&self.name) else { return };
         if !backend.tells_states() {
             return;
+        }
+        if !std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(backend)) {
+            let new = States::new(&self.queue, std::mem::take(&mut self.name));
+            *self = States { of: Arc::downgrade(backend), next: self.next, ..new };
         }
         let is_held = self.queue.record(&self.name, |record| record.breaker.until().is_some());
         if is_held || backend.next_turn() > began {
@@ -192,7 +199,11 @@ impl States {
                     self.polled = began;
                     self.poll(backend).await?;
                 }
-                _ => return Ok(()),
+                _ => {
+                    // Who leads again later knows nothing of what another host was told meanwhile.
+                    self.cursor = None;
+                    return Ok(());
+                }
             }
         }
         if self.todo.is_empty() {
@@ -302,13 +313,18 @@ impl States {
                 .help("poll = \"0s\" in the backend's settings stops asking"));
         };
         let now = Instant::now();
-        let apart = backend.poll.unwrap_or(APART);
+        // Two rounds are that far apart, however long their calls take.
+        let (apart, asked_at) = match witness {
+            Witness::Nobody => (backend.poll.unwrap_or(APART), self.polled),
+            Witness::Signed => (APART, now),
+        };
         let mut believed = Vec::new();
         for ticket in part {
             let Some(status) = states.tickets.iter().find(|it| it.url == ticket.url) else {
                 continue;
             };
-            let seen = self.belief.see(ticket.id, ticket.known, status.state, witness, apart, now);
+            let (known, told) = (ticket.known, status.state);
+            let seen = self.belief.see(ticket.id, known, told, witness, apart, asked_at);
             if seen == Seen::So {
                 believed.push((ticket, status.clone()));
             }

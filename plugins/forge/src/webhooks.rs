@@ -1,8 +1,6 @@
 //! What a forge's webhook is about, once its signature is checked.
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
-use sha2::Sha256;
 use ticket_plugin_api::{Error, Received, Result, TicketName, Webhook, json};
 
 use crate::{Forge, states};
@@ -25,15 +23,6 @@ pub(crate) fn receive<F: Forge>(forge: &F, webhook: &Webhook) -> Result<Received
         Some(TicketName { id: states::number(forge, &name)?, ..name })
     });
     Ok(Received { tickets: tickets.into_iter().collect(), ..Received::default() })
-}
-
-/// Whether the signature is the HMAC-SHA256 of these parts, one after the other. It is compared in constant time.
-pub fn is_hmac_sha256(key: &[u8], parts: &[&[u8]], signature: &[u8]) -> bool {
-    let mac = Hmac::<Sha256>::new_from_slice(key);
-    mac.is_ok_and(|mut mac| {
-        parts.iter().for_each(|part| mac.update(part));
-        mac.verify_slice(signature).is_ok()
-    })
 }
 
 /// Why every webhook is forged where the settings have no secret for them.

@@ -254,30 +254,13 @@ impl Forge for GitHub {
     /// Source: <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>.
     fn is_signed(&self, webhook: &Webhook) -> std::result::Result<(), String> {
         let secret = self.webhook_secret.as_ref().ok_or_else(|| webhooks::no_secret("GitHub"))?;
-        let signature = webhook.head.header("x-hub-signature-256");
-        let signature = signature
-            .ok_or("X-Hub-Signature-256 is missing: has the webhook on GitHub a secret?")?;
-        let signature = signature.strip_prefix("sha256=").and_then(from_hex);
-        let is_signed = signature.is_some_and(|signature| {
-            webhooks::is_hmac_sha256(secret.as_bytes(), &[webhook.body], &signature)
-        });
-        is_signed.then_some(()).ok_or_else(|| {
-            "X-Hub-Signature-256 is another one: is secret.webhook_secret the webhook's secret?"
-                .to_owned()
-        })
+        webhook.is_signed("x-hub-signature-256", secret)
     }
 
     fn body(issue: &Issue) -> Option<&str> {
         // GitHub lists pull requests among the issues.
         issue.body.as_deref().filter(|_| issue.pull_request.is_none())
     }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    if rest.is_empty() { bytes.collect() } else { None }
 }
 
 /// The URL of the API that belongs to the URL that people use.

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use ticket_plugin_api::mapping::no_such_label;
 use ticket_plugin_api::{
     About, Action, Call, Check, Endpoint, Error, Offer, Request, Response, Result, Settings,
-    Ticket, TicketState, TicketStatus, Url, Webhook, export_plugin,
+    Ticket, TicketState, TicketStatus, Url, Webhook, export_plugin, is_hmac_sha256,
 };
 use ticket_plugin_forge::{Dialect, Forge, LabelSettings, Plugin, Project, api, webhooks};
 
@@ -307,7 +307,7 @@ impl Forge for GitLab {
                     .filter_map(|signature| {
                         BASE64_STANDARD.decode(signature.strip_prefix("v1,")?).ok()
                     })
-                    .any(|signature| webhooks::is_hmac_sha256(key, &parts, &signature))
+                    .any(|signature| is_hmac_sha256(key, &parts, &signature))
             }
         };
         let why = "its token or signature is another one: is secret.webhook_secret the webhook's?";

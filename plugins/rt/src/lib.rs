@@ -5,6 +5,7 @@
 mod client;
 mod life;
 mod settings;
+mod states;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 use ticket_plugin_api::{
     About, Action, Cached, Call, Check, Error, Extra, FindMany, Format, Found, FoundMany, Incident,
-    Offer, Result, Settings, Ticket, TicketName, TicketPlugin, TicketRequest, UpdateRequest,
-    Updated, WantedKey, export_plugin, text, utc_before,
+    Offer, Received, Result, Settings, StateRequest, States, Ticket, TicketName, TicketPlugin,
+    TicketRequest, UpdateRequest, Updated, WantedKey, Webhook, export_plugin, text, utc_before,
 };
 
 use client::{Client, CustomField, Linked, MOST_LINKS, Seen};
@@ -32,6 +33,8 @@ const REMEMBERED: usize = 1000;
 struct Rt {
     client: Client,
     information: Information,
+    /// By what RT's scrip signs its webhooks.
+    webhook_secret: Option<String>,
     known: Cached<Known>,
 }
 
@@ -49,7 +52,7 @@ impl TicketPlugin for Rt {
         license: "MIT OR Apache-2.0",
         description: "Request Tracker 5 (REST 2.0)",
         aliases: &["argus_ticket_rt.RequestTrackerPlugin"],
-        offers: &[Offer::FindMany],
+        offers: &[Offer::FindMany, Offer::State, Offer::Receive],
         actions: &[Action::Comment, Action::Close, Action::Reopen],
         marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
@@ -60,7 +63,9 @@ impl TicketPlugin for Rt {
     fn open(settings: Settings<Secret, Information>) -> Result<Rt> {
         let Settings { endpoint, secret, information, .. } = settings;
         information.verify()?;
-        Ok(Rt { client: Client::new(&endpoint, &secret)?, information, known: Cached::default() })
+        let client = Client::new(&endpoint, &secret)?;
+        let webhook_secret = secret.webhook_secret().map(str::to_owned);
+        Ok(Rt { client, information, webhook_secret, known: Cached::default() })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -117,6 +122,14 @@ impl TicketPlugin for Rt {
         request: &UpdateRequest<Incident>,
     ) -> Result<Option<Updated>> {
         life::update(self, call, request)
+    }
+
+    fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
+        states::states(self, call, request)
+    }
+
+    fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
+        states::receive(self, webhook)
     }
 
     /// RT's search goes by the links of many keys as exactly as by one's, so the keys are searched for in groups.

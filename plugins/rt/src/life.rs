@@ -21,11 +21,11 @@ const PAGE: usize = 100;
 
 /// A ticket as it is looked at before and after a step.
 #[derive(Deserialize)]
-struct Shown {
+pub(crate) struct Shown {
     /// Not the number that was asked for, if that one was merged into this ticket.
-    id: Number,
+    pub(crate) id: Number,
     #[serde(rename = "Status")]
-    status: String,
+    pub(crate) status: String,
     #[serde(rename = "Queue")]
     queue: InQueue,
     #[serde(flatten)]
@@ -61,7 +61,7 @@ pub(crate) fn update(
         return rehearse(rt, call, &number, step, change.as_ref()).map(Some);
     }
     let ticket = look(rt, call, &number)?;
-    if !is_ours(rt, &ticket, &number, request)? {
+    if !is_ours(rt, &ticket, &number, &request.ticket, &request.key)? {
         return not_done(TicketState::Foreign);
     }
     let was = match state(rt, &ticket)? {
@@ -108,12 +108,12 @@ fn rehearse(
 }
 
 /// The number of the ticket, if it can be one of this RT.
-fn number(rt: &Rt, ticket: &TicketName) -> Option<String> {
+pub(crate) fn number(rt: &Rt, ticket: &TicketName) -> Option<String> {
     let id = Some(ticket.id.clone()).filter(|id| !id.is_empty());
     id.or_else(|| rt.client.number(&ticket.url)).filter(|number| is_number(number))
 }
 
-fn look(rt: &Rt, call: &Call, number: &str) -> Result<Shown> {
+pub(crate) fn look(rt: &Rt, call: &Call, number: &str) -> Result<Shown> {
     rt.client.ticket(call, number)?.ok_or_else(|| {
         Error::creation(format!(
             "this user may not see ticket {number} (403): give it the right ShowTicket in the \
@@ -123,16 +123,17 @@ fn look(rt: &Rt, call: &Call, number: &str) -> Result<Shown> {
 }
 
 /// Whether it is the incident's ticket: the one with the key's link, wherever people moved it, or one that a person named, in the queue.
-fn is_ours(
+pub(crate) fn is_ours(
     rt: &Rt,
     ticket: &Shown,
     number: &str,
-    request: &UpdateRequest<Incident>,
+    name: &TicketName,
+    key: &str,
 ) -> Result<bool> {
-    if ticket.stored.refers_to(&marker(&request.key)) {
+    if ticket.stored.refers_to(&marker(key)) {
         return Ok(true);
     }
-    if rt.client.number(&request.ticket.url).as_deref() != Some(number) {
+    if rt.client.number(&name.url).as_deref() != Some(number) {
         return Ok(false);
     }
     let queue = rt.information.queue.text();
@@ -146,7 +147,7 @@ fn is_ours(
     }
 }
 
-fn state(rt: &Rt, ticket: &Shown) -> Result<TicketState> {
+pub(crate) fn state(rt: &Rt, ticket: &Shown) -> Result<TicketState> {
     match rt.information.meaning(&ticket.status) {
         TicketState::Unknown => Err(Error::creation(format!(
             "ticket {} has the status {:?}, which is none of RT's own: say in information.statuses \

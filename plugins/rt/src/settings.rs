@@ -12,6 +12,8 @@ pub(crate) enum Secret {
     Token {
         /// Of the user that creates the tickets; RT makes one under Settings, Auth Tokens.
         token: String,
+        /// By what RT's scrip signs its webhooks. Without it no webhook is believed.
+        webhook_secret: Option<String>,
     },
     Password {
         /// The user that creates the tickets.
@@ -19,6 +21,8 @@ pub(crate) enum Secret {
         username: String,
         /// The user's password.
         password: String,
+        /// By what RT's scrip signs its webhooks. Without it no webhook is believed.
+        webhook_secret: Option<String>,
     },
 }
 
@@ -82,16 +86,16 @@ impl Secret {
     /// The value of the Authorization header.
     pub(crate) fn authorization(&self) -> Result<String> {
         match self {
-            Secret::Token { token } if token.trim().is_empty() => Err(Error::settings(
+            Secret::Token { token, .. } if token.trim().is_empty() => Err(Error::settings(
                 "secret: token is empty; RT makes one under Settings, Auth Tokens",
             )),
-            Secret::Token { token } => Ok(format!("token {}", token.trim())),
+            Secret::Token { token, .. } => Ok(format!("token {}", token.trim())),
             Secret::Password { username, .. } if username.is_empty() || username.contains(':') => {
                 Err(Error::settings(
                     "secret: username is empty or has a colon, which HTTP can't send",
                 ))
             }
-            Secret::Password { username, password } => {
+            Secret::Password { username, password, .. } => {
                 // RT 5 reads the name as UTF-8 and compares the password's bytes as Latin-1.
                 let password: Option<Vec<u8>> =
                     password.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
@@ -104,6 +108,12 @@ impl Secret {
                 Ok(http::basic_auth(username.as_bytes(), &password))
             }
         }
+    }
+
+    /// By what webhooks are signed.
+    pub(crate) fn webhook_secret(&self) -> Option<&str> {
+        let (Secret::Token { webhook_secret, .. } | Secret::Password { webhook_secret, .. }) = self;
+        webhook_secret.as_deref().filter(|secret| !secret.is_empty())
     }
 
     /// Which settings a refused login is about.
