@@ -1,11 +1,13 @@
 //! What the plugin asks of GitHub and makes of its answers, as the REST reference has them.
 
 use serde_json::{Value, json};
-use ticket_plugin_api::ErrorKind;
+use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::{self, Fixture};
 use ticket_plugin_api::text::marker;
+use ticket_plugin_api::{ErrorKind, TicketName, TicketState};
 use ticket_plugin_forge::testkit::{
-    KEY, LATER, REFUSED, SETTINGS, UNKNOWN, World, check, incident, lines, names,
+    KEY, LATER, REFUSED, SETTINGS, UNKNOWN, WEBHOOK_SECRET, World, asking, check, head,
+    hmac_sha256, incident, lines, names,
 };
 use ticket_plugin_forge::{Plugin, shared_tests};
 
@@ -18,10 +20,16 @@ const WORLD: World = World {
     name: "GitHub",
     token: "ghp_secret",
     open,
+    open_with,
     login: LIMIT,
     project: REPO,
     project_line: "repository",
     all_issues: "state=all&sort=created&direction=asc",
+    numbers: None,
+    changed_issues: "state=all&sort=updated&direction=asc",
+    changed_since: "since",
+    event: |url| json!({"action": "closed", "issue": {"number": 1, "html_url": url}}),
+    sign: |body| vec![("x-hub-signature-256".to_owned(), signature(WEBHOOK_SECRET, body))],
     since: "since=2026-11-22T06%3A00%3A00Z",
     page: "https://github.com/noc/tickets/issues/",
     first: ("link", "<https://api.github.com/x?page=2>; rel=\"next\""),
@@ -53,8 +61,21 @@ fn open(information: Value) -> Fixture {
 
 fn open_at(endpoint: &str, mut information: Value) -> Fixture {
     information["project_namespace_and_name"] = json!("noc/tickets");
-    let secret = json!({"token": "ghp_secret"});
+    let secret = json!({"token": "ghp_secret", "webhook_secret": WEBHOOK_SECRET});
     testkit::open::<Plugin<GitHub>>(endpoint, secret, information).unwrap()
+}
+
+fn open_with(webhook_secret: Value) -> Fixture {
+    let information = json!({"project_namespace_and_name": "noc/tickets"});
+    let secret = json!({"token": "ghp_secret", "webhook_secret": webhook_secret});
+    testkit::open::<Plugin<GitHub>>("https://github.com", secret, information).unwrap()
+}
+
+/// X-Hub-Signature-256 as GitHub makes it.
+fn signature(secret: &str, body: &[u8]) -> String {
+    let hex: String =
+        hmac_sha256(secret.as_bytes(), body).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
 }
 
 fn issue(number: u32, body: &str, labels: &[&str]) -> Value {
@@ -230,4 +251,109 @@ fn a_server_without_rate_limits_accepts_the_token_by_saying_so() {
     assert_eq!(check(&mut github), lines(&expected));
     github.host.answer("GET", LIMIT, 404, json!("<html>a proxy's page</html>"));
     assert_eq!(check(&mut github), lines(&[("login", false)]));
+}
+
+#[test]
+fn why_an_issue_was_closed_is_its_word() {
+    for (reason, state, detail) in [
+        (json!("completed"), TicketState::Closed, "completed"),
+        (json!("not_planned"), TicketState::Cancelled, "not_planned"),
+        (json!("duplicate"), TicketState::Cancelled, "duplicate"),
+        (json!("a new one"), TicketState::Closed, "a new one"),
+        (Value::Null, TicketState::Closed, "closed"),
+    ] {
+        let mut github = open(json!({}));
+        let mut closed = WORLD.shown(47, 1);
+        closed["state_reason"] = reason;
+        WORLD.has(&mut github, &[(47, Some(closed))]);
+        let told = github.state(&asking(&[WORLD.url(47)])).unwrap();
+        assert_eq!((told.tickets[0].state, told.tickets[0].detail.as_str()), (state, detail));
+    }
+    let mut github = open(json!({}));
+    let mut pull_request = WORLD.shown(47, 0);
+    pull_request["pull_request"] = json!({"url": "x"});
+    WORLD.has(&mut github, &[(47, Some(pull_request))]);
+    let told = github.state(&asking(&[WORLD.url(47)])).unwrap();
+    assert_eq!(told.tickets[0].state, TicketState::Foreign);
+}
+
+#[test]
+fn a_deleted_issue_is_gone_and_one_without_issues_an_error() {
+    let mut github = open(json!({}));
+    let issue = format!("{}/47", WORLD.issues());
+    github.host.answer("GET", &issue, 410, json!({"message": "This issue was deleted"}));
+    let told = github.state(&asking(&[WORLD.url(47)])).unwrap();
+    assert_eq!(told.tickets[0].state, TicketState::Gone);
+    let disabled = json!({"message": "Issues has been disabled in this repository."});
+    github.host.answer("GET", &issue, 410, disabled);
+    github.state(&asking(&[WORLD.url(47), WORLD.url(48)])).unwrap_err();
+}
+
+fn moved(location: &str) -> HttpAnswer {
+    let body = json!({"message": "Moved Permanently", "url": location}).to_string().into_bytes();
+    let headers = vec![("location".to_owned(), location.to_owned())];
+    HttpAnswer::Answered { status: 301, headers, body }
+}
+
+#[test]
+fn a_transferred_issue_has_the_state_of_where_it_is_now() {
+    let mut github = open(json!({}));
+    let (issue, there) =
+        (format!("{}/47", WORLD.issues()), "https://api.github.com/repositories/9");
+    github.host.outcome("GET", &issue, moved(&format!("{there}/issues/3")));
+    let mut closed = WORLD.shown(3, 1);
+    closed["html_url"] = "https://github.com/noc/new/issues/3".into();
+    github.host.answer("GET", &format!("{there}/issues/3"), 200, closed);
+    let told = github.state(&asking(&[WORLD.url(47)])).unwrap();
+    let now = TicketName { url: "https://github.com/noc/new/issues/3".into(), id: "3".into() };
+    assert_eq!(told.tickets[0].state, TicketState::Closed);
+    assert_eq!(told.tickets[0].moved, Some(now));
+    // The token isn't for other servers, and nobody follows for ever.
+    for location in ["https://evil.example.org/issues/3", "https://api.github.com.evil.org/x", ""] {
+        github.host.outcome("GET", &issue, moved(location));
+        let error = github.state(&asking(&[WORLD.url(47)])).unwrap_err();
+        assert!(error.message.contains("was moved (301)"), "{error}");
+    }
+    for _ in 0..4 {
+        github.host.outcome("GET", &issue, moved(&issue));
+    }
+    github.state(&asking(&[WORLD.url(47)])).unwrap_err();
+    // It is in a repository that the token can't read.
+    github.host.outcome("GET", &issue, moved(&format!("{there}/issues/3")));
+    let hidden = json!({"message": "Not Found"});
+    github.host.answer("GET", &format!("{there}/issues/3"), 404, hidden);
+    assert_eq!(github.state(&asking(&[WORLD.url(47)])).unwrap().tickets, []);
+}
+
+#[test]
+fn what_is_wrong_with_one_issue_loses_no_other_and_a_limit_ends_it() {
+    let url = |number: u32| format!("{}/{number}", WORLD.issues());
+    let mut github = open(json!({}));
+    github.host.answer("GET", &url(1), 502, json!(""));
+    github.host.answer("GET", &url(2), 200, json!({"number": 2}));
+    WORLD.has(&mut github, &[(3, Some(WORLD.shown(3, 0)))]);
+    let body = json!({"message": "You have exceeded a secondary rate limit"});
+    let headers = vec![("retry-after".to_owned(), "60".to_owned())];
+    let limited =
+        HttpAnswer::Answered { status: 403, headers, body: body.to_string().into_bytes() };
+    github.host.outcome("GET", &url(4), limited);
+    let told = github.state(&asking(&[1, 2, 3, 4, 5].map(|number| WORLD.url(number)))).unwrap();
+    let urls: Vec<&str> = told.tickets.iter().map(|status| status.url.as_str()).collect();
+    assert_eq!((urls, told.retry_after_ms), (vec![WORLD.url(3).as_str()], Some(60_000)));
+    // Time is nearly over: no other is asked for.
+    github.host.remaining = std::time::Duration::from_secs(1);
+    WORLD.has(&mut github, &[(1, Some(WORLD.shown(1, 0)))]);
+    let told = github.state(&asking(&[WORLD.url(1), WORLD.url(2)])).unwrap();
+    assert_eq!((told.tickets.len(), told.retry_after_ms), (1, None));
+}
+
+/// Source: <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries#testing-the-webhook-payload-validation>.
+#[test]
+fn githubs_own_example_of_a_signature_is_believed() {
+    let mut github = open_with(json!("It's a Secret to Everybody"));
+    let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let head = head(vec![("x-hub-signature-256".to_owned(), signature.to_owned())]);
+    let error = github.receive(&head, b"Hello, World!").unwrap_err();
+    assert!(error.message.contains("is signed, and its body isn't JSON"), "{error}");
+    assert!(github.receive(&head, b"Hello, World?").unwrap().forged.is_some());
 }

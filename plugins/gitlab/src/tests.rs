@@ -1,11 +1,16 @@
 //! What the plugin asks of GitLab and makes of its answers, as the REST reference has them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
-use ticket_plugin_api::ErrorKind;
+use ticket_plugin_api::abi::host_side::HttpAnswer;
 use ticket_plugin_api::testkit::{self, Fixture};
 use ticket_plugin_api::text::marker;
+use ticket_plugin_api::{Error, ErrorKind, TicketName, TicketState};
 use ticket_plugin_forge::testkit::{
-    KEY, LATER, REFUSED, SETTINGS, UNKNOWN, World, check, incident, lines, names,
+    KEY, LATER, REFUSED, SETTINGS, UNKNOWN, WEBHOOK_SECRET, World, asking, check, head,
+    hmac_sha256, incident, lines, names,
 };
 use ticket_plugin_forge::{Plugin, shared_tests};
 
@@ -18,10 +23,16 @@ const WORLD: World = World {
     name: "GitLab",
     token: "glpat-secret",
     open,
+    open_with,
     login: USER,
     project: PROJECT,
     project_line: "project",
     all_issues: "scope=all&state=all&order_by=created_at&sort=asc",
+    numbers: Some("iids%5B%5D"),
+    changed_issues: "scope=all&state=all&order_by=updated_at&sort=asc",
+    changed_since: "updated_after",
+    event: |url| json!({"object_kind": "issue", "object_attributes": {"iid": 1, "url": url}}),
+    sign: |_| vec![("x-gitlab-token".to_owned(), WEBHOOK_SECRET.to_owned())],
     since: "created_after=2026-11-22T06%3A00%3A00Z",
     page: "https://gitlab.com/noc/net/tickets/-/issues/",
     first: ("x-next-page", "2"),
@@ -53,8 +64,18 @@ fn open(information: Value) -> Fixture {
 
 fn open_at(endpoint: &str, project: Value, mut information: Value) -> Fixture {
     information["project_namespace_and_name"] = project;
-    let secret = json!({"token": "glpat-secret"});
+    let secret = json!({"token": "glpat-secret", "webhook_secret": WEBHOOK_SECRET});
     testkit::open::<Plugin<GitLab>>(endpoint, secret, information).unwrap()
+}
+
+fn open_with(webhook_secret: Value) -> Fixture {
+    try_with(webhook_secret).unwrap()
+}
+
+fn try_with(webhook_secret: Value) -> Result<Fixture, Error> {
+    let information = json!({"project_namespace_and_name": "noc/net/tickets"});
+    let secret = json!({"token": "glpat-secret", "webhook_secret": webhook_secret});
+    testkit::open::<Plugin<GitLab>>("https://gitlab.com", secret, information)
 }
 
 fn issue(iid: u32, description: &str, labels: &[&str]) -> Value {
@@ -234,4 +255,120 @@ fn a_login_that_is_not_gitlabs_fails_the_check() {
     let mut gitlab = open(json!({}));
     gitlab.host.answer("GET", USER, 200, json!({"message": "Accepted"}));
     assert_eq!(check(&mut gitlab), lines(&[("login", false)]));
+}
+
+#[test]
+fn a_moved_issue_is_another_projects_and_a_duplicate_was_not_done() {
+    for (member, value, state, detail) in [
+        ("moved_to_id", json!(9), TicketState::Foreign, "moved"),
+        (
+            "_links",
+            json!({"self": "x", "closed_as_duplicate_of": "https://gitlab.com/api/v4/projects/1/issues/9"}),
+            TicketState::Cancelled,
+            "duplicate",
+        ),
+        ("_links", json!({"self": "x"}), TicketState::Closed, "closed"),
+        ("moved_to_id", Value::Null, TicketState::Closed, "closed"),
+    ] {
+        let mut gitlab = open(json!({}));
+        let mut closed = WORLD.shown(47, 1);
+        closed[member] = value;
+        WORLD.has(&mut gitlab, &[(47, Some(closed))]);
+        let told = gitlab.state(&asking(&[WORLD.url(47)])).unwrap();
+        assert_eq!((told.tickets[0].state, told.tickets[0].detail.as_str()), (state, detail));
+    }
+}
+
+#[test]
+fn each_kind_of_page_is_the_issues_and_a_project_by_its_number_is_asked() {
+    let mut gitlab = open_at("https://gitlab.com", json!(7), json!({}));
+    let list =
+        format!("https://gitlab.com/api/v4/projects/7/issues?{}&per_page=100", WORLD.all_issues);
+    let list = format!("{list}&iids%5B%5D=47&iids%5B%5D=47&iids%5B%5D=47");
+    gitlab.host.answer("GET", &list, 200, json!([WORLD.shown(47, 0)]));
+    let own = WORLD.url(47);
+    let urls = [
+        own.replace("/issues/", "/work_items/"),
+        own.replace("/issues/", "/issues/incident/"),
+        own.replace("/noc/", "/other/"),
+    ];
+    let told = gitlab.state(&asking(&urls)).unwrap();
+    let states: Vec<TicketState> = told.tickets.iter().map(|status| status.state).collect();
+    assert_eq!(states, [TicketState::Open, TicketState::Open, TicketState::Foreign]);
+    assert_eq!(told.tickets[0].id, "47");
+}
+
+#[test]
+fn a_list_of_states_that_is_too_long_is_asked_for_in_parts() {
+    let too_long = || {
+        HttpAnswer::Unknown(
+            "answered 200 with more than the 9 bytes that max_response_bytes allows".into(),
+        )
+    };
+    let numbers: Vec<u32> = (1..=60).collect();
+    let urls: Vec<String> = numbers.iter().map(|number| WORLD.url(*number)).collect();
+    let mut gitlab = open(json!({}));
+    gitlab.host.outcome("GET", &WORLD.list_of(&numbers, 100), too_long());
+    let first: Value = (1..=50).map(|number| WORLD.shown(number, 0)).collect();
+    gitlab.host.answer("GET", &WORLD.list_of(&numbers, 50), 200, first);
+    let headers = vec![("retry-after".to_owned(), "60".to_owned())];
+    let limited = HttpAnswer::Answered { status: 429, headers, body: b"Retry later".to_vec() };
+    gitlab.host.outcome("GET", &WORLD.list_of(&numbers[50..], 50), limited);
+    let told = gitlab.state(&asking(&urls)).unwrap();
+    assert_eq!((told.tickets.len(), told.retry_after_ms), (50, Some(60_000)));
+    // One alone is too long: the other is told.
+    for most in [100, 50, 25, 5, 1] {
+        gitlab.host.outcome("GET", &WORLD.list_of(&[1, 2], most), too_long());
+    }
+    gitlab.host.answer("GET", &WORLD.list_of(&[2], 1), 200, json!([WORLD.shown(2, 0)]));
+    let told = gitlab.state(&asking(&urls[..2])).unwrap();
+    assert_eq!((told.tickets.len(), told.tickets[0].id.as_str()), (1, "2"));
+}
+
+const KEY_OF_WEBHOOKS: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// The headers of a webhook that was signed so many seconds ago.
+fn signed(body: &[u8], seconds_ago: u64) -> Vec<(String, String)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let time = (now - seconds_ago).to_string();
+    let whole = [b"id-1.", time.as_bytes(), b".", body].concat();
+    let signature = BASE64_STANDARD.encode(hmac_sha256(KEY_OF_WEBHOOKS, &whole));
+    let header = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        header("webhook-id", "id-1".to_owned()),
+        header("webhook-timestamp", time),
+        header("webhook-signature", format!("v1,b3RoZXI= v2,x v1,{signature}")),
+    ]
+}
+
+#[test]
+fn a_signing_token_signs_body_id_and_time_and_the_secret_token_is_no_longer_enough() {
+    let token = format!("whsec_{}", BASE64_STANDARD.encode(KEY_OF_WEBHOOKS));
+    let body = (WORLD.event)(&WORLD.url(47)).to_string().into_bytes();
+    let receive = |headers, body: &[u8]| {
+        let received = open_with(json!(token)).receive(&head(headers), body).unwrap();
+        assert_ne!(
+            received.forged.is_some(),
+            received.tickets == [TicketName { url: WORLD.url(47), id: "47".to_owned() }]
+        );
+        received.forged
+    };
+    assert_eq!(receive(signed(&body, 0), &body), None);
+    assert_eq!(receive(signed(&body, 240), &body), None);
+    assert!(receive(signed(&body, 400), &body).unwrap().contains("the last 5 minutes"));
+    assert!(receive(signed(&body, 0), &[&body[..], b" "].concat()).is_some());
+    for left_out in 0..3 {
+        let mut headers = signed(&body, 0);
+        headers.remove(left_out);
+        assert!(receive(headers, &body).unwrap().contains("is missing"));
+        let mut headers = signed(&body, 0);
+        headers[left_out].1.push('1');
+        assert!(receive(headers, &body).is_some(), "{left_out}");
+    }
+    assert!(receive(vec![("x-gitlab-token".to_owned(), token.clone())], &body).is_some());
+    for broken in ["whsec_", "whsec_?", "whsec_abc"] {
+        let error = try_with(json!(broken)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Settings);
+        assert!(error.message.contains("copy the whole signing token"), "{error}");
+    }
 }
