@@ -27,6 +27,6 @@ STATE=$state/rt RT_WORKERS=4 bash tests/real/rt/up.sh
 set -a
 # shellcheck source=/dev/null
 . "$state/rt/rt.env"
-ARGUS_STATE=$state/argus
+ARGUS_STATE=$state/argus RT_STATE=$state/rt
 set +a
 cargo test -p ticket-host-tests --test e2e -- --ignored "${@:-real::argus}"

@@ -21,7 +21,12 @@ pub const WEBHOOK_SECRET: &str = "hook-secret";
 
 /// The HMAC by which forges sign.
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    Hmac::<sha2::Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().to_vec()
+    Hmac::<sha2::Sha256>::new_from_slice(key)
+        .unwrap()
+        .chain_update(message)
+        .finalize()
+        .into_bytes()
+        .to_vec()
 }
 
 pub fn asking(urls: &[String]) -> StateRequest {
