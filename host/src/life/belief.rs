@@ -12,6 +12,8 @@ use ticket_plugin_api::TicketState;
 /// So many tickets of a backend may be closed or gone within [`WINDOW`] before a person is asked whether that is so.
 pub const MANY: usize = 20;
 const WINDOW: Duration = Duration::from_secs(10 * 60);
+/// By how much the answers of one round may be later than those of another.
+const JITTER: Duration = Duration::from_secs(5);
 
 /// Who else says that a ticket changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,20 @@ pub enum Witness {
     Nobody,
     /// A webhook that the ticket system signed, or a person who looked.
     Signed,
+}
+
+/// What was told of a ticket.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight {
+    /// The state that it is known to be in.
+    pub known: TicketState,
+    /// The one that was told.
+    pub told: TicketState,
+    pub witness: Witness,
+    /// When the round began that it was asked for in.
+    pub began: Instant,
+    /// When it was told.
+    pub now: Instant,
 }
 
 /// What a state that was told means.
@@ -63,17 +79,9 @@ impl Told {
 }
 
 impl Belief {
-    /// A ticket that is `known` to be in a state was told to be in another one. `apart` is how long after the first time the same must be
-    /// told again.
-    pub fn see(
-        &mut self,
-        ticket: i64,
-        known: TicketState,
-        told: TicketState,
-        witness: Witness,
-        apart: Duration,
-        now: Instant,
-    ) -> Seen {
+    /// What an answer about a ticket means, of which the same must be told again that long `apart`, in another round.
+    pub fn see(&mut self, ticket: i64, sight: Sight, apart: Duration) -> Seen {
+        let Sight { known, told, witness, began, now } = sight;
         let Some(told) = Told::of(told) else { return Seen::NoNews };
         // One of which nothing is known was made by this host, or found: then it was open.
         if told == Told::of(known).unwrap_or(Told::Open) {
@@ -90,12 +98,18 @@ impl Belief {
         if before != told {
             self.doubtful.insert(ticket, (told, now));
         }
-        let lasts = before == told && now.saturating_duration_since(since) >= apart && since != now;
+        // Rounds begin that far apart, and their calls take longer at times.
+        let apart = apart - (apart / 4).min(JITTER);
+        let lasts =
+            before == told && began > since && now.saturating_duration_since(since) >= apart;
         if is_proven || lasts { Seen::So } else { Seen::AskAgain }
     }
 
     /// Whether tickets may be believed to be closed or gone: not if that would be too many, all counted that may yet be.
-    pub fn may_believe(&mut self, now: Instant) -> bool {
+    pub fn may_believe(&mut self, apart: Duration, now: Instant) -> bool {
+        // What isn't told any more is no reason to ask a person.
+        let lasts = WINDOW.max(4 * apart);
+        self.doubtful.retain(|_, (_, since)| now.saturating_duration_since(*since) < lasts);
         while self.believed.front().is_some_and(|at| now.saturating_duration_since(*at) >= WINDOW) {
             self.believed.pop_front();
         }
@@ -137,13 +151,20 @@ mod tests {
 
     const APART: Duration = Duration::from_secs(60);
 
+    /// An open ticket is told to be in that state, and nobody else says so.
+    fn first(told: TicketState, now: Instant) -> Sight {
+        Sight { known: Open, told, witness: Witness::Nobody, began: now, now }
+    }
+
     /// What each state comes to that is told of a ticket at that second.
     #[track_caller]
     fn sees(known: TicketState, witness: Witness, told: &[(u64, TicketState, Seen)]) {
         let (mut belief, start) = (Belief::default(), Instant::now());
         for (second, state, expected) in told {
             let now = start + Duration::from_secs(*second);
-            let seen = belief.see(1, known, *state, witness, APART, now);
+            let began = now - Duration::from_millis(10);
+            let sight = Sight { known, told: *state, witness, began, now };
+            let seen = belief.see(1, sight, APART);
             assert_eq!(seen, *expected, "{known:?} {witness:?} {state:?} at {second} of {told:?}");
         }
     }
@@ -172,8 +193,8 @@ mod tests {
                 let again = [
                     (0, told, Seen::AskAgain),
                     (0, told, Seen::AskAgain),
-                    (59, told, Seen::AskAgain),
-                    (60, told, Seen::So),
+                    (54, told, Seen::AskAgain),
+                    (55, told, Seen::So),
                 ];
                 sees(known, Witness::Nobody, &again);
             }
@@ -227,29 +248,51 @@ mod tests {
     fn so_many_at_once_are_for_a_person_to_believe() {
         let (mut belief, start) = (Belief::default(), Instant::now());
         let see = |belief: &mut Belief, ticket| {
-            belief.see(ticket, Open, Closed, Witness::Nobody, APART, start);
+            belief.see(ticket, first(Closed, start), APART);
         };
         (0..MANY as i64).for_each(|ticket| see(&mut belief, ticket));
-        assert!(belief.may_believe(start));
+        assert!(belief.may_believe(APART, start));
         see(&mut belief, 99);
-        assert!(!belief.may_believe(start), "those count, too, that were told once");
+        assert!(!belief.may_believe(APART, start), "those count, too, that were told once");
         belief.retain(&(0..MANY as i64).collect());
         (0..MANY as i64).for_each(|ticket| belief.is_known(ticket, true, start));
         // That one was opened again is no loss.
         belief.is_known(100, false, start);
-        assert!(belief.may_believe(start));
+        assert!(belief.may_believe(APART, start));
         see(&mut belief, 101);
         for (seconds, may) in [(0, false), (599, false), (600, true)] {
             let now = start + Duration::from_secs(seconds);
-            assert_eq!(belief.may_believe(now), may, "after {seconds} s");
+            assert_eq!(belief.may_believe(APART, now), may, "after {seconds} s");
         }
+    }
+
+    #[test]
+    fn an_answer_of_the_same_round_is_no_second_one_however_late_it_comes() {
+        let (mut belief, start) = (Belief::default(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let mut see =
+            |began, now| belief.see(1, Sight { began: at(began), ..first(Gone, at(now)) }, APART);
+        assert_eq!(see(0, 100), Seen::AskAgain);
+        assert_eq!(see(0, 300), Seen::AskAgain);
+        assert_eq!(see(110, 120), Seen::AskAgain, "it follows too soon");
+        assert_eq!(see(160, 170), Seen::So);
+    }
+
+    #[test]
+    fn what_is_not_told_any_more_keeps_nobody_from_being_believed() {
+        let (mut belief, start) = (Belief::default(), Instant::now());
+        for ticket in 0..=MANY as i64 {
+            belief.see(ticket, first(Gone, start), APART);
+        }
+        assert!(!belief.may_believe(APART, start));
+        assert!(belief.may_believe(APART, start + WINDOW));
     }
 
     #[test]
     fn what_is_doubted_is_asked_for_until_it_is_known_or_of_nobody() {
         let (mut belief, now) = (Belief::default(), Instant::now());
         for ticket in [1, 2, 3] {
-            belief.see(ticket, Open, Gone, Witness::Nobody, APART, now);
+            belief.see(ticket, first(Gone, now), APART);
         }
         belief.is_known(1, true, now);
         belief.retain(&HashSet::from([1, 2]));

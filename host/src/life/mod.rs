@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use belief::{Belief, MANY, Seen, Witness};
+pub use belief::{Belief, MANY, Seen, Sight, Witness};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use snapshot::Snapshot;

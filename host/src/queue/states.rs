@@ -6,15 +6,15 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use ticket_plugin_api::TicketState;
 use ticket_plugin_api::abi::MAX_STATES;
 use ticket_plugin_api::message::{AskedTicket, StateRequest, TicketName, TicketStatus};
+use ticket_plugin_api::{Retry, TicketState};
 use tokio::sync::Notify;
 
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend};
 use crate::error::{Error, Result};
-use crate::life::{Belief, MANY, OnTicketClosed, Seen, Witness};
+use crate::life::{Belief, MANY, OnTicketClosed, Seen, Sight, Witness};
 use crate::lock::lock;
 use crate::store::{Back, Becomes, OpenTicket, Place, Sighting, Timestamp};
 use crate::terminal::line;
@@ -25,6 +25,8 @@ const REST: u32 = 4;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long after a state was told it counts if it is told again, where nothing says how often to ask.
 const APART: Duration = Duration::from_secs(60);
+/// For how long a person's word counts that so many tickets are closed.
+const CONFIRMED: Duration = Duration::from_secs(10 * 60);
 /// How long nothing is asked after an error.
 const REPAIR: Duration = Duration::from_secs(10);
 /// How many tickets are read from the store at once, to find those among them that changed.
@@ -33,7 +35,7 @@ const PAGE: i64 = 1000;
 const ALL_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How many pages of changes are read in one go.
 const CHANGES: usize = 20;
-/// How many tickets that webhooks named may wait to be asked for. If there are more, all are asked for.
+/// How many names may wait that webhooks, or changes, gave. If there are more, all tickets are asked for.
 const NAMED: usize = 1000;
 
 /// What webhooks of a backend's ticket system named.
@@ -55,8 +57,8 @@ struct Named {
 impl Named {
     fn add(&mut self, tickets: impl IntoIterator<Item = TicketName>) {
         for TicketName { url, id } in tickets {
-            self.all |= self.urls.len() + self.ids.len() >= NAMED;
-            if self.all {
+            if self.urls.len() + self.ids.len() >= NAMED {
+                self.all = true;
                 return;
             }
             if !id.is_empty() {
@@ -72,8 +74,9 @@ impl Named {
         !self.all && self.urls.is_empty() && self.ids.is_empty()
     }
 
+    /// Whether this very ticket was named.
     fn names(&self, ticket: &OpenTicket) -> bool {
-        self.all || self.urls.contains(&ticket.url) || self.ids.contains(&ticket.remote)
+        self.urls.contains(&ticket.url) || self.ids.contains(&ticket.remote)
     }
 }
 
@@ -86,6 +89,14 @@ impl Inbox {
 
     fn take(&self) -> Named {
         std::mem::take(&mut lock(&self.named))
+    }
+
+    /// They could not be asked for yet.
+    fn put_back(&self, named: Named) {
+        let mut since = lock(&self.named);
+        since.all |= named.all;
+        since.urls.extend(named.urls);
+        since.ids.extend(named.ids);
     }
 }
 
@@ -113,6 +124,8 @@ struct States {
     belief: Belief,
     /// Which tickets are to be asked for, and who says that they changed.
     todo: VecDeque<(OpenTicket, Witness)>,
+    /// How many of the next were left out of an answer before.
+    left_out: usize,
     /// Behind which place the tickets are to be asked for, too, where all are.
     rest_of_all: Option<Place>,
     /// Those of all that came so far.
@@ -123,8 +136,11 @@ struct States {
     cursor: Option<String>,
     /// When the last round began.
     polled: Instant,
-    /// When to go on.
+    /// When to go on, and before when nothing is asked.
     next: Instant,
+    rests_until: Instant,
+    /// Whether this host asks for all that share the store.
+    leads: bool,
     /// Since when a person is to say whether so many tickets are closed.
     held: Option<Timestamp>,
     /// What went wrong last, which was logged.
@@ -141,12 +157,15 @@ impl States {
             of: Weak::new(),
             belief: Belief::default(),
             todo: VecDeque::new(),
+            left_out: 0,
             rest_of_all: None,
             came: HashSet::new(),
             all_at: None,
             cursor: None,
             polled: now,
             next: now,
+            rests_until: now,
+            leads: true,
             held: None,
             said: None,
         }
@@ -158,6 +177,8 @@ impl States {
             () = self.inbox.more.notified() => {}
             () = tokio::time::sleep_until(self.next.into()) => {}
         }
+        // A webhook shortens no rest.
+        tokio::time::sleep_until(self.rests_until.into()).await;
         let began = Instant::now();
         self.next = began + LOOK;
         let setup = self.queue.setup();
@@ -166,55 +187,89 @@ impl States {
             return;
         }
         if !std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(backend)) {
-            let new = States::new(&self.queue, std::mem::take(&mut self.name));
-            *self = States { of: Arc::downgrade(backend), next: self.next, ..new };
+            self.begin_anew();
+            self.of = Arc::downgrade(backend);
+        }
+        let leads = self.queue.leads();
+        if self.leads != leads {
+            // What another host was told meanwhile isn't known here.
+            self.begin_anew();
+            self.leads = leads;
         }
         let is_held = self.queue.record(&self.name, |record| record.breaker.until().is_some());
         if is_held || backend.next_turn() > began {
             return;
         }
-        let done = self.go_on(backend, began).await;
-        if done.is_err() {
-            // What changed may have been lost with that.
-            self.cursor = None;
+        match self.go_on(backend, began).await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.said = None;
+                self.rests_until = Instant::now() + began.elapsed() * REST;
+            }
+            Err(error) => {
+                // What changed may have been lost with that.
+                self.cursor = None;
+                self.rests_until = Instant::now() + REPAIR;
+                self.say(&error);
+            }
         }
-        self.say(done);
     }
 
-    async fn go_on(&mut self, backend: &Arc<Backend>, began: Instant) -> Result<()> {
-        let named = self.inbox.take();
-        if !named.is_empty() {
-            let found = self.find(|ticket| named.names(ticket)).await?;
-            found.into_iter().for_each(|it| self.todo.push_front((it, Witness::Signed)));
-        }
+    /// Forgets what was told. What webhooks named is asked for all the same.
+    fn begin_anew(&mut self) {
+        let new = States::new(&self.queue, std::mem::take(&mut self.name));
+        let mut todo = std::mem::take(&mut self.todo);
+        todo.retain(|(_, witness)| *witness == Witness::Signed);
+        let of = std::mem::take(&mut self.of);
+        let (next, leads) = (self.next, self.leads);
+        *self = States { of, todo, next, leads, ..new };
+    }
+
+    /// Whether anything was asked.
+    async fn go_on(&mut self, backend: &Arc<Backend>, began: Instant) -> Result<bool> {
+        self.look_for_named().await?;
         if self.todo.is_empty() && self.rest_of_all.is_none() {
-            match backend.poll {
-                // Of hosts that share a store one asks.
-                Some(every) if self.queue.leads() => {
-                    let due = self.polled + every;
-                    if due > began {
-                        self.next = due.min(began + LOOK);
-                        return Ok(());
-                    }
-                    self.polled = began;
-                    self.poll(backend).await?;
-                }
-                _ => {
-                    // Who leads again later knows nothing of what another host was told meanwhile.
-                    self.cursor = None;
-                    return Ok(());
-                }
+            // Of hosts that share a store one asks.
+            let Some(every) = backend.poll.filter(|_| self.leads) else { return Ok(false) };
+            let due = self.polled + every;
+            if due > began {
+                self.next = due.min(began + LOOK);
+                return Ok(false);
             }
+            self.poll(backend).await?;
+            self.polled = began;
         }
         if self.todo.is_empty() {
             self.next_of_all().await?;
         }
-        let asked = Instant::now();
         self.ask(backend).await?;
-        let more = !self.todo.is_empty() || self.rest_of_all.is_some();
-        let now = Instant::now();
-        self.next = now + if more { asked.elapsed() * REST } else { Duration::ZERO };
-        Ok(())
+        if !self.todo.is_empty() || self.rest_of_all.is_some() {
+            self.next = Instant::now();
+        }
+        Ok(true)
+    }
+
+    /// Has those asked for first that webhooks named.
+    async fn look_for_named(&mut self) -> Result<()> {
+        let named = self.inbox.take();
+        if named.is_empty() {
+            return Ok(());
+        }
+        match self.find(|ticket| named.names(ticket)).await {
+            Ok(found) => {
+                found.into_iter().for_each(|it| self.todo.push_front((it, Witness::Signed)));
+                self.left_out = 0;
+                if named.all {
+                    // Nobody vouches for these.
+                    self.rest_of_all.get_or_insert_default();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.inbox.put_back(named);
+                Err(error)
+            }
+        }
     }
 
     /// Begins a round: of all tickets, or of those that changed.
@@ -297,8 +352,10 @@ impl States {
         let Some((_, witness)) = self.todo.front() else { return Ok(()) };
         let witness = *witness;
         let alike = self.todo.iter().take_while(|(_, of)| *of == witness).count();
+        let left_out = std::mem::take(&mut self.left_out);
+        let most = if left_out > 0 { left_out } else { MAX_STATES };
         let part: Vec<OpenTicket> =
-            self.todo.drain(..alike.min(MAX_STATES)).map(|(ticket, _)| ticket).collect();
+            self.todo.drain(..alike.min(most)).map(|(ticket, _)| ticket).collect();
         let mut urls = HashSet::new();
         let once = part.iter().filter(|ticket| urls.insert(&ticket.url));
         let asked = once.map(|OpenTicket { url, remote, key, .. }| AskedTicket {
@@ -306,26 +363,37 @@ impl States {
             id: remote.clone(),
             key: key.clone(),
         });
-        let Answer::Given(states) =
-            backend.state(&StateRequest { tickets: asked.collect() }).await?
-        else {
-            return Err(Error::plugin(format!("{}: the plugin tells no states", self.name))
-                .help("poll = \"0s\" in the backend's settings stops asking"));
+        let states = match backend.state(&StateRequest { tickets: asked.collect() }).await {
+            Ok(Answer::Given(states)) => states,
+            Ok(_) => {
+                return Err(Error::plugin(format!("{}: the plugin tells no states", self.name))
+                    .help("poll = \"0s\" in the backend's settings stops asking"));
+            }
+            Err(error) if error.retry == Retry::Later => {
+                self.again(part, witness);
+                return Err(error);
+            }
+            // The others were told before: these can't be.
+            Err(_) if left_out > 0 => return Ok(()),
+            Err(error) => return Err(error),
         };
         let now = Instant::now();
-        // Two rounds are that far apart, however long their calls take.
-        let (apart, asked_at) = match witness {
+        let (apart, began) = match witness {
             Witness::Nobody => (backend.poll.unwrap_or(APART), self.polled),
             Witness::Signed => (APART, now),
         };
-        let mut believed = Vec::new();
+        let (mut believed, mut others) = (Vec::new(), Vec::new());
         for ticket in part {
             let Some(status) = states.tickets.iter().find(|it| it.url == ticket.url) else {
+                others.push(ticket);
                 continue;
             };
-            let (known, told) = (ticket.known, status.state);
-            let seen = self.belief.see(ticket.id, known, told, witness, apart, asked_at);
-            if seen == Seen::So {
+            // Of what was only met nobody was told.
+            let told = status.state;
+            let is_met = ticket.met && told != TicketState::Open;
+            let known = if is_met { TicketState::Unknown } else { ticket.known };
+            let sight = Sight { known, told, witness, began, now };
+            if self.belief.see(ticket.id, sight, apart) == Seen::So {
                 believed.push((ticket, status.clone()));
             }
         }
@@ -333,7 +401,17 @@ impl States {
         if let Some(pause) = states.retry_after_ms {
             backend.rest(Duration::from_millis(pause));
         }
+        // There may have been no time, or no leave, for the others. Where none was told there is nothing to be had.
+        if !states.tickets.is_empty() || states.retry_after_ms.is_some() {
+            self.left_out = others.len();
+            self.again(others, witness);
+        }
         Ok(())
+    }
+
+    /// These are to be asked for next.
+    fn again(&mut self, tickets: Vec<OpenTicket>, witness: Witness) {
+        tickets.into_iter().rev().for_each(|ticket| self.todo.push_front((ticket, witness)));
     }
 
     /// Notes the states of tickets that are believed, unless so many are closed that a person must say so.
@@ -343,7 +421,7 @@ impl States {
         mut believed: Vec<(OpenTicket, TicketStatus)>,
         now: Instant,
     ) -> Result<()> {
-        if self.belief.may_believe(now) {
+        if self.belief.may_believe(backend.poll.unwrap_or(APART), now) {
             self.held = None;
         } else if !self.is_confirmed().await? {
             if self.held.is_none() {
@@ -361,8 +439,14 @@ impl States {
         for (ticket, status) in believed {
             let back = back(backend, &ticket, &status);
             let is_told = back.is_some();
-            let sighting =
-                Sighting { ticket: ticket.id, known: ticket.known, state: status.state, back };
+            let sighting = Sighting {
+                ticket: ticket.id,
+                known: ticket.known,
+                met: ticket.met,
+                state: status.state,
+                back,
+                settle: self.queue.settle(backend),
+            };
             let is_news = self.queue.store.sighted(sighting).await?;
             self.belief.is_known(ticket.id, is_news && status.state != TicketState::Open, now);
             if !is_news {
@@ -377,30 +461,24 @@ impl States {
         Ok(())
     }
 
-    /// Whether a person has said, since it was asked for, that so many tickets are closed.
+    /// Whether a person has said, since it was asked for and not long ago, that so many tickets are closed.
     async fn is_confirmed(&self) -> Result<bool> {
         let Some(held) = self.held else { return Ok(false) };
         let said = self.queue.store.note(&believe(&self.name)).await?;
         let at = said.and_then(|at| at.parse().ok()).map(Timestamp::from_millis);
-        Ok(at.is_some_and(|at| at >= held))
+        Ok(at.is_some_and(|at| at >= held && Timestamp::now().since(at) < CONFIRMED))
     }
 
     /// Logs what went wrong when it comes, and not again while it stays.
-    fn say(&mut self, done: Result<()>) {
-        match done {
-            Err(error) => {
-                let text = crate::report::text(&error);
-                if self.said.as_ref() != Some(&text) {
-                    tracing::warn!(
-                        "{}: the states of tickets can't be asked for now: {}",
-                        self.name,
-                        text.trim_start_matches("error: ").trim_end()
-                    );
-                    self.said = Some(text);
-                }
-                self.next = Instant::now() + REPAIR;
-            }
-            Ok(()) => self.said = None,
+    fn say(&mut self, error: &Error) {
+        let text = crate::report::text(error);
+        if self.said.as_ref() != Some(&text) {
+            tracing::warn!(
+                "{}: the states of tickets can't be asked for now: {}",
+                self.name,
+                text.trim_start_matches("error: ").trim_end()
+            );
+            self.said = Some(text);
         }
     }
 }
@@ -453,7 +531,7 @@ mod tests {
 
     fn ticket(url: &str, remote: &str) -> OpenTicket {
         let [url, remote] = [url, remote].map(str::to_owned);
-        OpenTicket { id: 1, url, remote, key: String::new(), known: TicketState::Open }
+        OpenTicket { id: 1, url, remote, key: String::new(), known: TicketState::Open, met: false }
     }
 
     fn name(url: &str, id: &str) -> TicketName {
@@ -479,7 +557,7 @@ mod tests {
     fn so_many_that_are_named_are_all_and_take_no_more_memory() {
         let mut named = Named::default();
         named.add((0..2 * NAMED).map(|id| name("", &id.to_string())));
-        assert!(named.all && named.names(&ticket("https://rt/1", "x")));
+        assert!(named.all && !named.names(&ticket("https://rt/1", "x")), "nobody named that one");
         assert!(named.ids.len() <= NAMED);
     }
 

@@ -14,7 +14,7 @@ pub(super) fn open_tickets(
     after: &Place,
     most: i64,
 ) -> Fallible<OpenTickets> {
-    const OPEN: &str = "SELECT i.source, i.id, t.id, t.ticket, t.key, t.status FROM incidents AS i INDEXED BY incidents_going_on \
+    const OPEN: &str = "SELECT i.source, i.id, t.id, t.ticket, t.key, t.status, t.met FROM incidents AS i INDEXED BY incidents_going_on \
         JOIN assignments AS a ON a.incident = i.id AND a.slot NOT LIKE 'former:%' JOIN tickets AS t ON t.id = a.ticket \
         WHERE i.ended IS NULL AND i.followed = 1 AND (i.source, i.id) >= (?1, ?2) AND (i.source, i.id, t.id) > (?1, ?2, ?3) \
         AND t.backend = ?4 AND t.ticket IS NOT NULL ORDER BY i.source, i.id, t.id LIMIT ?5";
@@ -23,7 +23,8 @@ pub(super) fn open_tickets(
         let (source, incident, id) = (columns.take()?, columns.take()?, columns.take()?);
         let Ticket { url, id: remote, .. } = columns.parsed()?.unwrap_or_default();
         let (key, known) = (columns.take()?, columns.word_if_any()?.unwrap_or_default());
-        let ticket = OpenTicket { id, url, remote, key, known };
+        let met = columns.take::<i64>()? != 0;
+        let ticket = OpenTicket { id, url, remote, key, known, met };
         Ok((Place { source, incident, ticket: id }, ticket))
     })?;
     let is_whole = (rows.len() as i64) < most;
@@ -33,32 +34,38 @@ pub(super) fn open_tickets(
 
 /// As [`super::Store::sighted`].
 pub(super) fn sighted(db: &Db<'_>, sighting: &Sighting) -> Fallible<bool> {
-    // What this host does to it at the moment may be what was seen.
+    // What this host does to it at the moment, or may have done, may be what was seen; and what is to be opened is no longer as it was seen.
     const UNDER_WAY: &str = "SELECT EXISTS (SELECT 1 FROM updates WHERE ticket = ?1 AND action IN ('close', 'reopen') \
-        AND state IN ('creating', 'unknown'))";
-    // There is nothing to tell to one of which nothing was ever told.
-    const STATE: &str = "UPDATE tickets SET status = ?1, status_at = ?2, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
-        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4";
+        AND (state IN ('creating', 'unknown') OR state = 'failed' AND doubt <> 0 OR state = 'queued' AND action = 'reopen'))";
+    // The ticket system's lists may lag behind what this host itself did last. There is nothing to tell to a ticket of which nothing was ever told.
+    const STATE: &str = "UPDATE tickets SET status = ?1, status_at = ?2, met = 0, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
+        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4 AND met = ?5 AND COALESCE(status_at, 0) <= ?6";
     // A ticket that was asked for by its backend's name is another one than the one that the source knows.
     const BACK: &str = "UPDATE incidents SET back = ?1 WHERE source = ?2 AND ended IS NULL \
         AND id IN (SELECT incident FROM assignments WHERE ticket = ?3 AND slot = '')";
-    const OPEN: &str = "UPDATE incidents SET back = NULL WHERE back IS NOT NULL \
-        AND id IN (SELECT incident FROM assignments WHERE ticket = ?1)";
-    let Sighting { ticket, known, state, back } = sighting;
+    let Sighting { ticket, known, met, state, back, settle } = sighting;
     if db.tells(UNDER_WAY, values![*ticket])? {
         return Ok(false);
     }
     let (word, known) = (updates::word(state), updates::word(known));
-    let changed = db.execute(STATE, values![&word, db.now.millis(), *ticket, &known])?;
-    if changed == 0 {
+    let settled = (db.now - *settle).millis();
+    let values = values![&word, db.now.millis(), *ticket, &known, i64::from(*met), settled];
+    if db.execute(STATE, values)? == 0 {
         return Ok(false);
     }
     if *state == TicketState::Open {
-        db.execute(OPEN, values![*ticket])?;
+        is_open(db, *ticket)?;
     } else if let Some(back) = back {
         db.execute(BACK, values![&text(back), ARGUS, *ticket])?;
     }
     Ok(true)
+}
+
+/// A ticket is open: what its incidents' source wasn't told yet of its being closed it isn't told any more.
+pub(super) fn is_open(db: &Db<'_>, ticket: i64) -> Fallible<()> {
+    const OPEN: &str = "UPDATE incidents SET back = NULL WHERE back IS NOT NULL \
+        AND id IN (SELECT incident FROM assignments WHERE ticket = ?1 AND slot = '')";
+    db.execute(OPEN, values![ticket]).map(drop)
 }
 
 /// As [`super::Store::to_tell_back`].

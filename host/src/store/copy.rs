@@ -64,6 +64,7 @@ const TABLES: &[Table] = &[
             ("status_at", Time),
             ("look", Time),
             ("former", Number),
+            ("met", Number),
         ],
     },
     Table {

@@ -482,6 +482,8 @@ pub struct OpenTicket {
     pub key: String,
     /// The state that it is known to be in.
     pub known: TicketState,
+    /// Whether that was only met by a step that was to write to it, and nobody was told.
+    pub met: bool,
 }
 
 /// Some of a backend's tickets whose incidents go on. One that is of several incidents may come more than once.
@@ -505,11 +507,14 @@ pub struct Place {
 pub struct Sighting {
     /// Its number in the store.
     pub ticket: i64,
-    /// The state that was known when it was asked for.
+    /// The state that was known when it was asked for, and whether that was only met.
     pub known: TicketState,
+    pub met: bool,
     pub state: TicketState,
     /// What the incident's source is to be told of it.
     pub back: Option<Back>,
+    /// For how long after this host wrote to a ticket the ticket system may still tell what was before.
+    pub settle: Duration,
 }
 
 /// What an incident's source is to be told of its ticket.

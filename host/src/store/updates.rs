@@ -11,7 +11,7 @@ use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken, holds, text};
+use super::{FULL, FULL_HELP, back, broken, holds, text};
 use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
@@ -42,7 +42,9 @@ pub(super) fn hear(db: &Db<'_>, known: &Known, body: &str, open: bool) -> Fallib
             SELECT 1 FROM assignments AS b JOIN incidents AS i ON i.id = b.incident \
             WHERE b.ticket = s.id AND b.incident <> ?1 AND b.slot NOT LIKE 'former:%' AND i.ended IS NULL) \
         FROM assignments AS a JOIN tickets AS s ON s.id = a.ticket WHERE a.incident = ?1 AND a.slot NOT LIKE 'former:%'";
-    const NOTE: &str = "UPDATE incidents SET body = ?1, ended = ?2, followed = 1 WHERE id = ?3";
+    // What its source wasn't told of its ticket is about what was before.
+    const NOTE: &str = "UPDATE incidents SET body = ?1, back = CASE WHEN (ended IS NULL) = (?2 IS NULL) THEN back END, ended = ?2, followed = 1 \
+        WHERE id = ?3";
     let before = Snapshot::of(&known.body, known.ended.is_none());
     let now = Snapshot::of(body, open);
     let is_news = !known.followed || before != now;
@@ -413,7 +415,7 @@ pub(super) fn settled(
     update: &Update,
     outcome: &Outcome,
 ) -> Fallible<()> {
-    const STATE: &str = "UPDATE tickets SET status = ?1, \
+    const STATE: &str = "UPDATE tickets SET status = ?1, met = ?4, \
         status_at = CASE WHEN status = ?1 AND status_at IS NOT NULL THEN status_at ELSE ?2 END WHERE id = ?3";
     // It may have been one that failed long ago, and was retried: what is to be told then is decided anew.
     const TOLD: &str = "UPDATE tickets SET told = ?1, told_at = COALESCE(?2, told_at), turned_at = COALESCE(?3, turned_at), look = 0 \
@@ -437,7 +439,12 @@ pub(super) fn settled(
     db.execute(BODY, values![stored.id])?;
     db.execute(SEEN, values![now, stored.ticket])?;
     if state != TicketState::Unknown {
-        db.execute(STATE, values![&word(&state), now, stored.ticket])?;
+        // What this step didn't bring about somebody else did.
+        let brought = state == TicketState::Open || done && update.action == Action::Close;
+        db.execute(STATE, values![&word(&state), now, stored.ticket, i64::from(!brought)])?;
+        if state == TicketState::Open {
+            back::is_open(db, stored.ticket)?;
+        }
     }
     let Some(told) = &update.told else { return Ok(()) };
     let turns = update.diff.contains_key("open");
@@ -464,7 +471,7 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
     const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND ticket = ?2";
     const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
     // Its source knows the former one.
-    const TELL: &str = "UPDATE incidents SET tell = 1 WHERE id = ?1 AND source = ?2";
+    const TELL: &str = "UPDATE incidents SET tell = 1, back = NULL WHERE id = ?1 AND source = ?2";
     let incident = together.incident;
     let read = |columns: &mut Columns<'_>| Ok((columns.take()?, columns.take()?));
     let of: Option<(String, String)> = db.first(KEY, values![incident, former], Hold::No, read)?;

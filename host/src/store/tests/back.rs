@@ -34,7 +34,8 @@ async fn sighted(
     state: TicketState,
 ) -> bool {
     let back = Some(Back { becomes: Becomes::Acknowledged, why: "ada".to_owned() });
-    store.sighted(Sighting { ticket, known, state, back }).await.unwrap()
+    let settle = Duration::ZERO;
+    store.sighted(Sighting { ticket, known, met: false, state, back, settle }).await.unwrap()
 }
 
 async fn status(store: &Arc<dyn Store>, ticket: i64) -> Option<TicketState> {
