@@ -9,9 +9,11 @@ mod fields;
 mod life;
 mod list;
 mod settings;
+mod states;
 #[cfg(test)]
 mod tests;
 mod transition;
+mod webhooks;
 mod wiki;
 
 use std::collections::BTreeMap;
@@ -21,8 +23,8 @@ use serde_json::{Map, Value, json};
 use ticket_plugin_api::listing::Listing;
 use ticket_plugin_api::{
     About, Action, Cached, Call, Check, Error, Extra, FindMany, Format, FoundMany, Incident, Offer,
-    Result, Settings, Ticket, TicketPlugin, TicketRequest, UpdateRequest, Updated, export_plugin,
-    fingerprint, text, utc_before,
+    Received, Result, Settings, StateRequest, States, Ticket, TicketPlugin, TicketRequest,
+    UpdateRequest, Updated, Webhook, export_plugin, fingerprint, text, utc_before,
 };
 
 use client::{Client, Issue, PROPERTY, anchor};
@@ -46,6 +48,7 @@ const INDEX_LAG: Duration = Duration::from_secs(10);
 
 struct Jira {
     client: Client,
+    webhook_secret: Option<String>,
     information: Information,
     fields: Cached<Vec<Field>>,
     /// What the last listing for many keys saw.
@@ -69,7 +72,7 @@ impl TicketPlugin for Jira {
         aliases: &["argus_ticket_jira.JiraPlugin"],
         // Jira's index learns of an issue some seconds later, on a busy server many.
         settle_seconds: Some(30),
-        offers: &[Offer::FindMany],
+        offers: &[Offer::FindMany, Offer::State, Offer::Receive],
         actions: &[Action::Comment, Action::Close, Action::Reopen],
         marks: true,
         ..About::new(env!("CARGO_PKG_VERSION"))
@@ -83,7 +86,14 @@ impl TicketPlugin for Jira {
             return Err(Error::settings("information: project_key_or_id is empty"));
         }
         let client = Client::new(&endpoint, &secret, information.api_version)?;
-        Ok(Jira { client, information, fields: Cached::default(), listing: Listing::default() })
+        let webhook_secret = secret.webhook_secret().filter(|secret| !secret.is_empty());
+        Ok(Jira {
+            client,
+            webhook_secret: webhook_secret.map(str::to_owned),
+            information,
+            fields: Cached::default(),
+            listing: Listing::default(),
+        })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -149,6 +159,14 @@ impl TicketPlugin for Jira {
         request: &UpdateRequest<Incident>,
     ) -> Result<Option<Updated>> {
         life::update(self, call, request).map(Some)
+    }
+
+    fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
+        states::state(self, call, request)
+    }
+
+    fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
+        webhooks::receive(self, webhook)
     }
 
     fn find_many(&mut self, call: &Call, request: &FindMany) -> Result<FoundMany> {

@@ -14,25 +14,28 @@ use ticket_plugin_api::{
 };
 
 use crate::Jira;
-use crate::client::{PAGE, PROPERTY, PageError, anchor, has_no_issue};
+use crate::client::{Client, PAGE, PROPERTY, PageError, anchor, has_no_issue};
 use crate::transition::{self, Plan};
 
 /// What is read of an issue.
 #[derive(Deserialize)]
-struct Issue {
+pub(crate) struct Issue {
     /// Another one than was asked for, if the issue was moved.
-    key: String,
-    fields: Fields,
+    pub(crate) key: String,
+    pub(crate) fields: Fields,
 }
 
 #[derive(Deserialize)]
-struct Fields {
-    status: Status,
-    project: Project,
+pub(crate) struct Fields {
+    pub(crate) status: Status,
+    pub(crate) project: Project,
+    /// Since when its status is of this category; only Cloud tells.
+    #[serde(rename = "statuscategorychangedate")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Project {
+pub(crate) struct Project {
     id: String,
     key: String,
 }
@@ -141,7 +144,7 @@ pub(crate) fn update(
 fn rehearse(jira: &Jira, call: &Call, issue: &Url, step: &Step) -> Result<Updated> {
     let send = |request| jira.client.send(call, request).map(drop).map_err(Error::from);
     let moves = matches!(step.action, Action::Close | Action::Reopen);
-    let mut last = send(Request::get(with_state(issue)));
+    let mut last = ask(jira, call, issue).map(drop);
     if moves {
         last = send(Request::get(transition::list(issue)));
     }
@@ -160,7 +163,7 @@ fn rehearse(jira: &Jira, call: &Call, issue: &Url, step: &Step) -> Result<Update
 }
 
 /// The key of the issue that a ticket is, if it can be one of this Jira's.
-fn key<'a>(jira: &Jira, ticket: &'a TicketName) -> Option<&'a str> {
+pub(crate) fn key<'a>(jira: &Jira, ticket: &'a TicketName) -> Option<&'a str> {
     let key = match ticket.url.as_str() {
         "" => Some(ticket.id.as_str()),
         url => jira.client.key_in(url),
@@ -173,13 +176,25 @@ fn key<'a>(jira: &Jira, ticket: &'a TicketName) -> Option<&'a str> {
     })
 }
 
-fn with_state(issue: &Url) -> Url {
-    issue.clone().query("fields", "status,project")
+/// The fields that tell an issue's state.
+pub(crate) fn fields(client: &Client) -> &'static str {
+    match client.cloud {
+        true => "status,project,statuscategorychangedate",
+        false => "status,project",
+    }
 }
 
 fn look(jira: &Jira, call: &Call, issue: &Url) -> Result<Issue> {
-    let answer = jira.client.send(call, Request::get(with_state(issue)))?;
-    jira.client.read(&answer, "the issue").map_err(|error| match has_no_issue(&answer) {
+    read(jira, &ask(jira, call, issue)?)
+}
+
+pub(crate) fn ask(jira: &Jira, call: &Call, issue: &Url) -> Result<Response> {
+    let url = issue.clone().query("fields", fields(&jira.client));
+    Ok(jira.client.send(call, Request::get(url))?)
+}
+
+pub(crate) fn read(jira: &Jira, answer: &Response) -> Result<Issue> {
+    jira.client.read(answer, "the issue").map_err(|error| match has_no_issue(answer) {
         // It concerns this ticket, and the others can be all right.
         true => Error::creation(format!(
             "{}; it was deleted, or the login may no longer see it: Jira says the same of both",
@@ -189,7 +204,7 @@ fn look(jira: &Jira, call: &Call, issue: &Url) -> Result<Issue> {
     })
 }
 
-fn is_ours(jira: &Jira, project: &Project) -> bool {
+pub(crate) fn is_ours(jira: &Jira, project: &Project) -> bool {
     let ours = &jira.information.project_key_or_id;
     match ours.is_id() {
         true => project.id == ours.text(),
@@ -208,7 +223,7 @@ impl Status {
     }
 }
 
-fn known_state(issue: &Issue) -> Result<TicketState> {
+pub(crate) fn known_state(issue: &Issue) -> Result<TicketState> {
     let status = &issue.fields.status;
     match status.state() {
         TicketState::Unknown => Err(Error::creation(format!(

@@ -1,4 +1,4 @@
-//! What an operator sets: how to log in, the project, and what an issue gets beside its text.
+//! What an operator sets: how to log in, the webhook's secret, the project, and what an issue gets beside its text.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,10 +15,14 @@ pub(crate) enum Secret {
         email: String,
         /// Its API token: <https://id.atlassian.com/manage-profile/security/api-tokens>.
         token: String,
+        /// The secret of the webhook in Jira, which signs what it sends. Without it no webhook is believed.
+        webhook_secret: Option<String>,
     },
     DataCenter {
         /// A personal access token: Profile, Personal Access Tokens.
         token: String,
+        /// The secret of the webhook in Jira, which signs what it sends. Without it no webhook is believed.
+        webhook_secret: Option<String>,
     },
 }
 
@@ -58,9 +62,15 @@ impl Secret {
         matches!(self, Secret::Cloud { .. })
     }
 
+    pub(crate) fn webhook_secret(&self) -> Option<&str> {
+        let (Secret::Cloud { webhook_secret, .. } | Secret::DataCenter { webhook_secret, .. }) =
+            self;
+        webhook_secret.as_deref()
+    }
+
     /// The value of the Authorization header.
     pub(crate) fn authorization(&self) -> Result<String> {
-        let (Secret::Cloud { token, .. } | Secret::DataCenter { token }) = self;
+        let (Secret::Cloud { token, .. } | Secret::DataCenter { token, .. }) = self;
         let token = token.trim();
         if token.is_empty() {
             return Err(Error::settings("secret: token is empty; make one in Jira's profile"));
