@@ -1,6 +1,8 @@
 //! What the plugin asks of Jira and makes of its answers, as the REST references have them.
 
 mod life;
+mod states;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

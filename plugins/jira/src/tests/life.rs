@@ -36,7 +36,8 @@ fn shown(key: &str, project: &str, is: [&str; 3]) -> Value {
 }
 
 fn with_state(issue: &str) -> String {
-    format!("{issue}?fields=status%2Cproject")
+    let since = if issue.starts_with(CLOUD) { "%2Cstatuscategorychangedate" } else { "" };
+    format!("{issue}?fields=status%2Cproject{since}")
 }
 
 /// Scripts that the issue is looked at, and has this status.
