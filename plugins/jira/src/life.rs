@@ -30,8 +30,8 @@ pub(crate) struct Fields {
     pub(crate) status: Status,
     pub(crate) project: Project,
     /// Since when its status is of this category; only Cloud tells.
-    #[serde(rename = "statuscategorychangedate")]
-    pub(crate) since: Option<String>,
+    #[serde(rename = "statuscategorychangedate", default)]
+    pub(crate) since: Value,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,8 @@
 //! Invariant: what is told of an issue stands in an answer about this very issue. One that isn't listed, or is answered 404, may be there
 //! and hidden from the login.
 //!
-//! Source: `POST issue/bulkfetch` in Cloud's REST reference, and `POST search` in Data Center's.
+//! Source: `POST issue/bulkfetch` in <https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/>, and `POST search` in
+//! <https://developer.atlassian.com/server/jira/platform/rest/>.
 
 use std::time::Duration;
 
@@ -184,7 +185,7 @@ fn status(jira: &Jira, issue: &Issue, asked: &Asked) -> Result<TicketStatus> {
         url: asked.ticket.url.clone(),
         id: if is_named { asked.ticket.id.clone() } else { issue.key.clone() },
         state,
-        at: issue.fields.since.as_deref().and_then(rfc_3339).unwrap_or_default(),
+        at: issue.fields.since.as_str().and_then(rfc_3339).unwrap_or_default(),
         detail: issue.fields.status.name.clone(),
         moved,
         ..TicketStatus::default()

@@ -1,6 +1,7 @@
 //! What a webhook of Jira's is about, once its signature is checked.
 //!
-//! Source: <https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks>; Data Center signs in the same way.
+//! Source: <https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks> and, for Data Center,
+//! <https://confluence.atlassian.com/adminjiraserver/managing-webhooks-938846912.html>.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;

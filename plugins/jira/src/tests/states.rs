@@ -95,7 +95,9 @@ fn on_cloud_several_are_fetched_by_their_keys_with_the_time_of_their_states() {
     let page = |key: &str| format!("https://noc.atlassian.net/browse/{key}");
     let mut done = issue("NOC-47", "done");
     done["fields"]["statuscategorychangedate"] = json!(SINCE);
-    let answer = json!({"issues": [done, issue("NOC-48", "new")], "issueErrors": []});
+    let mut odd = issue("NOC-48", "new");
+    odd["fields"]["statuscategorychangedate"] = json!(1_764_061_200);
+    let answer = json!({"issues": [done, odd], "issueErrors": []});
     jira.host.answer("POST", &format!("{CLOUD}/issue/bulkfetch"), 200, answer);
     let named = |key: &str| AskedTicket { url: page(key), ..AskedTicket::default() };
     let asked = vec![named("NOC-47"), named("NOC-48"), named("NOC-49")];
