@@ -392,3 +392,7 @@ impl Drop for Fixture {
         }
     }
 }
+/// The HMAC-SHA256 (RFC 2104) of a message, by which webhooks are signed.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    crate::webhook::hmac_sha256(key, &[message])
+}

@@ -28,11 +28,17 @@ impl Webhook<'_> {
 
 /// Whether the signature is the HMAC-SHA256 (RFC 2104) of these parts, one after the other. It is compared in constant time.
 pub fn is_hmac_sha256(key: &[u8], parts: &[&[u8]], signature: &[u8]) -> bool {
-    let mac = Hmac::<Sha256>::new_from_slice(key);
-    mac.is_ok_and(|mut mac| {
-        parts.iter().for_each(|part| mac.update(part));
-        mac.verify_slice(signature).is_ok()
-    })
+    of(key, parts).verify_slice(signature).is_ok()
+}
+
+#[cfg(feature = "testkit")]
+pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    of(key, parts).finalize().into_bytes().to_vec()
+}
+
+fn of(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mac = Hmac::new_from_slice(key).expect("HMAC takes keys of every length");
+    parts.iter().fold(mac, |mac, part| mac.chain_update(part))
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

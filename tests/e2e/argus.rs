@@ -60,6 +60,10 @@ impl Argus {
         pks.into_iter().all(|pk| self.url(pk) == ticket_of(&key(pk)))
     }
 
+    pub(crate) fn set_level(&self, pk: i64, level: i64) {
+        self.levels.lock().unwrap().insert(pk, level);
+    }
+
     pub(crate) fn is_open(&self, pk: i64) -> bool {
         self.incidents.lock().unwrap()[&pk].1
     }

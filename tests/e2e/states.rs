@@ -1,5 +1,7 @@
 //! What becomes of an incident whose ticket a person closed, deleted or opened again.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use serde_json::{Value, json};
 use ticket_host_tests::{
     Answer, Fate, Installation, Reply, Seen, Service, Stub, Tickets, ticket_of, wait_for,
@@ -198,7 +200,7 @@ fn a_forged_webhook_changes_nothing_and_what_is_no_webhook_is_refused() {
         let refused = watched.hook(secret, &about).is(401).json();
         assert_eq!(refused["type"], "urn:ticket-host:problem:unauthorized", "{refused}");
     }
-    watched.host.logged("a webhook is not the ticket system's", 3);
+    watched.host.logged("1 webhook not signed by the ticket system", 1);
     let broken = watched.hook(SECRET, &json!("x"));
     assert_eq!(broken.status, 500, "{broken:?}");
     let large = json!({"ticket": "x".repeat(300_000)});
@@ -217,6 +219,51 @@ fn a_forged_webhook_changes_nothing_and_what_is_no_webhook_is_refused() {
         metrics.contains("ticket_host_webhooks_total{backend=\"b\",outcome=\"taken\"} 1"),
         "{metrics}"
     );
+}
+
+#[test]
+fn a_ticket_that_a_step_finds_closed_is_news_all_the_same() {
+    let watched = Watched::with(1, &format!("{ACK}quiet = \"0s\"\n").replace("1s", "3s"));
+    watched.tickets.set(&key(1), "closed");
+    watched.argus.set_level(1, 1);
+    let needless = || job_of(&watched.service, 1)["steps"][0]["state"] == "needless";
+    wait_for("the step that meets it", needless);
+    assert_eq!(watched.status(1), "closed");
+    wait_for("the acknowledgement", || watched.acked() == [1]);
+    watched.polls(2);
+    assert_eq!(watched.acked(), [1]);
+}
+
+#[test]
+fn what_argus_was_not_told_of_a_ticket_is_not_told_when_its_incident_has_begun_again() {
+    let watched = Watched::with(1, &format!("{END}on_end = \"close\"\nclose_after = \"0s\"\n"));
+    watched.argus.refuse(Some(1));
+    watched.tickets.set(&key(1), "closed");
+    watched.host.logged("must be a person's, not a source's", 1);
+    watched.argus.set_open(1, false);
+    let status = || job_of(&watched.service, 1)["incidents"][0]["status"].clone();
+    wait_for("its end", || status() == "ended");
+    watched.argus.set_open(1, true);
+    wait_for("its ticket to be open again", || watched.tickets.of(&key(1)).actions() == ["reopen"]);
+    watched.argus.refuse(None);
+    watched.polls(3);
+    assert!(watched.argus.is_open(1));
+}
+
+#[test]
+fn tickets_that_an_answer_left_out_are_asked_for_next() {
+    // The desk answers for twenty, and then asks for a pause.
+    let asked = AtomicUsize::new(0);
+    let limited = move |seen: &Seen| {
+        let is_state = seen.target.contains("?ticket=") && !seen.target.contains("&step=");
+        match is_state && asked.fetch_add(1, Relaxed) % 21 == 20 {
+            true => Fate::Instead(Answer::status(429).header("Retry-After", "1")),
+            false => Fate::Done,
+        }
+    };
+    let watched = Watched::where_becomes(48, ACK, limited);
+    watched.tickets.set(&key(48), "closed");
+    wait_for("the last one", || watched.acked() == [48]);
 }
 
 #[test]

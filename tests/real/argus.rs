@@ -242,8 +242,11 @@ fn scrip(url: &str, secret: &str) {
         die $why unless $ok;"#;
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/rt/README.md");
     let readme = fs::read_to_string(readme).unwrap();
-    let code = readme.split_once("```perl\n").unwrap().1.split_once("```").unwrap().0;
-    let code = code
+    let code: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let begin = code.iter().position(|line| line.starts_with("my $url")).unwrap();
+    let end = code.iter().position(|line| *line == "return 1;").unwrap();
+    let code = code[begin..=end]
+        .join("\n")
         .replace("https://HOST/v1/hooks/BACKEND", url)
         .replace("'SECRET'", &format!("'{secret}'"));
     let state = PathBuf::from(env("RT_STATE"));

@@ -309,6 +309,11 @@ impl Watcher {
     }
 
     async fn tell_back(&self, argus: &Argus<'_>, to_tell: &ToTellBack) -> Result<()> {
+        // It may be open again by now, or its incident have begun again.
+        let now = self.queue.store.to_tell_back(to_tell.incident - 1, 1).await?;
+        if now.first() != Some(to_tell) {
+            return Ok(());
+        }
         let number = &to_tell.number;
         if let Ok(pk) = number.parse()
             && argus.tell_back(pk, &to_tell.began, &to_tell.back).await?
@@ -319,7 +324,7 @@ impl Watcher {
             };
             tracing::info!("Argus's incident {pk} is {becomes}: {}", line(&to_tell.back.why));
         }
-        Ok(self.queue.store.told_back(to_tell.incident).await?)
+        Ok(self.queue.store.told_back(to_tell.clone()).await?)
     }
 
     /// Tells of one ticket, unless the incident has one: a person's stays. An incident that Argus doesn't have any more, or

@@ -447,7 +447,9 @@ impl Backend {
             .is_sound()
             .map_err(|why| self.error(Error::plugin(format!("receive: its reply {why}"))))?;
         let forged = received.forged.map(|why| self.shown(&why));
-        Ok(Answer::Given(Received { forged, ..received }))
+        // It goes to whoever sent the webhook.
+        let answer = received.answer.map(|text| self.services.redactor.strike(&text).to_string());
+        Ok(Answer::Given(Received { forged, answer, ..received }))
     }
 
     /// A text of the ticket system's or the plugin's, made fit to be shown.

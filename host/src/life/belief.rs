@@ -51,8 +51,8 @@ pub enum Seen {
 /// What the tickets of a backend were seen in, until that is believed.
 #[derive(Debug, Default)]
 pub struct Belief {
-    /// For each ticket what was told of it that isn't believed yet, and when it was told first.
-    doubtful: HashMap<i64, (Told, Instant)>,
+    /// For each ticket what was told of it that isn't believed yet, and when it was told first and last.
+    doubtful: HashMap<i64, (Told, Instant, Instant)>,
     /// When tickets were last believed to be closed or gone.
     believed: VecDeque<Instant>,
 }
@@ -94,14 +94,15 @@ impl Belief {
             Told::Closed => witness == Witness::Signed,
             Told::Gone | Told::Foreign => false,
         };
-        let (before, since) = *self.doubtful.entry(ticket).or_insert((told, now));
-        if before != told {
-            self.doubtful.insert(ticket, (told, now));
+        let (before, since, last) = self.doubtful.entry(ticket).or_insert((told, now, now));
+        if *before != told {
+            (*before, *since) = (told, now);
         }
+        *last = now;
+        let since = *since;
         // Rounds begin that far apart, and their calls take longer at times.
         let apart = apart - (apart / 4).min(JITTER);
-        let lasts =
-            before == told && began > since && now.saturating_duration_since(since) >= apart;
+        let lasts = began > since && now.saturating_duration_since(since) >= apart;
         if is_proven || lasts { Seen::So } else { Seen::AskAgain }
     }
 
@@ -109,7 +110,7 @@ impl Belief {
     pub fn may_believe(&mut self, apart: Duration, now: Instant) -> bool {
         // What isn't told any more is no reason to ask a person.
         let lasts = WINDOW.max(4 * apart);
-        self.doubtful.retain(|_, (_, since)| now.saturating_duration_since(*since) < lasts);
+        self.doubtful.retain(|_, (_, _, last)| now.saturating_duration_since(*last) < lasts);
         while self.believed.front().is_some_and(|at| now.saturating_duration_since(*at) >= WINDOW) {
             self.believed.pop_front();
         }
@@ -286,6 +287,13 @@ mod tests {
         }
         assert!(!belief.may_believe(APART, start));
         assert!(belief.may_believe(APART, start + WINDOW));
+        for minute in 0..20 {
+            let now = start + minute * APART;
+            for ticket in 0..=MANY as i64 {
+                belief.see(ticket, first(Gone, now), APART);
+            }
+            assert!(!belief.may_believe(APART, now), "they are told on and on: {minute}");
+        }
     }
 
     #[test]

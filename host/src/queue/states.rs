@@ -13,17 +13,17 @@ use tokio::sync::Notify;
 
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::life::{Belief, MANY, OnTicketClosed, Seen, Sight, Witness};
 use crate::lock::lock;
-use crate::store::{Back, Becomes, OpenTicket, Place, Sighting, Timestamp};
+use crate::store::{Back, Becomes, KnownBy, OpenTicket, Place, Sighting, Timestamp};
 use crate::terminal::line;
 
 /// After each call it rests for so many times as long as that took. So it has a fifth of the time at most, and of a limit of requests.
 const REST: u32 = 4;
 /// How often to look whether a backend that can't be asked can be by now.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long after a state was told it counts if it is told again, where nothing says how often to ask.
+/// How long after a state was told it counts if it is told again, unless the operator has it asked for more often.
 const APART: Duration = Duration::from_secs(60);
 /// For how long a person's word counts that so many tickets are closed.
 const CONFIRMED: Duration = Duration::from_secs(10 * 60);
@@ -33,6 +33,11 @@ const REPAIR: Duration = Duration::from_secs(10);
 const PAGE: i64 = 1000;
 /// Where the plugin tells which tickets changed, all are asked for only so often.
 const ALL_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often a ticket is asked for in vain in one round, or after a webhook.
+const TRIES: u32 = 3;
+const TRIES_OF_SIGNED: u32 = 30;
+/// How many tickets may keep others from being told in one round.
+const BAD: usize = 5;
 /// How many pages of changes are read in one go.
 const CHANGES: usize = 20;
 /// How many names may wait that webhooks, or changes, gave. If there are more, all tickets are asked for.
@@ -114,6 +119,15 @@ pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
     }
 }
 
+/// A ticket that is to be asked for.
+struct Asked {
+    ticket: OpenTicket,
+    /// Who else says that it changed.
+    witness: Witness,
+    /// How often it was asked for in vain.
+    tries: u32,
+}
+
 /// What is known, and to be found out, of a backend's tickets.
 struct States {
     queue: Arc<Queue>,
@@ -122,10 +136,11 @@ struct States {
     /// What the rest is about. Another one's answers, after a change of the config, are no second ones.
     of: Weak<Backend>,
     belief: Belief,
-    /// Which tickets are to be asked for, and who says that they changed.
-    todo: VecDeque<(OpenTicket, Witness)>,
-    /// How many of the next were left out of an answer before.
-    left_out: usize,
+    todo: VecDeque<Asked>,
+    /// How many are asked for next, if an answer left these out, or one of these keeps the others from being told.
+    most: usize,
+    /// How many tickets kept others from being told in this round.
+    bad: usize,
     /// Behind which place the tickets are to be asked for, too, where all are.
     rest_of_all: Option<Place>,
     /// Those of all that came so far.
@@ -134,8 +149,9 @@ struct States {
     all_at: Option<Instant>,
     /// From where on the plugin tells which tickets changed; None: all are to be asked for first.
     cursor: Option<String>,
-    /// When the last round began.
+    /// When the last round began, and the last one of which the operator says how often.
     polled: Instant,
+    polled_all: Instant,
     /// When to go on, and before when nothing is asked.
     next: Instant,
     rests_until: Instant,
@@ -157,12 +173,14 @@ impl States {
             of: Weak::new(),
             belief: Belief::default(),
             todo: VecDeque::new(),
-            left_out: 0,
+            most: MAX_STATES,
+            bad: 0,
             rest_of_all: None,
             came: HashSet::new(),
             all_at: None,
             cursor: None,
             polled: now,
+            polled_all: now,
             next: now,
             rests_until: now,
             leads: true,
@@ -196,8 +214,9 @@ impl States {
             self.begin_anew();
             self.leads = leads;
         }
-        let is_held = self.queue.record(&self.name, |record| record.breaker.until().is_some());
-        if is_held || backend.next_turn() > began {
+        // What holds the making of tickets for longer needs to be no reason not to look.
+        let hold = self.queue.record(&self.name, |record| record.breaker.until());
+        if hold.is_some_and(|until| until > began) || backend.next_turn() > began {
             return;
         }
         match self.go_on(backend, began).await {
@@ -219,25 +238,36 @@ impl States {
     fn begin_anew(&mut self) {
         let new = States::new(&self.queue, std::mem::take(&mut self.name));
         let mut todo = std::mem::take(&mut self.todo);
-        todo.retain(|(_, witness)| *witness == Witness::Signed);
+        todo.retain(|asked| asked.witness == Witness::Signed);
         let of = std::mem::take(&mut self.of);
+        self.queue.metrics.states_held(&new.name, false);
         let (next, leads) = (self.next, self.leads);
         *self = States { of, todo, next, leads, ..new };
     }
 
     /// Whether anything was asked.
     async fn go_on(&mut self, backend: &Arc<Backend>, began: Instant) -> Result<bool> {
-        self.look_for_named().await?;
+        let looked = self.look_for_named().await?;
         if self.todo.is_empty() && self.rest_of_all.is_none() {
-            // Of hosts that share a store one asks.
-            let Some(every) = backend.poll.filter(|_| self.leads) else { return Ok(false) };
-            let due = self.polled + every;
+            // Of hosts that share a store one asks for all. What a webhook named is this one's to see to the end of.
+            let every = backend.poll.filter(|_| self.leads);
+            let is_first = self.all_at.is_none();
+            let all_due = every
+                .map(|every| self.polled_all + if is_first { every.min(APART) } else { every });
+            let again_due = (!self.belief.is_sure()).then(|| self.polled + apart(backend));
+            let Some(due) = all_due.into_iter().chain(again_due).min() else { return Ok(looked) };
             if due > began {
                 self.next = due.min(began + LOOK);
-                return Ok(false);
+                return Ok(looked);
             }
-            self.poll(backend).await?;
+            self.poll(backend, all_due.is_some_and(|due| due <= began)).await?;
             self.polled = began;
+            if all_due.is_some_and(|due| due <= began) {
+                self.polled_all = began;
+            }
+            if backend.next_turn() > Instant::now() {
+                return Ok(true);
+            }
         }
         if self.todo.is_empty() {
             self.next_of_all().await?;
@@ -249,21 +279,23 @@ impl States {
         Ok(true)
     }
 
-    /// Has those asked for first that webhooks named.
-    async fn look_for_named(&mut self) -> Result<()> {
+    /// Has those asked for first that webhooks named. Whether there were any.
+    async fn look_for_named(&mut self) -> Result<bool> {
         let named = self.inbox.take();
         if named.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         match self.find(|ticket| named.names(ticket)).await {
             Ok(found) => {
-                found.into_iter().for_each(|it| self.todo.push_front((it, Witness::Signed)));
-                self.left_out = 0;
+                self.most = MAX_STATES;
+                for ticket in found {
+                    self.todo.push_front(Asked { ticket, witness: Witness::Signed, tries: 0 });
+                }
                 if named.all {
                     // Nobody vouches for these.
                     self.rest_of_all.get_or_insert_default();
                 }
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 self.inbox.put_back(named);
@@ -272,12 +304,13 @@ impl States {
         }
     }
 
-    /// Begins a round: of all tickets, or of those that changed.
-    async fn poll(&mut self, backend: &Backend) -> Result<()> {
-        let is_due = self.all_at.is_none_or(|at| at.elapsed() >= ALL_EVERY);
-        let mut all = is_due || self.cursor.is_none() || !backend.tells_changes();
+    /// Begins a round: of all tickets, or of those that changed; or, if all aren't `due`, of those that are doubted.
+    async fn poll(&mut self, backend: &Backend, due: bool) -> Result<()> {
+        let is_time = self.all_at.is_none_or(|at| at.elapsed() >= ALL_EVERY);
+        let mut all = due && (is_time || self.cursor.is_none() || !backend.tells_changes());
         let mut changed = Named::default();
-        if backend.tells_changes() {
+        self.bad = 0;
+        if due && backend.tells_changes() {
             // Before all are asked for: what changes meanwhile is told by the next round.
             all |= self.changes(backend, &mut changed).await?;
         }
@@ -295,8 +328,13 @@ impl States {
         self.belief = belief;
         let found = found?;
         self.belief.retain(&found.iter().map(|ticket| ticket.id).collect());
-        self.todo.extend(found.into_iter().map(|ticket| (ticket, Witness::Nobody)));
+        self.put_last(found);
         Ok(())
+    }
+
+    fn put_last(&mut self, tickets: impl IntoIterator<Item = OpenTicket>) {
+        let asked = |ticket| Asked { ticket, witness: Witness::Nobody, tries: 0 };
+        self.todo.extend(tickets.into_iter().map(asked));
     }
 
     /// Reads what changed since the last time. Whether some of it may have been missed.
@@ -338,9 +376,9 @@ impl States {
         let Some(after) = self.rest_of_all.take() else { return Ok(()) };
         let page = self.queue.store.open_tickets(&self.name, &after, MAX_STATES as i64).await?;
         self.rest_of_all = page.next;
-        let (came, todo) = (&mut self.came, &mut self.todo);
-        let new = page.tickets.into_iter().filter(|ticket| came.insert(ticket.id));
-        todo.extend(new.map(|ticket| (ticket, Witness::Nobody)));
+        let mut new = page.tickets;
+        new.retain(|ticket| self.came.insert(ticket.id));
+        self.put_last(new);
         if self.rest_of_all.is_none() {
             self.belief.retain(&std::mem::take(&mut self.came));
         }
@@ -349,51 +387,47 @@ impl States {
 
     /// Asks for some of the tickets, and notes what is believed of the answer.
     async fn ask(&mut self, backend: &Arc<Backend>) -> Result<()> {
-        let Some((_, witness)) = self.todo.front() else { return Ok(()) };
+        let Some(Asked { witness, .. }) = self.todo.front() else { return Ok(()) };
         let witness = *witness;
-        let alike = self.todo.iter().take_while(|(_, of)| *of == witness).count();
-        let left_out = std::mem::take(&mut self.left_out);
-        let most = if left_out > 0 { left_out } else { MAX_STATES };
-        let part: Vec<OpenTicket> =
-            self.todo.drain(..alike.min(most)).map(|(ticket, _)| ticket).collect();
+        let most = std::mem::replace(&mut self.most, MAX_STATES);
+        let alike = self.todo.iter().take_while(|asked| asked.witness == witness).count();
+        let part: Vec<Asked> = self.todo.drain(..alike.min(most)).collect();
         let mut urls = HashSet::new();
-        let once = part.iter().filter(|ticket| urls.insert(&ticket.url));
-        let asked = once.map(|OpenTicket { url, remote, key, .. }| AskedTicket {
+        let once = part.iter().map(|asked| &asked.ticket).filter(|it| urls.insert(&it.url));
+        let request = once.map(|OpenTicket { url, remote, key, .. }| AskedTicket {
             url: url.clone(),
             id: remote.clone(),
             key: key.clone(),
         });
-        let states = match backend.state(&StateRequest { tickets: asked.collect() }).await {
+        let states = match backend.state(&StateRequest { tickets: request.collect() }).await {
             Ok(Answer::Given(states)) => states,
             Ok(_) => {
                 return Err(Error::plugin(format!("{}: the plugin tells no states", self.name))
                     .help("poll = \"0s\" in the backend's settings stops asking"));
             }
-            Err(error) if error.retry == Retry::Later => {
-                self.again(part, witness);
-                return Err(error);
-            }
-            // The others were told before: these can't be.
-            Err(_) if left_out > 0 => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => return self.failed(part, error),
         };
         let now = Instant::now();
-        let (apart, began) = match witness {
-            Witness::Nobody => (backend.poll.unwrap_or(APART), self.polled),
-            Witness::Signed => (APART, now),
-        };
+        let began = if witness == Witness::Signed { now } else { self.polled };
         let (mut believed, mut others) = (Vec::new(), Vec::new());
-        for ticket in part {
-            let Some(status) = states.tickets.iter().find(|it| it.url == ticket.url) else {
-                others.push(ticket);
+        for asked in part {
+            let Some(status) = states.tickets.iter().find(|it| it.url == asked.ticket.url) else {
+                others.push(asked);
                 continue;
             };
-            // Of what was only met nobody was told.
+            let ticket = asked.ticket;
             let told = status.state;
-            let is_met = ticket.met && told != TicketState::Open;
-            let known = if is_met { TicketState::Unknown } else { ticket.known };
+            let known = match ticket.known_by {
+                // Of these nobody was told.
+                KnownBy::Step | KnownBy::Before if told != TicketState::Open => {
+                    TicketState::Unknown
+                }
+                // It goes on together with its incident, from now on.
+                KnownBy::Before => TicketState::Closed,
+                KnownBy::Step | KnownBy::Belief => ticket.known,
+            };
             let sight = Sight { known, told, witness, began, now };
-            if self.belief.see(ticket.id, sight, apart) == Seen::So {
+            if self.belief.see(ticket.id, sight, apart(backend)) == Seen::So {
                 believed.push((ticket, status.clone()));
             }
         }
@@ -402,16 +436,48 @@ impl States {
             backend.rest(Duration::from_millis(pause));
         }
         // There may have been no time, or no leave, for the others. Where none was told there is nothing to be had.
-        if !states.tickets.is_empty() || states.retry_after_ms.is_some() {
-            self.left_out = others.len();
-            self.again(others, witness);
+        let went_on = !states.tickets.is_empty();
+        if went_on || states.retry_after_ms.is_some() {
+            self.again(others, u32::from(!went_on));
         }
         Ok(())
     }
 
-    /// These are to be asked for next.
-    fn again(&mut self, tickets: Vec<OpenTicket>, witness: Witness) {
-        tickets.into_iter().rev().for_each(|ticket| self.todo.push_front((ticket, witness)));
+    /// What becomes of tickets of which none was told.
+    fn failed(&mut self, mut part: Vec<Asked>, error: Error) -> Result<()> {
+        if error.retry == Retry::Later {
+            self.again(part, 1);
+            return Err(error);
+        }
+        // It may be about one of them: the others are asked for without that one.
+        self.bad += usize::from(part.len() == 1);
+        if error.kind == Kind::Settings || self.bad > BAD {
+            return Err(error);
+        }
+        if part.len() > 1 {
+            let half = part.len().div_ceil(2);
+            let rest = part.split_off(half);
+            self.again(rest, 0);
+            self.again(part, 0);
+            self.most = half;
+        }
+        Ok(())
+    }
+
+    /// These are to be asked for next, unless they were too often.
+    fn again(&mut self, tickets: Vec<Asked>, more_tries: u32) {
+        let mut kept = 0;
+        for asked in tickets.into_iter().rev() {
+            let tries = asked.tries + more_tries;
+            let most = if asked.witness == Witness::Signed { TRIES_OF_SIGNED } else { TRIES };
+            if tries < most {
+                self.todo.push_front(Asked { tries, ..asked });
+                kept += 1;
+            }
+        }
+        if kept > 0 {
+            self.most = kept;
+        }
     }
 
     /// Notes the states of tickets that are believed, unless so many are closed that a person must say so.
@@ -421,7 +487,7 @@ impl States {
         mut believed: Vec<(OpenTicket, TicketStatus)>,
         now: Instant,
     ) -> Result<()> {
-        if self.belief.may_believe(backend.poll.unwrap_or(APART), now) {
+        if self.belief.may_believe(apart(backend), now) {
             self.held = None;
         } else if !self.is_confirmed().await? {
             if self.held.is_none() {
@@ -437,19 +503,23 @@ impl States {
         }
         self.queue.metrics.states_held(&self.name, self.held.is_some());
         for (ticket, status) in believed {
-            let back = back(backend, &ticket, &status);
+            let is_news = ticket.known_by != KnownBy::Before;
+            let back = if is_news { back(backend, &ticket, &status) } else { None };
             let is_told = back.is_some();
             let sighting = Sighting {
                 ticket: ticket.id,
                 known: ticket.known,
-                met: ticket.met,
+                known_by: ticket.known_by,
                 state: status.state,
                 back,
                 settle: self.queue.settle(backend),
             };
-            let is_news = self.queue.store.sighted(sighting).await?;
-            self.belief.is_known(ticket.id, is_news && status.state != TicketState::Open, now);
-            if !is_news {
+            let is_changed = self.queue.store.sighted(sighting).await?;
+            self.belief.is_known(ticket.id, is_changed && status.state != TicketState::Open, now);
+            // That it goes on together with its incident is no news to people.
+            if !is_changed
+                || ticket.known_by == KnownBy::Before && status.state == TicketState::Open
+            {
                 continue;
             }
             self.queue.metrics.state(&self.name, word(status.state));
@@ -481,6 +551,11 @@ impl States {
             self.said = Some(text);
         }
     }
+}
+
+/// How long after a state was told it must be told again.
+fn apart(backend: &Backend) -> Duration {
+    backend.poll.unwrap_or(APART).min(APART)
 }
 
 /// By which name it is noted in the store that a person believes what is told of a backend's tickets.
@@ -531,7 +606,14 @@ mod tests {
 
     fn ticket(url: &str, remote: &str) -> OpenTicket {
         let [url, remote] = [url, remote].map(str::to_owned);
-        OpenTicket { id: 1, url, remote, key: String::new(), known: TicketState::Open, met: false }
+        OpenTicket {
+            id: 1,
+            url,
+            remote,
+            key: String::new(),
+            known: TicketState::Open,
+            known_by: KnownBy::Belief,
+        }
     }
 
     fn name(url: &str, id: &str) -> TicketName {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State as Shared};
@@ -19,23 +19,50 @@ use super::problem::Problem;
 use crate::backend::Answer;
 use crate::error::Error;
 use crate::lock::lock;
-use crate::terminal::line;
+use crate::terminal::{counted, line};
 use crate::token_bucket::TokenBucket;
 
 /// Webhooks that a backend takes in a second, and at once.
 const RATE: f64 = 10.0;
 
-/// How many webhooks each backend may still take.
+/// Bytes of all webhooks together that are on their way in, or to a plugin: none of what incidents have.
+pub(super) const BODIES: u32 = 8 << 20;
+/// How often it is said of a backend that webhooks are refused.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// What each backend may still take, and has said of what it didn't.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Mutex<HashMap<String, TokenBucket>>);
+pub(super) struct Rates(Mutex<HashMap<String, Rate>>);
+
+#[derive(Debug)]
+struct Rate {
+    bucket: TokenBucket,
+    said: Option<Instant>,
+    /// How many were refused since then.
+    unsaid: u64,
+}
 
 impl Rates {
+    fn of<T>(&self, backend: &str, now: Instant, does: impl FnOnce(&mut Rate) -> T) -> T {
+        let new = || Rate { bucket: TokenBucket::new(RATE, RATE, now), said: None, unsaid: 0 };
+        does(lock(&self.0).entry(backend.to_owned()).or_insert_with(new))
+    }
+
     /// Whether a backend of the config takes another one now.
     fn take(&self, backend: &str, now: Instant) -> bool {
-        let mut rates = lock(&self.0);
-        let bucket =
-            rates.entry(backend.to_owned()).or_insert_with(|| TokenBucket::new(RATE, RATE, now));
-        bucket.try_take(1.0, now)
+        self.of(backend, now, |rate| rate.bucket.try_take(1.0, now))
+    }
+
+    /// One was refused: how many there were since it was last said, if it is time to say so. Anybody may send them.
+    fn refused(&self, backend: &str, now: Instant) -> Option<u64> {
+        self.of(backend, now, |rate| {
+            rate.unsaid += 1;
+            let is_time = rate.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
+            is_time.then(|| {
+                rate.said = Some(now);
+                std::mem::take(&mut rate.unsaid)
+            })
+        })
     }
 }
 
@@ -84,12 +111,17 @@ pub(super) async fn receive(
         );
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", what)
     };
-    let body = collected(request.into_body(), MAX_WEBHOOK_BODY, &service.bodies).await?;
+    let body = collected(request.into_body(), MAX_WEBHOOK_BODY, &service.hooks).await?;
     let (body, _held) = body.ok_or_else(too_large)?;
     head.is_sound(&body).map_err(|_| too_large())?;
+    let say = |what: &str, why: &str| {
+        if let Some(times) = service.webhooks.refused(&name, Instant::now()) {
+            tracing::warn!("{name}: {} {what}: {}", counted(times, "webhook"), line(why));
+        }
+    };
     let broke = |error: Error| {
         count("failed");
-        tracing::warn!("{name}: a webhook could not be read: {}", line(&error.message));
+        say("could not be read", &error.message);
         // Who sent it may be anybody.
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "plugin", "the webhook could not be read")
     };
@@ -100,7 +132,7 @@ pub(super) async fn receive(
     let Received { tickets, answer, forged } = received;
     if let Some(why) = forged {
         count("forged");
-        tracing::warn!("{name}: a webhook is not the ticket system's: {}", line(&why));
+        say("not signed by the ticket system", &why);
         let what = "the webhook's signature is missing or wrong";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", what)
             .help("name the same secret in the ticket system and in the backend's settings"));
@@ -145,8 +177,6 @@ fn too_many() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -155,5 +185,14 @@ mod tests {
         assert_eq!((0..20).filter(|_| rates.take("a", now)).count(), 10);
         assert!(rates.take("b", now));
         assert!(rates.take("a", now + Duration::from_millis(101)));
+    }
+
+    #[test]
+    fn what_anybody_may_send_is_said_once_a_minute_with_how_often_it_came() {
+        let (rates, start) = (Rates::default(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let said = [0, 1, 59, 60, 61].map(|second| rates.refused("a", at(second)));
+        assert_eq!(said, [Some(1), None, None, Some(3), None]);
+        assert_eq!(rates.refused("b", at(61)), Some(1));
     }
 }

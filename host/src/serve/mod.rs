@@ -83,7 +83,8 @@ pub(crate) struct Service {
     orphans: Mutex<Option<Counted>>,
     bodies: Budget,
     answers: Budget,
-    /// How many webhooks each backend may still take.
+    /// What webhooks may take beside that.
+    hooks: Budget,
     webhooks: hooks::Rates,
 }
 
@@ -209,6 +210,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),
+        hooks: Budget::new(hooks::BODIES, TURN),
         webhooks: hooks::Rates::default(),
     });
     let mut running = Running::start(service, store, live, doors);

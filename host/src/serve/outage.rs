@@ -206,8 +206,8 @@ impl Store for Observed {
         self.heard(self.store.to_tell_back(after, most).await)
     }
 
-    async fn told_back(&self, incident: i64) -> Result<()> {
-        self.heard(self.store.told_back(incident).await)
+    async fn told_back(&self, to_tell: ToTellBack) -> Result<()> {
+        self.heard(self.store.told_back(to_tell).await)
     }
 
     async fn update_counts(&self) -> Result<Vec<Count>> {

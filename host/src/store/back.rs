@@ -3,7 +3,7 @@
 use ticket_plugin_api::{Ticket, TicketState};
 
 use super::sql::{Columns, Db, Fallible, Hold, values};
-use super::{Back, OpenTicket, OpenTickets, Place, ToTellBack, text, updates};
+use super::{Back, KnownBy, OpenTicket, OpenTickets, Place, ToTellBack, text, updates};
 use crate::incident::ARGUS;
 use crate::store::Sighting;
 
@@ -23,8 +23,8 @@ pub(super) fn open_tickets(
         let (source, incident, id) = (columns.take()?, columns.take()?, columns.take()?);
         let Ticket { url, id: remote, .. } = columns.parsed()?.unwrap_or_default();
         let (key, known) = (columns.take()?, columns.word_if_any()?.unwrap_or_default());
-        let met = columns.take::<i64>()? != 0;
-        let ticket = OpenTicket { id, url, remote, key, known, met };
+        let known_by = KnownBy::of(columns.take()?);
+        let ticket = OpenTicket { id, url, remote, key, known, known_by };
         Ok((Place { source, incident, ticket: id }, ticket))
     })?;
     let is_whole = (rows.len() as i64) < most;
@@ -39,17 +39,17 @@ pub(super) fn sighted(db: &Db<'_>, sighting: &Sighting) -> Fallible<bool> {
         AND (state IN ('creating', 'unknown') OR state = 'failed' AND doubt <> 0 OR state = 'queued' AND action = 'reopen'))";
     // The ticket system's lists may lag behind what this host itself did last. There is nothing to tell to a ticket of which nothing was ever told.
     const STATE: &str = "UPDATE tickets SET status = ?1, status_at = ?2, met = 0, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
-        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4 AND met = ?5 AND COALESCE(status_at, 0) <= ?6";
+        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4 AND met = ?5 AND (met = 2 OR COALESCE(status_at, 0) <= ?6)";
     // A ticket that was asked for by its backend's name is another one than the one that the source knows.
     const BACK: &str = "UPDATE incidents SET back = ?1 WHERE source = ?2 AND ended IS NULL \
         AND id IN (SELECT incident FROM assignments WHERE ticket = ?3 AND slot = '')";
-    let Sighting { ticket, known, met, state, back, settle } = sighting;
+    let Sighting { ticket, known, known_by, state, back, settle } = sighting;
     if db.tells(UNDER_WAY, values![*ticket])? {
         return Ok(false);
     }
     let (word, known) = (updates::word(state), updates::word(known));
     let settled = (db.now - *settle).millis();
-    let values = values![&word, db.now.millis(), *ticket, &known, i64::from(*met), settled];
+    let values = values![&word, db.now.millis(), *ticket, &known, known_by.number(), settled];
     if db.execute(STATE, values)? == 0 {
         return Ok(false);
     }
@@ -82,7 +82,10 @@ pub(super) fn to_tell_back(db: &Db<'_>, after: i64, most: i64) -> Fallible<Vec<T
 }
 
 /// As [`super::Store::told_back`].
-pub(super) fn told_back(db: &Db<'_>, incident: i64) -> Fallible<()> {
-    const TOLD: &str = "UPDATE incidents SET back = NULL WHERE id = ?1";
-    db.execute(TOLD, values![incident]).map(drop)
+pub(super) fn told_back(
+    db: &Db<'_>,
+    ToTellBack { incident, back, .. }: &ToTellBack,
+) -> Fallible<()> {
+    const TOLD: &str = "UPDATE incidents SET back = NULL WHERE id = ?1 AND back = ?2";
+    db.execute(TOLD, values![*incident, &text(back)]).map(drop)
 }

@@ -482,8 +482,37 @@ pub struct OpenTicket {
     pub key: String,
     /// The state that it is known to be in.
     pub known: TicketState,
-    /// Whether that was only met by a step that was to write to it, and nobody was told.
-    pub met: bool,
+    pub known_by: KnownBy,
+}
+
+/// How it is known in which state a ticket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownBy {
+    /// It was believed, or this host brought it about.
+    Belief,
+    /// A step that was to write to it met it so, and nobody was told.
+    Step,
+    /// Its incident has begun again since: that it was closed before is no news.
+    Before,
+}
+
+impl KnownBy {
+    /// As it is kept.
+    fn number(self) -> i64 {
+        match self {
+            KnownBy::Belief => 0,
+            KnownBy::Step => 1,
+            KnownBy::Before => 2,
+        }
+    }
+
+    fn of(number: i64) -> KnownBy {
+        match number {
+            1 => KnownBy::Step,
+            2 => KnownBy::Before,
+            _ => KnownBy::Belief,
+        }
+    }
 }
 
 /// Some of a backend's tickets whose incidents go on. One that is of several incidents may come more than once.
@@ -507,9 +536,9 @@ pub struct Place {
 pub struct Sighting {
     /// Its number in the store.
     pub ticket: i64,
-    /// The state that was known when it was asked for, and whether that was only met.
+    /// The state that was known when it was asked for, and how.
     pub known: TicketState,
-    pub met: bool,
+    pub known_by: KnownBy,
     pub state: TicketState,
     /// What the incident's source is to be told of it.
     pub back: Option<Back>,
@@ -818,8 +847,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// At most `most` incidents of Argus's that it is to be told something of their tickets, behind the number `after` in the store.
     async fn to_tell_back(&self, after: i64, most: i64) -> Result<Vec<ToTellBack>>;
 
-    /// Notes that an incident's source knows what it was to be told of its ticket.
-    async fn told_back(&self, incident: i64) -> Result<()>;
+    /// Notes that an incident's source knows what it was to be told of its ticket, if that still is this.
+    async fn told_back(&self, to_tell: ToTellBack) -> Result<()>;
 
     /// How many updates each backend has in each state.
     async fn update_counts(&self) -> Result<Vec<Count>>;

@@ -184,8 +184,8 @@ impl<T: Tables> Store for T {
         self.read(move |db| back::to_tell_back(db, after, most)).await
     }
 
-    async fn told_back(&self, incident: i64) -> Result<()> {
-        self.write(move |db| Ok(back::told_back(db, incident)?)).await
+    async fn told_back(&self, to_tell: ToTellBack) -> Result<()> {
+        self.write(move |db| Ok(back::told_back(db, &to_tell)?)).await
     }
 
     async fn update_counts(&self) -> Result<Vec<Count>> {

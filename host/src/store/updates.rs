@@ -69,6 +69,11 @@ pub(super) fn hear(db: &Db<'_>, known: &Known, body: &str, open: bool) -> Fallib
             }
             let told = Together::of(db, ticket)?.map_or_else(|| before.clone(), |all| all.now);
             has_news(db, ticket, &told)?;
+            if open && !before.open {
+                // A person may have closed it when it was over.
+                const BEFORE: &str = "UPDATE tickets SET met = 2 WHERE id = ?1";
+                db.execute(BEFORE, values![ticket])?;
+            }
         }
         db.sql.has_more();
     }

@@ -15,6 +15,9 @@ use crate::settings::Secret;
 /// themselves; of more it says that it finds nothing.
 pub(crate) const MOST_LINKS: usize = 40;
 
+/// What RT is to tell of a ticket's queue beside its number.
+const QUEUE_FIELDS: (&str, &str) = ("fields[Queue]", "Name");
+
 pub(crate) struct Client {
     endpoint: Endpoint,
     authorization: String,
@@ -220,17 +223,29 @@ impl Client {
         Ok(created.id.0)
     }
 
-    /// The ticket with this number, with its queue's name; None if the login lacks the right ShowTicket. Of one that was merged into
-    /// another ticket RT gives that one.
+    /// The ticket with this number, with its queue's name; None if the login lacks the right ShowTicket.
     pub(crate) fn ticket<T: DeserializeOwned>(&self, call: &Call, id: &str) -> Result<Option<T>> {
-        let url = self.rest("ticket").segment(id).query("fields[Queue]", "Name");
-        let answer = self.send(call, Request::get(url))?;
+        self.read_ticket(&self.ask_for_ticket(call, id)?, id)
+    }
+
+    /// The answer to a request for the ticket with this number. Of one that was merged into another ticket RT gives that one.
+    pub(crate) fn ask_for_ticket(&self, call: &Call, id: &str) -> Result<Response> {
+        let url = self.rest("ticket").segment(id).query(QUEUE_FIELDS.0, QUEUE_FIELDS.1);
+        Ok(self.send(call, Request::get(url))?)
+    }
+
+    /// The ticket in such an answer; None if the login lacks the right ShowTicket.
+    pub(crate) fn read_ticket<T: DeserializeOwned>(
+        &self,
+        answer: &Response,
+        id: &str,
+    ) -> Result<Option<T>> {
         match answer.status {
             403 => Ok(None),
             404 if answer.json::<Refusal>().is_ok() => Err(Error::creation(format!(
                 "RT has no ticket {id} (404): was it shredded, or is the endpoint another RT?"
             ))),
-            _ => self.read(&answer, &format!("ticket {id}")).map(Some),
+            _ => self.read(answer, &format!("ticket {id}")).map(Some),
         }
     }
 
@@ -317,23 +332,39 @@ impl Client {
             // Not the time of its creation: a ticket that was merged is found as the one that it was merged into.
             query = format!("LastUpdated >= '{}' AND {query}", time.replace('T', " "));
         }
-        let parameters = [
-            ("query", query.as_str()),
-            ("fields", "_hyperlinks"),
-            ("orderby", "id"),
-            ("order", "ASC"),
-            ("per_page", "100"),
-        ];
-        let form = parameters.map(|(name, value)| format!("{name}={}", http::escape(value)));
-        let mut request = Request::post(self.rest("tickets")).changes_nothing();
-        request.body = form.join("&").into_bytes();
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
-        let answer = self.send(call, request)?;
-        let page: Page<Found> = self.read(&answer, "the search for the tickets")?;
+        let page: Page<Found> = self.search(call, &query, &[("fields", "_hyperlinks")])?;
         let is_all = page.next.is_null() && page.items.len() < 100;
         let linked =
             page.items.into_iter().map(|Found { id: Number(id), links }| Linked { id, links });
         Ok((linked.collect(), is_all))
+    }
+
+    /// Those tickets with these numbers, at most 100, that RT's search gives. It leaves out those that are deleted, were merged into
+    /// another one, or may not be seen.
+    pub(crate) fn numbered(&self, call: &Call, numbers: &[&str]) -> Result<Vec<Value>> {
+        let any: Vec<String> = numbers.iter().map(|number| format!("id = {number}")).collect();
+        let fields = [("fields", "Status,Queue,Resolved,_hyperlinks"), QUEUE_FIELDS];
+        Ok(self.search::<Value>(call, &any.join(" OR "), &fields)?.items)
+    }
+
+    /// The first 100 tickets that a search finds, by their numbers.
+    fn search<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        query: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Page<T>> {
+        let ordered = [("orderby", "id"), ("order", "ASC"), ("per_page", "100")];
+        let parameters =
+            [("query", query)].into_iter().chain(fields.iter().copied()).chain(ordered);
+        let form: Vec<String> = parameters
+            .map(|(name, value)| format!("{}={}", http::escape(name), http::escape(value)))
+            .collect();
+        // The query may be longer than a URL may be.
+        let mut request = Request::post(self.rest("tickets")).changes_nothing();
+        request.body = form.join("&").into_bytes();
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        self.read(&self.send(call, request)?, "the search for the tickets")
     }
 
     fn rest(&self, resource: &str) -> Url {

@@ -9,6 +9,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,9 +33,8 @@ const REMEMBERED: usize = 1000;
 
 struct Rt {
     client: Client,
-    information: Information,
-    /// By what RT's scrip signs its webhooks.
     webhook_secret: Option<String>,
+    information: Information,
     known: Cached<Known>,
 }
 
@@ -64,8 +64,8 @@ impl TicketPlugin for Rt {
         let Settings { endpoint, secret, information, .. } = settings;
         information.verify()?;
         let client = Client::new(&endpoint, &secret)?;
-        let webhook_secret = secret.webhook_secret().map(str::to_owned);
-        Ok(Rt { client, information, webhook_secret, known: Cached::default() })
+        let webhook_secret = secret.into_webhook_secret();
+        Ok(Rt { client, webhook_secret, information, known: Cached::default() })
     }
 
     fn check(&mut self, call: &Call) -> Result<Vec<Check>> {
@@ -125,11 +125,11 @@ impl TicketPlugin for Rt {
     }
 
     fn state(&mut self, call: &Call, request: &StateRequest) -> Result<States> {
-        states::states(self, call, request)
+        states::state(self, call, request)
     }
 
     fn receive(&mut self, _: &Call, webhook: &Webhook) -> Result<Received> {
-        states::receive(self, webhook)
+        webhooks::receive(self, webhook)
     }
 
     /// RT's search goes by the links of many keys as exactly as by one's, so the keys are searched for in groups.
@@ -145,8 +145,7 @@ impl TicketPlugin for Rt {
                 Err(Some(error)) if group == 0 => return Err(error),
                 Err(error) => {
                     let wait = error.and_then(|error| error.retry_after);
-                    reply.retry_after_ms =
-                        wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                    reply.retry_after_ms = wait.map(milliseconds);
                     // Who goes on asks for the keys that are left: only that it is another cursor matters.
                     let before: u64 =
                         request.cursor.as_ref().map_or(Ok(0), |c| c.parse()).unwrap_or(0);
@@ -309,6 +308,10 @@ impl Rt {
         }
         lines
     }
+}
+
+fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn disabled(queue: &str) -> Error {

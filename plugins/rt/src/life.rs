@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ticket_plugin_api::mapping::FieldMappings;
 use ticket_plugin_api::{
-    Action, Call, Error, Format, Incident, Result, Retry, Step, TicketName, TicketState,
+    Action, Call, Error, Format, Incident, Response, Result, Retry, Step, TicketName, TicketState,
     UpdateRequest, Updated,
 };
 
@@ -19,13 +19,16 @@ use crate::ticket::{CustomFields, Stored, as_rt_takes, fields_json, marker};
 /// RT gives no more messages at once.
 const PAGE: usize = 100;
 
-/// A ticket as it is looked at before and after a step.
+/// A ticket as it is looked at before and after a step, and where its state is asked for.
 #[derive(Deserialize)]
 pub(crate) struct Shown {
     /// Not the number that was asked for, if that one was merged into this ticket.
     pub(crate) id: Number,
     #[serde(rename = "Status")]
     pub(crate) status: String,
+    /// When it became what its lifecycle calls inactive, whether resolved, rejected or deleted.
+    #[serde(rename = "Resolved", default)]
+    pub(crate) resolved: Option<String>,
     #[serde(rename = "Queue")]
     queue: InQueue,
     #[serde(flatten)]
@@ -35,9 +38,9 @@ pub(crate) struct Shown {
 #[derive(Deserialize)]
 struct InQueue {
     id: Number,
-    /// Missing if the login lacks the right SeeQueue.
-    #[serde(rename = "Name")]
-    name: Option<String>,
+    /// Empty if the login lacks the right SeeQueue.
+    #[serde(rename = "Name", default)]
+    name: String,
 }
 
 /// What a step changes beside the comment that it adds.
@@ -61,7 +64,7 @@ pub(crate) fn update(
         return rehearse(rt, call, &number, step, change.as_ref()).map(Some);
     }
     let ticket = look(rt, call, &number)?;
-    if !is_ours(rt, &ticket, &number, &request.ticket, &request.key)? {
+    if !is_ours(rt, &ticket, &number, &request.ticket.url, &request.key)? {
         return not_done(TicketState::Foreign);
     }
     let was = match state(rt, &ticket)? {
@@ -113,8 +116,13 @@ pub(crate) fn number(rt: &Rt, ticket: &TicketName) -> Option<String> {
     id.or_else(|| rt.client.number(&ticket.url)).filter(|number| is_number(number))
 }
 
-pub(crate) fn look(rt: &Rt, call: &Call, number: &str) -> Result<Shown> {
-    rt.client.ticket(call, number)?.ok_or_else(|| {
+fn look(rt: &Rt, call: &Call, number: &str) -> Result<Shown> {
+    shown(rt, &rt.client.ask_for_ticket(call, number)?, number)
+}
+
+/// The ticket in the answer to a request for it.
+pub(crate) fn shown(rt: &Rt, answer: &Response, number: &str) -> Result<Shown> {
+    rt.client.read_ticket(answer, number)?.ok_or_else(|| {
         Error::creation(format!(
             "this user may not see ticket {number} (403): give it the right ShowTicket in the \
              ticket's queue"
@@ -127,23 +135,23 @@ pub(crate) fn is_ours(
     rt: &Rt,
     ticket: &Shown,
     number: &str,
-    name: &TicketName,
+    page: &str,
     key: &str,
 ) -> Result<bool> {
     if ticket.stored.refers_to(&marker(key)) {
         return Ok(true);
     }
-    if rt.client.number(&name.url).as_deref() != Some(number) {
+    if rt.client.number(page).as_deref() != Some(number) {
         return Ok(false);
     }
     let queue = rt.information.queue.text();
     match &ticket.queue {
         InQueue { id, .. } if id.0 == queue => Ok(true),
-        InQueue { name: Some(name), .. } => Ok(name.to_lowercase() == queue.to_lowercase()),
-        InQueue { name: None, .. } => Err(Error::creation(format!(
+        InQueue { name, .. } if name.is_empty() => Err(Error::creation(format!(
             "ticket {number}: this user may not see which queue it is in: give it the right \
              SeeQueue there"
         ))),
+        InQueue { name, .. } => Ok(name.to_lowercase() == queue.to_lowercase()),
     }
 }
 
@@ -493,7 +501,7 @@ mod tests {
         let mut elsewhere = moved.clone();
         elsewhere["_hyperlinks"] = json!([]);
         let mut hidden = elsewhere.clone();
-        hidden["Queue"] = json!({"id": "8"});
+        hidden["Queue"] = json!({"id": "8", "Name": ""});
         let mut named_so = elsewhere.clone();
         named_so["Queue"]["Name"] = json!("noc");
         let renamed = "https://old.example.org/Ticket/Display.html?id=17";

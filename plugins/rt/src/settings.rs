@@ -1,4 +1,4 @@
-//! What an operator sets: how to log in, the queue, and what a ticket gets beside its text.
+//! What an operator sets: how to log in, what webhooks are signed with, the queue, and what a ticket gets beside its text.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub(crate) enum Secret {
     Token {
         /// Of the user that creates the tickets; RT makes one under Settings, Auth Tokens.
         token: String,
-        /// By what RT's scrip signs its webhooks. Without it no webhook is believed.
+        /// What the scrip in RT signs its webhooks with. Without it no webhook is believed.
         webhook_secret: Option<String>,
     },
     Password {
@@ -21,7 +21,7 @@ pub(crate) enum Secret {
         username: String,
         /// The user's password.
         password: String,
-        /// By what RT's scrip signs its webhooks. Without it no webhook is believed.
+        /// What the scrip in RT signs its webhooks with. Without it no webhook is believed.
         webhook_secret: Option<String>,
     },
 }
@@ -110,10 +110,10 @@ impl Secret {
         }
     }
 
-    /// By what webhooks are signed.
-    pub(crate) fn webhook_secret(&self) -> Option<&str> {
+    /// What webhooks are signed with; None if it isn't set, or empty, which everybody knows.
+    pub(crate) fn into_webhook_secret(self) -> Option<String> {
         let (Secret::Token { webhook_secret, .. } | Secret::Password { webhook_secret, .. }) = self;
-        webhook_secret.as_deref().filter(|secret| !secret.is_empty())
+        webhook_secret.filter(|secret| !secret.is_empty())
     }
 
     /// Which settings a refused login is about.

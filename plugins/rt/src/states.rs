@@ -1,256 +1,312 @@
-//! In which states tickets are, by a look at each as before a step; and which of them a webhook of RT's is about.
+//! In which states tickets are: by one search for all of them, and a look at each that it doesn't give.
 //!
-//! Invariant: what is told of a ticket stands in an answer about this very ticket. One that this login may not see, or that RT doesn't have
-//! (any more, or at this endpoint), is not told.
+//! Invariant: what is told of a ticket stands in RT's answer about this very ticket. RT's search says nothing of tickets that are deleted,
+//! were merged into another one, or may not be seen, and doesn't tell these from one another.
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
+use ticket_plugin_api::message::AskedTicket;
 use ticket_plugin_api::{
-    Call, Error, ErrorKind, Received, Result, StateRequest, States, TicketName, TicketState,
-    TicketStatus, Webhook, json,
+    Call, Error, Response, Result, StateRequest, States, TicketName, TicketState, TicketStatus,
 };
 
-use ticket_plugin_api::message::AskedTicket;
+use crate::life::{self, Shown};
+use crate::{Rt, milliseconds};
 
-use crate::Rt;
-use crate::life::{is_ours, look, number, state};
-
-/// The header that RT's scrip signs with, as the README has it.
-const SIGNATURE: &str = "x-ticket-host-signature-256";
-/// With less time left no further ticket is looked at.
+/// With less time left, no ticket is looked at by itself.
 const TIME_FOR_A_LOOK: Duration = Duration::from_secs(2);
 
-pub(crate) fn states(rt: &Rt, call: &Call, request: &StateRequest) -> Result<States> {
-    let mut told = States::default();
-    // The first that keeps one ticket's state from being told.
-    let mut missed = None;
-    for asked in &request.tickets {
-        if call.remaining() < TIME_FOR_A_LOOK {
-            break;
-        }
-        match of(rt, call, asked) {
-            Ok(status) => told.tickets.push(status),
-            Err(error) if error.kind == ErrorKind::Creation => {
-                call.debug(&error.message);
-                missed.get_or_insert(error);
-            }
-            // It would be so of the others, too.
-            Err(error) if told.tickets.is_empty() => return Err(error),
-            Err(error) => {
-                call.warn(&format!("not all states could be read: {error}"));
-                let wait = error.retry_after.map(|wait| wait.as_millis());
-                told.retry_after_ms = wait.map(|wait| u64::try_from(wait).unwrap_or(u64::MAX));
-                break;
-            }
+/// How RT writes a time that isn't set.
+const NEVER: &str = "1970-01-01T00:00:00Z";
+
+/// What was found out so far, and the first error that is about one ticket alone.
+#[derive(Default)]
+struct Told {
+    states: States,
+    missed: Option<Error>,
+}
+
+/// Source: <https://docs.bestpractical.com/rt/5.0/RT/REST2.html#Tickets>.
+pub(crate) fn state(rt: &Rt, call: &Call, request: &StateRequest) -> Result<States> {
+    let (mut told, mut asked) = (Told::default(), Vec::new());
+    for ticket in &request.tickets {
+        let name = TicketName { url: ticket.url.clone(), id: ticket.id.clone() };
+        match life::number(rt, &name) {
+            Some(number) => asked.push((number, ticket)),
+            None => told.states.tickets.push(of_state(&ticket.url, TicketState::Foreign)),
         }
     }
-    match missed {
-        Some(error) if told.tickets.is_empty() => Err(error),
-        _ => Ok(told),
+    let ended = look(rt, call, &asked, &mut told);
+    let Told { mut states, missed } = told;
+    match ended.err().or(missed.filter(|_| states.tickets.is_empty())) {
+        Some(error) if states.tickets.is_empty() => return Err(error),
+        Some(error) => {
+            call.warn(&format!("not all states could be read: {error}"));
+            states.retry_after_ms = error.retry_after.map(milliseconds);
+        }
+        None => {}
     }
+    Ok(states)
 }
 
 /// # Errors
-/// It can't be told; one of [`ErrorKind::Creation`] is about this ticket alone.
-fn of(rt: &Rt, call: &Call, asked: &AskedTicket) -> Result<TicketStatus> {
-    let AskedTicket { url, id, key } = asked;
-    let status = |state| TicketStatus { url: url.clone(), state, ..TicketStatus::default() };
-    let name = TicketName { url: url.clone(), id: id.clone() };
-    let Some(number) = number(rt, &name) else { return Ok(status(TicketState::Foreign)) };
-    let ticket = look(rt, call, &number)?;
-    if !is_ours(rt, &ticket, &number, &name, key)? {
-        return Ok(status(TicketState::Foreign));
+/// What keeps it from finding out more.
+fn look(rt: &Rt, call: &Call, asked: &[(String, &AskedTicket)], told: &mut Told) -> Result<()> {
+    if asked.is_empty() {
+        return Ok(());
     }
-    let now = ticket.id.0.clone();
-    // One that was merged into another is as that one is.
-    let moved = (now != number).then(|| TicketName { url: rt.client.page(&now), id: now.clone() });
+    let numbers: Vec<&str> = asked.iter().map(|(number, _)| number.as_str()).collect();
+    let listed = rt.client.numbered(call, &numbers)?;
+    let listed: Vec<Shown> =
+        listed.into_iter().filter_map(|ticket| Shown::deserialize(ticket).ok()).collect();
+    for (number, ticket) in asked {
+        if let Some(shown) = listed.iter().find(|shown| shown.id.0 == *number) {
+            told.tell(call, status(rt, shown, number, ticket));
+            continue;
+        }
+        if call.remaining() < TIME_FOR_A_LOOK {
+            // Others may be listed.
+            continue;
+        }
+        let answer = rt.client.ask_for_ticket(call, number)?;
+        match life::shown(rt, &answer, number) {
+            Err(error) if is_about_all(&answer) => return Err(error),
+            shown => told.tell(call, shown.and_then(|shown| status(rt, &shown, number, ticket))),
+        }
+    }
+    Ok(())
+}
+
+/// Whether RT would answer a request for another ticket like this, too.
+fn is_about_all(answer: &Response) -> bool {
+    matches!(answer.status, 401 | 429) || answer.retry_after().is_some()
+}
+
+impl Told {
+    fn tell(&mut self, call: &Call, status: Result<TicketStatus>) {
+        match status {
+            Ok(status) => self.states.tickets.push(status),
+            Err(error) => {
+                call.debug(&error.message);
+                self.missed.get_or_insert(error);
+            }
+        }
+    }
+}
+
+fn of_state(url: &str, state: TicketState) -> TicketStatus {
+    TicketStatus { url: url.to_owned(), state, ..TicketStatus::default() }
+}
+
+/// What the ticket that RT gives for this number is to the one that is asked for.
+fn status(rt: &Rt, shown: &Shown, number: &str, asked: &AskedTicket) -> Result<TicketStatus> {
+    if !life::is_ours(rt, shown, number, &asked.url, &asked.key)? {
+        return Ok(of_state(&asked.url, TicketState::Foreign));
+    }
+    let state = life::state(rt, shown)?;
+    let id = shown.id.0.clone();
+    // RT keeps the time when the ticket is opened again.
+    let at = shown.resolved.clone().filter(|at| state != TicketState::Open && at != NEVER);
+    let moved = (id != number).then(|| TicketName { url: rt.client.page(&id), id: id.clone() });
     Ok(TicketStatus {
-        id: now,
-        detail: ticket.status.clone(),
+        id,
+        at: at.unwrap_or_default(),
+        detail: shown.status.clone(),
         moved,
-        ..status(state(rt, &ticket)?)
+        ..of_state(&asked.url, state)
     })
 }
 
-/// What a webhook is about: `{"ticket": {"id": 17}}`, signed by RT's scrip.
-pub(crate) fn receive(rt: &Rt, webhook: &Webhook) -> Result<Received> {
-    let signed = match &rt.webhook_secret {
-        Some(secret) => webhook.is_signed(SIGNATURE, secret),
-        None => {
-            Err("secret.webhook_secret isn't set: set it to the secret of RT's scrip".to_owned())
-        }
-    };
-    if let Err(why) = signed {
-        return Ok(Received { forged: Some(why), ..Received::default() });
-    }
-    let odd = |why: String| Error::plugin(format!("the webhook is signed, and {why}: {README}"));
-    let told: Value =
-        json::read(webhook.body).map_err(|cause| odd(format!("its body isn't JSON ({cause})")))?;
-    let id = match told.pointer("/ticket/id") {
-        Some(Value::String(id)) => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
-        _ => String::new(),
-    };
-    if !crate::client::is_number(&id) {
-        return Err(odd("its body names no ticket".to_owned()));
-    }
-    let name = TicketName { url: rt.client.page(&id), id };
-    Ok(Received { tickets: vec![name], ..Received::default() })
-}
-
-const README: &str = "does the scrip send what the plugin's README says?";
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use ticket_plugin_api::message::WebhookHead;
-    use ticket_plugin_api::testkit::{self, Fixture};
+    use serde_json::{Value, json};
+    use ticket_plugin_api::abi::host_side::HttpAnswer;
+    use ticket_plugin_api::testkit::Fixture;
 
     use super::*;
-    use crate::tests::KEY;
+    use crate::tests::{KEY, open};
     use crate::ticket::marker;
 
-    const SECRET: &str = "It's a Secret to Everybody";
+    const TICKETS: &str = "https://rt.example.org/REST/2.0/tickets";
 
     fn rt() -> Fixture {
-        let secret = json!({"token": "1-14-secret", "webhook_secret": SECRET});
-        testkit::open::<Rt>("https://rt.example.org/", secret, json!({"queue": "NOC"})).unwrap()
+        open(json!({"queue": "NOC"}))
     }
 
     fn page(number: u32) -> String {
         format!("https://rt.example.org/Ticket/Display.html?id={number}")
     }
 
-    fn asked(url: &str, id: &str) -> AskedTicket {
-        AskedTicket { url: url.to_owned(), id: id.to_owned(), key: KEY.to_owned() }
+    fn look(number: u32) -> String {
+        format!("https://rt.example.org/REST/2.0/ticket/{number}?fields%5BQueue%5D=Name")
     }
 
-    fn answers(rt: &mut Fixture, number: u32, status: u16, body: Value) {
-        let url = format!("https://rt.example.org/REST/2.0/ticket/{number}?fields%5BQueue%5D=Name");
-        rt.host.answer("GET", &url, status, body);
+    /// A ticket that a person named.
+    fn named(url: &str) -> AskedTicket {
+        AskedTicket { url: url.to_owned(), ..AskedTicket::default() }
     }
 
-    /// A ticket of the key, or a person's in that queue.
-    fn shown(number: u32, status: &str, queue: &str, is_made: bool) -> Value {
-        let link = json!({"ref": "refers-to", "_url": marker(KEY)});
-        let links = if is_made { vec![link] } else { Vec::new() };
-        json!({"id": number, "Status": status, "Queue": {"id": "3", "Name": queue}, "_hyperlinks": links})
+    fn asked(numbers: std::ops::RangeInclusive<u32>) -> StateRequest {
+        StateRequest { tickets: numbers.map(|number| named(&page(number))).collect() }
     }
 
-    fn states(
-        rt: &mut Fixture,
-        tickets: Vec<AskedTicket>,
-    ) -> Result<Vec<(TicketState, String, String)>> {
-        let told = rt.state(&StateRequest { tickets })?;
-        Ok(told.tickets.into_iter().map(|it| (it.state, it.id, it.detail)).collect())
+    /// A ticket as RT's search gives it, or the answer to a request for it.
+    fn ticket(number: u32, status: &str) -> Value {
+        json!({
+            "id": number.to_string(), "Status": status, "Resolved": "1970-01-01T00:00:00Z",
+            "Queue": {"id": "3", "Name": "NOC"}, "_hyperlinks": [],
+        })
     }
 
-    #[test]
-    fn a_ticket_is_as_its_status_says_also_if_only_its_url_is_known() {
-        use TicketState::{Cancelled, Closed, Gone, Open};
-        for (status, state) in [
-            ("new", Open),
-            ("stalled", Open),
-            ("resolved", Closed),
-            ("Rejected", Cancelled),
-            ("deleted", Gone),
-        ] {
-            for (queue, is_made, id) in [("NOC", false, ""), ("noc", true, "17"), ("Lab", true, "")]
-            {
-                let mut rt = rt();
-                answers(&mut rt, 17, 200, shown(17, status, queue, is_made));
-                let told = states(&mut rt, vec![asked(&page(17), id)]).unwrap();
-                assert_eq!(
-                    told,
-                    [(state, "17".to_owned(), status.to_owned())],
-                    "{queue} {is_made}"
-                );
-            }
-        }
+    fn search(rt: &mut Fixture, items: Value) {
+        rt.host.answer("POST", TICKETS, 200, json!({"items": items, "total": null}));
+    }
+
+    fn limited() -> HttpAnswer {
+        let headers = vec![("retry-after".to_owned(), "7".to_owned())];
+        HttpAnswer::Answered { status: 429, headers, body: br#"{"message": "slow"}"#.to_vec() }
+    }
+
+    /// What is told of each ticket, by the last of its URL.
+    fn told<'a>(states: &'a States) -> Vec<(&'a str, TicketState)> {
+        let last = |status: &'a TicketStatus| status.url.rsplit('=').next().unwrap();
+        states.tickets.iter().map(|status| (last(status), status.state)).collect()
     }
 
     #[test]
-    fn a_ticket_of_another_rt_or_queue_is_foreign() {
+    fn one_search_tells_the_states_of_a_hundred_tickets() {
+        use TicketState::{Cancelled, Closed, Open};
+        let statuses = ["new", "open", "stalled", "Resolved", "rejected"];
+        let states = [Open, Open, Open, Closed, Cancelled];
+        let status = |number: u32| (number % 5) as usize;
         let mut rt = rt();
-        answers(&mut rt, 17, 200, shown(17, "open", "Lab", false));
-        let tickets = vec![
-            asked("https://rt.example.com/Ticket/Display.html?id=5", ""),
-            asked(&page(17), ""),
-        ];
-        let told = states(&mut rt, tickets).unwrap();
-        assert_eq!(told, vec![(TicketState::Foreign, String::new(), String::new()); 2]);
+        let items: Vec<Value> = (1..=100).map(|n| ticket(n, statuses[status(n)])).collect();
+        search(&mut rt, json!(items));
+        let reply = rt.state(&asked(1..=100)).unwrap();
+        assert_eq!((reply.tickets.len(), reply.retry_after_ms), (100, None));
+        for (number, ticket) in (1..).zip(&reply.tickets) {
+            assert_eq!(ticket.url, page(number));
+            assert_eq!(ticket.id, number.to_string());
+            assert_eq!(ticket.state, states[status(number)]);
+            assert_eq!(ticket.detail, statuses[status(number)]);
+            assert_eq!((&*ticket.at, &ticket.moved), ("", &None));
+        }
+        let sent = &rt.host.sent[0];
+        assert!(sent.changes_nothing, "it is a POST, and changes nothing");
+        let body = String::from_utf8(sent.body.clone()).unwrap();
+        assert!(body.starts_with("query=id%20%3D%201%20OR%20id%20%3D%202%20OR"), "{body}");
+        let fields = "&fields=Status%2CQueue%2CResolved%2C_hyperlinks&fields%5BQueue%5D=Name\
+                      &orderby=id&order=ASC&per_page=100";
+        assert!(body.ends_with(fields), "{body}");
         assert_eq!(rt.host.sent.len(), 1);
     }
 
     #[test]
-    fn a_merged_ticket_is_as_the_one_that_it_was_merged_into() {
+    fn a_closed_ticket_has_the_time_when_it_was_and_an_open_one_none() {
+        let (mut closed, mut reopened) = (ticket(1, "resolved"), ticket(2, "open"));
+        for ticket in [&mut closed, &mut reopened] {
+            ticket["Resolved"] = json!("2026-11-24T09:00:00Z");
+        }
         let mut rt = rt();
-        answers(&mut rt, 17, 200, shown(9, "resolved", "NOC", true));
-        let told = rt.state(&StateRequest { tickets: vec![asked(&page(17), "17")] }).unwrap();
-        let moved = TicketName { url: page(9), id: "9".to_owned() };
-        assert_eq!(
-            (told.tickets[0].state, &told.tickets[0].moved),
-            (TicketState::Closed, &Some(moved))
-        );
+        search(&mut rt, json!([closed, reopened]));
+        let reply = rt.state(&asked(1..=2)).unwrap();
+        assert_eq!(reply.tickets[0].at, "2026-11-24T09:00:00Z");
+        assert_eq!(reply.tickets[1].at, "");
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_told_and_the_others_are() {
+    fn a_ticket_that_the_search_does_not_give_is_looked_at() {
+        let mut rt = rt();
+        search(&mut rt, json!([ticket(1, "open"), null, {"id": "5"}]));
+        rt.host.answer("GET", &look(2), 200, ticket(2, "deleted"));
+        rt.host.answer("GET", &look(3), 200, ticket(9, "resolved"));
+        rt.host.answer("GET", &look(4), 403, json!({"message": "Forbidden"}));
+        rt.host.answer("GET", &look(5), 404, json!({"message": "Not Found"}));
+        rt.host.answer("GET", &look(6), 500, json!(""));
+        rt.host.answer("GET", &look(7), 200, ticket(7, "open"));
+        let reply = rt.state(&asked(1..=7)).unwrap();
+        let states = [
+            ("1", TicketState::Open),
+            ("2", TicketState::Gone),
+            ("3", TicketState::Closed),
+            ("7", TicketState::Open),
+        ];
+        assert_eq!(told(&reply), states);
+        let merged = &reply.tickets[2];
+        let moved = merged.moved.as_ref().unwrap();
+        assert_eq!((&*merged.id, &*moved.id, &*moved.url), ("9", "9", &*page(9)));
+        assert_eq!(reply.retry_after_ms, None);
+    }
+
+    #[test]
+    fn a_ticket_of_the_key_is_ours_in_every_queue_and_others_are_in_the_backends() {
+        let elsewhere = |number| {
+            let mut ticket = ticket(number, "open");
+            ticket["Queue"] = json!({"id": "8", "Name": "Field"});
+            ticket
+        };
+        let mut ours = elsewhere(1);
+        ours["_hyperlinks"] = json!([{"ref": "refers-to", "_url": marker(KEY)}]);
+        let mut hidden = elsewhere(3);
+        hidden["Queue"]["Name"] = json!("");
+        let mut rt = rt();
+        search(&mut rt, json!([ours, elsewhere(2), hidden, ticket(4, "simmering")]));
+        let mut request = asked(1..=4);
+        request.tickets[0].key = KEY.to_owned();
+        for url in ["https://other.example.org/Ticket/Display.html?id=1", "https://wiki.org/x"] {
+            request.tickets.push(named(url));
+        }
+        let reply = rt.state(&request).unwrap();
+        let mut states = told(&reply);
+        states.sort_by_key(|(url, _)| *url);
+        let wiki = "https://wiki.org/x";
+        assert_eq!(states.len(), 4, "{states:?}");
+        assert_eq!(states[0], ("1", TicketState::Foreign));
+        assert_eq!(states[1], ("1", TicketState::Open));
+        assert_eq!(states[2], ("2", TicketState::Foreign));
+        assert_eq!(states[3], (wiki, TicketState::Foreign));
+        assert_eq!(rt.host.sent.len(), 1, "what was given isn't looked at again");
+        // Nothing is asked of RT about pages of others.
+        let request = StateRequest { tickets: vec![named(wiki)] };
+        assert_eq!(told(&rt.state(&request).unwrap()), [(wiki, TicketState::Foreign)]);
+        assert_eq!(rt.host.sent.len(), 1);
+    }
+
+    #[test]
+    fn what_keeps_it_from_finding_out_more_is_told_and_what_was_found_out_is_kept() {
+        let mut rt = rt();
+        rt.host.outcome("POST", TICKETS, limited());
+        let error = rt.state(&asked(1..=2)).unwrap_err();
+        assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+        // The look at the second one is refused, and the third isn't asked for.
+        search(&mut rt, json!([ticket(1, "open")]));
+        rt.host.outcome("GET", &look(2), limited());
+        let reply = rt.state(&asked(1..=3)).unwrap();
+        assert_eq!(told(&reply), [("1", TicketState::Open)]);
+        assert_eq!((reply.retry_after_ms, rt.host.sent.len()), (Some(7000), 3));
+        // So is what is about each ticket, if nothing was found out.
+        search(&mut rt, json!([]));
+        rt.host.answer("GET", &look(1), 403, json!({"message": "Forbidden"}));
+        let error = rt.state(&asked(1..=1)).unwrap_err();
+        assert!(error.message.contains("right ShowTicket"), "{error}");
         for (status, body) in [
-            (403, json!({"message": "Forbidden"})),
+            (200, json!("<html>login</html>")),
+            (200, json!({})),
+            (200, json!({"items": null})),
+            (500, json!("")),
             (404, json!({"message": "Not Found"})),
-            (200, shown(17, "simmering", "NOC", true)),
         ] {
-            let mut rt = rt();
-            answers(&mut rt, 17, status, body.clone());
-            answers(&mut rt, 18, 200, shown(18, "open", "NOC", true));
-            let tickets = vec![asked(&page(17), "17"), asked(&page(18), "18")];
-            let told = states(&mut rt, tickets).unwrap();
-            assert_eq!(told, [(TicketState::Open, "18".to_owned(), "open".to_owned())], "{status}");
-            answers(&mut rt, 17, status, body);
-            assert!(
-                states(&mut rt, vec![asked(&page(17), "17")]).is_err(),
-                "nothing was found out"
-            );
+            rt.host.answer("POST", TICKETS, status, body);
+            rt.state(&asked(1..=1)).unwrap_err();
         }
     }
 
     #[test]
-    fn what_is_so_of_all_ends_the_call_and_what_was_told_stays() {
+    fn with_little_time_left_only_the_search_is_made() {
         let mut rt = rt();
-        answers(&mut rt, 17, 200, shown(17, "open", "NOC", true));
-        answers(&mut rt, 18, 401, json!({"message": "Unauthorized"}));
-        let all = || vec![asked(&page(17), "17"), asked(&page(18), "18"), asked(&page(19), "19")];
-        assert_eq!(states(&mut rt, all()).unwrap().len(), 1);
-        assert_eq!(rt.host.sent.len(), 2);
-        answers(&mut rt, 17, 401, json!({"message": "Unauthorized"}));
-        assert_eq!(states(&mut rt, all()).unwrap_err().kind, ErrorKind::Settings);
-    }
-
-    fn receive(rt: &mut Fixture, signature: &str, body: &str) -> Result<Received> {
-        let headers = vec![("x-ticket-host-signature-256".to_owned(), signature.to_owned())];
-        rt.receive(&WebhookHead { headers, ..WebhookHead::default() }, body.as_bytes())
-    }
-
-    #[test]
-    fn a_signed_webhook_names_its_ticket_and_all_others_are_forged() {
-        let mut rt = rt();
-        let signature = "sha256=0e28c0f66df0a7a624901ab62b129667a43c1e5d488a9478c57a473b28cbc4ae";
-        let received = receive(&mut rt, signature, r#"{"ticket": {"id": 17}}"#).unwrap();
-        assert_eq!(received.tickets, [TicketName { url: page(17), id: "17".to_owned() }]);
-        for (signature, body) in
-            [("", r#"{"ticket": {"id": 17}}"#), (signature, r#"{"ticket": {"id": 18}}"#)]
-        {
-            let forged = receive(&mut rt, signature, body).unwrap();
-            assert!(forged.forged.is_some() && forged.tickets.is_empty(), "{signature} {body}");
-        }
-        // GitHub's own example of a signature.
-        let hello = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-        let error = receive(&mut rt, hello, "Hello, World!").unwrap_err();
-        assert!(error.message.contains("its body isn't JSON"), "{error}");
-        let mut without = crate::tests::open(json!({"queue": "NOC"}));
-        let forged = receive(&mut without, hello, "Hello, World!").unwrap().forged.unwrap();
-        assert!(forged.contains("secret.webhook_secret isn't set"), "{forged}");
+        rt.host.remaining = Duration::from_secs(1);
+        search(&mut rt, json!([ticket(2, "open")]));
+        assert_eq!(told(&rt.state(&asked(1..=2)).unwrap()), [("2", TicketState::Open)]);
     }
 }

@@ -4,7 +4,7 @@ use ticket_plugin_api::{Action, TicketState};
 
 use super::*;
 use crate::life::Terms;
-use crate::store::{Back, Becomes, OpenTicket, OpenTickets, Place as At, Sighting};
+use crate::store::{Back, Becomes, KnownBy, OpenTicket, OpenTickets, Place as At, Sighting};
 
 /// Accepts an incident and makes its ticket.
 async fn made(store: &Arc<dyn Store>, new: New) -> i64 {
@@ -35,7 +35,10 @@ async fn sighted(
 ) -> bool {
     let back = Some(Back { becomes: Becomes::Acknowledged, why: "ada".to_owned() });
     let settle = Duration::ZERO;
-    store.sighted(Sighting { ticket, known, met: false, state, back, settle }).await.unwrap()
+    store
+        .sighted(Sighting { ticket, known, known_by: KnownBy::Belief, state, back, settle })
+        .await
+        .unwrap()
 }
 
 async fn status(store: &Arc<dyn Store>, ticket: i64) -> Option<TicketState> {
@@ -97,7 +100,7 @@ async fn what_is_believed_of_a_ticket_is_told_to_its_incident_once(place: Place)
     assert!(store.to_tell_back(told.incident, 9).await.unwrap().is_empty());
     // Another host has seen it, too.
     assert!(!sighted(&store, id, Unknown, Closed).await);
-    store.told_back(told.incident).await.unwrap();
+    store.told_back(told.clone()).await.unwrap();
     assert_eq!(to_tell(&store).await, [""; 0]);
     // What nobody has been told when it is open again, nobody is.
     assert!(sighted(&store, id, Closed, Open).await);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use ticket_plugin_api::abi::host_side::{HttpAnswer, HttpRequest};
 use ticket_plugin_api::message::{AskedTicket, WebhookHead};
@@ -19,15 +18,7 @@ use super::{SHOWS_TIMES, World, time};
 /// The secret of the webhooks in these tests.
 pub const WEBHOOK_SECRET: &str = "hook-secret";
 
-/// The HMAC by which forges sign.
-pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    Hmac::<sha2::Sha256>::new_from_slice(key)
-        .unwrap()
-        .chain_update(message)
-        .finalize()
-        .into_bytes()
-        .to_vec()
-}
+pub use ticket_plugin_api::testkit::hmac_sha256;
 
 pub fn asking(urls: &[String]) -> StateRequest {
     let asked = |url: &String| AskedTicket { url: url.clone(), ..AskedTicket::default() };
