@@ -80,6 +80,11 @@ checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 400, 409]
 include-name = "POST /v1/incidents"
 # As for the tickets.
 checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 400]
+[[operations]]
+include-name = "POST /v1/hooks/{backend}"
+# Only the backend's plugin knows which webhooks are its ticket system's.
+checks.positive_data_acceptance.expected-statuses = [200, 202, 401, 404, 429]
+checks.negative_data_rejection.expected-statuses = [202, 400, 401, 404, 413, 429]
 END
 
 echo secret >token

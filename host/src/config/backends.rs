@@ -202,7 +202,7 @@ pub(super) struct RawBackend {
     /// so of cancelled ones.
     never_reopen: Option<Vec<NeverReopen>>,
     /// What becomes of an incident in the watched Argus when a person closes its ticket: `ack` acknowledges it, `end` closes it, as the user whose
-    /// token `[argus]` has. A ticket that this host closed, or closes, is no news. Its state must have been told twice, `poll` apart, or once
+    /// token `[argus]` has. A ticket that this host closed, or closes, is no news. Its state must have been told twice, a minute apart (or `poll`, if that is shorter), or once
     /// after a webhook that the ticket system signed; and if more than 20 tickets of this backend seem to be closed or gone within ten minutes, a
     /// person is asked first (`ticket-host ticket believe`).
     #[serde(default)]

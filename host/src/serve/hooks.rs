@@ -73,7 +73,7 @@ impl Rates {
 #[utoipa::path(
     post, path = "/v1/hooks/{backend}", tag = "backends",
     params(("backend" = String, Path, description = "The backend's name in the config")),
-    request_body(content = String, content_type = "*/*", description = "What the ticket system sends, of at most 256 KiB"),
+    request_body(content = serde_json::Value, content_type = "application/json", description = "What the ticket system sends, of at most 256 KiB: JSON mostly, but that is between it and the plugin"),
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "What the sender waits for, such as a challenge"),
         (status = 202, description = "The tickets that it names will be asked for"),
