@@ -169,7 +169,7 @@ fn tickets_follow_their_incidents(host: &Installation, argus: &Argus) {
 
 /// Tickets are closed in RT, and their incidents are acknowledged or closed in Argus: within two polls, or at once by a webhook.
 fn incidents_hear_of_their_tickets(host: &Installation, service: &str, argus: &Argus) {
-    const POLL: Duration = Duration::from_secs(10);
+    const POLL: Duration = Duration::from_secs(20);
     const SECRET: &str = "a-secret-of-rts-scrip";
     let config_file = host.path("config.toml");
     let before = fs::read_to_string(&config_file).unwrap();
@@ -238,7 +238,8 @@ fn scrip(url: &str, secret: &str) {
     const CREATE: &str = r#"use RT -init;
         my ($ok, $why) = RT::Scrip->new(RT->SystemUser)->Create(
             Queue => 0, Description => 'ticket-host', Stage => 'TransactionBatch', Template => 'Blank',
-            ScripCondition => 'On Status Change', ScripAction => 'User Defined', CustomCommitCode => $ENV{CODE});
+            ScripCondition => 'On Status Change', ScripAction => 'User Defined', CustomPrepareCode => 'return 1;',
+            CustomCommitCode => $ENV{CODE});
         die $why unless $ok;"#;
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/rt/README.md");
     let readme = fs::read_to_string(readme).unwrap();
