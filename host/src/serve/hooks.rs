@@ -72,7 +72,7 @@ impl Rates {
 /// for at once; what the webhook says of them is not believed. A backend takes ten in a second.
 #[utoipa::path(
     post, path = "/v1/hooks/{backend}", tag = "backends",
-    params(("backend" = String, Path, description = "The backend's name in the config")),
+    params(("backend" = String, Path, description = "The backend's name in the config", example = "noc-rt")),
     request_body(content = serde_json::Value, content_type = "application/json", description = "What the ticket system sends, of at most 256 KiB: JSON mostly, but that is between it and the plugin"),
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "What the sender waits for, such as a challenge"),
