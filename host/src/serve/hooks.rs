@@ -81,10 +81,9 @@ impl Rates {
         (status = 404, body = Problem, description = "There is no such backend, or its plugin reads no webhooks"),
         (status = 408, body = Problem, description = "The request's body didn't come in time"),
         (status = 413, body = Problem, description = "The body is larger than 256 KiB, or the head than 64"),
-        (status = 429, body = Problem, description = "More than ten came within a second",
+        (status = 429, body = Problem, description = "More than ten came within a second, or the backend isn't ready",
             headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 500, body = Problem, description = "The plugin broke (kind `plugin`)"),
-        (status = 503, body = Problem, description = "The backend isn't ready"),
     )
 )]
 pub(super) async fn receive(
@@ -97,12 +96,12 @@ pub(super) async fn receive(
     let backend = match setup.backends.get(&name) {
         Some(Ok(backend)) if backend.reads_webhooks() => backend,
         // The config may know it, and its plugin isn't there: the sender tries again later.
-        Some(Err(_)) => return Err(Problem::busy("the backend isn't ready")),
+        Some(Err(_)) => return Ok(later("the backend isn't ready")),
         _ => return Err(Problem::not_found("no such backend reads webhooks")),
     };
     if !service.webhooks.take(&name, Instant::now()) {
         count("limited");
-        return Ok(too_many());
+        return Ok(later("ten webhooks in a second are taken"));
     }
     let head = head(&request);
     let too_large = || {
@@ -169,9 +168,8 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().filter_map(text).collect()
 }
 
-fn too_many() -> Response {
-    let problem =
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", "ten webhooks in a second are taken");
+fn later(why: &str) -> Response {
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", why);
     ([(header::RETRY_AFTER, "1")], problem).into_response()
 }
 
