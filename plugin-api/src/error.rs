@@ -71,6 +71,11 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// [`Error::retry_after`] in milliseconds, as replies have it.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// An error of `kind`. Until [`Error::retry`] says otherwise, trying again is of no use.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error {

@@ -23,6 +23,7 @@ pub mod listing;
 pub mod mapping;
 pub mod message;
 mod plugin;
+mod states;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod text;
@@ -39,6 +40,7 @@ pub use message::{
     UpdateRequest, Updated, WantedKey, Webhook, fingerprint,
 };
 pub use plugin::{About, Offer, Settings, TicketPlugin};
+pub use states::ToldStates;
 pub use webhook::is_hmac_sha256;
 
 // The examples of that page are compiled, too.

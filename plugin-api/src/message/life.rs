@@ -298,6 +298,20 @@ impl Updated {
     }
 }
 
+impl TicketState {
+    /// The word that the ABI has for it, such as `open`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TicketState::Open => "open",
+            TicketState::Closed => "closed",
+            TicketState::Cancelled => "cancelled",
+            TicketState::Gone => "gone",
+            TicketState::Foreign => "foreign",
+            TicketState::Unknown => "unknown",
+        }
+    }
+}
+
 impl StateRequest {
     /// Whether a host may ask this.
     ///
@@ -381,6 +395,14 @@ mod tests {
 
     fn ticket(id: &str) -> TicketName {
         TicketName { id: id.to_owned(), ..TicketName::default() }
+    }
+
+    #[test]
+    fn a_states_name_is_its_word_in_json() {
+        use TicketState::{Cancelled, Closed, Foreign, Gone, Open, Unknown};
+        for state in [Open, Closed, Cancelled, Gone, Foreign, Unknown] {
+            assert_eq!(serde_json::json!(state), state.name());
+        }
     }
 
     #[test]

@@ -258,7 +258,7 @@ pub fn error_reply(error: &Error) -> (i32, String) {
     let reply = ErrorReply {
         message: error.message.clone(),
         retry: error.retry,
-        retry_after_ms: error.retry_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        retry_after_ms: error.retry_after_ms(),
         partial: error.partial,
     };
     let json = serde_json::to_string(&reply).expect("strings and numbers are always JSON");

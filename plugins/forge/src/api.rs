@@ -156,10 +156,6 @@ pub(crate) fn has_room(call: &Call, bytes: usize) -> bool {
     bytes == 0 || (bytes <= MOST_BYTES && call.remaining() >= TIME_FOR_A_REQUEST)
 }
 
-pub(crate) fn milliseconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The error for an answer that isn't the wanted one, with the forge's own reason.
 fn refusal<F: Forge>(forge: &F, answer: &Response, what: &str) -> Error {
     let (status, name) = (answer.status, F::DIALECT.name);

@@ -62,7 +62,7 @@ pub(crate) fn changes<F: Forge>(
             Err(error) => {
                 call.warn(&format!("not all changes could be read: {error}"));
                 changed.more = false;
-                changed.retry_after_ms = error.retry_after.map(api::milliseconds);
+                changed.retry_after_ms = error.retry_after_ms();
                 break;
             }
             Ok(page) => page,

@@ -5,7 +5,7 @@
 
 use ticket_plugin_api::{
     Call, Error, Request, Response, Result, StateRequest, States, TicketName, TicketState,
-    TicketStatus, Url,
+    TicketStatus, ToldStates, Url,
 };
 
 use crate::{Forge, api};
@@ -24,36 +24,20 @@ pub(crate) enum Shown<I> {
     Moved(Option<Url>),
 }
 
-/// What was found out so far, and the first error that is about one issue alone.
-#[derive(Default)]
-struct Told {
-    states: States,
-    missed: Option<Error>,
-}
-
 pub(crate) fn state<F: Forge>(forge: &F, call: &Call, request: &StateRequest) -> Result<States> {
-    let (mut told, mut asked) = (Told::default(), Vec::new());
+    let (mut told, mut asked) = (ToldStates::default(), Vec::new());
     for ticket in &request.tickets {
         let name = TicketName { url: ticket.url.clone(), id: ticket.id.clone() };
         match number(forge, &name) {
             Some(number) => asked.push((number, ticket.url.as_str())),
-            None => told.states.tickets.push(of_state(&ticket.url, TicketState::Foreign)),
+            None => told.tell(call, Ok(TicketStatus::of(&ticket.url, TicketState::Foreign))),
         }
     }
     let ended = match F::DIALECT.numbers {
         Some(numbers) => list(forge, call, numbers, &asked, &mut told),
         None => look_at_each(forge, call, &asked, &mut told),
     };
-    let Told { mut states, missed } = told;
-    match ended.err().or(missed.filter(|_| states.tickets.is_empty())) {
-        Some(error) if states.tickets.is_empty() => return Err(error),
-        Some(error) => {
-            call.warn(&format!("not all states could be read: {error}"));
-            states.retry_after_ms = error.retry_after.map(api::milliseconds);
-        }
-        None => {}
-    }
-    Ok(states)
+    told.ended(call, ended)
 }
 
 /// # Errors
@@ -63,7 +47,7 @@ fn list<F: Forge>(
     call: &Call,
     numbers: &str,
     asked: &[Asked],
-    told: &mut Told,
+    told: &mut ToldStates,
 ) -> Result<()> {
     let what = "the issues";
     let (mut left, mut size, mut bytes) = (asked, 0, 0);
@@ -99,7 +83,12 @@ fn list<F: Forge>(
 
 /// # Errors
 /// What keeps it from finding out more.
-fn look_at_each<F: Forge>(forge: &F, call: &Call, asked: &[Asked], told: &mut Told) -> Result<()> {
+fn look_at_each<F: Forge>(
+    forge: &F,
+    call: &Call,
+    asked: &[Asked],
+    told: &mut ToldStates,
+) -> Result<()> {
     let mut bytes = 0;
     for (number, url) in asked {
         let mut place = Some(forge.project_url().segment("issues").segment(number));
@@ -118,7 +107,7 @@ fn look_at_each<F: Forge>(forge: &F, call: &Call, asked: &[Asked], told: &mut To
                 Err(error) if is_about_all(&answer) => return Err(error),
                 Err(error) => told.miss(call, error),
                 Ok(Shown::Deleted) => {
-                    told.states.tickets.push(of_state(url, TicketState::Gone));
+                    told.tell(call, Ok(TicketStatus::of(url, TicketState::Gone)));
                 }
                 Ok(Shown::Moved(Some(to))) if moves < MOST_MOVES => {
                     (place, moves) = (Some(to), moves + 1);
@@ -134,24 +123,6 @@ fn look_at_each<F: Forge>(forge: &F, call: &Call, asked: &[Asked], told: &mut To
 /// Whether the forge would answer a request for another issue like this, too.
 fn is_about_all(answer: &Response) -> bool {
     matches!(answer.status, 401 | 403 | 410 | 429) || answer.retry_after().is_some()
-}
-
-impl Told {
-    fn tell(&mut self, call: &Call, status: Result<TicketStatus>) {
-        match status {
-            Ok(status) => self.states.tickets.push(status),
-            Err(error) => self.miss(call, error),
-        }
-    }
-
-    fn miss(&mut self, call: &Call, error: Error) {
-        call.debug(&error.message);
-        self.missed.get_or_insert(error);
-    }
-}
-
-fn of_state(url: &str, state: TicketState) -> TicketStatus {
-    TicketStatus { url: url.to_owned(), state, ..TicketStatus::default() }
 }
 
 pub(crate) fn shown<F: Forge>(forge: &F, answer: &Response) -> Result<Shown<F::Issue>> {
@@ -182,7 +153,7 @@ pub(crate) fn status<F: Forge>(
     let page = F::ticket(issue).url;
     let is_there = place::<F>(url) == place::<F>(&page);
     if !is_there && !was_moved {
-        return Ok(of_state(url, TicketState::Foreign));
+        return Ok(TicketStatus::of(url, TicketState::Foreign));
     }
     let status = F::status(issue);
     if status.state == TicketState::Unknown {

@@ -498,6 +498,13 @@ fn time(second: u32) -> String {
     format!("2026-11-23T{:02}:{:02}:{:02}.000Z", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// The answer to a request beyond a limit.
+fn limited() -> HttpAnswer {
+    let headers = vec![("retry-after".to_owned(), "7".to_owned())];
+    let body = json!({"message": "rate limit: too many"}).to_string().into_bytes();
+    HttpAnswer::Answered { status: 429, headers, body }
+}
+
 impl Played {
     fn answer(
         &mut self,
@@ -507,9 +514,7 @@ impl Played {
     ) -> HttpAnswer {
         self.asked += 1;
         if self.fails == Some(self.asked) {
-            let headers = vec![("retry-after".to_owned(), "7".to_owned())];
-            let body = json!({"message": "rate limit: too many"}).to_string().into_bytes();
-            return HttpAnswer::Answered { status: 429, headers, body };
+            return limited();
         }
         if let Some(removed) = self.removes.remove(&self.asked) {
             self.issues.retain(|(number, ..)| !removed.contains(number));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use ticket_plugin_api::message::AskedTicket;
 use ticket_plugin_api::{
     Call, Error, ErrorKind, Request, Response, Result, StateRequest, States, TicketName,
-    TicketState, TicketStatus, utc,
+    TicketState, TicketStatus, ToldStates, utc,
 };
 
 use crate::Jira;
@@ -37,39 +37,22 @@ struct List {
     total: Option<usize>,
 }
 
-/// What was found out so far, and the first error that is about one issue alone.
-#[derive(Default)]
-struct Told {
-    states: States,
-    missed: Option<Error>,
-}
-
 pub(crate) fn state(jira: &Jira, call: &Call, request: &StateRequest) -> Result<States> {
-    let (mut told, mut asked) = (Told::default(), Vec::new());
+    let (mut told, mut asked) = (ToldStates::default(), Vec::new());
     for ticket in &request.tickets {
         let name = TicketName { url: ticket.url.clone(), id: ticket.id.clone() };
         match life::key(jira, &name) {
             Some(key) => asked.push(Asked { key: key.to_owned(), ticket }),
-            None => told.states.tickets.push(foreign(ticket)),
+            None => told.tell(call, Ok(TicketStatus::of(&ticket.url, TicketState::Foreign))),
         }
     }
     let ended = ask(jira, call, &asked, &mut told);
-    let Told { mut states, missed } = told;
-    match ended.err().or(missed.filter(|_| states.tickets.is_empty())) {
-        Some(error) if states.tickets.is_empty() => return Err(error),
-        Some(error) => {
-            call.warn(&format!("not all states could be read: {error}"));
-            let wait = error.retry_after.map(|wait| u64::try_from(wait.as_millis()));
-            states.retry_after_ms = wait.map(|wait| wait.unwrap_or(u64::MAX));
-        }
-        None => {}
-    }
-    Ok(states)
+    told.ended(call, ended)
 }
 
 /// # Errors
 /// What keeps it from finding out more.
-fn ask(jira: &Jira, call: &Call, asked: &[Asked], told: &mut Told) -> Result<()> {
+fn ask(jira: &Jira, call: &Call, asked: &[Asked], told: &mut ToldStates) -> Result<()> {
     let unlisted = match asked {
         // A look is never behind, as an index may be; it is what follows a webhook.
         [] | [_] => asked.iter().collect(),
@@ -99,7 +82,7 @@ fn list<'a>(
     jira: &Jira,
     call: &Call,
     asked: &'a [Asked<'a>],
-    told: &mut Told,
+    told: &mut ToldStates,
 ) -> Result<Vec<&'a Asked<'a>>> {
     let client = &jira.client;
     let keys: Vec<&str> = asked.iter().map(|one| one.key.as_str()).collect();
@@ -151,30 +134,11 @@ fn is_about_all(answer: &Response, error: &Error) -> bool {
     refused || error.kind == ErrorKind::Settings
 }
 
-impl Told {
-    fn tell(&mut self, call: &Call, status: Result<TicketStatus>) {
-        match status {
-            Ok(status) => self.states.tickets.push(status),
-            Err(error) => self.miss(call, error),
-        }
-    }
-
-    fn miss(&mut self, call: &Call, error: Error) {
-        call.debug(&error.message);
-        self.missed.get_or_insert(error);
-    }
-}
-
-fn foreign(ticket: &AskedTicket) -> TicketStatus {
-    let state = TicketState::Foreign;
-    TicketStatus { url: ticket.url.clone(), state, ..TicketStatus::default() }
-}
-
 /// # Errors
 /// The issue's status has a category that says neither open nor closed.
 fn status(jira: &Jira, issue: &Issue, asked: &Asked) -> Result<TicketStatus> {
     if !life::is_ours(jira, &issue.fields.project) {
-        return Ok(foreign(asked.ticket));
+        return Ok(TicketStatus::of(&asked.ticket.url, TicketState::Foreign));
     }
     let state = life::known_state(issue)?;
     let shown = TicketName { url: jira.client.page_of(&issue.key), id: issue.key.clone() };

@@ -144,8 +144,7 @@ impl TicketPlugin for Rt {
                 Ok(()) => {}
                 Err(Some(error)) if group == 0 => return Err(error),
                 Err(error) => {
-                    let wait = error.and_then(|error| error.retry_after);
-                    reply.retry_after_ms = wait.map(milliseconds);
+                    reply.retry_after_ms = error.and_then(|error| error.retry_after_ms());
                     // Who goes on asks for the keys that are left: only that it is another cursor matters.
                     let before: u64 =
                         request.cursor.as_ref().map_or(Ok(0), |c| c.parse()).unwrap_or(0);
@@ -308,10 +307,6 @@ impl Rt {
         }
         lines
     }
-}
-
-fn milliseconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn disabled(queue: &str) -> Error {

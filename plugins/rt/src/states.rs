@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use ticket_plugin_api::message::AskedTicket;
 use ticket_plugin_api::{
-    Call, Error, Response, Result, StateRequest, States, TicketName, TicketState, TicketStatus,
+    Call, Response, Result, StateRequest, States, TicketName, TicketState, TicketStatus, ToldStates,
 };
 
+use crate::Rt;
 use crate::life::{self, Shown};
-use crate::{Rt, milliseconds};
 
 /// With less time left, no ticket is looked at by itself.
 const TIME_FOR_A_LOOK: Duration = Duration::from_secs(2);
@@ -20,39 +20,28 @@ const TIME_FOR_A_LOOK: Duration = Duration::from_secs(2);
 /// How RT writes a time that isn't set.
 const NEVER: &str = "1970-01-01T00:00:00Z";
 
-/// What was found out so far, and the first error that is about one ticket alone.
-#[derive(Default)]
-struct Told {
-    states: States,
-    missed: Option<Error>,
-}
-
 /// Source: <https://docs.bestpractical.com/rt/5.0/RT/REST2.html#Tickets>.
 pub(crate) fn state(rt: &Rt, call: &Call, request: &StateRequest) -> Result<States> {
-    let (mut told, mut asked) = (Told::default(), Vec::new());
+    let (mut told, mut asked) = (ToldStates::default(), Vec::new());
     for ticket in &request.tickets {
         let name = TicketName { url: ticket.url.clone(), id: ticket.id.clone() };
         match life::number(rt, &name) {
             Some(number) => asked.push((number, ticket)),
-            None => told.states.tickets.push(of_state(&ticket.url, TicketState::Foreign)),
+            None => told.tell(call, Ok(TicketStatus::of(&ticket.url, TicketState::Foreign))),
         }
     }
     let ended = look(rt, call, &asked, &mut told);
-    let Told { mut states, missed } = told;
-    match ended.err().or(missed.filter(|_| states.tickets.is_empty())) {
-        Some(error) if states.tickets.is_empty() => return Err(error),
-        Some(error) => {
-            call.warn(&format!("not all states could be read: {error}"));
-            states.retry_after_ms = error.retry_after.map(milliseconds);
-        }
-        None => {}
-    }
-    Ok(states)
+    told.ended(call, ended)
 }
 
 /// # Errors
 /// What keeps it from finding out more.
-fn look(rt: &Rt, call: &Call, asked: &[(String, &AskedTicket)], told: &mut Told) -> Result<()> {
+fn look(
+    rt: &Rt,
+    call: &Call,
+    asked: &[(String, &AskedTicket)],
+    told: &mut ToldStates,
+) -> Result<()> {
     if asked.is_empty() {
         return Ok(());
     }
@@ -83,26 +72,10 @@ fn is_about_all(answer: &Response) -> bool {
     matches!(answer.status, 401 | 429) || answer.retry_after().is_some()
 }
 
-impl Told {
-    fn tell(&mut self, call: &Call, status: Result<TicketStatus>) {
-        match status {
-            Ok(status) => self.states.tickets.push(status),
-            Err(error) => {
-                call.debug(&error.message);
-                self.missed.get_or_insert(error);
-            }
-        }
-    }
-}
-
-fn of_state(url: &str, state: TicketState) -> TicketStatus {
-    TicketStatus { url: url.to_owned(), state, ..TicketStatus::default() }
-}
-
 /// What the ticket that RT gives for this number is to the one that is asked for.
 fn status(rt: &Rt, shown: &Shown, number: &str, asked: &AskedTicket) -> Result<TicketStatus> {
     if !life::is_ours(rt, shown, number, &asked.url, &asked.key)? {
-        return Ok(of_state(&asked.url, TicketState::Foreign));
+        return Ok(TicketStatus::of(&asked.url, TicketState::Foreign));
     }
     let state = life::state(rt, shown)?;
     let id = shown.id.0.clone();
@@ -114,7 +87,7 @@ fn status(rt: &Rt, shown: &Shown, number: &str, asked: &AskedTicket) -> Result<T
         at: at.unwrap_or_default(),
         detail: shown.status.clone(),
         moved,
-        ..of_state(&asked.url, state)
+        ..TicketStatus::of(&asked.url, state)
     })
 }
 

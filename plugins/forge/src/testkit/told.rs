@@ -180,9 +180,7 @@ impl Changing {
     ) -> HttpAnswer {
         self.asked += 1;
         if self.fails == Some(self.asked) {
-            let headers = vec![("retry-after".to_owned(), "7".to_owned())];
-            let body = json!({"message": "rate limit: too many"}).to_string().into_bytes();
-            return HttpAnswer::Answered { status: 429, headers, body };
+            return super::limited();
         }
         for (number, second) in self.meanwhile.remove(&self.asked).unwrap_or_default() {
             self.issues.retain(|(its, _)| *its != number);
