@@ -288,5 +288,11 @@ fn a_ticket_system_that_does_not_tell_states_holds_up_no_ticket_and_is_said_once
     watched.host.logged("the states of tickets can't be asked for now", 1);
     watched.argus.add(3);
     wait_for("another ticket", || watched.argus.have_urls([3]));
+    // It is asked again, and nothing more is said.
+    watched.polls(2);
+    assert_eq!(
+        watched.host.log().matches("the states of tickets can't be asked for now").count(),
+        1
+    );
     assert!(watched.acked().is_empty());
 }

@@ -147,11 +147,7 @@ impl Watcher {
         }
         self.refused.clear();
         self.refused_back.clear();
-        let told = match self.tell_all(argus, errors).await {
-            Ok(()) => self.tell_all_back(argus, errors).await,
-            refused => refused,
-        };
-        let Err(error) = told else { return true };
+        let Err(error) = self.tell_all(argus, errors).await else { return true };
         // A token that is refused is refused for everything.
         if !(error.kind == Kind::Settings && errors.iter().any(|e| e.kind == Kind::Settings)) {
             errors.push(error);
@@ -176,8 +172,7 @@ impl Watcher {
                 }
                 () = self.queue.news(), if answers => {
                     let Ok(argus) = Argus::new(config).await else { return };
-                    answers = self.tell_all(&argus, &mut Vec::new()).await.is_ok()
-                        && self.tell_all_back(&argus, &mut Vec::new()).await.is_ok();
+                    answers = self.tell_all(&argus, &mut Vec::new()).await.is_ok();
                 }
             }
         }
@@ -262,11 +257,16 @@ impl Watcher {
         Ok(())
     }
 
-    /// Tells of all tickets of which Argus has not been told; what it refuses is put in `errors`.
+    /// Tells of all tickets of which Argus has not been told, that they were made or closed; what it refuses is put in `errors`.
     ///
     /// # Errors
     /// Argus can't be asked, or the store can't be read.
     async fn tell_all(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
+        self.tell_of_made(argus, errors).await?;
+        self.tell_of_closed(argus, errors).await
+    }
+
+    async fn tell_of_made(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
         let mut after = 0;
         loop {
             let incidents = self.queue.store.to_tell(ARGUS, after, TOLD_AT_ONCE).await?;
@@ -285,11 +285,7 @@ impl Watcher {
         }
     }
 
-    /// Tells Argus of all tickets that were closed; what it refuses is put in `errors`.
-    ///
-    /// # Errors
-    /// Argus can't be asked, or the store can't be read.
-    async fn tell_all_back(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
+    async fn tell_of_closed(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> Result<()> {
         let mut after = 0;
         loop {
             let incidents = self.queue.store.to_tell_back(after, TOLD_AT_ONCE).await?;

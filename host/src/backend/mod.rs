@@ -278,7 +278,7 @@ impl Backend {
     /// The plugin refuses the settings, or it broke.
     pub async fn open(&self) -> Result<()> {
         let context = self.context(None, Mode::Offline);
-        self.instance(&context).await.map(Taken::give_back)
+        self.instance(&self.pool, &context).await.map(Taken::give_back)
     }
 
     /// What the plugin's check found, line by line.
@@ -319,7 +319,7 @@ impl Backend {
         let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
         let answer = self.ask_for::<FoundMany>(Operation::FindMany, time, asked).await?;
         let Answer::Given(mut found) = answer else { return Ok(answer) };
-        found.answers(asked).map_err(|why| self.unsound(Operation::FindMany, &why))?;
+        found.answers(asked).map_err(|why| self.unsound(Operation::FindMany.name(), &why))?;
         for Found { ticket, .. } in &mut found.found {
             let Ticket { url, id, .. } = self.checked(&Ticket {
                 url: std::mem::take(&mut ticket.url),
@@ -410,7 +410,7 @@ impl Backend {
         let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
         let answer = self.ask_for::<States>(Operation::State, time, asked).await?;
         let Answer::Given(mut states) = answer else { return Ok(answer) };
-        states.answers(asked).map_err(|why| self.unsound(Operation::State, &why))?;
+        states.answers(asked).map_err(|why| self.unsound(Operation::State.name(), &why))?;
         for status in &mut states.tickets {
             status.by = self.shown(&status.by);
             status.detail = self.shown(&status.detail);
@@ -427,7 +427,7 @@ impl Backend {
         let asked = ChangesRequest { cursor: cursor.map(str::to_owned) };
         let answer = self.ask_for::<Changed>(Operation::Changes, time, &asked).await?;
         if let Answer::Given(changed) = &answer {
-            changed.answers(&asked).map_err(|why| self.unsound(Operation::Changes, &why))?;
+            changed.answers(&asked).map_err(|why| self.unsound(Operation::Changes.name(), &why))?;
         }
         Ok(answer)
     }
@@ -439,13 +439,10 @@ impl Backend {
     pub async fn receive(&self, head: &WebhookHead, body: &[u8]) -> Result<Answer<Received>> {
         let context = self.context(None, Mode::Webhook);
         let head = serde_json::to_string(head).expect("texts become JSON");
-        let answer =
-            self.call_in(&self.webhooks, Asked::Receive(&head, body), "receive", &context).await?;
+        let asked = Asked::Receive(head.into(), body.into());
+        let answer = self.call_in::<Received>(&self.webhooks, asked, &context).await?;
         let Answer::Given(received) = answer else { return Ok(answer) };
-        let received: Received = received;
-        received
-            .is_sound()
-            .map_err(|why| self.error(Error::plugin(format!("receive: its reply {why}"))))?;
+        received.is_sound().map_err(|why| self.unsound("receive", &why))?;
         let forged = received.forged.map(|why| self.shown(&why));
         // It goes to whoever sent the webhook.
         let answer = received.answer.map(|text| self.services.redactor.strike(&text).to_string());
@@ -470,8 +467,8 @@ impl Backend {
     }
 
     /// The error for a reply that can't be.
-    fn unsound(&self, operation: Operation, why: &str) -> Error {
-        self.error(Error::plugin(format!("{}: its reply {why}", operation.name())))
+    fn unsound(&self, function: &str, why: &str) -> Error {
+        self.error(Error::plugin(format!("{function}: its reply {why}")))
     }
 
     /// The error of a call that may not begin any more, since another host may do the same by now.
@@ -522,15 +519,7 @@ impl Backend {
     }
 
     /// An instance for one call: an idle one if there is one, otherwise a new one.
-    async fn instance(&self, context: &Arc<CallContext>) -> Result<Taken<'_>> {
-        self.instance_of(&self.pool, context).await
-    }
-
-    async fn instance_of<'a>(
-        &self,
-        pool: &'a Pool,
-        context: &Arc<CallContext>,
-    ) -> Result<Taken<'a>> {
+    async fn instance<'a>(&self, pool: &'a Pool, context: &Arc<CallContext>) -> Result<Taken<'a>> {
         let opening = || self.context_for(context.time.of_part(), None, Mode::Offline);
         pool.take(context, opening).await.map_err(|why| self.not_opened(why))
     }
@@ -542,21 +531,20 @@ impl Backend {
         request: &str,
         context: &Arc<CallContext>,
     ) -> Result<Answer<T>> {
-        self.call_in(&self.pool, Asked::Do(operation, request), operation.name(), context).await
+        self.call_in(&self.pool, Asked::Do(operation, request.into()), context).await
     }
 
     async fn call_in<T: DeserializeOwned>(
         &self,
         pool: &Pool,
         asked: Asked<'_>,
-        name: &'static str,
         context: &Arc<CallContext>,
     ) -> Result<Answer<T>> {
-        let taken = self.instance_of(pool, context).await?;
+        let taken = self.instance(pool, context).await?;
+        let (name, writes) = (asked.name(), asked.writes());
         let started = Instant::now();
         let returned = taken.call(asked, context).await;
         self.metrics.call(&self.name, name, started.elapsed());
-        let writes = matches!(asked, Asked::Do(operation, _) if operation.writes());
         // After an operation that changes nothing "unknown" means no more than "try it later".
         let settled = |error: Error| match error.retry {
             Retry::Unknown if !writes => error.retry(Retry::Later),

@@ -3,6 +3,7 @@
 //! Invariant: at most `concurrency` calls are under way at once, each on an instance of its own. An instance that
 //! broke the rules is not used again. All backends' workers together have bounds of their own: see [`super::places`].
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -96,11 +97,35 @@ pub(super) struct Pool {
 }
 
 /// What an instance is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Asked<'a> {
-    Do(Operation, &'a str),
+    Do(Operation, Cow<'a, str>),
     /// To read a webhook: all of it but its body, and the body.
-    Receive(&'a str, &'a [u8]),
+    Receive(Cow<'a, str>, Cow<'a, [u8]>),
+}
+
+impl Asked<'_> {
+    /// The plugin's function.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Asked::Do(operation, _) => operation.name(),
+            Asked::Receive(..) => "receive",
+        }
+    }
+
+    /// Whether it may change something in the ticket system.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Asked::Do(operation, _) if operation.writes())
+    }
+
+    fn into_owned(self) -> Asked<'static> {
+        match self {
+            Asked::Do(operation, request) => Asked::Do(operation, request.into_owned().into()),
+            Asked::Receive(head, body) => {
+                Asked::Receive(head.into_owned().into(), body.into_owned().into())
+            }
+        }
+    }
 }
 
 /// An instance that belongs to one call until it is given back.
@@ -215,9 +240,9 @@ impl<'a> Taken<'a> {
         let Taken { pool, instance, _permit } = self;
         let (instance, returned) = match instance {
             Instance::Worker(mut worker, place) => {
-                let returned = match asked {
+                let returned = match &asked {
                     Asked::Do(operation, request) => {
-                        worker.call(operation, request, &**context).await?
+                        worker.call(*operation, request, &**context).await?
                     }
                     Asked::Receive(head, body) => worker.receive(head, body, &**context).await?,
                 };
@@ -226,24 +251,15 @@ impl<'a> Taken<'a> {
             Instance::InProcess(mut plugin) => {
                 let shared = Arc::clone(context);
                 let runtime = Handle::current();
-                let mut calls: Box<dyn FnMut(&mut _, &mut Blocking<'_, CallContext>) -> _ + Send> =
-                    match asked {
-                        Asked::Do(operation, request) => {
-                            let request = request.to_owned();
-                            Box::new(move |plugin: &mut host_side::Instance, host| {
-                                plugin.call(operation, &request, host)
-                            })
-                        }
-                        Asked::Receive(head, body) => {
-                            let (head, body) = (head.to_owned(), body.to_owned());
-                            Box::new(move |plugin: &mut host_side::Instance, host| {
-                                plugin.receive(&head, &body, host)
-                            })
-                        }
-                    };
+                let asked = asked.into_owned();
                 let calling = spawn_blocking(move || {
                     let mut host = Blocking::new(&*shared, runtime);
-                    let returned = calls(&mut plugin, &mut host);
+                    let returned = match &asked {
+                        Asked::Do(operation, request) => {
+                            plugin.call(*operation, request, &mut host)
+                        }
+                        Asked::Receive(head, body) => plugin.receive(head, body, &mut host),
+                    };
                     (Instance::InProcess(plugin), returned)
                 });
                 match in_time(&**context, calling).await {

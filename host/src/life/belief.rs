@@ -19,7 +19,7 @@ const JITTER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Witness {
     Nobody,
-    /// A webhook that the ticket system signed, or a person who looked.
+    /// A webhook that the ticket system signed.
     Signed,
 }
 

@@ -5,6 +5,7 @@
 mod agree;
 mod clock;
 mod decide;
+mod inbox;
 mod lane;
 mod lead;
 mod retry;
@@ -36,12 +37,12 @@ use crate::store::{self, Accepted, CLOCKS, Failure, Job, New, Order, State, Stor
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::counted;
 use clock::Clock;
+use inbox::Inbox;
 use lane::Lane;
 use lead::Lead;
 use runner::Room;
 use standing::{End, Heard, Record};
 pub use standing::{Standing, Unfit};
-use states::Inbox;
 pub(crate) use states::believe;
 
 /// How often to look at what time has made due, at least.
@@ -701,7 +702,7 @@ impl Queue {
         Arc::clone(lock(&self.inboxes).entry(backend.to_owned()).or_default())
     }
 
-    /// The ticket system itself says that these tickets of a backend changed, or its plugin's receive(): they are asked for soon.
+    /// A webhook of a backend's ticket system named these tickets: they are asked for soon.
     pub(crate) fn changed_by_others(&self, backend: &str, tickets: Vec<TicketName>) {
         self.inbox(backend).add(tickets);
     }

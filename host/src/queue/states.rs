@@ -3,19 +3,18 @@
 //! Only tickets whose incidents go on are asked for. Who makes tickets has the right of way: see [`REST`].
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::MAX_STATES;
-use ticket_plugin_api::message::{AskedTicket, StateRequest, TicketName, TicketStatus};
+use ticket_plugin_api::message::{AskedTicket, StateRequest, TicketStatus};
 use ticket_plugin_api::{Retry, TicketState};
-use tokio::sync::Notify;
 
+use super::inbox::{Inbox, Named};
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend};
 use crate::error::{Error, Kind, Result};
 use crate::life::{Belief, MANY, OnTicketClosed, Seen, Sight, Witness};
-use crate::lock::lock;
 use crate::store::{Back, Becomes, KnownBy, OpenTicket, Place, Sighting, Timestamp};
 use crate::terminal::line;
 
@@ -40,70 +39,6 @@ const TRIES_OF_SIGNED: u32 = 30;
 const BAD: usize = 5;
 /// How many pages of changes are read in one go.
 const CHANGES: usize = 20;
-/// How many names may wait that webhooks, or changes, gave. If there are more, all tickets are asked for.
-const NAMED: usize = 1000;
-
-/// What webhooks of a backend's ticket system named.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    named: Mutex<Named>,
-    more: Notify,
-}
-
-/// Tickets, by what their system calls them.
-#[derive(Debug, Default)]
-struct Named {
-    urls: HashSet<String>,
-    ids: HashSet<String>,
-    /// They were too many to be kept.
-    all: bool,
-}
-
-impl Named {
-    fn add(&mut self, tickets: impl IntoIterator<Item = TicketName>) {
-        for TicketName { url, id } in tickets {
-            if self.urls.len() + self.ids.len() >= NAMED {
-                self.all = true;
-                return;
-            }
-            if !id.is_empty() {
-                self.ids.insert(id);
-            }
-            if !url.is_empty() {
-                self.urls.insert(url);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.all && self.urls.is_empty() && self.ids.is_empty()
-    }
-
-    /// Whether this very ticket was named.
-    fn names(&self, ticket: &OpenTicket) -> bool {
-        self.urls.contains(&ticket.url) || self.ids.contains(&ticket.remote)
-    }
-}
-
-impl Inbox {
-    /// These are to be asked for soon.
-    pub(super) fn add(&self, tickets: impl IntoIterator<Item = TicketName>) {
-        lock(&self.named).add(tickets);
-        self.more.notify_one();
-    }
-
-    fn take(&self) -> Named {
-        std::mem::take(&mut lock(&self.named))
-    }
-
-    /// They could not be asked for yet.
-    fn put_back(&self, named: Named) {
-        let mut since = lock(&self.named);
-        since.all |= named.all;
-        since.urls.extend(named.urls);
-        since.ids.extend(named.ids);
-    }
-}
 
 /// Runs until the queue stops.
 pub(super) async fn run(queue: Arc<Queue>, name: String) -> Result<()> {
@@ -192,7 +127,7 @@ impl States {
     /// Waits for what is to be done next, and does it.
     async fn turn(&mut self) {
         tokio::select! {
-            () = self.inbox.more.notified() => {}
+            () = self.inbox.more() => {}
             () = tokio::time::sleep_until(self.next.into()) => {}
         }
         // A webhook shortens no rest.
@@ -260,9 +195,10 @@ impl States {
                 self.next = due.min(began + LOOK);
                 return Ok(looked);
             }
-            self.poll(backend, all_due.is_some_and(|due| due <= began)).await?;
+            let all = all_due.is_some_and(|due| due <= began);
+            self.poll(backend, all).await?;
             self.polled = began;
-            if all_due.is_some_and(|due| due <= began) {
+            if all {
                 self.polled_all = began;
             }
             if backend.next_turn() > Instant::now() {
@@ -522,7 +458,7 @@ impl States {
             {
                 continue;
             }
-            self.queue.metrics.state(&self.name, word(status.state));
+            self.queue.metrics.state(&self.name, status.state.name());
             tracing::info!("ticket {}: {}", ticket.id, line(&sentence(&ticket, &status)));
             if is_told {
                 self.queue.has_news();
@@ -589,63 +525,20 @@ fn sentence(ticket: &OpenTicket, status: &TicketStatus) -> String {
     format!("the ticket {} {is}{by}{detail}", ticket.url)
 }
 
-fn word(state: TicketState) -> &'static str {
-    match state {
-        TicketState::Open => "open",
-        TicketState::Closed => "closed",
-        TicketState::Cancelled => "cancelled",
-        TicketState::Gone => "gone",
-        TicketState::Foreign => "foreign",
-        TicketState::Unknown => "unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ticket(url: &str, remote: &str) -> OpenTicket {
-        let [url, remote] = [url, remote].map(str::to_owned);
-        OpenTicket {
+    #[test]
+    fn what_happened_to_a_ticket_is_said_with_who_and_how_if_that_is_known() {
+        let at = OpenTicket {
             id: 1,
-            url,
-            remote,
+            url: "https://rt/1".to_owned(),
+            remote: "1".to_owned(),
             key: String::new(),
             known: TicketState::Open,
             known_by: KnownBy::Belief,
-        }
-    }
-
-    fn name(url: &str, id: &str) -> TicketName {
-        TicketName { url: url.to_owned(), id: id.to_owned() }
-    }
-
-    #[test]
-    fn a_ticket_is_named_by_its_url_or_its_id_and_a_nameless_one_by_nothing() {
-        let mut named = Named::default();
-        assert!(named.is_empty());
-        named.add([name("https://rt/1", ""), name("", "7")]);
-        for (ticket, expected) in [
-            (ticket("https://rt/1", ""), true),
-            (ticket("https://rt/2", "7"), true),
-            (ticket("https://rt/2", ""), false),
-            (ticket("https://rt/7", "1"), false),
-        ] {
-            assert_eq!(named.names(&ticket), expected, "{ticket:?}");
-        }
-    }
-
-    #[test]
-    fn so_many_that_are_named_are_all_and_take_no_more_memory() {
-        let mut named = Named::default();
-        named.add((0..2 * NAMED).map(|id| name("", &id.to_string())));
-        assert!(named.all && !named.names(&ticket("https://rt/1", "x")), "nobody named that one");
-        assert!(named.ids.len() <= NAMED);
-    }
-
-    #[test]
-    fn what_happened_to_a_ticket_is_said_with_who_and_how_if_that_is_known() {
-        let at = ticket("https://rt/1", "1");
+        };
         let status = |state, by: &str, detail: &str| TicketStatus {
             state,
             by: by.to_owned(),

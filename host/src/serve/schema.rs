@@ -311,7 +311,7 @@ impl From<Life> for LifeView {
             description: now.description,
         };
         LifeView {
-            status: life.status.map(|state| store::word(&state)),
+            status: life.status.map(|state| state.name().to_owned()),
             former: life.former,
             incidents: life.incidents.into_iter().map(incident).collect(),
             steps: life.updates.into_iter().map(StepView::from).collect(),

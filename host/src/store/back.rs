@@ -3,7 +3,7 @@
 use ticket_plugin_api::{Ticket, TicketState};
 
 use super::sql::{Columns, Db, Fallible, Hold, values};
-use super::{Back, KnownBy, OpenTicket, OpenTickets, Place, ToTellBack, text, updates};
+use super::{Back, KnownBy, OpenTicket, OpenTickets, Place, ToTellBack, text};
 use crate::incident::ARGUS;
 use crate::store::Sighting;
 
@@ -14,7 +14,7 @@ pub(super) fn open_tickets(
     after: &Place,
     most: i64,
 ) -> Fallible<OpenTickets> {
-    const OPEN: &str = "SELECT i.source, i.id, t.id, t.ticket, t.key, t.status, t.met FROM incidents AS i INDEXED BY incidents_going_on \
+    const OPEN: &str = "SELECT i.source, i.id, t.id, t.ticket, t.key, t.status, t.known_by FROM incidents AS i INDEXED BY incidents_going_on \
         JOIN assignments AS a ON a.incident = i.id AND a.slot NOT LIKE 'former:%' JOIN tickets AS t ON t.id = a.ticket \
         WHERE i.ended IS NULL AND i.followed = 1 AND (i.source, i.id) >= (?1, ?2) AND (i.source, i.id, t.id) > (?1, ?2, ?3) \
         AND t.backend = ?4 AND t.ticket IS NOT NULL ORDER BY i.source, i.id, t.id LIMIT ?5";
@@ -38,8 +38,8 @@ pub(super) fn sighted(db: &Db<'_>, sighting: &Sighting) -> Fallible<bool> {
     const UNDER_WAY: &str = "SELECT EXISTS (SELECT 1 FROM updates WHERE ticket = ?1 AND action IN ('close', 'reopen') \
         AND (state IN ('creating', 'unknown') OR state = 'failed' AND doubt <> 0 OR state = 'queued' AND action = 'reopen'))";
     // The ticket system's lists may lag behind what this host itself did last. There is nothing to tell to a ticket of which nothing was ever told.
-    const STATE: &str = "UPDATE tickets SET status = ?1, status_at = ?2, met = 0, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
-        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4 AND met = ?5 AND (met = 2 OR COALESCE(status_at, 0) <= ?6)";
+    const STATE: &str = "UPDATE tickets SET status = ?1, status_at = ?2, known_by = 0, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
+        WHERE id = ?3 AND COALESCE(status, 'unknown') = ?4 AND known_by = ?5 AND COALESCE(status_at, 0) <= ?6";
     // A ticket that was asked for by its backend's name is another one than the one that the source knows.
     const BACK: &str = "UPDATE incidents SET back = ?1 WHERE source = ?2 AND ended IS NULL \
         AND id IN (SELECT incident FROM assignments WHERE ticket = ?3 AND slot = '')";
@@ -47,9 +47,16 @@ pub(super) fn sighted(db: &Db<'_>, sighting: &Sighting) -> Fallible<bool> {
     if db.tells(UNDER_WAY, values![*ticket])? {
         return Ok(false);
     }
-    let (word, known) = (updates::word(state), updates::word(known));
-    let settled = (db.now - *settle).millis();
-    let values = values![&word, db.now.millis(), *ticket, &known, known_by.number(), settled];
+    // What is known from before tells nothing that lags.
+    let settled = if *known_by == KnownBy::Before { db.now } else { db.now - *settle };
+    let values = values![
+        state.name(),
+        db.now.millis(),
+        *ticket,
+        known.name(),
+        known_by.number(),
+        settled.millis(),
+    ];
     if db.execute(STATE, values)? == 0 {
         return Ok(false);
     }

@@ -64,7 +64,7 @@ const TABLES: &[Table] = &[
             ("status_at", Time),
             ("look", Time),
             ("former", Number),
-            ("met", Number),
+            ("known_by", Number),
         ],
     },
     Table {

@@ -45,7 +45,6 @@ pub use sqlite::{Found, Sqlite, inspect};
 pub(crate) use sqlite::{is_locked, make_private, open_private};
 use stored::Of;
 pub use timestamp::Timestamp;
-pub(crate) use updates::word;
 
 /// Why a try did not give a ticket. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

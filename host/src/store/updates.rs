@@ -11,7 +11,7 @@ use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, back, broken, holds, text};
+use super::{FULL, FULL_HELP, KnownBy, back, broken, holds, text};
 use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
@@ -71,8 +71,8 @@ pub(super) fn hear(db: &Db<'_>, known: &Known, body: &str, open: bool) -> Fallib
             has_news(db, ticket, &told)?;
             if open && !before.open {
                 // A person may have closed it when it was over.
-                const BEFORE: &str = "UPDATE tickets SET met = 2 WHERE id = ?1";
-                db.execute(BEFORE, values![ticket])?;
+                const BEFORE: &str = "UPDATE tickets SET known_by = ?1 WHERE id = ?2";
+                db.execute(BEFORE, values![KnownBy::Before.number(), ticket])?;
             }
         }
         db.sql.has_more();
@@ -420,7 +420,7 @@ pub(super) fn settled(
     update: &Update,
     outcome: &Outcome,
 ) -> Fallible<()> {
-    const STATE: &str = "UPDATE tickets SET status = ?1, met = ?4, \
+    const STATE: &str = "UPDATE tickets SET status = ?1, known_by = ?4, \
         status_at = CASE WHEN status = ?1 AND status_at IS NOT NULL THEN status_at ELSE ?2 END WHERE id = ?3";
     // It may have been one that failed long ago, and was retried: what is to be told then is decided anew.
     const TOLD: &str = "UPDATE tickets SET told = ?1, told_at = COALESCE(?2, told_at), turned_at = COALESCE(?3, turned_at), look = 0 \
@@ -446,7 +446,8 @@ pub(super) fn settled(
     if state != TicketState::Unknown {
         // What this step didn't bring about somebody else did.
         let brought = state == TicketState::Open || done && update.action == Action::Close;
-        db.execute(STATE, values![&word(&state), now, stored.ticket, i64::from(!brought)])?;
+        let known_by = if brought { KnownBy::Belief } else { KnownBy::Step };
+        db.execute(STATE, values![state.name(), now, stored.ticket, known_by.number()])?;
         if state == TicketState::Open {
             back::is_open(db, stored.ticket)?;
         }
@@ -459,11 +460,6 @@ pub(super) fn settled(
     }
     let (told_at, turned_at) = (done.then_some(now), (done && turns).then_some(now));
     db.execute(TOLD, values![&text(told), told_at, turned_at, stored.ticket]).map(drop)
-}
-
-/// A word of a plugin's or of the ABI, as it is kept.
-pub(crate) fn word<T: serde::Serialize>(word: &T) -> String {
-    text(word).trim_matches('"').to_owned()
 }
 
 /// An incident that has a ticket gets a new one.

@@ -1,6 +1,7 @@
 //! One ticket with all its tries and all that was done to it, a line each: `queue show` and `ticket show`.
 
 use serde_json::json;
+use ticket_plugin_api::TicketState;
 
 use super::list::next_try;
 use crate::cli::output::{print, print_json};
@@ -8,7 +9,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::machine::StepState;
 use crate::serve::WholeJob;
-use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError, word};
+use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError};
 use crate::terminal::line;
 
 /// Prints the ticket of that number.
@@ -44,7 +45,7 @@ fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String
         say("lacks", &ticket.missing_fields.join(", "));
         ticket.warnings.iter().for_each(|warning| say("warning", warning));
     }
-    say("status", &life.status.map(|state| word(&state)).unwrap_or_default());
+    say("status", life.status.map(TicketState::name).unwrap_or_default());
     say("former", &life.former.map(|id| format!("ticket {id}")).unwrap_or_default());
     for incident in &life.incidents {
         let ended = if incident.now.open { "" } else { ", ended" };
