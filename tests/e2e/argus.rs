@@ -60,6 +60,11 @@ impl Argus {
         pks.into_iter().all(|pk| self.url(pk) == ticket_of(&key(pk)))
     }
 
+    /// A person gives it a ticket.
+    pub(crate) fn set_url(&self, pk: i64, url: &str) {
+        self.incidents.lock().unwrap().get_mut(&pk).unwrap().0 = url.to_owned();
+    }
+
     pub(crate) fn set_level(&self, pk: i64, level: i64) {
         self.levels.lock().unwrap().insert(pk, level);
     }
@@ -284,7 +289,7 @@ fn an_url_that_a_person_set_stays() {
     let host = host(&desk, &server);
     let _service = host.serve();
     wait_for("a try", || !desk.seen().is_empty());
-    argus.incidents.lock().unwrap().get_mut(&1).unwrap().0 = "https://a.person/set".to_owned();
+    argus.set_url(1, "https://a.person/set");
     down.store(false, Relaxed);
     wait_for("the other URL", || argus.url(2) == ticket_of(&key(2)));
     wait_for("the first to be looked at", || {

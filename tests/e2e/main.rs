@@ -39,6 +39,7 @@ mod mistakes;
 mod moves;
 mod new;
 mod output;
+mod pasted;
 #[cfg(target_os = "linux")]
 mod policy;
 mod readme;

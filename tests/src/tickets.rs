@@ -72,6 +72,12 @@ impl Tickets {
         self.0.lock().unwrap().clone()
     }
 
+    /// A person makes a ticket.
+    pub fn add(&self, name: &str) {
+        let ticket = Written { state: "open".to_owned(), ..Written::default() };
+        self.0.lock().unwrap().insert(ticket_of(name), ticket);
+    }
+
     /// A person brings the ticket of a key into that state.
     pub fn set(&self, key: &str, state: &str) {
         self.0.lock().unwrap().get_mut(&ticket_of(key)).unwrap().state = state.to_owned();

@@ -168,8 +168,13 @@ impl Followed {
         if self.reported.get(&pk).is_some_and(is_known) {
             return Ok(());
         }
+        let text = attributes.get("ticket_url").and_then(Value::as_str).unwrap_or_default();
+        let url = text.trim().to_owned();
         let new = reported(queue, argus.config, pk, attributes)?;
-        queue.report(new).await?;
+        let is_unknown = queue.report(new.clone()).await?.is_none();
+        if is_unknown && !url.is_empty() && !queue.offer(new, &url) {
+            return Ok(());
+        }
         self.reported.insert(pk, (digest, Instant::now()));
         Ok(())
     }

@@ -17,7 +17,9 @@ use super::secret::SecretSource;
 use super::source::{BackendSetting, Source, Spanned, Spans};
 use super::{times, trust, urls};
 use crate::error::{Error, Errors};
-use crate::life::{self, ClosedState, NeverReopen, OnChange, OnEnd, OnTicketClosed};
+use crate::life::{
+    self, ClosedState, NeverReopen, OnChange, OnEnd, OnTicketClosed, OnTicketPasted,
+};
 use crate::origin::Origin;
 
 /// How often tickets' states are asked for without a setting, and at most.
@@ -209,6 +211,11 @@ pub(super) struct RawBackend {
     on_ticket_closed: OnTicketClosed,
     /// In which states a ticket counts as closed for `on_ticket_closed`. Without this setting `closed` and `cancelled`.
     closed_states: Option<Vec<ClosedState>>,
+    /// What becomes of a ticket that a person made, when its URL is given to an incident in the watched Argus. If the plugin can tell states, and
+    /// says that the ticket is one of this backend's project: `comment` has it commented on as those that this host makes, `close` also closed and
+    /// opened again as these are; `nothing` leaves it alone.
+    #[serde(default)]
+    on_ticket_pasted: OnTicketPasted,
     /// How often the ticket system is asked in which state the tickets are whose incidents go on, such as "60s", if the plugin can tell. That takes
     /// a fifth of the time at most, and so of the requests. "0s" is never; at most "7d", without this setting "60s".
     poll: Option<Spanned<String>>,
@@ -399,6 +406,7 @@ impl RawBackend {
                 Some(states) => states.iter().copied().collect(),
                 None => default.closed_states,
             },
+            on_ticket_pasted: self.on_ticket_pasted,
         }
     }
 

@@ -68,6 +68,19 @@ pub enum OnTicketClosed {
     End,
 }
 
+/// What becomes of a ticket that a person made, and whose URL a person gave to its incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTicketPasted {
+    /// It is left alone.
+    Nothing,
+    /// It gets the comments that a ticket of the host's own gets. People close it, and open it again.
+    #[default]
+    Comment,
+    /// It is treated as a ticket of the host's own.
+    Close,
+}
+
 /// A state of a ticket that counts as closed for its incident.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -108,6 +121,7 @@ pub struct Policy {
     pub on_ticket_closed: OnTicketClosed,
     /// In which states a ticket counts as closed for that.
     pub closed_states: BTreeSet<ClosedState>,
+    pub on_ticket_pasted: OnTicketPasted,
 }
 
 impl Default for Policy {
@@ -122,6 +136,7 @@ impl Default for Policy {
             never_reopen: BTreeSet::from([NeverReopen::Cancelled]),
             on_ticket_closed: OnTicketClosed::default(),
             closed_states: BTreeSet::from([ClosedState::Closed, ClosedState::Cancelled]),
+            on_ticket_pasted: OnTicketPasted::default(),
         }
     }
 }
@@ -151,8 +166,12 @@ pub struct Terms {
 }
 
 impl Terms {
-    fn can(&self, action: Action) -> bool {
-        self.actions.contains(&action)
+    /// Whether this can be done to a ticket, and is the host's to do.
+    fn can(&self, known: &Known, action: Action) -> bool {
+        let is_allowed = !known.is_pasted
+            || action == Action::Comment
+            || self.policy.on_ticket_pasted == OnTicketPasted::Close;
+        is_allowed && self.actions.contains(&action)
     }
 }
 
@@ -169,6 +188,8 @@ pub struct Known {
     pub state: TicketState,
     /// Since when that is known.
     pub since: Moment,
+    /// Whether it is a person's, who gave it to its incident.
+    pub is_pasted: bool,
 }
 
 /// What is to be done.
@@ -190,6 +211,9 @@ pub enum Plan {
 pub fn plan(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now: Moment) -> Plan {
     if *now_is == known.told {
         return Plan::Rest;
+    }
+    if known.is_pasted && terms.policy.on_ticket_pasted == OnTicketPasted::Nothing {
+        return Plan::Note;
     }
     let turns = known.told.open != now_is.open;
     if turns && terms.policy.on_end == OnEnd::Nothing {
@@ -216,7 +240,7 @@ pub fn plan(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now:
 
 fn of_change(known: &Known, terms: &Terms, now: Moment) -> Plan {
     match terms.policy.on_change {
-        OnChange::Comment if terms.can(Action::Comment) => {
+        OnChange::Comment if terms.can(known, Action::Comment) => {
             after(known.told_at, terms, now, Plan::Do(Action::Comment))
         }
         OnChange::Comment | OnChange::Nothing => Plan::Note,
@@ -225,11 +249,11 @@ fn of_change(known: &Known, terms: &Terms, now: Moment) -> Plan {
 
 /// The incident of an open ticket ended, or began again.
 fn of_turn(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now: Moment) -> Plan {
-    if !now_is.open && terms.policy.on_end == OnEnd::Close && terms.can(Action::Close) {
+    if !now_is.open && terms.policy.on_end == OnEnd::Close && terms.can(known, Action::Close) {
         let due = ended + terms.policy.close_after;
         return if due <= now { Plan::Do(Action::Close) } else { Plan::Wait(due) };
     }
-    match terms.can(Action::Comment) {
+    match terms.can(known, Action::Comment) {
         true => after(known.turned_at, terms, now, Plan::Do(Action::Comment)),
         false => Plan::Note,
     }
@@ -243,7 +267,7 @@ fn again(known: &Known, terms: &Terms, now: Moment) -> Plan {
         _ => never_reopen.contains(&NeverReopen::Closed),
     };
     let is_recent = now.since(known.since) < *reopen_within;
-    if is_recent && !is_kept && terms.can(Action::Reopen) {
+    if is_recent && !is_kept && terms.can(known, Action::Reopen) {
         Plan::Do(Action::Reopen)
     } else {
         Plan::Successor

@@ -13,7 +13,7 @@ fn snapshot(open: bool, level: i64) -> Snapshot {
 }
 
 fn known(told: Snapshot, state: TicketState) -> Known {
-    Known { told, told_at: None, turned_at: None, state, since: NOW - QUIET }
+    Known { told, told_at: None, turned_at: None, state, since: NOW - QUIET, is_pasted: false }
 }
 
 fn terms(on_end: OnEnd) -> Terms {
@@ -49,6 +49,30 @@ fn an_incident_hears_of_its_ticket_as_the_operator_wants_and_of_the_states_that_
         let becomes =
             [Open, Closed, Cancelled, Gone, Foreign, Unknown].map(|state| policy.of_closed(state));
         assert_eq!(becomes, expected, "{on_ticket_closed:?} {:?}", policy.closed_states);
+    }
+}
+
+#[test]
+fn a_ticket_that_a_person_gave_is_commented_on_and_closed_only_where_the_operator_says_so() {
+    use OnTicketPasted::{Close, Comment, Nothing};
+    let (open, worse, ended) = (snapshot(true, 3), snapshot(true, 1), snapshot(false, 3));
+    for (on_ticket_pasted, change, end, again) in [
+        (Nothing, Note, Note, Note),
+        (Comment, Do(Action::Comment), Do(Action::Comment), Successor),
+        (Close, Do(Action::Comment), Do(Action::Close), Do(Action::Reopen)),
+    ] {
+        let of_close = terms(OnEnd::Close);
+        let policy = Policy { on_ticket_pasted, close_after: Duration::ZERO, ..of_close.policy };
+        let terms = Terms { policy, ..of_close };
+        for (told, state, now_is, expected) in [
+            (&open, Open, &worse, change),
+            (&open, Open, &ended, end),
+            (&ended, Closed, &open, again),
+        ] {
+            let known = Known { is_pasted: true, ..known(told.clone(), state) };
+            let planned = plan(&known, now_is, NOW, &terms, NOW);
+            assert_eq!(planned, expected, "{on_ticket_pasted:?} {state:?} {now_is:?}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod decide;
 mod inbox;
 mod lane;
 mod lead;
+mod pasted;
 mod retry;
 mod runner;
 mod search;
@@ -30,6 +31,7 @@ use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
 pub use crate::incident::Identified;
 use crate::incident::{self, ARGUS};
+use crate::life::OnTicketClosed;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
@@ -93,6 +95,8 @@ pub struct Queue {
     undecided: Mutex<Option<BTreeSet<String>>>,
     /// What each backend's ticket system told by webhooks.
     inboxes: Mutex<HashMap<String, Arc<Inbox>>>,
+    /// The tickets that people gave to incidents, which are to be looked at.
+    offers: pasted::Offers,
     /// The places for calls of each backend.
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     phase: watch::Sender<Phase>,
@@ -195,6 +199,7 @@ impl Queue {
             setup: RwLock::new(Arc::new(setup)),
             undecided: Mutex::default(),
             inboxes: Mutex::default(),
+            offers: pasted::Offers::default(),
             lanes: Mutex::default(),
             phase: watch::Sender::new(Phase::Running),
             changes: watch::Sender::new(0),
@@ -233,6 +238,7 @@ impl Queue {
         // What other hosts did, which may be more to claim.
         let mut looked = Instant::now();
         self.undecide(self.setup().backends.keys().cloned());
+        runners.start("the tickets that people gave".to_owned(), pasted::run(Arc::clone(self)));
         while *phase.borrow_and_update() == Phase::Running {
             // Before a runner claims what another backend is to make by now.
             self.decide().await;
@@ -527,13 +533,15 @@ impl Queue {
         self.store.report(new, self.setup().policy()).await
     }
 
-    /// Whether any backend's tickets are told how their incidents go on.
+    /// Whether any backend's tickets are told how their incidents go on, or these of their tickets.
     pub(crate) fn follows(&self) -> bool {
         let setup = self.setup();
-        let tells = |backend: &Arc<Backend>| {
-            backend.life.policy.tells() && !backend.life.actions.is_empty()
+        let follows = |backend: &Arc<Backend>| {
+            let policy = &backend.life.policy;
+            let hears = policy.on_ticket_closed != OnTicketClosed::Nothing;
+            policy.tells() && !backend.life.actions.is_empty() || hears && backend.tells_states()
         };
-        setup.backends.values().flatten().any(tells)
+        setup.backends.values().flatten().any(follows)
     }
 
     /// Keeps an incident whose turn comes later.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::MAX_KEYS;
-use ticket_plugin_api::{Incident, Retry, Ticket};
+use ticket_plugin_api::{Incident, Retry};
 use tokio::sync::watch;
 
 use super::decide::{self, Health, Next, Trouble};
@@ -13,7 +13,7 @@ use super::lane::{Lane, Place, Purpose};
 use super::retry::{self, Cause, Change};
 use super::source::{self, Need};
 use super::standing::{End, Heard};
-use super::{Phase, Queue, agree, reached, search, update};
+use super::{Phase, Queue, agree, pasted, reached, search, update};
 use crate::backend::{Answer, Backend, KeyedIncident};
 use crate::config::WhenUnknown;
 use crate::error::{Error, Kind, Result};
@@ -331,13 +331,17 @@ pub(super) async fn finish(
 
 /// The job of a ticket that was made, as it will be recorded.
 fn made(claim: &Claim, outcome: &Outcome) -> Option<Job> {
-    let Outcome::Created { ticket, made } = outcome else { return None };
+    let (ticket, made) = match outcome {
+        Outcome::Created { ticket, made } => (ticket, *made),
+        Outcome::Pasted(ticket) => (ticket, false),
+        _ => return None,
+    };
     Some(Job {
         state: State::Created,
         changed_at: Timestamp::now(),
         due_at: None,
         ticket: Some(ticket.clone()),
-        made: *made,
+        made,
         failure: None,
         ..claim.job.clone()
     })
@@ -401,7 +405,9 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     }
     let (said, more): (_, &str) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
-        Outcome::Created { made: false, ticket } => ("existing", &ticket.url),
+        Outcome::Created { made: false, ticket } | Outcome::Pasted(ticket) => {
+            ("existing", &ticket.url)
+        }
         Outcome::Again { failure, .. } | Outcome::Postponed { failure, .. } => {
             ("retried", &failure.message)
         }
@@ -428,7 +434,8 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
         _ => true,
     };
     match outcome {
-        Outcome::Created { ticket, .. } => match tickets::remarks(ticket) {
+        Outcome::Created { ticket, .. } | Outcome::Pasted(ticket) => match tickets::remarks(ticket)
+        {
             Some(remarks) => tracing::warn!("ticket {id} ({key}): {said}: {more} ({remarks})"),
             None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
         },
@@ -622,8 +629,8 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
             match source::need(config, claim, &wanted.incident.start_time, &queue.silence).await {
                 Need::Ticket { warning } => warning,
                 Need::Has(url) => {
-                    let ticket = Ticket { url, ..Ticket::default() };
-                    return Tried::Apart(Outcome::Created { ticket, made: false });
+                    let ticket = pasted::ticket(backend, url).await;
+                    return Tried::Apart(Outcome::Pasted(ticket));
                 }
                 Need::Nothing => return Tried::Apart(Outcome::Suppressed),
             };

@@ -19,7 +19,7 @@ use crate::store::{Back, Becomes, KnownBy, OpenTicket, Place, Sighting, Timestam
 use crate::terminal::line;
 
 /// After each call it rests for so many times as long as that took. So it has a fifth of the time at most, and of a limit of requests.
-const REST: u32 = 4;
+pub(super) const REST: u32 = 4;
 /// How often to look whether a backend that can't be asked can be by now.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long after a state was told it counts if it is told again, unless the operator has it asked for more often.
@@ -149,9 +149,7 @@ impl States {
             self.begin_anew();
             self.leads = leads;
         }
-        // What holds the making of tickets for longer needs to be no reason not to look.
-        let hold = self.queue.record(&self.name, |record| record.breaker.until());
-        if hold.is_some_and(|until| until > began) || backend.next_turn() > began {
+        if cannot_be_asked(&self.queue, backend, began) {
             return;
         }
         match self.go_on(backend, began).await {
@@ -487,6 +485,13 @@ impl States {
             self.said = Some(text);
         }
     }
+}
+
+/// Whether a backend's ticket system is to be left alone now.
+pub(super) fn cannot_be_asked(queue: &Queue, backend: &Backend, now: Instant) -> bool {
+    // What holds the making of tickets for longer needs to be no reason not to look.
+    let hold = queue.record(&backend.name, |record| record.breaker.until());
+    hold.is_some_and(|until| until > now) || backend.next_turn() > now
 }
 
 /// How long after a state was told it must be told again.

@@ -145,7 +145,9 @@ pub(super) fn tell(
             ("retried", failure.message.as_str())
         }
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", failure.message.as_str()),
-        Outcome::Created { .. } | Outcome::NoTicket | Outcome::Suppressed => return,
+        Outcome::Created { .. } | Outcome::Pasted(_) | Outcome::NoTicket | Outcome::Suppressed => {
+            return;
+        }
     };
     queue.metrics.step(&backend.name, action, came);
     let (id, more) = (claim.job.id, line(more));

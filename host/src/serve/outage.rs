@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ticket_plugin_api::{Action, Ticket};
+use ticket_plugin_api::{Action, Ticket, TicketState};
 use tokio::sync::Notify;
 
 use crate::error::{Kind, Result as Ended};
@@ -180,6 +180,16 @@ impl Store for Observed {
 
     async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
         self.heard(self.store.adopt(id, ticket).await)
+    }
+
+    async fn adopt_pasted(
+        &self,
+        new: New,
+        ticket: Ticket,
+        state: TicketState,
+        policy: Policy,
+    ) -> Result<Option<Job>> {
+        self.heard(self.store.adopt_pasted(new, ticket, state, policy).await)
     }
 
     async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>> {

@@ -235,6 +235,8 @@ pub(super) struct LifeView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     status: Option<String>,
+    /// Whether a person made the ticket, and gave its URL to the incident in Argus: it is closed only if `on_ticket_pasted` says so
+    pasted: bool,
     /// The job of the ticket that the incident had before
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -312,6 +314,7 @@ impl From<Life> for LifeView {
         };
         LifeView {
             status: life.status.map(|state| state.name().to_owned()),
+            pasted: life.pasted,
             former: life.former,
             incidents: life.incidents.into_iter().map(incident).collect(),
             steps: life.updates.into_iter().map(StepView::from).collect(),

@@ -7,7 +7,7 @@ use super::rows::{self, doubt, job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
 use super::stored::{Of, Stored, either, stored, stored_either};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken, holds, text, updates};
+use super::{FULL, FULL_HELP, broken, holds, pasted, text, updates};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// search has ended.
 const TOGETHER: usize = 8 << 20;
 /// The slot of the ticket that every incident gets.
-const MAIN: &str = "";
+pub(super) const MAIN: &str = "";
 
 type Done<T> = std::result::Result<T, Undone>;
 
@@ -57,7 +57,7 @@ impl Known {
     }
 
     /// The incident that this one is: the one that the store has, or a new one.
-    fn of(db: &Db<'_>, new: &New) -> Fallible<Known> {
+    pub(super) fn of(db: &Db<'_>, new: &New) -> Fallible<Known> {
         const HAS_TICKET: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1)";
         let has_ticket = db.tells(HAS_TICKET, values![&new.key])?;
         match Known::find(db, new, has_ticket)? {
@@ -179,7 +179,14 @@ impl Known {
         Ok(ticket)
     }
 
-    fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
+    /// Whether it has, or is to have, the ticket that every incident gets.
+    pub(super) fn has_main(&self, db: &Db<'_>) -> Fallible<bool> {
+        const HAS: &str =
+            "SELECT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1 AND slot = '')";
+        db.tells(HAS, values![self.id])
+    }
+
+    pub(super) fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
         const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
         db.execute(ASSIGN, values![self.id, slot, ticket]).map(drop)
     }
@@ -546,6 +553,11 @@ pub(super) fn settle(
         updates::made(db, stored.ticket, ticket, *made)?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
+    }
+    if let Outcome::Pasted(ticket) = outcome {
+        pasted::given(db, &stored, ticket)?;
+        tell_of(db, stored.ticket)?;
+        (job.ticket, job.made) = (Some(ticket.clone()), false);
     }
     if let Some(update) = &claim.update {
         updates::settled(db, &stored, update, outcome)?;

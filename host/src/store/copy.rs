@@ -65,6 +65,8 @@ const TABLES: &[Table] = &[
             ("look", Time),
             ("former", Number),
             ("known_by", Number),
+            ("remote", Text),
+            ("pasted", Truth),
         ],
     },
     Table {

@@ -8,6 +8,7 @@ mod backends;
 mod changes;
 mod copy;
 mod holds;
+mod pasted;
 mod place;
 mod postgres;
 mod reads;
@@ -349,6 +350,8 @@ pub enum Outcome {
         ticket: Ticket,
         made: bool,
     },
+    /// A person has given the incident this ticket meanwhile.
+    Pasted(Ticket),
     /// There is certainly no ticket yet: again after that time.
     Again {
         after: Duration,
@@ -393,6 +396,7 @@ impl Outcome {
             | Outcome::Unknown { failure, .. } => Some(failure),
             Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
             Outcome::Created { .. }
+            | Outcome::Pasted(_)
             | Outcome::NoTicket
             | Outcome::Suppressed
             | Outcome::Done { .. }
@@ -409,7 +413,9 @@ impl Outcome {
     /// What it means for the ticket's state.
     fn result(&self) -> machine::Result {
         match *self {
-            Outcome::Created { .. } | Outcome::Done { .. } => machine::Result::Created,
+            Outcome::Created { .. } | Outcome::Pasted(_) | Outcome::Done { .. } => {
+                machine::Result::Created
+            }
             Outcome::Again { after, .. } => machine::Result::Again(after),
             Outcome::Postponed { after, .. } => machine::Result::Postponed(after),
             Outcome::Unknown { after, .. } => machine::Result::Unknown(after),
@@ -428,6 +434,8 @@ impl Outcome {
 pub struct Life {
     /// The state that it was in when it was last written to.
     pub status: Option<TicketState>,
+    /// Whether a person made it, and gave it to its incident.
+    pub pasted: bool,
     /// The number of the ticket that its incident had before.
     pub former: Option<i64>,
     pub incidents: Vec<Incident>,
@@ -826,6 +834,16 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// There is no such row, it has its ticket, or is being worked on.
     async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job>;
+
+    /// A person has given an incident of which the store knows nothing a ticket in the backend of `new`, which is in that state. It is that of
+    /// the incident from now on, and of others that have it. None: the incident has, or is to have, another one.
+    async fn adopt_pasted(
+        &self,
+        new: New,
+        ticket: Ticket,
+        state: TicketState,
+        policy: Policy,
+    ) -> Result<Option<Job>>;
 
     /// The tries of an update.
     async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>>;

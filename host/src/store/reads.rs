@@ -105,14 +105,14 @@ pub(super) fn tickets_of(db: &Db<'_>, incident: i64) -> Fallible<Vec<Job>> {
 
 /// What is known of a ticket beside its making, of what was done to it the last hundred.
 pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
-    const TICKET: &str = "SELECT status, former FROM tickets WHERE id = ?1";
+    const TICKET: &str = "SELECT status, pasted, former FROM tickets WHERE id = ?1";
     const INCIDENTS: &str = "SELECT i.source, i.number, i.key, i.body, i.ended IS NULL FROM assignments AS a \
         JOIN incidents AS i ON i.id = a.incident WHERE a.ticket = ?1 ORDER BY i.id LIMIT 100";
     const UPDATES: &str = "SELECT id, action, mark, diff, said, told, state, accepted_at, changed_at, due, failure, warnings \
         FROM updates WHERE ticket = ?1 ORDER BY id DESC LIMIT 100";
-    let (status, former) = db
+    let (status, pasted, former) = db
         .first(TICKET, values![ticket], Hold::No, |columns| {
-            Ok((columns.word_if_any()?, columns.take()?))
+            Ok((columns.word_if_any()?, columns.take()?, columns.take()?))
         })?
         .unwrap_or_default();
     let incidents = db.all(INCIDENTS, values![ticket], Hold::No, |columns| {
@@ -137,7 +137,7 @@ pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
     for update in &mut updates {
         update.attempts = update_attempts(db, update.id)?;
     }
-    Ok(Life { status, former, incidents, updates })
+    Ok(Life { status, pasted, former, incidents, updates })
 }
 
 /// The last tries of an update.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ticket_plugin_api::{Action, Ticket};
+use ticket_plugin_api::{Action, Ticket, TicketState};
 
 use super::changes::{self, Kinds, Part};
 use super::sql::{Db, Fallible, values};
@@ -13,7 +13,7 @@ use super::writer::{Undone, Writer};
 use super::{
     Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life, New,
     OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, Term, Timestamp,
-    ToTell, ToTellBack, Which, back, backends, closed, copy, holds, reads, updates,
+    ToTell, ToTellBack, Which, back, backends, closed, copy, holds, pasted, reads, updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -156,6 +156,16 @@ impl<T: Tables> Store for T {
 
     async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
         self.write(move |db| updates::adopt(db, id, &ticket)).await
+    }
+
+    async fn adopt_pasted(
+        &self,
+        new: New,
+        ticket: Ticket,
+        state: TicketState,
+        policy: Policy,
+    ) -> Result<Option<Job>> {
+        self.write(move |db| pasted::adopt(db, &new, &ticket, state, policy)).await
     }
 
     async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>> {

@@ -31,6 +31,7 @@ macro_rules! over_both {
 
 mod back;
 mod life;
+mod pasted;
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 pub(super) const MAX: u64 = 1 << 30;

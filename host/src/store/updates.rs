@@ -155,10 +155,16 @@ pub(super) fn making(db: &Db<'_>, claim: &Claim) -> Fallible<()> {
     is_told(db, claim.job.id, &Snapshot::of(&claim.incident, true))
 }
 
+/// By what a ticket is found again: what its ticket system calls it, else its URL.
+pub(super) fn remote(ticket: &Ticket) -> &str {
+    if ticket.id.is_empty() { &ticket.url } else { &ticket.id }
+}
+
 /// A ticket was made or found. What is new of its incident since it was made is told to it.
 pub(super) fn made(db: &Db<'_>, id: i64, ticket: &Ticket, made: bool) -> Fallible<()> {
-    const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2, look = CASE WHEN told IS NULL THEN look ELSE 0 END WHERE id = ?3";
-    db.execute(MADE, values![&text(ticket), made, id]).map(drop)
+    const MADE: &str = "UPDATE tickets SET ticket = ?1, made = ?2, remote = ?3, look = CASE WHEN told IS NULL THEN look ELSE 0 END \
+        WHERE id = ?4";
+    db.execute(MADE, values![&text(ticket), made, remote(ticket), id]).map(drop)
 }
 
 /// Selects what [`ready_row`] reads, and [`update`] behind that: another backend's ticket, who wants it, what was before, and whether it is the
@@ -240,7 +246,7 @@ struct Together {
 macro_rules! look {
     ($which:literal) => {
         concat!(
-            "SELECT s.id, s.told, s.told_at, s.turned_at, s.status, s.status_at \
+            "SELECT s.id, s.told, s.told_at, s.turned_at, s.status, s.status_at, s.pasted \
              FROM tickets AS s INDEXED BY tickets_to_look_at WHERE s.backend = ?1 AND ",
             $which,
             " AND s.ticket IS NOT NULL AND NOT EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = s.id \
@@ -261,6 +267,7 @@ fn looked_at(columns: &mut Columns<'_>) -> Fallible<Looked> {
         turned_at: moment(columns)?,
         state: columns.word_if_any()?.unwrap_or_default(),
         since: moment(columns)?.unwrap_or(Moment::NOW),
+        is_pasted: columns.take()?,
     };
     Ok(Looked { id, known })
 }

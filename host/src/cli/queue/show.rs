@@ -46,6 +46,8 @@ fn text(job: &Job, attempts: &[Attempt], life: &Life, config: &Config) -> String
         ticket.warnings.iter().for_each(|warning| say("warning", warning));
     }
     say("status", life.status.map(TicketState::name).unwrap_or_default());
+    let pasted = "a person gave it to its incident (on_ticket_pasted says what is done to it)";
+    say("pasted", if life.pasted { pasted } else { "" });
     say("former", &life.former.map(|id| format!("ticket {id}")).unwrap_or_default());
     for incident in &life.incidents {
         let ended = if incident.now.open { "" } else { ", ended" };

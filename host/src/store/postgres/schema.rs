@@ -11,6 +11,7 @@ const STEPS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/postgres/0001_tickets.sql")),
     (1, include_str!("../migrations/postgres/0002_life.sql")),
     (1, include_str!("../migrations/postgres/0003_back.sql")),
+    (1, include_str!("../migrations/postgres/0004_pasted.sql")),
 ];
 
 /// The version of the tables that this program works on.

@@ -1,6 +1,7 @@
 use std::fs;
 
 use tempfile::TempDir;
+use ticket_plugin_api::TicketState;
 
 use super::*;
 use crate::error::Kind;
@@ -355,6 +356,10 @@ async fn a_store_of_the_first_version_is_brought_to_this_one_and_kept_as_it_was(
         assert_eq!((watched.new, watched.job.id), (false, 1));
         assert_eq!(store.to_tell("argus", 0, 9).await.unwrap()[0].number, "1");
         assert_eq!(accept(&store, new("another")).await.job.id, 9);
+        // A person gives another incident the ticket that this one has.
+        let ticket = jobs[0].ticket.clone().unwrap();
+        let shared = store.adopt_pasted(of_argus(2), ticket, TicketState::Open, policy()).await;
+        assert_eq!(shared.unwrap().unwrap().id, 1);
         let kept = Connection::open(directory.path().join("queue.db.version-1")).unwrap();
         let rows: i64 =
             kept.query_row("SELECT count(*) FROM tickets", [], |row| row.get(0)).unwrap();

@@ -1,0 +1,152 @@
+//! Tickets that people made, and gave to incidents, as a store keeps them.
+
+use ticket_plugin_api::TicketState;
+
+use super::*;
+use crate::store::OpenTicket;
+
+fn named(number: i64, url: &str) -> Ticket {
+    Ticket { url: url.to_owned(), id: number.to_string(), ..Ticket::default() }
+}
+
+async fn adopt(store: &Arc<dyn Store>, new: New, ticket: Ticket) -> Option<Job> {
+    store.adopt_pasted(new, ticket, TicketState::Open, policy()).await.unwrap()
+}
+
+/// Makes the ticket of an incident, which is called by its number.
+async fn made(store: &Arc<dyn Store>, new: New) -> i64 {
+    let id = accept(store, new).await.job.id;
+    ends(store, Outcome::Created { ticket: named(id, &format!("https://t/{id}")), made: true })
+        .await;
+    id
+}
+
+/// Claims what there is to be claimed, and ends it so.
+async fn ends(store: &Arc<dyn Store>, outcome: Outcome) -> Job {
+    let claim = claim_one(store).await;
+    let settled = store.settle(Arc::new(claim), Timestamp::now(), outcome, policy());
+    settled.await.unwrap().unwrap()
+}
+
+/// The numbers of Argus's that a ticket's incidents have.
+async fn incidents(store: &Arc<dyn Store>, ticket: i64) -> Vec<String> {
+    let incidents = store.life(ticket).await.unwrap().incidents;
+    incidents.into_iter().map(|incident| incident.identity.id).collect()
+}
+
+async fn open(store: &Arc<dyn Store>) -> Vec<OpenTicket> {
+    store.open_tickets("b", &crate::store::Place::default(), 9).await.unwrap().tickets
+}
+
+async fn a_ticket_that_a_person_gave_is_its_incidents(place: Place) {
+    let store = place.open().await;
+    let job = adopt(&store, of_argus(7), named(17, "https://t/17")).await.unwrap();
+    assert_eq!((job.state, job.made, job.attempts), (State::Created, false, 0));
+    assert_eq!(job.ticket, Some(named(17, "https://t/17")));
+    assert_eq!(job.key, of_argus(7).key);
+    let open = open(&store).await;
+    assert_eq!((open[0].id, open[0].known), (job.id, TicketState::Open));
+    assert!(store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap().is_empty());
+    // The button finds it, and Argus, which knows it, is told nothing.
+    let pressed = accept(&store, New { wanted: true, tell: false, ..of_argus(7) }).await;
+    assert_eq!((pressed.new, pressed.job.id), (false, job.id));
+    assert!(store.to_tell("argus", 0, 9).await.unwrap().is_empty());
+    // It stays the one that it was given.
+    assert_eq!(adopt(&store, of_argus(7), named(18, "https://t/18")).await, None);
+    assert_eq!(incidents(&store, job.id).await, ["7"]);
+}
+
+async fn an_incident_that_is_given_a_ticket_that_another_has_shares_it(place: Place) {
+    let store = place.open().await;
+    let id = made(&store, of_argus(7)).await;
+    // By what it is called, in whichever way a person writes its URL.
+    let shared = adopt(&store, of_argus(8), named(id, "https://t/show?id=1#reply")).await.unwrap();
+    assert_eq!((shared.id, shared.made), (id, true));
+    assert_eq!(incidents(&store, id).await, ["7", "8"]);
+    let pressed = accept(&store, of_argus(8)).await;
+    assert_eq!((pressed.new, pressed.job.id), (false, id));
+    // Another backend's, and one that is no longer where this backend makes tickets.
+    let elsewhere = New { backend: "c".to_owned(), ..of_argus(9) };
+    assert_ne!(adopt(&store, elsewhere, named(id, "https://t/1")).await.unwrap().id, id);
+    let sighting = crate::store::Sighting {
+        ticket: id,
+        known: TicketState::Unknown,
+        known_by: crate::store::KnownBy::Belief,
+        state: TicketState::Foreign,
+        back: None,
+        settle: Duration::ZERO,
+    };
+    assert!(store.sighted(sighting).await.unwrap());
+    assert_ne!(adopt(&store, of_argus(10), named(id, "https://u/1")).await.unwrap().id, id);
+}
+
+async fn an_incident_that_waits_for_a_ticket_is_given_none_beside_it(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, of_argus(7)).await.job.id;
+    assert_eq!(adopt(&store, of_argus(7), named(17, "https://t/17")).await, None);
+    let shared = New { key: of_argus(7).key, ..of_argus(8) };
+    assert_eq!(adopt(&store, shared, named(17, "https://t/17")).await, None);
+    // Its own try finds the person's.
+    let given = ends(&store, Outcome::Pasted(named(17, "https://t/17"))).await;
+    assert_eq!((given.id, given.state, given.made), (id, State::Created, false));
+    assert_eq!(open(&store).await[0].url, "https://t/17");
+    let joined = adopt(&store, of_argus(9), named(17, "https://t/17")).await.unwrap();
+    assert_eq!(joined.id, id);
+}
+
+async fn an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that(place: Place) {
+    let store = place.open().await;
+    let first = made(&store, of_argus(7)).await;
+    let waiting = accept(&store, of_argus(8)).await.job.id;
+    let given = ends(&store, Outcome::Pasted(named(first, "https://t/1#x"))).await;
+    assert_eq!((given.id, given.state), (waiting, State::Created));
+    assert_eq!(given.ticket.unwrap().url, "https://t/1#x");
+    assert_eq!(incidents(&store, first).await, ["7", "8"]);
+    assert_eq!(incidents(&store, waiting).await, [""; 0]);
+    assert_eq!(accept(&store, of_argus(8)).await.job.id, first);
+    let open: Vec<i64> = open(&store).await.iter().map(|ticket| ticket.id).collect();
+    assert!(open.iter().all(|id| *id == first), "{open:?}");
+}
+
+async fn a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so(place: Place) {
+    use crate::life::{OnEnd, OnTicketPasted, Policy, Terms};
+    for (on_ticket_pasted, expected) in
+        [(OnTicketPasted::Comment, Action::Comment), (OnTicketPasted::Close, Action::Close)]
+    {
+        let place = place.another();
+        let store = place.open().await;
+        adopt(&store, of_argus(7), named(17, "https://t/17")).await.unwrap();
+        made(&store, of_argus(8)).await;
+        for pk in [7, 8] {
+            let ended = New { open: false, reports: true, ..of_argus(pk) };
+            store.report(ended, self::policy()).await.unwrap().unwrap();
+        }
+        let close_after = Duration::ZERO;
+        let policy =
+            Policy { on_ticket_pasted, on_end: OnEnd::Close, close_after, ..Policy::default() };
+        let life = Arc::new(Terms { policy, actions: vec![Action::Comment, Action::Close] });
+        let claims = store.claim_updates("b", 9, term(LEASE, self::policy()), life).await.unwrap();
+        let of = |pk: &str| {
+            claims.iter().find(|claim| claim.identity.id == pk).unwrap().update.as_ref().unwrap()
+        };
+        assert_eq!((of("7").action, of("8").action), (expected, Action::Close));
+    }
+}
+
+async fn a_ticket_that_a_person_gave_is_one_in_a_copy_too(place: Place) {
+    let store = place.open().await;
+    let id = adopt(&store, of_argus(7), named(17, "https://t/17")).await.unwrap().id;
+    let other = place.another();
+    let copied = other.open().await;
+    copy(&*store, &*copied).await.unwrap();
+    assert_eq!(adopt(&copied, of_argus(8), named(17, "https://t/17")).await.unwrap().id, id);
+}
+
+over_both! {
+    a_ticket_that_a_person_gave_is_its_incidents
+    an_incident_that_is_given_a_ticket_that_another_has_shares_it
+    an_incident_that_waits_for_a_ticket_is_given_none_beside_it
+    an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that
+    a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so
+    a_ticket_that_a_person_gave_is_one_in_a_copy_too
+}
