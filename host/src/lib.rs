@@ -4,6 +4,7 @@
 //! crate `ticket-host-worker`), and from a running call back to the backend's gateway and templates.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod argus;
 pub mod backend;
 pub mod cli;

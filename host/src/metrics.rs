@@ -106,6 +106,7 @@ pub struct Metrics {
     states: Family<InState, Counter>,
     states_held: Family<OfBackend, Gauge>,
     webhooks: Family<Tried, Counter>,
+    alarm: Gauge,
 }
 
 impl Default for Metrics {
@@ -127,6 +128,7 @@ impl Default for Metrics {
             states: Family::default(),
             states_held: Family::default(),
             webhooks: Family::default(),
+            alarm: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
@@ -188,6 +190,11 @@ impl Default for Metrics {
             metrics.states_held.clone(),
         );
         registry.register("webhooks", "Webhooks of ticket systems", metrics.webhooks.clone());
+        registry.register(
+            "alarm",
+            "Whether ticketing itself fails, where [alarm] has that looked at",
+            metrics.alarm.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 }
@@ -201,6 +208,10 @@ impl Metrics {
     pub fn step(&self, backend: &str, action: &'static str, outcome: &'static str) {
         let labels = Stepped { backend: backend.to_owned(), action, outcome };
         self.steps.get_or_create(&labels).inc();
+    }
+
+    pub fn alarm(&self, fails: bool) {
+        self.alarm.set(i64::from(fails));
     }
 
     pub fn state(&self, backend: &str, state: &'static str) {

@@ -1,7 +1,7 @@
 //! The watcher: an Argus's incidents get their tickets, and Argus hears of them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -27,6 +27,10 @@ pub(crate) struct Argus {
     levels: Arc<Mutex<BTreeMap<i64, i64>>>,
     /// Why each incident was acknowledged.
     pub(crate) acks: Arc<Mutex<Vec<(i64, String)>>>,
+    /// The incidents that a source has raised, by their pk.
+    raised: Arc<Mutex<BTreeMap<i64, Value>>>,
+    /// How often the source has looked for its own.
+    looked: Arc<AtomicUsize>,
     /// How many incidents a page has.
     pub(crate) page: usize,
     /// Its FRONTEND_URL, which the front page of its API tells.
@@ -43,6 +47,8 @@ impl Argus {
             odd: Arc::default(),
             levels: Arc::default(),
             acks: Arc::default(),
+            raised: Arc::default(),
+            looked: Arc::default(),
             page: 3,
             frontend: "https://argus.example.org/",
         }
@@ -77,6 +83,23 @@ impl Argus {
         self.incidents.lock().unwrap().get_mut(&pk).unwrap().1 = open;
     }
 
+    pub(crate) fn is_broken(&self, status: Option<u16>) {
+        *self.broken.lock().unwrap() = status;
+    }
+
+    /// What a source has raised.
+    pub(crate) fn alarms(&self) -> Vec<Value> {
+        self.raised.lock().unwrap().values().cloned().collect()
+    }
+
+    pub(crate) fn alarm_pk(&self) -> i64 {
+        *self.raised.lock().unwrap().keys().next().unwrap()
+    }
+
+    pub(crate) fn looked_for_alarms(&self) -> usize {
+        self.looked.load(Relaxed)
+    }
+
     pub(crate) fn serve(&self) -> Stub {
         let argus = self.clone();
         Stub::new(move |seen| argus.answer(seen))
@@ -90,8 +113,10 @@ impl Argus {
         if let Some(status) = *self.broken.lock().unwrap() {
             return Answer::status(status);
         }
-        if seen.header("authorization") != Some("Token argus-token") {
-            return Answer::status(401);
+        match seen.header("authorization") {
+            Some("Token argus-token") => {}
+            Some("Token alarm-token") => return self.answer_to_source(seen),
+            _ => return Answer::status(401),
         }
         let mut incidents = self.incidents.lock().unwrap();
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
@@ -155,6 +180,39 @@ impl Argus {
         }
     }
 
+    /// A source raises incidents, sees its own, and ends these.
+    fn answer_to_source(&self, seen: &Seen) -> Answer {
+        let mut incidents = self.incidents.lock().unwrap();
+        let mut raised = self.raised.lock().unwrap();
+        let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (seen.method.as_str(), parts.as_slice()) {
+            ("GET", ["api", "v2", "incidents", "mine"]) => {
+                assert!(query.starts_with("open=true&page_size="), "{query}");
+                self.looked.fetch_add(1, Relaxed);
+                let open = raised.iter().filter(|(pk, _)| incidents[pk].1);
+                let open = open.map(|(pk, raised)| {
+                    json!({"pk": pk, "source_incident_id": raised["source_incident_id"]})
+                });
+                let open: Vec<Value> = open.collect();
+                Answer::status(200).body(&json!({"next": null, "results": open}).to_string())
+            }
+            ("POST", ["api", "v2", "incidents"]) => {
+                let pk = 1000 + raised.len() as i64;
+                raised.insert(pk, serde_json::from_str(&seen.body).unwrap());
+                incidents.insert(pk, (String::new(), true));
+                Answer::status(201).body(&json!({"pk": pk}).to_string())
+            }
+            ("POST", ["api", "v2", "incidents", pk, "events"]) => {
+                let body: Value = serde_json::from_str(&seen.body).unwrap();
+                assert_eq!(body["type"], "END");
+                incidents.get_mut(&pk.parse().unwrap()).unwrap().1 = false;
+                Answer::status(201).body("{}")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A page of the open incidents, with a ticket or without.
     fn listed(&self, incidents: &BTreeMap<i64, (String, bool)>, path: &str, query: &str) -> Answer {
         let with_ticket = query.starts_with("open=true&ticket=true&page_size=1");
@@ -187,6 +245,9 @@ impl Argus {
         incident["acked"] = self.acks.lock().unwrap().iter().any(|(acked, _)| *acked == pk).into();
         if let Some(level) = self.levels.lock().unwrap().get(&pk) {
             incident["level"] = (*level).into();
+        }
+        if let Some(raised) = self.raised.lock().unwrap().get(&pk) {
+            incident["source_incident_id"] = raised["source_incident_id"].clone();
         }
         if *self.odd.lock().unwrap() == Some(pk) {
             incident["description"] = Value::Null;

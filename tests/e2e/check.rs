@@ -216,6 +216,34 @@ fn argus_is_asked_as_the_watcher_asks_and_nothing_is_written() {
 }
 
 #[test]
+fn argus_is_asked_whether_it_takes_the_alarms_token_and_nobody_is_alarmed() {
+    let told = Stub::new(|seen| match (seen.target.as_str(), seen.header("authorization")) {
+        ("/api/", _) => Answer::status(200).body(r#"{"server-version": "2.1.0"}"#),
+        ("/", _) => Answer::status(404),
+        (_, Some("Token good")) => Answer::status(200).body(r#"{"next": null, "results": []}"#),
+        _ => Answer::status(401),
+    });
+    let url = &told.url;
+    let with = |token: &str| {
+        host(&format!(
+            "[argus]\nurl = \"{url}\"\ntoken = \"good\"\n[alarm]\nargus_token = \"{token}\"\nwebhook = \"{url}/hunter2\"\n\
+             ping = {{ file = \"nowhere\" }}\n"
+        ))
+    };
+    let run = with("good").run(&["check"]).ended(3);
+    let run = shows(run, "ok      argus_token: Argus takes it");
+    let run =
+        shows(run, "note    webhook: can be read; it was not called, since that would tell people");
+    let run = shows(run, "FAILED  ping: alarm.ping: the file");
+    assert!(!run.stdout.contains("hunter2"), "{}", run.stdout);
+    let run = with("another").run(&["check"]).ended(3);
+    let run = shows(run, "FAILED  argus_token: Argus (GET /api/v2/incidents/mine/): answered 401");
+    shows(run, "alarm.argus_token must be the token of a source system in Argus");
+    let seen = told.seen();
+    assert!(seen.iter().all(|seen| seen.method == "GET" && !seen.target.contains("hunter2")));
+}
+
+#[test]
 fn offline_nobody_is_asked_and_the_plugin_still_sees_its_settings() {
     let system = Stub::new(|_| Answer::status(500));
     let rest = format!(

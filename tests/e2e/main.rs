@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod abi;
+mod alarm;
 mod api;
 mod argus;
 mod backup;

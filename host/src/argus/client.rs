@@ -157,6 +157,25 @@ fn needs(incident: &Map<String, Value>, began: &str, becomes: Becomes, now: Time
         }
 }
 
+/// What to do about it, of what Argus refuses to the alarm's source.
+fn to_source(error: Error) -> Error {
+    match error.kind {
+        Kind::Settings | Kind::Usage => {
+            error.help("alarm.argus_token must be the token of a source system in Argus")
+        }
+        _ => error,
+    }
+}
+
+/// With what the source's own name of an incident begins that says that ticketing itself fails.
+const ALARM: &str = "ticket-host-alarm-";
+
+/// Whether an incident says that ticketing itself fails. It gets no ticket.
+pub(super) fn is_alarm(incident: &Map<String, Value>) -> bool {
+    let id = incident.get("source_incident_id").and_then(Value::as_str);
+    id.is_some_and(|id| id.starts_with(ALARM))
+}
+
 /// The number of an incident that Argus gave.
 pub(super) fn pk(incident: &Map<String, Value>) -> Option<i64> {
     incident.get("pk").and_then(Value::as_i64)
@@ -166,6 +185,18 @@ impl<'a> Argus<'a> {
     /// # Errors
     /// A settings error: the token can't be read, or no HTTP client be made.
     pub(crate) async fn new(config: &'a ArgusConfig) -> Result<Argus<'a>> {
+        let its = config.clone();
+        Argus::with(config, move || its.token()).await
+    }
+
+    /// That Argus, asked with another token than the watcher's.
+    ///
+    /// # Errors
+    /// As [`Argus::new`].
+    pub(crate) async fn with(
+        config: &'a ArgusConfig,
+        token: impl FnOnce() -> Result<String> + Send + 'static,
+    ) -> Result<Argus<'a>> {
         let client = match CLIENT.get() {
             Some(client) => client.clone(),
             None => CLIENT
@@ -176,11 +207,7 @@ impl<'a> Argus<'a> {
                 .clone(),
         };
         // Its file may be on a disk that hangs, which must hold up nobody else.
-        let token = spawn_blocking({
-            let config = config.clone();
-            move || config.token()
-        });
-        let token = token.await.unwrap_or_else(|_| {
+        let token = spawn_blocking(token).await.unwrap_or_else(|_| {
             Err(Error::plugin("Argus's token could not be read: the host broke off"))
         })?;
         Ok(Argus { client, config, token })
@@ -300,6 +327,49 @@ impl<'a> Argus<'a> {
             if error.kind == Kind::Usage { error.help(help) } else { error }
         })?;
         Ok(told.is_some())
+    }
+
+    /// Raises an incident of level 1 as the source whose token this is, unless one that it raised so is open.
+    ///
+    /// # Errors
+    /// Argus can't be asked, or refuses.
+    pub(crate) async fn raise_alarm(&self, description: &str) -> Result<()> {
+        if !self.alarms().await?.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let incident = json!({
+            "start_time": now.rfc3339(), "end_time": "infinity", "level": 1, "description": description,
+            "source_incident_id": format!("{ALARM}{}", now.millis()), "details_url": "", "tags": [],
+        });
+        let raised = self.fetch(Method::POST, self.url("incidents/")?, Some(incident)).await;
+        raised.map(drop).map_err(to_source)
+    }
+
+    /// Ends, as the source whose token this is, what it raised by [`Argus::raise_alarm`].
+    ///
+    /// # Errors
+    /// Argus can't be asked, or refuses.
+    pub(crate) async fn end_alarms(&self, why: &str) -> Result<()> {
+        for pk in self.alarms().await? {
+            let now = Timestamp::now().rfc3339();
+            let event = json!({"timestamp": now, "type": "END", "description": why});
+            let url = self.url(&format!("incidents/{pk}/events/"))?;
+            self.fetch(Method::POST, url, Some(event)).await.map_err(to_source)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of those that are open.
+    ///
+    /// # Errors
+    /// As [`Argus::raise_alarm`].
+    pub(crate) async fn alarms(&self) -> Result<Vec<i64>> {
+        let mut url = self.url("incidents/mine/")?;
+        url.set_query(Some(&format!("open=true&page_size={PAGE}")));
+        let page: Option<Page> = self.ask(Method::GET, url, None).await.map_err(to_source)?;
+        let results = page.map(|page| page.results).unwrap_or_default();
+        Ok(results.iter().filter(|incident| is_alarm(incident)).filter_map(pk).collect())
     }
 
     /// Where the open incidents of the filter are listed of which this is so, too, so many at once.

@@ -194,6 +194,9 @@ impl Watcher {
         while let Some(page) = listing.next().await? {
             for attributes in page {
                 without.extend(client::pk(&attributes));
+                if client::is_alarm(&attributes) {
+                    continue;
+                }
                 if client::pk(&attributes).is_some_and(|pk| !decided.files(pk)) {
                     skipped += 1;
                     continue;
@@ -237,7 +240,8 @@ impl Watcher {
         let mut listing = argus.list()?;
         let mut counted = HashSet::new();
         while let Some(incidents) = listing.next().await? {
-            for pk in incidents.iter().filter_map(client::pk).filter(|pk| counted.insert(*pk)) {
+            let others = incidents.iter().filter(|incident| !client::is_alarm(incident));
+            for pk in others.filter_map(client::pk).filter(|pk| counted.insert(*pk)) {
                 let filter = Filter { key: page(argus.config, pk), most: 1, ..Filter::default() };
                 if self.queue.store.list(&filter).await?.is_empty() {
                     waiting.count += 1;

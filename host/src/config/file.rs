@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_host_worker::sandbox::Policy;
 
+use super::alarm::{AlarmConfig, RawAlarm};
 use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
 use super::limits::{Limits, RawLimits, WorkerLimits};
@@ -57,6 +58,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     queue: RawQueue,
     argus: Option<RawArgus>,
+    alarm: Option<RawAlarm>,
     /// The backends, each a table `[backends.NAME]` with a name of your own.
     #[serde(default)]
     backends: BTreeMap<String, RawBackend>,
@@ -160,6 +162,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
     };
     let queue = QueueConfig::read(&source, path, raw.queue, &mut errors);
     let argus = raw.argus.map(|argus| ArgusConfig::read(&source, base, argus, &mut errors));
+    let alarm =
+        raw.alarm.map(|alarm| AlarmConfig::read(&source, base, alarm, has_argus, &mut errors));
     let mut serve = ServeConfig::read(&source, base, raw.serve, has_argus, &mut errors);
     if lacks_tokens {
         // This isn't to be taken for a service without any.
@@ -177,6 +181,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
         argus,
+        alarm,
         backends,
     };
     errors.retain(Source::is_in_file);

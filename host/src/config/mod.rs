@@ -5,6 +5,7 @@
 //! are written (`Raw...`), their bounds and defaults, and as the host uses them. The schema of the file is made from these types,
 //! and its reference (host/docs/config.md) from the schema.
 
+mod alarm;
 mod argus;
 mod backends;
 mod bounds;
@@ -33,6 +34,8 @@ mod urls;
 use std::path::Path;
 
 use crate::error::Result;
+pub use alarm::AlarmConfig;
+pub(crate) use alarm::Text as AlarmText;
 pub use argus::{ArgusConfig, Backlog, Ended};
 pub use backends::{BackendConfig, Isolation, LookFirst, WhenUnknown};
 pub use limits::WorkerLimits;

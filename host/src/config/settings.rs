@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::alarm::AlarmConfig;
 use super::argus::ArgusConfig;
 use super::backends::BackendConfig;
 use super::limits::{Limits, WorkerLimits};
@@ -35,6 +36,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// The Argus that is watched, if one is.
     pub argus: Option<ArgusConfig>,
+    /// Who is told when ticketing itself fails.
+    pub alarm: Option<AlarmConfig>,
     /// What is odd about the settings though they can be used: a sentence each.
     pub warnings: Vec<String>,
     /// Which config files are there beside the one that was read, and are not: a sentence each.
@@ -90,6 +93,7 @@ impl Default for Config {
             serve: ServeConfig::default(),
             queue: QueueConfig::beside(None),
             argus: None,
+            alarm: None,
             warnings: Vec::new(),
             notes: Vec::new(),
         }
@@ -110,14 +114,16 @@ impl Config {
         }
     }
 
-    /// The tokens of the service's clients, as far as the config says more of them than a digest, Argus's, and the database's password.
+    /// The tokens of the service's clients, as far as the config says more of them than a digest, Argus's, the database's password, and the
+    /// alarm's.
     pub(super) fn tokens(&self) -> impl Iterator<Item = &SecretSource> {
         let tokens = self.serve.tokens.iter().filter_map(|token| match &token.token {
             TokenSource::Text(source) => Some(source),
             TokenSource::Sha256(_) => None,
         });
         let database = self.queue.database.iter().filter_map(|it| it.password.as_ref());
-        tokens.chain(self.argus.iter().map(|argus| &argus.token)).chain(database)
+        let argus = self.argus.iter().map(|argus| &argus.token);
+        tokens.chain(argus).chain(database).chain(self.alarm.iter().flat_map(AlarmConfig::secrets))
     }
 
     /// The files that secrets and tokens are read from.
@@ -130,6 +136,7 @@ impl Config {
     pub fn is_of_a_service(&self) -> bool {
         locations::is_system_config(self.file.as_deref())
             || self.argus.is_some()
+            || self.alarm.is_some()
             || self.serve != ServeConfig::default()
             || self.queue != QueueConfig::beside(self.file.as_deref())
     }

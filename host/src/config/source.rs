@@ -178,6 +178,11 @@ impl Place {
         Place::new(source, NOWHERE)
     }
 
+    /// `result`, whose error has the lines that the setting stands in.
+    pub(super) fn pointing_to<T>(place: &Place, result: Result<T>) -> Result<T> {
+        result.map_err(|error| Place::pointing(Some(place), error))
+    }
+
     /// `error`, with the lines that the setting stands in, if it came from a file.
     pub(super) fn pointing(place: Option<&Place>, error: Error) -> Error {
         match place {

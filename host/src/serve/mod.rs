@@ -28,7 +28,6 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use crate::argus;
 use crate::backend::bound_workers;
 use crate::control::key_locks;
 use crate::error::{Error, Errors, Kind, Result};
@@ -40,6 +39,7 @@ use crate::setup::{InUse, Setup, Sources};
 use crate::store::{self, Store};
 use crate::tasks::Tasks;
 use crate::terminal::line;
+use crate::{alarm, argus};
 use auth::Auth;
 use budget::Budget;
 use connections::{Routes, Stage};
@@ -318,7 +318,11 @@ impl Running {
         let others = vec![
             tasks.start("reading changed settings", live.follow(service, reload)),
             tasks.start("watching the store", store.watch()),
-            tasks.start("watching Argus", argus::watch(Arc::clone(&queue), progress)),
+            tasks.start("watching Argus", argus::watch(Arc::clone(&queue), Arc::clone(&progress))),
+            tasks.start(
+                "looking whether ticketing works",
+                alarm::watch(Arc::clone(&queue), progress),
+            ),
             tasks.start("telling systemd", systemd::watchdog(queue.pulses.clone())),
         ];
         Running { queue, tasks, queueing, others, reloads, stage }

@@ -14,7 +14,7 @@ use super::row::Row;
 use crate::argus::{Argus, FilterCheck, page};
 #[cfg(unix)]
 use crate::cli::user::user_name;
-use crate::config::{ArgusConfig, Config, QueueConfig, ServeConfig};
+use crate::config::{AlarmConfig, ArgusConfig, Config, QueueConfig, ServeConfig};
 use crate::error::{Error, Kind};
 use crate::serve;
 use crate::store::{self, Found};
@@ -48,6 +48,9 @@ pub(super) async fn sections(config: &Config, offline: bool) -> Vec<Section> {
     ];
     if let Some(argus) = &config.argus {
         sections.push(Section { name: "argus", rows: watching(config, argus, offline).await });
+    }
+    if let Some(alarm) = &config.alarm {
+        sections.push(Section { name: "alarm", rows: alarming(config, alarm, offline).await });
     }
     if !config.is_of_a_service() {
         for section in &mut sections {
@@ -277,6 +280,35 @@ async fn watching(config: &Config, argus: &ArgusConfig, offline: bool) -> Vec<Ro
     match Argus::new(argus).await {
         Ok(asked) => rows.extend(asking(argus, &asked).await),
         Err(error) => rows.push(Row::failed("api", &error)),
+    }
+    rows
+}
+
+/// Whether those can be told of a failure who are to be.
+async fn alarming(config: &Config, alarm: &AlarmConfig, offline: bool) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if let Some((token, argus)) = alarm.argus_token.clone().zip(config.argus.as_ref()) {
+        let name = "argus_token";
+        rows.push(match token.read() {
+            Err(error) => Row::failed(name, &error),
+            Ok(_) if offline => Row::note(name, "Argus was not asked: --offline"),
+            Ok(_) => {
+                let asked =
+                    async { Argus::with(argus, move || token.read()).await?.alarms().await };
+                match asked.await {
+                    Ok(_) => Row::ok(name, "Argus takes it"),
+                    Err(error) => Row::failed(name, &error),
+                }
+            }
+        });
+    }
+    for (name, url) in [("webhook", &alarm.webhook), ("ping", &alarm.ping)] {
+        rows.extend(url.as_ref().map(|url| match url.url() {
+            Ok(_) => {
+                Row::note(name, "can be read; it was not called, since that would tell people")
+            }
+            Err(error) => Row::failed(name, &error),
+        }));
     }
     rows
 }
