@@ -154,6 +154,7 @@ fn new(number: usize) -> New {
         began_at: None,
         open: true,
         reports: false,
+        ticket_url: None,
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde_json::{Value, json};
-use ticket_host_tests::{Answer, Fate, Installation, Service, Stub, Tickets, ticket_of, wait_for};
+use ticket_host_tests::{
+    Answer, Fate, Installation, Seen, Service, Stub, Tickets, ticket_of, wait_for,
+};
 
 use crate::argus::{Argus, change, host_with, job_of, key};
 use crate::chaos::TOLD_AT_ONCE;
@@ -29,15 +31,23 @@ impl Given {
 
     /// As long as it is down, the desk tells no state.
     fn where_is_down(urls: &[&str], backend: &str, is_down: Arc<AtomicBool>) -> Given {
+        Given::where_becomes(urls, backend, move |seen| match is_down.load(Relaxed) {
+            true if seen.target.contains("ticket=") => Fate::Instead(Answer::status(503)),
+            _ => Fate::Done,
+        })
+    }
+
+    fn where_becomes(
+        urls: &[&str],
+        backend: &str,
+        fate: impl Fn(&Seen) -> Fate + Send + Sync + 'static,
+    ) -> Given {
         let (argus, tickets) = (Argus::with(urls.len() as i64), Tickets::default());
         tickets.add(BY_HAND);
         for (pk, url) in (1..).zip(urls) {
             argus.set_url(pk, url);
         }
-        let desk = tickets.serve(move |seen| match is_down.load(Relaxed) {
-            true if seen.target.contains("ticket=") => Fate::Instead(Answer::status(503)),
-            _ => Fate::Done,
-        });
+        let desk = tickets.serve(fate);
         let server = argus.serve();
         let host = host_with(&desk, &server, "interval_seconds = 1\n");
         let settings = format!("[backends.b]\n{TOLD_AT_ONCE}poll = \"1s\"\n{backend}");
@@ -98,6 +108,45 @@ fn it_is_closed_and_opened_again_where_the_operator_says_so() {
     given.did(&["close"]);
     given.argus.set_open(1, true);
     given.did(&["close", "reopen"]);
+}
+
+#[test]
+fn what_changes_before_it_is_adopted_is_told_as_well() {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let given = Given::where_is_down(&[&ticket_of(BY_HAND)], "", Arc::clone(&is_down));
+    let asks = || given.desk.seen().iter().filter(|s| s.target.contains("ticket=")).count();
+    wait_for("it to be asked for", || asks() > 0);
+    given.argus.set_level(1, 1);
+    is_down.store(false, Relaxed);
+    let job = given.adopted();
+    // It may have been adopted as it was when it was first asked for, or as it is now.
+    let knows = || given.job(1)["incidents"][0]["level"] == 1;
+    wait_for(&format!("the level to be known: {job}"), knows);
+}
+
+#[test]
+fn an_incident_whose_url_was_taken_back_gets_a_ticket_of_the_hosts_own() {
+    let given = Given::with(&[&ticket_of(BY_HAND)], "");
+    given.adopted();
+    given.argus.set_url(1, "");
+    wait_for("its own ticket", || given.argus.have_urls([1]));
+    given.argus.set_level(1, 1);
+    wait_for("a comment on it", || given.tickets.of(&key(1)).actions() == ["comment"]);
+    given.did(&[]);
+}
+
+#[test]
+fn an_incident_whose_ticket_failed_has_the_one_that_a_person_made() {
+    let given = Given::where_becomes(&[""], "", |seen| match seen.method.as_str() {
+        "POST" => Fate::Instead(Answer::status(422)),
+        _ => Fate::Done,
+    });
+    wait_for("the ticket to fail", || given.has_jobs(1) && given.job(1)["state"] == "failed");
+    given.argus.set_url(1, &ticket_of(BY_HAND));
+    wait_for("it to be known", || given.job(1)["state"] == "created");
+    assert_eq!(given.job(1)["ticket"]["url"], ticket_of(BY_HAND));
+    given.argus.set_level(1, 1);
+    given.did(&["comment"]);
 }
 
 #[test]

@@ -55,9 +55,17 @@ impl Argus {
 
     /// A new incident's number.
     fn incident(&self, description: &str) -> i64 {
-        let incident = json!({"start_time": "2026-11-23T07:00:00Z", "end_time": "infinity",
+        self.incident_with(description, "")
+    }
+
+    /// The number of a new incident that has this ticket.
+    fn incident_with(&self, description: &str, ticket_url: &str) -> i64 {
+        let mut incident = json!({"start_time": "2026-11-23T07:00:00Z", "end_time": "infinity",
             "source_incident_id": description, "description": description, "level": 2,
             "details_url": "https://nav.example.org/1", "tags": [{"tag": "severity=major"}]});
+        if !ticket_url.is_empty() {
+            incident["ticket_url"] = ticket_url.into();
+        }
         let (status, made) = self.ask("POST", "", "ARGUS_SOURCE_TOKEN", incident);
         assert_eq!(status, 201, "{made}");
         made["pk"].as_i64().unwrap()
@@ -222,6 +230,165 @@ fn incidents_hear_of_their_tickets(host: &Installation, service: &str, argus: &A
     host.logged("config and plugins were read again", read_again + 1);
 }
 
+/// A ticket that a person made is given to an incident, and to another one a ticket that the watcher made.
+fn a_persons_ticket_is_adopted(host: &Installation, argus: &Argus) {
+    let config_file = host.path("config.toml");
+    let before = fs::read_to_string(&config_file).unwrap();
+    let read_again = host.log().matches("config and plugins were read again").count();
+    let told = format!("[backends.b]\n{TOLD_AT_ONCE}");
+    fs::write(&config_file, before.replace("[backends.b]\n", &told)).unwrap();
+    host.logged("config and plugins were read again", read_again + 1);
+    let by_hand = ticket_by_hand("by hand");
+    let given = argus.incident_with("given", &by_hand);
+    host.logged(&format!("adopted: a person gave it the ticket {by_hand}"), 1);
+    argus.set_level(given, 1);
+    let (mut status, mut texts) = in_rt(&by_hand);
+    wait_for("a comment on the person's ticket", || {
+        (status, texts) = in_rt(&by_hand);
+        texts.len() == 1
+    });
+    assert!(texts[0].contains("has changed (level 1, it was 2)"), "{texts:?}");
+    let (answer, _) = argus.press_the_button(given);
+    assert_eq!((answer, argus.ticket_url(given)), (200, by_hand.clone()));
+    argus.event(given, "END");
+    wait_for("another comment", || {
+        (status, texts) = in_rt(&by_hand);
+        texts.len() == 2
+    });
+    assert!(texts.iter().any(|text| text.contains("has ended at 20")), "{texts:?}");
+    assert_eq!(status, "new", "people close it");
+    // The button, the watcher and a given URL, written in another way, meet in one ticket.
+    let (watched, pressed) = (argus.incident("watched"), argus.incident("watched, pressed"));
+    argus.press_the_button(pressed);
+    wait_for("their URLs", || {
+        [watched, pressed].iter().all(|pk| !argus.ticket_url(*pk).is_empty())
+    });
+    let meeting = argus.ticket_url(watched);
+    let third = argus.incident_with("third", &format!("{meeting}#txn-1"));
+    host.logged(&format!("adopted: a person gave it the ticket {meeting}#txn-1"), 1);
+    assert_eq!(argus.press_the_button(third).0, 200);
+    argus.event(watched, "END");
+    argus.event(pressed, "END");
+    wait_for("the other one to be closed", || in_rt(&argus.ticket_url(pressed)).0 == "resolved");
+    assert_eq!(in_rt(&meeting).0, "new", "the third goes on");
+    argus.event(third, "END");
+    wait_for("it to be closed", || in_rt(&meeting).0 == "resolved");
+    assert_eq!(
+        (tickets("watched"), tickets("third"), tickets("given")),
+        (json!(1), json!(0), json!(0))
+    );
+    fs::write(&config_file, before).unwrap();
+    host.logged("config and plugins were read again", read_again + 2);
+}
+
+/// The URL of a ticket that a person makes in RT.
+fn ticket_by_hand(subject: &str) -> String {
+    let mut answer = agent()
+        .post(format!("{}/REST/2.0/ticket", env("RT_URL")))
+        .header("Authorization", format!("token {}", env("RT_TOKEN_ROOT")))
+        .send_json(json!({"Queue": "General", "Subject": subject}))
+        .unwrap();
+    let made: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    format!("{}/Ticket/Display.html?id={}", env("RT_URL"), made["id"].as_str().unwrap())
+}
+
+/// The host's user in RT loses its rights: by that no ticket is closed or gone.
+fn a_lost_permission_closes_nothing(host: &Installation, service: &str, argus: &Argus) {
+    let config_file = host.path("config.toml");
+    let before = fs::read_to_string(&config_file).unwrap();
+    let read_again = host.log().matches("config and plugins were read again").count();
+    let told = "[backends.b]\non_ticket_closed = \"end\"\npoll = \"1s\"\nclosed_states = [\"closed\", \"cancelled\", \"gone\"]\n";
+    fs::write(&config_file, before.replace("[backends.b]\n", told)).unwrap();
+    host.logged("config and plugins were read again", read_again + 1);
+    let pk = argus.incident("unseen");
+    wait_for("its URL", || !argus.ticket_url(pk).is_empty());
+    let refused = || {
+        let metrics = agent()
+            .get(format!("{service}/metrics"))
+            .header("Authorization", "Bearer service-token")
+            .call();
+        let metrics = metrics.unwrap().body_mut().read_to_string().unwrap();
+        let of_403 = |line: &&str| {
+            line.starts_with("ticket_host_gateway_responses_total") && line.contains("\"403\"")
+        };
+        let count = metrics.lines().find(of_403).and_then(|line| line.rsplit_once(' '));
+        count.map_or(0, |(_, count)| count.parse::<u64>().unwrap())
+    };
+    let earlier = refused();
+    rights("RevokeRight");
+    wait_for("RT to refuse the ticket in four polls", || refused() >= earlier + 4);
+    let shown = argus.ask("GET", &format!("{pk}/"), "ARGUS_TOKEN", Value::Null).1;
+    assert_eq!((&shown["open"], &shown["acked"]), (&json!(true), &json!(false)));
+    rights("GrantRight");
+    set_status(&argus.ticket_url(pk), "resolved");
+    let open = || argus.ask("GET", &format!("{pk}/"), "ARGUS_TOKEN", Value::Null).1["open"].clone();
+    wait_for("it to be heard when it may be seen again", || open() == false);
+    fs::write(&config_file, before).unwrap();
+    host.logged("config and plugins were read again", read_again + 2);
+}
+
+/// Grants or revokes what the host's user needs to see tickets in the queue General.
+fn rights(does: &str) {
+    const DOES: &str = r#"use RT -init;
+        my $user = RT::User->new(RT->SystemUser); $user->Load('argus');
+        my $queue = RT::Queue->new(RT->SystemUser); $queue->Load('General');
+        my $does = $ENV{DOES};
+        for my $right (qw(ShowTicket SeeQueue)) {
+            my ($ok, $why) = $user->PrincipalObj->$does(Object => $queue, Right => $right);
+            die $why unless $ok;
+        }"#;
+    in_perl(DOES, "DOES", does);
+}
+
+/// RT is away: one incident is raised in Argus, and ended when it is back.
+fn an_rt_that_is_away_raises_one_incident(host: &Installation, argus: &Argus) {
+    /// RT's processes stand still until this is dropped.
+    struct Away(String);
+    impl Away {
+        fn begin() -> Away {
+            let group = format!("-{}", env("RT_PID"));
+            assert!(Command::new("kill").args(["-STOP", "--", &group]).status().unwrap().success());
+            Away(group)
+        }
+    }
+    impl Drop for Away {
+        fn drop(&mut self) {
+            let _ = Command::new("kill").args(["-CONT", "--", &self.0]).status();
+        }
+    }
+    let config_file = host.path("config.toml");
+    let before = fs::read_to_string(&config_file).unwrap();
+    let read_again = host.log().matches("config and plugins were read again").count();
+    let alarm =
+        format!("[alarm]\nafter = \"20s\"\nargus_token = \"{}\"\n", argus.0["ARGUS_ALARM_TOKEN"]);
+    fs::write(&config_file, format!("{before}{alarm}")).unwrap();
+    host.logged("config and plugins were read again", read_again + 1);
+    let checked = host.run(&["check"]).ended(0).stdout;
+    assert!(checked.contains("ok      argus_token: Argus takes it"), "{checked}");
+    let alarms = || {
+        let (_, listed) = argus.ask("GET", "mine/", "ARGUS_ALARM_TOKEN", Value::Null);
+        listed["results"].as_array().unwrap().clone()
+    };
+    let away = Away::begin();
+    let began = Instant::now();
+    let pk = argus.incident("while RT is away");
+    wait_for("the alarm", || !alarms().is_empty());
+    println!("RT is away: an incident says so after {:?}, where 20 s are wanted", began.elapsed());
+    let alarm = alarms().remove(0);
+    let said = alarm["description"].as_str().unwrap();
+    assert!(said.starts_with("Ticketing fails: b: 1 ticket not made"), "{said}");
+    assert_eq!((&alarm["open"], &alarm["level"]), (&json!(true), &json!(1)));
+    drop(away);
+    let back = Instant::now();
+    wait_for("the ticket", || !argus.ticket_url(pk).is_empty());
+    wait_for("the end of the alarm", || alarms()[0]["open"] == false);
+    println!("RT is back: the ticket and the end of the alarm after {:?}", back.elapsed());
+    assert_eq!((alarms().len(), &alarms()[0]["ticket_url"]), (1, &json!("")));
+    assert_eq!(tickets("while RT is away"), 1);
+    fs::write(&config_file, before).unwrap();
+    host.logged("config and plugins were read again", read_again + 2);
+}
+
 /// A person brings a ticket of RT's into that status.
 fn set_status(url: &str, status: &str) {
     let id = url.rsplit_once("id=").unwrap().1;
@@ -250,15 +417,20 @@ fn scrip(url: &str, secret: &str) {
         .join("\n")
         .replace("https://HOST/v1/hooks/BACKEND", url)
         .replace("'SECRET'", &format!("'{secret}'"));
+    in_perl(CREATE, "CODE", &code);
+}
+
+/// Runs a program with RT's own modules, and a variable.
+fn in_perl(program: &str, variable: &str, value: &str) {
     let state = PathBuf::from(env("RT_STATE"));
-    let made = Command::new("perl")
-        .args(["-I/usr/share/request-tracker5/lib", "-e", CREATE])
-        .env("CODE", code)
+    let done = Command::new("perl")
+        .args(["-I/usr/share/request-tracker5/lib", "-e", program])
+        .env(variable, value)
         .env("RT_SITE_CONFIG", state.join("RT_SiteConfig.pm"))
         .env("RT_SITE_CONFIG_DIR", state.join("conf.d"))
         .status()
         .unwrap();
-    assert!(made.success());
+    assert!(done.success());
 }
 
 /// How many tickets RT has with a subject.
@@ -278,7 +450,7 @@ fn tickets(subject: &str) -> Value {
 fn config(token: &str, more: &str) -> String {
     format!(
         "[queue]\npath = \"queue.db\"\nsettle_seconds = 1\n{more}\n\
-         [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\"]\nargus = {}\n\
+         [serve.tokens.argus]\ntoken = \"{token}\"\nscopes = [\"create\", \"read\"]\nargus = {}\n\
          [backends.b]\nplugin = \"rt\"\nendpoint = \"{}\"\n\
          secret = {{ token = \"{}\" }}\ninformation = {{ queue = \"General\" }}\n",
         more.contains("[argus]"),
@@ -302,6 +474,9 @@ fn a_real_argus_gets_its_tickets_from_the_button_and_from_the_watcher() {
     where_arguss_pages_are_is_told(&host);
     tickets_follow_their_incidents(&host, &argus);
     incidents_hear_of_their_tickets(&host, &service.url, &argus);
+    a_persons_ticket_is_adopted(&host, &argus);
+    a_lost_permission_closes_nothing(&host, &service.url, &argus);
+    an_rt_that_is_away_raises_one_incident(&host, &argus);
     a_filter_that_argus_does_not_know_files_nothing(&host, &argus);
 }
 
@@ -400,11 +575,8 @@ fn a_filter_that_argus_does_not_know_files_nothing(host: &Installation, argus: &
     fs::write(&config_file, good.replace("level__lte=3", "levle__lte=1")).unwrap();
     host.logged("argus.filter: Argus knows no parameter \"levle__lte\"", 1);
     let held = argus.incident("held back");
-    assert_eq!(
-        argus.ask("GET", "?levle__lte=1&ticket=false", "ARGUS_TOKEN", Value::Null).1["results"][0]
-            ["pk"],
-        held
-    );
+    let (_, listed) = argus.ask("GET", "?levle__lte=1&ticket=false", "ARGUS_TOKEN", Value::Null);
+    assert!(listed["results"].as_array().unwrap().iter().any(|it| it["pk"] == held), "{listed}");
     host.run(&["check"]).ended(3);
     assert_eq!(argus.ticket_url(held), "");
     fs::write(&config_file, good).unwrap();

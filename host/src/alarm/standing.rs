@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::machine::State;
 use crate::store::{Count, Timestamp};
 use crate::terminal::counted;
 
@@ -14,14 +13,23 @@ const GRACE: Duration = Duration::from_secs(2 * 60);
 /// What is seen at a moment.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
-    /// How many tickets are in which state, and what is done to tickets; None: the store doesn't say.
-    pub(super) rows: Option<(Vec<Count>, Vec<Count>)>,
+    /// How many tickets, and updates of these, aren't done; None: the store doesn't say.
+    pub(super) rows: Option<[Vec<Count>; 2]>,
     /// Why the store takes no incident.
     pub(super) store: Option<String>,
-    /// Why Argus can't be watched.
-    pub(super) watcher: Option<String>,
+    pub(super) watcher: Watcher,
     /// Why each backend can't make tickets.
     pub(super) backends: BTreeMap<String, String>,
+}
+
+/// How it is with the watching of Argus.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Watcher {
+    #[default]
+    Unknown,
+    /// It goes well, or there is nothing to watch.
+    Well,
+    Fails(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +71,12 @@ impl Since {
     ) -> Standing {
         let grace = GRACE.min(after / 5);
         let troubles = troubles(sight, after - grace, time);
+        let (knows_rows, knows_watcher) = (sight.rows.is_some(), sight.watcher != Watcher::Unknown);
         // What can't be seen stays as it was.
         let stays = |trouble: &Trouble| {
-            troubles.contains_key(trouble) || sight.rows.is_none() && trouble.is_of_rows()
+            troubles.contains_key(trouble)
+                || !knows_rows && trouble.is_of_rows()
+                || !knows_watcher && *trouble == Trouble::Watcher
         };
         self.0.retain(|trouble, _| stays(trouble));
         let mut reasons = Vec::new();
@@ -76,7 +87,8 @@ impl Since {
                 reasons.push(what);
             }
         }
-        match (reasons.is_empty(), self.0.is_empty()) {
+        let is_well = self.0.is_empty() && knows_rows && knows_watcher;
+        match (reasons.is_empty(), is_well) {
             (false, _) => Standing::Fails(reasons),
             (true, false) => Standing::Unsure,
             (true, true) => Standing::Works,
@@ -90,10 +102,10 @@ fn troubles(sight: &Sight, overdue: Duration, time: Timestamp) -> BTreeMap<Troub
     if let Some(why) = &sight.store {
         troubles.insert(Trouble::Store, format!("the store takes no incident: {why}"));
     }
-    if let Some(why) = &sight.watcher {
+    if let Watcher::Fails(why) = &sight.watcher {
         troubles.insert(Trouble::Watcher, format!("Argus can't be watched: {why}"));
     }
-    let Some((tickets, steps)) = &sight.rows else { return troubles };
+    let Some([tickets, steps]) = &sight.rows else { return troubles };
     let why = |backend: &str| {
         sight.backends.get(backend).map_or_else(String::new, |why| format!(" ({why})"))
     };
@@ -119,9 +131,7 @@ fn troubles(sight: &Sight, overdue: Duration, time: Timestamp) -> BTreeMap<Troub
 /// Of each backend how many rows aren't done, and since when the oldest isn't, if that was before.
 fn overdue_rows(counts: &[Count], before: Timestamp) -> Vec<(String, u64, Timestamp)> {
     let mut of: BTreeMap<&str, (u64, Timestamp)> = BTreeMap::new();
-    let is_to_do =
-        |state| matches!(state, State::Queued | State::Creating | State::Unknown | State::Failed);
-    for count in counts.iter().filter(|count| is_to_do(count.state) && count.rows > 0) {
+    for count in counts {
         let (rows, oldest) = of.entry(&count.backend).or_insert((0, count.oldest));
         *rows += count.rows.unsigned_abs();
         *oldest = (*oldest).min(count.oldest);
@@ -133,6 +143,7 @@ fn overdue_rows(counts: &[Count], before: Timestamp) -> Vec<(String, u64, Timest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::State;
 
     const AFTER: Duration = Duration::from_secs(900);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -143,7 +154,7 @@ mod tests {
     }
 
     fn tickets(counts: Vec<Count>) -> Sight {
-        Sight { rows: Some((counts, Vec::new())), ..Sight::default() }
+        Sight { rows: Some([counts, Vec::new()]), watcher: Watcher::Well, ..Sight::default() }
     }
 
     /// What is made of sights, each so many minutes after the one before.
@@ -161,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_that_are_not_made_fail_after_that_time_and_what_is_made_or_not_needed_never() {
+    fn tickets_that_are_not_made_fail_after_that_time() {
         for state in [State::Queued, State::Creating, State::Unknown, State::Failed] {
             let (early, late) = (tickets(vec![count(state, 12)]), tickets(vec![count(state, 14)]));
             let what = "rt: 2 tickets not made, the oldest accepted at 2027-01-15T07:46:00Z";
@@ -175,10 +186,6 @@ mod tests {
                     Standing::Works,
                 ],
             );
-        }
-        for state in [State::Created, State::Cancelled, State::Suppressed] {
-            let done = tickets(vec![count(state, 999)]);
-            stands(&[(0, &done), (60, &done)], &[Standing::Works, Standing::Works]);
         }
     }
 
@@ -195,7 +202,7 @@ mod tests {
     fn a_step_of_a_ticket_that_is_not_done_fails_as_well_and_says_why_if_that_is_known() {
         let steps = vec![count(State::Failed, 60)];
         let backends = BTreeMap::from([("rt".to_owned(), "it is down".to_owned())]);
-        let sight = Sight { rows: Some((Vec::new(), steps)), backends, ..Sight::default() };
+        let sight = Sight { rows: Some([Vec::new(), steps]), backends, ..tickets(Vec::new()) };
         let what = "rt: 2 steps of tickets not done, the oldest due since 2027-01-15T07:00:00Z (it is down)";
         stands(&[(0, &sight), (2, &sight)], &[Standing::Unsure, fails(what)]);
     }
@@ -204,7 +211,8 @@ mod tests {
     fn a_store_that_takes_nothing_and_an_argus_that_is_away_fail_after_that_time() {
         let well = tickets(Vec::new());
         let store = Sight { store: Some("it is full".to_owned()), ..tickets(Vec::new()) };
-        let watcher = Sight { watcher: Some("no route".to_owned()), ..tickets(Vec::new()) };
+        let watcher =
+            Sight { watcher: Watcher::Fails("no route".to_owned()), ..tickets(Vec::new()) };
         for (sight, what) in [
             (&store, "the store takes no incident: it is full"),
             (&watcher, "Argus can't be watched: no route"),
@@ -223,9 +231,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_that_does_not_answer_hides_is_not_over() {
+    fn what_nobody_can_see_at_the_moment_is_not_over() {
         let late = tickets(vec![count(State::Queued, 60)]);
         let silent = Sight { store: Some("no answer".to_owned()), ..Sight::default() };
+        let unwatched = Sight { watcher: Watcher::Unknown, ..tickets(Vec::new()) };
+        let away = Sight { watcher: Watcher::Fails("no route".to_owned()), ..tickets(Vec::new()) };
+        stands(
+            &[(0, &unwatched), (0, &away), (9, &unwatched), (6, &away)],
+            &[
+                Standing::Unsure,
+                Standing::Unsure,
+                Standing::Unsure,
+                fails("Argus can't be watched: no route"),
+            ],
+        );
         let what = "rt: 2 tickets not made, the oldest accepted at 2027-01-15T07:00:00Z";
         stands(
             &[(0, &late), (1, &silent), (1, &late)],

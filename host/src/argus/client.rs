@@ -343,7 +343,12 @@ impl<'a> Argus<'a> {
             "source_incident_id": format!("{ALARM}{}", now.millis()), "details_url": "", "tags": [],
         });
         let raised = self.fetch(Method::POST, self.url("incidents/")?, Some(incident)).await;
-        raised.map(drop).map_err(to_source)
+        match raised.map_err(to_source)? {
+            Some(_) => Ok(()),
+            None => {
+                Err(Error::new(Kind::Client, "Argus says that incidents can't be raised (404)"))
+            }
+        }
     }
 
     /// Ends, as the source whose token this is, what it raised by [`Argus::raise_alarm`].

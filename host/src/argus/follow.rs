@@ -15,7 +15,7 @@ use crate::config::ArgusConfig;
 use crate::error::{Error, Result};
 use crate::incident::{self, ARGUS, Identified, Identity};
 use crate::queue::{self, Queue};
-use crate::store::{New, Timestamp};
+use crate::store::{New, State, Timestamp};
 
 /// How many incidents are read from the store at once.
 const PAGE: i64 = 500;
@@ -59,8 +59,9 @@ pub(crate) fn reported(
         began: incident.start_time.clone(),
     };
     let new = queue::new(queue, &queue.setup(), &incident, identified, None)?;
+    let ticket_url = Some(incident.ticket_url.trim().to_owned());
     // Nobody asked. A person has to look at what failed: Argus lists it again in each round, which changes nothing.
-    Ok(New { wanted: false, reopen: false, reports: true, ..new })
+    Ok(New { wanted: false, reopen: false, reports: true, ticket_url, ..new })
 }
 
 impl Followed {
@@ -76,16 +77,20 @@ impl Followed {
         without: HashSet<i64>,
         errors: &mut Vec<Error>,
     ) -> Result<()> {
-        let mut going_on = without;
+        let (mut going_on, mut with) = (without, HashSet::new());
         let mut listing = argus.list_with_tickets()?;
         while let Some(page) = listing.next().await? {
             for attributes in page {
                 let Some(pk) = client::pk(&attributes) else { continue };
                 going_on.insert(pk);
+                with.insert(pk);
                 goes_on(self.report(queue, argus, pk, attributes).await, errors)?;
             }
         }
         self.reported.retain(|pk, _| going_on.contains(pk));
+        for pk in queue.offers_to_be_made_again(&with) {
+            self.reported.remove(&pk);
+        }
         self.ask_for_the_others(queue, argus, &going_on, errors).await
     }
 
@@ -168,16 +173,24 @@ impl Followed {
         if self.reported.get(&pk).is_some_and(is_known) {
             return Ok(());
         }
-        let text = attributes.get("ticket_url").and_then(Value::as_str).unwrap_or_default();
-        let url = text.trim().to_owned();
         let new = reported(queue, argus.config, pk, attributes)?;
-        let is_unknown = queue.report(new.clone()).await?.is_none();
-        if is_unknown && !url.is_empty() && !queue.offer(new, &url) {
+        let has_ticket = match queue.report(new.clone()).await? {
+            Some(incident) => has_ticket(queue, incident).await?,
+            None => false,
+        };
+        if !has_ticket && !queue.offer(new) {
             return Ok(());
         }
         self.reported.insert(pk, (digest, Instant::now()));
         Ok(())
     }
+}
+
+/// Whether an incident has a ticket, or is to get one that nobody has given up.
+async fn has_ticket(queue: &Queue, incident: i64) -> Result<bool> {
+    let jobs = queue.store.tickets_of(incident).await?;
+    let is_given_up = |state| matches!(state, State::Failed | State::Cancelled | State::Suppressed);
+    Ok(jobs.iter().any(|job| !is_given_up(job.state)))
 }
 
 pub(crate) fn began_together(attributes: &Map<String, Value>, began: &str) -> bool {

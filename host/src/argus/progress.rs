@@ -1,6 +1,7 @@
 //! What the watcher did last, and what Argus's own button gave away: for /readyz and /metrics.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use ticket_plugin_api::Incident;
 use url::Url;
@@ -27,6 +28,11 @@ pub(crate) struct Done {
     pub skipped: usize,
     /// What went wrong since.
     pub failure: Option<Failure>,
+    /// Why nothing can be done with it, if the last round was in vain.
+    pub away: Option<String>,
+    /// When it was begun to watch it, and when a round last ended.
+    pub began: Option<Instant>,
+    pub ended: Option<Instant>,
     /// Argus's pages are elsewhere than the config says: where, and what to do.
     pub elsewhere: Option<(String, Failure)>,
 }
@@ -45,7 +51,7 @@ impl Progress {
 
     /// Another Argus is watched, or the same one in another way.
     pub(super) fn begin_anew(&self) {
-        *lock(&self.0) = Done::default();
+        *lock(&self.0) = Done { began: Some(Instant::now()), ..Done::default() };
     }
 
     pub(super) fn polled(&self, listed: usize, skipped: usize) {
@@ -57,9 +63,12 @@ impl Progress {
         lock(&self.0).last_told = Some(Timestamp::now());
     }
 
-    /// How the last round ended.
-    pub(super) fn ended(&self, error: Option<&Error>) {
-        lock(&self.0).failure = error.map(Failure::from);
+    /// How the last round ended. `away`: nothing could be done for any incident.
+    pub(super) fn ended(&self, error: Option<&Error>, away: Option<&Error>) {
+        let mut done = lock(&self.0);
+        done.failure = error.map(Failure::from);
+        done.away = away.map(|error| Failure::from(error).message);
+        done.ended = Some(Instant::now());
     }
 
     /// Compares an incident's page as Argus itself gave it with the one that the watcher gives it. The error is to be

@@ -65,7 +65,8 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
                 false
             }
         };
-        watcher.progress.ended(errors.first());
+        let away = errors.iter().find(|error| is_about_all(error));
+        watcher.progress.ended(errors.first(), away);
         said.say(&errors);
         watcher.rest(&config, answers).await;
     }

@@ -815,6 +815,7 @@ pub fn new(
         began_at: began_at(&incident.start_time),
         open: !incident::has_ended(incident, Timestamp::now()),
         reports: false,
+        ticket_url: None,
     })
 }
 

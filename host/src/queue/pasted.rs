@@ -2,12 +2,12 @@
 //!
 //! Nobody waits for that: a ticket system that hangs holds up nothing but this.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::abi::MAX_STATES;
-use ticket_plugin_api::message::{AskedTicket, StateRequest, TicketStatus};
+use ticket_plugin_api::message::{AskedTicket, StateRequest, States, TicketStatus};
 use ticket_plugin_api::{Retry, Ticket, TicketState};
 use tokio::sync::Notify;
 use url::Url;
@@ -15,60 +15,78 @@ use url::Url;
 use super::states::{self, REST};
 use super::{Phase, Queue, reached};
 use crate::backend::{Answer, Backend};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::life::OnTicketPasted;
 use crate::lock::lock;
-use crate::setup::Setup;
-use crate::store::New;
+use crate::store::{New, Outcome};
 use crate::terminal::line;
 
-/// How many offers may wait.
+/// How many offers may wait, beside as many that are looked at.
 const KEPT: usize = 1000;
-/// How long a backend that can't be asked is left alone.
+/// How long what couldn't be found out is left alone.
 const LATER: Duration = Duration::from_secs(10);
+/// How often it is tried to find out whose a ticket is, until its incident is reported again.
+const TRIES: u32 = 6;
+/// How many tickets may keep a backend's others from being told, each by itself.
+const BAD: usize = 5;
 /// Bytes of the longest URL that is looked at.
 const LONGEST: usize = 2048;
 
-/// An incident that the store doesn't have, and the URL that a person gave it.
-#[derive(Debug)]
+/// An incident that has no ticket in the store, and the URL that a person gave it.
+#[derive(Debug, Clone)]
 struct Offer {
     new: New,
     url: String,
+    /// How often it couldn't be found out whose the ticket is.
+    tries: u32,
 }
 
-/// The offers that wait, by their incidents' keys.
+/// The offers that wait, by their incidents' numbers in Argus.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    waiting: Mutex<HashMap<String, Offer>>,
+    waiting: Mutex<HashMap<i64, Offer>>,
+    /// The incidents that are to be offered again as they are by then.
+    again: Mutex<HashSet<i64>>,
     more: Notify,
 }
 
 impl Offers {
-    fn put_back(&self, offers: Vec<Offer>) {
+    /// These can't be adopted now.
+    fn put_back(&self, offers: Vec<(i64, Offer)>) {
         let mut waiting = lock(&self.waiting);
-        for offer in offers {
-            // What was offered meanwhile is newer.
-            waiting.entry(offer.new.key.clone()).or_insert(offer);
+        for (pk, offer) in offers {
+            let tries = offer.tries + 1;
+            if tries < TRIES && waiting.len() < KEPT {
+                // What was offered meanwhile is newer.
+                waiting.entry(pk).or_insert(Offer { tries, ..offer });
+            }
         }
     }
 }
 
 impl Queue {
-    /// A person gave an incident, which the store doesn't have, a ticket with this URL. False if too many are to be looked at before: it is to be
-    /// offered again.
-    pub(crate) fn offer(&self, new: New, url: &str) -> bool {
-        // What no ticket system can have made.
-        if url.len() > LONGEST || Url::parse(url).is_err() {
+    /// A person gave an incident of Argus's, which has no ticket in the store, one with the URL that it has. False if too many are to be looked at
+    /// before: it is to be offered again.
+    pub(crate) fn offer(&self, new: New) -> bool {
+        let (pk, url) = (new.identity.argus_pk(), new.ticket_url.clone().unwrap_or_default());
+        let Some(pk) = pk.filter(|_| url.len() <= LONGEST && Url::parse(&url).is_ok()) else {
+            // No ticket system can have made it.
             return true;
-        }
+        };
         let mut waiting = lock(&self.offers.waiting);
-        if waiting.len() >= KEPT && !waiting.contains_key(&new.key) {
+        if waiting.len() >= KEPT && !waiting.contains_key(&pk) {
             return false;
         }
-        waiting.insert(new.key.clone(), Offer { new, url: url.to_owned() });
+        waiting.insert(pk, Offer { new, url, tries: 0 });
         drop(waiting);
         self.offers.more.notify_one();
         true
+    }
+
+    /// The incidents that are to be offered as they are now. Of those that wait only these are kept that still have a URL.
+    pub(crate) fn offers_to_be_made_again(&self, with_url: &HashSet<i64>) -> HashSet<i64> {
+        lock(&self.offers.waiting).retain(|pk, _| with_url.contains(pk));
+        std::mem::take(&mut *lock(&self.offers.again))
     }
 }
 
@@ -91,83 +109,131 @@ async fn round(queue: &Queue) {
     if is_empty {
         queue.offers.more.notified().await;
     }
-    let offers = std::mem::take(&mut *lock(&queue.offers.waiting));
-    let Some(first) = offers.values().next().map(|offer| offer.new.backend.clone()) else { return };
+    let mut looked = Looked {
+        queue,
+        left: std::mem::take(&mut *lock(&queue.offers.waiting)),
+        undecided: HashSet::new(),
+    };
+    let first = looked.left.values().next().map(|offer| offer.new.backend.clone());
     let setup = queue.setup();
     let mut names: Vec<&String> = setup.backends.keys().collect();
     // Where an incident's ticket would have been made.
-    names.sort_by_key(|name| **name != first);
-    let (mut left, mut later) = (offers.into_values().collect(), Vec::new());
+    names.sort_by_key(|name| Some(*name) != first.as_ref());
     for name in names {
-        left = asked(queue, &setup, name, left, &mut later).await;
+        match &setup.backends[name] {
+            Ok(backend) => looked.ask(backend).await,
+            // It may be prepared soon.
+            Err(_) => looked.undecided.extend(looked.left.keys()),
+        }
     }
+    let Looked { left, undecided, .. } = looked;
+    let later: Vec<_> = left.into_iter().filter(|(pk, _)| undecided.contains(pk)).collect();
     if !later.is_empty() {
         queue.offers.put_back(later);
         tokio::time::sleep(LATER).await;
     }
 }
 
-/// Adopts those of the tickets that are this backend's. Gives the others; those that can't be asked for now are for `later`.
-async fn asked(
-    queue: &Queue,
-    setup: &Setup,
-    name: &str,
-    offers: Vec<Offer>,
-    later: &mut Vec<Offer>,
-) -> Vec<Offer> {
-    let Some(Ok(backend)) = setup.backends.get(name) else { return offers };
-    let is_wanted = backend.life.policy.on_ticket_pasted != OnTicketPasted::Nothing;
-    if !is_wanted || !backend.tells_states() {
-        return offers;
-    }
-    let mut others = Vec::new();
-    let mut parts = in_parts(offers, MAX_STATES);
-    while let Some(part) = parts.pop() {
-        let began = Instant::now();
-        if states::cannot_be_asked(queue, backend, began) {
-            later.extend(part);
-            continue;
+/// Offers that are looked at.
+struct Looked<'a> {
+    queue: &'a Queue,
+    /// Those that nobody has claimed.
+    left: HashMap<i64, Offer>,
+    /// Those of which a backend couldn't say whether they are its own.
+    undecided: HashSet<i64>,
+}
+
+impl Looked<'_> {
+    /// Adopts those that are this backend's.
+    async fn ask(&mut self, backend: &Arc<Backend>) {
+        let is_wanted = backend.life.policy.on_ticket_pasted != OnTicketPasted::Nothing;
+        if !is_wanted || !backend.tells_states() {
+            return;
         }
-        let request = part
-            .iter()
-            .map(|offer| AskedTicket { url: offer.url.clone(), ..AskedTicket::default() });
-        match backend.state(&StateRequest { tickets: request.collect() }).await {
-            Ok(Answer::Given(states)) => {
-                if let Some(pause) = states.retry_after_ms {
-                    backend.rest(Duration::from_millis(pause));
+        let mut of_url: HashMap<String, Vec<i64>> = HashMap::new();
+        for (pk, offer) in &self.left {
+            of_url.entry(offer.url.clone()).or_default().push(*pk);
+        }
+        let urls: Vec<String> = of_url.keys().cloned().collect();
+        let mut parts: Vec<Vec<String>> = urls.chunks(MAX_STATES).map(<[_]>::to_vec).collect();
+        let mut bad = 0;
+        while let Some(part) = parts.pop() {
+            let began = Instant::now();
+            let told = match states::cannot_be_asked(self.queue, backend, began) {
+                true => None,
+                false => Some(state(backend, &part).await),
+            };
+            match told {
+                Some(Ok(told)) => {
+                    for url in &part {
+                        let status = told.tickets.iter().find(|status| status.url == *url);
+                        self.told(backend, &of_url[url], status).await;
+                    }
                 }
-                for offer in part {
-                    let status = states.tickets.iter().find(|status| status.url == offer.url);
-                    match status.filter(|status| is_here(status.state)) {
-                        Some(status) => adopt(queue, backend, offer, status, later).await,
-                        None => others.push(offer),
+                // It may be about one of them.
+                Some(Err(error))
+                    if error.retry != Retry::Later
+                        && error.kind != Kind::Settings
+                        && bad < BAD
+                        && part.len() > 1 =>
+                {
+                    parts.extend(part.chunks(part.len().div_ceil(2)).map(<[_]>::to_vec));
+                }
+                Some(Err(error))
+                    if error.retry != Retry::Later && error.kind != Kind::Settings && bad < BAD =>
+                {
+                    bad += 1;
+                    let why = line(&error.message);
+                    tracing::debug!("{}: a ticket is not adopted: {why}", backend.name);
+                }
+                // So it is with the others.
+                None | Some(Err(_)) => {
+                    parts.push(part);
+                    let not_told = parts.drain(..).flatten();
+                    self.undecided.extend(not_told.flat_map(|url| of_url[&url].clone()));
+                }
+            }
+            tokio::time::sleep(began.elapsed() * REST).await;
+        }
+    }
+
+    /// A backend told in which state the ticket of these incidents is, if it told it.
+    async fn told(&mut self, backend: &Arc<Backend>, pks: &[i64], status: Option<&TicketStatus>) {
+        match status.map(|status| status.state) {
+            Some(state) if is_here(state) => {
+                for pk in pks {
+                    if let (Some(offer), Some(status)) = (self.left.remove(pk), status) {
+                        self.adopt(backend, *pk, offer, status).await;
                     }
                 }
             }
-            Ok(_) => others.extend(part),
-            Err(error) if error.retry == Retry::Later => later.extend(part),
-            // It may be about one of them.
-            Err(_) if part.len() > 1 => {
-                let half = part.len().div_ceil(2);
-                parts.extend(in_parts(part, half));
+            None | Some(TicketState::Unknown) => self.undecided.extend(pks),
+            Some(_) => {}
+        }
+    }
+
+    async fn adopt(&mut self, backend: &Backend, pk: i64, offer: Offer, status: &TicketStatus) {
+        let new = New { backend: backend.name.clone(), is_named: false, ..offer.new.clone() };
+        let ticket = named(offer.url.clone(), status);
+        let policy = self.queue.setup().policy();
+        match self.queue.store.adopt_pasted(new, ticket, status.state, policy).await {
+            Ok(Some(job)) => {
+                self.queue.metrics.ticket(&backend.name, "adopted");
+                let (key, url) = (line(&offer.new.key), line(&offer.url));
+                tracing::info!(
+                    "ticket {} ({key}): adopted: a person gave it the ticket {url}",
+                    job.id
+                );
             }
-            Err(error) => {
-                tracing::warn!("{name}: a ticket is not adopted: {}", line(&error.message));
-                others.extend(part);
+            // It was adopted, or filed, while this offer waited, and may be otherwise by now.
+            Ok(None) => drop(lock(&self.queue.offers.again).insert(pk)),
+            // Who made the store logs its failures.
+            Err(_) => {
+                self.undecided.insert(pk);
+                self.left.insert(pk, offer);
             }
         }
-        tokio::time::sleep(began.elapsed() * REST).await;
     }
-    others
-}
-
-fn in_parts(mut offers: Vec<Offer>, most: usize) -> Vec<Vec<Offer>> {
-    let mut parts = Vec::new();
-    while offers.len() > most {
-        parts.push(offers.split_off(offers.len() - most));
-    }
-    parts.push(offers);
-    parts
 }
 
 /// Whether a ticket in that state is one of the backend's.
@@ -175,24 +241,17 @@ fn is_here(state: TicketState) -> bool {
     matches!(state, TicketState::Open | TicketState::Closed | TicketState::Cancelled)
 }
 
-async fn adopt(
-    queue: &Queue,
-    backend: &Backend,
-    offer: Offer,
-    status: &TicketStatus,
-    later: &mut Vec<Offer>,
-) {
-    let new = New { backend: backend.name.clone(), is_named: false, ..offer.new.clone() };
-    let ticket = named(offer.url.clone(), status);
-    match queue.store.adopt_pasted(new, ticket, status.state, queue.setup().policy()).await {
-        Ok(Some(job)) => {
-            queue.metrics.ticket(&backend.name, "adopted");
-            let (key, url) = (line(&offer.new.key), line(&offer.url));
-            tracing::info!("ticket {} ({key}): adopted: a person gave it the ticket {url}", job.id);
+async fn state(backend: &Backend, urls: &[String]) -> Result<States> {
+    let asked = |url: &String| AskedTicket { url: url.clone(), ..AskedTicket::default() };
+    let request = StateRequest { tickets: urls.iter().map(asked).collect() };
+    match backend.state(&request).await? {
+        Answer::Given(states) => {
+            if let Some(pause) = states.retry_after_ms {
+                backend.rest(Duration::from_millis(pause));
+            }
+            Ok(states)
         }
-        Ok(None) => {}
-        // Who made the store logs its failures.
-        Err(_) => later.push(offer),
+        _ => Ok(States::default()),
     }
 }
 
@@ -200,19 +259,18 @@ fn named(url: String, status: &TicketStatus) -> Ticket {
     Ticket { url, id: status.id.clone(), ..Ticket::default() }
 }
 
-/// The ticket with that URL, with what its ticket system calls it if it is one of the backend's.
-pub(super) async fn ticket(backend: &Backend, url: String) -> Ticket {
-    let plain = Ticket { url: url.clone(), ..Ticket::default() };
-    if !backend.tells_states() || url.len() > LONGEST {
-        return plain;
-    }
-    let asked = AskedTicket { url: url.clone(), ..AskedTicket::default() };
-    match backend.state(&StateRequest { tickets: vec![asked] }).await {
-        Ok(Answer::Given(states)) => match states.tickets.first() {
-            Some(status) if is_here(status.state) => named(url, status),
-            _ => plain,
-        },
+/// What becomes of the ticket that is to be made in a backend for an incident that was given one with that URL.
+pub(super) async fn given(backend: &Backend, url: String) -> Outcome {
+    let told = match backend.tells_states() && url.len() <= LONGEST {
+        true => state(backend, std::slice::from_ref(&url)).await.unwrap_or_default(),
         // That the incident has this ticket is known all the same.
-        Ok(_) | Err(_) => plain,
+        false => States::default(),
+    };
+    match told.tickets.first() {
+        Some(status) => {
+            let state = Some(status.state).filter(|state| *state != TicketState::Unknown);
+            Outcome::Pasted { ticket: named(url, status), state }
+        }
+        None => Outcome::Pasted { ticket: Ticket { url, ..Ticket::default() }, state: None },
     }
 }

@@ -333,7 +333,7 @@ pub(super) async fn finish(
 fn made(claim: &Claim, outcome: &Outcome) -> Option<Job> {
     let (ticket, made) = match outcome {
         Outcome::Created { ticket, made } => (ticket, *made),
-        Outcome::Pasted(ticket) => (ticket, false),
+        Outcome::Pasted { ticket, .. } => (ticket, false),
         _ => return None,
     };
     Some(Job {
@@ -405,7 +405,7 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
     }
     let (said, more): (_, &str) = match outcome {
         Outcome::Created { made: true, ticket } => ("created", &ticket.url),
-        Outcome::Created { made: false, ticket } | Outcome::Pasted(ticket) => {
+        Outcome::Created { made: false, ticket } | Outcome::Pasted { ticket, .. } => {
             ("existing", &ticket.url)
         }
         Outcome::Again { failure, .. } | Outcome::Postponed { failure, .. } => {
@@ -434,11 +434,12 @@ fn tell(queue: &Queue, backend: &Backend, claim: &Claim, outcome: &Outcome, hear
         _ => true,
     };
     match outcome {
-        Outcome::Created { ticket, .. } | Outcome::Pasted(ticket) => match tickets::remarks(ticket)
-        {
-            Some(remarks) => tracing::warn!("ticket {id} ({key}): {said}: {more} ({remarks})"),
-            None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
-        },
+        Outcome::Created { ticket, .. } | Outcome::Pasted { ticket, .. } => {
+            match tickets::remarks(ticket) {
+                Some(remarks) => tracing::warn!("ticket {id} ({key}): {said}: {more} ({remarks})"),
+                None => tracing::info!("ticket {id} ({key}): {said}: {more}"),
+            }
+        }
         Outcome::NoTicket => tracing::info!("ticket {id} ({key}): {said}: {more}"),
         _ if is_news => tracing::warn!("ticket {id} ({key}): {said}: {more}"),
         _ => tracing::debug!("ticket {id} ({key}): {said}: {more}"),
@@ -629,8 +630,7 @@ async fn try_once(queue: &Queue, backend: &Arc<Backend>, claim: &Claim) -> Tried
             match source::need(config, claim, &wanted.incident.start_time, &queue.silence).await {
                 Need::Ticket { warning } => warning,
                 Need::Has(url) => {
-                    let ticket = pasted::ticket(backend, url).await;
-                    return Tried::Apart(Outcome::Pasted(ticket));
+                    return Tried::Apart(pasted::given(backend, url).await);
                 }
                 Need::Nothing => return Tried::Apart(Outcome::Suppressed),
             };

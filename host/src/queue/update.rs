@@ -145,7 +145,10 @@ pub(super) fn tell(
             ("retried", failure.message.as_str())
         }
         Outcome::Failed(failure) | Outcome::Lost(failure) => ("failed", failure.message.as_str()),
-        Outcome::Created { .. } | Outcome::Pasted(_) | Outcome::NoTicket | Outcome::Suppressed => {
+        Outcome::Created { .. }
+        | Outcome::Pasted { .. }
+        | Outcome::NoTicket
+        | Outcome::Suppressed => {
             return;
         }
     };

@@ -220,6 +220,10 @@ impl Store for Observed {
         self.heard(self.store.told_back(to_tell).await)
     }
 
+    async fn unfinished(&self) -> Result<[Vec<Count>; 2]> {
+        self.heard(self.store.unfinished().await)
+    }
+
     async fn update_counts(&self) -> Result<Vec<Count>> {
         self.heard(self.store.update_counts().await)
     }

@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// search has ended.
 const TOGETHER: usize = 8 << 20;
 /// The slot of the ticket that every incident gets.
-pub(super) const MAIN: &str = "";
+const MAIN: &str = "";
 
 type Done<T> = std::result::Result<T, Undone>;
 
@@ -63,6 +63,7 @@ impl Known {
         match Known::find(db, new, has_ticket)? {
             Some(known) => {
                 known.add(db, new)?;
+                pasted::look(db, &known, new)?;
                 if new.reports {
                     updates::hear(db, &known, &new.incident, new.open)?;
                 }
@@ -179,14 +180,7 @@ impl Known {
         Ok(ticket)
     }
 
-    /// Whether it has, or is to have, the ticket that every incident gets.
-    pub(super) fn has_main(&self, db: &Db<'_>) -> Fallible<bool> {
-        const HAS: &str =
-            "SELECT EXISTS (SELECT 1 FROM assignments WHERE incident = ?1 AND slot = '')";
-        db.tells(HAS, values![self.id])
-    }
-
-    pub(super) fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
+    fn assign(&self, db: &Db<'_>, slot: &str, ticket: i64) -> Fallible<()> {
         const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
         db.execute(ASSIGN, values![self.id, slot, ticket]).map(drop)
     }
@@ -416,7 +410,8 @@ macro_rules! ready {
             ", s.id, EXISTS (SELECT 1 FROM tickets AS other WHERE other.key = t.key AND other.id <> t.id), \
              i.source, i.number, i.wanted, s.accepted, s.seen, \
              EXISTS (SELECT 1 FROM assignments AS a WHERE a.ticket = t.id AND a.slot = ''), i.body, \
-             i.ended IS NOT NULL, (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former), t.told IS NOT NULL \
+             i.ended IS NOT NULL, (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former), \
+             (SELECT b.url FROM assignments AS b WHERE b.incident = i.id AND b.slot = 'former:' || t.former), t.told IS NOT NULL \
              FROM steps AS s INDEXED BY steps_ready JOIN tickets AS t ON t.id = s.ticket \
               JOIN incidents AS i ON i.id = s.incident \
               WHERE s.due = 0 AND s.backend = ?1 AND ",
@@ -504,7 +499,7 @@ pub(super) fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Ste
         is_main: columns.take()?,
         incident: columns.take()?,
         ended: columns.take()?,
-        former: columns.parsed()?,
+        former: rows::former(columns)?,
         changed: columns.take()?,
         update: None,
     };
@@ -554,8 +549,8 @@ pub(super) fn settle(
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }
-    if let Outcome::Pasted(ticket) = outcome {
-        pasted::given(db, &stored, ticket)?;
+    if let Outcome::Pasted { ticket, state } = outcome {
+        pasted::given(db, &stored, ticket, *state)?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), false);
     }

@@ -71,7 +71,7 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "assignments",
-        columns: &[("incident", Number), ("slot", Text), ("ticket", Number)],
+        columns: &[("incident", Number), ("slot", Text), ("ticket", Number), ("url", Text)],
     },
     Table {
         name: "steps",

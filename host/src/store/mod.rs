@@ -176,6 +176,8 @@ pub struct New {
     /// Whether a monitoring system tells by it how the incident is now, so that its tickets hear what changed. Else somebody asks for its
     /// ticket, and what that says otherwise changes nothing.
     pub reports: bool,
+    /// Which ticket its source knows now, by its URL; empty: none. None if that isn't known.
+    pub ticket_url: Option<String>,
 }
 
 /// What a row says, without its incident.
@@ -350,8 +352,11 @@ pub enum Outcome {
         ticket: Ticket,
         made: bool,
     },
-    /// A person has given the incident this ticket meanwhile.
-    Pasted(Ticket),
+    /// A person has given the incident this ticket meanwhile, which is in that state if that is known.
+    Pasted {
+        ticket: Ticket,
+        state: Option<TicketState>,
+    },
     /// There is certainly no ticket yet: again after that time.
     Again {
         after: Duration,
@@ -396,7 +401,7 @@ impl Outcome {
             | Outcome::Unknown { failure, .. } => Some(failure),
             Outcome::Failed(failure) | Outcome::Lost(failure) => Some(failure),
             Outcome::Created { .. }
-            | Outcome::Pasted(_)
+            | Outcome::Pasted { .. }
             | Outcome::NoTicket
             | Outcome::Suppressed
             | Outcome::Done { .. }
@@ -413,7 +418,7 @@ impl Outcome {
     /// What it means for the ticket's state.
     fn result(&self) -> machine::Result {
         match *self {
-            Outcome::Created { .. } | Outcome::Pasted(_) | Outcome::Done { .. } => {
+            Outcome::Created { .. } | Outcome::Pasted { .. } | Outcome::Done { .. } => {
                 machine::Result::Created
             }
             Outcome::Again { after, .. } => machine::Result::Again(after),
@@ -835,8 +840,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// There is no such row, it has its ticket, or is being worked on.
     async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job>;
 
-    /// A person has given an incident of which the store knows nothing a ticket in the backend of `new`, which is in that state. It is that of
-    /// the incident from now on, and of others that have it. None: the incident has, or is to have, another one.
+    /// A person has given an incident a ticket in the backend of `new`, which is in that state. It is that of the incident from now on, and of
+    /// others that have it. None: the incident has another one, or is to get one and nobody has given that up.
     async fn adopt_pasted(
         &self,
         new: New,
@@ -866,6 +871,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Notes that an incident's source knows what it was to be told of its ticket, if that still is this.
     async fn told_back(&self, to_tell: ToTellBack) -> Result<()>;
+
+    /// How many tickets, and updates of these, each backend has that aren't done, in each of those states.
+    async fn unfinished(&self) -> Result<[Vec<Count>; 2]>;
 
     /// How many updates each backend has in each state.
     async fn update_counts(&self) -> Result<Vec<Count>>;

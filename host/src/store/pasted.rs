@@ -2,13 +2,13 @@
 
 use ticket_plugin_api::{Ticket, TicketState};
 
-use super::changes::{self, Known, MAIN};
+use super::changes::{self, Known};
 use super::sql::{Db, Fallible, Hold, values};
 use super::stored::Stored;
 use super::updates::{joins, made, remote};
 use super::writer::Undone;
 use super::{FULL, FULL_HELP, broken};
-use crate::machine::{Policy, Step};
+use crate::machine::{Policy, State, Step};
 use crate::store::{Job, New};
 
 /// As [`super::Store::adopt_pasted`].
@@ -26,13 +26,16 @@ pub(super) fn adopt(
     }
     db.sql.takes(new.incident.len())?;
     let backend = &new.backend;
-    let known = find(db, backend, ticket, None)?;
-    let has_other = match Known::existing(db, new)? {
-        Some(incident) => incident.has_main(db)?,
-        None => false,
+    let has = match Known::existing(db, new)? {
+        Some(incident) => main_of(db, incident.id)?,
+        None => None,
     };
+    if let Some(id) = has {
+        return Ok(given_up(db, id, backend, ticket, state)?);
+    }
+    let known = find(db, backend, ticket, None)?;
     // A row of that key that isn't found by the ticket's name is to get another ticket.
-    if has_other || known.is_none() && db.tells(TAKEN, values![&new.key, backend])? {
+    if known.is_none() && db.tells(TAKEN, values![&new.key, backend])? {
         return Ok(None);
     }
     let incident = Known::of(db, new)?;
@@ -43,9 +46,35 @@ pub(super) fn adopt(
         }
         None => insert(db, new, &incident, ticket, state, policy)?,
     };
-    incident.assign(db, MAIN, id)?;
+    assign(db, incident.id, id, ticket)?;
     let stored = Stored::of_ticket(db, id)?;
     Ok(stored.map(|stored| stored.job(db)).transpose()?)
+}
+
+/// The ticket that an incident has, or is to have, as every incident does.
+fn main_of(db: &Db<'_>, incident: i64) -> Fallible<Option<i64>> {
+    const MAIN: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = ''";
+    db.first(MAIN, values![incident], Hold::No, |columns| columns.take())
+}
+
+/// The incident's ticket failed, or isn't wanted any more: whoever saw that has made one by hand, and given it to the incident.
+fn given_up(
+    db: &Db<'_>,
+    id: i64,
+    backend: &str,
+    ticket: &Ticket,
+    state: TicketState,
+) -> Fallible<Option<Job>> {
+    let Some(mut stored) = Stored::of_ticket(db, id)? else { return Ok(None) };
+    let is_given_up =
+        matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed);
+    if !is_given_up || stored.backend != backend || stored.step.adopt().is_err() {
+        return Ok(None);
+    }
+    stored.failure = None;
+    stored.save(db)?;
+    given(db, &stored, ticket, Some(state))?;
+    Ok(Some(stored.job(db)?))
 }
 
 fn insert(
@@ -56,46 +85,118 @@ fn insert(
     state: TicketState,
     policy: Policy,
 ) -> Fallible<i64> {
-    const TICKET: &str =
-        "INSERT INTO tickets (backend, key, status, status_at) VALUES (?1, ?2, ?3, ?4)";
-    let values = values![&new.backend, incident.key(), state.name(), db.now.millis()];
-    let id = db.insert(TICKET, values)?;
-    is_pasted(db, id, ticket)?;
+    const TICKET: &str = "INSERT INTO tickets (backend, key) VALUES (?1, ?2)";
+    let id = db.insert(TICKET, values![&new.backend, incident.key()])?;
+    is_pasted(db, id, ticket, Some(state))?;
     let mut step = Step::accepted(db.now, policy, false);
     step.adopt().expect("what nobody works on can be adopted");
     changes::insert(db, id, incident.id, &new.backend, new.level, &step)?;
     Ok(id)
 }
 
-/// The claim of a ticket that was to be made ended since a person has given its incidents another one meanwhile. If a row has that one already,
-/// they are its incidents from now on.
-pub(super) fn given(db: &Db<'_>, stored: &Stored, ticket: &Ticket) -> Fallible<()> {
+fn assign(db: &Db<'_>, incident: i64, id: i64, ticket: &Ticket) -> Fallible<()> {
+    const ASSIGN: &str =
+        "INSERT INTO assignments (incident, slot, ticket, url) VALUES (?1, '', ?2, ?3)";
+    db.execute(ASSIGN, values![incident, id, &ticket.url]).map(drop)
+}
+
+/// A ticket that was to be made isn't, since a person has given its incident another one meanwhile. If a row has that one already, its incidents
+/// share that from now on.
+pub(super) fn given(
+    db: &Db<'_>,
+    stored: &Stored,
+    ticket: &Ticket,
+    state: Option<TicketState>,
+) -> Fallible<()> {
+    const URL: &str = "UPDATE assignments SET url = ?1 WHERE incident = ?2 AND slot = ''";
     const MOVE: &str =
         "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2 AND slot NOT LIKE 'former:%'";
-    is_pasted(db, stored.ticket, ticket)?;
-    let Some(other) = find(db, &stored.backend, ticket, Some(stored.ticket))? else {
-        return Ok(());
-    };
+    // Nobody is to find the row that is left.
+    const LEFT: &str = "UPDATE tickets SET remote = NULL WHERE id = ?1";
+    let other = find(db, &stored.backend, ticket, Some(stored.ticket))?;
+    is_pasted(db, stored.ticket, ticket, state)?;
+    db.execute(URL, values![&ticket.url, stored.incident])?;
+    let Some(other) = other else { return Ok(()) };
     joins(db, other)?;
+    db.execute(LEFT, values![stored.ticket])?;
     db.execute(MOVE, values![other, stored.ticket]).map(drop)
 }
 
-fn is_pasted(db: &Db<'_>, id: i64, ticket: &Ticket) -> Fallible<()> {
+/// The incident's source may know another ticket than the one that a person gave it, or none any more: then it hasn't that one.
+pub(super) fn look(db: &Db<'_>, incident: &Known, new: &New) -> Fallible<()> {
+    const OTHER: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = '' AND url IS NOT NULL AND url <> ?2";
+    const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND slot = ''";
+    // Its key is for the ticket that the incident gets now.
+    const LEFT: &str = "UPDATE tickets SET key = ?1, look = NULL WHERE id = ?2 AND pasted \
+        AND NOT EXISTS (SELECT 1 FROM assignments WHERE ticket = ?2)";
+    let Some(url) = &new.ticket_url else { return Ok(()) };
+    let given = values![incident.id, url];
+    let left: Option<i64> = db.first(OTHER, given, Hold::No, |columns| columns.take())?;
+    let Some(id) = left else { return Ok(()) };
+    db.execute(LEAVE, values![incident.id])?;
+    let key = format!("{}#left-{id}", incident.key());
+    db.execute(LEFT, values![&key, id]).map(drop)
+}
+
+fn is_pasted(db: &Db<'_>, id: i64, ticket: &Ticket, state: Option<TicketState>) -> Fallible<()> {
     const PASTED: &str = "UPDATE tickets SET pasted = TRUE WHERE id = ?1";
+    const STATE: &str =
+        "UPDATE tickets SET status = ?1, status_at = ?2, known_by = 0 WHERE id = ?3";
     made(db, id, ticket, false)?;
-    db.execute(PASTED, values![id]).map(drop)
+    db.execute(PASTED, values![id])?;
+    if let Some(state) = state {
+        db.execute(STATE, values![state.name(), db.now.millis(), id])?;
+    }
+    Ok(())
 }
 
 /// The newest row of a backend that has this ticket, but for one. One that is known to be elsewhere was made when the backend made tickets there,
-/// and may only be called the same.
+/// and may only be called the same; so may one of which the URL says so.
 fn find(
     db: &Db<'_>,
     backend: &str,
     ticket: &Ticket,
     but_for: Option<i64>,
 ) -> Fallible<Option<i64>> {
-    const OF_REMOTE: &str = "SELECT id FROM tickets WHERE remote = ?1 AND backend = ?2 AND id <> ?3 \
-        AND COALESCE(status, 'unknown') NOT IN ('foreign', 'gone') ORDER BY id DESC LIMIT 1";
-    let values = values![remote(ticket), backend, but_for.unwrap_or(0)];
-    db.first(OF_REMOTE, values, Hold::No, |columns| columns.take())
+    const OF_REMOTE: &str = "SELECT id, ticket FROM tickets WHERE remote = ?1 AND backend = ?2 AND id <> ?3 \
+        AND COALESCE(status, 'unknown') NOT IN ('foreign', 'gone') ORDER BY id DESC LIMIT 10";
+    let name = remote(ticket);
+    let values = values![name, backend, but_for.unwrap_or(0)];
+    let rows: Vec<(i64, Option<Ticket>)> =
+        db.all(OF_REMOTE, values, Hold::No, |columns| Ok((columns.take()?, columns.parsed()?)))?;
+    let is_it = |(_, its): &&(i64, Option<Ticket>)| {
+        its.as_ref().is_some_and(|its| is_same_place(&its.url, &ticket.url, name))
+    };
+    Ok(rows.iter().find(is_it).map(|(id, _)| *id))
+}
+
+/// Whether two URLs of tickets that are called so are of one project, as far as they say: what stands before the name is the same.
+fn is_same_place(one: &str, other: &str, name: &str) -> bool {
+    let place = |url: &str| -> String {
+        let url = url.split('#').next().unwrap_or_default();
+        url.rsplit_once(name).map_or(url, |(place, _)| place).to_lowercase()
+    };
+    place(one) == place(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_of_one_name_are_the_same_if_their_urls_are_of_one_project() {
+        const RT: &str = "https://rt.example.org/Ticket/Display.html?id=17";
+        const GITHUB: &str = "https://github.com/o/r1/issues/1";
+        for (one, other, name, expected) in [
+            (RT, RT, "17", true),
+            (RT, "https://RT.example.org/Ticket/Display.html?id=17#txn-171", "17", true),
+            (RT, "https://rt2.example.org/Ticket/Display.html?id=17", "17", false),
+            (GITHUB, "https://github.com/o/r1/issues/1#issuecomment-11", "1", true),
+            (GITHUB, "https://github.com/o/r1/issues/1/", "1", true),
+            (GITHUB, "https://github.com/o/r2/issues/1", "1", false),
+            ("https://d.org/a", "https://d.org/a", "https://d.org/a", true),
+        ] {
+            assert_eq!(is_same_place(one, other, name), expected, "{one} {other}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::rows::{self, attempt, job_columns, job_tables};
 use super::sql::{Columns, Db, Fallible, Hold, Value, values};
+use super::stored::{Of, either};
 use super::{
     Attempt, Count, Cursor, Filter, GoingOn, Incident, Job, Life, Timestamp, ToTell, UpdateRow,
     updates,
@@ -75,7 +76,8 @@ pub(super) fn counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
 
 pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Fallible<Vec<ToTell>> {
     const TO_TELL: &str = "SELECT i.id, i.source, i.number, i.key, i.began, t.ticket, \
-        (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former) \
+        (SELECT f.ticket FROM tickets AS f WHERE f.id = t.former), \
+        (SELECT b.url FROM assignments AS b WHERE b.incident = i.id AND b.slot = 'former:' || t.former) \
         FROM incidents AS i INDEXED BY incidents_to_tell \
         JOIN assignments AS a ON a.incident = i.id AND a.slot = '' JOIN tickets AS t ON t.id = a.ticket \
         WHERE i.tell = 2 AND i.source IN (?1, '') AND i.id > ?2 AND t.ticket IS NOT NULL ORDER BY i.id LIMIT ?3";
@@ -87,7 +89,7 @@ pub(super) fn to_tell(db: &Db<'_>, source: &str, after: i64, most: i64) -> Falli
             key: columns.take()?,
             began: columns.take()?,
             ticket: columns.parsed()?.unwrap_or_default(),
-            former: columns.parsed()?,
+            former: rows::former(columns)?,
         })
     })
 }
@@ -163,6 +165,16 @@ pub(super) fn update_counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
     const COUNTS: &str =
         "SELECT backend, state, count(*), CAST(0 AS BIGINT) FROM updates GROUP BY state, backend";
     db.all(COUNTS, &[], Hold::No, count)
+}
+
+/// As [`super::Store::unfinished`].
+pub(super) fn unfinished(db: &Db<'_>) -> Fallible<[Vec<Count>; 2]> {
+    const UNFINISHED: [&str; 2] = either!(
+        "SELECT backend, state, count(*), min(accepted_at) FROM ",
+        " WHERE state IN ('queued', 'creating', 'unknown', 'failed') GROUP BY state, backend"
+    );
+    let of = |of: Of| db.all(of.pick(UNFINISHED), &[], Hold::No, count);
+    Ok([of(Of::Creation)?, of(Of::Update)?])
 }
 
 fn count(columns: &mut Columns<'_>) -> Fallible<Count> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ticket_plugin_api::Ticket;
+
 use super::sql::{Columns, Db, Fallible};
 use crate::machine::{Doubt, Moment, Step};
 use crate::store::{Attempt, Job, Timestamp};
@@ -26,6 +28,12 @@ macro_rules! step_columns {
     };
 }
 pub(super) use {job_columns, job_tables, step_columns};
+
+/// The ticket that an incident had before, with the URL by which its source knows that, if a person gave it.
+pub(super) fn former(columns: &mut Columns<'_>) -> Fallible<Option<Ticket>> {
+    let (ticket, url): (Option<Ticket>, Option<String>) = (columns.parsed()?, columns.take()?);
+    Ok(ticket.map(|ticket| Ticket { url: url.unwrap_or(ticket.url), ..ticket }))
+}
 
 /// A job as it is now.
 pub(super) fn job(columns: &mut Columns<'_>, db: &Db<'_>) -> Fallible<Job> {

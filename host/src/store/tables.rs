@@ -198,6 +198,10 @@ impl<T: Tables> Store for T {
         self.write(move |db| Ok(back::told_back(db, &to_tell)?)).await
     }
 
+    async fn unfinished(&self) -> Result<[Vec<Count>; 2]> {
+        self.read(reads::unfinished).await
+    }
+
     async fn update_counts(&self) -> Result<Vec<Count>> {
         self.read(reads::update_counts).await
     }

@@ -161,6 +161,7 @@ pub(super) fn new(key: &str) -> New {
         began_at: None,
         open: true,
         reports: false,
+        ticket_url: None,
     }
 }
 
@@ -965,6 +966,31 @@ async fn an_end_that_waits_to_be_written_is_read_and_outlives_the_stores_own_end
     assert_eq!(store.get(id).await.unwrap().unwrap().state, State::Created);
 }
 
+async fn what_is_not_done_is_counted_with_since_when_the_oldest_is_not(place: Place) {
+    let store = place.open().await;
+    let began = Timestamp::now();
+    let id = accept(&store, new("made")).await.job.id;
+    let claim = claim_one(&store).await;
+    store.settle(Arc::new(claim), Timestamp::now(), created(), policy()).await.unwrap().unwrap();
+    assert_eq!(store.unfinished().await.unwrap(), [vec![], vec![]]);
+    accept(&store, new("waits")).await;
+    accept(&store, New { backend: "c".to_owned(), ..new("fails") }).await;
+    let claim = store.claim("c", Which::All, 1, term(LEASE, policy())).await.unwrap().remove(0);
+    let failed = Outcome::Failed(failure(Kind::Creation));
+    store.settle(Arc::new(claim), Timestamp::now(), failed, policy()).await.unwrap().unwrap();
+    store.add_update(id, Action::Comment, "x".to_owned(), policy()).await.unwrap();
+    let [mut tickets, steps] = store.unfinished().await.unwrap();
+    tickets.sort_by(|one, other| one.backend.cmp(&other.backend));
+    let of = |count: &Count| (count.backend.clone(), count.state, count.rows);
+    assert_eq!(of(&tickets[0]), ("b".to_owned(), State::Queued, 1));
+    assert_eq!(of(&tickets[1]), ("c".to_owned(), State::Failed, 1));
+    assert_eq!(of(&steps[0]), ("b".to_owned(), State::Queued, 1));
+    for count in tickets.iter().chain(&steps) {
+        let since = began - MINUTE..=Timestamp::now() + MINUTE;
+        assert!(since.contains(&count.oldest), "{count:?}");
+    }
+}
+
 #[test]
 fn a_failure_is_cut_to_eight_kilobytes_and_says_so() {
     let long = |letter: &str| letter.repeat(1 << 20);
@@ -1036,4 +1062,5 @@ over_both! {
     no_more_incidents_are_claimed_to_be_looked_for_together_than_memory_is_to_hold
     all_that_is_due_is_claimed_by_level_whether_or_not_it_must_be_looked_for
     an_end_that_waits_to_be_written_is_read_and_outlives_the_stores_own_end
+    what_is_not_done_is_counted_with_since_when_the_oldest_is_not
 }

@@ -11,7 +11,7 @@ use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, KnownBy, back, broken, holds, text};
+use super::{FULL, FULL_HELP, KnownBy, back, broken, holds, pasted, text};
 use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
@@ -108,6 +108,7 @@ pub(super) fn report(db: &Db<'_>, new: &New, policy: Policy) -> Result<Option<i6
         return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
     }
     let Some(known) = Known::existing(db, new)? else { return Ok(None) };
+    pasted::look(db, &known, new)?;
     if new.open {
         needed_again(db, known.id, policy)?;
     }
@@ -177,7 +178,7 @@ const READY: &str = concat!(
     ", s.id, FALSE, COALESCE(i.source, ''), COALESCE(i.number, ''), TRUE, s.accepted, s.seen, TRUE, s.body, \
      NOT EXISTS (SELECT 1 FROM assignments AS a JOIN incidents AS o ON o.id = a.incident \
         WHERE a.ticket = t.id AND a.slot NOT LIKE 'former:%' AND o.ended IS NULL), \
-     NULL, FALSE, s.action, s.mark, s.diff, s.said, s.told \
+     NULL, NULL, FALSE, s.action, s.mark, s.diff, s.said, s.told \
      FROM updates AS s INDEXED BY updates_ready JOIN tickets AS t ON t.id = s.ticket \
      LEFT JOIN incidents AS i ON i.id = s.incident \
      WHERE s.due = 0 AND s.backend = ?1 AND NOT EXISTS (SELECT 1 FROM updates AS other WHERE other.ticket = s.ticket \
@@ -476,8 +477,10 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
     const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND backend = ?2)";
     const SLOTS: &str = "SELECT slot FROM assignments WHERE incident = ?1 AND ticket = ?2 AND slot NOT LIKE 'former:%' ORDER BY slot";
     const TICKET: &str = "INSERT INTO tickets (backend, key, former) VALUES (?1, ?2, ?3)";
+    const URL: &str = "SELECT url FROM assignments WHERE incident = ?1 AND ticket = ?2 AND slot = '' AND url IS NOT NULL";
     const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND ticket = ?2";
-    const ASSIGN: &str = "INSERT INTO assignments (incident, slot, ticket) VALUES (?1, ?2, ?3)";
+    const ASSIGN: &str =
+        "INSERT INTO assignments (incident, slot, ticket, url) VALUES (?1, ?2, ?3, ?4)";
     // Its source knows the former one.
     const TELL: &str = "UPDATE incidents SET tell = 1, back = NULL WHERE id = ?1 AND source = ?2";
     let incident = together.incident;
@@ -496,11 +499,14 @@ fn succeed(db: &Db<'_>, former: i64, together: &Together, policy: Policy) -> Fal
         number += 1;
     };
     let ticket = db.insert(TICKET, values![&backend, &key, former])?;
+    let url: Option<String> =
+        db.first(URL, values![incident, former], Hold::No, |columns| columns.take())?;
     db.execute(LEAVE, values![incident, former])?;
     for slot in &slots {
-        db.execute(ASSIGN, values![incident, slot, ticket])?;
+        db.execute(ASSIGN, values![incident, slot, ticket, None::<&str>])?;
     }
-    db.execute(ASSIGN, values![incident, &format!("{FORMER}{former}"), former])?;
+    let slot = format!("{FORMER}{former}");
+    db.execute(ASSIGN, values![incident, &slot, former, url.as_deref()])?;
     if slots.iter().any(String::is_empty) {
         db.execute(TELL, values![incident, ARGUS])?;
     }

@@ -132,9 +132,13 @@ admin = User.objects.create_superuser("admin", "admin@example.org", sys.argv[1],
 source = User.objects.create_user("nav.example.org")
 kind, _ = SourceSystemType.objects.get_or_create(name="nav")
 SourceSystem.objects.create(name="nav.example.org", type=kind, user=source, base_url="https://nav.example.org/")
+# Another source: what says that ticketing itself fails.
+alarm = User.objects.create_user("ticket-host")
+kind, _ = SourceSystemType.objects.get_or_create(name="ticket-host")
+SourceSystem.objects.create(name="ticket-host", type=kind, user=alarm)
 # Somebody without any right of their own.
 user = User.objects.create_user("operator")
-for name, owner in (("TOKEN", admin), ("SOURCE_TOKEN", source), ("USER_TOKEN", user)):
+for name, owner in (("TOKEN", admin), ("SOURCE_TOKEN", source), ("ALARM_TOKEN", alarm), ("USER_TOKEN", user)):
     print(f"ARGUS_{name}={Token.objects.create(user=owner).key}")
 PYTHON
 ) || fail "no users: $(tail -n 20 "$STATE/setup.log")"

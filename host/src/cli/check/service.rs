@@ -296,7 +296,10 @@ async fn alarming(config: &Config, alarm: &AlarmConfig, offline: bool) -> Vec<Ro
                 let asked =
                     async { Argus::with(argus, move || token.read()).await?.alarms().await };
                 match asked.await {
-                    Ok(_) => Row::ok(name, "Argus takes it"),
+                    Ok(_) => Row::ok(
+                        name,
+                        "Argus takes it; that it is a source's shows when an incident is raised",
+                    ),
                     Err(error) => Row::failed(name, &error),
                 }
             }

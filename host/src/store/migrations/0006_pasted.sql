@@ -4,5 +4,7 @@
 ALTER TABLE tickets ADD COLUMN remote TEXT;
 UPDATE tickets SET remote = COALESCE(NULLIF(json_extract(ticket, '$.id'), ''), json_extract(ticket, '$.url')) WHERE ticket IS NOT NULL;
 CREATE INDEX tickets_by_remote ON tickets (remote, backend) WHERE remote IS NOT NULL;
+-- The URL that a person gave the incident, as its source has it; NULL: a host told the source.
+ALTER TABLE assignments ADD COLUMN url TEXT;
 -- Whether a person gave it to its incident, so that it is that person's.
 ALTER TABLE tickets ADD COLUMN pasted INTEGER NOT NULL DEFAULT 0;

@@ -60,7 +60,7 @@ async fn an_incident_that_is_given_a_ticket_that_another_has_shares_it(place: Pl
     let store = place.open().await;
     let id = made(&store, of_argus(7)).await;
     // By what it is called, in whichever way a person writes its URL.
-    let shared = adopt(&store, of_argus(8), named(id, "https://t/show?id=1#reply")).await.unwrap();
+    let shared = adopt(&store, of_argus(8), named(id, "https://T/1#reply")).await.unwrap();
     assert_eq!((shared.id, shared.made), (id, true));
     assert_eq!(incidents(&store, id).await, ["7", "8"]);
     let pressed = accept(&store, of_argus(8)).await;
@@ -87,9 +87,11 @@ async fn an_incident_that_waits_for_a_ticket_is_given_none_beside_it(place: Plac
     let shared = New { key: of_argus(7).key, ..of_argus(8) };
     assert_eq!(adopt(&store, shared, named(17, "https://t/17")).await, None);
     // Its own try finds the person's.
-    let given = ends(&store, Outcome::Pasted(named(17, "https://t/17"))).await;
+    let given =
+        ends(&store, Outcome::Pasted { ticket: named(17, "https://t/17"), state: None }).await;
     assert_eq!((given.id, given.state, given.made), (id, State::Created, false));
     assert_eq!(open(&store).await[0].url, "https://t/17");
+    assert!(store.life(id).await.unwrap().pasted);
     let joined = adopt(&store, of_argus(9), named(17, "https://t/17")).await.unwrap();
     assert_eq!(joined.id, id);
 }
@@ -98,7 +100,11 @@ async fn an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that(pl
     let store = place.open().await;
     let first = made(&store, of_argus(7)).await;
     let waiting = accept(&store, of_argus(8)).await.job.id;
-    let given = ends(&store, Outcome::Pasted(named(first, "https://t/1#x"))).await;
+    let given = ends(
+        &store,
+        Outcome::Pasted { ticket: named(first, "https://t/1#x"), state: Some(TicketState::Closed) },
+    )
+    .await;
     assert_eq!((given.id, given.state), (waiting, State::Created));
     assert_eq!(given.ticket.unwrap().url, "https://t/1#x");
     assert_eq!(incidents(&store, first).await, ["7", "8"]);
@@ -106,6 +112,54 @@ async fn an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that(pl
     assert_eq!(accept(&store, of_argus(8)).await.job.id, first);
     let open: Vec<i64> = open(&store).await.iter().map(|ticket| ticket.id).collect();
     assert!(open.iter().all(|id| *id == first), "{open:?}");
+    // Nor does anybody else find the row that is left.
+    let third = adopt(&store, of_argus(9), named(first, "https://t/1")).await.unwrap();
+    assert_eq!((third.id, store.life(first).await.unwrap().pasted), (first, false));
+}
+
+async fn an_incident_whose_ticket_failed_is_given_one_by_hand(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, of_argus(7)).await.job.id;
+    ends(&store, Outcome::Failed(failure(Kind::Creation))).await;
+    let job = adopt(&store, of_argus(7), named(17, "https://t/17")).await.unwrap();
+    assert_eq!((job.id, job.state, job.failure), (id, State::Created, None));
+    assert_eq!(job.ticket, Some(named(17, "https://t/17")));
+    assert_eq!(store.life(id).await.unwrap().status, Some(TicketState::Open));
+    assert_eq!(open(&store).await[0].url, "https://t/17");
+}
+
+/// How Argus has the incident now.
+fn with_url(pk: i64, url: &str) -> New {
+    New { reports: true, ticket_url: Some(url.to_owned()), ..of_argus(pk) }
+}
+
+async fn a_url_that_a_person_took_back_or_replaced_is_the_incidents_no_more(place: Place) {
+    let store = place.open().await;
+    // One that another incident has, too.
+    let first = self::made(&store, of_argus(8)).await;
+    let url = format!("https://t/{first}#x");
+    adopt(&store, with_url(9, &url), named(first, &url)).await.unwrap();
+    assert_eq!(incidents(&store, first).await, ["8", "9"]);
+    store.report(with_url(9, "https://t/19"), policy()).await.unwrap().unwrap();
+    assert_eq!(incidents(&store, first).await, ["8"]);
+    // What the host itself told Argus stays, whatever a person writes over it.
+    store.report(with_url(8, "https://t/19"), policy()).await.unwrap().unwrap();
+    assert_eq!(incidents(&store, first).await, ["8"]);
+    let wrong =
+        adopt(&store, with_url(7, "https://t/17"), named(17, "https://t/17")).await.unwrap();
+    store.report(with_url(7, "https://t/17"), policy()).await.unwrap().unwrap();
+    assert_eq!(incidents(&store, wrong.id).await, ["7"]);
+    // It has another one now.
+    let id = store.report(with_url(7, "https://t/18"), policy()).await.unwrap().unwrap();
+    assert!(store.tickets_of(id).await.unwrap().is_empty());
+    assert_eq!(incidents(&store, wrong.id).await, [""; 0]);
+    let right =
+        adopt(&store, with_url(7, "https://t/18"), named(18, "https://t/18")).await.unwrap();
+    assert_ne!(right.id, wrong.id);
+    // It has none any more, and so gets one.
+    let made = accept(&store, with_url(7, "")).await;
+    assert!(made.new && made.job.state == State::Queued, "{made:?}");
+    assert_eq!(made.job.key, of_argus(7).key);
 }
 
 async fn a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so(place: Place) {
@@ -147,6 +201,8 @@ over_both! {
     an_incident_that_is_given_a_ticket_that_another_has_shares_it
     an_incident_that_waits_for_a_ticket_is_given_none_beside_it
     an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that
+    an_incident_whose_ticket_failed_is_given_one_by_hand
+    a_url_that_a_person_took_back_or_replaced_is_the_incidents_no_more
     a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so
     a_ticket_that_a_person_gave_is_one_in_a_copy_too
 }
