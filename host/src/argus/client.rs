@@ -88,9 +88,9 @@ impl Current {
         if !incident::may_have_begun_together(began, &incident.start_time) {
             return Current::Gone;
         }
-        let is_former = former == Some(incident.ticket_url.as_str());
-        if !incident.ticket_url.trim().is_empty() && !is_former {
-            Current::HasTicket(incident.ticket_url)
+        let url = incident.ticket_url.trim();
+        if !url.is_empty() && former.map(str::trim) != Some(url) {
+            Current::HasTicket(url.to_owned())
         } else if incident::has_ended(&incident, now) {
             Current::Ended
         } else {
