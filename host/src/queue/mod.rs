@@ -546,7 +546,9 @@ impl Queue {
 
     /// Keeps an incident whose turn comes later.
     async fn put_in_line(self: &Arc<Queue>, new: New, waits: bool) -> store::Result<Begun> {
+        let began = Instant::now();
         let accepted = self.store.accept(new, self.setup().policy(), None).await?;
+        self.metrics.accept(began.elapsed());
         Ok(self.stands_in_line(accepted, waits).await)
     }
 
@@ -570,7 +572,11 @@ impl Queue {
         let queue = Arc::clone(self);
         // A task of its own: what was claimed is made, whether or not who brought it is still there.
         tokio::spawn(async move {
+            let began = Instant::now();
             let accepted = queue.store.accept(new, queue.setup().policy(), Some(room.term)).await;
+            if accepted.is_ok() {
+                queue.metrics.accept(began.elapsed());
+            }
             // To tell fails where nobody waits for it any more.
             match accepted {
                 Ok(Accepted { job, new, claim: Some(claim) }) => {

@@ -35,6 +35,21 @@ pub enum Unfit {
     Machine,
 }
 
+impl Unfit {
+    /// As answers and metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unfit::Unprepared => "unprepared",
+            Unfit::Settings => "settings",
+            Unfit::Refused => "refused",
+            Unfit::Broken => "broken",
+            Unfit::Down => "down",
+            Unfit::Paused => "paused",
+            Unfit::Machine => "machine",
+        }
+    }
+}
+
 /// What is known about a backend.
 #[derive(Debug, Clone)]
 pub struct Standing {

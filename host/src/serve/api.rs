@@ -1,7 +1,8 @@
 //! What can be asked of the service: its routes, and what each does.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State as Shared};
@@ -12,6 +13,7 @@ use axum::{Extension, Json};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use ticket_plugin_api::{Incident, json};
+use tokio::task::spawn_blocking;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -24,9 +26,9 @@ use super::schema::{
     PluginView, Ready, Report, Reported, WholeJob,
 };
 use super::{Service, docs, document, hooks, orphans};
-use crate::config::{ArgusConfig, Scope};
+use crate::config::{ArgusConfig, QueueConfig, Scope};
 use crate::error::{Error, Kind};
-use crate::metrics::Gauges;
+use crate::metrics::{BackendNow, CLASSIC, Format, Gauges, OPEN_METRICS, StoreSize};
 use crate::outlet;
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
@@ -48,7 +50,6 @@ const HISTORY: usize = 4 << 20;
 const BLOCK: usize = 16 << 10;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// The type of OpenMetrics texts.
-const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const DEFAULT_PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1000;
 
@@ -571,30 +572,76 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
     responses(
-        (status = 200, body = String, content_type = METRICS, description = "The counts, as OpenMetrics has them"),
-        (status = 503, body = Problem, description = "The store can't be used (type `urn:ticket-host:problem:store`)"),
+        (status = 200, content((String = OPEN_METRICS), (String = CLASSIC)), description = "The counts: as OpenMetrics has them for who asks for that (`Accept`), else in Prometheus's older text format"),
     )
 )]
-async fn metrics(Shared(service): Shared<Arc<Service>>) -> Result<Response, Problem> {
-    let counts = service.queue.store.counts().await?;
-    let steps = service.queue.store.update_counts().await?;
+async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
+    // What a store that can't be used holds isn't known; all else is, and that it can't be used.
+    let works = service.store_works().await;
+    let counts = service.queue.store.counts().await.unwrap_or_default();
+    let steps = service.queue.store.update_counts().await.unwrap_or_default();
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
-    let backends: Vec<(&str, bool)> = standings
-        .iter()
-        .map(|standing| (standing.name.as_str(), standing.unfit.is_none()))
-        .collect();
+    let now = Instant::now();
+    let of = |standing: &'_ Standing| setup.backends.get(&standing.name)?.as_ref().ok();
+    let backends = standings.iter().map(|standing| BackendNow {
+        name: &standing.name,
+        unfit: standing.unfit,
+        pause: of(standing)
+            .map_or(Duration::ZERO, |backend| backend.next_turn().saturating_duration_since(now)),
+        plugin: of(standing)
+            .map(|backend| (backend.manifest.name.as_str(), backend.manifest.version.as_str())),
+    });
+    let backends: Vec<BackendNow<'_>> = backends.collect();
     let argus = setup.config.argus.as_ref().map(|_| service.argus.done());
-    let text = service.queue.metrics.text(&Gauges {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = match accepted.is_some_and(|types| types.contains("application/openmetrics-text"))
+    {
+        true => Format::OpenMetrics,
+        false => Format::Classic,
+    };
+    let gauges = Gauges {
         counts: &counts,
         steps: &steps,
         backends: &backends,
         orphans: &orphans::of(&counts, &setup),
         argus: argus.as_ref(),
         dropped: outlet::dropped(),
+        ready: works && !setup.backends.is_empty(),
+        store: size_of(&setup.config.queue).await,
         now: Timestamp::now(),
+    };
+    let text = service.queue.metrics.text(&gauges, format);
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+/// How much a store takes that is a file. Its disk may hang.
+async fn size_of(config: &QueueConfig) -> Option<StoreSize> {
+    if config.database.is_some() {
+        return None;
+    }
+    let (path, limit) = (config.path.clone(), config.max_bytes);
+    let size = spawn_blocking(move || {
+        let of = |suffix: &str| {
+            let mut file = path.clone().into_os_string();
+            file.push(suffix);
+            std::fs::metadata(file).map_or(0, |file| file.len())
+        };
+        StoreSize { bytes: of("") + of("-wal"), limit, free: free_beside(&path) }
     });
-    Ok(([(header::CONTENT_TYPE, METRICS)], text).into_response())
+    size.await.ok()
+}
+
+/// How many bytes a file's disk has left.
+#[cfg(unix)]
+fn free_beside(file: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(file).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_beside(_: &Path) -> Option<u64> {
+    None
 }
 
 /// Tell whether the process is alive

@@ -331,15 +331,18 @@ mod tests {
         backend.note(socket);
         assert_eq!(backend.names(), None, "the kernel told nothing");
         assert!(lock(&backend.calls).contains(&socket));
-        let text = metrics.text(&Gauges {
+        let gauges = Gauges {
             counts: &[],
             steps: &[],
             backends: &[],
+            ready: true,
+            store: None,
             orphans: &Default::default(),
             argus: None,
             dropped: 0,
             now: crate::store::Timestamp::now(),
-        });
+        };
+        let text = metrics.text(&gauges, crate::metrics::Format::OpenMetrics);
         assert!(text.contains("ticket_host_sandbox_denials_total{backend=\"desk\"} 2"), "{text}");
     }
 }

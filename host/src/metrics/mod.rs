@@ -1,6 +1,11 @@
 //! What the host counts, in Prometheus's form (https://prometheus.io/docs/practices/naming/).
+//!
+//! Invariant: labels are names of backends and plugins, which the config bounds, and words of the host's own: never a key, a URL or a text from outside.
 
-use std::collections::BTreeMap;
+mod classic;
+mod gauges;
+mod process;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,13 +17,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::argus::Done;
-use crate::machine::StepState;
-use crate::store::{Count, Timestamp};
+pub(crate) use gauges::{BackendNow, Gauges, StoreSize};
+
+use crate::store::Timestamp;
 
 const PREFIX: &str = "ticket_host";
 /// Upper bounds of the buckets of a call's time, in seconds.
 const BUCKETS: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+/// The same for the time until an incident is on disk.
+const ACCEPT_BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfBackend {
@@ -72,23 +80,6 @@ impl EncodeLabelValue for Status {
     }
 }
 
-/// What isn't counted as it happens, but is as it is when somebody asks.
-#[derive(Debug)]
-pub(crate) struct Gauges<'a> {
-    pub counts: &'a [Count],
-    /// The same of what is done to tickets after they were made.
-    pub steps: &'a [Count],
-    /// Each backend's name, and whether it can make tickets.
-    pub backends: &'a [(&'a str, bool)],
-    /// How many tickets wait for each backend that the config no longer has.
-    pub orphans: &'a BTreeMap<String, i64>,
-    /// What the watcher did last, if there is an Argus to watch.
-    pub argus: Option<&'a Done>,
-    /// How many events of the log were dropped.
-    pub dropped: u64,
-    pub now: Timestamp,
-}
-
 /// The counters and histograms of all backends, which begin with the program.
 #[derive(Debug)]
 pub struct Metrics {
@@ -107,7 +98,29 @@ pub struct Metrics {
     states_held: Family<OfBackend, Gauge>,
     webhooks: Family<Tried, Counter>,
     alarm: Gauge,
+    accepts: Histogram,
+    started: Timestamp,
 }
+
+/// Which text format is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    OpenMetrics,
+    /// The older one of Prometheus's.
+    Classic,
+}
+
+impl Format {
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => OPEN_METRICS,
+            Format::Classic => CLASSIC,
+        }
+    }
+}
+
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Default for Metrics {
     fn default() -> Metrics {
@@ -129,6 +142,8 @@ impl Default for Metrics {
             states_held: Family::default(),
             webhooks: Family::default(),
             alarm: Gauge::default(),
+            accepts: Histogram::new(ACCEPT_BUCKETS),
+            started: Timestamp::now(),
             registry: Registry::default(),
         };
         registry.register("tickets", "Tries to make a ticket", metrics.tickets.clone());
@@ -190,6 +205,12 @@ impl Default for Metrics {
             metrics.states_held.clone(),
         );
         registry.register("webhooks", "Webhooks of ticket systems", metrics.webhooks.clone());
+        registry.register_with_unit(
+            "accept",
+            "Time until an incident that was accepted is on disk",
+            Unit::Seconds,
+            metrics.accepts.clone(),
+        );
         registry.register(
             "alarm",
             "Whether ticketing itself fails, where [alarm] has that looked at",
@@ -208,6 +229,10 @@ impl Metrics {
     pub fn step(&self, backend: &str, action: &'static str, outcome: &'static str) {
         let labels = Stepped { backend: backend.to_owned(), action, outcome };
         self.steps.get_or_create(&labels).inc();
+    }
+
+    pub fn accept(&self, time: Duration) {
+        self.accepts.observe(time.as_secs_f64());
     }
 
     pub fn alarm(&self, fails: bool) {
@@ -259,146 +284,79 @@ impl Metrics {
     }
 
     /// All of it as text.
-    pub(crate) fn text(&self, gauges: &Gauges<'_>) -> String {
+    pub(crate) fn text(&self, gauges: &Gauges<'_>, format: Format) -> String {
         let mut text = String::new();
-        let store = store(gauges);
-        let up = up(gauges.backends);
-        let log = log(gauges.dropped);
-        let watched = gauges.argus.map(watched).unwrap_or_default();
-        encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &store))
-            .and_then(|()| encode_registry(&mut text, &up))
-            .and_then(|()| encode_registry(&mut text, &log))
-            .and_then(|()| encode_registry(&mut text, &watched))
+        let process = process::registry(self.started);
+        let registries = gauges.registries();
+        let mut all = std::iter::once(&self.registry).chain(&registries).chain(&process);
+        all.try_for_each(|registry| encode_registry(&mut text, registry))
             .and_then(|()| encode_eof(&mut text))
             .expect("a String takes all that is written to it");
-        text
-    }
-}
-
-/// What the store holds, as gauges of one answer: two that are asked for at once have nothing in common.
-fn store(gauges: &Gauges<'_>) -> Registry {
-    let Gauges { counts, steps, orphans, now, .. } = *gauges;
-    let rows: Family<InState, Gauge> = Family::default();
-    let oldest: Family<OfBackend, Gauge<f64, AtomicU64>> = Family::default();
-    for count in counts {
-        let backend = count.backend.clone();
-        let labels = InState { backend: backend.clone(), state: count.state.name() };
-        rows.get_or_create(&labels).set(count.rows);
-        if !count.state.is_final() {
-            let age = now.since(count.oldest).as_secs_f64();
-            let oldest = oldest.get_or_create(&OfBackend { backend });
-            oldest.set(oldest.get().max(age));
+        match format {
+            Format::OpenMetrics => text,
+            Format::Classic => classic::of(&text),
         }
     }
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register("queue_tickets", "Tickets in the store, by state", rows);
-    let rows: Family<InState, Gauge> = Family::default();
-    for count in steps {
-        let state = StepState::from(count.state).name();
-        let labels = InState { backend: count.backend.clone(), state };
-        rows.get_or_create(&labels).set(count.rows);
-    }
-    let help = "Comments, closings and openings of tickets in the store, by state";
-    registry.register("queue_steps", help, rows);
-    let without: Family<OfBackend, Gauge> = Family::default();
-    for (backend, tickets) in orphans {
-        without.get_or_create(&OfBackend { backend: backend.clone() }).set(*tickets);
-    }
-    let help = "Tickets that wait for a backend which the config doesn't have";
-    registry.register("queue_orphans", help, without);
-    registry.register_with_unit(
-        "queue_oldest",
-        "Age of the oldest ticket that is not made yet",
-        Unit::Seconds,
-        oldest,
-    );
-    registry
-}
-
-/// Which backends can make tickets.
-fn up(backends: &[(&str, bool)]) -> Registry {
-    let up: Family<OfBackend, Gauge> = Family::default();
-    for (name, is_up) in backends {
-        let labels = OfBackend { backend: (*name).to_owned() };
-        up.get_or_create(&labels).set(i64::from(*is_up));
-    }
-    let mut registry = Registry::with_prefix(PREFIX);
-    let help =
-        "Whether the backend can make tickets, as far as is known; /v1/backends says why not";
-    registry.register("backend_up", help, up);
-    registry
-}
-
-/// What is missing in the log.
-fn log(dropped: u64) -> Registry {
-    let events: Counter = Counter::default();
-    events.inc_by(dropped);
-    let mut registry = Registry::with_prefix(PREFIX);
-    let help = "Events of the log that were dropped, since nobody read standard error in time";
-    registry.register("log_dropped_events", help, events);
-    registry
-}
-
-/// What the watcher of Argus did last. What never was is 0, so that an alert on its age sees that, too.
-fn watched(done: &Done) -> Registry {
-    let mut registry = Registry::with_prefix(PREFIX);
-    let mut moment = |name, help, at: Option<Timestamp>| {
-        let gauge = Gauge::<f64, AtomicU64>::default();
-        gauge.set(at.map_or(0.0, |at| at.since(Timestamp::EPOCH).as_secs_f64()));
-        registry.register_with_unit(name, help, Unit::Seconds, gauge);
-    };
-    moment("argus_last_poll_timestamp", "When Argus last listed its incidents", done.last_poll);
-    moment("argus_last_told_timestamp", "When Argus was last told of a ticket", done.last_told);
-    let mut count = |name, help, number: usize| {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
-        registry.register(name, help, gauge);
-    };
-    count("argus_listed", "Open incidents without a ticket that Argus last listed", done.listed);
-    count("argus_skipped", "Those of them that are not filed: see argus.backlog", done.skipped);
-    count(
-        "argus_error",
-        "Whether anything is wrong; /readyz says what",
-        usize::from(done.error().is_some()),
-    );
-    registry
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::store::State;
+    use crate::argus::Done;
+    use crate::queue::Unfit;
+    use crate::store::{Count, State};
+
+    /// Rows of the queue, and of what is done to its tickets.
+    fn counts() -> (Vec<Count>, Vec<Count>) {
+        let count = |state, rows, seconds| {
+            let oldest = Timestamp::now() - Duration::from_secs(seconds);
+            Count { backend: "b".to_owned(), state, rows, oldest }
+        };
+        let counts =
+            [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
+        (counts.to_vec(), vec![count(State::Failed, 2, 1)])
+    }
+
+    fn backend(name: &str, unfit: Option<Unfit>) -> BackendNow<'_> {
+        let pause = Duration::from_millis(1500);
+        BackendNow { name, unfit, pause, plugin: Some(("rt", "1.2.3")) }
+    }
+
+    fn gauges<'a>(
+        (counts, steps): &'a (Vec<Count>, Vec<Count>),
+        backends: &'a [BackendNow<'a>],
+        orphans: &'a BTreeMap<String, i64>,
+        done: &'a Done,
+    ) -> Gauges<'a> {
+        Gauges {
+            counts,
+            steps,
+            backends,
+            orphans,
+            argus: Some(done),
+            ready: true,
+            store: Some(StoreSize { bytes: 5, limit: 10, free: Some(7) }),
+            dropped: 0,
+            now: counts[0].oldest + Duration::from_secs(1),
+        }
+    }
 
     #[test]
     fn scrapes_at_the_same_time_do_not_disturb_each_other() {
         let metrics = Metrics::default();
         metrics.ticket("b", "created");
-        let now = Timestamp::now();
-        let count = |state, rows, seconds| {
-            let oldest = now - Duration::from_secs(seconds);
-            Count { backend: "b".to_owned(), state, rows, oldest }
-        };
-        let counts =
-            [count(State::Queued, 3, 1), count(State::Unknown, 1, 8), count(State::Created, 7, 10)];
+        let (counts, orphans) = (counts(), BTreeMap::from([("gone".to_owned(), 5)]));
         let done =
             Done { last_poll: Some(Timestamp::from_millis(1500)), listed: 4, ..Done::default() };
-        let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
-        let steps = [count(State::Failed, 2, 1)];
-        let gauges = Gauges {
-            counts: &counts,
-            steps: &steps,
-            backends: &[("b", true), ("c", false)],
-            orphans: &orphans,
-            argus: Some(&done),
-            dropped: 0,
-            now,
-        };
+        let backends = [backend("b", None), backend("c", Some(Unfit::Down))];
+        let gauges = gauges(&counts, &backends, &orphans, &done);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let text = metrics.text(&gauges);
+                        let text = metrics.text(&gauges, Format::OpenMetrics);
                         for line in [
                             "ticket_host_tickets_total{backend=\"b\",outcome=\"created\"} 1",
                             "ticket_host_queue_tickets{backend=\"b\",state=\"queued\"} 3",
@@ -410,6 +368,13 @@ mod tests {
                             "ticket_host_log_dropped_events_total 0",
                             "ticket_host_backend_up{backend=\"b\"} 1",
                             "ticket_host_backend_up{backend=\"c\"} 0",
+                            "ticket_host_backend_unfit{backend=\"c\",reason=\"down\"} 1",
+                            "ticket_host_backend_pause_seconds{backend=\"b\"} 1.5",
+                            "ticket_host_plugin{backend=\"b\",plugin=\"rt\",version=\"1.2.3\"} 1",
+                            "ticket_host_ready 1",
+                            "ticket_host_store_bytes 5",
+                            "ticket_host_store_limit_bytes 10",
+                            "ticket_host_store_disk_free_bytes 7",
                             "ticket_host_argus_last_poll_timestamp_seconds 1.5",
                             "ticket_host_argus_last_told_timestamp_seconds 0.0",
                             "ticket_host_argus_listed 4",
@@ -423,5 +388,77 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// Everything that can be counted, once.
+    fn all() -> Metrics {
+        let metrics = Metrics::default();
+        metrics.ticket("b", "created");
+        metrics.step("b", "comment", "done");
+        metrics.accept(Duration::ZERO);
+        metrics.alarm(true);
+        metrics.state("b", "closed");
+        metrics.states_held("b", true);
+        metrics.webhook("b", "taken");
+        metrics.call("b", "create", Duration::ZERO);
+        metrics.response("b", Status::Code(200));
+        metrics.worker_restart("b");
+        metrics.sandbox_denial("b");
+        metrics.rate_limit_wait("b", Duration::ZERO);
+        metrics.refused_reload();
+        metrics.argus_is_elsewhere();
+        metrics
+    }
+
+    /// `host/mixin` names them; `tests/mixin.sh` looks whether Prometheus understands it.
+    #[test]
+    fn what_the_alerts_and_the_dashboard_name_is_there() {
+        let (counts, done) = (counts(), Done::default());
+        let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
+        let backends = [backend("b", Some(Unfit::Down))];
+        let gauges = gauges(&counts, &backends, &orphans, &done);
+        let text = all().text(&gauges, Format::Classic);
+        let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let mixin = concat!(
+            include_str!("../../mixin/alerts.yaml"),
+            include_str!("../../mixin/dashboard.json")
+        );
+        let mut named = 0;
+        for word in mixin.split(|c| !is_of_name(c)) {
+            let is_one = word.starts_with("ticket_host_") || word.starts_with("process_");
+            if !is_one || word.starts_with("process_") && !cfg!(target_os = "linux") {
+                continue;
+            }
+            named += 1;
+            let name = word.strip_suffix("_bucket").unwrap_or(word);
+            assert!(text.contains(&format!("# TYPE {name} ")), "{word} is not in\n{text}");
+        }
+        assert!(named > 30, "{named}");
+    }
+
+    #[test]
+    fn labels_are_names_of_the_config_and_words_of_the_hosts_own() {
+        let (counts, done) = (counts(), Done::default());
+        let orphans = BTreeMap::from([("gone".to_owned(), 5)]);
+        let backends = [backend("b", Some(Unfit::Down))];
+        let text = all().text(&gauges(&counts, &backends, &orphans, &done), Format::OpenMetrics);
+        let known = [
+            "backend",
+            "outcome",
+            "action",
+            "operation",
+            "status",
+            "state",
+            "reason",
+            "plugin",
+            "version",
+            "le",
+        ];
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((_, labels)) = line.split_once('{') else { continue };
+            for label in labels.split_once('}').unwrap().0.split(',') {
+                assert!(known.contains(&label.split('=').next().unwrap()), "{line}");
+            }
+        }
     }
 }
