@@ -84,6 +84,20 @@ fn in_json_each_line_is_an_event_and_so_is_why_the_service_ends() {
     host.run(&["serve", "--log-format", "xml"]).ended(2).says("[possible values: text, json]");
 }
 
+#[test]
+fn what_is_logged_while_a_ticket_is_made_says_which_in_json_and_in_a_text_only_what_it_always_said()
+{
+    let made =
+        |said: &str| said.lines().find(|line| line.contains(": created: ")).map(str::to_owned);
+    let said = log(&host(), &[("TICKET_HOST_LOG_FORMAT", "json")]);
+    let event: Value = serde_json::from_str(&made(&said).unwrap()).unwrap();
+    let fields = json!({"ticket": 1, "backend": "good", "attempt": 1, "action": "create"});
+    assert_eq!(event["fields"], fields, "{event}");
+    let said = log(&host(), &[]);
+    let line = made(&said).unwrap();
+    assert!(line.ends_with(".md") && !line.contains("attempt") && !line.contains("try{"), "{line}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_event_in_json_has_no_colours_though_a_terminal_shows_it() {

@@ -14,10 +14,11 @@ use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -116,17 +117,23 @@ pub(super) fn start(level: LevelFilter, layout: Layout, stderr: Stderr) {
     let log = log.with_target(false).log_internal_errors(false);
     let make = move || stderr.clone();
     let lines = Indented { make: make.clone(), priorities: layout == Layout::Journal };
+    // What an event is about is a text's own to say.
+    let without_spans = filter_fn(|metadata| !metadata.is_span());
     // What libraries trace, such as those for HTTP, may hold secrets.
     let own = Targets::new()
         .with_default(level.min(LevelFilter::DEBUG))
         .with_target(env!("CARGO_CRATE_NAME"), level);
     match layout {
         Layout::Plain | Layout::Journal => {
-            log.with_writer(lines).without_time().finish().with(own).init();
+            let log = log.with_writer(lines).without_time().finish();
+            log.with(own).with(without_spans).init();
         }
-        Layout::Timed => log.with_writer(lines).with_timer(Clock).finish().with(own).init(),
+        Layout::Timed => {
+            let log = log.with_writer(lines).with_timer(Clock).finish();
+            log.with(own).with(without_spans).init();
+        }
         Layout::Json => {
-            log.with_writer(make).event_format(Json).finish().with(own).init();
+            log.with_writer(make).fmt_fields(Members).event_format(Json).finish().with(own).init();
         }
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -248,10 +255,22 @@ fn indented(event: &[u8], start: &str) -> Vec<u8> {
     out
 }
 
-/// Writes an event as a JSON object on one line.
+/// Keeps what a span says as a JSON object.
+struct Members;
+
+impl<'w> FormatFields<'w> for Members {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
+        let mut said = Line::default();
+        fields.record(&mut said);
+        let json = serde_json::to_string(&said.fields).map_err(|_| fmt::Error)?;
+        out.write_str(&json)
+    }
+}
+
+/// Writes an event as a JSON object on one line, with what the spans say in which it is.
 struct Json;
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Line {
     time: String,
     level: &'static str,
@@ -260,14 +279,13 @@ struct Line {
     fields: Map<String, Value>,
 }
 
-impl<S, N> FormatEvent<S, N> for Json
+impl<S> FormatEvent<S, Members> for Json
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'w> FormatFields<'w> + 'static,
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, Members>,
         mut out: Writer<'_>,
         event: &tracing::Event<'_>,
     ) -> fmt::Result {
@@ -277,6 +295,12 @@ where
             message: String::new(),
             fields: Map::new(),
         };
+        for span in context.event_scope().into_iter().flatten() {
+            let extensions = span.extensions();
+            let said = extensions.get::<FormattedFields<Members>>();
+            let said = said.and_then(|said| serde_json::from_str::<Map<_, _>>(&said.fields).ok());
+            line.fields.extend(said.unwrap_or_default());
+        }
         event.record(&mut line);
         let json = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
         writeln!(out, "{}", safe_json(&json))
@@ -383,7 +407,8 @@ mod tests {
     fn in_json_an_event_is_one_line_whatever_a_text_from_outside_says() {
         let text = written(|written| {
             let log = tracing_subscriber::fmt().with_writer(move || written.clone());
-            log.with_ansi(true).event_format(Json).finish().into()
+            let log = log.with_ansi(true).fmt_fields(Members).event_format(Json);
+            log.finish().into()
         });
         let harmful = text.contains(['\r', '\u{2028}', '\u{85}']);
         assert_eq!((text.matches('\n').count(), harmful), (2, false), "{text}");
@@ -397,6 +422,23 @@ mod tests {
         let order = ["{\"time\":\"", "\"level\":", "\"message\":"];
         let places = order.map(|name| text.find(name).unwrap());
         assert!(places.is_sorted() && places[0] == 0, "{text}");
+    }
+
+    #[test]
+    fn in_json_an_event_says_what_the_spans_say_in_which_it_is() {
+        let out = Written::default();
+        let make = out.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || make.clone());
+        let log = log.fmt_fields(Members).event_format(Json).finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::info_span!("try", ticket = 17, backend = "a\nb").in_scope(|| {
+                tracing::info!(attempt = 2, "x");
+            });
+        });
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let line: Value = serde_json::from_str(&text).unwrap();
+        let fields = serde_json::json!({"ticket": 17, "backend": "a\nb", "attempt": 2});
+        assert_eq!(line["fields"], fields);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ticket_plugin_api::abi::MAX_KEYS;
 use ticket_plugin_api::{Incident, Retry};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::decide::{self, Health, Next, Trouble};
 use super::lane::{Lane, Place, Purpose};
@@ -230,6 +231,24 @@ pub(super) fn room(queue: &Queue, new: &New) -> Option<Room> {
 
 /// Tries to make one ticket, and records what came of that. The call has this stamp of its backend's breaker.
 pub(super) async fn attempt(
+    queue: Arc<Queue>,
+    backend: Arc<Backend>,
+    claim: Claim,
+    stamp: u64,
+    place: Place,
+) {
+    // What is logged until it has ended, also by the plugin, is about this.
+    let about = tracing::info_span!(
+        "try",
+        ticket = claim.job.id,
+        backend = backend.name.as_str(),
+        attempt = claim.job.attempts,
+        action = claim.update.as_ref().map_or("create", |update| update.action.name()),
+    );
+    carry_out(queue, backend, claim, stamp, place).instrument(about).await;
+}
+
+async fn carry_out(
     queue: Arc<Queue>,
     backend: Arc<Backend>,
     claim: Claim,
