@@ -66,6 +66,11 @@ impl Forge {
         }
     }
 
+    /// Where issues are, below the project's page.
+    fn pages(self) -> &'static str {
+        if self == GitHub { "issues" } else { "-/issues" }
+    }
+
     fn project(self) -> &'static str {
         match self {
             GitHub => "/api/v3/repos/noc/tickets",
@@ -145,6 +150,11 @@ impl Server {
         self.issues.lock().unwrap().clone()
     }
 
+    /// What is printed of the ticket that is an issue.
+    fn page(&self, number: usize) -> String {
+        format!("{}noc/tickets/{}/{number}\n", self.stub.url, self.forge.pages())
+    }
+
     fn posts(&self) -> usize {
         self.stub.seen().iter().filter(|seen| seen.method == "POST").count()
     }
@@ -181,11 +191,31 @@ fn answer(forge: Forge, mood: Mood, url: &str, issues: &mut Vec<Value>, seen: &S
             let all: Vec<Value> = labels().iter().map(|name| json!({"name": name})).collect();
             page(forge, &all, query)
         }
+        ("GET", "/issues") if query.contains("iids") => {
+            let is_asked = |issue: &&Value| {
+                let named = url::form_urlencoded::parse(query.as_bytes());
+                named
+                    .filter(|(name, _)| name == "iids[]")
+                    .any(|(_, n)| issue["iid"] == json!(n.parse::<u64>().unwrap()))
+            };
+            page(forge, &issues.iter().filter(is_asked).cloned().collect::<Vec<_>>(), query)
+        }
+        ("GET", "/issues") if is_of_changes(query) => {
+            let now = OffsetDateTime::now_utc().format(&Rfc2822).unwrap().replace("+0000", "GMT");
+            page(forge, &changed(forge, issues, query), query).header("date", &now)
+        }
         ("GET", "/issues") => {
             if let Mood::Slow(milliseconds) = mood {
                 std::thread::sleep(Duration::from_millis(milliseconds));
             }
             page(forge, &listed(forge, mood, issues, query), query)
+        }
+        ("GET", one) if forge == GitHub && one.starts_with("/issues/") => {
+            let number = json!(one["/issues/".len()..].parse::<u64>().unwrap());
+            let found = issues.iter().find(|issue| issue["number"] == number);
+            found.map_or(said(404, &json!("Not Found")), |issue| {
+                Answer::status(200).body(&issue.to_string())
+            })
         }
         ("POST", "/issues") if mood == Mood::Limits => match forge {
             GitHub => said(403, &json!("API rate limit exceeded"))
@@ -217,6 +247,23 @@ fn answer(forge: Forge, mood: Mood, url: &str, issues: &mut Vec<Value>, seen: &S
         }
         _ => said(404, &json!("Not Found")),
     }
+}
+
+/// Whether it is asked which issues were changed.
+fn is_of_changes(query: &str) -> bool {
+    query.contains("sort=updated") || query.contains("order_by=updated_at")
+}
+
+/// Those that were changed since the time that is asked for, in that order.
+fn changed(forge: Forge, issues: &[Value], query: &str) -> Vec<Value> {
+    let since = if forge == GitHub { "since" } else { "updated_after" };
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == since);
+    let since = OffsetDateTime::parse(&asked.unwrap().1, &Rfc3339).unwrap();
+    let at = |issue: &Value| OffsetDateTime::parse(issue["updated_at"].as_str().unwrap(), &Rfc3339);
+    let mut changed: Vec<Value> =
+        issues.iter().filter(|issue| at(issue).unwrap() >= since).cloned().collect();
+    changed.sort_by_key(|issue| at(issue).unwrap());
+    changed
 }
 
 /// The issues that the server lists: none that was made before the time that is asked for, or too late to be known yet.
@@ -277,7 +324,7 @@ fn create(forge: Forge, url: &str, issues: &mut Vec<Value>, seen: &Seen) -> Answ
         };
     }
     let number = issues.len() + 1;
-    let page = format!("{url}noc/tickets/issues/{number}");
+    let page = format!("{url}noc/tickets/{}/{number}", forge.pages());
     let names = issue["labels"].as_array().cloned().unwrap_or_default();
     match forge {
         GitHub => {
@@ -285,13 +332,18 @@ fn create(forge: Forge, url: &str, issues: &mut Vec<Value>, seen: &Seen) -> Answ
             issue["html_url"] = json!(page);
             issue["labels"] = names.iter().map(|name| json!({"name": name})).collect();
             issue["assignees"] = json!([]);
+            issue["state"] = json!("open");
         }
         GitLab => {
             issue["iid"] = json!(number);
             issue["web_url"] = json!(page);
+            issue["state"] = json!("opened");
         }
     }
     issue["created_at"] = json!(OffsetDateTime::now_utc().format(&Rfc3339).unwrap());
+    // Longer ago than what is named again for the sake of lists that lag.
+    let earlier = OffsetDateTime::now_utc() - Duration::from_secs(3600);
+    issue["updated_at"] = json!(earlier.format(&Rfc3339).unwrap());
     issues.push(issue.clone());
     Answer::status(201).body(&issue.to_string())
 }
@@ -422,7 +474,7 @@ fn the_python_class_is_a_name_of_the_plugin() {
         let information = json!({"project_namespace_and_name": "noc/tickets"});
         command.env("TICKET_INFORMATION", information.to_string());
         let run = ticket_host_tests::run(command, b"").ended(0);
-        assert_eq!(run.stdout, format!("{}noc/tickets/issues/1\n", server.stub.url));
+        assert_eq!(run.stdout, server.page(1));
     }
 }
 
@@ -431,7 +483,7 @@ fn a_lost_answer_is_settled_by_looking() {
     for forge in FORGES {
         let server = Server::new(forge, Mood::LosesTheAnswer);
         let run = server.host("").create("plugin-closed", &[]).ended(0);
-        assert_eq!(run.stdout, format!("{}noc/tickets/issues/1\n", server.stub.url));
+        assert_eq!(run.stdout, server.page(1));
         assert_eq!(server.posts(), 1);
     }
 }
@@ -669,4 +721,49 @@ fn many_lost_answers_are_settled_by_a_few_listings() {
     all_created(&host, 12);
     assert_eq!(server.posts(), 12, "each was sent once");
     assert_eq!(server.issues().len(), 12);
+}
+
+/// Which issues' states were asked for, in this order.
+fn asked_for(server: &Server) -> Vec<u64> {
+    let numbers = |seen: &Seen| -> Vec<u64> {
+        let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+        let one =
+            path.strip_prefix(GitHub.project()).and_then(|below| below.strip_prefix("/issues/"));
+        let named = url::form_urlencoded::parse(query.as_bytes());
+        let listed = named.filter(|(name, _)| name == "iids[]").map(|(_, n)| n.into_owned());
+        let all = one.map(str::to_owned).into_iter().chain(listed);
+        all.filter_map(|number| number.parse().ok()).collect()
+    };
+    server.stub.seen().iter().filter(|seen| seen.method == "GET").flat_map(numbers).collect()
+}
+
+#[test]
+fn the_states_of_issues_that_the_forge_says_have_changed_are_asked_for_and_of_no_others() {
+    for forge in FORGES {
+        let server = Server::new(forge, Mood::Well);
+        let host = server.service_host("poll = \"1s\"");
+        let service = host.serve();
+        for key in ["one", "two"] {
+            let incident = json!({"description": "x", "argus_url": format!("https://a.org/{key}")});
+            service.file(&incident, 30_000).is(201);
+        }
+        let looked = || {
+            let seen = server.stub.seen();
+            seen.iter().filter(|seen| is_of_changes(&seen.target)).count()
+        };
+        // Nothing has changed since they were made, which the forge says was an hour ago.
+        let (before, rounds) = (asked_for(&server).len(), looked() + 3);
+        wait_for("some rounds", || looked() >= rounds);
+        assert_eq!(asked_for(&server).len(), before, "{forge:?}");
+        {
+            let mut issues = server.issues.lock().unwrap();
+            issues[0]["state"] = json!("closed");
+            issues[0]["updated_at"] = json!(OffsetDateTime::now_utc().format(&Rfc3339).unwrap());
+        }
+        let status =
+            |id: i64| service.get(&format!("/v1/tickets/{id}")).is(200).json()["status"].clone();
+        wait_for("it to be known", || status(1) == "closed");
+        assert!(asked_for(&server)[before..].iter().all(|number| *number == 1), "{forge:?}");
+        assert_ne!(status(2), "closed");
+    }
 }
