@@ -25,6 +25,8 @@ use crate::queue::Queue;
 const PING: Duration = Duration::from_secs(50);
 /// How long a webhook, or whoever is pinged, may take.
 const TIME: Duration = Duration::from_secs(10);
+/// How often it is looked whether nobody has told of a failure since: a host that led before, and was cut off from the store.
+const AGAIN: Duration = Duration::from_secs(5 * 60);
 /// By which name it is noted in the store that the webhook was told of a failure.
 const NOTE: &str = "alarm.webhook";
 const OVER: &str = "ticketing works again";
@@ -65,8 +67,8 @@ fn fails(now: &Now) -> Option<bool> {
 /// One incident, which is raised when ticketing fails, and ended when it works again.
 #[derive(Debug, Default)]
 pub(super) struct ToArgus {
-    /// What was told last, and which Argus.
-    told: Option<(ArgusConfig, bool)>,
+    /// What was told last, which Argus, and when.
+    told: Option<(ArgusConfig, bool, Instant)>,
 }
 
 #[async_trait]
@@ -78,7 +80,10 @@ impl Told for ToArgus {
             return Ok(());
         };
         let Some(fails) = fails(now) else { return Ok(()) };
-        if self.told.as_ref().is_some_and(|(of, told)| *of == config && *told == fails) {
+        let is_told = |(of, told, at): &(ArgusConfig, bool, Instant)| {
+            *of == config && *told == fails && (fails || at.elapsed() < AGAIN)
+        };
+        if self.told.as_ref().is_some_and(is_told) {
             return Ok(());
         }
         let argus = Argus::with(&config, move || token.read()).await?;
@@ -86,7 +91,7 @@ impl Told for ToArgus {
             Standing::Fails(problems) => argus.raise_alarm(&message(problems)).await?,
             _ => argus.end_alarms(OVER).await?,
         }
-        self.told = Some((config, fails));
+        self.told = Some((config, fails, Instant::now()));
         Ok(())
     }
 }
@@ -121,17 +126,22 @@ impl ToWebhook {
 #[async_trait]
 impl Told for ToWebhook {
     async fn tell(&mut self, now: &Now) -> Result<()> {
-        let Some(webhook) = now.config.as_ref().and_then(|config| config.webhook.clone()) else {
-            (self.told, self.is_to_be_noted) = (None, false);
-            return Ok(());
-        };
         if let (true, Some(told)) = (self.is_to_be_noted, self.told) {
+            // Who tells after this host is to know.
             self.note(told).await;
         }
+        let Some(webhook) = now.config.as_ref().and_then(|config| config.webhook.clone()) else {
+            if !self.is_to_be_noted {
+                self.told = None;
+            }
+            return Ok(());
+        };
         let Some(fails) = fails(now) else { return Ok(()) };
         let was_told = match self.told {
-            Some(was_told) => was_told,
-            None => match self.was_told().await {
+            Some(true) => true,
+            Some(false) if self.is_to_be_noted || fails => false,
+            // Another host may have told of a failure since, which was cut off from the store.
+            _ => match self.was_told().await {
                 Ok(was_told) => was_told,
                 // It may be the store that fails: better told twice.
                 Err(_) if fails => false,

@@ -15,7 +15,7 @@ use crate::config::ArgusConfig;
 use crate::error::{Error, Result};
 use crate::incident::{self, ARGUS, Identified, Identity};
 use crate::queue::{self, Queue};
-use crate::store::{New, State, Timestamp};
+use crate::store::{Job, New, State, Timestamp};
 
 /// How many incidents are read from the store at once.
 const PAGE: i64 = 500;
@@ -174,11 +174,12 @@ impl Followed {
             return Ok(());
         }
         let new = reported(queue, argus.config, pk, attributes)?;
-        let has_ticket = match queue.report(new.clone()).await? {
+        let has = match queue.report(new.clone()).await? {
             Some(incident) => has_ticket(queue, incident).await?,
-            None => false,
+            None => Some(false),
         };
-        if !has_ticket && !queue.offer(new) {
+        // Of one that waits for its ticket, or can't be looked at now, it is asked again in the next round.
+        if has.is_none() || has == Some(false) && !queue.offer(new) {
             return Ok(());
         }
         self.reported.insert(pk, (digest, Instant::now()));
@@ -186,11 +187,13 @@ impl Followed {
     }
 }
 
-/// Whether an incident has a ticket, or is to get one that nobody has given up.
-async fn has_ticket(queue: &Queue, incident: i64) -> Result<bool> {
+/// Whether an incident has a ticket. None: it is to get one, and nobody has given that up.
+async fn has_ticket(queue: &Queue, incident: i64) -> Result<Option<bool>> {
     let jobs = queue.store.tickets_of(incident).await?;
-    let is_given_up = |state| matches!(state, State::Failed | State::Cancelled | State::Suppressed);
-    Ok(jobs.iter().any(|job| !is_given_up(job.state)))
+    let is_given_up =
+        |job: &Job| matches!(job.state, State::Failed | State::Cancelled | State::Suppressed);
+    let is_made = jobs.iter().any(|job| job.state == State::Created);
+    Ok((is_made || jobs.iter().all(is_given_up)).then_some(is_made))
 }
 
 pub(crate) fn began_together(attributes: &Map<String, Value>, began: &str) -> bool {

@@ -28,7 +28,7 @@ pub(crate) struct Done {
     pub skipped: usize,
     /// What went wrong since.
     pub failure: Option<Failure>,
-    /// Why nothing can be done with it, if the last round was in vain.
+    /// Why the last round was broken off, if it was.
     pub away: Option<String>,
     /// When it was begun to watch it, and when a round last ended.
     pub began: Option<Instant>,
@@ -63,11 +63,11 @@ impl Progress {
         lock(&self.0).last_told = Some(Timestamp::now());
     }
 
-    /// How the last round ended. `away`: nothing could be done for any incident.
-    pub(super) fn ended(&self, error: Option<&Error>, away: Option<&Error>) {
+    /// How the last round ended. `away`: why it was broken off, if it was.
+    pub(super) fn ended(&self, error: Option<&Error>, away: Option<String>) {
         let mut done = lock(&self.0);
         done.failure = error.map(Failure::from);
-        done.away = away.map(|error| Failure::from(error).message);
+        done.away = away;
         done.ended = Some(Instant::now());
     }
 

@@ -34,6 +34,7 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
         queue,
         progress,
         watched: None,
+        in_vain: None,
         knows_filter: false,
         refused: HashSet::new(),
         refused_back: HashSet::new(),
@@ -58,15 +59,16 @@ pub(crate) async fn watch(queue: Arc<Queue>, progress: Arc<Progress>) -> Result<
             watcher.watched = Some(config.clone());
         }
         let mut errors = Vec::new();
+        watcher.in_vain = None;
         let answers = match Argus::new(&config).await {
             Ok(argus) => watcher.round(&argus, &mut errors).await,
             Err(error) => {
+                watcher.in_vain = Some(error.message.clone());
                 errors.push(error);
                 false
             }
         };
-        let away = errors.iter().find(|error| is_about_all(error));
-        watcher.progress.ended(errors.first(), away);
+        watcher.progress.ended(errors.first(), watcher.in_vain.take());
         said.say(&errors);
         watcher.rest(&config, answers).await;
     }
@@ -125,6 +127,8 @@ struct Watcher {
     progress: Arc<Progress>,
     /// What the last round was with.
     watched: Option<ArgusConfig>,
+    /// Why this round was broken off.
+    in_vain: Option<String>,
     /// Argus knows each parameter of that filter, or doesn't tell which it knows.
     knows_filter: bool,
     /// The incidents of whose tickets Argus wouldn't be told in this round.
@@ -139,6 +143,7 @@ impl Watcher {
     /// is put in `errors`. Whether Argus answers.
     async fn round(&mut self, argus: &Argus<'_>, errors: &mut Vec<Error>) -> bool {
         if let Err(error) = self.file_all(argus, errors).await {
+            self.in_vain = Some(error.message.clone());
             // Telling it of tickets would fail as well.
             let is_unreachable = error.retry == Retry::Later;
             errors.push(error);
@@ -149,6 +154,7 @@ impl Watcher {
         self.refused.clear();
         self.refused_back.clear();
         let Err(error) = self.tell_all(argus, errors).await else { return true };
+        self.in_vain.get_or_insert_with(|| error.message.clone());
         // A token that is refused is refused for everything.
         if !(error.kind == Kind::Settings && errors.iter().any(|e| e.kind == Kind::Settings)) {
             errors.push(error);

@@ -232,6 +232,8 @@ pub fn plan(known: &Known, now_is: &Snapshot, ended: Moment, terms: &Terms, now:
         }
         TicketState::Open | TicketState::Unknown if now_is.open => of_change(known, terms, now),
         TicketState::Closed | TicketState::Cancelled if begins => again(known, terms, now),
+        // A person has said that it is the incident's, wherever it is.
+        TicketState::Foreign if known.is_pasted => Plan::Note,
         TicketState::Gone | TicketState::Foreign if begins => Plan::Successor,
         // What an ended incident says, and what a ticket that nobody reads is about, is known and not told.
         _ => Plan::Note,

@@ -68,6 +68,7 @@ fn a_ticket_that_a_person_gave_is_commented_on_and_closed_only_where_the_operato
             (&open, Open, &worse, change),
             (&open, Open, &ended, end),
             (&ended, Closed, &open, again),
+            (&ended, Foreign, &open, Note),
         ] {
             let known = Known { is_pasted: true, ..known(told.clone(), state) };
             let planned = plan(&known, now_is, NOW, &terms, NOW);

@@ -53,6 +53,8 @@ pub(crate) struct BackendNow<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreSize {
     pub bytes: u64,
+    /// How many of them new incidents may still take; None: nobody can say now.
+    pub room: Option<u64>,
     /// As many as it may take.
     pub limit: u64,
     /// How many its disk has left; None: that can't be told here.
@@ -185,6 +187,9 @@ fn store(size: StoreSize) -> Registry {
     };
     bytes("store", "What the store's files take", size.bytes);
     bytes("store_limit", "What they may take: queue.max_megabytes", size.limit);
+    if let Some(room) = size.room {
+        bytes("store_room", "What new incidents may take until none is accepted", room);
+    }
     if let Some(free) = size.free {
         bytes("store_disk_free", "What is free on the store's disk", free);
     }

@@ -286,6 +286,11 @@ impl Metrics {
     /// All of it as text.
     pub(crate) fn text(&self, gauges: &Gauges<'_>, format: Format) -> String {
         let mut text = String::new();
+        // So that the first of them is an increase.
+        for backend in gauges.backends {
+            let labels = OfBackend { backend: backend.name.to_owned() };
+            drop((self.denials.get_or_create(&labels), self.restarts.get_or_create(&labels)));
+        }
         let process = process::registry(self.started);
         let registries = gauges.registries();
         let mut all = std::iter::once(&self.registry).chain(&registries).chain(&process);
@@ -337,7 +342,7 @@ mod tests {
             orphans,
             argus: Some(done),
             ready: true,
-            store: Some(StoreSize { bytes: 5, limit: 10, free: Some(7) }),
+            store: Some(StoreSize { bytes: 5, room: Some(4), limit: 10, free: Some(7) }),
             dropped: 0,
             now: counts[0].oldest + Duration::from_secs(1),
         }
@@ -373,6 +378,7 @@ mod tests {
                             "ticket_host_plugin{backend=\"b\",plugin=\"rt\",version=\"1.2.3\"} 1",
                             "ticket_host_ready 1",
                             "ticket_host_store_bytes 5",
+                            "ticket_host_store_room_bytes 4",
                             "ticket_host_store_limit_bytes 10",
                             "ticket_host_store_disk_free_bytes 7",
                             "ticket_host_argus_last_poll_timestamp_seconds 1.5",

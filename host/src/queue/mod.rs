@@ -31,7 +31,7 @@ use crate::config::QueueConfig;
 use crate::error::{Error, Kind, Result};
 pub use crate::incident::Identified;
 use crate::incident::{self, ARGUS};
-use crate::life::OnTicketClosed;
+use crate::life::{OnTicketClosed, OnTicketPasted};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
@@ -538,7 +538,8 @@ impl Queue {
         let setup = self.setup();
         let follows = |backend: &Arc<Backend>| {
             let policy = &backend.life.policy;
-            let hears = policy.on_ticket_closed != OnTicketClosed::Nothing;
+            let hears = policy.on_ticket_closed != OnTicketClosed::Nothing
+                || policy.on_ticket_pasted != OnTicketPasted::Nothing;
             policy.tells() && !backend.life.actions.is_empty() || hears && backend.tells_states()
         };
         setup.backends.values().flatten().any(follows)

@@ -18,7 +18,7 @@ use crate::backend::{Answer, Backend};
 use crate::error::{Kind, Result};
 use crate::life::OnTicketPasted;
 use crate::lock::lock;
-use crate::store::{New, Outcome};
+use crate::store::{Adoption, New, Outcome};
 use crate::terminal::line;
 
 /// How many offers may wait, beside as many that are looked at.
@@ -217,7 +217,7 @@ impl Looked<'_> {
         let ticket = named(offer.url.clone(), status);
         let policy = self.queue.setup().policy();
         match self.queue.store.adopt_pasted(new, ticket, status.state, policy).await {
-            Ok(Some(job)) => {
+            Ok(Adoption::Adopted(job)) => {
                 self.queue.metrics.ticket(&backend.name, "adopted");
                 let (key, url) = (line(&offer.new.key), line(&offer.url));
                 tracing::info!(
@@ -225,8 +225,9 @@ impl Looked<'_> {
                     job.id
                 );
             }
+            Ok(Adoption::Refused) => {}
             // It was adopted, or filed, while this offer waited, and may be otherwise by now.
-            Ok(None) => drop(lock(&self.queue.offers.again).insert(pk)),
+            Ok(Adoption::HasOther) => drop(lock(&self.queue.offers.again).insert(pk)),
             // Who made the store logs its failures.
             Err(_) => {
                 self.undecided.insert(pk);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -25,7 +26,7 @@ use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{Service, docs, document, hooks, orphans};
+use super::{SLOW, Service, docs, document, hooks, orphans};
 use crate::config::{ArgusConfig, QueueConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::metrics::{BackendNow, CLASSIC, Format, Gauges, OPEN_METRICS, StoreSize};
@@ -578,8 +579,14 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
 async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
     // What a store that can't be used holds isn't known; all else is, and that it can't be used.
     let works = service.store_works().await;
-    let counts = service.queue.store.counts().await.unwrap_or_default();
-    let steps = service.queue.store.update_counts().await.unwrap_or_default();
+    let store = &service.queue.store;
+    let asked = async {
+        let counts = (store.counts().await?, store.update_counts().await?);
+        Ok::<_, store::StoreError>((counts, store.room().await?))
+    };
+    let asked = async { if works { asked.await.ok() } else { None } };
+    let told = tokio::time::timeout(SLOW, asked).await.ok().flatten();
+    let ((counts, steps), room) = told.unwrap_or_default();
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let now = Instant::now();
@@ -608,18 +615,20 @@ async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> R
         argus: argus.as_ref(),
         dropped: outlet::dropped(),
         ready: works && !setup.backends.is_empty(),
-        store: size_of(&setup.config.queue).await,
+        store: size_of(&setup.config.queue, room).await,
         now: Timestamp::now(),
     };
     let text = service.queue.metrics.text(&gauges, format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-/// How much a store takes that is a file. Its disk may hang.
-async fn size_of(config: &QueueConfig) -> Option<StoreSize> {
-    if config.database.is_some() {
+/// How much a store takes that is a file. Its disk may hang: it is asked by one at a time, and no longer than others wait.
+async fn size_of(config: &QueueConfig, room: Option<i64>) -> Option<StoreSize> {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    if config.database.is_some() || ASKED.swap(true, Ordering::Relaxed) {
         return None;
     }
+    let room = room.map(i64::unsigned_abs);
     let (path, limit) = (config.path.clone(), config.max_bytes);
     let size = spawn_blocking(move || {
         let of = |suffix: &str| {
@@ -627,9 +636,11 @@ async fn size_of(config: &QueueConfig) -> Option<StoreSize> {
             file.push(suffix);
             std::fs::metadata(file).map_or(0, |file| file.len())
         };
-        StoreSize { bytes: of("") + of("-wal"), limit, free: free_beside(&path) }
+        let size = StoreSize { bytes: of("") + of("-wal"), room, limit, free: free_beside(&path) };
+        ASKED.store(false, Ordering::Relaxed);
+        size
     });
-    size.await.ok()
+    tokio::time::timeout(SLOW, size).await.ok()?.ok()
 }
 
 /// How many bytes a file's disk has left.

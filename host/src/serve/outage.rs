@@ -12,9 +12,9 @@ use crate::life;
 use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
-    self, Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life,
-    New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, StoreError, Term,
-    Timestamp, ToTell, ToTellBack, Which,
+    self, Accepted, Adoption, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job,
+    Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store,
+    StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -188,7 +188,7 @@ impl Store for Observed {
         ticket: Ticket,
         state: TicketState,
         policy: Policy,
-    ) -> Result<Option<Job>> {
+    ) -> Result<Adoption> {
         self.heard(self.store.adopt_pasted(new, ticket, state, policy).await)
     }
 
@@ -218,6 +218,10 @@ impl Store for Observed {
 
     async fn told_back(&self, to_tell: ToTellBack) -> Result<()> {
         self.heard(self.store.told_back(to_tell).await)
+    }
+
+    async fn room(&self) -> Result<Option<i64>> {
+        self.heard(self.store.room().await)
     }
 
     async fn unfinished(&self) -> Result<[Vec<Count>; 2]> {

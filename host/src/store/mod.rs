@@ -607,6 +607,16 @@ pub struct Attempt {
     pub failure: Option<Failure>,
 }
 
+/// What came of a ticket that a person gave an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Adoption {
+    Adopted(Box<Job>),
+    /// The incident has a ticket, or is to get one and nobody has given that up.
+    HasOther,
+    /// It is one that the incident had before, or can't be kept beside what there is.
+    Refused,
+}
+
 /// Which rows are listed, in which order, and how many.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -841,14 +851,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job>;
 
     /// A person has given an incident a ticket in the backend of `new`, which is in that state. It is that of the incident from now on, and of
-    /// others that have it. None: the incident has another one, or is to get one and nobody has given that up.
+    /// others that have it.
     async fn adopt_pasted(
         &self,
         new: New,
         ticket: Ticket,
         state: TicketState,
         policy: Policy,
-    ) -> Result<Option<Job>>;
+    ) -> Result<Adoption>;
 
     /// The tries of an update.
     async fn update_attempts(&self, update: i64) -> Result<Vec<Attempt>>;
@@ -871,6 +881,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Notes that an incident's source knows what it was to be told of its ticket, if that still is this.
     async fn told_back(&self, to_tell: ToTellBack) -> Result<()>;
+
+    /// How many bytes new incidents may take until none is accepted. None: that isn't bounded.
+    async fn room(&self) -> Result<Option<i64>>;
 
     /// How many tickets, and updates of these, each backend has that aren't done, in each of those states.
     async fn unfinished(&self) -> Result<[Vec<Count>; 2]>;

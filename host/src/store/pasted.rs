@@ -3,13 +3,13 @@
 use ticket_plugin_api::{Ticket, TicketState};
 
 use super::changes::{self, Known};
-use super::sql::{Db, Fallible, Hold, values};
-use super::stored::Stored;
+use super::sql::{Columns, Db, Fallible, Hold, values};
+use super::stored::{Of, Stored, stored};
 use super::updates::{joins, made, remote};
 use super::writer::Undone;
 use super::{FULL, FULL_HELP, broken};
 use crate::machine::{Policy, State, Step};
-use crate::store::{Job, New};
+use crate::store::{Adoption, New};
 
 /// As [`super::Store::adopt_pasted`].
 pub(super) fn adopt(
@@ -18,25 +18,22 @@ pub(super) fn adopt(
     ticket: &Ticket,
     state: TicketState,
     policy: Policy,
-) -> Result<Option<Job>, Undone> {
-    const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND backend = ?2)";
+) -> Result<Adoption, Undone> {
     db.sql.hold(&new.key)?;
     if db.sql.room()? < 0 {
         return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
     }
     db.sql.takes(new.incident.len())?;
     let backend = &new.backend;
-    let has = match Known::existing(db, new)? {
-        Some(incident) => main_of(db, incident.id)?,
-        None => None,
-    };
-    if let Some(id) = has {
-        return Ok(given_up(db, id, backend, ticket, state)?);
+    if let Some(incident) = Known::existing(db, new)?
+        && let Some(id) = main_of(db, incident.id)?
+    {
+        return Ok(given_up(db, incident.id, id, backend, ticket, state)?);
     }
     let known = find(db, backend, ticket, None)?;
     // A row of that key that isn't found by the ticket's name is to get another ticket.
-    if known.is_none() && db.tells(TAKEN, values![&new.key, backend])? {
-        return Ok(None);
+    if known.is_none() && is_taken(db, &new.key, backend)? {
+        return Ok(Adoption::Refused);
     }
     let incident = Known::of(db, new)?;
     let id = match known {
@@ -47,8 +44,19 @@ pub(super) fn adopt(
         None => insert(db, new, &incident, ticket, state, policy)?,
     };
     assign(db, incident.id, id, ticket)?;
-    let stored = Stored::of_ticket(db, id)?;
-    Ok(stored.map(|stored| stored.job(db)).transpose()?)
+    Ok(adopted(db, id)?)
+}
+
+fn adopted(db: &Db<'_>, id: i64) -> Fallible<Adoption> {
+    match Stored::of_ticket(db, id)? {
+        Some(stored) => Ok(Adoption::Adopted(Box::new(stored.job(db)?))),
+        None => Ok(Adoption::Refused),
+    }
+}
+
+fn is_taken(db: &Db<'_>, key: &str, backend: &str) -> Fallible<bool> {
+    const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM tickets WHERE key = ?1 AND backend = ?2)";
+    db.tells(TAKEN, values![key, backend])
 }
 
 /// The ticket that an incident has, or is to have, as every incident does.
@@ -57,24 +65,41 @@ fn main_of(db: &Db<'_>, incident: i64) -> Fallible<Option<i64>> {
     db.first(MAIN, values![incident], Hold::No, |columns| columns.take())
 }
 
-/// The incident's ticket failed, or isn't wanted any more: whoever saw that has made one by hand, and given it to the incident.
+/// The incident's ticket failed, or isn't wanted any more: whoever saw that has made one by hand, in whichever backend, and given it to the
+/// incident.
 fn given_up(
     db: &Db<'_>,
+    incident: i64,
     id: i64,
     backend: &str,
     ticket: &Ticket,
     state: TicketState,
-) -> Fallible<Option<Job>> {
-    let Some(mut stored) = Stored::of_ticket(db, id)? else { return Ok(None) };
-    let is_given_up =
-        matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed);
-    if !is_given_up || stored.backend != backend || stored.step.adopt().is_err() {
-        return Ok(None);
+) -> Fallible<Adoption> {
+    const BACKEND: &str = "UPDATE tickets SET backend = ?1 WHERE id = ?2";
+    // Its source may not have heard that the incident is to get another one than that.
+    const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
+        WHERE a.incident = ?1 AND a.slot LIKE 'former:%' AND (t.remote = ?2 AND t.backend = ?3 OR a.url = ?4))";
+    const KEY: &str = "SELECT key FROM tickets WHERE id = ?1";
+    let Some(mut stored) = Stored::of_ticket(db, id)? else { return Ok(Adoption::Refused) };
+    if !matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed) {
+        return Ok(Adoption::HasOther);
+    }
+    let former = values![incident, remote(ticket), backend, &ticket.url];
+    if db.tells(FORMER, former)? || stored.step.adopt().is_err() {
+        return Ok(Adoption::Refused);
+    }
+    if stored.backend != backend {
+        let key: Option<String> = db.first(KEY, values![id], Hold::No, |columns| columns.take())?;
+        if is_taken(db, &key.unwrap_or_default(), backend)? {
+            return Ok(Adoption::Refused);
+        }
+        backend.clone_into(&mut stored.backend);
+        db.execute(BACKEND, values![backend, id])?;
     }
     stored.failure = None;
     stored.save(db)?;
     given(db, &stored, ticket, Some(state))?;
-    Ok(Some(stored.job(db)?))
+    adopted(db, id)
 }
 
 fn insert(
@@ -111,8 +136,9 @@ pub(super) fn given(
     const URL: &str = "UPDATE assignments SET url = ?1 WHERE incident = ?2 AND slot = ''";
     const MOVE: &str =
         "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2 AND slot NOT LIKE 'former:%'";
-    // Nobody is to find the row that is left.
-    const LEFT: &str = "UPDATE tickets SET remote = NULL WHERE id = ?1";
+    // Nobody is to find the row that is left, whether by its ticket or by its key.
+    const LEFT: &str =
+        "UPDATE tickets SET remote = NULL, key = key || '#left-' || id WHERE id = ?1";
     let other = find(db, &stored.backend, ticket, Some(stored.ticket))?;
     is_pasted(db, stored.ticket, ticket, state)?;
     db.execute(URL, values![&ticket.url, stored.incident])?;
@@ -126,16 +152,27 @@ pub(super) fn given(
 pub(super) fn look(db: &Db<'_>, incident: &Known, new: &New) -> Fallible<()> {
     const OTHER: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = '' AND url IS NOT NULL AND url <> ?2";
     const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND slot = ''";
-    // Its key is for the ticket that the incident gets now.
-    const LEFT: &str = "UPDATE tickets SET key = ?1, look = NULL WHERE id = ?2 AND pasted \
-        AND NOT EXISTS (SELECT 1 FROM assignments WHERE ticket = ?2)";
+    // Its key is for the ticket that the incident gets now, also if another incident shares the one that it leaves.
+    const LEFT: &str = "UPDATE tickets SET key = key || '#left-' || id WHERE key = ?1 AND pasted AND NOT EXISTS ( \
+        SELECT 1 FROM assignments WHERE ticket = tickets.id AND incident = ?2)";
+    const BACK: &str = "UPDATE incidents SET back = NULL WHERE id = ?1";
+    const QUEUED: &str =
+        stored!("updates", "WHERE s.ticket = ?1 AND s.incident = ?2 AND s.state = 'queued'");
     let Some(url) = &new.ticket_url else { return Ok(()) };
     let given = values![incident.id, url];
     let left: Option<i64> = db.first(OTHER, given, Hold::No, |columns| columns.take())?;
     let Some(id) = left else { return Ok(()) };
+    let read = |columns: &mut Columns<'_>| Stored::read(Of::Update, db, columns);
+    for mut queued in db.all(QUEUED, values![id, incident.id], Hold::Wait, read)? {
+        // An error means that it isn't queued: it was just read.
+        let _ = queued.step.cancel();
+        queued.save(db)?;
+    }
+    // What it was told of all its incidents, while this is still one of them.
+    joins(db, id)?;
     db.execute(LEAVE, values![incident.id])?;
-    let key = format!("{}#left-{id}", incident.key());
-    db.execute(LEFT, values![&key, id]).map(drop)
+    db.execute(BACK, values![incident.id])?;
+    db.execute(LEFT, values![incident.key(), incident.id]).map(drop)
 }
 
 fn is_pasted(db: &Db<'_>, id: i64, ticket: &Ticket, state: Option<TicketState>) -> Fallible<()> {

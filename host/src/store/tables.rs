@@ -11,9 +11,10 @@ use super::sql::{Db, Fallible, values};
 use super::stored::Of;
 use super::writer::{Undone, Writer};
 use super::{
-    Accepted, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease, Life, New,
-    OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, Term, Timestamp,
-    ToTell, ToTellBack, Which, back, backends, closed, copy, holds, pasted, reads, updates,
+    Accepted, Adoption, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease,
+    Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, Term,
+    Timestamp, ToTell, ToTellBack, Which, back, backends, closed, copy, holds, pasted, reads,
+    updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -164,7 +165,7 @@ impl<T: Tables> Store for T {
         ticket: Ticket,
         state: TicketState,
         policy: Policy,
-    ) -> Result<Option<Job>> {
+    ) -> Result<Adoption> {
         self.write(move |db| pasted::adopt(db, &new, &ticket, state, policy)).await
     }
 
@@ -196,6 +197,11 @@ impl<T: Tables> Store for T {
 
     async fn told_back(&self, to_tell: ToTellBack) -> Result<()> {
         self.write(move |db| Ok(back::told_back(db, &to_tell)?)).await
+    }
+
+    async fn room(&self) -> Result<Option<i64>> {
+        let room = self.write(|db| Ok(db.sql.room()?)).await?;
+        Ok((room != i64::MAX).then_some(room.max(0)))
     }
 
     async fn unfinished(&self) -> Result<[Vec<Count>; 2]> {

@@ -3,14 +3,18 @@
 use ticket_plugin_api::TicketState;
 
 use super::*;
-use crate::store::OpenTicket;
+use crate::store::{Adoption, OpenTicket};
 
 fn named(number: i64, url: &str) -> Ticket {
     Ticket { url: url.to_owned(), id: number.to_string(), ..Ticket::default() }
 }
 
+/// What is adopted; None: the incident has another one.
 async fn adopt(store: &Arc<dyn Store>, new: New, ticket: Ticket) -> Option<Job> {
-    store.adopt_pasted(new, ticket, TicketState::Open, policy()).await.unwrap()
+    match store.adopt_pasted(new, ticket, TicketState::Open, policy()).await.unwrap() {
+        Adoption::Adopted(job) => Some(*job),
+        Adoption::HasOther | Adoption::Refused => None,
+    }
 }
 
 /// Makes the ticket of an incident, which is called by its number.
@@ -128,6 +132,62 @@ async fn an_incident_whose_ticket_failed_is_given_one_by_hand(place: Place) {
     assert_eq!(open(&store).await[0].url, "https://t/17");
 }
 
+async fn a_ticket_that_failed_in_one_backend_may_have_been_made_by_hand_in_another(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, of_argus(7)).await.job.id;
+    ends(&store, Outcome::Failed(failure(Kind::Creation))).await;
+    let there = New { backend: "c".to_owned(), ..of_argus(7) };
+    let job = adopt(&store, there, named(17, "https://u/17")).await.unwrap();
+    assert_eq!((job.id, job.backend.as_str(), job.state), (id, "c", State::Created));
+    assert_eq!(store.unfinished().await.unwrap(), [vec![], vec![]]);
+    let open = store.open_tickets("c", &crate::store::Place::default(), 9).await.unwrap();
+    assert_eq!(open.tickets[0].url, "https://u/17");
+}
+
+async fn the_ticket_before_a_successor_that_failed_is_not_the_incidents_again(place: Place) {
+    use crate::life::{Policy, Terms};
+    let store = place.open().await;
+    let former = made(&store, of_argus(7)).await;
+    let reported = |open| New { open, reports: true, ..of_argus(7) };
+    let sighting = crate::store::Sighting {
+        ticket: former,
+        known: TicketState::Unknown,
+        known_by: crate::store::KnownBy::Belief,
+        state: TicketState::Gone,
+        back: None,
+        settle: Duration::ZERO,
+    };
+    assert!(store.sighted(sighting).await.unwrap());
+    store.report(reported(false), policy()).await.unwrap().unwrap();
+    store.report(reported(true), policy()).await.unwrap().unwrap();
+    let life = Arc::new(Terms { policy: Policy::default(), actions: vec![Action::Comment] });
+    store.claim_updates("b", 9, term(LEASE, policy()), life).await.unwrap();
+    ends(&store, Outcome::Failed(failure(Kind::Creation))).await;
+    // Argus still has the former one's URL.
+    let ticket = named(former, &format!("https://t/{former}"));
+    let given = store.adopt_pasted(of_argus(7), ticket, TicketState::Open, policy()).await;
+    assert_eq!(given.unwrap(), Adoption::Refused);
+    assert_eq!(store.unfinished().await.unwrap()[0][0].state, State::Failed);
+}
+
+async fn a_shared_url_that_was_taken_back_does_not_come_back(place: Place) {
+    let store = place.open().await;
+    for pk in [7, 8] {
+        adopt(&store, with_url(pk, "https://t/17"), named(17, "https://t/17")).await.unwrap();
+    }
+    let made = accept(&store, with_url(7, "")).await;
+    assert!(made.new && made.job.ticket.is_none(), "{made:?}");
+    let shared = open(&store).await;
+    assert_eq!(incidents(&store, shared[0].id).await, ["8"]);
+    // Nor that of a row that was left for another one.
+    let first = store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap().remove(0);
+    let outcome = Outcome::Pasted { ticket: named(17, "https://t/17"), state: None };
+    store.settle(Arc::new(first), Timestamp::now(), outcome, policy()).await.unwrap().unwrap();
+    assert_eq!(incidents(&store, shared[0].id).await, ["7", "8"]);
+    let anew = accept(&store, with_url(7, "")).await;
+    assert!(anew.new && anew.job.ticket.is_none(), "{anew:?}");
+}
+
 /// How Argus has the incident now.
 fn with_url(pk: i64, url: &str) -> New {
     New { reports: true, ticket_url: Some(url.to_owned()), ..of_argus(pk) }
@@ -202,6 +262,9 @@ over_both! {
     an_incident_that_waits_for_a_ticket_is_given_none_beside_it
     an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that
     an_incident_whose_ticket_failed_is_given_one_by_hand
+    a_ticket_that_failed_in_one_backend_may_have_been_made_by_hand_in_another
+    the_ticket_before_a_successor_that_failed_is_not_the_incidents_again
+    a_shared_url_that_was_taken_back_does_not_come_back
     a_url_that_a_person_took_back_or_replaced_is_the_incidents_no_more
     a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so
     a_ticket_that_a_person_gave_is_one_in_a_copy_too
