@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+use ticket_plugin_api::TicketState;
 
 use super::client::{self, Argus};
 use super::identity::as_filed;
@@ -175,7 +176,7 @@ impl Followed {
         }
         let new = reported(queue, argus.config, pk, attributes)?;
         let has = match queue.report(new.clone()).await? {
-            Some(incident) => has_ticket(queue, incident).await?,
+            Some(incident) => has_ticket(queue, incident, &new).await?,
             None => Some(false),
         };
         // Of one that waits for its ticket, or can't be looked at now, it is asked again in the next round.
@@ -188,12 +189,24 @@ impl Followed {
 }
 
 /// Whether an incident has a ticket. None: it is to get one, and nobody has given that up.
-async fn has_ticket(queue: &Queue, incident: i64) -> Result<Option<bool>> {
+async fn has_ticket(queue: &Queue, incident: i64, new: &New) -> Result<Option<bool>> {
     let jobs = queue.store.tickets_of(incident).await?;
     let is_given_up =
         |job: &Job| matches!(job.state, State::Failed | State::Cancelled | State::Suppressed);
-    let is_made = jobs.iter().any(|job| job.state == State::Created);
-    Ok((is_made || jobs.iter().all(is_given_up)).then_some(is_made))
+    for job in jobs.iter().filter(|job| job.state == State::Created) {
+        let url = job.ticket.as_ref().map(|ticket| ticket.url.as_str());
+        // One that was given while the incident waited for a ticket in a backend may be another backend's.
+        let may_be_elsewhere = !job.made && url == new.ticket_url.as_deref();
+        if !may_be_elsewhere {
+            return Ok(Some(true));
+        }
+        let life = queue.store.life(job.id).await?;
+        if !life.pasted || life.status != Some(TicketState::Foreign) {
+            return Ok(Some(true));
+        }
+    }
+    let is_nowhere = |job: &Job| job.state == State::Created || is_given_up(job);
+    Ok(jobs.iter().all(is_nowhere).then_some(false))
 }
 
 pub(crate) fn began_together(attributes: &Map<String, Value>, began: &str) -> bool {

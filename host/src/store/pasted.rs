@@ -80,12 +80,18 @@ fn given_up(
     const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
         WHERE a.incident = ?1 AND a.slot LIKE 'former:%' AND (t.remote = ?2 AND t.backend = ?3 OR a.url = ?4))";
     const KEY: &str = "SELECT key FROM tickets WHERE id = ?1";
+    // Where it was given while it waited for a ticket in a backend, of which that is none.
+    const IS_NONE: &str =
+        "SELECT EXISTS (SELECT 1 FROM tickets WHERE id = ?1 AND pasted AND status = 'foreign')";
     let Some(mut stored) = Stored::of_ticket(db, id)? else { return Ok(Adoption::Refused) };
-    if !matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed) {
+    let is_none = stored.step.state == State::Created && db.tells(IS_NONE, values![id])?;
+    if !matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed)
+        && !is_none
+    {
         return Ok(Adoption::HasOther);
     }
     let former = values![incident, remote(ticket), backend, &ticket.url];
-    if db.tells(FORMER, former)? || stored.step.adopt().is_err() {
+    if db.tells(FORMER, former)? || !is_none && stored.step.adopt().is_err() {
         return Ok(Adoption::Refused);
     }
     if stored.backend != backend {
@@ -98,7 +104,7 @@ fn given_up(
     }
     stored.failure = None;
     stored.save(db)?;
-    given(db, &stored, ticket, Some(state))?;
+    let id = given(db, &stored, ticket, Some(state))?;
     adopted(db, id)
 }
 
@@ -126,13 +132,13 @@ fn assign(db: &Db<'_>, incident: i64, id: i64, ticket: &Ticket) -> Fallible<()> 
 }
 
 /// A ticket that was to be made isn't, since a person has given its incident another one meanwhile. If a row has that one already, its incidents
-/// share that from now on.
+/// share that from now on. Gives the row that has it.
 pub(super) fn given(
     db: &Db<'_>,
     stored: &Stored,
     ticket: &Ticket,
     state: Option<TicketState>,
-) -> Fallible<()> {
+) -> Fallible<i64> {
     const URL: &str = "UPDATE assignments SET url = ?1 WHERE incident = ?2 AND slot = ''";
     const MOVE: &str =
         "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2 AND slot NOT LIKE 'former:%'";
@@ -142,10 +148,11 @@ pub(super) fn given(
     let other = find(db, &stored.backend, ticket, Some(stored.ticket))?;
     is_pasted(db, stored.ticket, ticket, state)?;
     db.execute(URL, values![&ticket.url, stored.incident])?;
-    let Some(other) = other else { return Ok(()) };
+    let Some(other) = other else { return Ok(stored.ticket) };
     joins(db, other)?;
     db.execute(LEFT, values![stored.ticket])?;
-    db.execute(MOVE, values![other, stored.ticket]).map(drop)
+    db.execute(MOVE, values![other, stored.ticket])?;
+    Ok(other)
 }
 
 /// The incident's source may know another ticket than the one that a person gave it, or none any more: then it hasn't that one.

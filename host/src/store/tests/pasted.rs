@@ -144,6 +144,19 @@ async fn a_ticket_that_failed_in_one_backend_may_have_been_made_by_hand_in_anoth
     assert_eq!(open.tickets[0].url, "https://u/17");
 }
 
+async fn a_ticket_that_is_none_of_the_backend_that_was_to_make_one_may_be_anothers(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, of_argus(7)).await.job.id;
+    let ticket = named(17, "https://u/17");
+    ends(&store, Outcome::Pasted { ticket: ticket.clone(), state: Some(TicketState::Foreign) })
+        .await;
+    let there = New { backend: "c".to_owned(), ..of_argus(7) };
+    let job = adopt(&store, there.clone(), ticket.clone()).await.unwrap();
+    assert_eq!((job.id, job.backend.as_str()), (id, "c"));
+    assert_eq!(store.life(id).await.unwrap().status, Some(TicketState::Open));
+    assert_eq!(adopt(&store, there, ticket).await, None);
+}
+
 async fn the_ticket_before_a_successor_that_failed_is_not_the_incidents_again(place: Place) {
     use crate::life::{Policy, Terms};
     let store = place.open().await;
@@ -263,6 +276,7 @@ over_both! {
     an_incident_that_is_given_anothers_ticket_while_it_waits_shares_that
     an_incident_whose_ticket_failed_is_given_one_by_hand
     a_ticket_that_failed_in_one_backend_may_have_been_made_by_hand_in_another
+    a_ticket_that_is_none_of_the_backend_that_was_to_make_one_may_be_anothers
     the_ticket_before_a_successor_that_failed_is_not_the_incidents_again
     a_shared_url_that_was_taken_back_does_not_come_back
     a_url_that_a_person_took_back_or_replaced_is_the_incidents_no_more
