@@ -3,11 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if ! command -v promtool >/dev/null; then
-  [ "$(id -u)" = 0 ] || { echo "mixin.sh: needs root to install prometheus" >&2; exit 1; }
-  apt-get -o Acquire::Retries=10 update -q
-  DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=10 install -y -q --no-install-recommends prometheus
-fi
+command -v promtool >/dev/null || tests/apt.sh prometheus
 promtool check rules host/mixin/alerts.yaml
 promtool test rules host/mixin/tests.yaml
 
