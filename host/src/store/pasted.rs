@@ -214,13 +214,17 @@ fn find(
     Ok(rows.iter().find(is_it).map(|(id, _)| *id))
 }
 
-/// Whether two URLs of tickets that are called so are of one project, as far as they say: what stands before the name is the same.
+/// Whether two URLs of tickets that are called so are of one project, as far as they say: one is the other with something behind the name, as a
+/// browser has it (`&results=...`, `#txn-5`).
 fn is_same_place(one: &str, other: &str, name: &str) -> bool {
-    let place = |url: &str| -> String {
-        let url = url.split('#').next().unwrap_or_default();
-        url.rsplit_once(name).map_or(url, |(place, _)| place).to_lowercase()
+    let [one, other, name] = [one, other, name].map(str::to_lowercase);
+    let continues = |long: &str, short: &str| {
+        let short = short.split('#').next().unwrap_or_default();
+        let end = short.rfind(&name).map_or(short.len(), |at| at + name.len());
+        let ends = |text: &str| !text.starts_with(char::is_alphanumeric);
+        ends(&short[end..]) && long.strip_prefix(&short[..end]).is_some_and(ends)
     };
-    place(one) == place(other)
+    continues(&one, &other) || continues(&other, &one)
 }
 
 #[cfg(test)]
@@ -234,6 +238,8 @@ mod tests {
         for (one, other, name, expected) in [
             (RT, RT, "17", true),
             (RT, "https://RT.example.org/Ticket/Display.html?id=17#txn-171", "17", true),
+            (RT, "https://rt.example.org/Ticket/Display.html?id=17&results=9a17#txn-3", "17", true),
+            (RT, "https://rt.example.org/Ticket/Display.html?id=170", "17", false),
             (RT, "https://rt2.example.org/Ticket/Display.html?id=17", "17", false),
             (GITHUB, "https://github.com/o/r1/issues/1#issuecomment-11", "1", true),
             (GITHUB, "https://github.com/o/r1/issues/1/", "1", true),
