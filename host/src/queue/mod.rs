@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use ticket_plugin_api::message::TicketName;
 use ticket_plugin_api::{Incident, unix_time};
 use tokio::sync::{Notify, oneshot, watch};
+use tracing::Instrument;
 
 use crate::backend::Backend;
 use crate::config::QueueConfig;
@@ -572,7 +573,7 @@ impl Queue {
         let (tell, told) = oneshot::channel();
         let queue = Arc::clone(self);
         // A task of its own: what was claimed is made, whether or not who brought it is still there.
-        tokio::spawn(async move {
+        let begun = async move {
             let began = Instant::now();
             let accepted = queue.store.accept(new, queue.setup().policy(), Some(room.term)).await;
             if accepted.is_ok() {
@@ -593,7 +594,8 @@ impl Queue {
                     let _ = tell.send(Err(error));
                 }
             }
-        });
+        };
+        tokio::spawn(begun.in_current_span());
         told.await.expect("whoever accepts an incident answers")
     }
 

@@ -26,7 +26,7 @@ use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{SLOW, Service, docs, document, hooks, orphans};
+use super::{SLOW, Service, docs, document, hooks, orphans, request_id};
 use crate::config::{ArgusConfig, QueueConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::metrics::{BackendNow, CLASSIC, Format, Gauges, OPEN_METRICS, StoreSize};
@@ -80,6 +80,7 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
             let detail = "this path does not take this method; see /openapi.json";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", detail)
         })
+        .layer(middleware::from_fn(request_id::carry))
         .with_state(service)
 }
 

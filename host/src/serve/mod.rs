@@ -15,6 +15,7 @@ mod orphans;
 mod outage;
 mod patience;
 mod problem;
+mod request_id;
 mod schema;
 mod systemd;
 
