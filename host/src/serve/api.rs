@@ -581,13 +581,9 @@ async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> R
     // What a store that can't be used holds isn't known; all else is, and that it can't be used.
     let works = service.store_works().await;
     let store = &service.queue.store;
-    let asked = async {
-        let counts = (store.counts().await?, store.update_counts().await?);
-        Ok::<_, store::StoreError>((counts, store.room().await?))
-    };
-    let asked = async { if works { asked.await.ok() } else { None } };
-    let told = tokio::time::timeout(SLOW, asked).await.ok().flatten();
-    let ((counts, steps), room) = told.unwrap_or_default();
+    let counts = async { Ok((store.counts().await?, store.update_counts().await?)) };
+    let (counts, steps) = in_time(works, counts).await.unwrap_or_default();
+    let room = in_time(works, store.room()).await.flatten();
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let now = Instant::now();
@@ -621,6 +617,14 @@ async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> R
     };
     let text = service.queue.metrics.text(&gauges, format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+/// What a store tells that works, if it does so in time.
+async fn in_time<T>(works: bool, told: impl Future<Output = store::Result<T>>) -> Option<T> {
+    if !works {
+        return None;
+    }
+    tokio::time::timeout(SLOW, told).await.ok()?.ok()
 }
 
 /// How much a store takes that is a file. Its disk may hang: it is asked by one at a time, and no longer than others wait.

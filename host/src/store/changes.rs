@@ -550,7 +550,7 @@ pub(super) fn settle(
         (job.ticket, job.made) = (Some(ticket.clone()), *made);
     }
     if let Outcome::Pasted { ticket, state } = outcome {
-        pasted::given(db, &stored, ticket, *state)?;
+        pasted::given(db, &stored, stored.incident, ticket, *state)?;
         tell_of(db, stored.ticket)?;
         (job.ticket, job.made) = (Some(ticket.clone()), false);
     }

@@ -76,6 +76,9 @@ fn given_up(
     state: TicketState,
 ) -> Fallible<Adoption> {
     const BACKEND: &str = "UPDATE tickets SET backend = ?1 WHERE id = ?2";
+    // Who asks for a backend by its name doesn't find it in another one.
+    const NAMED: &str =
+        "DELETE FROM assignments WHERE ticket = ?1 AND slot <> '' AND slot NOT LIKE 'former:%'";
     // Its source may not have heard that the incident is to get another one than that.
     const FORMER: &str = "SELECT EXISTS (SELECT 1 FROM assignments AS a JOIN tickets AS t ON t.id = a.ticket \
         WHERE a.incident = ?1 AND a.slot LIKE 'former:%' AND (t.remote = ?2 AND t.backend = ?3 OR a.url = ?4))";
@@ -101,10 +104,11 @@ fn given_up(
         }
         backend.clone_into(&mut stored.backend);
         db.execute(BACKEND, values![backend, id])?;
+        db.execute(NAMED, values![id])?;
     }
     stored.failure = None;
     stored.save(db)?;
-    let id = given(db, &stored, ticket, Some(state))?;
+    let id = given(db, &stored, incident, ticket, Some(state))?;
     adopted(db, id)
 }
 
@@ -136,10 +140,12 @@ fn assign(db: &Db<'_>, incident: i64, id: i64, ticket: &Ticket) -> Fallible<()> 
 pub(super) fn given(
     db: &Db<'_>,
     stored: &Stored,
+    incident: i64,
     ticket: &Ticket,
     state: Option<TicketState>,
 ) -> Fallible<i64> {
-    const URL: &str = "UPDATE assignments SET url = ?1 WHERE incident = ?2 AND slot = ''";
+    const URL: &str =
+        "UPDATE assignments SET url = ?1 WHERE incident = ?2 AND slot = '' AND ticket = ?3";
     const MOVE: &str =
         "UPDATE assignments SET ticket = ?1 WHERE ticket = ?2 AND slot NOT LIKE 'former:%'";
     // Nobody is to find the row that is left, whether by its ticket or by its key.
@@ -147,7 +153,7 @@ pub(super) fn given(
         "UPDATE tickets SET remote = NULL, key = key || '#left-' || id WHERE id = ?1";
     let other = find(db, &stored.backend, ticket, Some(stored.ticket))?;
     is_pasted(db, stored.ticket, ticket, state)?;
-    db.execute(URL, values![&ticket.url, stored.incident])?;
+    db.execute(URL, values![&ticket.url, incident, stored.ticket])?;
     let Some(other) = other else { return Ok(stored.ticket) };
     joins(db, other)?;
     db.execute(LEFT, values![stored.ticket])?;
@@ -158,13 +164,17 @@ pub(super) fn given(
 /// The incident's source may know another ticket than the one that a person gave it, or none any more: then it hasn't that one.
 pub(super) fn look(db: &Db<'_>, incident: &Known, new: &New) -> Fallible<()> {
     const OTHER: &str = "SELECT ticket FROM assignments WHERE incident = ?1 AND slot = '' AND url IS NOT NULL AND url <> ?2";
-    const LEAVE: &str = "DELETE FROM assignments WHERE incident = ?1 AND slot = ''";
+    const LEAVE: &str =
+        "DELETE FROM assignments WHERE incident = ?1 AND ticket = ?2 AND slot NOT LIKE 'former:%'";
     // Its key is for the ticket that the incident gets now, also if another incident shares the one that it leaves.
     const LEFT: &str = "UPDATE tickets SET key = key || '#left-' || id WHERE key = ?1 AND pasted AND NOT EXISTS ( \
         SELECT 1 FROM assignments WHERE ticket = tickets.id AND incident = ?2)";
     const BACK: &str = "UPDATE incidents SET back = NULL WHERE id = ?1";
-    const QUEUED: &str =
-        stored!("updates", "WHERE s.ticket = ?1 AND s.incident = ?2 AND s.state = 'queued'");
+    // What a person wants to be done is done.
+    const QUEUED: &str = stored!(
+        "updates",
+        "WHERE s.ticket = ?1 AND s.incident = ?2 AND s.state = 'queued' AND s.told IS NOT NULL"
+    );
     let Some(url) = &new.ticket_url else { return Ok(()) };
     let given = values![incident.id, url];
     let left: Option<i64> = db.first(OTHER, given, Hold::No, |columns| columns.take())?;
@@ -177,7 +187,7 @@ pub(super) fn look(db: &Db<'_>, incident: &Known, new: &New) -> Fallible<()> {
     }
     // What it was told of all its incidents, while this is still one of them.
     joins(db, id)?;
-    db.execute(LEAVE, values![incident.id])?;
+    db.execute(LEAVE, values![incident.id, id])?;
     db.execute(BACK, values![incident.id])?;
     db.execute(LEFT, values![incident.key(), incident.id]).map(drop)
 }

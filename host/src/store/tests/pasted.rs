@@ -183,6 +183,40 @@ async fn the_ticket_before_a_successor_that_failed_is_not_the_incidents_again(pl
     assert_eq!(store.unfinished().await.unwrap()[0][0].state, State::Failed);
 }
 
+async fn who_asks_for_a_backend_by_its_name_is_answered_whatever_a_person_gave(place: Place) {
+    let store = place.open().await;
+    let by_name = || New { is_named: true, ..of_argus(7) };
+    let id = accept(&store, of_argus(7)).await.job.id;
+    assert_eq!(accept(&store, by_name()).await.job.id, id);
+    ends(&store, Outcome::Failed(failure(Kind::Creation))).await;
+    // In another backend.
+    let there = New { backend: "c".to_owned(), ..with_url(7, "https://u/17") };
+    adopt(&store, there, named(17, "https://u/17")).await.unwrap();
+    let asked = accept(&store, by_name()).await;
+    assert_eq!((asked.new, asked.job.backend.as_str()), (true, "b"));
+    assert_ne!(asked.job.id, id);
+    // In the same one, and then taken back.
+    let id = accept(&store, of_argus(8)).await.job.id;
+    accept(&store, New { is_named: true, ..of_argus(8) }).await;
+    for claim in store.claim("b", Which::All, 9, term(LEASE, policy())).await.unwrap() {
+        let failed = Outcome::Failed(failure(Kind::Creation));
+        store.settle(Arc::new(claim), Timestamp::now(), failed, policy()).await.unwrap().unwrap();
+    }
+    adopt(&store, with_url(8, "https://t/18"), named(18, "https://t/18")).await.unwrap();
+    let asked = accept(&store, with_url(8, "")).await;
+    assert!(asked.new && asked.job.id != id && asked.job.ticket.is_none(), "{asked:?}");
+}
+
+async fn what_a_person_wants_to_be_done_to_a_ticket_is_done_though_its_url_is_taken_back(
+    place: Place,
+) {
+    let store = place.open().await;
+    let job = adopt(&store, with_url(7, "https://t/17"), named(17, "https://t/17")).await.unwrap();
+    store.add_update(job.id, Action::Comment, "x".to_owned(), policy()).await.unwrap();
+    store.report(with_url(7, ""), policy()).await.unwrap().unwrap();
+    assert_eq!(store.life(job.id).await.unwrap().updates[0].state, State::Queued);
+}
+
 async fn a_shared_url_that_was_taken_back_does_not_come_back(place: Place) {
     let store = place.open().await;
     for pk in [7, 8] {
@@ -279,6 +313,8 @@ over_both! {
     a_ticket_that_is_none_of_the_backend_that_was_to_make_one_may_be_anothers
     the_ticket_before_a_successor_that_failed_is_not_the_incidents_again
     a_shared_url_that_was_taken_back_does_not_come_back
+    who_asks_for_a_backend_by_its_name_is_answered_whatever_a_person_gave
+    what_a_person_wants_to_be_done_to_a_ticket_is_done_though_its_url_is_taken_back
     a_url_that_a_person_took_back_or_replaced_is_the_incidents_no_more
     a_ticket_that_a_person_gave_is_closed_only_where_the_operator_says_so
     a_ticket_that_a_person_gave_is_one_in_a_copy_too
