@@ -134,6 +134,7 @@ static ticket_exchange ask(desk *self, const ticket_call *call, const char *meth
    ticket_put(url, key, breaks(self, "key-escaped") ? TICKET_AS_IS : TICKET_IN_URL);
    if (breaks(self, "slow") || breaks(self, "slow-leak")) wait_ms(SLOW_MS);
    if (breaks(self, "slower")) wait_ms(1000);
+   if (breaks(self, "threads-share")) wait_ms(1); /* so that others write to it meanwhile, on however busy a machine */
    const ticket_header headers[] = {{ticket_of("authorization"), ticket_view(&self->token)},
                                     {ticket_of("content-type"), ticket_of("application/json")}};
 #ifdef __linux__
