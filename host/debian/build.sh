@@ -28,7 +28,7 @@ trap 'rm -rf "$work"' EXIT
 # Debian wants its own directory at the top, which it isn't in the project.
 tree=$work/ticket-host
 mkdir -p "$tree/built"
-cp -r --parents README.md CHANGELOG.md host/*.md host/docs host/argus/README.md tests/bench/{README.md,results.{md,svg}} plugins plugin-api "$tree"
+cp -r --parents README.md CHANGELOG.md host/*.md host/docs host/mixin host/argus/README.md tests/bench/{README.md,results.{md,svg}} plugins plugin-api "$tree"
 cp -r host/debian "$tree/debian"
 cp "$third_party" "$tree/THIRD-PARTY.txt"
 cp "$built/ticket-host" "$built"/libticket_plugin_*.so "$tree/built"
