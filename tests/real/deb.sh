@@ -80,6 +80,10 @@ check "the packages of a higher version are made" packages "$higher"
 check "lintian is content" \
   lintian --fail-on error,warning --display-info --pedantic --allow-root "$work/$version"/*.changes
 
+has() { dpkg-deb --contents "$work/$version"/ticket-host_*.deb | grep -F " ./usr/share/ticket-host/$1"; }
+check "the package has the alerts" has mixin/alerts.yaml
+check "the package has the dashboard" has mixin/dashboard.json
+
 # The properties of the service, by name.
 show() { in_root systemctl show --property="$1" --value ticket-host; }
 file() {
