@@ -92,7 +92,9 @@ fn what_is_logged_while_a_ticket_is_made_says_which_in_json_and_in_a_text_only_w
     let said = log(&host(), &[("TICKET_HOST_LOG_FORMAT", "json")]);
     let event: Value = serde_json::from_str(&made(&said).unwrap()).unwrap();
     let fields = json!({"ticket": 1, "backend": "good", "attempt": 1, "action": "create"});
-    assert_eq!(event["fields"], fields, "{event}");
+    for (name, value) in fields.as_object().unwrap() {
+        assert_eq!(event["fields"][name], *value, "{event}");
+    }
     let said = log(&host(), &[]);
     let line = made(&said).unwrap();
     assert!(line.ends_with(".md") && !line.contains("attempt") && !line.contains("try{"), "{line}");
