@@ -109,27 +109,22 @@ fn troubles(sight: &Sight, overdue: Duration, time: Timestamp) -> BTreeMap<Troub
     let why = |backend: &str| {
         sight.backends.get(backend).map_or_else(String::new, |why| format!(" ({why})"))
     };
-    for (backend, rows, oldest) in overdue_rows(tickets, time - overdue) {
-        let since = oldest.second().rfc3339();
-        let what = counted(rows, "ticket");
-        let text =
-            format!("{backend}: {what} not made, the oldest accepted at {since}{}", why(&backend));
+    for (backend, rows, since) in overdue_rows(tickets, time - overdue) {
+        let (what, why) = (counted(rows, "ticket"), why(&backend));
+        let text = format!("{backend}: {what} not made, the oldest accepted at {since}{why}");
         troubles.insert(Trouble::Tickets(backend), text);
     }
-    for (backend, rows, oldest) in overdue_rows(steps, time - overdue) {
-        let since = oldest.second().rfc3339();
-        let what = counted(rows, "step");
-        let text = format!(
-            "{backend}: {what} of tickets not done, the oldest due since {since}{}",
-            why(&backend)
-        );
+    for (backend, rows, since) in overdue_rows(steps, time - overdue) {
+        let (what, why) = (counted(rows, "step"), why(&backend));
+        let text =
+            format!("{backend}: {what} of tickets not done, the oldest due since {since}{why}");
         troubles.insert(Trouble::Steps(backend), text);
     }
     troubles
 }
 
 /// Of each backend how many rows aren't done, and since when the oldest isn't, if that was before.
-fn overdue_rows(counts: &[Count], before: Timestamp) -> Vec<(String, u64, Timestamp)> {
+fn overdue_rows(counts: &[Count], before: Timestamp) -> Vec<(String, u64, String)> {
     let mut of: BTreeMap<&str, (u64, Timestamp)> = BTreeMap::new();
     for count in counts {
         let (rows, oldest) = of.entry(&count.backend).or_insert((0, count.oldest));
@@ -137,7 +132,10 @@ fn overdue_rows(counts: &[Count], before: Timestamp) -> Vec<(String, u64, Timest
         *oldest = (*oldest).min(count.oldest);
     }
     let overdue = of.into_iter().filter(|(_, (_, oldest))| *oldest < before);
-    overdue.map(|(backend, (rows, oldest))| (backend.to_owned(), rows, oldest)).collect()
+    let told = |(backend, (rows, oldest)): (&str, (u64, Timestamp))| {
+        (backend.to_owned(), rows, oldest.second().rfc3339())
+    };
+    overdue.map(told).collect()
 }
 
 #[cfg(test)]

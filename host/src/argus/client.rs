@@ -3,7 +3,6 @@
 //! Source: Argus's API v2, https://argus-server.readthedocs.io/en/latest/reference/api.html
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -28,9 +27,6 @@ const PAGE: u32 = 1000;
 const LARGEST_PAGE: usize = 64 << 20;
 /// Bytes that are shown of what Argus says about a request that it refuses.
 const SHOWN: usize = 500;
-
-/// Keeps connections from one question to the next, whoever asks.
-static CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// The Argus of the config.
 pub(crate) struct Argus<'a> {
@@ -197,15 +193,7 @@ impl<'a> Argus<'a> {
         config: &'a ArgusConfig,
         token: impl FnOnce() -> Result<String> + Send + 'static,
     ) -> Result<Argus<'a>> {
-        let client = match CLIENT.get() {
-            Some(client) => client.clone(),
-            None => CLIENT
-                .get_or_init({
-                    let client = gateway::plain_client()?;
-                    || client
-                })
-                .clone(),
-        };
+        let client = gateway::plain_client()?;
         // Its file may be on a disk that hangs, which must hold up nobody else.
         let token = spawn_blocking(token).await.unwrap_or_else(|_| {
             Err(Error::plugin("Argus's token could not be read: the host broke off"))

@@ -16,7 +16,7 @@ use crate::config::ArgusConfig;
 use crate::error::{Error, Result};
 use crate::incident::{self, ARGUS, Identified, Identity};
 use crate::queue::{self, Queue};
-use crate::store::{Job, New, State, Timestamp};
+use crate::store::{New, State, Timestamp};
 
 /// How many incidents are read from the store at once.
 const PAGE: i64 = 500;
@@ -191,8 +191,6 @@ impl Followed {
 /// Whether an incident has a ticket. None: it is to get one, and nobody has given that up.
 async fn has_ticket(queue: &Queue, incident: i64, new: &New) -> Result<Option<bool>> {
     let jobs = queue.store.tickets_of(incident).await?;
-    let is_given_up =
-        |job: &Job| matches!(job.state, State::Failed | State::Cancelled | State::Suppressed);
     for job in jobs.iter().filter(|job| job.state == State::Created) {
         let url = job.ticket.as_ref().map(|ticket| ticket.url.as_str());
         // One that was given while the incident waited for a ticket in a backend may be another backend's.
@@ -205,8 +203,7 @@ async fn has_ticket(queue: &Queue, incident: i64, new: &New) -> Result<Option<bo
             return Ok(Some(true));
         }
     }
-    let is_nowhere = |job: &Job| job.state == State::Created || is_given_up(job);
-    Ok(jobs.iter().all(is_nowhere).then_some(false))
+    Ok(jobs.iter().all(|job| job.state.is_final()).then_some(false))
 }
 
 pub(crate) fn began_together(attributes: &Map<String, Value>, began: &str) -> bool {

@@ -68,9 +68,14 @@ impl State {
         State::ALL.into_iter().find(|state| state.name() == name)
     }
 
+    /// Whether it has no ticket, and gets none unless somebody asks for it again.
+    pub const fn is_given_up(self) -> bool {
+        matches!(self, State::Failed | State::Cancelled | State::Suppressed)
+    }
+
     /// Whether nothing more happens to it by itself.
     pub const fn is_final(self) -> bool {
-        matches!(self, State::Created | State::Failed | State::Cancelled | State::Suppressed)
+        self.is_given_up() || matches!(self, State::Created)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What can be asked of the service: its routes, and what each does.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -641,23 +640,11 @@ async fn size_of(config: &QueueConfig, room: Option<i64>) -> Option<StoreSize> {
             file.push(suffix);
             std::fs::metadata(file).map_or(0, |file| file.len())
         };
-        let size = StoreSize { bytes: of("") + of("-wal"), room, limit, free: free_beside(&path) };
+        let size = StoreSize { bytes: of("") + of("-wal"), room, limit, free: store::free(&path) };
         ASKED.store(false, Ordering::Relaxed);
         size
     });
     tokio::time::timeout(SLOW, size).await.ok()?.ok()
-}
-
-/// How many bytes a file's disk has left.
-#[cfg(unix)]
-fn free_beside(file: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(file).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_beside(_: &Path) -> Option<u64> {
-    None
 }
 
 /// Tell whether the process is alive

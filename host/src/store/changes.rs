@@ -191,6 +191,14 @@ fn slot(new: &New) -> &str {
     if new.is_named { &new.backend } else { MAIN }
 }
 
+/// Refuses what comes newly where only what becomes of the rest has room.
+pub(super) fn has_room(db: &Db<'_>) -> Done<()> {
+    if db.sql.room()? < 0 {
+        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
+    }
+    Ok(())
+}
+
 pub(super) fn accept(
     db: &Db<'_>,
     new: &New,
@@ -198,9 +206,7 @@ pub(super) fn accept(
     claimed: Option<Term>,
 ) -> Done<Accepted> {
     db.sql.hold(&new.key)?;
-    if db.sql.room()? < 0 {
-        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
-    }
+    has_room(db)?;
     db.sql.takes(new.incident.len())?;
     let incident = Known::of(db, new)?;
     if let Some(ticket) = incident.ticket(db, new)?
@@ -383,7 +389,7 @@ fn move_to(db: &Db<'_>, stored: &mut Stored, backend: &str, policy: Policy) -> F
     }
     let Some(other) = Stored::of_ticket(db, there)? else { return Ok(false) };
     // What was cancelled, refused or not needed there would take this one with it.
-    if matches!(other.step.state, State::Failed | State::Cancelled | State::Suppressed) {
+    if other.step.state.is_given_up() {
         return Ok(false);
     }
     updates::joins(db, there)?;

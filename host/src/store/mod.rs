@@ -40,6 +40,7 @@ pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy, Step};
 use crate::terminal::cut;
 pub use copy::{Copied, Rows, Table, copy};
+pub(crate) use place::free;
 pub use place::{look_at, open};
 pub use postgres::Postgres;
 pub use sqlite::{Found, Sqlite, inspect};

@@ -7,7 +7,6 @@ use super::sql::{Columns, Db, Fallible, Hold, values};
 use super::stored::{Of, Stored, stored};
 use super::updates::{joins, made, remote};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken};
 use crate::machine::{Policy, State, Step};
 use crate::store::{Adoption, New};
 
@@ -20,9 +19,7 @@ pub(super) fn adopt(
     policy: Policy,
 ) -> Result<Adoption, Undone> {
     db.sql.hold(&new.key)?;
-    if db.sql.room()? < 0 {
-        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
-    }
+    changes::has_room(db)?;
     db.sql.takes(new.incident.len())?;
     let backend = &new.backend;
     if let Some(incident) = Known::existing(db, new)?
@@ -88,9 +85,7 @@ fn given_up(
         "SELECT EXISTS (SELECT 1 FROM tickets WHERE id = ?1 AND pasted AND status = 'foreign')";
     let Some(mut stored) = Stored::of_ticket(db, id)? else { return Ok(Adoption::Refused) };
     let is_none = stored.step.state == State::Created && db.tells(IS_NONE, values![id])?;
-    if !matches!(stored.step.state, State::Failed | State::Cancelled | State::Suppressed)
-        && !is_none
-    {
+    if !stored.step.state.is_given_up() && !is_none {
         return Ok(Adoption::HasOther);
     }
     let former = values![incident, remote(ticket), backend, &ticket.url];

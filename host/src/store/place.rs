@@ -1,10 +1,23 @@
 //! Opens the store that the config names.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Postgres, Sqlite, Store, make_private};
 use crate::config::QueueConfig;
 use crate::error::{Error, Result};
+
+/// How many bytes are left on the disk on which a file, or directory, is. None: that can't be told.
+#[cfg(unix)]
+pub(crate) fn free(file: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(file).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn free(_: &Path) -> Option<u64> {
+    None
+}
 
 /// Opens the store to work on it: makes it where there is none, and brings it to this version.
 ///

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ticket_plugin_api::{Action, Ticket, TicketState};
 
-use super::changes::{Known, ready_row, take};
+use super::changes::{Known, has_room, ready_row, take};
 use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, KnownBy, back, broken, holds, pasted, text};
+use super::{KnownBy, back, holds, pasted, text};
 use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
@@ -104,9 +104,7 @@ fn is_told(db: &Db<'_>, ticket: i64, told: &Snapshot) -> Fallible<()> {
 /// As [`super::Store::report`].
 pub(super) fn report(db: &Db<'_>, new: &New, policy: Policy) -> Result<Option<i64>, Undone> {
     db.sql.hold(&new.key)?;
-    if db.sql.room()? < 0 {
-        return Err(Undone::Refused(broken(db.name, FULL, FULL_HELP.to_owned(), None)));
-    }
+    has_room(db)?;
     let Some(known) = Known::existing(db, new)? else { return Ok(None) };
     pasted::look(db, &known, new)?;
     if new.open {

@@ -336,10 +336,11 @@ fn host(url: &Url) -> Option<String> {
     url.host_str().map(str::to_owned)
 }
 
-/// A client for the host's own requests, which go through the environment's proxy and trust the system's
-/// certificates.
+/// The client for the host's own requests, which go through the environment's proxy and trust the system's
+/// certificates. It keeps connections from one request to the next, whoever makes them.
 pub(crate) fn plain_client() -> Result<Client> {
-    finish(builder())
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    kept(&CLIENT, || finish(builder())).cloned()
 }
 
 fn builder() -> ClientBuilder {

@@ -244,21 +244,14 @@ fn owner(_: &Path, _: Option<&Path>) -> Option<Row> {
 }
 
 /// How much room the disk has on which the store is.
-#[cfg(unix)]
 fn space(path: &Path) -> Option<Row> {
-    let disk = rustix::fs::statvfs(nearest(path)).ok()?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free = store::free(nearest(path))?;
     let detail = format!("{} MiB are free on its disk", free >> 20);
     Some(if free < LITTLE {
         Row::warning("space", detail).help("a store without room takes no incidents: free some")
     } else {
         Row::ok("space", detail)
     })
-}
-
-#[cfg(not(unix))]
-fn space(_: &Path) -> Option<Row> {
-    None
 }
 
 /// Whether Argus can be watched.

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::sql::{Db, Fallible, Hold, SqlError, values};
 use super::tables::Tables;
-use super::writer::{Undone, Writer};
+use super::writer::Writer;
 use super::{Advanced, FULL, FULL_HELP, Result, StoreError, changes};
 use crate::machine::Moment;
 use lock::{Files, Lock};
@@ -223,14 +223,7 @@ impl Tables for Sqlite {
 
     async fn try_to_write(&self) -> Result<()> {
         self.write(|db| {
-            if db.sql.room()? < 0 {
-                return Err(Undone::Refused(super::broken(
-                    db.name,
-                    FULL,
-                    FULL_HELP.to_owned(),
-                    None,
-                )));
-            }
+            changes::has_room(db)?;
             // It must reach the disk like everything else.
             Ok(db.execute("UPDATE clock SET now = ?1", values![db.now.millis()]).map(drop)?)
         })
