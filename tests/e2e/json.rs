@@ -65,6 +65,7 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["config", "reference"], &["text"]),
         (&["config", "import", "--django", "argus.json"], &["config"]),
         (&["queue", "list"], &["tickets", "more"]),
+        (&["queue", "audit"], &["entries", "more"]),
         (&["queue", "show", "1"], &["id", "state", "error", "history"]),
         (&["queue", "show", "99"], &["error"]),
         (&["ticket", "show", "1"], &["id", "state", "history", "incidents", "steps"]),

@@ -19,7 +19,6 @@ mod queue;
 mod sdk;
 mod serve;
 mod ticket;
-#[cfg(unix)]
 mod user;
 mod validate;
 

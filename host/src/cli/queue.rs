@@ -1,5 +1,6 @@
 //! `ticket-host queue`: what was accepted and what became of it, on the store itself.
 
+mod audit;
 mod list;
 pub(super) mod show;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::output::{error_json, print, print_json};
+use super::user::operator;
 use super::{note, report};
 use crate::config::{Config, QueueConfig};
 use crate::control;
@@ -54,6 +56,7 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     List(list::Arguments),
+    Audit(audit::Arguments),
     /// Show one ticket with all its tries, as `ticket show` does. Times are in UTC
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
@@ -221,6 +224,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
     let host = Host::of(&config).await?;
     let store = host.store.as_ref();
     match command {
+        Command::Audit(audit) => return audit::run(store, audit, program.json).await,
         Command::List(list) => return list::run(store, &config, list, program.json).await,
         Command::Show { id } => show::run(store, &config, *id, program.json).await?,
         Command::Backup { file } => {
@@ -383,7 +387,7 @@ impl Orders {
     }
 
     async fn give_one(&mut self, host: &Host, id: i64, order: Order) -> Result<()> {
-        match host.store.order(id, order, host.policy).await {
+        match host.store.order(id, order, host.policy, &operator()).await {
             Ok(job) => {
                 self.done.push(json!({"id": id, "state": job.state}));
                 if !self.as_json && self.printed.is_ok() {

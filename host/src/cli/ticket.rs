@@ -7,10 +7,11 @@ use ticket_plugin_api::{Action, Ticket};
 
 use super::output::{print, print_json};
 use super::queue::{Host, show};
+use super::user::operator;
 use crate::backend::can_be_opened;
 use crate::error::{Error, Result};
 use crate::queue::believe;
-use crate::store::{StoreError, Timestamp};
+use crate::store::{Deed, StoreError, Timestamp};
 
 /// Bytes that a text may have.
 const LONGEST_TEXT: usize = 64 << 10;
@@ -96,6 +97,9 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             config.backend(Some(backend))?;
             let now = Timestamp::now();
             host.store.set_note(&believe(backend), &now.millis().to_string()).await?;
+            let detail = format!("what {backend} tells of tickets");
+            let what = "believe";
+            host.store.keep_deed(Deed { by: operator(), what, ticket: None, detail }).await?;
             match program.json {
                 true => print_json(&json!({"backend": backend, "believed_at": now.rfc3339()}))?,
                 false => print(&format!("{backend}: what it tells of tickets is believed\n"))?,
@@ -110,7 +114,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
                 return Err(Error::usage("that is no URL of a ticket").help(help));
             }
             let ticket = Ticket { url: url.clone(), ..Ticket::default() };
-            let job = host.store.adopt(*id, ticket).await?;
+            let job = host.store.adopt(*id, ticket, &operator()).await?;
             match program.json {
                 true => print_json(&json!({"id": id, "state": job.state}))?,
                 false => print(&format!("{id}: {}\n", job.state.name()))?,
@@ -127,7 +131,7 @@ async fn add(host: &Host, id: i64, action: Action, text: &str, as_json: bool) ->
         let what = format!("the text must have 1 to {LONGEST_TEXT} bytes, and no NUL");
         return Err(Error::usage(what));
     }
-    let step = host.store.add_update(id, action, text.to_owned(), host.policy).await?;
+    let step = host.store.add_update(id, action, text.to_owned(), host.policy, &operator()).await?;
     match as_json {
         true => print_json(&json!({"id": id, "step": step, "action": action.name()})),
         false => print(&format!("{id}: {} {step} is in the queue\n", action.name())),

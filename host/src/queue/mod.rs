@@ -36,7 +36,7 @@ use crate::life::{OnTicketClosed, OnTicketPasted};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, CLOCKS, Failure, Job, New, Order, State, Store, Timestamp};
+use crate::store::{self, Accepted, By, CLOCKS, Failure, Job, New, Order, State, Store, Timestamp};
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::counted;
 use clock::Clock;
@@ -637,8 +637,8 @@ impl Queue {
     }
 
     /// Does what a person wants of a ticket.
-    pub async fn order(&self, id: i64, order: Order) -> store::Result<Job> {
-        let job = self.store.order(id, order, self.setup().policy()).await?;
+    pub async fn order(&self, id: i64, order: Order, by: &By) -> store::Result<Job> {
+        let job = self.store.order(id, order, self.setup().policy(), by).await?;
         if let (Order::Retry, Some(record)) = (order, lock(&self.records).get_mut(&job.backend)) {
             // A person who wants it tried may have mended what the backend is held for.
             record.renew(Instant::now());

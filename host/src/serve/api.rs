@@ -495,9 +495,10 @@ async fn show(
 )]
 async fn retry(
     Shared(service): Shared<Arc<Service>>,
+    Extension(client): Extension<Client>,
     JobId(id): JobId,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(service.queue.order(id, Order::Retry).await?.into()))
+    Ok(Json(service.queue.order(id, Order::Retry, &client.by()).await?.into()))
 }
 
 /// Cancel a job
@@ -515,9 +516,10 @@ async fn retry(
 )]
 async fn cancel(
     Shared(service): Shared<Arc<Service>>,
+    Extension(client): Extension<Client>,
     JobId(id): JobId,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(service.queue.order(id, Order::Cancel).await?.into()))
+    Ok(Json(service.queue.order(id, Order::Cancel, &client.by()).await?.into()))
 }
 
 /// List the backends

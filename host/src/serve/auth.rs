@@ -1,6 +1,7 @@
 //! Who may ask for what: bearer tokens (RFC 6750), or, without any, this machine alone.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
@@ -9,6 +10,7 @@ use ticket_host_worker::Digest;
 use super::problem::Problem;
 use crate::config::{Scope, ServeConfig, TokenConfig};
 use crate::error::Result;
+use crate::store::{By, Way};
 
 /// The tokens, as digests.
 #[derive(Debug)]
@@ -24,11 +26,28 @@ struct Known {
 }
 
 /// What is known about who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
     /// It is the Argus that is watched.
     pub is_argus: bool,
+    /// By which name what it does is kept: that of its token.
+    pub who: Arc<str>,
 }
+
+impl Client {
+    /// Somebody who needs no token.
+    pub(super) fn without_token(who: &str, is_argus: bool) -> Client {
+        Client { is_argus, who: who.into() }
+    }
+
+    /// Whose doing it is what is done by the API.
+    pub(super) fn by(&self) -> By {
+        By { who: self.who.to_string(), way: Way::Api }
+    }
+}
+
+/// Who does something where the config has no tokens.
+const ANYBODY: &str = "anybody on this machine";
 
 impl Auth {
     /// Those who may ask a service that listens at `address`.
@@ -41,7 +60,7 @@ impl Auth {
         let known = |(digest, token): (_, &TokenConfig)| Known {
             digest,
             scopes: token.scopes.clone(),
-            client: Client { is_argus: token.argus },
+            client: Client { is_argus: token.argus, who: token.name.as_str().into() },
         };
         Ok(Auth { tokens: tokens.map(known).collect() })
     }
@@ -60,7 +79,7 @@ impl Auth {
         scope: Scope,
     ) -> std::result::Result<Client, Problem> {
         if self.is_open() {
-            return from_this_machine(headers).map(|()| Client::default());
+            return from_this_machine(headers).map(|()| Client::without_token(ANYBODY, false));
         }
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = given.and_then(|value| {
@@ -83,7 +102,7 @@ impl Auth {
         }
         match found {
             None => Err(unauthorized("the token is unknown")),
-            Some(known) if known.scopes.contains(&scope) => Ok(known.client),
+            Some(known) if known.scopes.contains(&scope) => Ok(known.client.clone()),
             Some(_) => {
                 let detail = format!("the token lacks the scope {}", name(scope));
                 Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)

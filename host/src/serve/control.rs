@@ -21,6 +21,8 @@ use crate::control::socket::{self, Listener};
 use crate::control::{CONFIG, FROM_ARGUS, config_name};
 use crate::error::{Error, Result};
 
+/// By which name what comes by the socket is kept.
+const OPERATOR: &str = "the operator, by the socket";
 /// Connections that are served at the same time. Others wait until one of these ends.
 const MOST: usize = 256;
 
@@ -58,7 +60,7 @@ async fn admit(
         }
     }
     let is_argus = request.headers().contains_key(FROM_ARGUS);
-    request.extensions_mut().insert(Client { is_argus });
+    request.extensions_mut().insert(Client::without_token(OPERATOR, is_argus));
     next.run(request).await
 }
 

@@ -12,9 +12,9 @@ use crate::life;
 use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
-    self, Accepted, Adoption, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job,
-    Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store,
-    StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
+    self, Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
+    Filter, GoingOn, Job, Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold,
+    Sighting, Store, StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -174,12 +174,13 @@ impl Store for Observed {
         action: Action,
         said: String,
         policy: Policy,
+        by: &By,
     ) -> Result<i64> {
-        self.heard(self.store.add_update(ticket, action, said, policy).await)
+        self.heard(self.store.add_update(ticket, action, said, policy, by).await)
     }
 
-    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
-        self.heard(self.store.adopt(id, ticket).await)
+    async fn adopt(&self, id: i64, ticket: Ticket, by: &By) -> Result<Job> {
+        self.heard(self.store.adopt(id, ticket, by).await)
     }
 
     async fn adopt_pasted(
@@ -240,8 +241,16 @@ impl Store for Observed {
         self.heard(self.store.advance().await)
     }
 
-    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
-        self.heard(self.store.order(id, order, policy).await)
+    async fn order(&self, id: i64, order: Order, policy: Policy, by: &By) -> Result<Job> {
+        self.heard(self.store.order(id, order, policy, by).await)
+    }
+
+    async fn keep_deed(&self, deed: Deed) -> Result<()> {
+        self.heard(self.store.keep_deed(deed).await)
+    }
+
+    async fn deeds(&self, which: &Entries) -> Result<Vec<Entry>> {
+        self.heard(self.store.deeds(which).await)
     }
 
     async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {

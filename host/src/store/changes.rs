@@ -7,12 +7,12 @@ use super::rows::{self, doubt, job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, Value, values};
 use super::stored::{Of, Stored, either, stored, stored_either};
 use super::writer::Undone;
-use super::{FULL, FULL_HELP, broken, holds, pasted, text, updates};
+use super::{FULL, FULL_HELP, audit, broken, holds, pasted, text, updates};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::store::{
-    Accepted, Claim, Decision, Failure, Job, Lease, New, Order, Outcome, StoreError, Term,
+    Accepted, By, Claim, Decision, Failure, Job, Lease, New, Order, Outcome, StoreError, Term,
     Timestamp, Until, Which,
 };
 
@@ -613,11 +613,13 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
     Ok(changed)
 }
 
-pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<Job> {
+pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy, by: &By) -> Done<Job> {
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
-    if stored.step.state == State::Created && updates::order_all(db, id, order, policy)? {
+    let before = stored.step.state;
+    if before == State::Created && updates::order_all(db, id, order, policy)? {
+        audit::done(db, by, order.name(), id, "its steps")?;
         return Ok(stored.job(db)?);
     }
     let (wanted, done) = match order {
@@ -633,6 +635,7 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy) -> Done<
         db.execute(WANTED, values![stored.incident])?;
     }
     stored.save(db)?;
+    audit::done(db, by, order.name(), id, &format!("it was {}", before.name()))?;
     Ok(stored.job(db)?)
 }
 

@@ -142,6 +142,18 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "audit",
+        columns: &[
+            ("id", Number),
+            ("at", Number),
+            ("who", Text),
+            ("way", Text),
+            ("what", Text),
+            ("ticket", Number),
+            ("detail", Text),
+        ],
+    },
+    Table {
         name: "update_attempts",
         columns: &[
             ("step", Number),

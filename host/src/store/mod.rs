@@ -3,6 +3,7 @@
 //! Invariants: an incident has one row, whichever way it comes in, and at most one ticket for each reason to make one. What a
 //! method has returned Ok for is on disk. How a ticket's state changes is what [`crate::machine`] says, and nothing else.
 
+mod audit;
 mod back;
 mod backends;
 mod changes;
@@ -39,6 +40,7 @@ use crate::lock::lock;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy, Step};
 use crate::terminal::cut;
+pub use audit::{By, Deed, Entries, Entry, Way};
 pub use copy::{Copied, Rows, Table, copy};
 pub(crate) use place::free;
 pub use place::{look_at, open};
@@ -665,6 +667,15 @@ pub enum Order {
     Cancel,
 }
 
+impl Order {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Order::Retry => "retry",
+            Order::Cancel => "cancel",
+        }
+    }
+}
+
 /// The store can't do what it was asked. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -843,13 +854,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         action: Action,
         said: String,
         policy: Policy,
+        by: &By,
     ) -> Result<i64>;
 
     /// A person says that an incident's ticket is this one.
     ///
     /// # Errors
     /// There is no such row, it has its ticket, or is being worked on.
-    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job>;
+    async fn adopt(&self, id: i64, ticket: Ticket, by: &By) -> Result<Job>;
 
     /// A person has given an incident a ticket in the backend of `new`, which is in that state. It is that of the incident from now on, and of
     /// others that have it.
@@ -909,7 +921,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn advance(&self) -> Result<Advanced>;
 
     /// A person's order. Returns the row as it is then.
-    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job>;
+    async fn order(&self, id: i64, order: Order, policy: Policy, by: &By) -> Result<Job>;
+
+    /// Keeps that somebody did something. What the orders above do they keep themselves, in one write.
+    async fn keep_deed(&self, deed: Deed) -> Result<()>;
+
+    /// What was done, and by whom: the newest first.
+    async fn deeds(&self, which: &Entries) -> Result<Vec<Entry>>;
 
     /// Puts what failed for one of the reasons back in the queue of a backend; how many. What may have a
     /// ticket is looked for, and not before its settling time is over.

@@ -11,10 +11,10 @@ use super::sql::{Db, Fallible, values};
 use super::stored::Of;
 use super::writer::{Undone, Writer};
 use super::{
-    Accepted, Adoption, Advanced, Attempt, Claim, Count, Decision, Filter, GoingOn, Job, Lease,
-    Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold, Sighting, Store, Term,
-    Timestamp, ToTell, ToTellBack, Which, back, backends, closed, copy, holds, pasted, reads,
-    updates,
+    Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
+    Filter, GoingOn, Job, Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold,
+    Sighting, Store, Term, Timestamp, ToTell, ToTellBack, Which, audit, back, backends, closed,
+    copy, holds, pasted, reads, updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -151,12 +151,15 @@ impl<T: Tables> Store for T {
         action: Action,
         said: String,
         policy: Policy,
+        by: &By,
     ) -> Result<i64> {
-        self.write(move |db| updates::add(db, ticket, action, &said, policy)).await
+        let by = by.clone();
+        self.write(move |db| updates::add(db, ticket, action, &said, policy, &by)).await
     }
 
-    async fn adopt(&self, id: i64, ticket: Ticket) -> Result<Job> {
-        self.write(move |db| updates::adopt(db, id, &ticket)).await
+    async fn adopt(&self, id: i64, ticket: Ticket, by: &By) -> Result<Job> {
+        let by = by.clone();
+        self.write(move |db| updates::adopt(db, id, &ticket, &by)).await
     }
 
     async fn adopt_pasted(
@@ -225,8 +228,18 @@ impl<T: Tables> Store for T {
         self.do_what_is_due().await
     }
 
-    async fn order(&self, id: i64, order: Order, policy: Policy) -> Result<Job> {
-        self.write(move |db| changes::order(db, id, order, policy)).await
+    async fn order(&self, id: i64, order: Order, policy: Policy, by: &By) -> Result<Job> {
+        let by = by.clone();
+        self.write(move |db| changes::order(db, id, order, policy, &by)).await
+    }
+
+    async fn keep_deed(&self, deed: Deed) -> Result<()> {
+        self.write(move |db| Ok(audit::add(db, &deed)?)).await
+    }
+
+    async fn deeds(&self, which: &Entries) -> Result<Vec<Entry>> {
+        let which = which.clone();
+        self.read(move |db| audit::entries(db, &which)).await
     }
 
     async fn reopen(&self, backend: &str, kinds: &[Kind], policy: Policy) -> Result<u64> {

@@ -29,6 +29,7 @@ macro_rules! over_both {
     };
 }
 
+mod audit;
 mod back;
 mod life;
 mod pasted;
@@ -41,6 +42,11 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A ticket is tried for a week, and what may be there is looked for at once.
 pub(super) fn policy() -> Policy {
     Policy { retry_for: WEEK, settle: Duration::ZERO, least_tries: 1 }
+}
+
+/// Who gives orders in tests.
+pub(super) fn by() -> By {
+    By { who: "alice".to_owned(), way: Way::Cli }
 }
 
 /// Policies by which nothing is tried for long.
@@ -226,7 +232,7 @@ pub(super) async fn in_state<S: Store + ?Sized>(store: &Arc<S>, key: &str, state
     let outcome = match state {
         State::Queued => return id,
         State::Cancelled => {
-            store.order(id, Order::Cancel, policy()).await.unwrap();
+            store.order(id, Order::Cancel, policy(), &by()).await.unwrap();
             return id;
         }
         State::Creating => None,
@@ -297,7 +303,7 @@ async fn what_failed_comes_back_when_it_is_due_and_not_before(place: Place) {
     let next = store.advance().await.unwrap().next;
     assert!(next.is_some_and(|next| next > MINUTE - MINUTE / 6));
     assert!(store.claim("b", Which::All, 1, term(LEASE, policy())).await.unwrap().is_empty());
-    store.order(job.id, Order::Retry, policy()).await.unwrap();
+    store.order(job.id, Order::Retry, policy(), &by()).await.unwrap();
     let claim = claim_one(&store).await;
     store
         .settle(Arc::new(claim.clone()), Timestamp::now(), again(Duration::ZERO), policy())
@@ -391,7 +397,7 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way(place: Place) {
     ] {
         let key = format!("{state:?} {order:?}");
         let id = in_state(&store, &key, state).await;
-        match (store.order(id, order, policy()).await, expected) {
+        match (store.order(id, order, policy(), &by()).await, expected) {
             (Ok(job), Some(expected)) => assert_eq!(job.state, expected, "{key}"),
             (Err(StoreError::Conflict { state: said, .. }), None) => assert_eq!(said, state),
             (other, _) => panic!("{key}: {other:?}"),
@@ -404,7 +410,10 @@ async fn a_person_can_retry_and_cancel_what_is_not_under_way(place: Place) {
                 .unwrap();
         }
     }
-    assert!(matches!(store.order(99, Order::Retry, policy()).await, Err(StoreError::NoSuch(99))));
+    assert!(matches!(
+        store.order(99, Order::Retry, policy(), &by()).await,
+        Err(StoreError::NoSuch(99))
+    ));
 }
 
 async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it(place: Place) {
@@ -417,7 +426,7 @@ async fn what_may_be_there_is_looked_for_first_and_not_too_soon_whoever_wants_it
         };
         let due_at = Timestamp::now() + MINUTE;
         match who {
-            "a person" => drop(store.order(id, Order::Retry, policy()).await.unwrap()),
+            "a person" => drop(store.order(id, Order::Retry, policy(), &by()).await.unwrap()),
             "reopened" => {
                 assert_eq!(store.reopen("b", &[Kind::Client], policy()).await.unwrap(), 1);
             }
@@ -449,14 +458,17 @@ async fn what_may_be_there_stays_so_until_somebody_has_looked(place: Place) {
             .await
             .unwrap();
         match order {
-            Some(order) => drop(store.order(id, order, policy()).await.unwrap()),
+            Some(order) => drop(store.order(id, order, policy(), &by()).await.unwrap()),
             // It was tried for too long, and failed.
             None => {
                 let job = accept(&store, new("k")).await.job;
                 assert_eq!(job.state, State::Unknown, "to who asks again");
             }
         }
-        assert_eq!(store.order(id, Order::Retry, policy()).await.unwrap().state, State::Unknown);
+        assert_eq!(
+            store.order(id, Order::Retry, policy(), &by()).await.unwrap().state,
+            State::Unknown
+        );
         store.advance().await.unwrap();
         let claim = claim_one(&store).await;
         assert!(claim.unknown);
@@ -492,7 +504,7 @@ async fn only_a_person_makes_a_ticket_that_nothing_can_look_for(place: Place) {
     );
     assert!(!accept(&store, new("k")).await.new);
     assert_eq!(store.reopen("b", &[Kind::Settings], policy()).await.unwrap(), 0);
-    assert_eq!(store.order(id, Order::Retry, policy()).await.unwrap().state, State::Queued);
+    assert_eq!(store.order(id, Order::Retry, policy(), &by()).await.unwrap().state, State::Queued);
     assert!(!claim_one(&store).await.unknown);
 }
 
@@ -725,7 +737,7 @@ async fn what_waits_becomes_one_with_a_ticket_there_but_not_with_one_that_a_pers
         let there = New { is_named: true, backend: "c".to_owned(), ..of_argus(7) };
         let there = accept(&store, there).await.job.id;
         if cancelled {
-            store.order(there, Order::Cancel, policy()).await.unwrap();
+            store.order(there, Order::Cancel, policy(), &by()).await.unwrap();
         }
         let again = New { backend: "c".to_owned(), ..of_argus(7) };
         let after = accept(&store, again).await.job;
@@ -978,7 +990,7 @@ async fn what_is_not_done_is_counted_with_since_when_the_oldest_is_not(place: Pl
     let claim = store.claim("c", Which::All, 1, term(LEASE, policy())).await.unwrap().remove(0);
     let failed = Outcome::Failed(failure(Kind::Creation));
     store.settle(Arc::new(claim), Timestamp::now(), failed, policy()).await.unwrap().unwrap();
-    store.add_update(id, Action::Comment, "x".to_owned(), policy()).await.unwrap();
+    store.add_update(id, Action::Comment, "x".to_owned(), policy(), &by()).await.unwrap();
     let [mut tickets, steps] = store.unfinished().await.unwrap();
     tickets.sort_by(|one, other| one.backend.cmp(&other.backend));
     let of = |count: &Count| (count.backend.clone(), count.state, count.rows);

@@ -11,11 +11,11 @@ use super::rows::{job_columns, step_columns};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use super::stored::{Of, Stored, stored};
 use super::writer::Undone;
-use super::{KnownBy, back, holds, pasted, text};
+use super::{KnownBy, audit, back, holds, pasted, text};
 use crate::incident::{ARGUS, NO_LEVEL};
 use crate::life::{self, Plan, Snapshot, Terms};
 use crate::machine::{Doubt, Moment, Policy, Step, millis};
-use crate::store::{Claim, Job, New, Order, Outcome, StoreError, Term, Update};
+use crate::store::{By, Claim, Job, New, Order, Outcome, StoreError, Term, Update};
 
 /// How many tickets are looked at in one write, so that others have their turn in between.
 const LOOKS: i64 = 32;
@@ -587,6 +587,7 @@ pub(super) fn add(
     action: Action,
     said: &str,
     policy: Policy,
+    by: &By,
 ) -> Result<i64, Undone> {
     const MADE: &str = "SELECT s.backend, t.ticket IS NOT NULL, s.incident, i.body FROM steps AS s JOIN tickets AS t ON t.id = s.ticket \
         JOIN incidents AS i ON i.id = s.incident WHERE t.id = ?1";
@@ -609,11 +610,12 @@ pub(super) fn add(
         told: None,
     };
     db.sql.has_more();
+    audit::done(db, by, action.name(), ticket, said)?;
     Ok(insert(db, ticket, incident, &backend, &body, &update, policy)?)
 }
 
 /// As [`super::Store::adopt`].
-pub(super) fn adopt(db: &Db<'_>, id: i64, ticket: &Ticket) -> Result<Job, Undone> {
+pub(super) fn adopt(db: &Db<'_>, id: i64, ticket: &Ticket, by: &By) -> Result<Job, Undone> {
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
     };
@@ -626,5 +628,6 @@ pub(super) fn adopt(db: &Db<'_>, id: i64, ticket: &Ticket) -> Result<Job, Undone
     stored.save(db)?;
     made(db, id, ticket, false)?;
     super::changes::tell_of(db, id)?;
+    audit::done(db, by, "adopt", id, &ticket.url)?;
     Ok(stored.job(db)?)
 }

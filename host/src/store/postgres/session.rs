@@ -438,7 +438,7 @@ impl Sql for Statements<'_> {
     }
 
     fn numbers_go_on(&self, table: &str) -> Fallible<()> {
-        const NUMBERED: [&str; 4] = ["incidents", "tickets", "steps", "updates"];
+        const NUMBERED: [&str; 5] = ["incidents", "tickets", "steps", "updates", "audit"];
         if !NUMBERED.contains(&table) {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use super::*;
 use crate::error::Kind;
 use crate::machine::State;
 use crate::store::tests::{
-    LEASE, MINUTE, Place, accept, begun, claim_one, created, in_state, new, policy, term,
+    LEASE, MINUTE, Place, accept, begun, by, claim_one, created, in_state, new, policy, term,
 };
 use crate::store::{Filter, New, Order, Outcome, Store, Term, Timestamp, Try, Which};
 
@@ -94,7 +94,7 @@ async fn others_hear_of_what_there_is_to_claim_and_nobody_of_what_he_says_himsel
     // Until it listens, which is soon after it was opened, it isn't told.
     while tokio::time::timeout(Duration::from_millis(50), other.woken()).await.is_err() {
         let id = accept(&one, new(&fastrand::u64(..).to_string())).await.job.id;
-        one.order(id, Order::Cancel, policy()).await.unwrap();
+        one.order(id, Order::Cancel, policy(), &by()).await.unwrap();
     }
     let own = tokio::time::timeout(Duration::from_millis(300), one.woken());
     assert!(own.await.is_err(), "it knows that");

@@ -129,7 +129,7 @@ async fn a_ticket_that_the_host_closes_at_the_moment_is_no_news(place: Place) {
     use TicketState::{Closed, Open, Unknown};
     let store = place.open().await;
     let id = made(&store, of_argus(7)).await;
-    store.add_update(id, Action::Close, "by hand".to_owned(), policy()).await.unwrap();
+    store.add_update(id, Action::Close, "by hand".to_owned(), policy(), &by()).await.unwrap();
     // It waits yet: a person was faster.
     let claim = async || {
         let life = Arc::new(Terms {

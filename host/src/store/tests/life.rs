@@ -295,7 +295,7 @@ async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(pl
     assert_eq!(diff(&next), ["3", "2"], "what was not told before is told with it");
     settle(&store, next, done(TicketState::Open)).await;
     // What failed is not said any more, since it isn't so any more.
-    assert_eq!(store.order(id, Order::Retry, policy()).await.unwrap().id, id);
+    assert_eq!(store.order(id, Order::Retry, policy(), &by()).await.unwrap().id, id);
     assert!(updates(&store, terms()).await.is_empty());
     report(&store, now("k", 5, true)).await;
     settle(&store, only(&store).await, fails(Kind::Settings)).await;
@@ -303,7 +303,7 @@ async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(pl
     let anew = only(&store).await;
     assert_eq!(diff(&anew), ["2", "5"]);
     settle(&store, anew, fails(Kind::Creation)).await;
-    store.order(id, Order::Cancel, policy()).await.unwrap();
+    store.order(id, Order::Cancel, policy(), &by()).await.unwrap();
     report(&store, now("k", 4, true)).await;
     let next = only(&store).await;
     assert_eq!(diff(&next), ["5", "4"], "what a person cancelled counts as told");
@@ -312,7 +312,7 @@ async fn what_failed_is_for_a_person_and_the_next_change_is_told_all_the_same(pl
         store.life(id).await.unwrap().updates.iter().map(|update| update.state).collect();
     let (done, needless) = (State::Created, State::Suppressed);
     assert_eq!(states, [needless, done, needless, State::Cancelled, done]);
-    let conflict = store.order(id, Order::Retry, policy()).await.unwrap_err();
+    let conflict = store.order(id, Order::Retry, policy(), &by()).await.unwrap_err();
     assert!(matches!(conflict, StoreError::Conflict { state: State::Created, .. }), "{conflict}");
     assert!(updates(&store, terms()).await.is_empty());
     assert_eq!(prune(&store, Duration::ZERO).await, 1);
@@ -326,7 +326,7 @@ async fn a_cancelled_step_does_not_undo_what_was_told_since(place: Place) {
     settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
     report(&store, now("k", 2, true)).await;
     settle(&store, only(&store).await, done(TicketState::Open)).await;
-    store.order(id, Order::Cancel, policy()).await.unwrap();
+    store.order(id, Order::Cancel, policy(), &by()).await.unwrap();
     report(&store, now("k", 1, true)).await;
     assert_eq!(diff(&only(&store).await), ["2", "1"]);
 }
@@ -360,7 +360,7 @@ async fn what_may_have_been_done_is_looked_for_when_a_person_retries_it(place: P
     settle(&store, only(&store).await, unknown(Duration::ZERO)).await;
     store.advance().await.unwrap();
     settle(&store, only(&store).await, Outcome::Failed(failure(Kind::Creation))).await;
-    store.order(id, Order::Retry, policy()).await.unwrap();
+    store.order(id, Order::Retry, policy(), &by()).await.unwrap();
     let again = only(&store).await;
     assert!(again.unknown && diff(&again) == ["3", "1"]);
 }
@@ -374,7 +374,7 @@ async fn what_is_not_so_any_more_is_not_told_late(place: Place) {
     settle(&store, only(&store).await, Outcome::Lost(failure(Kind::Plugin))).await;
     report(&store, now("k", 3, true)).await;
     assert!(updates(&store, terms()).await.is_empty(), "by what it was told last");
-    store.order(id, Order::Retry, policy()).await.unwrap();
+    store.order(id, Order::Retry, policy(), &by()).await.unwrap();
     // Only a person knew whether it was done, who says that it wasn't: it isn't so any more.
     assert!(updates(&store, terms()).await.is_empty());
 }
@@ -474,10 +474,10 @@ async fn a_person_may_comment_and_close_and_that_changes_nothing_of_what_is_told
     let id = accept(&store, now("k", 3, true)).await.job.id;
     let comment = |store: &Arc<dyn Store>| {
         let store = Arc::clone(store);
-        async move { store.add_update(id, Action::Comment, "on it".to_owned(), policy()).await }
+        async move { store.add_update(id, Action::Comment, "on it".to_owned(), policy(), &by()).await }
     };
     assert!(matches!(comment(&store).await, Err(StoreError::NotMade(_))));
-    let missing = store.add_update(99, Action::Close, String::new(), policy()).await;
+    let missing = store.add_update(99, Action::Close, String::new(), policy(), &by()).await;
     assert!(matches!(missing, Err(StoreError::NoSuch(99))));
     settle(&store, claim_one(&store).await, created()).await;
     comment(&store).await.unwrap();
@@ -492,10 +492,13 @@ async fn a_person_says_which_ticket_an_incident_has(place: Place) {
     let store = place.open().await;
     let id = in_state(&store, "k", State::Failed).await;
     let ticket = Ticket { url: "https://t/9".to_owned(), ..Ticket::default() };
-    let job = store.adopt(id, ticket.clone()).await.unwrap();
+    let job = store.adopt(id, ticket.clone(), &by()).await.unwrap();
     assert_eq!((job.state, job.ticket, job.made), (State::Created, Some(ticket.clone()), false));
-    assert!(matches!(store.adopt(id, ticket.clone()).await, Err(StoreError::Conflict { .. })));
-    assert!(matches!(store.adopt(99, ticket).await, Err(StoreError::NoSuch(99))));
+    assert!(matches!(
+        store.adopt(id, ticket.clone(), &by()).await,
+        Err(StoreError::Conflict { .. })
+    ));
+    assert!(matches!(store.adopt(99, ticket, &by()).await, Err(StoreError::NoSuch(99))));
 }
 
 async fn an_incident_that_ended_before_its_ticket_was_made_says_so_with_the_claim(place: Place) {

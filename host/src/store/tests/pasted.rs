@@ -212,7 +212,7 @@ async fn what_a_person_wants_to_be_done_to_a_ticket_is_done_though_its_url_is_ta
 ) {
     let store = place.open().await;
     let job = adopt(&store, with_url(7, "https://t/17"), named(17, "https://t/17")).await.unwrap();
-    store.add_update(job.id, Action::Comment, "x".to_owned(), policy()).await.unwrap();
+    store.add_update(job.id, Action::Comment, "x".to_owned(), policy(), &by()).await.unwrap();
     store.report(with_url(7, ""), policy()).await.unwrap().unwrap();
     assert_eq!(store.life(job.id).await.unwrap().updates[0].state, State::Queued);
 }
