@@ -178,6 +178,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         workers: WorkerLimits::from(&raw.limits),
         serve,
         queue,
+        shown: source.shown(),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
         argus,

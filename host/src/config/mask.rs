@@ -77,6 +77,50 @@ impl Hidden {
         Hidden(spans)
     }
 
+    /// The settings of `text` for people: without comments, which may say anything, without empty lines at its ends or one after
+    /// the other, and with `***` in place of what is hidden, however long that is.
+    pub(super) fn settings(&self, text: &str, file: &DeTable<'_>) -> String {
+        let mut texts = Vec::new();
+        texts_of(file, &mut texts);
+        texts.sort_by_key(|span| span.start);
+        let is_text = |at: usize| {
+            let first = texts.partition_point(|span| span.end <= at);
+            texts.get(first).is_some_and(|span| span.start <= at)
+        };
+        let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
+        for line in text.split_inclusive('\n') {
+            let (start, end) = (at, at + line.trim_end_matches(['\n', '\r']).len());
+            at += line.len();
+            let comment = line.match_indices('#').map(|(place, _)| start + place);
+            let comment = comment.filter(|place| !is_text(*place)).min().unwrap_or(end).min(end);
+            let before = shown.len();
+            self.show(text, start..comment, &mut shown);
+            // Of an empty line within a text nothing is known to be needless.
+            let is_empty = shown[before..].trim().is_empty() && !is_text(start);
+            shown.truncate(before + shown[before..].trim_end().len());
+            match is_empty && (shown.is_empty() || shown.ends_with("\n\n")) {
+                true => shown.truncate(before),
+                false => shown.push('\n'),
+            }
+        }
+        shown.truncate(shown.trim_end().len());
+        shown
+    }
+
+    /// Adds a part of a text, with `***` where what is hidden begins.
+    fn show(&self, text: &str, part: Range<usize>, shown: &mut String) {
+        let mut at = part.start;
+        let first = self.0.partition_point(|hidden| hidden.end <= part.start);
+        for hidden in self.0[first..].iter().take_while(|hidden| hidden.start < part.end) {
+            shown.push_str(&text[at..hidden.start.max(at)]);
+            if hidden.start >= part.start {
+                shown.push_str("***");
+            }
+            at = hidden.end.min(part.end);
+        }
+        shown.push_str(&text[at..part.end]);
+    }
+
     /// Whether some of the span is hidden.
     pub(super) fn has_some_of(&self, span: &Range<usize>) -> bool {
         let first = self.0.partition_point(|hidden| hidden.end <= span.start);
@@ -93,6 +137,23 @@ impl Hidden {
             shown = span.end;
         }
         masked + &text[shown..]
+    }
+}
+
+/// The spans of all texts in a file, its keys among them: where a `#` begins no comment.
+fn texts_of(members: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {
+    for (key, value) in members {
+        spans.push(key.span());
+        texts_in(value, spans);
+    }
+}
+
+fn texts_in(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(members) => texts_of(members, spans),
+        DeValue::Array(items) => items.iter().for_each(|item| texts_in(item, spans)),
+        DeValue::String(_) => spans.push(value.span()),
+        _ => {}
     }
 }
 
@@ -223,4 +284,27 @@ fn mask(text: &str, masked: &mut String) {
         }
         _ => '*',
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_without_comments_and_secrets_are_all_of_one_length() {
+        let text = "# a comment with hunter2\n\n\n[backends.b] # hunter2\nplugin = 'rt'\nendpoint = \"https://rt.example.org/#x\"   \n\n\n\
+            secret = { token = \"hunter2\" }\n[backends.b.information]\nqueue = \"a # b\" # hunter2\nbody = \"\"\"\n# no comment\n\n\n  x\n\"\"\"\n\
+            list = [\n  1, # hunter2\n  2,\n]\n\n# the end\n";
+        let tree = DeTable::parse(text).unwrap();
+        assert_eq!(
+            hidden(tree.get_ref()).settings(text, tree.get_ref()),
+            "[backends.b]\nplugin = 'rt'\nendpoint = ***\n\n\
+            secret = { token = *** }\n[backends.b.information]\nqueue = \"a # b\"\nbody = \"\"\"\n# no comment\n\n\n  x\n\"\"\"\n\
+            list = [\n  1,\n  2,\n]"
+        );
+        let text = "[queue]\npassword = \"\"\"\nhunter2\n# hunter2\n\"\"\"\nurl = \"x\"\n";
+        let tree = DeTable::parse(text).unwrap();
+        let shown = hidden(tree.get_ref()).settings(text, tree.get_ref());
+        assert!(!shown.contains("hunter2") && shown.contains("password = ***"), "{shown}");
+    }
 }

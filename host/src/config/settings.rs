@@ -38,6 +38,8 @@ pub struct Config {
     pub argus: Option<ArgusConfig>,
     /// Who is told when ticketing itself fails.
     pub alarm: Option<AlarmConfig>,
+    /// The file's text without what may be a secret; empty if there is none.
+    pub shown: String,
     /// What is odd about the settings though they can be used: a sentence each.
     pub warnings: Vec<String>,
     /// Which config files are there beside the one that was read, and are not: a sentence each.
@@ -94,6 +96,7 @@ impl Default for Config {
             queue: QueueConfig::beside(None),
             argus: None,
             alarm: None,
+            shown: String::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
         }

@@ -69,6 +69,8 @@ pub(super) struct Source {
     masked: Arc<str>,
     /// What is masked.
     hidden: Arc<Hidden>,
+    /// What of the file's text may be shown to people who look at the settings.
+    shown: Arc<str>,
 }
 
 impl Source {
@@ -78,13 +80,20 @@ impl Source {
         let file = path.display().to_string();
         let tree = DeTable::parse(text).map_err(|cause| {
             let masked = mask::broken(text).into();
-            let source = Source { file: file.clone(), masked, hidden: Arc::default() };
+            let source =
+                Source { file: file.clone(), masked, hidden: Arc::default(), shown: "".into() };
             let error =
                 Error::settings(cause.message()).help("the syntax is TOML's, https://toml.io");
             source.pointing(cause.span().unwrap_or(0..0), error)
         })?;
         let hidden = mask::hidden(tree.get_ref());
-        Ok(Source { file, masked: hidden.masked(text).into(), hidden: Arc::new(hidden) })
+        let shown = hidden.settings(text, tree.get_ref()).into();
+        Ok(Source { file, masked: hidden.masked(text).into(), hidden: Arc::new(hidden), shown })
+    }
+
+    /// The settings as the file has them, without its comments and with `***` in place of what may be a secret.
+    pub(super) fn shown(&self) -> String {
+        self.shown.to_string()
     }
 
     /// Reads the whole file's settings. Where a setting is unknown, missing, or of another type, the rest is read, and

@@ -1,35 +1,29 @@
 //! What can be asked of the service: its routes, and what each does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http_body_util::BodyExt;
 use serde_json::Value;
 use ticket_plugin_api::{Incident, json};
-use tokio::task::spawn_blocking;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Client;
-use super::budget::{Budget, Held};
 use super::problem::Problem;
 use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{SLOW, Service, docs, document, hooks, orphans, request_id};
-use crate::config::{ArgusConfig, QueueConfig, Scope};
+use super::{Service, body, docs, document, hooks, measure, request_id};
+use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
-use crate::metrics::{BackendNow, CLASSIC, Format, Gauges, OPEN_METRICS, StoreSize};
-use crate::outlet;
 use crate::queue::{self, Standing};
 use crate::setup::Setup;
 use crate::store::{self, Cursor, Failure, Filter, Job, New, Order, State, Timestamp};
@@ -37,19 +31,13 @@ use crate::{argus, control, incident, report};
 
 /// Bytes that a request may have in addition to its incident.
 const BESIDE: usize = 16 << 10;
-/// How long a request's body may take to come.
-const BODY: Duration = Duration::from_secs(20);
-/// A body that is too large is read on for so many bytes, before it is answered.
-const DROPPED: usize = 16 << 20;
 /// Bytes that are set aside for a ticket in a list: two lists of 16 KiB, a failure of 8 KiB and a URL of 4 KiB
 /// are the most that is kept of one, and hardly any has a tenth of that.
 const ROW: usize = 48 << 10;
 /// Bytes that are set aside for a ticket with all its tries.
 const HISTORY: usize = 4 << 20;
-/// Bytes of a request's body that lie in one piece.
-const BLOCK: usize = 16 << 10;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-/// The type of OpenMetrics texts.
+const JSON: &str = "application/json";
 const DEFAULT_PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1000;
 
@@ -95,7 +83,7 @@ pub(super) fn probes_alone(service: Arc<Service>) -> axum::Router {
 
 /// The routes that tell whether the service is well, which must always be answered.
 fn probes(service: &Arc<Service>) -> OpenApiRouter<Arc<Service>> {
-    let metrics = OpenApiRouter::new().routes(routes!(metrics));
+    let metrics = OpenApiRouter::new().routes(routes!(measure::metrics));
     let mut readyz = OpenApiRouter::new().routes(routes!(readyz));
     document::more_with_token(readyz.get_openapi_mut(), Scope::Read);
     OpenApiRouter::new()
@@ -162,7 +150,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
-    let (body, held) = read(request, most, &service.bodies).await?;
+    let (body, held) = body::read(request, JSON, most, &service.bodies).await.map_err(too_large)?;
     let Create { incident, backend, key, wait_ms } = read_json(&body)?;
     drop(body);
     let new = asked(&service, &setup, client, incident, backend, key).await?;
@@ -232,7 +220,7 @@ async fn report_incident(
 ) -> Result<Response, Problem> {
     let setup = service.queue.setup();
     let most = setup.config.max_incident_bytes + BESIDE;
-    let (body, held) = read(request, most, &service.bodies).await?;
+    let (body, held) = body::read(request, JSON, most, &service.bodies).await.map_err(too_large)?;
     let Report { incident, status, backend, key, wait_ms } = read_json(&body)?;
     drop(body);
     let incident = as_reported(incident, status);
@@ -277,6 +265,16 @@ fn as_reported(mut incident: Value, status: IncidentStatus) -> Value {
     incident
 }
 
+/// What to do about an incident that is too large.
+fn too_large(problem: Problem) -> Problem {
+    match problem.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            problem.help("raise limits.max_incident_bytes if that is what your incidents are")
+        }
+        _ => problem,
+    }
+}
+
 /// What a request's body is.
 fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let odd = |cause| Error::usage(format!("the request's body is not as it should be: {cause}"));
@@ -317,105 +315,6 @@ fn compare_pages(service: &Service, config: &ArgusConfig, incident: &Incident) {
 fn answer(status: StatusCode, job: Job) -> Response {
     let location = format!("/v1/tickets/{}", job.id);
     (status, [(header::LOCATION, location)], Json(JobView::from(job))).into_response()
-}
-
-/// The body of a request, with its part of the budget. It must say that it is JSON, be no larger than `most`, and
-/// come in time.
-async fn read(
-    request: Request<Body>,
-    most: usize,
-    budget: &Budget,
-) -> Result<(Vec<u8>, Held), Problem> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let detail = "the request's Content-Type must be application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "usage", detail));
-    }
-    collected(request.into_body(), most, budget).await?.ok_or_else(|| {
-        let detail = format!("the request's body has more than {most} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
-            .help("raise limits.max_incident_bytes if that is what your incidents are")
-    })
-}
-
-/// A body, with its part of the budget, or None if it has more than `most` bytes. It must come in time.
-pub(super) async fn collected(
-    body: Body,
-    most: usize,
-    budget: &Budget,
-) -> Result<Option<(Vec<u8>, Held)>, Problem> {
-    match tokio::time::timeout(BODY, collect(body, most, budget)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(Stopped::Busy(problem))) => Err(problem),
-        Ok(Err(Stopped::Broke(cause))) => {
-            let detail = format!("the request's body broke off: {cause}");
-            Err(Problem::new(StatusCode::BAD_REQUEST, "usage", detail))
-        }
-        Err(_) => {
-            let detail = format!("the request's body did not come within {} s", BODY.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
-        }
-    }
-}
-
-/// All of a body, or None if it has more than `most` bytes. One that is too large is read on for a while, and
-/// dropped, since many clients listen for an answer only when they have sent everything.
-///
-/// What has come is held of the budget, and not what was announced: who announces much and sends nothing takes
-/// nothing from others.
-async fn collect(
-    mut body: Body,
-    most: usize,
-    budget: &Budget,
-) -> Result<Option<(Vec<u8>, Held)>, Stopped> {
-    let mut blocks = Blocks::default();
-    let mut held = budget.hold(0).await.map_err(Stopped::Busy)?;
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(Stopped::Broke)?.into_data() else { continue };
-        length += data.len();
-        if length <= most {
-            held.grow(budget, data.len()).await.map_err(Stopped::Busy)?;
-            blocks.add(&data);
-            continue;
-        }
-        blocks = Blocks::default();
-        if length > most + DROPPED {
-            break;
-        }
-    }
-    Ok((length <= most).then(|| (blocks.whole(), held)))
-}
-
-/// Bytes that come piece by piece, and take no more memory than they are: one growing Vec would be moved again and again, and
-/// leave holes of its earlier sizes.
-#[derive(Default)]
-struct Blocks(Vec<Vec<u8>>);
-
-impl Blocks {
-    fn add(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            match self.0.last_mut() {
-                Some(last) if last.len() < BLOCK => {
-                    let (fits, rest) = data.split_at(data.len().min(BLOCK - last.len()));
-                    last.extend_from_slice(fits);
-                    data = rest;
-                }
-                _ => self.0.push(Vec::new()),
-            }
-        }
-    }
-
-    fn whole(mut self) -> Vec<u8> {
-        if self.0.len() < 2 { self.0.pop().unwrap_or_default() } else { self.0.concat() }
-    }
-}
-
-/// Why a body was not read to its end.
-enum Stopped {
-    Broke(axum::Error),
-    Busy(Problem),
 }
 
 /// List what was accepted
@@ -567,86 +466,6 @@ async fn plugins(Shared(service): Shared<Arc<Service>>) -> Json<Vec<PluginView>>
         }
     };
     Json(setup.catalog.entries.iter().map(view).collect())
-}
-
-/// Count, for Prometheus
-///
-/// Tickets by state, calls, answers of ticket systems, and more.
-#[utoipa::path(
-    get, path = "/metrics", tag = "health",
-    responses(
-        (status = 200, content((String = OPEN_METRICS), (String = CLASSIC)), description = "The counts: as OpenMetrics has them for who asks for that (`Accept`), else in Prometheus's older text format"),
-    )
-)]
-async fn metrics(Shared(service): Shared<Arc<Service>>, headers: HeaderMap) -> Response {
-    // What a store that can't be used holds isn't known; all else is, and that it can't be used.
-    let works = service.store_works().await;
-    let store = &service.queue.store;
-    let counts = async { Ok((store.counts().await?, store.update_counts().await?)) };
-    let (counts, steps) = in_time(works, counts).await.unwrap_or_default();
-    let room = in_time(works, store.room()).await.flatten();
-    let setup = service.queue.setup();
-    let standings = service.queue.standings(&setup);
-    let now = Instant::now();
-    let of = |standing: &'_ Standing| setup.backends.get(&standing.name)?.as_ref().ok();
-    let backends = standings.iter().map(|standing| BackendNow {
-        name: &standing.name,
-        unfit: standing.unfit,
-        pause: of(standing)
-            .map_or(Duration::ZERO, |backend| backend.next_turn().saturating_duration_since(now)),
-        plugin: of(standing)
-            .map(|backend| (backend.manifest.name.as_str(), backend.manifest.version.as_str())),
-    });
-    let backends: Vec<BackendNow<'_>> = backends.collect();
-    let argus = setup.config.argus.as_ref().map(|_| service.argus.done());
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let format = match accepted.is_some_and(|types| types.contains("application/openmetrics-text"))
-    {
-        true => Format::OpenMetrics,
-        false => Format::Classic,
-    };
-    let gauges = Gauges {
-        counts: &counts,
-        steps: &steps,
-        backends: &backends,
-        orphans: &orphans::of(&counts, &setup),
-        argus: argus.as_ref(),
-        dropped: outlet::dropped(),
-        ready: works && !setup.backends.is_empty(),
-        store: size_of(&setup.config.queue, room).await,
-        now: Timestamp::now(),
-    };
-    let text = service.queue.metrics.text(&gauges, format);
-    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
-}
-
-/// What a store tells that works, if it does so in time.
-async fn in_time<T>(works: bool, told: impl Future<Output = store::Result<T>>) -> Option<T> {
-    if !works {
-        return None;
-    }
-    tokio::time::timeout(SLOW, told).await.ok()?.ok()
-}
-
-/// How much a store takes that is a file. Its disk may hang: it is asked by one at a time, and no longer than others wait.
-async fn size_of(config: &QueueConfig, room: Option<i64>) -> Option<StoreSize> {
-    static ASKED: AtomicBool = AtomicBool::new(false);
-    if config.database.is_some() || ASKED.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    let room = room.map(i64::unsigned_abs);
-    let (path, limit) = (config.path.clone(), config.max_bytes);
-    let size = spawn_blocking(move || {
-        let of = |suffix: &str| {
-            let mut file = path.clone().into_os_string();
-            file.push(suffix);
-            std::fs::metadata(file).map_or(0, |file| file.len())
-        };
-        let size = StoreSize { bytes: of("") + of("-wal"), room, limit, free: store::free(&path) };
-        ASKED.store(false, Ordering::Relaxed);
-        size
-    });
-    tokio::time::timeout(SLOW, size).await.ok()?.ok()
 }
 
 /// Tell whether the process is alive

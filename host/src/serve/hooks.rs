@@ -14,7 +14,7 @@ use ticket_plugin_api::abi::{MAX_WEBHOOK_BODY, MAX_WEBHOOK_HEAD};
 use ticket_plugin_api::message::{Received, WebhookHead};
 
 use super::Service;
-use super::api::collected;
+use super::body::collected;
 use super::problem::Problem;
 use crate::backend::Answer;
 use crate::error::Error;

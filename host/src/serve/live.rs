@@ -11,7 +11,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Service, systemd};
+use super::{Service, history, systemd};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
@@ -88,6 +88,8 @@ impl Live {
                     service.queue.metrics.refused_reload();
                     let text = report::text(&error);
                     tracing::error!("the changed config is refused, the old one stays\n{text}");
+                    let queue = &service.queue;
+                    history::keep_refusal(&*queue.store, &queue.setup(), &error).await;
                 }
             }
             systemd::ready();

@@ -3,14 +3,17 @@
 mod admission;
 mod api;
 mod auth;
+mod body;
 mod budget;
 mod connections;
 #[cfg(unix)]
 mod control;
 mod docs;
 mod document;
+mod history;
 mod hooks;
 mod live;
+mod measure;
 mod orphans;
 mod outage;
 mod patience;
@@ -157,6 +160,7 @@ impl Service {
         say(&setup);
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
         self.queue.replace(setup, occasion).await;
+        history::keep(&*self.queue.store, &self.queue.setup()).await;
         Ok(())
     }
 }
@@ -190,6 +194,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         probed => probed?,
     }
     let store = Arc::new(Observed::new(store));
+    history::keep(&*store, &setup).await;
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     let doors = Doors {
         #[cfg(unix)]

@@ -66,6 +66,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// As Argus answers errors of its ticket plugins.
     pub(super) fn of_failure(failure: Failure) -> Problem {
         let (status, name) = match failure.kind {
@@ -126,7 +130,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let is_busy = self.name.ends_with(BUSY);
         let mut response = (status, Json(self)).into_response();
         if is_busy {
