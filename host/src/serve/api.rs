@@ -21,7 +21,7 @@ use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{Service, body, docs, document, hooks, measure, request_id};
+use super::{Service, body, docs, document, hooks, measure, overview, request_id};
 use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::queue::{self, Standing};
@@ -48,7 +48,8 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
         .routes(routes!(list))
         .routes(routes!(show))
         .routes(routes!(backends))
-        .routes(routes!(plugins));
+        .routes(routes!(plugins))
+        .routes(routes!(overview::overview));
     let admin = OpenApiRouter::new().routes(routes!(retry)).routes(routes!(cancel));
     let mut limited = OpenApiRouter::with_openapi(document::empty())
         .merge(guarded(create, &service, Scope::Create))
@@ -342,9 +343,9 @@ async fn list(
         state: page.state,
         step: page.step.map(State::from),
         key: page.key,
-        since: None,
         cursor: Cursor::After(page.cursor.unwrap_or(0)),
         most: most + 1,
+        ..Filter::default()
     };
     let held = service.answers.hold(most as usize * ROW).await?;
     let mut jobs = service.queue.store.list(&filter).await?;

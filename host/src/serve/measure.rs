@@ -68,7 +68,10 @@ pub(super) async fn metrics(Shared(service): Shared<Arc<Service>>, headers: Head
 }
 
 /// What a store tells that works, if it does so in time.
-async fn in_time<T>(works: bool, told: impl Future<Output = store::Result<T>>) -> Option<T> {
+pub(super) async fn in_time<T>(
+    works: bool,
+    told: impl Future<Output = store::Result<T>>,
+) -> Option<T> {
     if !works {
         return None;
     }
@@ -76,7 +79,7 @@ async fn in_time<T>(works: bool, told: impl Future<Output = store::Result<T>>) -
 }
 
 /// How much a store takes that is a file. Its disk may hang: it is asked by one at a time, and no longer than others wait.
-async fn size_of(config: &QueueConfig, room: Option<i64>) -> Option<StoreSize> {
+pub(super) async fn size_of(config: &QueueConfig, room: Option<i64>) -> Option<StoreSize> {
     static ASKED: AtomicBool = AtomicBool::new(false);
     if config.database.is_some() || ASKED.swap(true, Ordering::Relaxed) {
         return None;

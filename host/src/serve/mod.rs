@@ -16,6 +16,7 @@ mod live;
 mod measure;
 mod orphans;
 mod outage;
+mod overview;
 mod patience;
 mod problem;
 mod request_id;
@@ -83,6 +84,7 @@ pub(crate) struct Service {
     address: SocketAddr,
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    overview: overview::Looked,
     /// How many tickets had no backend when they were last counted.
     orphans: Mutex<Option<Counted>>,
     bodies: Budget,
@@ -213,6 +215,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         auth: RwLock::new(Arc::new(auth)),
         address,
         probed: tokio::sync::Mutex::default(),
+        overview: overview::Looked::default(),
         orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),

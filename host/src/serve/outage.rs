@@ -13,8 +13,8 @@ use crate::lock::lock;
 use crate::machine::Policy;
 use crate::store::{
     self, Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
-    Filter, GoingOn, Job, Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold,
-    Sighting, Store, StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
+    Failed, Filter, GoingOn, Job, Lease, Life, Minute, New, OpenTickets, Order, Outcome, Place,
+    Result, SharedHold, Sighting, Store, StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -275,6 +275,18 @@ impl Store for Observed {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
         self.heard(self.store.list(filter).await)
+    }
+
+    async fn failed(&self, backend: &str, most: i64) -> Result<Vec<Failed>> {
+        self.heard(self.store.failed(backend, most).await)
+    }
+
+    async fn minutes(&self, since: Timestamp) -> Result<Vec<Minute>> {
+        self.heard(self.store.minutes(since).await)
+    }
+
+    async fn incident(&self, ticket: i64) -> Result<Option<String>> {
+        self.heard(self.store.incident(ticket).await)
     }
 
     async fn counts(&self) -> Result<Vec<Count>> {

@@ -485,7 +485,7 @@ pub(super) struct Ready {
 }
 
 /// How it goes with the Argus that is watched. Whatever it says, incidents are accepted.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(examples(json!({
     "last_poll": "2026-11-26T08:30:00.003Z", "last_told": "2026-11-26T08:29:31.514Z", "listed": 3, "skipped": 0,
 })))]
@@ -506,6 +506,13 @@ pub(super) struct ArgusReady {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<Failure>,
+}
+
+impl ArgusReady {
+    /// What is wrong.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.error.as_ref()
+    }
 }
 
 impl From<argus::Done> for ArgusReady {

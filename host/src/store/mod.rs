@@ -630,6 +630,10 @@ pub struct Filter {
     pub key: Option<String>,
     /// Only rows that were accepted then or later.
     pub since: Option<Timestamp>,
+    /// Only rows in whose incidents, or tickets, this stands somewhere. Each row is read for that: it is for who bounds how many, by `from`.
+    pub text: Option<String>,
+    /// Only rows with this number or a larger one.
+    pub from: Option<i64>,
     pub cursor: Cursor,
     pub most: i64,
 }
@@ -647,6 +651,29 @@ impl Default for Cursor {
     fn default() -> Cursor {
         Cursor::After(0)
     }
+}
+
+/// Something that failed and is left to a person: a ticket's making, or what was to be done to it later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failed {
+    pub ticket: i64,
+    pub backend: String,
+    /// What was to be done to the ticket; None: it was to be made.
+    pub action: Option<Action>,
+    pub changed_at: Timestamp,
+    pub failure: Option<Failure>,
+    /// Whether it may have been done all the same, and only a person can look.
+    pub doubtful: bool,
+}
+
+/// How many rows were accepted in a minute that are in a state now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Minute {
+    /// Minutes since 1970.
+    pub minute: i64,
+    pub backend: String,
+    pub state: State,
+    pub rows: i64,
 }
 
 /// How many rows a backend has in a state.
@@ -948,6 +975,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>>;
 
     async fn counts(&self) -> Result<Vec<Count>>;
+
+    /// What failed in a backend, in the making of tickets and after it: of each the newest `most`.
+    async fn failed(&self, backend: &str, most: i64) -> Result<Vec<Failed>>;
+
+    /// What was accepted since then, by minutes: of the newest hundred thousand rows.
+    async fn minutes(&self, since: Timestamp) -> Result<Vec<Minute>>;
+
+    /// The JSON of the incident that a ticket is made for, as it was told last.
+    async fn incident(&self, ticket: i64) -> Result<Option<String>>;
 
     /// At most `most` incidents of a source, or of none that is known, that have a ticket, behind the number `after` in the store, and whose source has
     /// not been told of it.

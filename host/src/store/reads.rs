@@ -4,12 +4,15 @@ use super::rows::{self, attempt, job_columns, job_tables};
 use super::sql::{Columns, Db, Fallible, Hold, Value, values};
 use super::stored::{Of, either};
 use super::{
-    Attempt, Count, Cursor, Filter, GoingOn, Incident, Job, Life, Timestamp, ToTell, UpdateRow,
-    updates,
+    Attempt, Count, Cursor, Failed, Filter, GoingOn, Incident, Job, Life, Minute, Timestamp,
+    ToTell, UpdateRow, updates,
 };
 use crate::incident::Identity;
 use crate::life::Snapshot;
 use crate::machine::State;
+
+/// How many of the newest rows are looked at to tell what came in which minute.
+const MINUTES_OF: i64 = 100_000;
 
 pub(super) fn get(db: &Db<'_>, id: i64) -> Fallible<Option<Job>> {
     const GET: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?1");
@@ -54,6 +57,22 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     if let Some(since) = filter.since.map(Timestamp::millis) {
         narrow("s.accepted_at >=", since.into());
     }
+    if let Some(from) = filter.from {
+        narrow("s.ticket >=", from.into());
+    }
+    let pattern = filter.text.as_deref().map(like);
+    if let Some(pattern) = &pattern {
+        if pattern.contains('\0') {
+            return Ok(Vec::new());
+        }
+        let like = db.sql.like();
+        values.push(pattern.into());
+        let number = values.len();
+        sql.push_str(&format!(
+            " AND (t.key {like} ?{number} ESCAPE '!' OR t.ticket {like} ?{number} ESCAPE '!' OR EXISTS (\
+            SELECT 1 FROM incidents AS i WHERE i.id = s.incident AND i.body {like} ?{number} ESCAPE '!'))"
+        ));
+    }
     if let Some(step) = filter.step.map(State::name) {
         values.push(step.into());
         sql.push_str(&format!(
@@ -64,6 +83,78 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     values.push(filter.most.into());
     sql.push_str(&format!("{order} LIMIT ?{}", values.len()));
     db.all(&sql, &values, Hold::No, |columns| rows::job(columns, db))
+}
+
+/// The pattern of texts in which this stands, as the store keeps it: within JSON.
+fn like(part: &str) -> String {
+    let json = super::text(part);
+    let mut pattern = String::from("%");
+    for c in json[1..json.len() - 1].chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
+}
+
+/// As [`super::Store::failed`].
+pub(super) fn failed(db: &Db<'_>, backend: &str, most: i64) -> Fallible<Vec<Failed>> {
+    const CREATIONS: &str = "SELECT ticket, NULL, changed_at, failure, doubt FROM steps \
+        WHERE state = 'failed' AND backend = ?1 ORDER BY ticket DESC LIMIT ?2";
+    const UPDATES: &str = "SELECT ticket, action, changed_at, failure, doubt FROM updates \
+        WHERE state = 'failed' AND backend = ?1 ORDER BY id DESC LIMIT ?2";
+    let mut all = Vec::new();
+    for sql in [CREATIONS, UPDATES] {
+        all.extend(db.all(sql, values![backend, most], Hold::No, |columns| {
+            Ok(Failed {
+                ticket: columns.take()?,
+                backend: backend.to_owned(),
+                action: columns.word_if_any()?,
+                changed_at: columns.time()?,
+                failure: columns.parsed()?,
+                doubtful: columns.take::<i64>()? > 1,
+            })
+        })?);
+    }
+    Ok(all)
+}
+
+/// As [`super::Store::minutes`].
+pub(super) fn minutes(db: &Db<'_>, since: Timestamp) -> Fallible<Vec<Minute>> {
+    const NEWEST: &str = "SELECT max(ticket) FROM steps";
+    const ACCEPTED: &str =
+        "SELECT accepted_at FROM steps WHERE ticket >= ?1 ORDER BY ticket LIMIT 1";
+    const MINUTES: &str = "SELECT accepted_at / 60000, backend, state, count(*) FROM steps \
+        WHERE ticket >= ?1 AND accepted_at >= ?2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+    let newest: Option<i64> =
+        db.first(NEWEST, values![], Hold::No, |columns| columns.take())?.flatten();
+    let Some(newest) = newest else { return Ok(Vec::new()) };
+    // Numbers are given in the order of time: the first one of that time is looked for by halves, and not by reading all.
+    let (mut low, mut high) = ((newest - MINUTES_OF).max(0), newest + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let at: Option<i64> =
+            db.first(ACCEPTED, values![middle], Hold::No, |columns| columns.take())?;
+        match at.is_some_and(|at| at < since.millis()) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    db.all(MINUTES, values![low, since.millis()], Hold::No, |columns| {
+        Ok(Minute {
+            minute: columns.take()?,
+            backend: columns.take()?,
+            state: columns.state()?,
+            rows: columns.take()?,
+        })
+    })
+}
+
+/// As [`super::Store::incident`].
+pub(super) fn incident(db: &Db<'_>, ticket: i64) -> Fallible<Option<String>> {
+    const INCIDENT: &str = "SELECT i.body FROM steps AS s JOIN incidents AS i ON i.id = s.incident WHERE s.ticket = ?1";
+    db.first(INCIDENT, values![ticket], Hold::No, |columns| columns.take())
 }
 
 pub(super) fn counts(db: &Db<'_>) -> Fallible<Vec<Count>> {

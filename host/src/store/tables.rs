@@ -12,9 +12,9 @@ use super::stored::Of;
 use super::writer::{Undone, Writer};
 use super::{
     Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
-    Filter, GoingOn, Job, Lease, Life, New, OpenTickets, Order, Outcome, Place, Result, SharedHold,
-    Sighting, Store, Term, Timestamp, ToTell, ToTellBack, Which, audit, back, backends, closed,
-    copy, holds, pasted, reads, updates,
+    Failed, Filter, GoingOn, Job, Lease, Life, Minute, New, OpenTickets, Order, Outcome, Place,
+    Result, SharedHold, Sighting, Store, Term, Timestamp, ToTell, ToTellBack, Which, audit, back,
+    backends, closed, copy, holds, pasted, reads, updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -279,6 +279,19 @@ impl<T: Tables> Store for T {
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>> {
         let filter = filter.clone();
         self.read(move |db| reads::list(db, &filter)).await
+    }
+
+    async fn failed(&self, backend: &str, most: i64) -> Result<Vec<Failed>> {
+        let backend = backend.to_owned();
+        self.read(move |db| reads::failed(db, &backend, most)).await
+    }
+
+    async fn minutes(&self, since: Timestamp) -> Result<Vec<Minute>> {
+        self.read(move |db| reads::minutes(db, since)).await
+    }
+
+    async fn incident(&self, ticket: i64) -> Result<Option<String>> {
+        self.read(move |db| reads::incident(db, ticket)).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>> {

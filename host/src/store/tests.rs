@@ -33,6 +33,7 @@ mod audit;
 mod back;
 mod life;
 mod pasted;
+mod seen;
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 pub(super) const MAX: u64 = 1 << 30;

@@ -1,0 +1,94 @@
+//! What people look at: what failed, what came when, and which rows have a text in them.
+
+use super::*;
+
+over_both! {
+    what_failed_is_told_by_backend_the_newest_first_with_why
+    what_came_is_counted_by_minutes_and_states
+    rows_are_found_by_a_text_in_their_incident_key_or_ticket
+}
+
+async fn what_failed_is_told_by_backend_the_newest_first_with_why(place: Place) {
+    let store = place.open().await;
+    let failed =
+        [in_state(&store, "1", State::Failed).await, in_state(&store, "2", State::Failed).await];
+    in_state(&store, "3", State::Queued).await;
+    let doubtful = accept(&store, New { level: 1, ..new("4") }).await.job.id;
+    let lost = Outcome::Lost(failure(Kind::Plugin));
+    store
+        .settle(Arc::new(claim_one(&store).await), Timestamp::now(), lost, policy())
+        .await
+        .unwrap();
+    let made = accept(&store, New { backend: "c".to_owned(), ..new("5") }).await.job.id;
+    let one = term(LEASE, policy());
+    let claim = store.claim("c", Which::All, 1, one).await.unwrap().remove(0);
+    store.settle(Arc::new(claim), Timestamp::now(), created(), policy()).await.unwrap();
+    store.add_update(made, Action::Close, "x".to_owned(), policy(), &by()).await.unwrap();
+    place.sql("UPDATE updates SET state = 'failed'");
+    let told = async |backend, most| {
+        let failed = store.failed(backend, most).await.unwrap().into_iter();
+        failed.map(|f| (f.ticket, f.action, f.doubtful)).collect::<Vec<_>>()
+    };
+    let all = [(doubtful, None, true), (failed[1], None, false), (failed[0], None, false)];
+    assert_eq!(told("b", 10).await, all);
+    assert_eq!(told("b", 1).await, all[..1]);
+    assert_eq!(told("c", 10).await, [(made, Some(Action::Close), false)]);
+    assert_eq!(told("d", 10).await, []);
+    let why = store.failed("b", 1).await.unwrap().remove(0).failure.unwrap();
+    assert_eq!(why.message, "the reason");
+}
+
+async fn what_came_is_counted_by_minutes_and_states(place: Place) {
+    let store = place.open().await;
+    let hour = Timestamp::from_millis(1_700_000_000_000);
+    assert_eq!(store.minutes(hour).await.unwrap(), []);
+    for key in 1..=9 {
+        in_state(&store, &key.to_string(), State::Cancelled).await;
+    }
+    in_state(&store, "10", State::Failed).await;
+    // A minute each, from ten minutes before that hour on.
+    place.sql("UPDATE steps SET accepted_at = 1700000000000 - 360000 + ticket * 60000");
+    let minutes = store.minutes(hour).await.unwrap();
+    let of = |minute: &Minute| (minute.minute, minute.state, minute.rows);
+    let first = 1_700_000_000_000 / 60_000;
+    let expected: Vec<_> = (0..5)
+        .map(|n| (first + n, if n == 4 { State::Failed } else { State::Cancelled }, 1))
+        .collect();
+    assert_eq!(minutes.iter().map(of).collect::<Vec<_>>(), expected);
+    assert_eq!(minutes[0].backend, "b");
+}
+
+async fn rows_are_found_by_a_text_in_their_incident_key_or_ticket(place: Place) {
+    let store = place.open().await;
+    let with = |key: &str, incident: &str| New { incident: incident.to_owned(), ..new(key) };
+    let one = accept(&store, with("nav#1", r#"{"description":"gw1 \"is\" Down 100%"}"#)).await;
+    let other = accept(&store, with("nav#2", r#"{"description":"gw2 is up 1000"}"#)).await;
+    let ticket = Ticket { url: "https://t.org/NOC-7".to_owned(), ..Ticket::default() };
+    store.adopt(other.job.id, ticket, &by()).await.unwrap();
+    let (one, other) = (one.job.id, other.job.id);
+    let found = async |text: &str, from| {
+        let text = Some(text.to_owned());
+        let filter = Filter { text, from, most: 10, ..Filter::default() };
+        store.list(&filter).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    for (text, expected) in [
+        ("gw1", &[one][..]),
+        ("GW1", &[one]),
+        ("\"is\"", &[one]),
+        ("100%", &[one]),
+        ("g_1", &[]),
+        ("nav#2", &[other]),
+        ("noc-7", &[other]),
+        ("description", &[one, other]),
+        ("!", &[]),
+        ("\0", &[]),
+    ] {
+        assert_eq!(found(text, None).await, expected, "{text:?}");
+    }
+    assert_eq!(found("gw", Some(other)).await, [other]);
+    assert_eq!(
+        store.incident(one).await.unwrap().unwrap(),
+        r#"{"description":"gw1 \"is\" Down 100%"}"#
+    );
+    assert_eq!(store.incident(99).await.unwrap(), None);
+}
