@@ -129,6 +129,15 @@ pub(crate) fn of(value: Value, name: &str) -> Result<Incident> {
     Ok(without_nul(attributes).into())
 }
 
+/// The description of an incident that was read before, from its JSON.
+pub(crate) fn description(json: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Described {
+        description: String,
+    }
+    serde_json::from_str::<Described>(json).map_or_else(|_| String::new(), |told| told.description)
+}
+
 /// The attributes with U+FFFD in place of each NUL, which would end the text in the C libraries and
 /// databases that many ticket systems are made with.
 fn without_nul(attributes: Map<String, Value>) -> Map<String, Value> {

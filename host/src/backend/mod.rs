@@ -504,6 +504,18 @@ impl Backend {
         DryRun { answer, requests: context.shown() }
     }
 
+    /// The title and the body (Markdown) of an incident's ticket, by the operator's templates.
+    ///
+    /// # Errors
+    /// Why they can't be filled in.
+    pub fn texts(&self, incident: &Incident) -> std::result::Result<(String, String), String> {
+        let render = |part, format| {
+            let news = News::default();
+            self.services.templates.render(part, format, "", incident, &news)
+        };
+        Ok((render("title", "text")?, render("body", "markdown")?))
+    }
+
     fn context(&self, incident: Option<&Arc<Incident>>, mode: Mode) -> Arc<CallContext> {
         self.context_for(Time::of(self.call_timeout), incident, mode)
     }

@@ -27,6 +27,16 @@ pub struct ServeConfig {
     pub tokens: Vec<TokenConfig>,
     /// How long calls under way may still take when the service is told to stop.
     pub shutdown: Duration,
+    pub console: ConsoleConfig,
+}
+
+/// `[serve.console]`: the pages for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsoleConfig {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// How long somebody stays signed in who does nothing.
+    pub idle: Duration,
 }
 
 /// `[serve.tokens.NAME]`: one token and what it may do.
@@ -77,6 +87,36 @@ pub(super) struct RawServe {
     tokens: BTreeMap<String, Spanned<RawToken>>,
     /// Seconds that calls under way may still take when the service is told to stop.
     shutdown_seconds: Bounded<Seconds, 0, 600>,
+    console: RawConsole,
+}
+
+/// The pages for people at the service's address, `[serve.console]`. Who has a token with the scope `read` signs in with it and
+/// sees everything; with `admin` also retries, cancels, adopts and closes.
+///
+/// ```toml
+/// [serve.console]
+/// idle_seconds = 28800
+/// ```
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RawConsole {
+    /// Whether there are any.
+    enabled: bool,
+    /// Seconds until somebody who does nothing must sign in again. A page that only renews itself does nothing. After a day everybody
+    /// must.
+    idle_seconds: Bounded<Seconds, 60, 86400>,
+}
+
+impl Default for RawConsole {
+    fn default() -> RawConsole {
+        RawConsole { enabled: true, idle_seconds: Bounded::of::<3600>() }
+    }
+}
+
+impl From<RawConsole> for ConsoleConfig {
+    fn from(raw: RawConsole) -> ConsoleConfig {
+        ConsoleConfig { enabled: raw.enabled, idle: raw.idle_seconds.value() }
+    }
 }
 
 /// A token, `[serve.tokens.NAME]`, and what it may do. It needs either `token` or `sha256`.
@@ -118,6 +158,7 @@ impl Default for RawServe {
             listen: Spanned::nowhere(LISTEN.to_string()),
             tokens: BTreeMap::new(),
             shutdown_seconds: Bounded::of::<30>(),
+            console: RawConsole::default(),
         }
     }
 }
@@ -128,6 +169,7 @@ impl Default for ServeConfig {
             listen: LISTEN,
             tokens: Vec::new(),
             shutdown: RawServe::default().shutdown_seconds.value(),
+            console: RawConsole::default().into(),
         }
     }
 }
@@ -152,6 +194,7 @@ impl ServeConfig {
             listen: listen.unwrap_or(LISTEN),
             tokens: tokens.map(|(name, raw)| token(source, base, name, raw, errors)).collect(),
             shutdown: raw.shutdown_seconds.value(),
+            console: raw.console.into(),
         }
     }
 

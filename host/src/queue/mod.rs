@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use ticket_plugin_api::message::TicketName;
-use ticket_plugin_api::{Incident, unix_time};
+use ticket_plugin_api::{Action, Incident, Ticket, unix_time};
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::Instrument;
 
@@ -644,6 +644,35 @@ impl Queue {
             record.renew(Instant::now());
         }
         self.settled(job.clone());
+        self.wake();
+        Ok(job)
+    }
+
+    /// Has something done to a ticket that a person wants.
+    ///
+    /// # Errors
+    /// As [`Store::add_update`].
+    pub(crate) async fn add_update(
+        &self,
+        id: i64,
+        action: Action,
+        said: &str,
+        by: &By,
+    ) -> store::Result<i64> {
+        let policy = self.setup().policy();
+        let step = self.store.add_update(id, action, said.to_owned(), policy, by).await?;
+        self.wake();
+        Ok(step)
+    }
+
+    /// A person says that an incident's ticket is this one.
+    ///
+    /// # Errors
+    /// As [`Store::adopt`].
+    pub(crate) async fn adopt(&self, id: i64, ticket: Ticket, by: &By) -> store::Result<Job> {
+        let job = self.store.adopt(id, ticket, by).await?;
+        self.settled(job.clone());
+        self.news.notify_one();
         self.wake();
         Ok(job)
     }

@@ -21,7 +21,7 @@ use super::schema::{
     ArgusReady, BackendReady, BackendView, Create, IncidentStatus, JobId, JobView, Jobs, Page,
     PluginView, Ready, Report, Reported, WholeJob,
 };
-use super::{Service, body, docs, document, hooks, measure, overview, request_id};
+use super::{Service, body, console, docs, document, hooks, measure, overview, request_id};
 use crate::config::{ArgusConfig, Scope};
 use crate::error::{Error, Kind};
 use crate::queue::{self, Standing};
@@ -63,6 +63,7 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
     document::complete(&mut document);
     routes
         .layer(Extension(Arc::new(Published::of(&document))))
+        .merge(console::router(&service))
         .fallback(|| async { Problem::not_found("there is nothing here; see /openapi.json") })
         .method_not_allowed_fallback(|| async {
             let detail = "this path does not take this method; see /openapi.json";

@@ -1,12 +1,13 @@
 //! Who may ask for what: bearer tokens (RFC 6750), or, without any, this machine alone.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 use ticket_host_worker::Digest;
 
+use super::console::is_this_machine;
 use super::problem::Problem;
 use crate::config::{Scope, ServeConfig, TokenConfig};
 use crate::error::Result;
@@ -18,11 +19,12 @@ pub(super) struct Auth {
     tokens: Vec<Known>,
 }
 
+/// Who has a token.
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     digest: Digest,
-    scopes: Vec<Scope>,
-    client: Client,
+    pub scopes: Vec<Scope>,
+    pub client: Client,
 }
 
 /// What is known about who asks.
@@ -47,7 +49,7 @@ impl Client {
 }
 
 /// Who does something where the config has no tokens.
-const ANYBODY: &str = "anybody on this machine";
+pub(super) const ANYBODY: &str = "anybody on this machine";
 
 impl Auth {
     /// Those who may ask a service that listens at `address`.
@@ -67,6 +69,24 @@ impl Auth {
 
     pub(super) fn is_open(&self) -> bool {
         self.tokens.is_empty()
+    }
+
+    /// Who has a token, and by which digest he is known.
+    pub(super) fn holder_of(&self, token: &str) -> Option<(Digest, &Known)> {
+        let digest = Digest::of(token.as_bytes());
+        self.holder(&digest).map(|known| (digest, known))
+    }
+
+    /// Who has the token with that digest.
+    pub(super) fn holder(&self, digest: &Digest) -> Option<&Known> {
+        // It is compared with all of them, each time in constant time, so that the time that this takes tells nothing about them.
+        let mut found = None;
+        for known in &self.tokens {
+            if bool::from(known.digest.bytes().ct_eq(digest.bytes())) {
+                found = Some(known);
+            }
+        }
+        found
     }
 
     /// Who asks.
@@ -91,18 +111,9 @@ impl Auth {
                 .help("send `Authorization: Bearer TOKEN` with a token of [serve.tokens] in the host's config")
         };
         let Some(token) = token else { return Err(unauthorized("a token is needed")) };
-        let digest = Digest::of(token.as_bytes());
-        // The token is compared with all of them, each time in constant time, so that the time that this takes
-        // tells nothing about them.
-        let mut found = None;
-        for known in &self.tokens {
-            if bool::from(known.digest.bytes().ct_eq(digest.bytes())) {
-                found = Some(known);
-            }
-        }
-        match found {
+        match self.holder_of(token) {
             None => Err(unauthorized("the token is unknown")),
-            Some(known) if known.scopes.contains(&scope) => Ok(known.client.clone()),
+            Some((_, known)) if known.scopes.contains(&scope) => Ok(known.client.clone()),
             Some(_) => {
                 let detail = format!("the token lacks the scope {}", name(scope));
                 Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
@@ -126,13 +137,14 @@ fn from_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
             .help("add [serve.tokens.NAME] to the host's config"));
     }
+    asks_this_machine(headers)
+}
+
+/// # Errors
+/// 403: who asks calls this machine by another name than one that can only mean itself.
+pub(super) fn asks_this_machine(headers: &HeaderMap) -> std::result::Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback()) {
+    if is_this_machine(host) {
         return Ok(());
     }
     Err(Problem::new(

@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod budget;
 mod connections;
+mod console;
 #[cfg(unix)]
 mod control;
 mod docs;
@@ -85,6 +86,7 @@ pub(crate) struct Service {
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
     overview: overview::Looked,
+    console: console::Console,
     /// How many tickets had no backend when they were last counted.
     orphans: Mutex<Option<Counted>>,
     bodies: Budget,
@@ -216,6 +218,7 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         address,
         probed: tokio::sync::Mutex::default(),
         overview: overview::Looked::default(),
+        console: console::Console::new()?,
         orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),
         answers: Budget::new(ANSWERS, TURN),

@@ -289,6 +289,10 @@ impl Store for Observed {
         self.heard(self.store.incident(ticket).await)
     }
 
+    async fn incidents(&self, tickets: &[i64]) -> Result<Vec<(i64, String)>> {
+        self.heard(self.store.incidents(tickets).await)
+    }
+
     async fn counts(&self) -> Result<Vec<Count>> {
         self.heard(self.store.counts().await)
     }

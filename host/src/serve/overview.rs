@@ -345,7 +345,11 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
                 "{} wait for the backend {name}, which the config doesn't have",
                 counted(waiting.unsigned_abs(), "ticket")
             );
-            need(&tickets_of(name), what, "add the backend to the config again, or cancel them");
+            need(
+                &tickets_of(name, None),
+                what,
+                "add the backend to the config again, or cancel them",
+            );
         }
     }
     for backend in backends.iter().filter(|b| b.plugin.is_some()) {
@@ -359,7 +363,7 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
                 }
                 _ => "see what keeps the backend",
             };
-            need(&tickets_of(&backend.name), what, help);
+            need(&tickets_of(&backend.name, None), what, help);
         }
     }
     if let Some(failure) = argus {
@@ -375,10 +379,14 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
     needs
 }
 
-/// The console's page of a backend's tickets.
-fn tickets_of(backend: &str) -> String {
+/// The console's page of a backend's tickets, of all of them or of those in a state.
+pub(super) fn tickets_of(backend: &str, state: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    format!("/tickets?{}", query.append_pair("backend", backend).finish())
+    query.append_pair("backend", backend);
+    if let Some(state) = state {
+        query.append_pair("state", state);
+    }
+    format!("/tickets?{}", query.finish())
 }
 
 #[cfg(test)]

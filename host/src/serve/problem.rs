@@ -23,11 +23,11 @@ pub(super) struct Problem {
     #[serde(rename = "type")]
     name: String,
     /// The status, in words
-    title: &'static str,
+    pub(super) title: &'static str,
     /// The answer's status
     status: u16,
     /// What failed, and where
-    detail: String,
+    pub(super) detail: String,
     /// Whose problem it is, if an incident's ticket could not be made
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -35,7 +35,7 @@ pub(super) struct Problem {
     /// What to do about it
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    help: Option<String>,
+    pub(super) help: Option<String>,
     /// The job that this is about: see `/v1/tickets/{id}`
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

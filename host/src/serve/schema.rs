@@ -493,13 +493,13 @@ pub(super) struct ArgusReady {
     /// When it last listed its incidents; missing if it never did
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
-    last_poll: Option<String>,
+    pub last_poll: Option<String>,
     /// When it was last told of a ticket; missing if it never was
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
-    last_told: Option<String>,
+    pub last_told: Option<String>,
     /// How many open incidents without a ticket it listed then
-    listed: usize,
+    pub listed: usize,
     /// How many of them are not filed, since they were there before it was watched: see `argus.backlog` in the config
     skipped: usize,
     /// What is wrong

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Timestamp;
-use super::sql::{Columns, Db, Fallible, Hold, values};
+use super::sql::{Columns, Db, Fallible, Hold, Value, values};
 use crate::terminal::cut;
 
 /// Rows that are kept.
@@ -72,6 +72,8 @@ pub struct Entry {
 pub struct Entries {
     /// Of this ticket alone.
     pub ticket: Option<i64>,
+    /// What was done by this way alone.
+    pub way: Option<Way>,
     /// Only those before this number.
     pub before: Option<i64>,
     pub most: i64,
@@ -102,11 +104,17 @@ pub(super) fn done(
 }
 
 pub(super) fn entries(db: &Db<'_>, which: &Entries) -> Fallible<Vec<Entry>> {
-    const ALL: &str = "SELECT id, at, who, way, what, ticket, detail FROM audit \
-        WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-    const OF_TICKET: &str = "SELECT id, at, who, way, what, ticket, detail FROM audit \
-        WHERE ticket = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
-    let before = which.before.unwrap_or(i64::MAX);
+    let mut sql =
+        "SELECT id, at, who, way, what, ticket, detail FROM audit WHERE id < ?1".to_owned();
+    let mut values: Vec<Value<'_>> =
+        vec![which.before.unwrap_or(i64::MAX).into(), which.most.into()];
+    let mut narrow = |column: &str, value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {column} = ?{}", values.len()));
+    };
+    which.ticket.iter().for_each(|ticket| narrow("ticket", (*ticket).into()));
+    which.way.iter().for_each(|way| narrow("way", way.name().into()));
+    sql.push_str(" ORDER BY id DESC LIMIT ?2");
     let entry = |columns: &mut Columns<'_>| {
         Ok(Entry {
             id: columns.take()?,
@@ -118,8 +126,5 @@ pub(super) fn entries(db: &Db<'_>, which: &Entries) -> Fallible<Vec<Entry>> {
             detail: columns.take()?,
         })
     };
-    match which.ticket {
-        Some(ticket) => db.all(OF_TICKET, values![before, which.most, ticket], Hold::No, entry),
-        None => db.all(ALL, values![before, which.most], Hold::No, entry),
-    }
+    db.all(&sql, &values, Hold::No, entry)
 }

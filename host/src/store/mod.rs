@@ -985,6 +985,9 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// The JSON of the incident that a ticket is made for, as it was told last.
     async fn incident(&self, ticket: i64) -> Result<Option<String>>;
 
+    /// The same of some tickets, of each with its number: of those whose incidents have 64 KiB at most.
+    async fn incidents(&self, tickets: &[i64]) -> Result<Vec<(i64, String)>>;
+
     /// At most `most` incidents of a source, or of none that is known, that have a ticket, behind the number `after` in the store, and whose source has
     /// not been told of it.
     async fn to_tell(&self, source: &str, after: i64, most: i64) -> Result<Vec<ToTell>>;

@@ -157,6 +157,20 @@ pub(super) fn incident(db: &Db<'_>, ticket: i64) -> Fallible<Option<String>> {
     db.first(INCIDENT, values![ticket], Hold::No, |columns| columns.take())
 }
 
+/// As [`super::Store::incidents`].
+pub(super) fn incidents(db: &Db<'_>, tickets: &[i64]) -> Fallible<Vec<(i64, String)>> {
+    if tickets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers: Vec<String> = tickets.iter().map(i64::to_string).collect();
+    let sql = format!(
+        "SELECT s.ticket, i.body FROM steps AS s JOIN incidents AS i ON i.id = s.incident \
+        WHERE s.ticket IN ({}) AND length(i.body) <= 65536",
+        numbers.join(", ")
+    );
+    db.all(&sql, &[], Hold::No, |columns| Ok((columns.take()?, columns.take()?)))
+}
+
 pub(super) fn counts(db: &Db<'_>) -> Fallible<Vec<Count>> {
     // The oldest is the one with the smallest number.
     const COUNTS: &str = "SELECT backend, state, n, \

@@ -294,6 +294,11 @@ impl<T: Tables> Store for T {
         self.read(move |db| reads::incident(db, ticket)).await
     }
 
+    async fn incidents(&self, tickets: &[i64]) -> Result<Vec<(i64, String)>> {
+        let tickets = tickets.to_vec();
+        self.read(move |db| reads::incidents(db, &tickets)).await
+    }
+
     async fn counts(&self) -> Result<Vec<Count>> {
         self.read(reads::counts).await
     }

@@ -40,7 +40,7 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<ExitCode> {
     let Arguments { ticket, limit } = *arguments;
-    let which = Entries { ticket, before: None, most: limit + 1 };
+    let which = Entries { ticket, most: limit + 1, ..Entries::default() };
     let mut entries = store.deeds(&which).await?;
     let more = entries.len() as i64 > limit;
     entries.truncate(limit as usize);

@@ -17,7 +17,7 @@ async fn an_order_is_kept_with_who_gave_it_and_one_that_is_refused_is_not(place:
     let ticket = Ticket { url: "https://t.org/1".to_owned(), ..Ticket::default() };
     store.adopt(id, ticket, &by()).await.unwrap();
     store.add_update(id, Action::Close, "planned".to_owned(), policy(), &by()).await.unwrap();
-    let of = |ticket| Entries { ticket, before: None, most: 10 };
+    let of = |ticket| Entries { ticket, most: 10, ..Entries::default() };
     let told = |entries: Vec<Entry>| -> Vec<String> {
         let told = |e: Entry| format!("{} {} {} {:?} {}", e.who, e.way, e.what, e.ticket, e.detail);
         entries.into_iter().map(told).collect()
@@ -46,7 +46,8 @@ async fn the_newest_deeds_come_first_page_by_page_and_old_ones_go(place: Place) 
         keep(detail).await;
     }
     let page = async |before| {
-        let entries = store.deeds(&Entries { ticket: None, before, most: 2 }).await.unwrap();
+        let entries =
+            store.deeds(&Entries { before, most: 2, ..Entries::default() }).await.unwrap();
         entries.into_iter().map(|entry| (entry.id, entry.detail)).collect::<Vec<_>>()
     };
     let first = page(None).await;

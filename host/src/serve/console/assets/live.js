@@ -1,0 +1,56 @@
+// Renews the page while somebody looks at it, and says when it can't. Without this the page is read as it is.
+"use strict";
+(() => {
+  const main = document.querySelector("main[data-live]");
+  if (!main) return;
+  const state = document.getElementById("live-state");
+  const toggle = document.getElementById("live-toggle");
+  const every = Number(main.dataset.live) * 1000;
+  // Beside a page that renews itself nobody knows what was done: the word for that stays out of the address that is asked.
+  const address = new URL(location.href);
+  address.searchParams.delete("done");
+  let stopped = false;
+  let failures = 0;
+  const say = (text) => {
+    if (state.textContent !== text) state.textContent = text;
+  };
+  // What somebody writes, or has selected, is left alone.
+  const isBusy = () => {
+    const at = document.activeElement;
+    const writes = at && main.contains(at) && at.matches("input, textarea, select");
+    return writes || String(getSelection()) !== "";
+  };
+  const renew = async () => {
+    if (stopped || document.hidden || isBusy()) return;
+    try {
+      const answer = await fetch(address, { headers: { "X-Live": "1" }, redirect: "manual", cache: "no-store" });
+      if (answer.type === "opaqueredirect") {
+        stopped = true;
+        say("Your session has ended: load the page again to sign in.");
+        return;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (stopped || isBusy()) return;
+      const open = [...main.querySelectorAll("details")].map((details) => details.open);
+      Idiomorph.morph(main, page.querySelector("main").innerHTML, { morphStyle: "innerHTML" });
+      main.querySelectorAll("details").forEach((details, nth) => { details.open = open[nth] ?? details.open; });
+      document.querySelector("footer time").replaceWith(page.querySelector("footer time"));
+      failures = 0;
+      say("Renewed every " + every / 1000 + " s.");
+    } catch (error) {
+      failures += 1;
+      if (failures > 1) say("The service doesn't answer: what you see is old.");
+    }
+  };
+  toggle.addEventListener("click", () => {
+    stopped = !stopped;
+    toggle.textContent = stopped ? "Go on renewing" : "Stop renewing";
+    say(stopped ? "Not renewed." : "");
+    if (!stopped) renew();
+  });
+  document.getElementById("live").hidden = false;
+  say("Renewed every " + every / 1000 + " s.");
+  setInterval(renew, every);
+  document.addEventListener("visibilitychange", renew);
+})();

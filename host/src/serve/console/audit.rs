@@ -1,0 +1,85 @@
+//! Who did what, by which way: the newest first.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Query, State as Shared};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::Viewer;
+use super::page::{self, Page, Trouble};
+use crate::serve::Service;
+use crate::store::{Entries, Entry};
+
+/// Entries of a page.
+const ROWS: i64 = 100;
+/// Bytes that are set aside for an entry.
+const ROW: usize = 10 << 10;
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    before: Option<i64>,
+}
+
+pub(super) async fn show(
+    Shared(service): Shared<Arc<Service>>,
+    Extension(viewer): Extension<Viewer>,
+    Query(Asked { before }): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let _held = service.answers.hold(ROWS as usize * ROW).await?;
+    let which = Entries { before, most: ROWS + 1, ..Entries::default() };
+    let mut entries = service.queue.store.deeds(&which).await?;
+    let more = entries.len() as i64 > ROWS;
+    entries.truncate(ROWS as usize);
+    let next = entries.last().filter(|_| more).map(|entry| entry.id);
+    let body = html! {
+        h1 { "Audit" }
+        p class="soft" {
+            "What people did in the console, by the API and on the command line, and how the config changed. The newest hundred "
+            "thousand entries are kept."
+        }
+        @if entries.is_empty() { p { "Nothing yet." } }
+        (table(&entries, "", false))
+        @if let Some(next) = next { p { a href={ "/audit?before=" (next) } rel="next" { "Older ones" } } }
+    };
+    Ok(Page { title: "Audit".to_owned(), here: "/audit", live: before.is_none(), body }
+        .shown(&viewer))
+}
+
+/// Entries below a title. A change of many lines has a line each, if `as_lines`.
+pub(super) fn table(entries: &[Entry], title: &str, as_lines: bool) -> Markup {
+    html! {
+        @if !entries.is_empty() {
+            @if !title.is_empty() { h2 { (title) } }
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "when" }
+                        th scope="col" { "who" }
+                        th scope="col" { "by" }
+                        th scope="col" { "what" }
+                        th scope="col" { "ticket" }
+                        th scope="col" { "more" }
+                    }
+                }
+                tbody {
+                    @for entry in entries {
+                        tr {
+                            td data-label="when" { (page::time(entry.at)) }
+                            td data-label="who" { (entry.who) }
+                            td data-label="by" { (entry.way) }
+                            td data-label="what" { (entry.what) }
+                            td data-label="ticket" { @if let Some(id) = entry.ticket { (page::ticket(id)) } }
+                            td data-label="more" {
+                                @if as_lines && entry.detail.contains('\n') { pre tabindex="0" { (entry.detail) } }
+                                @else { (page::short(&entry.detail)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

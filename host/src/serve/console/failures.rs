@@ -1,0 +1,179 @@
+//! What failed, grouped by cause, and retried together.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Query, Request, State as Shared};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::cause::{self, Group};
+use super::page::{self, Page, Trouble, badge, button};
+use super::{Viewer, form};
+use crate::queue::Queue;
+use crate::serve::Service;
+use crate::serve::overview::tickets_of;
+use crate::store::{By, Count, Failed, Order, State, StoreError};
+use crate::terminal::counted;
+
+/// Failures of a backend that are looked at, the newest.
+const MOST: i64 = 2000;
+/// Bytes that are set aside for each: a failure is kept with 8 KiB at most, and hardly any has a tenth of that.
+const EACH: usize = 1 << 10;
+/// Orders that are given at once, which the store writes together.
+const AT_ONCE: usize = 64;
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
+pub(super) async fn show(
+    Shared(service): Shared<Arc<Service>>,
+    Extension(viewer): Extension<Viewer>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let store = &service.queue.store;
+    let [creations, updates] = store.unfinished().await?;
+    let failed = |count: &&Count| count.state == State::Failed;
+    let counts: Vec<&Count> = creations.iter().chain(&updates).filter(failed).collect();
+    let all: i64 = counts.iter().map(|count| count.rows).sum();
+    let mut backends: Vec<&str> = counts.iter().map(|count| count.backend.as_str()).collect();
+    backends.sort_unstable();
+    backends.dedup();
+    let mut failures = Vec::new();
+    for backend in &backends {
+        let _held = service.answers.hold(2 * MOST as usize * EACH).await?;
+        failures.extend(store.failed(backend, MOST).await?);
+    }
+    let looked_at = failures.len() as i64;
+    let groups = cause::groups(failures);
+    let body = html! {
+        h1 { "Failures" }
+        (page::done(asked.done.as_deref()))
+        @if groups.is_empty() { p class="fine" { "Nothing failed that waits for a person." } }
+        @else {
+            p {
+                "What failed for good is tried again when a person says so. Mend the cause first: failures of one cause are retried together."
+                @if looked_at < all { " Looked at are the newest " (looked_at) " of " (all) "." }
+            }
+        }
+        @for group in &groups { (one(&viewer, group)) }
+    };
+    Ok(Page { title: "Failures".to_owned(), here: "/failures", live: true, body }.shown(&viewer))
+}
+
+fn one(viewer: &Viewer, group: &Group) -> Markup {
+    let what = match group.action {
+        None => format!("{} not made", counted(group.tickets as u64, "ticket")),
+        Some(action) => {
+            format!("{} not done: {}", counted(group.tickets as u64, "step"), action.name())
+        }
+    };
+    let kind = group.kind.map(|kind| format!("{kind:?}").to_lowercase());
+    html! {
+        section class="card" aria-labelledby={ "c" (group.cause) } id={ "g" (group.cause) } {
+            h2 id={ "c" (group.cause) } { (group.backend) ": " (what) }
+            p { @if let Some(kind) = kind { (badge(&kind, "bad")) " " } span class="words" { (group.message) } }
+            @if let Some(help) = &group.help { p class="help" { (help) } }
+            @if group.doubtful > 0 {
+                p class="doubt" {
+                    "Of " (group.doubtful) " it isn't known whether it was done all the same, and only a person can look: look in the "
+                    "ticket system first. A retry makes another."
+                }
+            }
+            p class="soft" { "the newest " (page::time(group.newest)) ", the oldest " (page::time(group.oldest)) }
+            p {
+                "tickets "
+                @for (nth, id) in group.named.iter().enumerate() { @if nth > 0 { ", " } (page::ticket(*id)) }
+                @if group.tickets > group.named.len() { " and " (group.tickets - group.named.len()) " more: " }
+                @if group.tickets > group.named.len() {
+                    a href=(listed(group)) { "all that failed" }
+                }
+            }
+            @if viewer.acts {
+                @let fields = [("backend", group.backend.as_str()), ("cause", group.cause.as_str())];
+                (button(viewer, "/failures/retry", &format!("Retry all {}", group.tickets), &fields))
+            }
+        }
+    }
+}
+
+fn listed(group: &Group) -> String {
+    match group.action {
+        None => tickets_of(&group.backend, Some(State::Failed.name())),
+        Some(_) => format!("{}&step=failed", tickets_of(&group.backend, None)),
+    }
+}
+
+/// Has all failures of a cause tried again, which goes on after the answer.
+pub(super) async fn retry(
+    Shared(service): Shared<Arc<Service>>,
+    Extension(viewer): Extension<Viewer>,
+    request: Request,
+) -> Result<Response, Trouble> {
+    let form = form::read(&service, &viewer, request).await?;
+    let failed = service.queue.store.failed(form.get("backend"), MOST).await?;
+    let wanted = form.get("cause").to_owned();
+    let tickets = failed.into_iter().filter(|failed| cause::of(failed) == wanted);
+    let mut tickets: Vec<i64> = tickets.map(|Failed { ticket, .. }| ticket).collect();
+    tickets.sort_unstable();
+    tickets.dedup();
+    tokio::spawn(retry_all(Arc::clone(&service.queue), tickets, viewer.by()));
+    Ok(Redirect::to("/failures?done=retry-all").into_response())
+}
+
+async fn retry_all(queue: Arc<Queue>, tickets: Vec<i64>, by: By) {
+    for part in tickets.chunks(AT_ONCE) {
+        let mut orders = tokio::task::JoinSet::new();
+        for id in part.iter().copied() {
+            let (queue, by) = (Arc::clone(&queue), by.clone());
+            orders.spawn(async move { queue.order(id, Order::Retry, &by).await });
+        }
+        while let Some(ended) = orders.join_next().await {
+            // What was tried, or cancelled, by somebody else meanwhile is as somebody wants it. A store that fails is logged where all
+            // of that is, and the rest stays as it was: the page shows it.
+            if let Ok(Err(StoreError::Broken { .. })) = ended {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ticket_plugin_api::Action;
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::store::Timestamp;
+
+    #[test]
+    fn what_a_ticket_system_says_is_text_and_who_may_only_look_has_no_button() {
+        let group = Group {
+            cause: "c".to_owned(),
+            backend: "b&<".to_owned(),
+            action: Some(Action::Close),
+            kind: Some(Kind::Creation),
+            message: "<script>alert(1)</script>".to_owned(),
+            help: None,
+            tickets: 7,
+            doubtful: 1,
+            newest: Timestamp::from_millis(1),
+            oldest: Timestamp::from_millis(1),
+            named: vec![1, 2],
+        };
+        let mut viewer = Viewer {
+            who: "noc".into(),
+            acts: true,
+            can_sign_out: true,
+            form_token: "secret".to_owned(),
+        };
+        let shown = one(&viewer, &group).0;
+        assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script"), "{shown}");
+        assert!(shown.contains("Retry all 7") && shown.contains("and 5 more"), "{shown}");
+        viewer.acts = false;
+        assert!(!one(&viewer, &group).0.contains("<form"));
+    }
+}

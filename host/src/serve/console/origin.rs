@@ -1,0 +1,105 @@
+//! Where a browser's request comes from: which pages of other sites are kept out, and when a cookie may go without TLS.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, header};
+
+/// Whether a page of this console sent the request, as far as the browser tells. One that doesn't tell is known by what its forms
+/// send along.
+pub(super) fn is_own(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin")
+}
+
+/// Whether the request follows a link on another site's page: then the browser keeps the cookie back (SameSite=Strict), and sends it
+/// when the page that it gets leads to itself.
+pub(super) fn follows_link_from_elsewhere(headers: &HeaderMap) -> bool {
+    let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
+    is("sec-fetch-site", "cross-site") && is("sec-fetch-mode", "navigate")
+}
+
+/// How the browser reaches the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// By HTTPS, as a proxy before the service offers it: the cookie is for HTTPS alone.
+    Safely,
+    /// On the same machine by HTTP: nobody is in between.
+    OnThisMachine,
+    /// By HTTP from elsewhere: whoever is in between could read the token.
+    Unsafely,
+}
+
+/// How a browser that sent a form reaches the console: by the origin of the page with the form, which every browser tells.
+pub(super) fn reached(headers: &HeaderMap) -> Reached {
+    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let origin = text(header::ORIGIN).filter(|origin| *origin != "null");
+    match origin.map(|origin| origin.split_once("://").unwrap_or_default()) {
+        Some(("https", _)) => Reached::Safely,
+        Some((_, host)) if is_this_machine(host) => Reached::OnThisMachine,
+        Some(_) => Reached::Unsafely,
+        // No browser: its cookie is for HTTPS alone, unless it asked this machine for itself.
+        None => match text(header::HOST).is_some_and(is_this_machine) {
+            true => Reached::OnThisMachine,
+            false => Reached::Safely,
+        },
+    }
+}
+
+/// Whether a host, with or without a port, can only be the machine that asks.
+pub(in crate::serve) fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(headers: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (header::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        headers.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_cookie_goes_without_tls_on_this_machine_alone() {
+        for (headers, expected) in [
+            (&[("origin", "https://tickets.example.org")][..], Reached::Safely),
+            // A proxy that sends its own name on: the browser's counts.
+            (&[("origin", "https://t.example.org"), ("host", "127.0.0.1:8620")], Reached::Safely),
+            (&[("origin", "http://localhost:8620")], Reached::OnThisMachine),
+            (&[("origin", "http://127.0.0.1:8620")], Reached::OnThisMachine),
+            (&[("origin", "http://[::1]:8620")], Reached::OnThisMachine),
+            (&[("origin", "http://noc1.example.org:8620")], Reached::Unsafely),
+            (&[("origin", "http://192.0.2.1")], Reached::Unsafely),
+            (&[("origin", "http://localhost.evil.org")], Reached::Unsafely),
+            (&[("origin", "x")], Reached::Unsafely),
+            (&[("origin", "null"), ("host", "localhost")], Reached::OnThisMachine),
+            (&[("host", "localhost:8620")], Reached::OnThisMachine),
+            (&[("host", "noc1.example.org")], Reached::Safely),
+            (&[], Reached::Safely),
+        ] {
+            assert_eq!(reached(&with(headers)), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_told_by_what_the_browser_says() {
+        for (site, mode, own, link) in [
+            ("same-origin", "navigate", true, false),
+            ("same-site", "navigate", false, false),
+            ("cross-site", "navigate", false, true),
+            ("cross-site", "cors", false, false),
+            ("none", "navigate", false, false),
+        ] {
+            let headers = with(&[("sec-fetch-site", site), ("sec-fetch-mode", mode)]);
+            let told = (is_own(&headers), follows_link_from_elsewhere(&headers));
+            assert_eq!(told, (own, link), "{site} {mode}");
+        }
+        assert!(is_own(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,143 @@
+//! Who is signed in to the console: sessions in memory, which end by themselves.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ticket_host_worker::Digest;
+
+use crate::lock::lock;
+
+/// How long a session lasts at most, however much it is used.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many there are at most. The one that was used longest ago makes room.
+const MOST: usize = 1000;
+
+/// The sessions of all browsers.
+#[derive(Debug, Default)]
+pub(in crate::serve) struct Sessions(Mutex<HashMap<Digest, Session>>);
+
+#[derive(Debug)]
+struct Session {
+    /// The token that was signed in with.
+    token: Digest,
+    /// What its forms send along, which no other site can know.
+    form_token: String,
+    began: Instant,
+    used: Instant,
+}
+
+/// A session that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub token: Digest,
+    pub form_token: String,
+}
+
+impl Sessions {
+    /// Begins one; what its cookie has. Only the digest of that is kept.
+    ///
+    /// # Errors
+    /// This machine has no random numbers.
+    pub(super) fn begin(&self, token: Digest, now: Instant) -> Result<String, getrandom::Error> {
+        let (secret, form_token) = (unguessable()?, unguessable()?);
+        let mut all = lock(&self.0);
+        if all.len() >= MOST {
+            let oldest = all.iter().min_by_key(|(_, session)| session.used);
+            let oldest = oldest.map(|(name, _)| *name);
+            oldest.and_then(|name| all.remove(&name));
+        }
+        let session = Session { token, form_token, began: now, used: now };
+        all.insert(Digest::of(secret.as_bytes()), session);
+        Ok(secret)
+    }
+
+    /// The session of a cookie, if it has been used within `idle`. With `uses` it is used by that.
+    pub(super) fn find(
+        &self,
+        secret: &str,
+        idle: Duration,
+        uses: bool,
+        now: Instant,
+    ) -> Option<Found> {
+        let name = Digest::of(secret.as_bytes());
+        let mut all = lock(&self.0);
+        let session = all.get_mut(&name)?;
+        let is_over = now.saturating_duration_since(session.used) >= idle
+            || now.saturating_duration_since(session.began) >= LONGEST;
+        if is_over {
+            all.remove(&name);
+            return None;
+        }
+        if uses {
+            session.used = now;
+        }
+        Some(Found { token: session.token, form_token: session.form_token.clone() })
+    }
+
+    pub(super) fn end(&self, secret: &str) {
+        lock(&self.0).remove(&Digest::of(secret.as_bytes()));
+    }
+}
+
+/// 64 hexadecimal digits that nobody can guess.
+///
+/// # Errors
+/// This machine has no random numbers.
+pub(super) fn unguessable() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    let mut digits = String::with_capacity(64);
+    for byte in bytes {
+        // Writing to a String can't fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_session_ends_when_it_is_not_used_and_a_page_that_renews_itself_is_no_use() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        let find = |uses, at| sessions.find(&secret, HOUR, uses, at);
+        let found = find(true, began + HOUR - SECOND).unwrap();
+        assert_eq!(found.token, Digest::of(b"token"));
+        assert_eq!(found.form_token.len(), 64);
+        assert!(find(false, began + 2 * HOUR - 2 * SECOND).is_some());
+        assert_eq!(find(true, began + 2 * HOUR), None);
+        assert_eq!(find(true, began), None, "it is gone");
+    }
+
+    #[test]
+    fn a_session_ends_after_a_day_and_when_it_is_told_to_and_no_other_is_found() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        for hour in 1..24 {
+            assert!(sessions.find(&secret, 2 * HOUR, true, began + hour * HOUR).is_some());
+        }
+        assert_eq!(sessions.find(&secret, 2 * HOUR, true, began + 24 * HOUR), None);
+        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        assert_eq!(sessions.find(&secret[1..], HOUR, true, began), None);
+        sessions.end(&secret);
+        assert_eq!(sessions.find(&secret, HOUR, true, began), None);
+    }
+
+    #[test]
+    fn of_too_many_sessions_the_one_that_was_used_longest_ago_makes_room() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let begin = |at| sessions.begin(Digest::of(b"token"), at).unwrap();
+        let (first, second) = (begin(began), begin(began + SECOND));
+        assert!(sessions.find(&first, HOUR, true, began + 2 * SECOND).is_some());
+        (2..=MOST).for_each(|_| drop(begin(began + 3 * SECOND)));
+        assert!(sessions.find(&first, HOUR, true, began + 4 * SECOND).is_some());
+        assert_eq!(sessions.find(&second, HOUR, true, began + 4 * SECOND), None);
+    }
+}
