@@ -23,7 +23,7 @@ use crate::store::{self, Cursor, Filter, Job, State, Store};
 const ROWS: i64 = 50;
 /// Rows that are read at once to find a text in them, and how long the reading goes on while nothing is found.
 const AT_ONCE: i64 = 1000;
-const LOOKING: Duration = Duration::from_millis(100);
+const LOOKING: Duration = Duration::from_millis(50);
 /// Characters of a text that is looked for.
 const LONGEST: usize = 200;
 /// Bytes that are set aside for a row and its incident.

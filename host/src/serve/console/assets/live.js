@@ -14,14 +14,14 @@
   const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
   };
-  // What somebody writes, or has selected, is left alone.
-  const isBusy = () => {
-    const at = document.activeElement;
-    const writes = at && main.contains(at) && at.matches("input, textarea, select");
-    return writes || String(getSelection()) !== "";
-  };
+  // What somebody writes is left alone, and all of the page while something in it is selected.
+  const isSelected = () => String(getSelection()) !== "";
+  const isWritten = (node) =>
+    node instanceof HTMLElement && node.matches("input, textarea, select") &&
+    (node === document.activeElement || ("defaultValue" in node && node.value !== node.defaultValue));
+  const beforeNodeMorphed = (node) => !isWritten(node);
   const renew = async () => {
-    if (stopped || document.hidden || isBusy()) return;
+    if (stopped || document.hidden || isSelected()) return;
     try {
       const answer = await fetch(address, { headers: { "X-Live": "1" }, redirect: "manual", cache: "no-store" });
       if (answer.type === "opaqueredirect") {
@@ -31,9 +31,9 @@
       }
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (stopped || isBusy()) return;
+      if (stopped || isSelected()) return;
       const open = [...main.querySelectorAll("details")].map((details) => details.open);
-      Idiomorph.morph(main, page.querySelector("main").innerHTML, { morphStyle: "innerHTML" });
+      Idiomorph.morph(main, page.querySelector("main").innerHTML, { morphStyle: "innerHTML", callbacks: { beforeNodeMorphed } });
       main.querySelectorAll("details").forEach((details, nth) => { details.open = open[nth] ?? details.open; });
       document.querySelector("footer time").replaceWith(page.querySelector("footer time"));
       failures = 0;
