@@ -21,6 +21,7 @@ mod outlet;
 pub mod plugins;
 pub mod queue;
 mod report;
+pub mod sent;
 mod serve;
 pub mod setup;
 pub mod store;

@@ -106,6 +106,7 @@ fn calls(report: &mut Report) {
             key: "k".to_owned(),
             accepted_at: Timestamp::now(),
             leave_by: None,
+            requests: Default::default(),
         };
         let parse = |reply: &str| {
             drop(black_box(ticket_plugin_api::json::read_text::<Ticket>(reply).unwrap()))

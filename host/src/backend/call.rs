@@ -18,6 +18,7 @@ use super::exchange;
 use super::gateway::Gateway;
 use super::redact::Redactor;
 use super::template::{News, Templates};
+use crate::sent::Noted;
 use crate::terminal;
 use crate::token_bucket::TokenBucket;
 use crate::worker::Peer;
@@ -152,6 +153,8 @@ pub(super) struct CallContext {
     dropped: AtomicBool,
     /// The requests of a dry run.
     shown: Mutex<Shown>,
+    /// Where the requests of others are noted, if somebody wants to know them.
+    requests: Option<Noted>,
 }
 
 impl CallContext {
@@ -174,7 +177,13 @@ impl CallContext {
             hides_exchanges: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
             shown: Mutex::default(),
+            requests: None,
         }
+    }
+
+    /// The same call, whose requests are noted.
+    pub(super) fn noting(self, requests: Noted) -> CallContext {
+        CallContext { requests: Some(requests), ..self }
     }
 
     /// The same call, whose comments are about these news.
@@ -199,9 +208,11 @@ impl CallContext {
 
     async fn exchange(&self, request: HttpRequest) -> HttpAnswer {
         let can_create = request.can_change();
-        // Only the log wants these, before the request goes where it can't be looked at any more.
-        let line = tracing::enabled!(tracing::Level::DEBUG)
-            .then(|| format!("{} {}", request.method, request.url));
+        // What people are to see of it, before the request goes where it can't be looked at any more.
+        let is_shown = self.requests.is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let line = is_shown.then(|| {
+            short(&format!("{} {}", request.method, request.url), &self.services.redactor)
+        });
         let sent =
             self.shows_exchanges().then(|| exchange::request(&request, &self.services.redactor));
         // This is set before the request goes out: if the plugin is killed while it waits, the request may have
@@ -229,7 +240,7 @@ impl CallContext {
         tracing::enabled!(tracing::Level::TRACE) && !self.hides_exchanges.load(Ordering::Relaxed)
     }
 
-    /// Logs an exchange: `line` is its method and URL, `sent` what the request had beside them if that is shown.
+    /// Notes an exchange, and logs it: `line` is its method and URL, without secrets, `sent` what the request had beside them if that is shown.
     fn tell(&self, line: &str, sent: Option<String>, answer: &HttpAnswer, took: Duration) {
         let outcome = match answer {
             HttpAnswer::Answered { status, .. } => status.to_string(),
@@ -239,7 +250,13 @@ impl CallContext {
             HttpAnswer::DryRun => "dry run".to_owned(),
         };
         let Services { label, redactor, .. } = &*self.services;
-        let (line, outcome) = (short(line, redactor), short(&outcome, redactor));
+        let outcome = short(&outcome, redactor);
+        if let Some(requests) = &self.requests {
+            requests.add(line, &outcome, took);
+        }
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let rest = sent.map(|sent| sent + &exchange::answer(answer, redactor));
         match rest.filter(|rest| self.may_show(rest.len())) {
             Some(rest) => tracing::trace!("{label}: {line} -> {outcome} ({took:?}){rest}"),
@@ -505,7 +522,8 @@ mod tests {
         let started = Instant::now();
         let log = logged(|| {
             for _ in 0..20 {
-                call.tell(&url, None, &HttpAnswer::DryRun, Duration::ZERO);
+                let line = short(&url, &call.services.redactor);
+                call.tell(&line, None, &HttpAnswer::DryRun, Duration::ZERO);
             }
         });
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());

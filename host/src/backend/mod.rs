@@ -43,6 +43,7 @@ use crate::error::{Error, Kind, Result};
 use crate::life;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::Stamp;
+use crate::sent::Noted;
 use crate::store::{Timestamp, Until, Update};
 use crate::terminal::cut;
 use crate::worker::{self, Exceeded, Worker, WorkerError};
@@ -85,6 +86,8 @@ pub struct KeyedIncident {
     pub accepted_at: Timestamp,
     /// When the host may no longer make its ticket, since another one may do so from then on. None: nobody else does.
     pub leave_by: Option<Until>,
+    /// Where it is noted what its ticket system is asked for.
+    pub requests: Noted,
 }
 
 /// One thing to do to a ticket.
@@ -299,7 +302,7 @@ impl Backend {
     /// The search failed, and so it is not known whether there is a ticket.
     pub async fn find(&self, wanted: &KeyedIncident) -> Result<Answer<Ticket>> {
         let time = Time::while_it_goes_on(self.call_timeout, self.longest_search());
-        let context = self.context_for(time, Some(&wanted.incident), Mode::Normal);
+        let context = self.noting(time, wanted);
         let request = request_for(Operation::Find, wanted, false);
         match self.call(Operation::Find, &request, &context).await? {
             Answer::Given(ticket) => Ok(Answer::Given(self.checked(&ticket)?)),
@@ -341,7 +344,7 @@ impl Backend {
         else {
             return Err(self.held_up("make the ticket"));
         };
-        let context = self.context_for(Time::of(time), Some(&wanted.incident), Mode::Normal);
+        let context = self.noting(Time::of(time), wanted);
         let request = request_for(Operation::Create, wanted, false);
         match self.call(Operation::Create, &request, &context).await {
             Ok(Answer::Given(ticket)) => {
@@ -370,7 +373,7 @@ impl Backend {
         let services = Arc::clone(&self.services);
         let incident = Some(Arc::clone(&wanted.of.incident));
         let context = CallContext::new(services, incident, Time::of(time), Mode::Normal);
-        let context = Arc::new(context.with_news(news));
+        let context = Arc::new(context.with_news(news).noting(wanted.of.requests.clone()));
         let closes = *action == Action::Close;
         let fields = if closes { self.made_of.config.close_fields.clone() } else { Map::new() };
         let request = UpdateRequest {
@@ -528,6 +531,14 @@ impl Backend {
     ) -> Arc<CallContext> {
         let services = Arc::clone(&self.services);
         Arc::new(CallContext::new(services, incident.cloned(), time, mode))
+    }
+
+    /// A call for an incident's ticket, of which it is noted what it asks for.
+    fn noting(&self, time: Time, wanted: &KeyedIncident) -> Arc<CallContext> {
+        let services = Arc::clone(&self.services);
+        let incident = Some(Arc::clone(&wanted.incident));
+        let context = CallContext::new(services, incident, time, Mode::Normal);
+        Arc::new(context.noting(wanted.requests.clone()))
     }
 
     /// An instance for one call: an idle one if there is one, otherwise a new one.

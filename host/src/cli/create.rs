@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::control::{self, Turn, Unclear};
 use crate::error::{Error, Kind, Result};
 use crate::incident::{self, Identified};
+use crate::sent::Noted;
 use crate::setup::Which;
 use crate::store::Timestamp;
 use crate::terminal::safe;
@@ -100,7 +101,8 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         }
     }
     let (incident, accepted_at) = (Arc::new(incident), Timestamp::now());
-    let wanted = KeyedIncident { incident, key, accepted_at, leave_by: None };
+    let wanted =
+        KeyedIncident { incident, key, accepted_at, leave_by: None, requests: Noted::default() };
     let missing = if arguments.dry_run { Missing::LeftOut } else { Missing::Made };
     // The watcher would make it there, too.
     let backend = arguments.backend.as_deref().or(config.backend_of(&identity.source));

@@ -289,6 +289,7 @@ mod tests {
             ended_at: Timestamp::EPOCH,
             outcome,
             failure: fails.then(|| Failure::new(Kind::Client, "no", None)),
+            requests: None,
         };
         let (later, unknown) = (tried(State::Queued, true), tried(State::Unknown, true));
         let again = tried(State::Queued, false);

@@ -682,7 +682,8 @@ pub(super) fn keyed(claim: &Claim) -> std::result::Result<KeyedIncident, Box<Tri
     };
     let (key, accepted_at) = (claim.job.key.clone(), claim.job.accepted_at);
     let leave_by = Some(claim.until.clone());
-    Ok(KeyedIncident { incident: Arc::new(incident), key, accepted_at, leave_by })
+    let (incident, requests) = (Arc::new(incident), claim.requests.clone());
+    Ok(KeyedIncident { incident, key, accepted_at, leave_by, requests })
 }
 
 /// The incident that had another ticket before, which its new one links.

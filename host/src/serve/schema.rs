@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::argus;
 use crate::machine::StepState;
 use crate::queue::{Standing, Unfit};
+use crate::sent::{Requests, Sent};
 use crate::store::{self, Attempt, Failure, Job, Life, State, Timestamp, UpdateRow};
 
 /// Which job is meant, by the path.
@@ -178,6 +179,12 @@ pub(super) struct AttemptView<S> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<Failure>,
+    /// What it asked the ticket system for, as far as that was noted: the first five requests and the last five
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<Sent>,
+    /// How many between these were not kept
+    #[serde(skip_serializing_if = "is_zero")]
+    requests_left_out: u64,
 }
 
 impl From<Job> for JobView {
@@ -216,13 +223,24 @@ impl WholeJob {
     }
 }
 
+/// Of what nothing need be said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn history<S: From<State>>(attempts: Vec<Attempt>) -> Vec<AttemptView<S>> {
-    let view = |attempt: Attempt| AttemptView {
-        number: attempt.number,
-        started_at: attempt.started_at.rfc3339(),
-        ended_at: attempt.ended_at.rfc3339(),
-        outcome: attempt.outcome.into(),
-        error: attempt.failure,
+    let view = |attempt: Attempt| {
+        let Requests { kept, left_out } = attempt.requests.unwrap_or_default();
+        AttemptView {
+            number: attempt.number,
+            started_at: attempt.started_at.rfc3339(),
+            ended_at: attempt.ended_at.rfc3339(),
+            outcome: attempt.outcome.into(),
+            error: attempt.failure,
+            requests: kept,
+            requests_left_out: left_out,
+        }
     };
     attempts.into_iter().map(view).collect()
 }

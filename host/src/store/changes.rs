@@ -11,6 +11,7 @@ use super::{FULL, FULL_HELP, audit, broken, holds, pasted, text, updates};
 use crate::error::Kind;
 use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
+use crate::sent::Noted;
 use crate::store::{
     Accepted, By, Claim, Decision, Failure, Job, Lease, New, Order, Outcome, StoreError, Term,
     Timestamp, Until, Which,
@@ -279,6 +280,7 @@ fn begin(
             former: None,
             changed: false,
             update: None,
+            requests: Noted::default(),
         }),
     };
     Ok(Accepted { job, new: true, claim })
@@ -508,6 +510,7 @@ pub(super) fn ready_row(db: &Db<'_>, columns: &mut Columns<'_>) -> Fallible<(Ste
         former: rows::former(columns)?,
         changed: columns.take()?,
         update: None,
+        requests: Noted::default(),
     };
     Ok((step, claim))
 }
@@ -566,7 +569,7 @@ pub(super) fn settle(
     if is_short {
         stored.forget_old_tries(db)?;
     } else if stored.step.tries == tries {
-        stored.note_try(db, started_at, failure)?;
+        stored.note_try(db, started_at, failure, claim.requests.requests().as_ref())?;
     }
     stored.describe(db, &mut job);
     Ok(Some(job))
@@ -603,7 +606,7 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
         if stored.step.state == State::Creating {
             stored.step.lease_over(db.now);
             stored.failure = Some(Failure::left(stored.of));
-            stored.note_try(db, db.at, stored.failure.as_ref())?;
+            stored.note_try(db, db.at, stored.failure.as_ref(), None)?;
             stored.save(db)?;
         } else {
             stored.step.time_came(db.now);

@@ -107,6 +107,7 @@ const TABLES: &[Table] = &[
             ("ended_at", Number),
             ("outcome", Text),
             ("failure", Text),
+            ("requests", Text),
         ],
     },
     Table {
@@ -162,6 +163,7 @@ const TABLES: &[Table] = &[
             ("ended_at", Number),
             ("outcome", Text),
             ("failure", Text),
+            ("requests", Text),
         ],
     },
 ];

@@ -39,6 +39,7 @@ use crate::life::{self, Snapshot};
 use crate::lock::lock;
 pub use crate::machine::State;
 use crate::machine::{self, Doubt, Policy, Step};
+use crate::sent::{Noted, Requests};
 use crate::terminal::cut;
 pub use audit::{By, Deed, Entries, Entry, Way};
 pub use copy::{Copied, Rows, Table, copy};
@@ -294,6 +295,8 @@ pub struct Claim {
     changed: bool,
     /// What is to be done to the ticket. None: it is to be made.
     pub update: Option<Box<Update>>,
+    /// Where it is noted what the try asks the ticket system for.
+    pub requests: Noted,
 }
 
 /// One thing to do to a ticket after it was made.
@@ -608,6 +611,8 @@ pub struct Attempt {
     /// The state that it led to.
     pub outcome: State,
     pub failure: Option<Failure>,
+    /// What it asked the ticket system for, as far as that was noted.
+    pub requests: Option<Requests>,
 }
 
 /// What came of a ticket that a person gave an incident.

@@ -20,7 +20,7 @@ pub(super) fn get(db: &Db<'_>, id: i64) -> Fallible<Option<Job>> {
 }
 
 pub(super) fn attempts(db: &Db<'_>, id: i64) -> Fallible<Vec<Attempt>> {
-    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM attempts \
+    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure, requests FROM attempts \
         WHERE step = (SELECT id FROM steps WHERE ticket = ?1) ORDER BY number";
     db.all(ATTEMPTS, values![id], Hold::No, attempt)
 }
@@ -249,7 +249,7 @@ pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
 
 /// The last tries of an update.
 pub(super) fn update_attempts(db: &Db<'_>, update: i64) -> Fallible<Vec<Attempt>> {
-    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure FROM update_attempts \
+    const ATTEMPTS: &str = "SELECT number, started_at, ended_at, outcome, failure, requests FROM update_attempts \
         WHERE step = ?1 ORDER BY number DESC LIMIT 20";
     let mut attempts = db.all(ATTEMPTS, values![update], Hold::No, attempt)?;
     attempts.reverse();

@@ -105,5 +105,6 @@ pub(super) fn attempt(columns: &mut Columns<'_>) -> Fallible<Attempt> {
         ended_at: columns.time()?,
         outcome: columns.state()?,
         failure: columns.parsed()?,
+        requests: columns.parsed()?,
     })
 }

@@ -3,6 +3,7 @@
 use super::rows::{self, doubt, job_columns, job_tables};
 use super::sql::{Columns, Db, Fallible, Hold, SqlError, values};
 use crate::machine::{Moment, Step};
+use crate::sent::Requests;
 use crate::store::{Failure, Job, Timestamp, text};
 
 /// Tries of a step that are kept: the last ones.
@@ -160,22 +161,31 @@ impl Stored {
         db: &Db<'_>,
         started_at: Timestamp,
         failure: Option<&Failure>,
+        requests: Option<&Requests>,
     ) -> Fallible<()> {
         const NOTE: [&str; 2] = [
-            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            "INSERT INTO update_attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            "INSERT INTO update_attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
         ];
         const INSTEAD: [&str; 2] = [
-            "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
+            "UPDATE attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6, requests = ?7 \
             WHERE step = ?1 AND number = ?2",
-            "UPDATE update_attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6 \
+            "UPDATE update_attempts SET started_at = ?3, ended_at = ?4, outcome = ?5, failure = ?6, requests = ?7 \
             WHERE step = ?1 AND number = ?2",
         ];
         let failure = failure.map(|failure| text(&failure.cut(TRY)));
+        let requests = requests.map(text);
         let (started_at, ended_at) = (started_at.millis(), db.at.millis());
         let state = self.step.state.name();
-        let values =
-            values![self.id, self.step.tries, started_at, ended_at, state, failure.as_deref()];
+        let values = values![
+            self.id,
+            self.step.tries,
+            started_at,
+            ended_at,
+            state,
+            failure.as_deref(),
+            requests.as_deref()
+        ];
         db.put(self.of.pick(NOTE), self.of.pick(INSTEAD), values)?;
         self.forget_old_tries(db)
     }

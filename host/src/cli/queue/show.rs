@@ -8,6 +8,7 @@ use crate::cli::output::{print, print_json};
 use crate::config::Config;
 use crate::error::Result;
 use crate::machine::StepState;
+use crate::sent::Sent;
 use crate::serve::WholeJob;
 use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError};
 use crate::terminal::line;
@@ -87,10 +88,13 @@ fn row(name: &str, value: &str) -> String {
 
 fn tries(attempts: &[Attempt], name: impl Fn(State) -> &'static str) -> String {
     let mut out = String::new();
-    for Attempt { number, started_at, outcome, failure, .. } in attempts {
+    for Attempt { number, started_at, outcome, failure, requests, .. } in attempts {
         let why = failure.as_ref().map(|failure| format!(": {}", line(&failure.message)));
         let (started, why) = (started_at.second().rfc3339(), why.unwrap_or_default());
         out.push_str(&format!("  {number}  {started}  {}{why}\n", name(*outcome)));
+        for Sent { request, came, took_ms } in requests.iter().flat_map(|requests| &requests.kept) {
+            out.push_str(&format!("     {} -> {} ({took_ms} ms)\n", line(request), line(came)));
+        }
     }
     out
 }
@@ -121,7 +125,8 @@ mod tests {
             failure: failure.clone(),
         };
         let outcome = State::Failed;
-        let tried = Attempt { number: 1, started_at: at, ended_at: at, outcome, failure };
+        let tried =
+            Attempt { number: 1, started_at: at, ended_at: at, outcome, failure, requests: None };
         assert_eq!(
             text(&job, &[tried], &Life::default(), &Config::default()),
             "ticket 17: failed\n  backend   noc-rt\n  key       nav\\n#1\n  level     3\n  \

@@ -16,6 +16,7 @@ use super::{Viewer, audit, form};
 use crate::backend::{Backend, KeyedIncident, can_be_opened};
 use crate::error::Error;
 use crate::incident;
+use crate::sent::{Requests, Sent};
 use crate::serve::Service;
 use crate::serve::problem::Problem;
 use crate::store::{
@@ -233,10 +234,24 @@ fn attempts_table(attempts: &[Attempt], state: fn(State) -> Markup) -> Markup {
                         td data-label="took" { (attempt.ended_at.since(attempt.started_at).as_millis()) " ms" }
                         td data-label="led to" { (state(attempt.outcome)) }
                         td data-label="what was said" {
-                            @if let Some(failure) = &attempt.failure { (page::failure(failure)) } @else { "-" }
+                            @if let Some(failure) = &attempt.failure { (page::failure(failure)) }
+                            @if let Some(requests) = &attempt.requests { (asked_for(requests)) }
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What a try asked the ticket system for.
+fn asked_for(requests: &Requests) -> Markup {
+    let half = requests.kept.len() / 2;
+    html! {
+        ul class="requests" {
+            @for (nth, Sent { request, came, took_ms }) in requests.kept.iter().enumerate() {
+                @if nth == half && requests.left_out > 0 { li { "and " (requests.left_out) " more" } }
+                li { code { (request) } ": " (came) span class="soft" { " in " (took_ms) " ms" } }
             }
         }
     }
@@ -373,6 +388,7 @@ pub(super) async fn preview(
         key: job.key.clone(),
         accepted_at: job.accepted_at,
         leave_by: None,
+        requests: Default::default(),
     };
     let plan = tickets::plan(&backend, &wanted, Look::Never).await;
     let plan = plan.map_err(|error| Problem::of_failure(store::Failure::from(&error)))?;

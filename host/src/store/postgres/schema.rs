@@ -13,6 +13,7 @@ const STEPS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/postgres/0003_back.sql")),
     (1, include_str!("../migrations/postgres/0004_pasted.sql")),
     (1, include_str!("../migrations/postgres/0005_audit.sql")),
+    (1, include_str!("../migrations/postgres/0006_requests.sql")),
 ];
 
 /// The version of the tables that this program works on.

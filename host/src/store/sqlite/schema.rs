@@ -19,6 +19,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0005_back.sql")),
     M::up(include_str!("../migrations/0006_pasted.sql")),
     M::up(include_str!("../migrations/0007_audit.sql")),
+    M::up(include_str!("../migrations/0008_requests.sql")),
 ];
 
 /// The version that this program brings a store to.

@@ -6,6 +6,7 @@ over_both! {
     what_failed_is_told_by_backend_the_newest_first_with_why
     what_came_is_counted_by_minutes_and_states
     rows_are_found_by_a_text_in_their_incident_key_or_ticket
+    what_a_try_asked_for_is_kept_with_it
 }
 
 async fn what_failed_is_told_by_backend_the_newest_first_with_why(place: Place) {
@@ -91,4 +92,25 @@ async fn rows_are_found_by_a_text_in_their_incident_key_or_ticket(place: Place) 
         r#"{"description":"gw1 \"is\" Down 100%"}"#
     );
     assert_eq!(store.incident(99).await.unwrap(), None);
+}
+
+async fn what_a_try_asked_for_is_kept_with_it(place: Place) {
+    let store = place.open().await;
+    let id = accept(&store, new("k")).await.job.id;
+    let try_once = async |outcome, requests: &[&str]| {
+        let claim = claim_one(&store).await;
+        requests.iter().for_each(|request| claim.requests.add(request, "201", LEASE));
+        store.settle(Arc::new(claim), Timestamp::now(), outcome, policy()).await.unwrap();
+    };
+    let again = Outcome::Again { after: Duration::ZERO, failure: failure(Kind::Client) };
+    try_once(again, &[]).await;
+    store.advance().await.unwrap();
+    try_once(created(), &["GET https://t.org/", "POST https://t.org/"]).await;
+    let tries = store.attempts(id).await.unwrap();
+    assert_eq!(tries[0].requests, None);
+    let kept = &tries[1].requests.as_ref().unwrap().kept;
+    let sent = |request: &str| (request.to_owned(), "201".to_owned(), 60_000);
+    let told: Vec<_> =
+        kept.iter().map(|s| (s.request.clone(), s.came.clone(), s.took_ms)).collect();
+    assert_eq!(told, [sent("GET https://t.org/"), sent("POST https://t.org/")]);
 }
