@@ -74,7 +74,7 @@ stage() {
     "$built/ticket-host" completions "${shell#*:}" >"$root/share/${shell%:*}"
   done
   # As in the sources, so that the links from one to another hold.
-  for file in README.md CHANGELOG.md LICENSE-* host/*.md host/docs/* host/mixin/* host/debian/config.toml host/argus/README.md \
+  for file in README.md CHANGELOG.md LICENSE-* host/*.md host/docs/*.* host/docs/console/* host/mixin/* host/debian/config.toml host/argus/README.md \
     plugins/*/README.md plugins/webhook-c/webhook.c plugins/local/src/lib.rs plugin-api/README.md plugin-api/docs/* plugin-api/include/*.h \
     plugin-api/examples/acme.rs tests/bench/{README.md,results.md,results.svg}; do
     install -D -m 644 "$file" "$doc/$file"

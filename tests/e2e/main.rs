@@ -19,6 +19,7 @@ mod chaos;
 mod check;
 #[cfg(target_os = "linux")]
 mod clock;
+mod console;
 #[cfg(target_os = "linux")]
 mod crashes;
 mod create;

@@ -603,10 +603,18 @@ fn a_person_retries_and_cancels_over_http_and_on_the_command_line() {
     for line in ["  backend   b", "  key       nav#2", "  tries     2", &url] {
         assert!(lines.contains(&line), "no {line:?} in:\n{text}");
     }
-    let [.., first, last] = lines[..] else { panic!("{text}") };
+    // Each try with what it asked the ticket system for.
+    let [.., first, looked, last, looked_again, made] = lines[..] else { panic!("{text}") };
     let (started, _) = shown["history"][0]["started_at"].as_str().unwrap().split_at(19);
     assert!(first.starts_with(&format!("  1  {started}")) && first.contains("failed: "), "{text}");
     assert!(last.starts_with("  2  ") && last.ends_with("created"), "{text}");
+    let asked = |line: &str, method: &str, status: u16| {
+        line.starts_with(&format!("     {method} {}", desk.url))
+            && line.contains(&format!(" -> {status} ("))
+    };
+    assert!(asked(looked, "GET", 422) && asked(looked_again, "GET", 204), "{text}");
+    assert!(asked(made, "POST", 201), "{text}");
+    assert_eq!(shown["history"][1]["requests"][1]["came"], "201", "{shown}");
 }
 
 #[test]
@@ -684,6 +692,7 @@ fn the_openapi_document_lists_every_path() {
             "/v1/backends",
             "/v1/hooks/{backend}",
             "/v1/incidents",
+            "/v1/overview",
             "/v1/plugins",
             "/v1/tickets",
             "/v1/tickets/{id}",

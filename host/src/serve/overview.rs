@@ -152,7 +152,7 @@ pub(super) struct Looked(tokio::sync::Mutex<Option<(Instant, Arc<Overview>)>>);
 ///
 /// What needs a person, each backend, the last hour and the store: what the console's first page and `ticket-host top` show.
 #[utoipa::path(
-    get, path = "/v1/overview", tag = "health",
+    get, path = "/v1/overview", tag = "tickets",
     responses((status = 200, body = Overview, description = "How it goes. Of a store that can't be used nothing is counted"))
 )]
 pub(super) async fn overview(

@@ -1,0 +1,112 @@
+//! The console where the config has no tokens, and where it is switched off. tests/console.sh has the rest, in a browser.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use ticket_host_tests::{Answer, Installation, Service, c_plugin, desk, wait_for};
+
+const QUEUE: &str = "secret = { token = \"t\" }\n[queue]\npath = \"queue.db\"\n";
+
+/// What the service answers to a request with these headers.
+fn ask(
+    service: &Service,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> String {
+    let mut stream = TcpStream::connect(service.url.trim_start_matches("http://")).unwrap();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[track_caller]
+fn is(status: &str, answer: &str) {
+    assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+}
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+const HOST: (&str, &str) = ("Host", "localhost:8620");
+
+#[test]
+fn without_tokens_the_console_is_for_this_machine_and_for_no_page_of_another_site() {
+    let desk = desk(|_| Some(Answer::status(422)));
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, QUEUE);
+    let service = host.serve();
+    let incident = serde_json::json!({"description": "gw1", "pk": 1, "source": {"name": "nav"}});
+    service.file(&incident, 30_000).is(403);
+    let page = ask(&service, "GET", "/tickets/1", &[HOST, ("Sec-Fetch-Site", "none")], "");
+    is("200", &page);
+    assert!(page.contains("anybody on this machine"), "{page}");
+    let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap();
+    let token = &token[..token.find('"').unwrap()];
+    // A name that was made to lead here (DNS rebinding).
+    let rebound = ask(&service, "GET", "/tickets/1", &[("Host", "evil.example.org:8620")], "");
+    is("403", &rebound);
+    assert!(!rebound.contains(token), "{rebound}");
+    let form = format!("form_token={token}");
+    for (headers, body) in [
+        (&[HOST, FORM][..], ""),
+        (&[HOST, FORM], "form_token=0"),
+        (&[HOST, FORM, ("Sec-Fetch-Site", "cross-site")], &form),
+        (&[("Host", "evil.example.org"), FORM], &form),
+    ] {
+        is("403", &ask(&service, "POST", "/tickets/1/cancel", headers, body));
+    }
+    let own = [HOST, FORM, ("Sec-Fetch-Site", "same-origin"), ("Origin", "http://localhost:8620")];
+    is("303", &ask(&service, "POST", "/tickets/1/cancel", &own, &form));
+    assert_eq!(service.get("/v1/tickets/1").json()["state"], "cancelled");
+    is("303", &ask(&service, "GET", "/login", &[HOST], ""));
+    let audit = host.run(&["queue", "audit", "--ticket", "1"]).ended(0);
+    assert!(
+        audit.stdout.contains("anybody on this machine (console)  cancel ticket 1"),
+        "{audit:?}"
+    );
+}
+
+#[test]
+fn a_console_that_is_switched_off_is_not_there_and_the_api_is() {
+    let desk = desk(|_| None);
+    let rest = format!("{QUEUE}[serve.console]\nenabled = true\n");
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, &rest);
+    let service = host.serve();
+    is("200", &ask(&service, "GET", "/", &[HOST], ""));
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    fs::write(host.path("config.toml"), config.replace("enabled = true", "enabled = false"))
+        .unwrap();
+    wait_for("the config to be read", || {
+        ask(&service, "GET", "/", &[HOST], "").starts_with("HTTP/1.1 404")
+    });
+    let refused = ask(&service, "GET", "/login", &[HOST], "");
+    is("404", &refused);
+    assert!(refused.contains("serve.console"), "{refused}");
+    service.get("/v1/overview").is(200);
+    // What changed is kept, and shown where there is a console.
+    let audit = host.run(&["queue", "audit"]).ended(0);
+    assert!(audit.stdout.contains("(config)  config: @@"), "{audit:?}");
+    assert!(audit.stdout.contains("-enabled = true\\n+enabled = false"), "{audit:?}");
+}
+
+#[test]
+fn a_config_that_is_refused_is_in_the_audit_without_its_secrets() {
+    let desk = desk(|_| None);
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, QUEUE);
+    let service = host.serve();
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    let broken = config.replace("token = \"t\"", "token = \"hunter2\", tokn = \"hunter2\"");
+    fs::write(host.path("config.toml"), format!("nonsense = 1\n{broken}")).unwrap();
+    // The command line can't read that config either.
+    let page = || ask(&service, "GET", "/config", &[HOST], "");
+    wait_for("the refusal", || page().contains("config refused"));
+    assert!(page().contains("nonsense") && !page().contains("hunter2"), "{}", page());
+    service.get("/readyz").is(200);
+}
