@@ -10,6 +10,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 mod control;
+mod credential_name;
 mod error;
 mod incident;
 pub mod life;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
@@ -88,6 +89,14 @@ test("pictures for the documentation", { skip: !pictures && "PICTURES names no d
   await context.close();
 });
 
+/// What is answered to a request as it is written here: fetch() says itself which host it asks.
+const raw = (request) => new Promise((answered, failed) => {
+  let answer = "";
+  const { hostname, port } = new URL(service.url);
+  const socket = connect(port, hostname, () => socket.write(request));
+  socket.on("data", (part) => (answer += part)).on("end", () => answered(answer)).on("error", failed);
+});
+
 test("who has no session is led to sign in, and then to the page that was asked for", async () => {
   const { page, context, wrong } = await visit();
   await signIn(page, "may-all", "/tickets?state=failed");
@@ -120,7 +129,11 @@ test("the token is asked for by plain HTTP on this machine alone, and elsewhere 
   assert.equal(unsafe.headers.get("set-cookie"), null);
   const safe = await send("/login", { fields, headers: { Origin: "https://tickets.example.org" } });
   assert.equal(safe.status, 303);
-  assert.match(safe.headers.get("set-cookie"), /HttpOnly; SameSite=Strict; Secure$/);
+  assert.match(safe.headers.get("set-cookie"), /^__Host-ticket_host_\d+=\w+; Path=\/; HttpOnly; SameSite=Strict; Secure$/);
+  // Nor is it asked for there.
+  const asked = await raw("GET /login HTTP/1.1\r\nHost: noc1.example.org:8620\r\nConnection: close\r\n\r\n");
+  assert.match(asked, /^HTTP\/1.1 403 /);
+  assert.ok(!asked.includes("<form"), asked);
   const away = await send("/login", { fields: { ...fields, to: "//evil.example.org" } });
   assert.equal(away.headers.get("location"), "/");
 });

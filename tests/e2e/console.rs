@@ -53,12 +53,17 @@ fn without_tokens_the_console_is_for_this_machine_and_for_no_page_of_another_sit
     let rebound = ask(&service, "GET", "/tickets/1", &[("Host", "evil.example.org:8620")], "");
     is("403", &rebound);
     assert!(!rebound.contains(token), "{rebound}");
+    // A picture of another site's page, and a proxy that gives this machine's name.
+    let image = [HOST, ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")];
+    is("403", &ask(&service, "GET", "/tickets?q=x", &image, ""));
+    is("403", &ask(&service, "GET", "/", &[HOST, ("X-Forwarded-For", "192.0.2.1")], ""));
     let form = format!("form_token={token}");
     for (headers, body) in [
         (&[HOST, FORM][..], ""),
         (&[HOST, FORM], "form_token=0"),
         (&[HOST, FORM, ("Sec-Fetch-Site", "cross-site")], &form),
         (&[("Host", "evil.example.org"), FORM], &form),
+        (&[HOST, FORM, ("Origin", "https://tickets.example.org")], &form),
     ] {
         is("403", &ask(&service, "POST", "/tickets/1/cancel", headers, body));
     }

@@ -61,6 +61,7 @@ fn every_command_answers_with_one_object_in_the_words_of_all() {
         (&["create", incident, "--dry-run"], &[]),
         (&["check", "--offline"], &["ok", "offline", "host", "backends", "service"]),
         (&["serve", "--listen", &taken], &["error"]),
+        (&["top"], &["error"]),
         (&["config", "schema"], &["properties"]),
         (&["config", "reference"], &["text"]),
         (&["config", "import", "--django", "argus.json"], &["config"]),

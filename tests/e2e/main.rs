@@ -60,6 +60,7 @@ mod serve_live;
 mod service_log;
 mod settings;
 mod states;
+mod top;
 mod trust;
 mod validate;
 mod version;

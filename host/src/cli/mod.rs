@@ -19,6 +19,7 @@ mod queue;
 mod sdk;
 mod serve;
 mod ticket;
+mod top;
 mod user;
 mod validate;
 
@@ -115,6 +116,8 @@ enum Command {
     Check(check::Arguments),
     /// Accept incidents over HTTP and see to it that each gets its ticket, whatever breaks
     Serve(serve::Arguments),
+    /// See how it goes with a service: what needs a person, each backend, the last hour
+    Top(top::Arguments),
     /// See what can be set in the config file; make one of an Argus's settings
     #[command(subcommand)]
     Config(config::Command),
@@ -250,6 +253,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Check(check) => check::run(check, arguments).await,
         Command::Config(command) => config::run(command, arguments.json),
         Command::Serve(serve) => serve::run(serve, arguments).await,
+        Command::Top(top) => top::run(top, arguments).await,
         Command::Queue(command) => queue::run(command, arguments).await,
         Command::Ticket(command) => ticket::run(command, arguments).await,
         Command::Plugins(command) => plugins::run(command, arguments).await,

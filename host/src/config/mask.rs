@@ -13,6 +13,10 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::guess;
 use super::schema::{Kind, Shape};
 use super::urls::{is_plain, may_hold_secret};
+use crate::credential_name::is_credential;
+
+/// Bytes of a text that can't be another one by chance.
+const TELLING: usize = 4;
 
 /// What is masked of the values below a key. The later is the stricter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,9 +61,9 @@ impl Rule {
 #[derive(Debug, Default)]
 pub(super) struct Hidden(Vec<Range<usize>>);
 
-/// What is not to be shown of a config file.
-pub(super) fn hidden(file: &DeTable<'_>) -> Hidden {
-    let mut hider = Hider { spans: Vec::new() };
+/// What is not to be shown of a config file: in errors, to who has the file; or, `strict`, to who may only look at the service.
+pub(super) fn hidden(file: &DeTable<'_>, strict: bool) -> Hidden {
+    let mut hider = Hider { spans: Vec::new(), strict };
     hider.table(Shape::of_file(), file, Rule::Suspicious);
     Hidden::of(hider.spans)
 }
@@ -104,7 +108,11 @@ impl Hidden {
             }
         }
         shown.truncate(shown.trim_end().len());
-        shown
+        // A key has each of its tables' headers, of which only the first is known; and what is a secret in one place is one in all.
+        let texts = self.0.iter().map(|span| text[span.clone()].trim_matches(['"', '\'', '\n']));
+        let mut texts: Vec<&str> = texts.filter(|text| text.len() >= TELLING).collect();
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        texts.iter().fold(shown, |shown, text| shown.replace(text, "***"))
     }
 
     /// Adds a part of a text, with `***` where what is hidden begins.
@@ -159,6 +167,7 @@ fn texts_in(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
 
 struct Hider {
     spans: Vec<Range<usize>>,
+    strict: bool,
 }
 
 impl Hider {
@@ -168,7 +177,9 @@ impl Hider {
             self.key(key);
             let name: &str = key.get_ref();
             match shape.setting(name).or_else(|| guess::harmless(name, shape.settings())) {
-                Some(setting) => self.value(&setting.shape, value, rule.below(&setting.name)),
+                Some(setting) => {
+                    self.value(&setting.shape, value, self.below(rule, &setting.name));
+                }
                 // What an unknown setting gives may be a secret.
                 None => self.free(value, Rule::All),
             }
@@ -218,12 +229,19 @@ impl Hider {
                 let rule = if is_secret_source(members) { Rule::Suspicious } else { rule };
                 for (key, value) in members {
                     self.key(key);
-                    self.free(value, rule.below(key.get_ref()));
+                    self.free(value, self.below(rule, key.get_ref()));
                 }
             }
             DeValue::Array(items) => items.iter().for_each(|item| self.free(item, rule)),
             _ => self.leaf(value, rule),
         }
+    }
+
+    /// The rule for what is below `key`. To others also digests of secrets, which may be short, aren't shown, and what is called like a
+    /// credential in a plugin's own settings.
+    fn below(&self, rule: Rule, key: &str) -> Rule {
+        let is_hidden = self.strict && (key == "sha256" || is_credential(key.as_bytes()));
+        if is_hidden { Rule::All } else { rule.below(key) }
     }
 
     fn leaf(&mut self, value: &Spanned<DeValue<'_>>, rule: Rule) {
@@ -297,14 +315,20 @@ mod tests {
             list = [\n  1, # hunter2\n  2,\n]\n\n# the end\n";
         let tree = DeTable::parse(text).unwrap();
         assert_eq!(
-            hidden(tree.get_ref()).settings(text, tree.get_ref()),
+            hidden(tree.get_ref(), true).settings(text, tree.get_ref()),
             "[backends.b]\nplugin = 'rt'\nendpoint = ***\n\n\
             secret = { token = *** }\n[backends.b.information]\nqueue = \"a # b\"\nbody = \"\"\"\n# no comment\n\n\n  x\n\"\"\"\n\
             list = [\n  1,\n  2,\n]"
         );
+        // What is called like a credential, digests of tokens, and a key that may hold one, wherever it stands.
+        let text = "[backends.\"u:hunter2@x\"]\nplugin = 'rt'\n[backends.\"u:hunter2@x\".information]\napi_key = \"hunter2\"\nqueue = \"noc\"\n\
+            headers = { Authorization = \"Bearer hunter2\" }\n[serve.tokens.a]\nsha256 = \"hunter2\"\n[backends.b]\nbody = \"hunter2!\"\n";
+        let tree = DeTable::parse(text).unwrap();
+        let shown = hidden(tree.get_ref(), true).settings(text, tree.get_ref());
+        assert!(!shown.contains("hunter2") && shown.contains("queue = \"noc\""), "{shown}");
         let text = "[queue]\npassword = \"\"\"\nhunter2\n# hunter2\n\"\"\"\nurl = \"x\"\n";
         let tree = DeTable::parse(text).unwrap();
-        let shown = hidden(tree.get_ref()).settings(text, tree.get_ref());
+        let shown = hidden(tree.get_ref(), true).settings(text, tree.get_ref());
         assert!(!shown.contains("hunter2") && shown.contains("password = ***"), "{shown}");
     }
 }

@@ -86,8 +86,8 @@ impl Source {
                 Error::settings(cause.message()).help("the syntax is TOML's, https://toml.io");
             source.pointing(cause.span().unwrap_or(0..0), error)
         })?;
-        let hidden = mask::hidden(tree.get_ref());
-        let shown = hidden.settings(text, tree.get_ref()).into();
+        let hidden = mask::hidden(tree.get_ref(), false);
+        let shown = mask::hidden(tree.get_ref(), true).settings(text, tree.get_ref()).into();
         Ok(Source { file, masked: hidden.masked(text).into(), hidden: Arc::new(hidden), shown })
     }
 

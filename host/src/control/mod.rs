@@ -3,6 +3,7 @@
 //!
 //! Invariant: while `create` makes a ticket by itself (and not by force), no service with the same config makes one of that key.
 
+pub(crate) mod exchange;
 pub(crate) mod key_locks;
 #[cfg(unix)]
 pub(crate) mod socket;

@@ -36,7 +36,9 @@ use crate::life::{OnTicketClosed, OnTicketPasted};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::store::{self, Accepted, By, CLOCKS, Failure, Job, New, Order, State, Store, Timestamp};
+use crate::store::{
+    self, Accepted, By, CLOCKS, Failed, Failure, Job, New, Order, State, Store, Timestamp,
+};
 use crate::tasks::{Pulses, Tasks};
 use crate::terminal::counted;
 use clock::Clock;
@@ -646,6 +648,20 @@ impl Queue {
         self.settled(job.clone());
         self.wake();
         Ok(job)
+    }
+
+    /// Tries those of these steps again that are still failed, which are of one backend.
+    ///
+    /// # Errors
+    /// As [`Store::retry_failed`].
+    pub(crate) async fn retry_failed(&self, failed: &[Failed], by: &By) -> store::Result<()> {
+        self.store.retry_failed(failed, self.setup().policy(), by).await?;
+        if let Some(Failed { backend, .. }) = failed.first() {
+            // Who wants them tried may have mended what the backend is held for.
+            self.note(backend, |record| record.renew(Instant::now()));
+        }
+        self.wake();
+        Ok(())
     }
 
     /// Has something done to a ticket that a person wants.

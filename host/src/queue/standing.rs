@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::decide::Health;
@@ -15,7 +15,7 @@ use crate::store::Failure;
 const ROW: u32 = 3;
 
 /// Why a backend can't make tickets now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unfit {
     /// Its plugin isn't there or can't be used, or its settings are wrong

@@ -66,8 +66,12 @@ impl Held {
         let Ok(Ok(text)) = writing else {
             return Problem::busy("the answer couldn't be written").into_response();
         };
-        let body = Bytes::from_owner(HeldText { _held: self.at_most(text.len()), text });
-        ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
+        ([(header::CONTENT_TYPE, "application/json")], self.body(text)).into_response()
+    }
+
+    /// The body of an answer, which holds its bytes until they have left or their connection is closed.
+    pub(super) fn body(self, text: Vec<u8>) -> Body {
+        Body::from(Bytes::from_owner(HeldText { _held: self.at_most(text.len()), text }))
     }
 
     /// Takes more bytes of the same budget.

@@ -3,9 +3,8 @@
 use similar::TextDiff;
 
 use crate::error::Error;
-use crate::report;
 use crate::setup::Setup;
-use crate::store::{By, Deed, Store, Way};
+use crate::store::{By, Deed, Failure, Store, Way};
 
 /// Lines that are shown around each change.
 const AROUND: usize = 2;
@@ -24,7 +23,10 @@ pub(super) async fn keep(store: &dyn Store, setup: &Setup) {
 
 /// Keeps that a changed config can't be used. `setup` is the one that stays.
 pub(super) async fn keep_refusal(store: &dyn Store, setup: &Setup, error: &Error) {
-    let _ = store.keep_deed(deed(setup, "config refused", report::text(error))).await;
+    // Without the lines of the file, in which comments stand.
+    let Failure { message, help, .. } = Failure::from(error);
+    let detail = [Some(message), help].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let _ = store.keep_deed(deed(setup, "config refused", detail)).await;
 }
 
 fn deed(setup: &Setup, what: &'static str, detail: String) -> Deed {

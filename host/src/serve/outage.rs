@@ -14,7 +14,8 @@ use crate::machine::Policy;
 use crate::store::{
     self, Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
     Failed, Filter, GoingOn, Job, Lease, Life, Minute, New, OpenTickets, Order, Outcome, Place,
-    Result, SharedHold, Sighting, Store, StoreError, Term, Timestamp, ToTell, ToTellBack, Which,
+    Result, Search, Searched, SharedHold, Sighting, Store, StoreError, Term, Timestamp, ToTell,
+    ToTellBack, Which,
 };
 use crate::terminal::{counted, safe};
 
@@ -291,6 +292,14 @@ impl Store for Observed {
 
     async fn incidents(&self, tickets: &[i64]) -> Result<Vec<(i64, String)>> {
         self.heard(self.store.incidents(tickets).await)
+    }
+
+    async fn search(&self, search: &Search) -> Result<Searched> {
+        self.heard(self.store.search(search).await)
+    }
+
+    async fn retry_failed(&self, failed: &[Failed], policy: Policy, by: &By) -> Result<u64> {
+        self.heard(self.store.retry_failed(failed, policy, by).await)
     }
 
     async fn counts(&self) -> Result<Vec<Count>> {

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State as Shared;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::schema::ArgusReady;
-use super::{Service, measure};
+use super::{SLOW, Service, measure};
 use crate::queue::{Standing, Unfit};
 use crate::setup::Setup;
-use crate::store::{Count, Failure, Minute, State, Timestamp};
+use crate::store::{Count, Failure, Minute, State, StoreError, Timestamp};
 use crate::terminal::counted;
 
 /// How long it is good, however many look.
@@ -26,127 +26,135 @@ const LONG: Duration = Duration::from_secs(15 * 60);
 pub(super) const SIZE: usize = 1 << 20;
 
 /// How it goes, at one moment.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(examples(json!({
-    "at": "2026-11-26T08:30:00.003Z", "version": "0.1.0", "ready": true, "needs": [], "backends": [],
+    "at": "2026-11-26T08:30:00.003Z", "version": "0.1.0", "ready": true, "counted": true, "needs": [], "backends": [],
     "minutes": [], "store": {"works": true, "place": "/var/lib/ticket-host/queue.db"},
 })))]
 pub(crate) struct Overview {
     #[schema(format = DateTime)]
-    pub(super) at: String,
+    pub(crate) at: String,
     /// The service's own
-    pub(super) version: &'static str,
+    pub(crate) version: String,
     /// Whether incidents are accepted
-    pub(super) ready: bool,
+    pub(crate) ready: bool,
+    /// Whether the store told what waits and what failed; if not, all numbers of tickets are 0
+    pub(crate) counted: bool,
     /// What needs a person, the most urgent first
-    pub(super) needs: Vec<Need>,
+    pub(crate) needs: Vec<Need>,
     /// Those of the config, and those that only tickets name
-    pub(super) backends: Vec<BackendNow>,
+    pub(crate) backends: Vec<BackendNow>,
     /// The last hour, minute by minute, the oldest first; counted from the newest hundred thousand tickets
-    pub(super) minutes: Vec<MinuteNow>,
-    pub(super) store: StoreNow,
+    pub(crate) minutes: Vec<MinuteNow>,
+    pub(crate) store: StoreNow,
     /// What the watcher of Argus did last, if the config names one
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) argus: Option<ArgusReady>,
+    pub(crate) argus: Option<ArgusReady>,
 }
 
 /// Something that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct Need {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Need {
     /// What it is
-    pub what: String,
+    pub(crate) what: String,
     /// What to do
-    pub help: String,
+    pub(crate) help: String,
     /// The page of the console that shows it
-    pub page: String,
+    pub(crate) page: String,
 }
 
 /// How it goes with a backend.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub(super) struct BackendNow {
-    pub name: String,
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct BackendNow {
+    pub(crate) name: String,
     /// As the config has it; missing: the config doesn't have the backend
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub plugin: Option<String>,
+    pub(crate) plugin: Option<String>,
     /// The version of the plugin; missing: it can't be used
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// Why it can't make tickets; missing: it can, as far as is known
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub reason: Option<Unfit>,
+    pub(crate) reason: Option<Unfit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub error: Option<Failure>,
+    pub(crate) error: Option<Failure>,
     /// For how many seconds its ticket system wants to be left alone
-    pub paused_seconds: u64,
+    pub(crate) paused_seconds: u64,
     /// Tickets that are to be made, or looked for
-    pub waiting: i64,
+    pub(crate) waiting: i64,
     /// Of these, the ones of which nobody knows whether they were made
-    pub unknown: i64,
+    pub(crate) unknown: i64,
     /// When the one that has waited longest was accepted
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
-    pub oldest: Option<String>,
+    pub(crate) oldest: Option<String>,
     /// For how many seconds it has waited
-    pub oldest_seconds: u64,
+    pub(crate) oldest_seconds: u64,
     /// Tickets that couldn't be made: they are for a person
-    pub failed: i64,
+    pub(crate) failed: i64,
     /// Comments, closings and openings that are to be done, and those that couldn't be done
-    pub steps_waiting: i64,
-    pub steps_failed: i64,
+    pub(crate) steps_waiting: i64,
+    /// For how many seconds the one has waited that was to be done first
+    pub(crate) steps_oldest_seconds: u64,
+    pub(crate) steps_failed: i64,
     /// Tickets of incidents that were accepted in the last hour, and in the last five minutes, and are made
-    pub made_in_hour: i64,
-    pub made_in_five_minutes: i64,
+    pub(crate) made_in_hour: i64,
+    pub(crate) made_in_five_minutes: i64,
 }
 
 /// What was accepted in one minute, and what became of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct MinuteNow {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MinuteNow {
     /// Its beginning
     #[schema(format = DateTime)]
-    pub at: String,
-    pub created: i64,
-    pub waiting: i64,
-    pub failed: i64,
+    pub(crate) at: String,
+    pub(crate) created: i64,
+    pub(crate) waiting: i64,
+    pub(crate) failed: i64,
     /// Cancelled, or needed no more
-    pub other: i64,
+    pub(crate) other: i64,
 }
 
 /// How it goes with the store.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub(super) struct StoreNow {
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StoreNow {
     /// Whether it takes incidents; the log says why not
-    pub works: bool,
+    pub(crate) works: bool,
     /// Its file, or its database without a password
-    pub place: String,
+    pub(crate) place: String,
     /// Bytes that it takes of its disk, if it is a file
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
     /// Bytes that it may take
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// Bytes that new incidents may take until none is accepted
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub room: Option<u64>,
+    pub(crate) room: Option<u64>,
     /// Bytes that are free on its disk
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub free: Option<u64>,
+    pub(crate) free: Option<u64>,
 }
 
 /// What was looked at last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Looked(tokio::sync::Mutex<Option<(Instant, Arc<Overview>)>>);
+pub(super) struct Looked {
+    last: tokio::sync::Mutex<Option<(Instant, Arc<Overview>)>>,
+    /// Is held while the store is asked.
+    counting: Arc<tokio::sync::Mutex<()>>,
+}
 
 /// Show how it goes
 ///
@@ -164,7 +172,7 @@ pub(super) async fn overview(
 
 /// How it goes now, as of a second ago at the latest. All who look at once look together.
 pub(super) async fn look(service: &Service) -> Arc<Overview> {
-    let mut looked = service.overview.0.lock().await;
+    let mut looked = service.overview.last.lock().await;
     if let Some((_, known)) = looked.as_ref().filter(|(at, _)| at.elapsed() < GOOD) {
         return Arc::clone(known);
     }
@@ -178,11 +186,9 @@ async fn see(service: &Service) -> Overview {
     let store = &service.queue.store;
     let now = Timestamp::now();
     let since = now - Duration::from_secs(60 * MINUTES.unsigned_abs());
-    let rows = async {
-        let unfinished = store.unfinished().await?;
-        Ok((unfinished, store.minutes(since).await?))
-    };
-    let (unfinished, minutes) = measure::in_time(works, rows).await.unwrap_or_default();
+    let counted = count(service, since).await;
+    let is_counted = counted.is_some();
+    let (unfinished, minutes) = counted.unwrap_or_default();
     let room = measure::in_time(works, store.room()).await.flatten();
     let setup = service.queue.setup();
     let size = measure::size_of(&setup.config.queue, room).await;
@@ -197,17 +203,31 @@ async fn see(service: &Service) -> Overview {
     let standings = service.queue.standings(&setup);
     let backends = backends(&setup, standings, &unfinished, &minutes, now);
     let argus = setup.config.argus.as_ref().map(|_| ArgusReady::from(service.argus.done()));
-    let needs = needs(&store, &backends, argus.as_ref().and_then(ArgusReady::failure));
+    let needs = needs(&store, is_counted, &backends, argus.as_ref().and_then(ArgusReady::failure));
     Overview {
         at: now.rfc3339(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: works && !setup.backends.is_empty(),
+        counted: is_counted,
         needs,
         backends,
         minutes: last_hour(&minutes, now),
         store,
         argus,
     }
+}
+
+/// What isn't finished, and what came since then, as far as the store tells that in time; also where only writing to it fails.
+async fn count(service: &Service, since: Timestamp) -> Option<([Vec<Count>; 2], Vec<Minute>)> {
+    let (store, counting) =
+        (Arc::clone(&service.queue.store), Arc::clone(&service.overview.counting));
+    // One that hangs is not joined by others.
+    let turn = counting.try_lock_owned().ok()?;
+    let rows = tokio::spawn(async move {
+        let _turn = turn;
+        Ok::<_, StoreError>((store.unfinished().await?, store.minutes(since).await?))
+    });
+    tokio::time::timeout(SLOW, rows).await.ok()?.ok()?.ok()
 }
 
 /// How it goes with each backend: those of the config, then those that only tickets name.
@@ -253,10 +273,14 @@ fn backends(
             }
         });
     }
-    for Count { backend, state, rows, .. } in updates {
+    for Count { backend, state, rows, oldest } in updates {
         of(backend, &|now_of| match state {
             State::Failed => now_of.steps_failed += rows,
-            _ => now_of.steps_waiting += rows,
+            _ => {
+                now_of.steps_waiting += rows;
+                let waited = now.since(*oldest).as_secs();
+                now_of.steps_oldest_seconds = now_of.steps_oldest_seconds.max(waited);
+            }
         });
     }
     let recent = now.millis() / 60_000 - 5;
@@ -293,8 +317,14 @@ fn last_hour(minutes: &[Minute], now: Timestamp) -> Vec<MinuteNow> {
     hour
 }
 
-/// What needs a person, the most urgent first. `argus` is what is wrong with the watched Argus.
-fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> Vec<Need> {
+/// What needs a person, the most urgent first. `is_counted`: the store told what waits and what failed. `argus` is what is wrong with the
+/// watched Argus.
+fn needs(
+    store: &StoreNow,
+    is_counted: bool,
+    backends: &[BackendNow],
+    argus: Option<&Failure>,
+) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |page: &str, what: String, help: &str| {
         needs.push(Need { what, help: help.to_owned(), page: page.to_owned() });
@@ -302,6 +332,11 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
     if !store.works {
         let help = "free space on its disk, or start the database; the service's log says why";
         need("/", format!("the store takes no incident: {}", store.place), help);
+    }
+    if !is_counted {
+        let what =
+            format!("what waits and failed can't be counted: {} doesn't answer", store.place);
+        need("/", what, "see the service's log: is its disk, or the database, there?");
     }
     if backends.iter().all(|backend| backend.plugin.is_none()) {
         let help = "add [backends.NAME] to the config";
@@ -339,11 +374,13 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
             need("/failures", what, "see why, mend that, and retry them together");
         }
     }
-    for BackendNow { name, waiting, .. } in backends.iter().filter(|b| b.plugin.is_none()) {
-        if *waiting > 0 {
+    for backend in backends.iter().filter(|b| b.plugin.is_none()) {
+        let BackendNow { name, waiting, steps_waiting, .. } = backend;
+        if waiting + steps_waiting > 0 {
             let what = format!(
-                "{} wait for the backend {name}, which the config doesn't have",
-                counted(waiting.unsigned_abs(), "ticket")
+                "{} and {} wait for the backend {name}, which the config doesn't have",
+                counted(waiting.unsigned_abs(), "ticket"),
+                counted(steps_waiting.unsigned_abs(), "step")
             );
             need(
                 &tickets_of(name, None),
@@ -361,9 +398,16 @@ fn needs(store: &StoreNow, backends: &[BackendNow], argus: Option<&Failure>) -> 
                 Some(Unfit::Paused) => {
                     "its ticket system asked for a pause: it has a limit on requests"
                 }
-                _ => "see what keeps the backend",
+                _ => "see why its last try failed",
             };
             need(&tickets_of(&backend.name, None), what, help);
+        }
+        if backend.steps_oldest_seconds >= LONG.as_secs() {
+            let minutes = backend.steps_oldest_seconds / 60;
+            let what =
+                format!("a step of a ticket of {} has waited for {minutes} minutes", backend.name);
+            let page = format!("{}&step=queued", tickets_of(&backend.name, None));
+            need(&page, what, "see the ticket's steps: may the login comment and close?");
         }
     }
     if let Some(failure) = argus {
@@ -412,7 +456,7 @@ mod tests {
         backends: &[BackendNow],
         argus: Option<&Failure>,
     ) -> Vec<[String; 3]> {
-        needs(store, backends, argus).into_iter().map(|n| [n.what, n.help, n.page]).collect()
+        needs(store, true, backends, argus).into_iter().map(|n| [n.what, n.help, n.page]).collect()
     }
 
     #[test]
@@ -448,14 +492,14 @@ mod tests {
             ),
             (
                 orphans,
-                "2 tickets wait for the backend old one, which the config doesn't have",
+                "2 tickets and 0 steps wait for the backend old one, which the config doesn't have",
                 "add the backend to the config again, or cancel them",
                 "/tickets?backend=old+one",
             ),
             (
                 waiting(15 * 60),
                 "a ticket of b has waited for 15 minutes",
-                "see what keeps the backend",
+                "see why its last try failed",
                 "/tickets?backend=b",
             ),
             (
@@ -468,6 +512,12 @@ mod tests {
             let told = told(&store(), &[backend("a"), with], None);
             assert_eq!(told, [[what, help, page].map(str::to_owned)]);
         }
+        let step = BackendNow { steps_oldest_seconds: 900, ..backend("b") };
+        let [what, _, page] = &told(&store(), &[step], None)[0];
+        assert_eq!(what, "a step of a ticket of b has waited for 15 minutes");
+        assert_eq!(page, "/tickets?backend=b&step=queued");
+        let unknown = needs(&store(), false, &[backend("b")], None);
+        assert_eq!(unknown[0].what, "what waits and failed can't be counted: /q.db doesn't answer");
         for fine in [
             backend("b"),
             waiting(15 * 60 - 1),

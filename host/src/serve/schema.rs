@@ -503,11 +503,11 @@ pub(super) struct Ready {
 }
 
 /// How it goes with the Argus that is watched. Whatever it says, incidents are accepted.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(examples(json!({
     "last_poll": "2026-11-26T08:30:00.003Z", "last_told": "2026-11-26T08:29:31.514Z", "listed": 3, "skipped": 0,
 })))]
-pub(super) struct ArgusReady {
+pub(crate) struct ArgusReady {
     /// When it last listed its incidents; missing if it never did
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
@@ -528,7 +528,7 @@ pub(super) struct ArgusReady {
 
 impl ArgusReady {
     /// What is wrong.
-    pub(super) fn failure(&self) -> Option<&Failure> {
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         self.error.as_ref()
     }
 }

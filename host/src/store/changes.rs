@@ -13,8 +13,8 @@ use crate::incident::{Identity, may_have_begun_together};
 use crate::machine::{Doubt, Moment, Policy, State, Step, millis};
 use crate::sent::Noted;
 use crate::store::{
-    Accepted, By, Claim, Decision, Failure, Job, Lease, New, Order, Outcome, StoreError, Term,
-    Timestamp, Until, Which,
+    Accepted, By, Claim, Decision, Failed, Failure, Job, Lease, New, Order, Outcome, StoreError,
+    Term, Timestamp, Until, Which,
 };
 
 /// Bytes of the failure that is kept with a ticket when the store is so full that it takes no new incident.
@@ -616,6 +616,9 @@ pub(super) fn advance(db: &Db<'_>, all_leases: bool) -> Fallible<usize> {
     Ok(changed)
 }
 
+/// A person asks for the ticket.
+const WANTED: &str = "UPDATE incidents SET wanted = TRUE WHERE id = ?1";
+
 pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy, by: &By) -> Done<Job> {
     let Some(mut stored) = Stored::of_ticket(db, id)? else {
         return Err(Undone::Refused(StoreError::NoSuch(id)));
@@ -634,12 +637,43 @@ pub(super) fn order(db: &Db<'_>, id: i64, order: Order, policy: Policy, by: &By)
     }
     if order == Order::Retry {
         db.sql.has_more();
-        const WANTED: &str = "UPDATE incidents SET wanted = TRUE WHERE id = ?1";
         db.execute(WANTED, values![stored.incident])?;
     }
     stored.save(db)?;
     audit::done(db, by, order.name(), id, &format!("it was {}", before.name()))?;
     Ok(stored.job(db)?)
+}
+
+/// As [`super::Store::retry_failed`].
+pub(super) fn retry_failed(
+    db: &Db<'_>,
+    failed: &[Failed],
+    policy: Policy,
+    by: &By,
+) -> Fallible<u64> {
+    let mut retried = 0;
+    for Failed { ticket, step, action, .. } in failed {
+        let of = if action.is_some() { Of::Update } else { Of::Creation };
+        let Some(mut stored) = Stored::of_step(db, of, *step)? else { continue };
+        // What was retried, or cancelled, meanwhile is as somebody wants it.
+        if stored.step.state != State::Failed {
+            continue;
+        }
+        if of == Of::Creation || !updates::decide_anew(db, &mut stored)? {
+            // An error means that it is in no such state: it was just read.
+            let _ = stored.step.retry(db.now, policy);
+            stored.save(db)?;
+        }
+        if of == Of::Creation {
+            db.execute(WANTED, values![stored.incident])?;
+        }
+        audit::done(db, by, Order::Retry.name(), *ticket, "it was failed")?;
+        retried += 1;
+    }
+    if retried > 0 {
+        db.sql.has_more();
+    }
+    Ok(retried)
 }
 
 /// Which rows of a backend an order is about: those that failed for one of these kinds, behind a place in a table.

@@ -447,6 +447,8 @@ pub struct Life {
     pub status: Option<TicketState>,
     /// Whether a person made it, and gave it to its incident.
     pub pasted: bool,
+    /// Whether it may have been made though that failed, and only a person can look.
+    pub doubtful: bool,
     /// The number of the ticket that its incident had before.
     pub former: Option<i64>,
     pub incidents: Vec<Incident>,
@@ -635,10 +637,6 @@ pub struct Filter {
     pub key: Option<String>,
     /// Only rows that were accepted then or later.
     pub since: Option<Timestamp>,
-    /// Only rows in whose incidents, or tickets, this stands somewhere. Each row is read for that: it is for who bounds how many, by `from`.
-    pub text: Option<String>,
-    /// Only rows with this number or a larger one.
-    pub from: Option<i64>,
     pub cursor: Cursor,
     pub most: i64,
 }
@@ -662,6 +660,8 @@ impl Default for Cursor {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
     pub ticket: i64,
+    /// The number of the step, which is one of its kind.
+    pub step: i64,
     pub backend: String,
     /// What was to be done to the ticket; None: it was to be made.
     pub action: Option<Action>,
@@ -669,6 +669,27 @@ pub struct Failed {
     pub failure: Option<Failure>,
     /// Whether it may have been done all the same, and only a person can look.
     pub doubtful: bool,
+}
+
+/// A text that is looked for in rows, the newest first: in their incidents (of those with 64 KiB at most), keys, tickets and failures.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    pub text: String,
+    pub backend: Option<String>,
+    pub state: Option<State>,
+    /// As that of [`Filter`].
+    pub step: Option<State>,
+    /// Only rows with a smaller number than this.
+    pub before: i64,
+    /// How many rows are wanted.
+    pub most: usize,
+}
+
+/// What was found, and before which number it can be looked further.
+#[derive(Debug, Default)]
+pub struct Searched {
+    pub jobs: Vec<Job>,
+    pub next: Option<i64>,
 }
 
 /// How many rows were accepted in a minute that are in a state now.
@@ -980,6 +1001,12 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn list(&self, filter: &Filter) -> Result<Vec<Job>>;
 
     async fn counts(&self) -> Result<Vec<Count>>;
+
+    /// Looks at a few hundred rows for a text, and for a bounded time.
+    async fn search(&self, search: &Search) -> Result<Searched>;
+
+    /// Tries those of these again that are still failed, and no other steps of their tickets; how many.
+    async fn retry_failed(&self, failed: &[Failed], policy: Policy, by: &By) -> Result<u64>;
 
     /// What failed in a backend, in the making of tickets and after it: of each the newest `most`.
     async fn failed(&self, backend: &str, most: i64) -> Result<Vec<Failed>>;

@@ -1,11 +1,15 @@
 //! What is read from the tables.
 
+use std::time::{Duration, Instant};
+
+use ticket_plugin_api::Ticket;
+
 use super::rows::{self, attempt, job_columns, job_tables};
 use super::sql::{Columns, Db, Fallible, Hold, Value, values};
 use super::stored::{Of, either};
 use super::{
-    Attempt, Count, Cursor, Failed, Filter, GoingOn, Incident, Job, Life, Minute, Timestamp,
-    ToTell, UpdateRow, updates,
+    Attempt, Count, Cursor, Failed, Failure, Filter, GoingOn, Incident, Job, Life, Minute, Search,
+    Searched, Timestamp, ToTell, UpdateRow, updates,
 };
 use crate::incident::Identity;
 use crate::life::Snapshot;
@@ -13,6 +17,11 @@ use crate::machine::State;
 
 /// How many of the newest rows are looked at to tell what came in which minute.
 const MINUTES_OF: i64 = 100_000;
+/// How many rows are looked at for a text at once, and for how long at most, since others wait for who reads.
+const LOOKED_AT: i64 = 200;
+const LOOKING: Duration = Duration::from_millis(20);
+/// Bytes of a failure that are told where there are many.
+const TOLD: usize = 1000;
 
 pub(super) fn get(db: &Db<'_>, id: i64) -> Fallible<Option<Job>> {
     const GET: &str = concat!("SELECT ", job_columns!(), job_tables!(), "WHERE t.id = ?1");
@@ -38,14 +47,17 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
         which.push_str(&format!(" AND {column} ?{}", values.len()));
     };
     if let Some(backend) = &filter.backend {
+        if backend.contains('\0') {
+            return Ok(Vec::new());
+        }
         // Most rows are of the same few backends: reading them in their order is faster than an index
         // of the backend. The empty text keeps engines from that index, unless the state or the key are asked for,
-        // whose indexes leave few rows; and a text is looked for in some rows alone, which are bounded by their numbers.
-        let narrowed = (filter.state.is_some() || filter.key.is_some()) && filter.text.is_none();
+        // whose indexes leave few rows.
+        let narrowed = filter.state.is_some() || filter.key.is_some();
         narrow(if narrowed { "s.backend =" } else { "s.backend || '' =" }, backend.into());
     }
     if let Some(state) = filter.state.map(State::name) {
-        narrow(if filter.text.is_none() { "s.state =" } else { "s.state || '' =" }, state.into());
+        narrow("s.state =", state.into());
     }
     if let Some(key) = &filter.key {
         // No key has one, and PostgreSQL can't even be asked.
@@ -57,22 +69,6 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     if let Some(since) = filter.since.map(Timestamp::millis) {
         narrow("s.accepted_at >=", since.into());
     }
-    if let Some(from) = filter.from {
-        narrow("s.ticket >=", from.into());
-    }
-    let pattern = filter.text.as_deref().map(like);
-    if let Some(pattern) = &pattern {
-        if pattern.contains('\0') {
-            return Ok(Vec::new());
-        }
-        let like = db.sql.like();
-        values.push(pattern.into());
-        let number = values.len();
-        which.push_str(&format!(
-            " AND (t.key {like} ?{number} ESCAPE '!' OR t.ticket {like} ?{number} ESCAPE '!' OR EXISTS (\
-            SELECT 1 FROM incidents AS i WHERE i.id = s.incident AND i.body {like} ?{number} ESCAPE '!'))"
-        ));
-    }
     if let Some(step) = filter.step.map(State::name) {
         values.push(step.into());
         which.push_str(&format!(
@@ -82,9 +78,11 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     }
     values.push(filter.most.into());
     let limit = format!("{order} LIMIT ?{}", values.len());
-    let (unkeyed, untimed) = (filter.key.is_none(), filter.since.is_none());
-    let indexed = filter.state.is_some() && unkeyed && untimed;
-    let sql = if indexed && filter.text.is_none() && filter.step.is_none() {
+    let of_state_alone = filter.state.is_some()
+        && filter.key.is_none()
+        && filter.since.is_none()
+        && filter.step.is_none();
+    let sql = if of_state_alone {
         // All of a state are put in order by their numbers alone, which the index has: the rows are read of those that are given.
         let steps = "SELECT s.ticket FROM steps AS s WHERE";
         format!("{JOBS} s.ticket IN ({steps} {which}{limit}){order}")
@@ -94,34 +92,94 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
     db.all(&sql, &values, Hold::No, |columns| rows::job(columns, db))
 }
 
-/// The pattern of texts in which this stands, as the store keeps it: within JSON.
-fn like(part: &str) -> String {
-    let json = super::text(part);
-    let mut pattern = String::from("%");
-    for c in json[1..json.len() - 1].chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
+/// As [`super::Store::search`].
+pub(super) fn search(db: &Db<'_>, search: &Search) -> Fallible<Searched> {
+    let mut sql = concat!(
+        "SELECT ",
+        job_columns!(),
+        ", CASE WHEN octet_length(i.body) <= 65536 THEN i.body ELSE '' END",
+        job_tables!(),
+        "JOIN incidents AS i ON i.id = s.incident WHERE s.ticket < ?1"
+    )
+    .to_owned();
+    let mut values: Vec<Value<'_>> = vec![search.before.into()];
+    // In the order of their numbers: the empty text keeps engines from other indexes.
+    let narrow = [("backend", search.backend.as_deref()), ("state", search.state.map(State::name))];
+    for (column, value) in narrow {
+        if let Some(value) = value {
+            values.push(value.into());
+            sql.push_str(&format!(" AND s.{column} || '' = ?{}", values.len()));
         }
-        pattern.push(c);
     }
-    pattern + "%"
+    if let Some(step) = search.step.map(State::name) {
+        values.push(step.into());
+        sql.push_str(&format!(
+            " AND EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = t.id AND u.state = ?{})",
+            values.len()
+        ));
+    }
+    values.push(LOOKED_AT.into());
+    sql.push_str(&format!(" ORDER BY s.ticket DESC LIMIT ?{}", values.len()));
+    if values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
+        return Ok(Searched::default());
+    }
+    let (began, wanted) = (Instant::now(), Wanted::new(&search.text));
+    let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
+    db.all_while(&sql, &values, Hold::No, |columns| {
+        let job = rows::job(columns, db)?;
+        let body: String = columns.take()?;
+        (last, looked_at) = (Some(job.id), looked_at + 1);
+        if wanted.is_in(&job, &body) {
+            found.push(job);
+        }
+        Ok(((), found.len() < search.most && began.elapsed() < LOOKING))
+    })?;
+    let is_cut = looked_at == LOOKED_AT || found.len() >= search.most || began.elapsed() >= LOOKING;
+    Ok(Searched { jobs: found, next: last.filter(|_| is_cut) })
+}
+
+/// A text that is looked for, whatever the case of its letters: as it is, and as it stands in JSON.
+struct Wanted {
+    plain: String,
+    in_json: String,
+}
+
+impl Wanted {
+    fn new(text: &str) -> Wanted {
+        let plain = text.to_lowercase();
+        let json = super::text(&plain);
+        Wanted { in_json: json[1..json.len() - 1].to_owned(), plain }
+    }
+
+    fn is_in(&self, job: &Job, body: &str) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(&self.plain);
+        let in_ticket = |ticket: &Ticket| has(&ticket.url) || has(&ticket.id);
+        has(&job.key)
+            || job.ticket.as_ref().is_some_and(in_ticket)
+            || job.failure.as_ref().is_some_and(|failure| has(&failure.message))
+            || body.to_lowercase().contains(&self.in_json)
+    }
 }
 
 /// As [`super::Store::failed`].
 pub(super) fn failed(db: &Db<'_>, backend: &str, most: i64) -> Fallible<Vec<Failed>> {
-    const CREATIONS: &str = "SELECT ticket, NULL, changed_at, failure, doubt FROM steps \
+    if backend.contains('\0') {
+        return Ok(Vec::new());
+    }
+    const CREATIONS: &str = "SELECT ticket, id, NULL, changed_at, failure, doubt FROM steps \
         WHERE state = 'failed' AND backend = ?1 ORDER BY ticket DESC LIMIT ?2";
-    const UPDATES: &str = "SELECT ticket, action, changed_at, failure, doubt FROM updates \
+    const UPDATES: &str = "SELECT ticket, id, action, changed_at, failure, doubt FROM updates \
         WHERE state = 'failed' AND backend = ?1 ORDER BY id DESC LIMIT ?2";
     let mut all = Vec::new();
     for sql in [CREATIONS, UPDATES] {
         all.extend(db.all(sql, values![backend, most], Hold::No, |columns| {
             Ok(Failed {
                 ticket: columns.take()?,
+                step: columns.take()?,
                 backend: backend.to_owned(),
                 action: columns.word_if_any()?,
                 changed_at: columns.time()?,
-                failure: columns.parsed()?,
+                failure: columns.parsed::<Failure>()?.map(|failure| failure.cut(TOLD)),
                 doubtful: columns.take::<i64>()? > 1,
             })
         })?);
@@ -221,16 +279,17 @@ pub(super) fn tickets_of(db: &Db<'_>, incident: i64) -> Fallible<Vec<Job>> {
 
 /// What is known of a ticket beside its making, of what was done to it the last hundred.
 pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
-    const TICKET: &str = "SELECT status, pasted, former FROM tickets WHERE id = ?1";
+    const TICKET: &str = "SELECT t.status, t.pasted, t.former, s.doubt FROM tickets AS t JOIN steps AS s ON s.ticket = t.id WHERE t.id = ?1";
     const INCIDENTS: &str = "SELECT i.source, i.number, i.key, i.body, i.ended IS NULL FROM assignments AS a \
         JOIN incidents AS i ON i.id = a.incident WHERE a.ticket = ?1 ORDER BY i.id LIMIT 100";
     const UPDATES: &str = "SELECT id, action, mark, diff, said, told, state, accepted_at, changed_at, due, failure, warnings \
         FROM updates WHERE ticket = ?1 ORDER BY id DESC LIMIT 100";
-    let (status, pasted, former) = db
+    let (status, pasted, former, doubt): (_, _, _, i64) = db
         .first(TICKET, values![ticket], Hold::No, |columns| {
-            Ok((columns.word_if_any()?, columns.take()?, columns.take()?))
+            Ok((columns.word_if_any()?, columns.take()?, columns.take()?, columns.take()?))
         })?
         .unwrap_or_default();
+    let doubtful = doubt > 1;
     let incidents = db.all(INCIDENTS, values![ticket], Hold::No, |columns| {
         let identity = Identity { source: columns.take()?, id: columns.take()? };
         let (key, body): (_, String) = (columns.take()?, columns.take()?);
@@ -253,7 +312,7 @@ pub(super) fn life(db: &Db<'_>, ticket: i64) -> Fallible<Life> {
     for update in &mut updates {
         update.attempts = update_attempts(db, update.id)?;
     }
-    Ok(Life { status, pasted, former, incidents, updates })
+    Ok(Life { status, pasted, doubtful, former, incidents, updates })
 }
 
 /// The last tries of an update.

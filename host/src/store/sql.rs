@@ -262,9 +262,6 @@ pub(super) trait Sql {
     /// Rows of that table that are made from now on have larger numbers than those that are there.
     fn numbers_go_on(&self, table: &str) -> Fallible<()>;
 
-    /// The operator that compares a text with a pattern, whatever the case of its letters: in SQLite of ASCII's.
-    fn like(&self) -> &'static str;
-
     /// Notes that there is more to claim, which other hosts are told when it is committed.
     fn has_more(&self);
 

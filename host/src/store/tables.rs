@@ -13,8 +13,8 @@ use super::writer::{Undone, Writer};
 use super::{
     Accepted, Adoption, Advanced, Attempt, By, Claim, Count, Decision, Deed, Entries, Entry,
     Failed, Filter, GoingOn, Job, Lease, Life, Minute, New, OpenTickets, Order, Outcome, Place,
-    Result, SharedHold, Sighting, Store, Term, Timestamp, ToTell, ToTellBack, Which, audit, back,
-    backends, closed, copy, holds, pasted, reads, updates,
+    Result, Search, Searched, SharedHold, Sighting, Store, Term, Timestamp, ToTell, ToTellBack,
+    Which, audit, back, backends, closed, copy, holds, pasted, reads, updates,
 };
 use crate::error::Kind;
 use crate::life;
@@ -297,6 +297,16 @@ impl<T: Tables> Store for T {
     async fn incidents(&self, tickets: &[i64]) -> Result<Vec<(i64, String)>> {
         let tickets = tickets.to_vec();
         self.read(move |db| reads::incidents(db, &tickets)).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Searched> {
+        let search = search.clone();
+        self.read(move |db| reads::search(db, &search)).await
+    }
+
+    async fn retry_failed(&self, failed: &[Failed], policy: Policy, by: &By) -> Result<u64> {
+        let (failed, by) = (failed.to_vec(), by.clone());
+        self.write(move |db| Ok(changes::retry_failed(db, &failed, policy, &by)?)).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>> {

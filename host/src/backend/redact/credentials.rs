@@ -6,43 +6,10 @@
 
 use std::ops::Range;
 
-/// What is in the name of a credential, in lower case and without hyphens and the like.
-const IN_NAMES: [&str; 12] = [
-    "accesskey",
-    "apikey",
-    "authorization",
-    "cookie",
-    "credential",
-    "passphrase",
-    "passw",
-    "privatekey",
-    "secret",
-    "sessid",
-    "sessionid",
-    "token",
-];
-/// What looks like one of these, but is none.
-const OF_OTHER_NAMES: [&str; 3] = ["secretar", "tokenis", "tokeniz"];
-/// The last words of names of credentials. Within other words these mean something else ("compass").
-const LAST_WORDS: [&str; 6] = ["jwt", "pass", "pwd", "session", "sig", "signature"];
+use crate::credential_name::is_credential;
+
 /// The schemes of the header Authorization that are shown, since they are no part of the credential.
 const SCHEMES: [&str; 6] = ["apikey", "basic", "bearer", "digest", "geniekey", "token"];
-
-/// Whether what has this name is a credential.
-fn is_credential(name: &[u8]) -> bool {
-    let name = String::from_utf8_lossy(name);
-    let letters = name.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
-    let last_word = letters.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    // Of "userPass" also "Pass" is the last word.
-    let hump = last_word.rfind(|c: char| c.is_ascii_uppercase()).unwrap_or_default();
-    let is_last = |word: &str| LAST_WORDS.contains(&word.to_ascii_lowercase().as_str());
-    let mut joined = name.to_ascii_lowercase();
-    joined.retain(|c| c.is_ascii_alphanumeric());
-    let joined = OF_OTHER_NAMES.iter().fold(joined, |name, other| name.replace(other, " "));
-    IN_NAMES.iter().any(|part| joined.contains(part))
-        || is_last(last_word)
-        || is_last(&last_word[hump..])
-}
 
 /// A header's value, as `***` or, with its scheme, as `Bearer ***` if it is a credential.
 pub(super) fn header(name: &str, value: &str) -> Option<String> {

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use ticket_plugin_api::{Incident, Retry, Ticket, json};
 
+use crate::control::exchange::{self, Lost, ask, request};
 use crate::control::{self, CONFIG, FROM_ARGUS};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Failure, State};
@@ -20,8 +19,6 @@ use crate::tickets::Delivery;
 
 /// For how much longer than the service waits for a ticket its answer is waited for.
 const MARGIN: Duration = Duration::from_secs(60);
-/// Bytes that an answer may have.
-const LONGEST_ANSWER: usize = 4 << 20;
 
 /// An incident as it is handed over, once or again.
 pub(super) struct Handover {
@@ -91,9 +88,8 @@ impl Handover {
     }
 
     async fn exchange(&self, stream: control::Stream) -> Result<Delivery> {
-        let (mut service, connection) = handshake(TokioIo::new(stream)).await.map_err(broke)?;
-        tokio::spawn(connection);
-        let (status, answer) = ask(&mut service, self.request()).await?;
+        let mut service = exchange::open(stream).await.map_err(broke)?;
+        let (status, answer) = ask(&mut service, self.request()).await.map_err(broke)?;
         match status {
             StatusCode::OK | StatusCode::CREATED => {
                 delivery(status == StatusCode::CREATED, read(&answer)?)
@@ -124,27 +120,8 @@ impl Handover {
     }
 }
 
-fn request(method: Method, path: &'static str, body: Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = axum::http::Uri::from_static(path);
-    request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("localhost"));
-    request
-}
-
-async fn ask(
-    service: &mut SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes)> {
-    let answer = service.send_request(request).await.map_err(broke)?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-    let body = body.map_err(|cause| lost(&format!("its answer broke off: {cause}")))?;
-    Ok((status, body.to_bytes()))
-}
-
 /// Why a backend makes no tickets now, if the service says so.
-async fn reason(service: &mut SendRequest<Full<Bytes>>, backend: &str) -> Option<Failure> {
+async fn reason(service: &mut exchange::Service, backend: &str) -> Option<Failure> {
     service.ready().await.ok()?;
     let asking = request(Method::GET, "/v1/backends", Bytes::new());
     let (_, answer) = ask(service, asking).await.ok()?;
@@ -156,8 +133,8 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T> {
     json::read(answer).map_err(|cause| lost(&format!("its answer can't be understood: {cause}")))
 }
 
-fn broke(cause: hyper::Error) -> Error {
-    lost("it ended before it answered").cause(cause)
+fn broke(why: Lost) -> Error {
+    lost(&why.to_string()).cause(why)
 }
 
 /// The service on this store isn't that of this config; what it makes isn't known here.

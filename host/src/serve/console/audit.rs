@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Viewer;
+use super::form::{Given, number_or_nothing};
 use super::page::{self, Page, Trouble};
 use crate::serve::Service;
 use crate::store::{Entries, Entry};
@@ -20,15 +21,17 @@ const ROW: usize = 10 << 10;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
-    before: Option<i64>,
+    #[serde(default)]
+    before: String,
 }
 
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-    Query(Asked { before }): Query<Asked>,
+    Given(Asked { before }): Given<Asked>,
 ) -> Result<Response, Trouble> {
-    let _held = service.answers.hold(ROWS as usize * ROW).await?;
+    let held = service.answers.hold(ROWS as usize * ROW).await?;
+    let before = number_or_nothing(&before)?;
     let which = Entries { before, most: ROWS + 1, ..Entries::default() };
     let mut entries = service.queue.store.deeds(&which).await?;
     let more = entries.len() as i64 > ROWS;
@@ -44,8 +47,8 @@ pub(super) async fn show(
         (table(&entries, "", false))
         @if let Some(next) = next { p { a href={ "/audit?before=" (next) } rel="next" { "Older ones" } } }
     };
-    Ok(Page { title: "Audit".to_owned(), here: "/audit", live: before.is_none(), body }
-        .shown(&viewer))
+    let page = Page { title: "Audit".to_owned(), here: "/audit", live: before.is_none(), body };
+    Ok(page.holding(&viewer, held))
 }
 
 /// Entries below a title. A change of many lines has a line each, if `as_lines`.

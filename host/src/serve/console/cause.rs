@@ -1,4 +1,4 @@
-//! What failed, grouped by why: failures are of one cause if they differ in numbers and quoted texts alone.
+//! What failed, grouped by why: failures are of one cause if they differ in quoted texts and in words with digits alone.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,8 @@ pub(super) struct Group {
     pub message: String,
     pub help: Option<String>,
     pub tickets: usize,
-    /// Of how many it isn't known whether it was done all the same.
-    pub doubtful: usize,
+    /// Whether it isn't known of these whether it was done all the same. The others are a group of their own.
+    pub doubtful: bool,
     pub newest: Timestamp,
     pub oldest: Timestamp,
     /// The newest tickets.
@@ -38,27 +38,30 @@ pub(super) struct Group {
 pub(super) fn of(failed: &Failed) -> String {
     let kind = failed.failure.as_ref().map(|failure| failure.kind);
     let message = failed.failure.as_ref().map_or("", |failure| &failure.message);
-    let text = format!("{}|{:?}|{kind:?}|{}", failed.backend, failed.action, telling(message));
+    let Failed { backend, action, doubtful, .. } = failed;
+    let text = format!("{backend}|{action:?}|{doubtful}|{kind:?}|{}", telling(message));
     Digest::of(text.as_bytes()).to_string()[..16].to_owned()
 }
 
-/// What of a message is the same for all of its cause: no digits, and nothing between quotes.
+/// What of a message is the same for all of its cause: no words that have digits, and nothing between quotes.
 fn telling(message: &str) -> String {
-    let (mut told, mut quote) = (String::new(), None);
-    for c in message.chars().take(TELLING) {
-        match quote {
-            Some(end) if c == end => quote = None,
-            Some(_) => continue,
-            None if c == '"' || c == '`' => quote = Some(c),
-            None if c.is_ascii_digit() => {
-                if !told.ends_with('#') {
-                    told.push('#');
-                }
-                continue;
-            }
-            None => {}
+    let end = message.char_indices().nth(TELLING).map_or(message.len(), |(end, _)| end);
+    let (mut told, mut rest) = (String::new(), &message[..end]);
+    while let Some(first) = rest.chars().next() {
+        let after = &rest[first.len_utf8()..];
+        let quoted = matches!(first, '"' | '`').then(|| after.find(first)).flatten();
+        let in_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        let word = &rest[..rest.find(|c| !in_word(c)).unwrap_or(rest.len())];
+        if let Some(end) = quoted {
+            told.push_str("...");
+            rest = &after[end + first.len_utf8()..];
+        } else if word.is_empty() {
+            told.push(first);
+            rest = after;
+        } else {
+            told.push_str(if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word });
+            rest = &rest[word.len()..];
         }
-        told.push(c);
     }
     told
 }
@@ -68,7 +71,7 @@ pub(super) fn groups(all: Vec<Failed>) -> Vec<Group> {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for failed in all {
         let cause = of(&failed);
-        let Failed { ticket, backend, action, changed_at, failure, doubtful } = failed;
+        let Failed { ticket, backend, action, changed_at, failure, doubtful, .. } = failed;
         let group = groups.entry(cause.clone()).or_insert_with(|| Group {
             cause,
             backend,
@@ -77,13 +80,12 @@ pub(super) fn groups(all: Vec<Failed>) -> Vec<Group> {
             message: failure.as_ref().map_or_else(String::new, |failure| failure.message.clone()),
             help: failure.and_then(|failure| failure.help),
             tickets: 0,
-            doubtful: 0,
+            doubtful,
             newest: changed_at,
             oldest: changed_at,
             named: Vec::new(),
         });
         group.tickets += 1;
-        group.doubtful += usize::from(doubtful);
         group.newest = group.newest.max(changed_at);
         group.oldest = group.oldest.min(changed_at);
         if group.named.len() < NAMED {
@@ -104,6 +106,7 @@ mod tests {
     fn failed(ticket: i64, message: &str) -> Failed {
         Failed {
             ticket,
+            step: ticket,
             backend: "b".to_owned(),
             action: None,
             changed_at: Timestamp::from_millis(ticket),
@@ -113,10 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_differ_in_numbers_and_quoted_texts_have_one_cause() {
+    fn failures_that_differ_in_words_with_digits_and_quoted_texts_have_one_cause() {
         let cause = |message: &str| of(&failed(1, message));
         let one = cause("POST /api/4711: 422: no field \"a\" in `x`");
         assert_eq!(cause("POST /api/12: 403: no field \"b c\" in `y`"), one);
+        let of_request = |id: &str| cause(&format!("failed, correlation id {id}: it's full"));
+        assert_eq!(of_request("15345aa4-97d5-4c1e"), of_request("0a-b1"));
+        // A quote that doesn't end hides nothing.
+        assert_ne!(cause("no \"field a"), cause("no \"field b"));
+        assert_eq!(telling("5\" disk: 9`"), "#\" disk: #`");
         for other in
             ["GET /api/4711: 422: no field \"a\" in `x`", "POST /api/4711: 422: no field", ""]
         {
@@ -135,9 +143,11 @@ mod tests {
         let groups = groups(all);
         assert_eq!(groups.len(), 2);
         let first = &groups[0];
-        assert_eq!((first.tickets, first.doubtful, first.message.as_str()), (7, 0, "no 7"));
+        assert_eq!((first.tickets, first.doubtful, first.message.as_str()), (7, false, "no 7"));
         assert_eq!(first.named, [7, 6, 5, 4, 3]);
         assert_eq!((first.oldest.millis(), first.newest.millis()), (1, 7));
-        assert_eq!((groups[1].tickets, groups[1].doubtful), (1, 1));
+        assert_eq!((groups[1].tickets, groups[1].doubtful), (1, true));
+        let doubtful = Failed { doubtful: true, ..failed(1, "no 1") };
+        assert_ne!(of(&doubtful), of(&failed(1, "no 1")), "a person looks at these first");
     }
 }

@@ -7,9 +7,9 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use maud::html;
 
-use super::page::{self, Page, Trouble};
+use super::page::{self, Page};
 use super::{Viewer, audit};
-use crate::serve::Service;
+use crate::serve::{Service, measure};
 use crate::store::{Entries, Failure, Way};
 
 /// Of the changes the newest.
@@ -18,11 +18,11 @@ const CHANGES: i64 = 20;
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-) -> Result<Response, Trouble> {
+) -> Response {
     let setup = service.queue.setup();
     let config = &setup.config;
     let which = Entries { way: Some(Way::Config), most: CHANGES, ..Entries::default() };
-    let changes = service.queue.store.deeds(&which).await?;
+    let changes = measure::in_time(true, service.queue.store.deeds(&which)).await;
     let body = html! {
         h1 { "Config" }
         dl {
@@ -40,7 +40,10 @@ pub(super) async fn show(
             p class="soft" { "Without comments; *** stands where a secret is, or may be." }
             pre tabindex="0" aria-label="The config" { (config.shown) }
         }
-        (audit::table(&changes, "What changed when", true))
+        @match &changes {
+            Some(changes) => (audit::table(changes, "What changed when", true)),
+            None => p class="doubt" { "What changed when isn't known now: the store doesn't answer." },
+        }
     };
-    Ok(Page { title: "Config".to_owned(), here: "/config", live: false, body }.shown(&viewer))
+    Page { title: "Config".to_owned(), here: "/config", live: false, body }.shown(&viewer)
 }

@@ -3,25 +3,28 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::Viewer;
 use super::cause::{self, Group};
-use super::page::{self, Page, Trouble, badge, button};
-use super::{Viewer, form};
+use super::form::{self, Given};
+use super::page::{self, Page, Trouble, badge, button, short};
 use crate::queue::Queue;
 use crate::serve::Service;
 use crate::serve::overview::tickets_of;
-use crate::store::{By, Count, Failed, Order, State, StoreError};
+use crate::store::{By, Count, Failed, State};
 use crate::terminal::counted;
 
-/// Failures of a backend that are looked at, the newest.
+/// Failures of a backend that are looked at, the newest, of tickets and as many of steps.
 const MOST: i64 = 2000;
-/// Bytes that are set aside for each: a failure is kept with 8 KiB at most, and hardly any has a tenth of that.
-const EACH: usize = 1 << 10;
-/// Orders that are given at once, which the store writes together.
+/// Groups that are shown.
+const GROUPS: usize = 50;
+/// Bytes that are set aside for the page, and for the failures of which it is made.
+const SIZE: usize = 8 << 20;
+/// Steps that are retried in one write.
 const AT_ONCE: usize = 64;
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,8 +35,9 @@ pub(super) struct Asked {
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, Trouble> {
+    let held = service.answers.hold(SIZE).await?;
     let store = &service.queue.store;
     let [creations, updates] = store.unfinished().await?;
     let failed = |count: &&Count| count.state == State::Failed;
@@ -42,13 +46,15 @@ pub(super) async fn show(
     let mut backends: Vec<&str> = counts.iter().map(|count| count.backend.as_str()).collect();
     backends.sort_unstable();
     backends.dedup();
-    let mut failures = Vec::new();
+    let (mut groups, mut looked_at) = (Vec::new(), 0);
     for backend in &backends {
-        let _held = service.answers.hold(2 * MOST as usize * EACH).await?;
-        failures.extend(store.failed(backend, MOST).await?);
+        let failures = store.failed(backend, MOST).await?;
+        looked_at += failures.len() as i64;
+        groups.extend(cause::groups(failures));
     }
-    let looked_at = failures.len() as i64;
-    let groups = cause::groups(failures);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.tickets));
+    let more = groups.len().saturating_sub(GROUPS);
+    groups.truncate(GROUPS);
     let body = html! {
         h1 { "Failures" }
         (page::done(asked.done.as_deref()))
@@ -60,8 +66,10 @@ pub(super) async fn show(
             }
         }
         @for group in &groups { (one(&viewer, group)) }
+        @if more > 0 { p { "And " (more) " causes with fewer failures." } }
     };
-    Ok(Page { title: "Failures".to_owned(), here: "/failures", live: true, body }.shown(&viewer))
+    let page = Page { title: "Failures".to_owned(), here: "/failures", live: true, body };
+    Ok(page.holding(&viewer, held))
 }
 
 fn one(viewer: &Viewer, group: &Group) -> Markup {
@@ -75,12 +83,12 @@ fn one(viewer: &Viewer, group: &Group) -> Markup {
     html! {
         section class="card" aria-labelledby={ "c" (group.cause) } id={ "g" (group.cause) } {
             h2 id={ "c" (group.cause) } { (group.backend) ": " (what) }
-            p { @if let Some(kind) = kind { (badge(&kind, "bad")) " " } span class="words" { (group.message) } }
-            @if let Some(help) = &group.help { p class="help" { (help) } }
-            @if group.doubtful > 0 {
+            p { @if let Some(kind) = kind { (badge(&kind, "bad")) " " } span class="words" { (short(&group.message)) } }
+            @if let Some(help) = &group.help { p class="help" { (short(help)) } }
+            @if group.doubtful {
                 p class="doubt" {
-                    "Of " (group.doubtful) " it isn't known whether it was done all the same, and only a person can look: look in the "
-                    "ticket system first. A retry makes another."
+                    "It isn't known whether that was done all the same, and only a person can look: look in the ticket system first. What is "
+                    "there, adopt; a retry makes another."
                 }
             }
             p class="soft" { "the newest " (page::time(group.newest)) ", the oldest " (page::time(group.oldest)) }
@@ -94,7 +102,8 @@ fn one(viewer: &Viewer, group: &Group) -> Markup {
             }
             @if viewer.acts {
                 @let fields = [("backend", group.backend.as_str()), ("cause", group.cause.as_str())];
-                (button(viewer, "/failures/retry", &format!("Retry all {}", group.tickets), &fields))
+                @let words = if group.doubtful { "I have looked: retry all" } else { "Retry all" };
+                (button(viewer, "/failures/retry", &format!("{words} {}", group.tickets), &fields))
             }
         }
     }
@@ -114,29 +123,17 @@ pub(super) async fn retry(
     request: Request,
 ) -> Result<Response, Trouble> {
     let form = form::read(&service, &viewer, request).await?;
-    let failed = service.queue.store.failed(form.get("backend"), MOST).await?;
-    let wanted = form.get("cause").to_owned();
-    let tickets = failed.into_iter().filter(|failed| cause::of(failed) == wanted);
-    let mut tickets: Vec<i64> = tickets.map(|Failed { ticket, .. }| ticket).collect();
-    tickets.sort_unstable();
-    tickets.dedup();
-    tokio::spawn(retry_all(Arc::clone(&service.queue), tickets, viewer.by()));
+    let mut failed = service.queue.store.failed(form.get("backend"), MOST).await?;
+    failed.retain(|failed| cause::of(failed) == form.get("cause"));
+    tokio::spawn(retry_all(Arc::clone(&service.queue), failed, viewer.by()));
     Ok(Redirect::to("/failures?done=retry-all").into_response())
 }
 
-async fn retry_all(queue: Arc<Queue>, tickets: Vec<i64>, by: By) {
-    for part in tickets.chunks(AT_ONCE) {
-        let mut orders = tokio::task::JoinSet::new();
-        for id in part.iter().copied() {
-            let (queue, by) = (Arc::clone(&queue), by.clone());
-            orders.spawn(async move { queue.order(id, Order::Retry, &by).await });
-        }
-        while let Some(ended) = orders.join_next().await {
-            // What was tried, or cancelled, by somebody else meanwhile is as somebody wants it. A store that fails is logged where all
-            // of that is, and the rest stays as it was: the page shows it.
-            if let Ok(Err(StoreError::Broken { .. })) = ended {
-                return;
-            }
+async fn retry_all(queue: Arc<Queue>, failed: Vec<Failed>, by: By) {
+    for part in failed.chunks(AT_ONCE) {
+        // A store that fails is logged where all of that is, and the rest stays as it was: the page shows it.
+        if queue.retry_failed(part, &by).await.is_err() {
+            return;
         }
     }
 }
@@ -159,7 +156,7 @@ mod tests {
             message: "<script>alert(1)</script>".to_owned(),
             help: None,
             tickets: 7,
-            doubtful: 1,
+            doubtful: true,
             newest: Timestamp::from_millis(1),
             oldest: Timestamp::from_millis(1),
             named: vec![1, 2],
@@ -172,7 +169,10 @@ mod tests {
         };
         let shown = one(&viewer, &group).0;
         assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script"), "{shown}");
-        assert!(shown.contains("Retry all 7") && shown.contains("and 5 more"), "{shown}");
+        assert!(
+            shown.contains("I have looked: retry all 7") && shown.contains("and 5 more"),
+            "{shown}"
+        );
         viewer.acts = false;
         assert!(!one(&viewer, &group).0.contains("<form"));
     }

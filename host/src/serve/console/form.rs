@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::Viewer;
 use super::origin;
+use super::page::Trouble;
+use crate::error::Error;
+use crate::serve::budget::Budget;
 use crate::serve::problem::Problem;
 use crate::serve::{Service, body};
 
@@ -16,6 +21,29 @@ const MOST: usize = 256 << 10;
 const KIND: &str = "application/x-www-form-urlencoded";
 /// The field that tells that a page of this console had the form.
 pub(super) const TOKEN: &str = "form_token";
+
+/// What stands behind the `?` of a page's address. A page of this console never has another one.
+pub(super) struct Given<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Given<T> {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Given<T>, Trouble> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(given)) => Ok(Given(given)),
+            Err(cause) => Err(Problem::from(Error::usage(cause.body_text())).into()),
+        }
+    }
+}
+
+/// A number of a page's address, which may be left empty.
+///
+/// # Errors
+/// 400: it is no number.
+pub(super) fn number_or_nothing(text: &str) -> Result<Option<i64>, Problem> {
+    let odd = |_| Problem::from(Error::usage(format!("{text:?} is no number")));
+    (!text.is_empty()).then(|| text.parse().map_err(odd)).transpose()
+}
 
 /// The fields of a form.
 #[derive(Debug, Default)]
@@ -52,7 +80,7 @@ pub(super) async fn read_to_sign_out(
     viewer: &Viewer,
     request: Request,
 ) -> Result<Form, Problem> {
-    let form = read_from_anybody(service, request).await?;
+    let form = read_from_anybody(&service.bodies, MOST, request).await?;
     let given = form.get(TOKEN).as_bytes().ct_eq(viewer.form_token.as_bytes());
     if !bool::from(given) {
         let detail = "the form is of a session that has ended, or of another site's page";
@@ -61,18 +89,19 @@ pub(super) async fn read_to_sign_out(
     Ok(form)
 }
 
-/// A form that may come from anybody, but not from another site's page.
+/// A form of at most so many bytes that may come from anybody, but not from another site's page.
 ///
 /// # Errors
 /// As [`read`].
 pub(super) async fn read_from_anybody(
-    service: &Service,
+    budget: &Budget,
+    most: usize,
     request: Request,
 ) -> Result<Form, Problem> {
     if !origin::is_own(request.headers()) {
         return Err(forbidden("another site's page sent this form"));
     }
-    let (text, _held) = body::read(request, KIND, MOST, &service.bodies).await?;
+    let (text, _held) = body::read(request, KIND, most, budget).await?;
     Ok(Form(url::form_urlencoded::parse(&text).into_owned().collect()))
 }
 

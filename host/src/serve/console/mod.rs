@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -77,6 +77,9 @@ pub(super) struct Console {
     sessions: Sessions,
     /// What forms send along where nobody need sign in.
     form_token: String,
+    door: sign_in::Door,
+    /// Is held by who looks for a text in tickets.
+    searches: tokio::sync::Mutex<()>,
 }
 
 impl Console {
@@ -86,7 +89,12 @@ impl Console {
         let form_token = unguessable().map_err(|cause| {
             crate::error::Error::plugin("this machine has no random numbers").cause(cause)
         })?;
-        Ok(Console { sessions: Sessions::default(), form_token })
+        Ok(Console {
+            sessions: Sessions::default(),
+            form_token,
+            door: sign_in::Door::default(),
+            searches: tokio::sync::Mutex::default(),
+        })
     }
 }
 
@@ -153,7 +161,18 @@ fn allowed(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     if !service.queue.setup().config.serve.console.enabled {
         return Err(Problem::not_found("the config has the console switched off (serve.console)"));
     }
-    if service.auth().is_open() { super::auth::asks_this_machine(headers) } else { Ok(()) }
+    let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, "forbidden", detail);
+    if origin::is_taken_in_elsewhere(headers) {
+        return Err(forbidden("another site's page has this within it"));
+    }
+    if !service.auth().is_open() {
+        return Ok(());
+    }
+    if origin::is_from_elsewhere(headers) {
+        let detail = "without tokens, only this machine is served, and no proxy";
+        return Err(forbidden(detail).help("add [serve.tokens.NAME] to the host's config"));
+    }
+    super::auth::asks_this_machine(headers)
 }
 
 /// Lets to the pages who is signed in, and leads others to where they can do that.
@@ -168,11 +187,8 @@ async fn enter(
     let viewer = match viewer(&service, request.headers()) {
         Some(viewer) => viewer,
         None if request.method() != Method::GET => {
-            let problem = Problem::new(
-                axum::http::StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "your session has ended",
-            );
+            let problem =
+                Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "your session has ended");
             return Trouble(problem.help("sign in again, and do it then")).into_response();
         }
         None if origin::follows_link_from_elsewhere(request.headers()) => {

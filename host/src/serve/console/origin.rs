@@ -17,6 +17,31 @@ pub(super) fn follows_link_from_elsewhere(headers: &HeaderMap) -> bool {
     is("sec-fetch-site", "cross-site") && is("sec-fetch-mode", "navigate")
 }
 
+/// Whether another site's page asks for something that isn't shown for itself: a picture, a frame, what a script fetches.
+pub(super) fn is_taken_in_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
+    let is_shown = is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document");
+    site.is_some_and(|site| site != "same-origin" && site != "none") && !is_shown
+}
+
+/// Whether a page that is asked for goes by plain HTTP to another machine: browsers say where a request comes from by HTTPS, and on one
+/// machine, alone.
+pub(super) fn comes_unsafely(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    !headers.contains_key("sec-fetch-site") && !host.is_some_and(is_this_machine)
+}
+
+/// Whether a request has come through a proxy, or from a page that is elsewhere than on this machine.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    const BY_PROXY: [&str; 5] =
+        ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    let origin = origin.and_then(|origin| origin.split_once("://"));
+    BY_PROXY.iter().any(|name| headers.contains_key(*name))
+        || origin.is_some_and(|(_, host)| !is_this_machine(host))
+}
+
 /// How the browser reaches the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
@@ -84,6 +109,45 @@ mod tests {
             (&[], Reached::Safely),
         ] {
             assert_eq!(reached(&with(headers)), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_another_site_takes_in_is_told_from_what_is_shown_for_itself() {
+        for (site, mode, dest, expected) in [
+            ("cross-site", "no-cors", "image", true),
+            ("cross-site", "navigate", "iframe", true),
+            ("same-site", "cors", "empty", true),
+            ("cross-site", "navigate", "document", false),
+            ("same-origin", "cors", "empty", false),
+            ("none", "navigate", "document", false),
+        ] {
+            let headers =
+                [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+            assert_eq!(is_taken_in_elsewhere(&with(&headers)), expected, "{headers:?}");
+        }
+        assert!(!is_taken_in_elsewhere(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_came_through_a_proxy_or_from_a_page_elsewhere_is_from_elsewhere() {
+        for (headers, expected) in [
+            (&[("x-forwarded-for", "192.0.2.1")][..], true),
+            (&[("forwarded", "for=192.0.2.1")], true),
+            (&[("via", "1.1 proxy")], true),
+            (&[("origin", "https://tickets.example.org")], true),
+            (&[("origin", "http://localhost:8620")], false),
+            (&[("origin", "null")], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_from_elsewhere(&with(headers)), expected, "{headers:?}");
+        }
+        for (headers, expected) in [
+            (&[("host", "noc1.example.org:8620")][..], true),
+            (&[("host", "noc1.example.org"), ("sec-fetch-site", "none")], false),
+            (&[("host", "localhost:8620")], false),
+        ] {
+            assert_eq!(comes_unsafely(&with(headers)), expected, "{headers:?}");
         }
     }
 

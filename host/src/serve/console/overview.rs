@@ -27,11 +27,11 @@ pub(super) async fn show(
         (needs(&now))
         section aria-labelledby="backends" {
             h2 id="backends" { "Backends" }
-            (backends(&now.backends))
+            (backends(&now.backends, now.counted))
         }
         section aria-labelledby="hour" {
             h2 id="hour" { "The last hour" }
-            (plot(&now.minutes))
+            @if now.counted { (plot(&now.minutes)) } @else { p { "Not known: the store doesn't answer." } }
         }
         section aria-labelledby="store" {
             h2 id="store" { "Store" }
@@ -62,8 +62,8 @@ fn needs(now: &Overview) -> Markup {
                 ul class="needs" {
                     @for need in &now.needs {
                         li {
-                            a href=(need.page) { (need.what) }
-                            p class="help" { (need.help) }
+                            a href=(need.page) { (page::short(&need.what)) }
+                            p class="help" { (page::short(&need.help)) }
                         }
                     }
                 }
@@ -72,7 +72,9 @@ fn needs(now: &Overview) -> Markup {
     }
 }
 
-fn backends(all: &[BackendNow]) -> Markup {
+fn backends(all: &[BackendNow], counted: bool) -> Markup {
+    // What isn't known is no 0.
+    let number = |number: i64| if counted { number.to_string() } else { "?".to_owned() };
     html! {
         table {
             thead {
@@ -93,21 +95,21 @@ fn backends(all: &[BackendNow]) -> Markup {
                         th scope="row" { a href=(tickets_of(name, None)) { (name) } }
                         td data-label="now" { (standing(backend)) }
                         td data-label="waiting" class="number" {
-                            (backend.waiting)
+                            (number(backend.waiting))
                             @if backend.unknown > 0 { " (" a href=(tickets_of(name, Some("unknown"))) { (backend.unknown) " unknown" } ")" }
                         }
                         td data-label="the oldest waits for" {
                             @if backend.oldest.is_some() { (length(backend.oldest_seconds)) } @else { "-" }
                         }
                         td data-label="failed" class="number" {
-                            @if backend.failed > 0 { a href="/failures" { (backend.failed) } } @else { "0" }
+                            @if backend.failed > 0 { a href="/failures" { (backend.failed) } } @else { (number(0)) }
                         }
                         td data-label="steps waiting" class="number" {
-                            (backend.steps_waiting)
+                            (number(backend.steps_waiting))
                             @if backend.steps_failed > 0 { " (" a href="/failures" { (backend.steps_failed) " failed" } ")" }
                         }
                         td data-label="made in 5 min / 1 h" class="number" {
-                            (backend.made_in_five_minutes) " / " (backend.made_in_hour)
+                            (number(backend.made_in_five_minutes)) " / " (number(backend.made_in_hour))
                         }
                     }
                 }

@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::Viewer;
 use super::assets;
 use crate::machine::StepState;
+use crate::serve::budget::Held;
 use crate::serve::problem::Problem;
 use crate::store::{Failure, State, StoreError, Timestamp};
 use crate::terminal::cut;
@@ -39,10 +40,15 @@ const PAGES: [(&str, &str); 8] = [
 
 impl Page {
     pub(super) fn shown(self, viewer: &Viewer) -> Response {
-        self.with_status(StatusCode::OK, viewer)
+        respond(StatusCode::OK, Body::from(self.text(viewer)))
     }
 
-    pub(super) fn with_status(self, status: StatusCode, viewer: &Viewer) -> Response {
+    /// The page, with its part of a budget until it has left.
+    pub(super) fn holding(self, viewer: &Viewer, held: Held) -> Response {
+        respond(StatusCode::OK, held.body(self.text(viewer).into_bytes()))
+    }
+
+    fn text(self, viewer: &Viewer) -> String {
         let navigation = html! {
             nav aria-label="Pages" {
                 ul {
@@ -61,16 +67,16 @@ impl Page {
                 }
             }
         };
-        respond(status, &framed(&self.title, self.live, Some(navigation), self.body))
+        framed(&self.title, self.live, Some(&navigation), &self.body).into_string()
     }
 }
 
 /// A page for somebody who isn't signed in.
 pub(super) fn alone(status: StatusCode, title: &str, body: Markup) -> Response {
-    respond(status, &framed(title, false, None, body))
+    respond(status, Body::from(framed(title, false, None, &body).into_string()))
 }
 
-fn framed(title: &str, live: bool, navigation: Option<Markup>, body: Markup) -> Markup {
+fn framed(title: &str, live: bool, navigation: Option<&Markup>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -105,9 +111,8 @@ fn framed(title: &str, live: bool, navigation: Option<Markup>, body: Markup) -> 
     }
 }
 
-fn respond(status: StatusCode, page: &Markup) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-    (status, kind, Body::from(page.0.clone())).into_response()
+fn respond(status: StatusCode, page: Body) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
 }
 
 /// Why a page can't be shown, or an order not be done, as a page.

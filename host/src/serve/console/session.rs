@@ -11,8 +11,10 @@ use crate::lock::lock;
 
 /// How long a session lasts at most, however much it is used.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many there are at most. The one that was used longest ago makes room.
-const MOST: usize = 1000;
+/// How many there are at most of one token. The one of these that was used longest ago makes room.
+const MOST: usize = 20;
+/// How long it is no news that somebody signs in with a token that somebody signed in with before.
+const NEWS: Duration = Duration::from_secs(60 * 60);
 
 /// The sessions of all browsers.
 #[derive(Debug, Default)]
@@ -36,21 +38,28 @@ pub(super) struct Found {
 }
 
 impl Sessions {
-    /// Begins one; what its cookie has. Only the digest of that is kept.
+    /// Begins one; what its cookie has, of which only the digest is kept, and whether it is news that somebody signs in with that token.
     ///
     /// # Errors
     /// This machine has no random numbers.
-    pub(super) fn begin(&self, token: Digest, now: Instant) -> Result<String, getrandom::Error> {
+    pub(super) fn begin(
+        &self,
+        token: Digest,
+        now: Instant,
+    ) -> Result<(String, bool), getrandom::Error> {
         let (secret, form_token) = (unguessable()?, unguessable()?);
         let mut all = lock(&self.0);
-        if all.len() >= MOST {
-            let oldest = all.iter().min_by_key(|(_, session)| session.used);
-            let oldest = oldest.map(|(name, _)| *name);
+        all.retain(|_, session| now.saturating_duration_since(session.began) < LONGEST);
+        let own = || all.iter().filter(|(_, session)| session.token == token);
+        let recent = |session: &Session| now.saturating_duration_since(session.began) < NEWS;
+        let is_news = !own().any(|(_, session)| recent(session));
+        let oldest = own().min_by_key(|(_, session)| session.used).map(|(name, _)| *name);
+        if own().count() >= MOST {
             oldest.and_then(|name| all.remove(&name));
         }
         let session = Session { token, form_token, began: now, used: now };
         all.insert(Digest::of(secret.as_bytes()), session);
-        Ok(secret)
+        Ok((secret, is_news))
     }
 
     /// The session of a cookie, if it has been used within `idle`. With `uses` it is used by that.
@@ -106,7 +115,7 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_is_not_used_and_a_page_that_renews_itself_is_no_use() {
         let (sessions, began) = (Sessions::default(), Instant::now());
-        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        let (secret, _) = sessions.begin(Digest::of(b"token"), began).unwrap();
         let find = |uses, at| sessions.find(&secret, HOUR, uses, at);
         let found = find(true, began + HOUR - SECOND).unwrap();
         assert_eq!(found.token, Digest::of(b"token"));
@@ -119,25 +128,42 @@ mod tests {
     #[test]
     fn a_session_ends_after_a_day_and_when_it_is_told_to_and_no_other_is_found() {
         let (sessions, began) = (Sessions::default(), Instant::now());
-        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        let (secret, _) = sessions.begin(Digest::of(b"token"), began).unwrap();
         for hour in 1..24 {
             assert!(sessions.find(&secret, 2 * HOUR, true, began + hour * HOUR).is_some());
         }
         assert_eq!(sessions.find(&secret, 2 * HOUR, true, began + 24 * HOUR), None);
-        let secret = sessions.begin(Digest::of(b"token"), began).unwrap();
+        let (secret, _) = sessions.begin(Digest::of(b"token"), began).unwrap();
         assert_eq!(sessions.find(&secret[1..], HOUR, true, began), None);
         sessions.end(&secret);
         assert_eq!(sessions.find(&secret, HOUR, true, began), None);
     }
 
     #[test]
-    fn of_too_many_sessions_the_one_that_was_used_longest_ago_makes_room() {
+    fn of_too_many_sessions_of_a_token_the_one_that_was_used_longest_ago_makes_room() {
         let (sessions, began) = (Sessions::default(), Instant::now());
-        let begin = |at| sessions.begin(Digest::of(b"token"), at).unwrap();
+        let begin = |at| sessions.begin(Digest::of(b"token"), at).unwrap().0;
+        let other = sessions.begin(Digest::of(b"other"), began).unwrap().0;
         let (first, second) = (begin(began), begin(began + SECOND));
         assert!(sessions.find(&first, HOUR, true, began + 2 * SECOND).is_some());
         (2..=MOST).for_each(|_| drop(begin(began + 3 * SECOND)));
         assert!(sessions.find(&first, HOUR, true, began + 4 * SECOND).is_some());
         assert_eq!(sessions.find(&second, HOUR, true, began + 4 * SECOND), None);
+        assert!(sessions.find(&other, HOUR, true, began + 4 * SECOND).is_some());
+    }
+
+    #[test]
+    fn that_somebody_signs_in_is_news_once_in_an_hour_for_each_token() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let is_news = |token: &[u8], at| sessions.begin(Digest::of(token), at).unwrap().1;
+        for (token, at, expected) in [
+            (b"a", began, true),
+            (b"a", began + SECOND, false),
+            (b"b", began + SECOND, true),
+            (b"a", began + HOUR, false),
+            (b"a", began + 3 * HOUR, true),
+        ] {
+            assert_eq!(is_news(token, at), expected, "{token:?} {:?}", at - began);
+        }
     }
 }

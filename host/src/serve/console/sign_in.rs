@@ -1,21 +1,26 @@
 //! Signing in by a token, which becomes a session, and signing out.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::{Query, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::origin::{Reached, reached};
+use super::Viewer;
+use super::form::{self, Given};
+use super::origin::{Reached, comes_unsafely, is_this_machine, reached};
 use super::page::{Trouble, alone};
-use super::{Viewer, form};
 use crate::config::Scope;
+use crate::error::Error;
+use crate::lock::lock;
 use crate::serve::Service;
+use crate::serve::budget::Budget;
 use crate::store::{By, Deed, Way};
+use crate::token_bucket::TokenBucket;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
@@ -23,16 +28,67 @@ pub(super) struct Asked {
     to: String,
 }
 
+/// Bytes that the form to sign in with may send, and all of these together.
+const MOST: usize = 8 << 10;
+const BODIES: u32 = 1 << 20;
+/// How long somebody waits for others who sign in.
+const TURN: Duration = Duration::from_secs(2);
+/// How long nobody waits for the store to keep that somebody signed in.
+const KEEPING: Duration = Duration::from_secs(1);
+
+/// What those share who sign in.
+#[derive(Debug)]
+pub(super) struct Door {
+    bodies: Budget,
+    /// Lines of the log about tokens that are unknown, and how many were left out.
+    refusals: Mutex<(TokenBucket, u64)>,
+}
+
+impl Default for Door {
+    fn default() -> Door {
+        // Five at once, and one a minute.
+        let bucket = TokenBucket::new(5.0, 1.0 / 60.0, Instant::now());
+        Door { bodies: Budget::new(BODIES, TURN), refusals: Mutex::new((bucket, 0)) }
+    }
+}
+
+impl Door {
+    /// Logs that somebody came with an unknown token, now and then.
+    fn refuses(&self) {
+        let mut refusals = lock(&self.refusals);
+        let (bucket, left_out) = &mut *refusals;
+        if bucket.try_take(1.0, Instant::now()) {
+            let others = match std::mem::take(left_out) {
+                0 => String::new(),
+                others => format!("; {others} more since the last line of this"),
+            };
+            tracing::warn!(
+                "somebody tried to sign in to the console with an unknown token{others}"
+            );
+        } else {
+            *left_out += 1;
+        }
+    }
+}
+
 /// The form to sign in with.
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
-    Query(Asked { to }): Query<Asked>,
+    headers: HeaderMap,
+    Given(Asked { to }): Given<Asked>,
 ) -> Response {
     if service.auth().is_open() {
         return Redirect::to("/").into_response();
     }
+    if comes_unsafely(&headers) {
+        let body = html! { h1 { "Sign in" } p class="bad" role="alert" { (UNSAFE) } };
+        return alone(StatusCode::FORBIDDEN, "Sign in", body);
+    }
     alone(StatusCode::OK, "Sign in", asking(&to, None))
 }
+
+const UNSAFE: &str = "This page came by plain HTTP from another machine: whoever is in between could read the token. Open it by HTTPS (a proxy \
+    before the service), or by an SSH tunnel as http://localhost.";
 
 fn asking(to: &str, refused: Option<&str>) -> Markup {
     html! {
@@ -58,34 +114,33 @@ pub(super) async fn begin(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Trouble> {
-    let form = form::read_from_anybody(&service, request).await?;
+    let form = form::read_from_anybody(&service.console.door.bodies, MOST, request).await?;
     let to = form.get("to");
     let again = |status, why: &str| Ok(alone(status, "Sign in", asking(to, Some(why))));
     let reached = reached(&headers);
     if reached == Reached::Unsafely {
-        let why = "This page came by plain HTTP from another machine: whoever is in between could read the token. Open it by HTTPS \
-            (a proxy before the service), or by an SSH tunnel as http://localhost.";
-        return again(StatusCode::FORBIDDEN, why);
+        let why = format!("{UNSAFE} This token has been sent now: put another one in its place.");
+        return again(StatusCode::FORBIDDEN, &why);
     }
     let auth = service.auth();
     let token = form.get("token").trim();
     let Some((digest, holder)) = auth.holder_of(token) else {
-        tracing::warn!("somebody tried to sign in to the console with an unknown token");
+        service.console.door.refuses();
         return again(StatusCode::FORBIDDEN, "The token is unknown.");
     };
     if !holder.scopes.contains(&Scope::Read) {
         return again(StatusCode::FORBIDDEN, "This token may not look: it lacks the scope read.");
     }
-    let by = By { who: holder.client.who.to_string(), way: Way::Console };
-    let deed = Deed { by, what: "sign in", ticket: None, detail: String::new() };
-    // Who looks why the store fails must be let in all the same.
-    let _ = service.queue.store.keep_deed(deed).await;
     let begun = service.console.sessions.begin(digest, Instant::now());
-    let secret = begun.map_err(|cause| {
-        Trouble(
-            crate::error::Error::plugin("this machine has no random numbers").cause(cause).into(),
-        )
+    let (secret, is_news) = begun.map_err(|cause| {
+        Trouble(Error::plugin("this machine has no random numbers").cause(cause).into())
     })?;
+    if is_news {
+        let by = By { who: holder.client.who.to_string(), way: Way::Console };
+        let deed = Deed { by, what: "sign in", ticket: None, detail: String::new() };
+        // Who looks why the store fails must be let in all the same.
+        let _ = tokio::time::timeout(KEEPING, service.queue.store.keep_deed(deed)).await;
+    }
     let cookie = set(&secret, service.address.port(), reached == Reached::Safely);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(own_path(to))).into_response())
 }
@@ -102,27 +157,36 @@ pub(super) async fn end(
     if let Some(secret) = cookie(&headers, port) {
         service.console.sessions.end(secret);
     }
-    let gone = format!("{}; Max-Age=0", set("", port, false));
-    Ok(([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response())
+    let gone = [true, false].map(|safely| format!("{}; Max-Age=0", set("", port, safely)));
+    let gone = AppendHeaders(gone.map(|cookie| (header::SET_COOKIE, cookie)));
+    Ok((gone, Redirect::to("/login")).into_response())
 }
 
-/// A cookie for this console alone. Browsers tell no ports apart, so that its name does.
+/// A cookie for this console alone. Browsers tell no ports apart, so that its name does. One for HTTPS has a name that no neighbour's page
+/// can give a cookie (RFC 6265bis, 4.1.3.2).
 fn set(secret: &str, port: u16, safely: bool) -> String {
-    let secure = if safely { "; Secure" } else { "" };
-    format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict{secure}", name(port))
+    let name = name(port);
+    match safely {
+        true => format!("__Host-{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Secure"),
+        false => format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict"),
+    }
 }
 
 fn name(port: u16) -> String {
     format!("ticket_host_{port}")
 }
 
-/// What the session's cookie has.
+/// What the session's cookie has: that for HTTPS, or, on this machine, the other one.
 pub(super) fn cookie(headers: &HeaderMap, port: u16) -> Option<&str> {
-    let name = name(port);
+    let (name, safe) = (name(port), format!("__Host-{}", name(port)));
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs =
-        all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    let pairs: Vec<(&str, &str)> = all
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .collect();
+    let of = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    of(&safe).or_else(|| of(&name).filter(|_| host.is_some_and(is_this_machine)))
 }
 
 /// The page that somebody wanted to see, if it is one of this console's.
@@ -156,16 +220,23 @@ mod tests {
 
     #[test]
     fn the_session_is_in_the_cookie_of_this_port_alone() {
-        let headers =
-            |value: &str| HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
+        let at = |host: &str, value: &str| {
+            HeaderMap::from_iter([
+                (header::COOKIE, value.parse().unwrap()),
+                (header::HOST, host.parse().unwrap()),
+            ])
+        };
+        let headers = |value: &str| at("localhost:8620", value);
         let all = headers("a=b; ticket_host_1=one; ticket_host_8620=two");
         assert_eq!(cookie(&all, 8620), Some("two"));
         assert_eq!(cookie(&all, 1), Some("one"));
         assert_eq!(cookie(&all, 2), None);
-        assert_eq!(
-            set("x", 8620, true),
-            "ticket_host_8620=x; Path=/; HttpOnly; SameSite=Strict; Secure"
-        );
+        // From elsewhere only the one counts that a neighbour's page can't have set.
+        let both = "ticket_host_8620=planted; __Host-ticket_host_8620=own";
+        assert_eq!(cookie(&at("tickets.example.org", both), 8620), Some("own"));
+        assert_eq!(cookie(&at("tickets.example.org", "ticket_host_8620=planted"), 8620), None);
+        let safe = "__Host-ticket_host_8620=x; Path=/; HttpOnly; SameSite=Strict; Secure";
+        assert_eq!(set("x", 8620, true), safe);
         assert!(!set("x", 8620, false).contains("Secure"));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, Request, State as Shared};
+use axum::extract::{Path, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use ticket_plugin_api::{Action, Incident, Ticket, TicketState};
 
+use super::form::{self, Given};
 use super::page::{self, Page, Trouble, button, outside};
-use super::{Viewer, audit, form};
+use super::{Viewer, audit};
 use crate::backend::{Backend, KeyedIncident, can_be_opened};
 use crate::error::Error;
 use crate::incident;
@@ -22,7 +23,7 @@ use crate::serve::problem::Problem;
 use crate::store::{
     self, Attempt, Entries, Entry, Job, Life, Order, State, StoreError, Timestamp, UpdateRow,
 };
-use crate::terminal::cut;
+use crate::terminal::{counted, cut};
 use crate::tickets::{self, Look, Plan};
 
 /// Bytes that are set aside for a ticket with all its tries and its incident.
@@ -52,9 +53,9 @@ pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
     Path(id): Path<String>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, Trouble> {
-    let _held = service.answers.hold(SIZE).await?;
+    let held = service.answers.hold(SIZE).await?;
     let id = number(&id)?;
     let store = &service.queue.store;
     let job = store.get(id).await?.ok_or(StoreError::NoSuch(id))?;
@@ -81,7 +82,7 @@ pub(super) async fn show(
         p class="soft" { "All of it as JSON: " code { "GET /v1/tickets/" (id) } }
     };
     let title = format!("Ticket {id}");
-    Ok(Page { title, here: "/tickets", live: true, body }.shown(&viewer))
+    Ok(Page { title, here: "/tickets", live: true, body }.holding(&viewer, held))
 }
 
 /// # Errors
@@ -111,7 +112,7 @@ fn facts(known: &Known) -> Markup {
     html! {
         h1 { "Ticket " (job.id) " " (page::state(job.state)) }
         @if let Some(told) = told { p class="lead" { (page::short(told)) } }
-        (what_now(job))
+        (what_now(job, life))
         dl {
             @if let Some(ticket) = &job.ticket {
                 dt { "ticket" }
@@ -135,8 +136,9 @@ fn facts(known: &Known) -> Markup {
 }
 
 /// What is going on, and what a person should do.
-fn what_now(job: &Job) -> Markup {
+fn what_now(job: &Job, life: &Life) -> Markup {
     let due = job.due_at.filter(|due| *due > Timestamp::now());
+    let failed_steps = life.updates.iter().filter(|step| step.state == State::Failed).count();
     html! {
         div class={ "now " (job.state.name()) } {
             @match job.state {
@@ -150,9 +152,16 @@ fn what_now(job: &Job) -> Markup {
                         @if let Some(due) = due { " " (page::time(due)) } ", and made only if there is none."
                     }
                 }
+                State::Failed if life.doubtful => p {
+                    "It may have been made though that failed, and only a person can look: look in the ticket system. If it is there, adopt it; "
+                    "if not, retry it, which makes another."
+                },
                 State::Failed => p { "It was not made, and waits for a person: mend what is wrong, and retry it." },
                 State::Cancelled => p { "A person cancelled it." },
                 State::Suppressed => p { "Its incident ended before it was made." },
+                State::Created if failed_steps > 0 => p {
+                    (counted(failed_steps as u64, "step")) " of it failed: see below why, mend that, and retry them."
+                },
                 State::Created => {}
             }
             @if let Some(failure) = &job.failure { p { (page::failure(failure)) } }
@@ -288,11 +297,13 @@ fn one_step(step: &UpdateRow) -> Markup {
 }
 
 fn incident(known: &Known, texts: Option<&Result<(String, String), String>>) -> Markup {
-    let indented =
-        known.incident.as_deref().map(|json| match serde_json::from_str::<Value>(json) {
-            Ok(value) => format!("{value:#}"),
-            Err(_) => json.to_owned(),
-        });
+    // Indented, a text may be many times as long.
+    let short = |json: &&str| json.len() <= SHOWN;
+    let indented = known.incident.as_deref().map(|json| {
+        let value =
+            Some(json).filter(short).and_then(|json| serde_json::from_str::<Value>(json).ok());
+        value.map_or_else(|| json.to_owned(), |value| format!("{value:#}"))
+    });
     let others = known.life.incidents.get(1..).unwrap_or_default();
     html! {
         h2 { "Incident" }

@@ -5,24 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Viewer;
+use super::form::{Given, number_or_nothing};
 use super::page::{self, Page, Trouble, outside, short};
 use crate::incident;
 use crate::machine::StepState;
 use crate::serve::Service;
-use crate::serve::budget::Held;
 use crate::serve::problem::Problem;
-use crate::store::{self, Cursor, Filter, Job, State, Store};
+use crate::store::{Cursor, Filter, Job, Search, Searched, State};
 
 /// Rows of a page.
 const ROWS: i64 = 50;
-/// Rows that are read at once to find a text in them, and how long the reading goes on while nothing is found.
-const AT_ONCE: i64 = 1000;
+/// How long a text is looked for before it is said how far that came.
 const LOOKING: Duration = Duration::from_millis(50);
 /// Characters of a text that is looked for.
 const LONGEST: usize = 200;
@@ -40,26 +39,26 @@ pub(super) struct Asked {
     state: String,
     #[serde(default)]
     step: String,
-    before: Option<i64>,
+    #[serde(default)]
+    before: String,
 }
 
-/// What was found.
-struct Found {
-    jobs: Vec<Job>,
-    /// Before which number there may be more.
-    next: Option<i64>,
-    /// Whether rows were left out of the search that are older than those.
-    is_cut: bool,
+impl Asked {
+    /// # Errors
+    /// 400: it is no number.
+    fn before(&self) -> Result<Option<i64>, Problem> {
+        number_or_nothing(&self.before)
+    }
 }
 
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, Trouble> {
-    let _held: Held = service.answers.hold(ROWS as usize * ROW).await?;
+    let held = service.answers.hold(ROWS as usize * ROW).await?;
     let store = &*service.queue.store;
-    let found = find(store, &asked).await?;
+    let found = find(&service, &asked).await?;
     let numbers: Vec<i64> = found.jobs.iter().map(|job| job.id).collect();
     let incidents = store.incidents(&numbers).await?;
     let told = incidents.into_iter().map(|(id, json)| (id, incident::description(&json))).collect();
@@ -69,45 +68,40 @@ pub(super) async fn show(
         (searching(&asked, &backends))
         (listed(&found, &told, &asked))
     };
-    // What is older doesn't change while somebody looks.
-    let live = asked.before.is_none();
-    Ok(Page { title: "Tickets".to_owned(), here: "/tickets", live, body }.shown(&viewer))
+    // What is older doesn't change while somebody looks, and what is looked for long isn't looked for again and again.
+    let live = asked.before.is_empty() && asked.q.is_empty();
+    let page = Page { title: "Tickets".to_owned(), here: "/tickets", live, body };
+    Ok(page.holding(&viewer, held))
 }
 
 /// The rows that are asked for: of a text as many as are found in a while.
-async fn find(store: &dyn Store, asked: &Asked) -> Result<Found, Trouble> {
-    let filter = filter(asked)?;
-    let mut jobs = Vec::new();
-    if filter.text.is_none() {
-        jobs = store.list(&Filter { most: ROWS + 1, ..filter }).await?;
+async fn find(service: &Service, asked: &Asked) -> Result<Searched, Trouble> {
+    let (filter, store) = (filter(asked)?, &service.queue.store);
+    let before = asked.before()?.unwrap_or(i64::MAX);
+    let text: String = asked.q.trim().chars().take(LONGEST).collect();
+    if text.is_empty() {
+        let filter = Filter { cursor: Cursor::Before(before), most: ROWS + 1, ..filter };
+        let mut jobs = store.list(&filter).await?;
         let more = jobs.len() as i64 > ROWS;
         jobs.truncate(ROWS as usize);
         let next = jobs.last().filter(|_| more).map(|job| job.id);
-        return Ok(Found { jobs, next, is_cut: false });
+        return Ok(Searched { jobs, next });
     }
-    // A text may be anywhere: part by part, until there are enough, or it has taken long.
-    let (began, newest) = (Instant::now(), newest(store).await?);
-    let mut before = asked.before.unwrap_or(i64::MAX).min(newest.saturating_add(1));
-    while before > 1 {
-        let from = (before - AT_ONCE).max(1);
-        let most = ROWS - jobs.len() as i64;
-        let part =
-            Filter { cursor: Cursor::Before(before), from: Some(from), most, ..filter.clone() };
-        let part = store.list(&part).await?;
-        let is_full = part.len() as i64 == most;
-        before = part.last().filter(|_| is_full).map_or(from, |job| job.id);
-        jobs.extend(part);
-        if is_full || began.elapsed() > LOOKING {
+    // A text may be anywhere: part by part, until there are enough, or it has taken long. One at a time, since all rows are read for it.
+    let _turn = service.console.searches.lock().await;
+    let (began, mut jobs, mut next) = (Instant::now(), Vec::new(), Some(before));
+    while let Some(before) = next.filter(|_| began.elapsed() < LOOKING) {
+        let most = ROWS as usize - jobs.len();
+        if most == 0 {
             break;
         }
+        let Filter { backend, state, step, .. } = filter.clone();
+        let search = Search { text: text.clone(), backend, state, step, before, most };
+        let found = store.search(&search).await?;
+        jobs.extend(found.jobs);
+        next = found.next;
     }
-    let next = (before > 1).then_some(before);
-    Ok(Found { is_cut: next.is_some(), jobs, next })
-}
-
-async fn newest(store: &dyn Store) -> store::Result<i64> {
-    let newest = Filter { cursor: Cursor::Before(i64::MAX), most: 1, ..Filter::default() };
-    Ok(store.list(&newest).await?.first().map_or(0, |job| job.id))
+    Ok(Searched { jobs, next })
 }
 
 /// # Errors
@@ -122,13 +116,10 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
         let state = serde_json::from_value::<StepState>(name.as_str().into());
         state.map(State::from).map_err(|_| odd("state of a step", &name))
     });
-    let text = given(&asked.q).map(|text| text.chars().take(LONGEST).collect());
     Ok(Filter {
         backend: given(&asked.backend),
         state: state.transpose()?,
         step: step.transpose()?,
-        text,
-        cursor: Cursor::Before(asked.before.unwrap_or(i64::MAX)),
         ..Filter::default()
     })
 }
@@ -175,7 +166,7 @@ fn searching(asked: &Asked, backends: &[String]) -> Markup {
     }
 }
 
-fn listed(found: &Found, told: &BTreeMap<i64, String>, asked: &Asked) -> Markup {
+fn listed(found: &Searched, told: &BTreeMap<i64, String>, asked: &Asked) -> Markup {
     let number = asked.q.trim().trim_start_matches('#').parse::<i64>().ok();
     html! {
         @if let Some(number) = number { p { "Ticket " (page::ticket(number)) } }
@@ -196,7 +187,7 @@ fn listed(found: &Found, told: &BTreeMap<i64, String>, asked: &Asked) -> Markup 
         }
         @if let Some(next) = found.next {
             p {
-                @if found.is_cut { "Looked through the tickets from number " (next) " on. " }
+                @if !asked.q.is_empty() { "Looked through the tickets from number " (next) " on. " }
                 a href=(older(asked, next)) rel="next" { "Older ones" }
             }
         }

@@ -447,10 +447,6 @@ impl Sql for Statements<'_> {
         self.query(&sql, &[], Hold::No, &mut |_| Ok(true))
     }
 
-    fn like(&self) -> &'static str {
-        "ILIKE"
-    }
-
     fn has_more(&self) {
         self.has_more.set(true);
     }

@@ -141,10 +141,6 @@ impl Sql for Statements<'_> {
         Ok(())
     }
 
-    fn like(&self) -> &'static str {
-        "LIKE"
-    }
-
     /// Nobody else claims anything.
     fn has_more(&self) {}
 

@@ -5,7 +5,8 @@ use super::*;
 over_both! {
     what_failed_is_told_by_backend_the_newest_first_with_why
     what_came_is_counted_by_minutes_and_states
-    rows_are_found_by_a_text_in_their_incident_key_or_ticket
+    rows_are_found_by_a_text_in_their_incident_key_ticket_or_failure
+    of_a_group_that_failed_only_those_are_retried_that_still_are
     what_a_try_asked_for_is_kept_with_it
 }
 
@@ -59,39 +60,88 @@ async fn what_came_is_counted_by_minutes_and_states(place: Place) {
     assert_eq!(minutes[0].backend, "b");
 }
 
-async fn rows_are_found_by_a_text_in_their_incident_key_or_ticket(place: Place) {
+async fn rows_are_found_by_a_text_in_their_incident_key_ticket_or_failure(place: Place) {
     let store = place.open().await;
+    let failed = in_state(&store, "failed", State::Failed).await;
     let with = |key: &str, incident: &str| New { incident: incident.to_owned(), ..new(key) };
-    let one = accept(&store, with("nav#1", r#"{"description":"gw1 \"is\" Down 100%"}"#)).await;
+    let one =
+        accept(&store, with("nav\"#1", r#"{"description":"gw1 \"is\" Down 100% Tromsø"}"#)).await;
     let other = accept(&store, with("nav#2", r#"{"description":"gw2 is up 1000"}"#)).await;
     let ticket = Ticket { url: "https://t.org/NOC-7".to_owned(), ..Ticket::default() };
     store.adopt(other.job.id, ticket, &by()).await.unwrap();
+    let long = format!("{{\"description\":\"gw9 {}\"}}", "x".repeat(65_536));
+    accept(&store, with("long", &long)).await;
     let (one, other) = (one.job.id, other.job.id);
-    let found = async |text: &str, from| {
-        let text = Some(text.to_owned());
-        let filter = Filter { text, from, most: 10, ..Filter::default() };
-        store.list(&filter).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>()
+    let found = async |search: Search| {
+        let Searched { jobs, next } = store.search(&search).await.unwrap();
+        (jobs.into_iter().map(|job| job.id).collect::<Vec<_>>(), next)
+    };
+    let of = |text: &str| Search {
+        text: text.to_owned(),
+        before: i64::MAX,
+        most: 10,
+        ..Search::default()
     };
     for (text, expected) in [
         ("gw1", &[one][..]),
         ("GW1", &[one]),
+        ("TROMSØ", &[one]),
         ("\"is\"", &[one]),
+        ("nav\"#1", &[one]),
         ("100%", &[one]),
         ("g_1", &[]),
         ("nav#2", &[other]),
         ("noc-7", &[other]),
-        ("description", &[one, other]),
-        ("!", &[]),
+        ("The Reason", &[failed]),
+        ("description", &[other, one]),
+        // No more is read of an incident than a page can bear.
+        ("gw9", &[]),
+        ("long", &[other + 1]),
         ("\0", &[]),
     ] {
-        assert_eq!(found(text, None).await, expected, "{text:?}");
+        assert_eq!(found(of(text)).await, (expected.to_vec(), None), "{text:?}");
     }
-    assert_eq!(found("gw", Some(other)).await, [other]);
-    assert_eq!(
-        store.incident(one).await.unwrap().unwrap(),
-        r#"{"description":"gw1 \"is\" Down 100%"}"#
-    );
-    assert_eq!(store.incident(99).await.unwrap(), None);
+    assert_eq!(found(Search { most: 1, ..of("gw") }).await, (vec![other], Some(other)));
+    assert_eq!(found(Search { before: other, ..of("gw") }).await, (vec![one], None));
+    assert_eq!(found(Search { state: Some(State::Created), ..of("gw") }).await.0, [other]);
+    assert_eq!(found(Search { backend: Some("c".to_owned()), ..of("gw") }).await.0.len(), 0);
+    assert_eq!(found(Search { backend: Some("\0".to_owned()), ..of("gw") }).await.0.len(), 0);
+    assert_eq!(found(Search { step: Some(State::Failed), ..of("gw") }).await.0.len(), 0);
+    store.add_update(other, Action::Close, "x".to_owned(), policy(), &by()).await.unwrap();
+    assert_eq!(found(Search { step: Some(State::Queued), ..of("gw") }).await.0, [other]);
+    let nul = Filter { backend: Some("\0".to_owned()), most: 1, ..Filter::default() };
+    assert_eq!(store.list(&nul).await.unwrap(), []);
+    let (told, none) = (store.incident(other).await.unwrap(), store.incident(99).await.unwrap());
+    assert_eq!((told.unwrap().as_str(), none), (r#"{"description":"gw2 is up 1000"}"#, None));
+    let short = store.incidents(&[one, other, other + 1, 99]).await.unwrap();
+    assert_eq!(short.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [one, other]);
+}
+
+async fn of_a_group_that_failed_only_those_are_retried_that_still_are(place: Place) {
+    let store = place.open().await;
+    let one = in_state(&store, "1", State::Failed).await;
+    let other = in_state(&store, "2", State::Failed).await;
+    let made = in_state(&store, "3", State::Created).await;
+    for said in ["first", "second"] {
+        store.add_update(made, Action::Comment, said.to_owned(), policy(), &by()).await.unwrap();
+    }
+    place.sql("UPDATE updates SET state = 'failed'");
+    let failed = store.failed("b", 10).await.unwrap();
+    assert_eq!(failed.len(), 4);
+    // One was cancelled by somebody else since it was looked at, and one step isn't of the group.
+    store.order(other, Order::Cancel, policy(), &by()).await.unwrap();
+    let group: Vec<Failed> =
+        failed.into_iter().filter(|f| f.action.is_none() || f.step == 1).collect();
+    assert_eq!(store.retry_failed(&group, policy(), &by()).await.unwrap(), 2);
+    let state = async |id| store.get(id).await.unwrap().unwrap().state;
+    assert_eq!((state(one).await, state(other).await), (State::Queued, State::Cancelled));
+    let steps = store.life(made).await.unwrap().updates;
+    let states: Vec<State> = steps.iter().map(|step| step.state).collect();
+    assert_eq!(states, [State::Queued, State::Failed]);
+    assert_eq!(store.retry_failed(&group, policy(), &by()).await.unwrap(), 0);
+    let which = Entries { ticket: Some(made), most: 9, ..Entries::default() };
+    let told = store.deeds(&which).await.unwrap();
+    assert_eq!((told[0].what.as_str(), told[0].detail.as_str()), ("retry", "it was failed"));
 }
 
 async fn what_a_try_asked_for_is_kept_with_it(place: Place) {

@@ -10,6 +10,7 @@
   const address = new URL(location.href);
   address.searchParams.delete("done");
   let stopped = false;
+  let asking = false;
   let failures = 0;
   const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
@@ -21,9 +22,11 @@
     (node === document.activeElement || ("defaultValue" in node && node.value !== node.defaultValue));
   const beforeNodeMorphed = (node) => !isWritten(node);
   const renew = async () => {
-    if (stopped || document.hidden || isSelected()) return;
+    if (stopped || asking || document.hidden || isSelected()) return;
+    asking = true;
     try {
-      const answer = await fetch(address, { headers: { "X-Live": "1" }, redirect: "manual", cache: "no-store" });
+      const signal = AbortSignal.timeout(20000);
+      const answer = await fetch(address, { headers: { "X-Live": "1" }, redirect: "manual", cache: "no-store", signal });
       if (answer.type === "opaqueredirect") {
         stopped = true;
         say("Your session has ended: load the page again to sign in.");
@@ -41,6 +44,8 @@
     } catch (error) {
       failures += 1;
       if (failures > 1) say("The service doesn't answer: what you see is old.");
+    } finally {
+      asking = false;
     }
   };
   toggle.addEventListener("click", () => {
