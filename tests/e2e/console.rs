@@ -115,3 +115,55 @@ fn a_config_that_is_refused_is_in_the_audit_without_its_secrets() {
     assert!(page().contains("nonsense") && !page().contains("hunter2"), "{}", page());
     service.get("/readyz").is(200);
 }
+
+#[test]
+fn a_person_has_another_backend_make_the_tickets_over_a_restart_until_it_is_given_back() {
+    let refusing = desk(|request| (request.method == "GET").then(|| Answer::status(503)));
+    let other = desk(|_| None);
+    let rest = format!(
+        "default_backend = \"b\"\n{QUEUE}[backends.other]\nplugin = \"webhook\"\nendpoint = \"{}\"\nsecret = {{ token = \"t\" }}\n",
+        other.url
+    );
+    let host = Installation::with(&c_plugin("webhook"), &refusing.url, "");
+    let config = fs::read_to_string(host.path("config.toml")).unwrap();
+    // The default backend stands before all tables, and where the plugins are is always there.
+    let (first, rest) = rest.split_once('\n').unwrap();
+    let (_, backend) = config.split_once('\n').unwrap();
+    host.config(&format!("{first}\n{backend}{rest}"));
+    let service = host.serve();
+    let incident =
+        |pk: i64| serde_json::json!({"description": "gw1", "pk": pk, "source": {"name": "nav"}});
+    service.file(&incident(1), 0).is(202);
+    let own = [HOST, FORM, ("Sec-Fetch-Site", "same-origin")];
+    let send = |service: &Service, path: &str, fields: &str| {
+        let page = ask(service, "GET", "/backends", &[HOST], "");
+        let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap();
+        let token = &token[..token.find('"').unwrap()];
+        ask(service, "POST", path, &own, &format!("form_token={token}&{fields}"))
+    };
+    let nobody = send(&service, "/backends/b/swap", "to=nobody");
+    is("400", &nobody);
+    assert!(nobody.contains("there is no backend"), "{nobody}");
+    is("303", &send(&service, "/backends/b/swap", "to=other"));
+    // What waits moves, and what comes goes there.
+    wait_for("the one that waited", || service.get("/v1/tickets/1").json()["state"] == "created");
+    assert_eq!(service.get("/v1/tickets/1").json()["backend"], "other");
+    assert_eq!(service.file(&incident(2), 30_000).is(201).json()["backend"], "other");
+    wait_for("the overview to say so", || {
+        let page = ask(&service, "GET", "/", &[HOST], "");
+        page.contains("other makes the tickets of b, as a person said")
+    });
+    assert_eq!(service.stop(), 0);
+    let service = host.serve();
+    assert_eq!(service.file(&incident(3), 30_000).is(201).json()["backend"], "other");
+    is("303", &send(&service, "/backends/b/swap", "to="));
+    wait_for("the first one to make them", || {
+        let needs = service.get("/v1/overview").json()["needs"].to_string();
+        !needs.contains("as a person said")
+    });
+    assert_eq!(service.file(&incident(4), 0).is(202).json()["backend"], "b");
+    let audit = host.run(&["queue", "audit"]).ended(0).stdout;
+    for line in ["swap: b makes its tickets itself", "swap: other makes the tickets of b"] {
+        assert!(audit.contains(&format!("anybody on this machine (console)  {line}")), "{audit}");
+    }
+}

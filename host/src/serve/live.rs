@@ -11,8 +11,9 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Service, history, systemd};
+use super::{Service, history, swap, systemd};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::plugins::catalog::{PluginDir, is_library};
 use crate::queue::Occasion;
@@ -72,7 +73,7 @@ impl Live {
         mut asked: mpsc::Receiver<()>,
     ) -> Result<()> {
         service.tell_orphans().await;
-        while let Some(occasion) = self.due(&mut asked).await {
+        while let Some(occasion) = self.due(&mut asked, &service).await {
             systemd::reloading();
             let in_use = service.queue.setup().in_use();
             let replaced = match self.load(&service.queue.metrics, &in_use).await {
@@ -99,9 +100,14 @@ impl Live {
 
     /// Waits until there is something to read: at once if a person asks for it, and else when the files have come to
     /// rest, or don't. None if nobody will tell of anything any more.
-    async fn due(&mut self, asked: &mut mpsc::Receiver<()>) -> Option<Occasion> {
+    async fn due(&mut self, asked: &mut mpsc::Receiver<()>, service: &Service) -> Option<Occasion> {
+        let swaps = lock(&service.swaps).clone();
         let change = tokio::select! {
             asked = asked.recv() => return asked.map(|()| Occasion::Asked),
+            () = service.swapped.notified() => return Some(Occasion::Changed),
+            () = swap::changed(&*service.queue.store, &swaps), if service.queue.store.shared().is_some() => {
+                return Some(Occasion::Changed);
+            }
             change = self.changed.recv() => change,
         };
         change?;

@@ -22,6 +22,7 @@ mod patience;
 mod problem;
 mod request_id;
 mod schema;
+mod swap;
 mod systemd;
 
 use std::io::ErrorKind;
@@ -31,7 +32,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::backend::bound_workers;
@@ -87,6 +88,9 @@ pub(crate) struct Service {
     /// What the last probe of the store gave, and when.
     probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
     overview: overview::Looked,
+    /// Which backends make the tickets of which, as a person said, and who is to hear when that changes.
+    swaps: Mutex<swap::Swaps>,
+    swapped: Notify,
     console: console::Console,
     /// How many tickets had no backend when they were last counted.
     orphans: Mutex<Option<Counted>>,
@@ -143,8 +147,10 @@ impl Service {
     ///
     /// # Errors
     /// They can't be used. Then nothing was changed.
-    async fn replace(&self, setup: Setup, occasion: Occasion) -> Result<()> {
+    async fn replace(&self, mut setup: Setup, occasion: Occasion) -> Result<()> {
         let older = self.queue.setup();
+        let swaps = swap::noted(&*self.queue.store).await;
+        let lacking = swap::apply(&swaps, &mut setup.config);
         let mut errors = Errors::default();
         let auth = errors.keep(Auth::new(&setup.config.serve, self.address));
         let setup = errors.keep(setup.after(&older));
@@ -163,6 +169,8 @@ impl Service {
         }
         bound_workers(&setup.config.workers);
         say(&setup);
+        lacking.iter().for_each(|lack| tracing::warn!("{}", line(lack)));
+        *lock(&self.swaps) = swaps;
         *self.auth.write().expect("nobody panics with this lock") = Arc::new(auth);
         self.queue.replace(setup, occasion).await;
         history::keep(&*self.queue.store, &self.queue.setup()).await;
@@ -187,12 +195,11 @@ fn say(setup: &Setup) {
 pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
     let mut live = Live::new(sources);
-    let setup = live.load(&metrics, &InUse::new()).await?;
+    let mut setup = live.load(&metrics, &InUse::new()).await?;
     bound_workers(&setup.config.workers);
     say(&setup);
     let auth = Auth::new(&setup.config.serve, setup.config.serve.listen)?;
-    let settings = &setup.config.queue;
-    let store = store::open(settings).await?;
+    let store = store::open(&setup.config.queue).await?;
     match store.probe().await {
         // What is in it is worked on all the same.
         Err(full) if full.is_full() => {}
@@ -200,10 +207,13 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
     }
     let store = Arc::new(Observed::new(store));
     history::keep(&*store, &setup).await;
+    let swaps = swap::noted(&*store).await;
+    let lacking = swap::apply(&swaps, &mut setup.config);
+    lacking.iter().for_each(|lack| tracing::warn!("{}", line(lack)));
     let (listener, address) = listen_on(setup.config.serve.listen)?;
     let doors = Doors {
         #[cfg(unix)]
-        socket: control::listen_on(&settings.path),
+        socket: control::listen_on(&setup.config.queue.path),
         listener,
     };
     if auth.is_open() {
@@ -219,6 +229,8 @@ pub(crate) async fn run(sources: Sources, listening: impl FnOnce(SocketAddr)) ->
         address,
         probed: tokio::sync::Mutex::default(),
         overview: overview::Looked::default(),
+        swaps: Mutex::new(swaps),
+        swapped: Notify::new(),
         console: console::Console::new()?,
         orphans: Mutex::default(),
         bodies: Budget::new(BODIES, TURN),

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::schema::ArgusReady;
 use super::{SLOW, Service, measure};
+use crate::lock::lock;
 use crate::queue::{Standing, Unfit};
 use crate::setup::Setup;
 use crate::store::{Count, Failure, Minute, State, StoreError, Timestamp};
@@ -203,7 +204,9 @@ async fn see(service: &Service) -> Overview {
     let standings = service.queue.standings(&setup);
     let backends = backends(&setup, standings, &unfinished, &minutes, now);
     let argus = setup.config.argus.as_ref().map(|_| ArgusReady::from(service.argus.done()));
-    let needs = needs(&store, is_counted, &backends, argus.as_ref().and_then(ArgusReady::failure));
+    let mut needs =
+        needs(&store, is_counted, &backends, argus.as_ref().and_then(ArgusReady::failure));
+    needs.extend(lock(&service.swaps).iter().map(swapped));
     Overview {
         at: now.rfc3339(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -315,6 +318,15 @@ fn last_hour(minutes: &[Minute], now: Timestamp) -> Vec<MinuteNow> {
         } += rows;
     }
     hour
+}
+
+/// That a person had a backend make the tickets of another one, which the next shift should know.
+fn swapped((from, to): (&String, &String)) -> Need {
+    Need {
+        what: format!("{to} makes the tickets of {from}, as a person said"),
+        help: format!("when {from} works, let it make them again; or write {to} into the config"),
+        page: "/backends".to_owned(),
+    }
 }
 
 /// What needs a person, the most urgent first. `is_counted`: the store told what waits and what failed. `argus` is what is wrong with the

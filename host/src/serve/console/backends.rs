@@ -4,35 +4,46 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Request, State as Shared};
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
+use serde::Deserialize;
 
+use super::Viewer;
+use super::form::{self, Given};
 use super::overview::standing;
 use super::page::{self, Page, Trouble, badge, button, length};
-use super::{Viewer, form};
 use crate::error::Error;
 use crate::incident::ARGUS;
+use crate::lock::lock;
 use crate::serve::overview::{self, BackendNow, tickets_of};
 use crate::serve::problem::Problem;
+use crate::serve::swap::{self, Swaps};
 use crate::serve::{Service, measure};
 use crate::setup::Setup;
 use crate::store::{Deed, Failure};
 
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
+    Given(asked): Given<Asked>,
 ) -> Response {
     let now = overview::look(&service).await;
-    let setup = service.queue.setup();
+    let (setup, swaps) = (service.queue.setup(), lock(&service.swaps).clone());
     let body = html! {
         h1 { "Backends" }
-        @for backend in &now.backends { (one(&viewer, &setup, backend)) }
+        (page::done(asked.done.as_deref()))
+        @for backend in &now.backends { (one(&viewer, &setup, &swaps, backend)) }
         (swapping(&setup))
     };
     Page { title: "Backends".to_owned(), here: "/backends", live: true, body }.shown(&viewer)
 }
 
-fn one(viewer: &Viewer, setup: &Setup, now: &BackendNow) -> Markup {
+fn one(viewer: &Viewer, setup: &Setup, swaps: &Swaps, now: &BackendNow) -> Markup {
     let config = setup.config.backends.get(&now.name);
     let rate = config.and_then(|config| config.requests_per_second);
     html! {
@@ -61,15 +72,56 @@ fn one(viewer: &Viewer, setup: &Setup, now: &BackendNow) -> Markup {
                 dt { "made in the last hour" } dd { (now.made_in_hour) }
             }
             @if viewer.acts && now.version.is_some() {
-                (button(viewer, &check_of(&now.name), "Check now", &[]))
+                (button(viewer, &action(&now.name, "check"), "Check now", &[]))
+            }
+            (swap_of(viewer, setup, swaps, &now.name))
+        }
+    }
+}
+
+/// Where something is done to a backend.
+fn action(backend: &str, what: &str) -> String {
+    let name = percent_encoding::utf8_percent_encode(backend, percent_encoding::NON_ALPHANUMERIC);
+    format!("/backends/{name}/{what}")
+}
+
+/// Which other backend makes its tickets, or could.
+fn swap_of(viewer: &Viewer, setup: &Setup, swaps: &Swaps, name: &str) -> Markup {
+    let main = [None, setup.config.backend_of(ARGUS)].map(|named| setup.config.backend(named).ok());
+    let makes = main.into_iter().flatten().any(|backend| backend.name == name);
+    let others: Vec<&String> =
+        setup.config.backends.keys().filter(|other| *other != name).collect();
+    html! {
+        @if let Some(to) = swaps.get(name) {
+            p class="doubt" { "A person said that " strong { (to) } " makes its tickets, whatever the config says." }
+            @if viewer.acts {
+                (button(viewer, &action(name, "swap"), &format!("Let {name} make them again"), &[]))
+            }
+        } @else if viewer.acts && makes && !others.is_empty() && !swaps.values().any(|to| to == name) {
+            form method="post" action=(action(name, "swap")) class="swap" {
+                (viewer.hidden())
+                label for={ "to-" (name) } { "Another backend makes its tickets from now on:" }
+                select id={ "to-" (name) } name="to" { @for other in others { option value=(other) { (other) } } }
+                button { "Swap" }
             }
         }
     }
 }
 
-fn check_of(backend: &str) -> String {
-    let name = percent_encoding::utf8_percent_encode(backend, percent_encoding::NON_ALPHANUMERIC);
-    format!("/backends/{name}/check")
+/// Has another backend make the tickets of one, or has it make them itself again.
+pub(super) async fn swap(
+    Shared(service): Shared<Arc<Service>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(from): Path<String>,
+    request: Request,
+) -> Result<Response, Trouble> {
+    let form = form::read(&service, &viewer, request).await?;
+    let to = Some(form.get("to")).filter(|to| !to.is_empty());
+    let (store, setup) = (&*service.queue.store, service.queue.setup());
+    let noted = swap::note(store, &setup.config, &from, to, viewer.by()).await;
+    noted.map_err(Problem::from)?;
+    service.swapped.notify_one();
+    Ok(Redirect::to("/backends?done=swap").into_response())
 }
 
 /// Whose tickets a backend makes.
@@ -93,8 +145,9 @@ fn swapping(setup: &Setup) -> Markup {
         section class="card" aria-labelledby="swap" {
             h2 id="swap" { "Another ticket system from now on" }
             p {
-                "The config says which backend makes the tickets. Write another one's name into it, and save it: the service reads it at "
-                "once, and what waits and certainly isn't made goes to that one. What has a ticket, or may have one, stays where it is."
+                "Swap has another backend make the tickets until somebody lets the first one make them again. For good, write it into the "
+                "config, and save it: the service reads it at once. In both cases what waits and certainly isn't made goes to the other "
+                "one; what has a ticket, or may have one, stays where it is."
             }
             pre tabindex="0" aria-label="The line of the config" {
                 "# " (setup.config.source()) "\ndefault_backend = \"NAME\""

@@ -110,6 +110,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router<Arc<Service>> {
         .route("/failures/retry", post(failures::retry))
         .route("/backends", get(backends::show))
         .route("/backends/{name}/check", post(backends::check))
+        .route("/backends/{name}/swap", post(backends::swap))
         .route("/plugins", get(plugins::show))
         .route("/config", get(config::show))
         .route("/audit", get(audit::show))

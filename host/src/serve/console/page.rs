@@ -242,6 +242,7 @@ pub(super) fn done(word: Option<&str>) -> Markup {
         Some("retry") => "It is tried again.",
         Some("retry-all") => "They are tried again, one after the other.",
         Some("cancel") => "It is cancelled.",
+        Some("swap") => "Within a moment another backend makes the tickets.",
         Some("adopt") => "The incident has that ticket now.",
         Some("close") => "The ticket is being closed.",
         Some("comment") => "The comment is being written.",
