@@ -167,3 +167,20 @@ fn a_person_has_another_backend_make_the_tickets_over_a_restart_until_it_is_give
         assert!(audit.contains(&format!("anybody on this machine (console)  {line}")), "{audit}");
     }
 }
+
+#[test]
+fn what_a_token_may_do_and_a_changed_secret_are_in_the_audit_and_no_secret_is() {
+    let desk = desk(|_| None);
+    let rest = format!("{QUEUE}[serve.tokens.noc]\ntoken = \"hunter2\"\nscopes = [\"read\"]\n");
+    let host = Installation::with(&c_plugin("webhook"), &desk.url, &rest);
+    let _service = host.serve();
+    let audit = || host.run(&["queue", "audit"]).ended(0).stdout;
+    let file = host.path("config.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let more = config.replace("[\"read\"]", "[\"read\", \"admin\"]");
+    fs::write(&file, &more).unwrap();
+    wait_for("the scopes", || audit().contains("+scopes = [\"read\", \"admin\"]"));
+    fs::write(&file, more.replace("hunter2", "another-hunter2")).unwrap();
+    wait_for("the token", || audit().contains("config: something that isn't shown: a secret"));
+    assert!(!audit().contains("hunter2"), "{}", audit());
+}

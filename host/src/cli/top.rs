@@ -5,6 +5,7 @@ mod screen;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -12,7 +13,7 @@ use axum::http::{Method, StatusCode};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use serde_json::Value;
 use ticket_plugin_api::json;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use url::Url;
 
 use super::output::{print, print_json};
@@ -69,33 +70,44 @@ pub(super) async fn run(arguments: &Arguments, program: &super::Arguments) -> Re
         print(&screen::text(&now))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut terminal = ratatui::init();
-    let ended = watch(&asked, now, &mut terminal).await;
+    let mut terminal = ratatui::try_init().map_err(unwritten)?;
+    let ended = watch(Arc::new(asked), now, &mut terminal).await;
     ratatui::restore();
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// Shows it until somebody presses q.
+fn unwritten(cause: std::io::Error) -> Error {
+    Error::new(Kind::Output, "the terminal can't be used; --once needs none").cause(cause)
+}
+
+/// Shows it until somebody presses q, whether or not the service answers.
 async fn watch(
-    asked: &Asked,
+    asked: Arc<Asked>,
     mut now: Overview,
     terminal: &mut ratatui::DefaultTerminal,
 ) -> Result<()> {
     let (mut trouble, mut last) = (None, Instant::now());
+    let mut asking: Option<JoinHandle<Result<Overview>>> = None;
     loop {
-        let unwritten =
-            |cause| Error::new(Kind::Output, "the terminal can't be written to").cause(cause);
         terminal.draw(|frame| screen::draw(frame, &now, trouble.as_deref())).map_err(unwritten)?;
         let pressed = spawn_blocking(ends).await.unwrap_or(Ok(true));
         if pressed.map_err(unwritten)? {
             return Ok(());
         }
-        if last.elapsed() >= EVERY {
-            last = Instant::now();
-            match asked.ask().await.and_then(|answer| read(&answer)) {
-                Ok(newer) => (now, trouble) = (newer, None),
-                Err(error) => trouble = Some(error.to_string()),
+        match asking.take_if(|asking| asking.is_finished()) {
+            Some(answered) => {
+                last = Instant::now();
+                match answered.await {
+                    Ok(Ok(newer)) => (now, trouble) = (newer, None),
+                    Ok(Err(error)) => trouble = Some(error.to_string()),
+                    Err(broke) => trouble = Some(broke.to_string()),
+                }
             }
+            None if asking.is_none() && last.elapsed() >= EVERY => {
+                let asked = Arc::clone(&asked);
+                asking = Some(tokio::spawn(async move { read(&asked.ask().await?) }));
+            }
+            None => {}
         }
     }
 }

@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use ticket_host_worker::sandbox::Policy;
 
+use ticket_host_worker::Digest;
+
 use super::alarm::{AlarmConfig, RawAlarm};
 use super::argus::{ArgusConfig, RawArgus};
 use super::backends::{BackendConfig, RawBackend};
@@ -179,6 +181,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Draft> {
         serve,
         queue,
         shown: source.shown(),
+        digest: Some(Digest::of(text.as_bytes())),
         warnings: argus.iter().filter_map(ArgusConfig::warning).collect(),
         notes: Vec::new(),
         argus,

@@ -178,7 +178,11 @@ impl Hider {
             let name: &str = key.get_ref();
             match shape.setting(name).or_else(|| guess::harmless(name, shape.settings())) {
                 Some(setting) => {
-                    self.value(&setting.shape, value, self.below(rule, &setting.name));
+                    // A token may be so short that its digest tells it.
+                    let of_token =
+                        self.strict && name == "sha256" && shape.setting("scopes").is_some();
+                    let rule = if of_token { Rule::All } else { rule.below(&setting.name) };
+                    self.value(&setting.shape, value, rule);
                 }
                 // What an unknown setting gives may be a secret.
                 None => self.free(value, Rule::All),
@@ -237,10 +241,9 @@ impl Hider {
         }
     }
 
-    /// The rule for what is below `key`. To others also digests of secrets, which may be short, aren't shown, and what is called like a
-    /// credential in a plugin's own settings.
+    /// The rule for what is below `key` of a plugin's own settings. To who may only look, what is called like a credential isn't shown.
     fn below(&self, rule: Rule, key: &str) -> Rule {
-        let is_hidden = self.strict && (key == "sha256" || is_credential(key.as_bytes()));
+        let is_hidden = self.strict && is_credential(key.as_bytes());
         if is_hidden { Rule::All } else { rule.below(key) }
     }
 
@@ -326,6 +329,14 @@ mod tests {
         let tree = DeTable::parse(text).unwrap();
         let shown = hidden(tree.get_ref(), true).settings(text, tree.get_ref());
         assert!(!shown.contains("hunter2") && shown.contains("queue = \"noc\""), "{shown}");
+        // What a token may do, and the pin of a plugin, are no secrets.
+        let pin = "0".repeat(64);
+        let text = format!(
+            "[serve.tokens.a]\ntoken = \"hunter2\"\nscopes = [\"read\"]\n[backends.b]\nsha256 = \"{pin}\"\n"
+        );
+        let tree = DeTable::parse(&text).unwrap();
+        let shown = hidden(tree.get_ref(), true).settings(&text, tree.get_ref());
+        assert!(shown.contains("scopes = [\"read\"]") && shown.contains(&pin), "{shown}");
         let text = "[queue]\npassword = \"\"\"\nhunter2\n# hunter2\n\"\"\"\nurl = \"x\"\n";
         let tree = DeTable::parse(text).unwrap();
         let shown = hidden(tree.get_ref(), true).settings(text, tree.get_ref());

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ticket_host_worker::Digest;
+
 use super::alarm::AlarmConfig;
 use super::argus::ArgusConfig;
 use super::backends::BackendConfig;
@@ -40,6 +42,8 @@ pub struct Config {
     pub alarm: Option<AlarmConfig>,
     /// The file's text without what may be a secret; empty if there is none.
     pub shown: String,
+    /// The digest of all of the file's text.
+    pub digest: Option<Digest>,
     /// What is odd about the settings though they can be used: a sentence each.
     pub warnings: Vec<String>,
     /// Which config files are there beside the one that was read, and are not: a sentence each.
@@ -97,6 +101,7 @@ impl Default for Config {
             argus: None,
             alarm: None,
             shown: String::new(),
+            digest: None,
             warnings: Vec::new(),
             notes: Vec::new(),
         }

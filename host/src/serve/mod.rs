@@ -53,7 +53,7 @@ use connections::{Routes, Stage};
 use live::Live;
 use orphans::Counted;
 use outage::Observed;
-pub(crate) use overview::{MinuteNow, Overview};
+pub(crate) use overview::{BackendNow, MinuteNow, Overview};
 pub(crate) use schema::{JobView, WholeJob};
 use systemd::{Signal, Signals};
 

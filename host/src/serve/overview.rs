@@ -224,8 +224,8 @@ async fn see(service: &Service) -> Overview {
 async fn count(service: &Service, since: Timestamp) -> Option<([Vec<Count>; 2], Vec<Minute>)> {
     let (store, counting) =
         (Arc::clone(&service.queue.store), Arc::clone(&service.overview.counting));
-    // One that hangs is not joined by others.
-    let turn = counting.try_lock_owned().ok()?;
+    // One that hangs is waited for, and not joined by others; one whose asker is gone ends by itself.
+    let turn = tokio::time::timeout(SLOW, counting.lock_owned()).await.ok()?;
     let rows = tokio::spawn(async move {
         let _turn = turn;
         Ok::<_, StoreError>((store.unfinished().await?, store.minutes(since).await?))
@@ -405,13 +405,7 @@ fn needs(
         if backend.oldest_seconds >= LONG.as_secs() {
             let minutes = backend.oldest_seconds / 60;
             let what = format!("a ticket of {} has waited for {minutes} minutes", backend.name);
-            let help = match backend.reason {
-                Some(Unfit::Down) => "its ticket system can't be reached: tell those who run it",
-                Some(Unfit::Paused) => {
-                    "its ticket system asked for a pause: it has a limit on requests"
-                }
-                _ => "see why its last try failed",
-            };
+            let help = why(backend.reason, "see why its last try failed");
             need(&tickets_of(&backend.name, None), what, help);
         }
         if backend.steps_oldest_seconds >= LONG.as_secs() {
@@ -419,7 +413,8 @@ fn needs(
             let what =
                 format!("a step of a ticket of {} has waited for {minutes} minutes", backend.name);
             let page = format!("{}&step=queued", tickets_of(&backend.name, None));
-            need(&page, what, "see the ticket's steps: may the login comment and close?");
+            let help = "see the ticket's steps: may the login comment and close?";
+            need(&page, what, why(backend.reason, help));
         }
     }
     if let Some(failure) = argus {
@@ -433,6 +428,15 @@ fn needs(
         need("/", "the store has less than a tenth of its room left".to_owned(), help);
     }
     needs
+}
+
+/// What to do about what waits for long: what the backend lacks, or else this.
+fn why(reason: Option<Unfit>, by_itself: &'static str) -> &'static str {
+    match reason {
+        Some(Unfit::Down) => "its ticket system can't be reached: tell those who run it",
+        Some(Unfit::Paused) => "its ticket system asked for a pause: it has a limit on requests",
+        _ => by_itself,
+    }
 }
 
 /// The console's page of a backend's tickets, of all of them or of those in a state.

@@ -94,45 +94,49 @@ pub(super) fn list(db: &Db<'_>, filter: &Filter) -> Fallible<Vec<Job>> {
 
 /// As [`super::Store::search`].
 pub(super) fn search(db: &Db<'_>, search: &Search) -> Fallible<Searched> {
-    let mut sql = concat!(
+    const ROWS: &str = concat!(
         "SELECT ",
         job_columns!(),
-        ", CASE WHEN octet_length(i.body) <= 65536 THEN i.body ELSE '' END",
+        ", CASE WHEN octet_length(i.body) <= 65536 THEN i.body ELSE '' END, \
+         ?2 = '' OR EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = t.id AND u.state = ?2)",
         job_tables!(),
-        "JOIN incidents AS i ON i.id = s.incident WHERE s.ticket < ?1"
-    )
-    .to_owned();
-    let mut values: Vec<Value<'_>> = vec![search.before.into()];
-    // In the order of their numbers: the empty text keeps engines from other indexes.
-    let narrow = [("backend", search.backend.as_deref()), ("state", search.state.map(State::name))];
-    for (column, value) in narrow {
-        if let Some(value) = value {
-            values.push(value.into());
-            sql.push_str(&format!(" AND s.{column} || '' = ?{}", values.len()));
-        }
-    }
-    if let Some(step) = search.step.map(State::name) {
-        values.push(step.into());
-        sql.push_str(&format!(
-            " AND EXISTS (SELECT 1 FROM updates AS u WHERE u.ticket = t.id AND u.state = ?{})",
-            values.len()
-        ));
-    }
-    values.push(LOOKED_AT.into());
-    sql.push_str(&format!(" ORDER BY s.ticket DESC LIMIT ?{}", values.len()));
-    if values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
+        "JOIN incidents AS i ON i.id = s.incident WHERE "
+    );
+    const EXACT: &str = "t.id IN (SELECT id FROM tickets WHERE key = ?1 UNION SELECT id FROM tickets WHERE remote = ?1)";
+    if search.text.contains('\0') {
         return Ok(Searched::default());
     }
+    let step = search.step.map_or("", State::name);
     let (began, wanted) = (Instant::now(), Wanted::new(&search.text));
-    let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
-    db.all_while(&sql, &values, Hold::No, |columns| {
+    let (mut found, mut last, mut looked_at): (Vec<Job>, _, _) = (Vec::new(), None, 0);
+    // What isn't wanted is left out here, so that no statement reads on and on for a row that is.
+    let look = |columns: &mut Columns<'_>, found: &mut Vec<Job>, anything: bool| {
         let job = rows::job(columns, db)?;
-        let body: String = columns.take()?;
-        (last, looked_at) = (Some(job.id), looked_at + 1);
-        if wanted.is_in(&job, &body) {
+        let (body, has_step): (String, bool) = (columns.take()?, columns.take()?);
+        let fits = search.backend.as_ref().is_none_or(|backend| *backend == job.backend)
+            && search.state.is_none_or(|state| state == job.state)
+            && has_step;
+        let id = job.id;
+        let is_known = found.iter().any(|known| known.id == id);
+        if fits && !is_known && (anything || wanted.is_in(&job, &body)) {
             found.push(job);
         }
-        Ok(((), found.len() < search.most && began.elapsed() < LOOKING))
+        Ok(id)
+    };
+    if search.before == i64::MAX {
+        // What is called so is found at once, however old it is.
+        let sql = format!("{ROWS}{EXACT} ORDER BY s.ticket DESC LIMIT ?3");
+        let most = i64::try_from(search.most).unwrap_or(i64::MAX);
+        db.all(&sql, values![&search.text, step, most], Hold::No, |columns| {
+            look(columns, &mut found, true)
+        })?;
+    }
+    let exact = found.len();
+    let sql = format!("{ROWS}s.ticket < ?1 ORDER BY s.ticket DESC LIMIT ?3");
+    db.all_while(&sql, values![search.before, step, LOOKED_AT], Hold::No, |columns| {
+        last = Some(look(columns, &mut found, false)?);
+        looked_at += 1;
+        Ok(((), found.len() < search.most.max(exact + 1) && began.elapsed() < LOOKING))
     })?;
     let is_cut = looked_at == LOOKED_AT || found.len() >= search.most || began.elapsed() >= LOOKING;
     Ok(Searched { jobs: found, next: last.filter(|_| is_cut) })
@@ -232,7 +236,7 @@ pub(super) fn incidents(db: &Db<'_>, tickets: &[i64]) -> Fallible<Vec<(i64, Stri
     let numbers: Vec<String> = tickets.iter().map(i64::to_string).collect();
     let sql = format!(
         "SELECT s.ticket, i.body FROM steps AS s JOIN incidents AS i ON i.id = s.incident \
-        WHERE s.ticket IN ({}) AND length(i.body) <= 65536",
+        WHERE s.ticket IN ({}) AND octet_length(i.body) <= 65536",
         numbers.join(", ")
     );
     db.all(&sql, &[], Hold::No, |columns| Ok((columns.take()?, columns.take()?)))

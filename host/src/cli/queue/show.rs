@@ -8,7 +8,7 @@ use crate::cli::output::{print, print_json};
 use crate::config::Config;
 use crate::error::Result;
 use crate::machine::StepState;
-use crate::sent::Sent;
+use crate::sent::{Requests, Sent};
 use crate::serve::WholeJob;
 use crate::store::{Attempt, Failure, Job, Life, State, Store, StoreError};
 use crate::terminal::line;
@@ -92,7 +92,11 @@ fn tries(attempts: &[Attempt], name: impl Fn(State) -> &'static str) -> String {
         let why = failure.as_ref().map(|failure| format!(": {}", line(&failure.message)));
         let (started, why) = (started_at.second().rfc3339(), why.unwrap_or_default());
         out.push_str(&format!("  {number}  {started}  {}{why}\n", name(*outcome)));
-        for Sent { request, came, took_ms } in requests.iter().flat_map(|requests| &requests.kept) {
+        let Some(Requests { kept, left_out }) = requests else { continue };
+        for (nth, Sent { request, came, took_ms }) in kept.iter().enumerate() {
+            if nth == kept.len() / 2 && *left_out > 0 {
+                out.push_str(&format!("     and {left_out} more\n"));
+            }
             out.push_str(&format!("     {} -> {} ({took_ms} ms)\n", line(request), line(came)));
         }
     }

@@ -68,14 +68,14 @@ pub(super) async fn read(
     if !viewer.acts {
         return Err(forbidden("this token may only look: it lacks the scope admin"));
     }
-    read_to_sign_out(service, viewer, request).await
+    read_own(service, viewer, request).await
 }
 
 /// As [`read`], also of who may only look.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) async fn read_to_sign_out(
+pub(super) async fn read_own(
     service: &Service,
     viewer: &Viewer,
     request: Request,

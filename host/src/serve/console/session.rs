@@ -18,7 +18,14 @@ const NEWS: Duration = Duration::from_secs(60 * 60);
 
 /// The sessions of all browsers.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct Sessions(Mutex<HashMap<Digest, Session>>);
+pub(in crate::serve) struct Sessions(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    sessions: HashMap<Digest, Session>,
+    /// When it was last news that somebody signed in with a token, whether or not that session goes on.
+    news: HashMap<Digest, Instant>,
+}
 
 #[derive(Debug)]
 struct Session {
@@ -49,10 +56,15 @@ impl Sessions {
     ) -> Result<(String, bool), getrandom::Error> {
         let (secret, form_token) = (unguessable()?, unguessable()?);
         let mut all = lock(&self.0);
-        all.retain(|_, session| now.saturating_duration_since(session.began) < LONGEST);
+        let All { sessions: all, news } = &mut *all;
+        let since = |at: Instant| now.saturating_duration_since(at);
+        news.retain(|_, at| since(*at) < NEWS);
+        let is_news = !news.contains_key(&token);
+        if is_news {
+            news.insert(token, now);
+        }
+        all.retain(|_, session| since(session.began) < LONGEST);
         let own = || all.iter().filter(|(_, session)| session.token == token);
-        let recent = |session: &Session| now.saturating_duration_since(session.began) < NEWS;
-        let is_news = !own().any(|(_, session)| recent(session));
         let oldest = own().min_by_key(|(_, session)| session.used).map(|(name, _)| *name);
         if own().count() >= MOST {
             oldest.and_then(|name| all.remove(&name));
@@ -71,7 +83,7 @@ impl Sessions {
         now: Instant,
     ) -> Option<Found> {
         let name = Digest::of(secret.as_bytes());
-        let mut all = lock(&self.0);
+        let all = &mut lock(&self.0).sessions;
         let session = all.get_mut(&name)?;
         let is_over = now.saturating_duration_since(session.used) >= idle
             || now.saturating_duration_since(session.began) >= LONGEST;
@@ -86,7 +98,7 @@ impl Sessions {
     }
 
     pub(super) fn end(&self, secret: &str) {
-        lock(&self.0).remove(&Digest::of(secret.as_bytes()));
+        lock(&self.0).sessions.remove(&Digest::of(secret.as_bytes()));
     }
 }
 
@@ -155,13 +167,19 @@ mod tests {
     #[test]
     fn that_somebody_signs_in_is_news_once_in_an_hour_for_each_token() {
         let (sessions, began) = (Sessions::default(), Instant::now());
-        let is_news = |token: &[u8], at| sessions.begin(Digest::of(token), at).unwrap().1;
+        // Whether or not the session before goes on.
+        let is_news = |token: &[u8], at| {
+            let (secret, is_news) = sessions.begin(Digest::of(token), at).unwrap();
+            sessions.end(&secret);
+            is_news
+        };
         for (token, at, expected) in [
             (b"a", began, true),
             (b"a", began + SECOND, false),
             (b"b", began + SECOND, true),
-            (b"a", began + HOUR, false),
-            (b"a", began + 3 * HOUR, true),
+            (b"a", began + HOUR - SECOND, false),
+            (b"a", began + HOUR, true),
+            (b"a", began + HOUR + SECOND, false),
         ] {
             assert_eq!(is_news(token, at), expected, "{token:?} {:?}", at - began);
         }

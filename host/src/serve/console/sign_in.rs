@@ -152,7 +152,7 @@ pub(super) async fn end(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Trouble> {
-    form::read_to_sign_out(&service, &viewer, request).await?;
+    form::read_own(&service, &viewer, request).await?;
     let port = service.address.port();
     if let Some(secret) = cookie(&headers, port) {
         service.console.sessions.end(secret);

@@ -56,6 +56,9 @@ pub(super) async fn show(
     Extension(viewer): Extension<Viewer>,
     Given(asked): Given<Asked>,
 ) -> Result<Response, Trouble> {
+    // A text is looked for by one at a time, since all rows are read for it. Who waits holds nothing.
+    let turn = service.console.searches.lock();
+    let _turn = if asked.q.is_empty() { None } else { Some(turn.await) };
     let held = service.answers.hold(ROWS as usize * ROW).await?;
     let store = &*service.queue.store;
     let found = find(&service, &asked).await?;
@@ -87,11 +90,10 @@ async fn find(service: &Service, asked: &Asked) -> Result<Searched, Trouble> {
         let next = jobs.last().filter(|_| more).map(|job| job.id);
         return Ok(Searched { jobs, next });
     }
-    // A text may be anywhere: part by part, until there are enough, or it has taken long. One at a time, since all rows are read for it.
-    let _turn = service.console.searches.lock().await;
+    // A text may be anywhere: part by part, until there are enough, or it has taken long.
     let (began, mut jobs, mut next) = (Instant::now(), Vec::new(), Some(before));
     while let Some(before) = next.filter(|_| began.elapsed() < LOOKING) {
-        let most = ROWS as usize - jobs.len();
+        let most = (ROWS as usize).saturating_sub(jobs.len());
         if most == 0 {
             break;
         }
