@@ -60,7 +60,13 @@ const visit = async (options = {}) => {
 const signIn = async (page, token, path = "/") => {
   await page.goto(service.url + path);
   await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await sends(page, () => page.getByRole("button", { name: "Sign in" }).click());
+};
+
+/// Does something that leads to another page, and waits until that is there.
+const sends = async (page, does) => {
+  await Promise.all([page.waitForEvent("framenavigated"), does()]);
+  await page.waitForLoadState();
 };
 
 /// The session's cookie and what forms send along, for requests that no browser makes.
@@ -103,7 +109,7 @@ test("who has no session is led to sign in, and then to the page that was asked 
   assert.equal(page.url(), `${service.url}/tickets?state=failed`);
   const [cookie] = await context.cookies();
   assert.deepEqual([cookie.httpOnly, cookie.sameSite, cookie.secure], [true, "Strict", false]);
-  await page.getByRole("button", { name: "Sign out" }).click();
+  await sends(page, () => page.getByRole("button", { name: "Sign out" }).click());
   assert.equal(page.url(), `${service.url}/login`);
   await page.goto(`${service.url}/tickets`);
   assert.match(page.url(), /\/login\?to=%2Ftickets$/);
