@@ -19,6 +19,7 @@ const IN_NAMES: [&str; 12] = [
 const OF_OTHER_NAMES: [&str; 3] = ["secretar", "tokenis", "tokeniz"];
 /// The last words of names of credentials. Within other words these mean something else ("compass").
 const LAST_WORDS: [&str; 6] = ["jwt", "pass", "pwd", "session", "sig", "signature"];
+
 /// Whether what has this name is a credential.
 pub(crate) fn is_credential(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use ticket_plugin_api::abi::host_side::Operation;
 use ticket_plugin_api::{Retry, Ticket};
 
-use crate::backend::{Answer, Backend, DryRun, KeyedIncident, Step};
+use crate::backend::{Answer, Backend, DryRun, KeyedIncident, Step, can_be_opened};
 use crate::error::{Error, Kind, Result};
 use crate::terminal::short_line;
 
@@ -102,6 +102,34 @@ pub(crate) enum Plan {
     /// These requests, as they would go out, without secrets; last what the plugin would make.
     /// Where an answer would decide how to go on, they go on as if there were no ticket.
     Steps(Vec<Step>),
+}
+
+/// Bytes of what a person says with a step.
+pub(crate) const LONGEST_TEXT: usize = 64 << 10;
+
+/// What a person says with a step.
+///
+/// # Errors
+/// It is empty, too long, or has a NUL.
+pub(crate) fn said(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > LONGEST_TEXT || text.contains('\0') {
+        let what = format!("the text must have 1 to {LONGEST_TEXT} bytes, and no NUL");
+        return Err(Error::usage(what));
+    }
+    Ok(text)
+}
+
+/// The ticket at a URL that a person gives, in a backend whose endpoint has that scheme.
+///
+/// # Errors
+/// That is no URL of a ticket.
+pub(crate) fn made_by_hand(url: &str, scheme: &str) -> Result<Ticket> {
+    if !can_be_opened(url, scheme) {
+        let help = "write the whole URL, as the browser shows it";
+        return Err(Error::usage("that is no URL of a ticket").help(help));
+    }
+    Ok(Ticket { url: url.to_owned(), ..Ticket::default() })
 }
 
 /// Tells what `create` would do.

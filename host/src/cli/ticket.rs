@@ -3,18 +3,15 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use ticket_plugin_api::{Action, Ticket};
+use ticket_plugin_api::Action;
 
 use super::output::{print, print_json};
 use super::queue::{Host, show};
 use super::user::operator;
-use crate::backend::can_be_opened;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::queue::believe;
 use crate::store::{Deed, StoreError, Timestamp};
-
-/// Bytes that a text may have.
-const LONGEST_TEXT: usize = 64 << 10;
+use crate::tickets;
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -109,11 +106,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
             let job = host.store.get(*id).await?.ok_or(StoreError::NoSuch(*id))?;
             let backend = config.backends.get(&job.backend);
             let scheme = backend.map_or("https", |backend| backend.endpoint.scheme());
-            if !can_be_opened(url, scheme) {
-                let help = "write the whole URL, as the browser shows it";
-                return Err(Error::usage("that is no URL of a ticket").help(help));
-            }
-            let ticket = Ticket { url: url.clone(), ..Ticket::default() };
+            let ticket = tickets::made_by_hand(url, scheme)?;
             let job = host.store.adopt(*id, ticket, &operator()).await?;
             match program.json {
                 true => print_json(&json!({"id": id, "state": job.state}))?,
@@ -126,11 +119,7 @@ pub(super) async fn run(command: &Command, program: &super::Arguments) -> Result
 
 /// Has the service do something to a ticket.
 async fn add(host: &Host, id: i64, action: Action, text: &str, as_json: bool) -> Result<()> {
-    let text = text.trim();
-    if text.is_empty() || text.len() > LONGEST_TEXT || text.contains('\0') {
-        let what = format!("the text must have 1 to {LONGEST_TEXT} bytes, and no NUL");
-        return Err(Error::usage(what));
-    }
+    let text = tickets::said(text)?;
     let step = host.store.add_update(id, action, text.to_owned(), host.policy, &operator()).await?;
     match as_json {
         true => print_json(&json!({"id": id, "step": step, "action": action.name()})),

@@ -57,16 +57,7 @@ pub(super) fn table(entries: &[Entry], title: &str, as_lines: bool) -> Markup {
         @if !entries.is_empty() {
             @if !title.is_empty() { h2 { (title) } }
             table {
-                thead {
-                    tr {
-                        th scope="col" { "when" }
-                        th scope="col" { "who" }
-                        th scope="col" { "by" }
-                        th scope="col" { "what" }
-                        th scope="col" { "ticket" }
-                        th scope="col" { "more" }
-                    }
-                }
+                (page::heads(&["when", "who", "by", "what", "ticket", "more"]))
                 tbody {
                     @for entry in entries {
                         tr {

@@ -6,12 +6,11 @@ use axum::Extension;
 use axum::extract::{Path, Request, State as Shared};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::Viewer;
 use super::form::{self, Given};
 use super::overview::standing;
-use super::page::{self, Page, Trouble, badge, button, length};
+use super::page::{self, Done, Page, Trouble, badge, button, length};
 use crate::error::Error;
 use crate::incident::ARGUS;
 use crate::lock::lock;
@@ -22,21 +21,16 @@ use crate::serve::{Service, measure};
 use crate::setup::Setup;
 use crate::store::{Deed, Failure};
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-    Given(asked): Given<Asked>,
+    Given(done): Given<Done>,
 ) -> Response {
     let now = overview::look(&service).await;
     let (setup, swaps) = (service.queue.setup(), lock(&service.swaps).clone());
     let body = html! {
         h1 { "Backends" }
-        (page::done(asked.done.as_deref()))
+        (page::done(&done))
         @for backend in &now.backends { (one(&viewer, &setup, &swaps, backend)) }
         (swapping(&setup))
     };

@@ -6,12 +6,11 @@ use axum::Extension;
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::Viewer;
 use super::cause::{self, Group};
 use super::form::{self, Given};
-use super::page::{self, Page, Trouble, badge, button, short};
+use super::page::{self, Done, Page, Trouble, badge, button, short};
 use crate::queue::Queue;
 use crate::serve::Service;
 use crate::serve::overview::tickets_of;
@@ -27,15 +26,10 @@ const SIZE: usize = 8 << 20;
 /// Steps that are retried in one write.
 const AT_ONCE: usize = 64;
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
-    Given(asked): Given<Asked>,
+    Given(done): Given<Done>,
 ) -> Result<Response, Trouble> {
     let held = service.answers.hold(SIZE).await?;
     let store = &service.queue.store;
@@ -57,7 +51,7 @@ pub(super) async fn show(
     groups.truncate(GROUPS);
     let body = html! {
         h1 { "Failures" }
-        (page::done(asked.done.as_deref()))
+        (page::done(&done))
         @if groups.is_empty() { p class="fine" { "Nothing failed that waits for a person." } }
         @else {
             p {

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
 
 use super::Viewer;
 use super::assets;
@@ -194,6 +195,11 @@ pub(super) fn badge(words: &str, tone: &str) -> Markup {
     html! { span class={ "badge " (tone) } { (words) } }
 }
 
+/// The heads of a table's columns.
+pub(super) fn heads(names: &[&str]) -> Markup {
+    html! { thead { tr { @for name in names { th scope="col" { (name) } } } } }
+}
+
 /// Why something failed, and what to do about it.
 pub(super) fn failure(failure: &Failure) -> Markup {
     html! {
@@ -236,9 +242,15 @@ pub(super) fn button(
     }
 }
 
+/// A page's address after a form was sent.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Done {
+    done: Option<String>,
+}
+
 /// What was done, after a form was sent: one of a few sentences, since anybody can write a link.
-pub(super) fn done(word: Option<&str>) -> Markup {
-    let sentence = match word {
+pub(super) fn done(Done { done }: &Done) -> Markup {
+    let sentence = match done.as_deref() {
         Some("retry") => "It is tried again.",
         Some("retry-all") => "They are tried again, one after the other.",
         Some("cancel") => "It is cancelled.",

@@ -7,15 +7,13 @@ use axum::extract::{Path, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 use serde_json::Value;
-use ticket_plugin_api::{Action, Incident, Ticket, TicketState};
+use ticket_plugin_api::{Action, Incident, TicketState};
 
 use super::form::{self, Given};
-use super::page::{self, Page, Trouble, button, outside};
+use super::page::{self, Done, Page, Trouble, button, outside};
 use super::{Viewer, audit};
-use crate::backend::{Backend, KeyedIncident, can_be_opened};
-use crate::error::Error;
+use crate::backend::{Backend, KeyedIncident};
 use crate::incident;
 use crate::sent::{Requests, Sent};
 use crate::serve::Service;
@@ -24,21 +22,14 @@ use crate::store::{
     self, Attempt, Entries, Entry, Job, Life, Order, State, StoreError, Timestamp, UpdateRow,
 };
 use crate::terminal::{counted, cut};
-use crate::tickets::{self, Look, Plan};
+use crate::tickets::{self, LONGEST_TEXT, Look, Plan};
 
 /// Bytes that are set aside for a ticket with all its tries and its incident.
 const SIZE: usize = 6 << 20;
 /// Bytes of an incident, or of a text of its ticket, that are shown.
 const SHOWN: usize = 64 << 10;
-/// Bytes that a comment may have.
-const LONGEST_TEXT: usize = 64 << 10;
 /// Of what was done by people the newest.
 const DEEDS: i64 = 20;
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
 
 /// What is known of a ticket.
 struct Known {
@@ -53,7 +44,7 @@ pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
     Path(id): Path<String>,
-    Given(asked): Given<Asked>,
+    Given(done): Given<Done>,
 ) -> Result<Response, Trouble> {
     let held = service.answers.hold(SIZE).await?;
     let id = number(&id)?;
@@ -72,7 +63,7 @@ pub(super) async fn show(
     let backend = setup.backends.get(&known.job.backend).and_then(|backend| backend.as_ref().ok());
     let texts = texts(backend, known.incident.as_deref()).await;
     let body = html! {
-        (page::done(asked.done.as_deref()))
+        (page::done(&done))
         (facts(&known))
         (orders(&viewer, &known))
         (tries("Tries", &known.attempts, page::state))
@@ -226,15 +217,7 @@ fn tries(title: &str, attempts: &[Attempt], state: fn(State) -> Markup) -> Marku
 fn attempts_table(attempts: &[Attempt], state: fn(State) -> Markup) -> Markup {
     html! {
         table {
-            thead {
-                tr {
-                    th scope="col" { "try" }
-                    th scope="col" { "began" }
-                    th scope="col" { "took" }
-                    th scope="col" { "led to" }
-                    th scope="col" { "what was said" }
-                }
-            }
+            (page::heads(&["try", "began", "took", "led to", "what was said"]))
             tbody {
                 @for attempt in attempts {
                     tr {
@@ -343,11 +326,7 @@ pub(super) async fn order(
         "cancel" => drop(queue.order(id, Order::Cancel, &by).await?),
         "adopt" => adopt(&service, id, form.get("url").trim(), &viewer).await?,
         "close" | "comment" => {
-            let text = form.get("text").trim();
-            if text.is_empty() || text.len() > LONGEST_TEXT || text.contains('\0') {
-                let what = format!("the text must have 1 to {LONGEST_TEXT} bytes, and no NUL");
-                return Err(Problem::from(Error::usage(what)).into());
-            }
+            let text = tickets::said(form.get("text")).map_err(Problem::from)?;
             let action = if order == "close" { Action::Close } else { Action::Comment };
             queue.add_update(id, action, text, &by).await?;
         }
@@ -363,11 +342,7 @@ async fn adopt(service: &Service, id: i64, url: &str, viewer: &Viewer) -> Result
     let job = store.get(id).await?.ok_or(StoreError::NoSuch(id))?;
     let setup = service.queue.setup();
     let scheme = setup.config.backends.get(&job.backend).map_or("https", |b| b.endpoint.scheme());
-    if !can_be_opened(url, scheme) {
-        let help = "write the whole URL, as the browser shows it";
-        return Err(Problem::from(Error::usage("that is no URL of a ticket").help(help)).into());
-    }
-    let ticket = Ticket { url: url.to_owned(), ..Ticket::default() };
+    let ticket = tickets::made_by_hand(url, scheme).map_err(Problem::from)?;
     service.queue.adopt(id, ticket, &viewer.by()).await?;
     Ok(())
 }

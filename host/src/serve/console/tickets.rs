@@ -174,16 +174,7 @@ fn listed(found: &Searched, told: &BTreeMap<i64, String>, asked: &Asked) -> Mark
         @if let Some(number) = number { p { "Ticket " (page::ticket(number)) } }
         @if found.jobs.is_empty() { p { "None was found." } } @else {
             table {
-                thead {
-                    tr {
-                        th scope="col" { "number" }
-                        th scope="col" { "state" }
-                        th scope="col" { "incident" }
-                        th scope="col" { "backend" }
-                        th scope="col" { "accepted" }
-                        th scope="col" { "ticket, or why there is none" }
-                    }
-                }
+                (page::heads(&["number", "state", "incident", "backend", "accepted", "ticket, or why there is none"]))
                 tbody { @for job in &found.jobs { (row(job, told.get(&job.id))) } }
             }
         }
