@@ -15,7 +15,7 @@ export const startDesk = async () => {
       const answer = (status, json) => response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(json));
       if (request.method === "GET") return answer(200, []);
       const title = JSON.parse(body || "{}").title ?? "";
-      if (desk.refuses && title.includes("refuse")) return answer(422, { message: { title: [`is <b>refused</b>: ${title}`] } });
+      if (desk.refuses && title.includes("refuse")) return answer(422, { message: { title: ["is <b>refused</b> by the project's rule 17"] } });
       desk.made += 1;
       return answer(201, { id: desk.made, iid: desk.made, web_url: `${desk.url}/g/p/-/issues/${desk.made}`, title, labels: [] });
     });
