@@ -274,6 +274,11 @@ impl Setup {
         }
     }
 
+    /// The backend of that name, if it is ready.
+    pub fn ready(&self, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.get(name)?.as_ref().ok()
+    }
+
     /// The libraries that backends which are ready use.
     pub fn in_use(&self) -> InUse {
         let ready =

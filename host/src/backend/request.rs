@@ -99,6 +99,16 @@ mod tests {
     use super::*;
     use crate::sent::Noted;
 
+    fn keyed(incident: &Value, accepted_at: Timestamp) -> KeyedIncident {
+        KeyedIncident {
+            incident: Arc::new(serde_json::from_value(incident.clone()).unwrap()),
+            key: "k".to_owned(),
+            accepted_at,
+            leave_by: None,
+            requests: Noted::default(),
+        }
+    }
+
     #[test]
     fn a_search_never_begins_later_than_the_host_was_told_of_the_incident_and_reads_all_before_it_began()
      {
@@ -143,14 +153,7 @@ mod tests {
             ("infinity", told, Some("infinity"), None),
         ] {
             let incident = json!({"description": "x", "start_time": start_time});
-            let incident = Arc::new(serde_json::from_value(incident).unwrap());
-            let wanted = KeyedIncident {
-                incident,
-                key: "k".to_owned(),
-                accepted_at,
-                leave_by: None,
-                requests: Noted::default(),
-            };
+            let wanted = keyed(&incident, accepted_at);
             let request = asked_for(Operation::Find, &wanted, false, now);
             let request: Value = serde_json::from_str(&request).unwrap();
             let since = request["incident"].get("start_time").cloned();
@@ -163,15 +166,8 @@ mod tests {
     #[test]
     fn what_a_search_is_asked_for_is_not_what_the_ticket_says() {
         let incident = json!({"description": "x", "start_time": "9999-01-01T00:00:00Z"});
-        let incident = Arc::new(serde_json::from_value(incident).unwrap());
         let accepted_at = Timestamp::now();
-        let wanted = KeyedIncident {
-            incident,
-            key: "k".to_owned(),
-            accepted_at,
-            leave_by: None,
-            requests: Noted::default(),
-        };
+        let wanted = keyed(&incident, accepted_at);
         let start_time_for = |operation| {
             let request = request_for(operation, &wanted, false);
             serde_json::from_str::<Value>(&request).unwrap()["incident"].get("start_time").cloned()

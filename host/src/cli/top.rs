@@ -28,8 +28,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a key was pressed.
 const KEYS: Duration = Duration::from_millis(100);
-/// Bytes that an answer may have.
-const LONGEST: usize = 4 << 20;
 const PATH: &str = "/v1/overview";
 /// The variable with the token for another machine's service.
 const TOKEN: &str = "TICKET_HOST_TOKEN";
@@ -199,7 +197,7 @@ async fn over_http(url: &Url, token: Option<&str>) -> Result<(StatusCode, Bytes)
     let mut answer = request.send().await.map_err(lost)?;
     let (status, mut body) = (answer.status(), Vec::new());
     while let Some(part) = answer.chunk().await.map_err(lost)? {
-        if body.len() + part.len() > LONGEST {
+        if body.len() + part.len() > exchange::LONGEST {
             return Err(Error::new(Kind::Client, format!("{url} answers more than it may")));
         }
         body.extend_from_slice(&part);

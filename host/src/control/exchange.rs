@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use super::Stream;
 
 /// Bytes that an answer may have.
-const LONGEST: usize = 4 << 20;
+pub(crate) const LONGEST: usize = 4 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -613,7 +613,7 @@ impl Queue {
         }
         let due = Instant::now() + job.due_at?.since(Timestamp::now());
         let setup = self.setup();
-        let paused = setup.backends.get(&job.backend)?.as_ref().ok()?.next_turn();
+        let paused = setup.ready(&job.backend)?.next_turn();
         Some(due.max(paused))
     }
 

@@ -210,7 +210,7 @@ pub(super) fn room(queue: &Queue, new: &New) -> Option<Room> {
     // Before the runner has begun nothing is claimed.
     let lane = lock(&queue.lanes).get(name).map(Arc::clone)?;
     let setup = queue.setup();
-    let backend = setup.backends.get(name)?.as_ref().ok()?;
+    let backend = setup.ready(name)?;
     // Where hosts share a store, that knows better than this one.
     if !new.certain && search::is_for(backend) && queue.store.shared().is_none() {
         return None;

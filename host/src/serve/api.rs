@@ -434,7 +434,7 @@ async fn backends(Shared(service): Shared<Arc<Service>>) -> Json<Vec<BackendView
     let setup = service.queue.setup();
     let view = |Standing { name, unfit, failure }| {
         let config = setup.config.backends.get(&name)?;
-        let backend = setup.backends.get(&name).and_then(|backend| backend.as_ref().ok());
+        let backend = setup.ready(&name);
         Some(BackendView {
             plugin: config.plugin.clone(),
             endpoint: config.endpoint.to_string(),

@@ -1,13 +1,12 @@
 //! Who may ask for what: bearer tokens (RFC 6750), or, without any, this machine alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 use ticket_host_worker::Digest;
 
-use super::console::is_this_machine;
 use super::problem::Problem;
 use crate::config::{Scope, ServeConfig, TokenConfig};
 use crate::error::Result;
@@ -153,6 +152,16 @@ pub(super) fn asks_this_machine(headers: &HeaderMap) -> std::result::Result<(), 
         format!("without tokens, only this machine is served, not the name {host:?}"),
     )
     .help("add [serve.tokens.NAME] to the host's config"))
+}
+
+/// Whether a host, with or without a port, can only be the machine that asks.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

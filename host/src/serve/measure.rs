@@ -30,12 +30,12 @@ pub(super) async fn metrics(Shared(service): Shared<Arc<Service>>, headers: Head
     let works = service.store_works().await;
     let store = &service.queue.store;
     let counts = async { Ok((store.counts().await?, store.update_counts().await?)) };
-    let (counts, steps) = in_time(works, counts).await.unwrap_or_default();
-    let room = in_time(works, store.room()).await.flatten();
+    let (counts, steps) = if_works(works, counts).await.unwrap_or_default();
+    let room = if_works(works, store.room()).await.flatten();
     let setup = service.queue.setup();
     let standings = service.queue.standings(&setup);
     let now = Instant::now();
-    let of = |standing: &'_ Standing| setup.backends.get(&standing.name)?.as_ref().ok();
+    let of = |standing: &'_ Standing| setup.ready(&standing.name);
     let backends = standings.iter().map(|standing| BackendNow {
         name: &standing.name,
         unfit: standing.unfit,
@@ -68,13 +68,15 @@ pub(super) async fn metrics(Shared(service): Shared<Arc<Service>>, headers: Head
 }
 
 /// What a store tells that works, if it does so in time.
-pub(super) async fn in_time<T>(
+pub(super) async fn if_works<T>(
     works: bool,
     told: impl Future<Output = store::Result<T>>,
 ) -> Option<T> {
-    if !works {
-        return None;
-    }
+    if works { in_time(told).await } else { None }
+}
+
+/// What a store tells, or does, in time.
+pub(super) async fn in_time<T>(told: impl Future<Output = store::Result<T>>) -> Option<T> {
     tokio::time::timeout(SLOW, told).await.ok()?.ok()
 }
 

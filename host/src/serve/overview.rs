@@ -24,7 +24,7 @@ const MINUTES: i64 = 60;
 /// How long a ticket may wait, or what is to be done to one, until a person should know.
 const LONG: Duration = Duration::from_secs(15 * 60);
 /// Bytes that are set aside for the answer: of each backend there is a failure.
-pub(super) const SIZE: usize = 1 << 20;
+const SIZE: usize = 1 << 20;
 
 /// How it goes, at one moment.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -190,7 +190,7 @@ async fn see(service: &Service) -> Overview {
     let counted = count(service, since).await;
     let is_counted = counted.is_some();
     let (unfinished, minutes) = counted.unwrap_or_default();
-    let room = measure::in_time(works, store.room()).await.flatten();
+    let room = measure::if_works(works, store.room()).await.flatten();
     let setup = service.queue.setup();
     let size = measure::size_of(&setup.config.queue, room).await;
     let store = StoreNow {
@@ -244,7 +244,7 @@ fn backends(
     let mut all: BTreeMap<String, BackendNow> = BTreeMap::new();
     for Standing { name, unfit, failure } in standings {
         let config = setup.config.backends.get(&name);
-        let backend = setup.backends.get(&name).and_then(|backend| backend.as_ref().ok());
+        let backend = setup.ready(&name);
         let pause =
             backend.map(|backend| backend.next_turn().saturating_duration_since(Instant::now()));
         let of = BackendNow {

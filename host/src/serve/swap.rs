@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::store::{By, Deed, Store};
+use crate::store::{self, By, Deed, Store};
 
 /// The name of the note.
 const NOTE: &str = "swaps";
@@ -18,8 +18,12 @@ pub(super) type Swaps = BTreeMap<String, String>;
 
 /// What the store has noted. What can't be read is nothing: the config counts.
 pub(super) async fn noted(store: &dyn Store) -> Swaps {
-    let note = store.note(NOTE).await.ok().flatten();
-    note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default()
+    read(store).await.unwrap_or_default()
+}
+
+async fn read(store: &dyn Store) -> store::Result<Swaps> {
+    let note = store.note(NOTE).await?;
+    Ok(note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default())
 }
 
 /// Puts the backends in each other's place. A sentence for each that can't be.
@@ -84,9 +88,7 @@ pub(super) async fn changed(store: &dyn Store, swaps: &Swaps) {
     loop {
         tokio::time::sleep(LOOK).await;
         // One that doesn't answer has no news.
-        let Ok(note) = store.note(NOTE).await else { continue };
-        let now: Swaps = note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
-        if now != *swaps {
+        if read(store).await.is_ok_and(|now| now != *swaps) {
             return;
         }
     }

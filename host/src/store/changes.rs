@@ -659,11 +659,7 @@ pub(super) fn retry_failed(
         if stored.step.state != State::Failed {
             continue;
         }
-        if of == Of::Creation || !updates::decide_anew(db, &mut stored)? {
-            // An error means that it is in no such state: it was just read.
-            let _ = stored.step.retry(db.now, policy);
-            stored.save(db)?;
-        }
+        updates::retry(db, &mut stored, policy)?;
         if of == Of::Creation {
             db.execute(WANTED, values![stored.incident])?;
         }

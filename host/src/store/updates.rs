@@ -535,12 +535,7 @@ pub(super) fn order_all(db: &Db<'_>, ticket: i64, order: Order, policy: Policy) 
     }
     for stored in &mut all {
         match order {
-            Order::Retry if decide_anew(db, stored)? => {}
-            // An error means that it is in no such state: it was just read.
-            Order::Retry => {
-                let _ = stored.step.retry(db.now, policy);
-                stored.save(db)?;
-            }
+            Order::Retry => retry(db, stored, policy)?,
             Order::Cancel => {
                 let _ = stored.step.cancel();
                 stored.save(db)?;
@@ -550,6 +545,16 @@ pub(super) fn order_all(db: &Db<'_>, ticket: i64, order: Order, policy: Policy) 
     }
     db.sql.has_more();
     Ok(!all.is_empty())
+}
+
+/// Tries a step again that has failed, as it was just read.
+pub(super) fn retry(db: &Db<'_>, stored: &mut Stored, policy: Policy) -> Fallible<()> {
+    if stored.of == Of::Update && decide_anew(db, stored)? {
+        return Ok(());
+    }
+    // An error means that it is in no such state.
+    let _ = stored.step.retry(db.now, policy);
+    stored.save(db)
 }
 
 /// An update that failed, and of which nothing was written, is not done as it was: what its ticket is to be told is decided anew. Whether that

@@ -81,8 +81,8 @@ fn action(backend: &str, what: &str) -> String {
 
 /// Which other backend makes its tickets, or could.
 fn swap_of(viewer: &Viewer, setup: &Setup, swaps: &Swaps, name: &str) -> Markup {
-    let main = [None, setup.config.backend_of(ARGUS)].map(|named| setup.config.backend(named).ok());
-    let makes = main.into_iter().flatten().any(|backend| backend.name == name);
+    let decision = setup.decision();
+    let makes = [decision.backend(""), decision.backend(ARGUS)].contains(&Some(name));
     let others: Vec<&String> =
         setup.config.backends.keys().filter(|other| *other != name).collect();
     html! {
@@ -120,10 +120,9 @@ pub(super) async fn swap(
 
 /// Whose tickets a backend makes.
 fn makes(setup: &Setup, name: &str) -> &'static str {
-    let is = |backend: Option<&str>| backend == Some(name);
-    let default = setup.config.backend(None).ok().map(|backend| backend.name.as_str());
-    let argus = setup.config.argus.as_ref().and_then(|_| setup.config.backend_of(ARGUS));
-    match (is(default), is(argus.or(default)) && setup.config.argus.is_some()) {
+    let decision = setup.decision();
+    let is = |source: &str| decision.backend(source) == Some(name);
+    match (is(""), is(ARGUS) && setup.config.argus.is_some()) {
         (true, true) => {
             "all incidents, Argus's among them, unless another backend is asked for by its name"
         }
@@ -169,7 +168,7 @@ pub(super) async fn check(
     };
     let deed = Deed { by: viewer.by(), what: "check", ticket: None, detail: name.clone() };
     // Who looks why nothing goes on is let look, also if it is the store.
-    let _ = measure::in_time(true, service.queue.store.keep_deed(deed)).await;
+    let _ = measure::in_time(service.queue.store.keep_deed(deed)).await;
     let checked = backend.check().await.map_err(|error| Failure::from(&error));
     let body = html! {
         h1 { "What " (name) " says now" }

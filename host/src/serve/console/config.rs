@@ -22,7 +22,7 @@ pub(super) async fn show(
     let setup = service.queue.setup();
     let config = &setup.config;
     let which = Entries { way: Some(Way::Config), most: CHANGES, ..Entries::default() };
-    let changes = measure::in_time(true, service.queue.store.deeds(&which)).await;
+    let changes = measure::in_time(service.queue.store.deeds(&which)).await;
     let body = html! {
         h1 { "Config" }
         dl {

@@ -35,7 +35,6 @@ use super::auth::{ANYBODY, Auth};
 use super::problem::Problem;
 use crate::config::Scope;
 use crate::store::{By, Way};
-pub(super) use origin::is_this_machine;
 use page::Trouble;
 pub(super) use session::Sessions;
 use session::{Found, unguessable};
@@ -86,12 +85,9 @@ impl Console {
     /// # Errors
     /// This machine has no random numbers.
     pub(super) fn new() -> crate::error::Result<Console> {
-        let form_token = unguessable().map_err(|cause| {
-            crate::error::Error::plugin("this machine has no random numbers").cause(cause)
-        })?;
         Ok(Console {
             sessions: Sessions::default(),
-            form_token,
+            form_token: unguessable()?,
             door: sign_in::Door::default(),
             searches: tokio::sync::Mutex::default(),
         })
@@ -246,5 +242,5 @@ fn once_more(request: &Request) -> Response {
             body { main { p { a href=(path) { "Go on" } } } }
         }
     };
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.0).into_response()
+    page::respond(StatusCode::OK, page.into_string().into())
 }

@@ -1,8 +1,8 @@
 //! Where a browser's request comes from: which pages of other sites are kept out, and when a cookie may go without TLS.
 
-use std::net::IpAddr;
-
 use axum::http::{HeaderMap, header};
+
+use crate::serve::auth::is_this_machine;
 
 /// Whether a page of this console sent the request, as far as the browser tells. One that doesn't tell is known by what its forms
 /// send along.
@@ -67,16 +67,6 @@ pub(super) fn reached(headers: &HeaderMap) -> Reached {
             false => Reached::Safely,
         },
     }
-}
-
-/// Whether a host, with or without a port, can only be the machine that asks.
-pub(in crate::serve) fn is_this_machine(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn framed(title: &str, live: bool, navigation: Option<&Markup>, body: &Markup) -
     }
 }
 
-fn respond(status: StatusCode, page: Body) -> Response {
+pub(super) fn respond(status: StatusCode, page: Body) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
 }
 

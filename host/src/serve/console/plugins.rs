@@ -95,7 +95,7 @@ fn vouched(vouched: &Vouched) -> Markup {
 /// What a backend grants its plugin, and what of the sandbox isn't there.
 fn used(setup: &Setup, config: &BackendConfig) -> Markup {
     let granted = config.permissions.granted();
-    let backend = setup.backends.get(&config.name).and_then(|backend| backend.as_ref().ok());
+    let backend = setup.ready(&config.name);
     html! {
         strong { (config.name) } ": granted "
         @if granted.is_empty() { "nothing" } @else { (granted.join(", ")) }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ticket_host_worker::Digest;
 
+use crate::error::{Error, Result};
 use crate::lock::lock;
 
 /// How long a session lasts at most, however much it is used.
@@ -49,11 +50,7 @@ impl Sessions {
     ///
     /// # Errors
     /// This machine has no random numbers.
-    pub(super) fn begin(
-        &self,
-        token: Digest,
-        now: Instant,
-    ) -> Result<(String, bool), getrandom::Error> {
+    pub(super) fn begin(&self, token: Digest, now: Instant) -> Result<(String, bool)> {
         let (secret, form_token) = (unguessable()?, unguessable()?);
         let mut all = lock(&self.0);
         let All { sessions: all, news } = &mut *all;
@@ -106,9 +103,10 @@ impl Sessions {
 ///
 /// # Errors
 /// This machine has no random numbers.
-pub(super) fn unguessable() -> Result<String, getrandom::Error> {
+pub(super) fn unguessable() -> Result<String> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
+    let none = |cause| Error::plugin("this machine has no random numbers").cause(cause);
+    getrandom::fill(&mut bytes).map_err(none)?;
     let mut digits = String::with_capacity(64);
     for byte in bytes {
         // Writing to a String can't fail.

@@ -12,13 +12,14 @@ use serde::Deserialize;
 
 use super::Viewer;
 use super::form::{self, Given};
-use super::origin::{Reached, comes_unsafely, is_this_machine, reached};
+use super::origin::{Reached, comes_unsafely, reached};
 use super::page::{Trouble, alone};
 use crate::config::Scope;
-use crate::error::Error;
 use crate::lock::lock;
 use crate::serve::Service;
+use crate::serve::auth::is_this_machine;
 use crate::serve::budget::Budget;
+use crate::serve::problem::Problem;
 use crate::store::{By, Deed, Way};
 use crate::token_bucket::TokenBucket;
 
@@ -132,9 +133,7 @@ pub(super) async fn begin(
         return again(StatusCode::FORBIDDEN, "This token may not look: it lacks the scope read.");
     }
     let begun = service.console.sessions.begin(digest, Instant::now());
-    let (secret, is_news) = begun.map_err(|cause| {
-        Trouble(Error::plugin("this machine has no random numbers").cause(cause).into())
-    })?;
+    let (secret, is_news) = begun.map_err(Problem::from)?;
     if is_news {
         let by = By { who: holder.client.who.to_string(), way: Way::Console };
         let deed = Deed { by, what: "sign in", ticket: None, detail: String::new() };

@@ -60,7 +60,7 @@ pub(super) async fn show(
         job,
     };
     let setup = service.queue.setup();
-    let backend = setup.backends.get(&known.job.backend).and_then(|backend| backend.as_ref().ok());
+    let backend = setup.ready(&known.job.backend);
     let texts = texts(backend, known.incident.as_deref()).await;
     let body = html! {
         (page::done(&done))

@@ -43,14 +43,6 @@ pub(super) struct Asked {
     before: String,
 }
 
-impl Asked {
-    /// # Errors
-    /// 400: it is no number.
-    fn before(&self) -> Result<Option<i64>, Problem> {
-        number_or_nothing(&self.before)
-    }
-}
-
 pub(super) async fn show(
     Shared(service): Shared<Arc<Service>>,
     Extension(viewer): Extension<Viewer>,
@@ -80,7 +72,7 @@ pub(super) async fn show(
 /// The rows that are asked for: of a text as many as are found in a while.
 async fn find(service: &Service, asked: &Asked) -> Result<Searched, Trouble> {
     let (filter, store) = (filter(asked)?, &service.queue.store);
-    let before = asked.before()?.unwrap_or(i64::MAX);
+    let before = number_or_nothing(&asked.before)?.unwrap_or(i64::MAX);
     let text: String = asked.q.trim().chars().take(LONGEST).collect();
     if text.is_empty() {
         let filter = Filter { cursor: Cursor::Before(before), most: ROWS + 1, ..filter };
